@@ -1,0 +1,1 @@
+"""Training-free measures of freshly initialised networks: any ``nn.Module`` in, numbers out."""

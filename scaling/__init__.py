@@ -1,0 +1,1 @@
+"""Greedy growth of anything that can be built from depths and a width."""
