@@ -1,0 +1,227 @@
+"""The architecture as text and as a frozen dataclass.
+
+``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
+the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
+heads H of stage 4 and the width C of stage 1.
+"""
+
+import operator
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self, SupportsIndex
+
+STAGES: Final = 4
+STEM_STRIDE: Final = 4
+REEMBED_STRIDE: Final = 2
+#: Side of an image must be a multiple of this: every stage then has whole, evenly split tokens.
+IMAGE_MULTIPLE: Final = STEM_STRIDE * REEMBED_STRIDE ** (STAGES - 1)
+#: No stage is wider than this.
+WIDTH_CAP: Final = 1024
+DEFAULT_WIDTH: Final = 32
+
+#: The choices of the search space, stage by stage.
+KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
+SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
+EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
+HEAD_CHOICES: Final = (16, 32, 64)
+#: What scaling may set.
+DEPTH_CHOICES: Final = range(1, 257)
+WIDTH_CHOICES: Final = range(1, WIDTH_CAP + 1)
+
+Four = tuple[int, int, int, int]
+Choices = Sequence[int]
+
+_EXAMPLE: Final = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+#: Attribute -> its name in messages and its choices in each stage, in the order of the text.
+_STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
+    "kernels": ("kernel", KERNEL_CHOICES),
+    "splits": ("splits", SPLIT_CHOICES),
+    "expansions": ("expansion", EXPANSION_CHOICES),
+    "depths": ("depth", (DEPTH_CHOICES,) * STAGES),
+}
+# ASCII digits only, since int() also takes signs, underscores and other scripts; and few of them,
+# since every choice has at most four and int() refuses texts of thousands.
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """One As-ViT architecture: what the search chooses, and what scaling grows.
+
+    Attributes:
+        kernels: Kernel side of the stem (stride 4), then of the re-embedding before stages 2 to 4
+            (stride 2); a kernel above the stride makes tokens overlap.
+        splits: Attention splits per side in each stage: the side of a window is the tokens per
+            side / splits. Stage 4 always has 1, which is global attention.
+        expansions: Hidden width of the feed-forward part over the width of the stage.
+        heads: Attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them.
+        depths: Blocks in each stage, 1 to 256.
+        width: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
+
+    Raises:
+        ValueError: If a value is not one of its choices, or a stage has more heads than channels.
+            The one-line message names the stage, the value and what is allowed.
+
+    References:
+        Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+    """
+
+    kernels: Four
+    splits: Four
+    expansions: Four
+    heads: int
+    depths: Four = (1, 1, 1, 1)
+    width: int = DEFAULT_WIDTH
+
+    def __post_init__(self) -> None:
+        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        for name, (field, choices) in _STAGE_FIELDS.items():
+            object.__setattr__(self, name, _four(name, field, getattr(self, name), choices))
+        object.__setattr__(self, "heads", _choice("stage 4 heads", self.heads, HEAD_CHOICES))
+        object.__setattr__(self, "width", _choice("stage 1 width", self.width, WIDTH_CHOICES))
+        for stage, (dim, heads) in enumerate(
+            zip(self.stage_widths, self.stage_heads, strict=True), 1
+        ):
+            if dim < heads:
+                raise ValueError(
+                    f"stage {stage} width={dim} is less than its {heads} heads; "
+                    f"use a width C of at least {self.stage_heads[0]} with H={self.heads}"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``; spaces around numbers are fine.
+
+        L is 1 and C is 32 where they are left out.
+
+        Raises:
+            ValueError: If ``text`` is anything else; one line that names the stage, the value and
+                the allowed ones.
+        """
+        parts = text.split("|")
+        if len(parts) != STAGES + 1:
+            raise ValueError(
+                f"architecture text {_shown(text)} has {len(parts)} part(s) between '|'; "
+                f"use 4 stages and the heads, as in {_EXAMPLE}"
+            )
+        *stages, last = parts
+        rows = []
+        for i, part in enumerate(stages):
+            fields = {f"stage {i + 1} {field}": by[i] for field, by in _STAGE_FIELDS.values()}
+            row = _integers(f"stage {i + 1}", part, fields, form="kernel,splits,expansion[,depth]")
+            rows.append(row if len(row) == len(fields) else [*row, 1])
+        fields = {"stage 4 heads": HEAD_CHOICES, "stage 1 width": WIDTH_CHOICES}
+        heads, *width = _integers("the last part", last, fields, form="heads[,width]")
+        kernels, splits, expansions, depths = zip(*rows, strict=True)
+        return cls(kernels, splits, expansions, heads, depths, *width)
+
+    def __str__(self) -> str:
+        """The canonical text: depths where any is above 1, the width where it is not 32."""
+        columns = [self.kernels, self.splits, self.expansions]
+        if self.depths != (1, 1, 1, 1):
+            columns.append(self.depths)
+        last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
+        return "|".join(",".join(map(str, part)) for part in (*zip(*columns, strict=True), last))
+
+    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
+        """The same topology at other depths and another stage-1 width; None keeps what is there.
+
+        Raises:
+            ValueError: If the result is not a valid architecture.
+        """
+        changes: dict[str, object] = {}
+        if depths is not None:
+            changes["depths"] = depths
+        if width is not None:
+            changes["width"] = width
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def stage_widths(self) -> Four:
+        """Channels of each stage."""
+        c = self.width
+        return (c, min(2 * c, WIDTH_CAP), min(4 * c, WIDTH_CAP), min(8 * c, WIDTH_CAP))
+
+    @property
+    def stage_heads(self) -> Four:
+        """Attention heads of each stage."""
+        return (self.heads // 8, self.heads // 4, self.heads // 2, self.heads)
+
+    def token_sides(self, image_side: int) -> Four:
+        """Tokens per side in each stage for an image side in pixels.
+
+        Raises:
+            ValueError: If stride 4 does not divide the image, splits do not divide the tokens of
+                their stage, or stride 2 does not divide them before the next stage.
+        """
+        if image_side < 1 or image_side % STEM_STRIDE:
+            raise ValueError(
+                f"stage 1 cannot cut an image of {image_side} px with stride {STEM_STRIDE}; "
+                f"use {_nearest_sides(image_side)}"
+            )
+        side = image_side // STEM_STRIDE
+        sides = []
+        for stage, splits in enumerate(self.splits, 1):
+            if side % splits:
+                fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
+                raise ValueError(
+                    f"stage {stage} splits={splits} does not divide {side} tokens per side "
+                    f"(image {image_side} px), where {fitting or 'none'} would; "
+                    f"every split divides {_nearest_sides(image_side)}"
+                )
+            if stage < STAGES and side % REEMBED_STRIDE:
+                raise ValueError(
+                    f"stage {stage} has {side} tokens per side (image {image_side} px), which "
+                    f"stride {REEMBED_STRIDE} before stage {stage + 1} does not divide; "
+                    f"use {_nearest_sides(image_side)}"
+                )
+            sides.append(side)
+            side //= REEMBED_STRIDE
+        return (sides[0], sides[1], sides[2], sides[3])
+
+
+def _four(name: str, field: str, values: Iterable[int], choices: Sequence[Choices]) -> Four:
+    """``values`` as four plain ints, each one of the choices of its stage."""
+    given = list(values)
+    if len(given) != STAGES:
+        raise ValueError(f"{name} has {len(given)} value(s); give one for each of {STAGES} stages")
+    a, b, c, d = (_choice(f"stage {i + 1} {field}", given[i], choices[i]) for i in range(STAGES))
+    return (a, b, c, d)
+
+
+def _choice(what: str, value: object, choices: Choices) -> int:
+    """``value`` as a plain int, if it is one of the choices."""
+    if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
+        raise _not_allowed(what, value, choices)
+    return operator.index(value)
+
+
+def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str) -> list[int]:
+    """The numbers of one part of the text, of which the last may be left out."""
+    texts = [text.strip() for text in part.split(",")]
+    if not len(fields) - 1 <= len(texts) <= len(fields):
+        raise ValueError(f"{place} has {len(texts)} value(s), {_shown(part)}; write {form}")
+    for text, (what, choices) in zip(texts, fields.items(), strict=False):
+        if not _NUMBER.fullmatch(text):
+            raise _not_allowed(what, text, choices)
+    return [int(text) for text in texts]
+
+
+def _not_allowed(what: str, value: object, choices: Choices) -> ValueError:
+    listed = f"one of {list(choices)}"
+    if isinstance(choices, range):
+        listed = f"a whole number from {choices[0]} to {choices[-1]}"
+    return ValueError(f"{what}={_shown(value)} is not allowed; use {listed}")
+
+
+def _shown(value: object) -> str:
+    """``value`` for a one-line message: escaped, and cut when long."""
+    return reprlib.repr(value)
+
+
+def _nearest_sides(image_side: int) -> str:
+    """The image sides that fit every architecture, with the two nearest."""
+    lower = max(image_side // IMAGE_MULTIPLE, 1) * IMAGE_MULTIPLE
+    return f"a multiple of {IMAGE_MULTIPLE} px, such as {lower} or {lower + IMAGE_MULTIPLE}"
