@@ -1,0 +1,147 @@
+"""Cost of the measures, as ratios to a plain forward pass of the same images.
+
+Run from a checkout: ``python -m experiments.bench_proxies``. Every figure is a median of
+interleaved runs in one process, so that a machine whose speed drifts still gives honest ratios.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+import asvit
+import proxies
+from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of one topology: forward passes, fast measures, and their definitions."""
+
+    architecture: str
+    forward_circle: float
+    expansion: float
+    forward_images: float
+    ntk: float
+    slow_expansion: float | None
+    slow_ntk: float | None
+
+
+def main() -> None:
+    """Print the table and its averages."""
+    options = _options()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    device = proxies.evaluation.resolve_device(options.device)
+    print(
+        f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, "
+        f"{options.image_size} px, {options.points} points, {options.images} images, float32"
+    )
+    space = asvit.load_space("asvit")
+    rng = np.random.default_rng(options.seed)
+    rows = []
+    for index in range(options.topologies):
+        architecture = str(space.sample(rng))
+        rows.append(_time_topology(architecture, options, device, slow=index < options.slow))
+        print(_line(rows[-1]), flush=True)
+    _summary(rows)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--topologies", type=int, default=16, help="random topologies")
+    parser.add_argument("--slow", type=int, default=2, help="of them, timed by definition too")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--images", type=int, default=16, help="images in the kernel's batch")
+    parser.add_argument("--points", type=int, default=10, help="points of the circle")
+    parser.add_argument("--runs", type=int, default=5, help="runs, of which the median counts")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def _time_topology(
+    architecture: str, options: argparse.Namespace, device: torch.device, *, slow: bool
+) -> Row:
+    torch.manual_seed(options.seed)
+    model = asvit.build(architecture, image_size=options.image_size).to(device).eval()
+    shape = (3, options.image_size, options.image_size)
+    circle = proxies.Circle.random(shape, options.points)
+    points = circle.images(next(model.parameters()))
+    images = torch.randn(options.images, *shape, device=device)
+    fast = _medians(
+        device,
+        options.runs,
+        lambda: _forward(model, points),
+        lambda: proxies.curve_speed(model, circle),
+        lambda: _forward(model, images),
+        lambda: proxies.ntk_spectrum(model, images),
+    )
+    slows: list[float | None] = [None, None]
+    if slow:
+        slows[0] = _seconds(device, lambda: curve_speed_by_rows(model, circle))
+        slows[1] = _seconds(device, lambda: ntk_by_images(model, images))
+    return Row(architecture, *fast, *slows)
+
+
+@torch.no_grad()
+def _forward(model: nn.Module, images: torch.Tensor) -> None:
+    model.forward_features(images)
+
+
+def _medians(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
+    for function in functions:
+        function()
+    rounds = [[_seconds(device, function) for function in functions] for _ in range(runs)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+
+
+def _seconds(device: torch.device, function: Callable[[], object]) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    function()
+    _synchronise(device)
+    return time.perf_counter() - start
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _line(row: Row) -> str:
+    text = (
+        f"{row.architecture:34} forward {row.forward_circle:.3f} s, L^E {row.expansion:.3f} s "
+        f"({row.expansion / row.forward_circle:.2f}x) | forward {row.forward_images:.3f} s, "
+        f"NTK {row.ntk:.3f} s ({row.ntk / row.forward_images:.2f}x)"
+    )
+    if row.slow_expansion and row.slow_ntk:
+        text += (
+            f" | definitions: L^E {row.slow_expansion:.1f} s "
+            f"({row.slow_expansion / row.expansion:.0f}x), "
+            f"NTK {row.slow_ntk:.2f} s ({row.slow_ntk / row.ntk:.1f}x)"
+        )
+    return text
+
+
+def _summary(rows: list[Row]) -> None:
+    expansion = [row.expansion / row.forward_circle for row in rows]
+    kernel = [row.ntk / row.forward_images for row in rows]
+    print(
+        f"\nmean of ratios over {len(rows)} topologies: L^E {statistics.fmean(expansion):.2f}x, "
+        f"NTK {statistics.fmean(kernel):.2f}x a fused no-grad forward of the same images"
+    )
+    total = sum(row.expansion for row in rows) / sum(row.forward_circle for row in rows)
+    total_kernel = sum(row.ntk for row in rows) / sum(row.forward_images for row in rows)
+    print(f"ratio of total times: L^E {total:.2f}x, NTK {total_kernel:.2f}x")
+    mean = statistics.fmean(row.expansion + row.ntk for row in rows)
+    print(f"both measures of one network: {mean:.2f} s on average")
+
+
+if __name__ == "__main__":
+    main()

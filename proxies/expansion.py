@@ -1,0 +1,143 @@
+"""How a network stretches and bends a circle of inputs: the curve ``H(θ)`` of its features.
+
+All derivatives by the angle are forward mode: one pass gives every feature's derivative at every
+point of the circle, where reverse mode needs one pass for each feature.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import jvp
+
+from proxies.circle import Circle
+from proxies.features import Norms, measured, pooled_feature, reference_tensor
+from proxies.forward_mode import DualOperations, ExplicitAttention, pack, unpack
+from proxies.memory import in_chunks
+
+
+def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+    """Derivative ``∂H/∂θ`` of the pooled feature, ``[points, F]``.
+
+    One forward pass with dual numbers; about the memory of two.
+
+    Args:
+        model: Any module whose samples do not interact.
+        circle: Where to look; its images must fit the model.
+        norms: ``"bypassed"`` as the measures are defined, or ``"kept"``.
+
+    Raises:
+        ValueError: If the model does not give a differentiable row for each image.
+    """
+    like = reference_tensor(model)
+    images, tangents = circle.images(like), circle.tangents(like)
+
+    def velocity(rows: slice) -> Tensor:
+        with forward_ad.dual_level(), DualOperations():
+            feature = pooled_feature(model, pack(images[rows], tangents[rows]))
+            tangent = unpack(feature)[1]
+            if tangent is None:
+                raise ValueError(f"the feature of {type(model).__name__} ignores its input")
+            return tangent
+
+    with torch.no_grad(), measured(model, norms=norms):
+        return _forward_mode(model, lambda: in_chunks(velocity, circle.points))
+
+
+def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+    """Speed ``‖∂H/∂θ‖ = √g^E`` of the feature curve at each angle, ``[points]``.
+
+    In feature units per radian; arguments and errors as :func:`curve_velocity`.
+
+    References:
+        Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
+    """
+    speed: Tensor = torch.linalg.vector_norm(curve_velocity(model, circle, norms=norms), dim=1)
+    return speed
+
+
+def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+    """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
+
+    In feature units; higher is better. Arguments and errors as :func:`curve_velocity`.
+
+    References:
+        As-ViT, arXiv:2202.11921, section 3.
+    """
+    return circle.integrate(curve_speed(model, circle, norms=norms))
+
+
+def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+    """Curvature κ of the feature curve at each angle, ``[points]``.
+
+    From velocity ``v`` and acceleration ``a``:
+    ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
+    Reported, not ranked. Costs a forward pass with two levels of dual numbers.
+
+    References:
+        Poole et al. 2016, arXiv:1606.05340.
+    """
+    speed, turning = _speed_and_turning(model, circle, norms)
+    return turning / speed
+
+
+def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+    """Gauss-map length L^G: the way of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ`` with ``v̂ = v/‖v‖``.
+
+    In radians, 2π for a plane curve that turns once. Reported, not ranked. Costs as
+    :func:`extrinsic_curvature`.
+
+    References:
+        Poole et al. 2016, arXiv:1606.05340.
+    """
+    return circle.integrate(gauss_map_speed(model, circle, norms=norms))
+
+
+def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+    """Speed ``‖∂v̂/∂θ‖`` of the unit tangent at each angle, ``[points]``; equals κ‖v‖."""
+    return _speed_and_turning(model, circle, norms)[1]
+
+
+def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:
+    velocity, acceleration = _velocity_and_acceleration(model, circle, norms)
+    # Accumulate in float64: the component of a across v is a difference of large squares.
+    v, a = velocity.double(), acceleration.double()
+    squared = (v * v).sum(1)
+    across = a - v * ((v * a).sum(1) / squared)[:, None]
+    return squared.sqrt(), torch.linalg.vector_norm(across, dim=1) / squared.sqrt()
+
+
+def _velocity_and_acceleration(
+    model: nn.Module, circle: Circle, norms: Norms
+) -> tuple[Tensor, Tensor]:
+    like = reference_tensor(model)
+    angles = circle.angles.to(like.device, torch.float64)
+
+    def both(rows: slice) -> Tensor:
+        def curve(theta: Tensor) -> Tensor:
+            return pooled_feature(model, circle.at(theta).to(like))
+
+        def speed(theta: Tensor) -> Tensor:
+            return jvp(curve, (theta,), (torch.ones_like(theta),))[1]  # type: ignore[no-any-return]
+
+        with ExplicitAttention():
+            theta = angles[rows]
+            return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
+
+    with torch.no_grad(), measured(model, norms=norms):
+        velocity, acceleration = _forward_mode(
+            model, lambda: in_chunks(both, circle.points)
+        ).unbind(1)
+    return velocity, acceleration
+
+
+def _forward_mode(model: nn.Module, run: Callable[[], Tensor]) -> Tensor:
+    """Say which model it was when an operation has no forward-mode rule."""
+    try:
+        return run()
+    except NotImplementedError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{type(model).__name__} cannot be differentiated forward: {reason}"
+        ) from error

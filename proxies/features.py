@@ -1,0 +1,111 @@
+"""The feature that every measure looks at, and the state a network is in while it is measured.
+
+The feature of a classifier is what its head receives, before the last normalisation: timm's
+``forward_features`` and its pooling. A plain module's feature is its flattened output.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Norms = Literal["bypassed", "kept"]
+
+_NORM_TYPES: tuple[type[nn.Module], ...] = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+_NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
+# Where classifiers keep the normalisation between their last block and their head.
+_FINAL_NORMS = ("norm", "fc_norm", "head.norm")
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises its input, torch's own kinds and timm's."""
+    return isinstance(module, _NORM_TYPES) or bool(_NORM_NAMES.match(type(module).__name__))
+
+
+def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
+    """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`.
+
+    Raises:
+        ValueError: If the model gives something else than one tensor with a row per image.
+    """
+    features: Callable[..., object] | None = getattr(model, "forward_features", None)
+    head: Callable[..., object] | None = getattr(model, "forward_head", None)
+    if features is None or head is None:
+        feature = model(images)
+    else:
+        feature = head(features(images), pre_logits=True)
+    if not isinstance(feature, Tensor) or feature.shape[:1] != images.shape[:1]:
+        found = tuple(feature.shape) if isinstance(feature, Tensor) else type(feature).__name__
+        raise ValueError(
+            f"{type(model).__name__} gives {found} for {len(images)} images; "
+            "a measure needs one tensor with a row for each image"
+        )
+    return feature.flatten(1)
+
+
+@contextmanager
+def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
+    """Hold a model in the state that measures are defined in, then put everything back.
+
+    Evaluation mode, so that no sample depends on another through batch statistics and nothing is
+    dropped at random; the final normalisation is the identity, and with ``norms="bypassed"`` every
+    other one too. An activation fused into a normalisation stays.
+    """
+    bypassed = {id(module): module for module in _final_norms(model)}
+    if norms == "bypassed":
+        bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    for module in bypassed.values():
+        module.forward = _without_norm(module)
+    try:
+        yield model
+    finally:
+        for module in bypassed.values():
+            del module.forward
+        for module in training:
+            module.training = True
+
+
+def reference_tensor(model: nn.Module) -> Tensor:
+    """A tensor whose floating dtype and device are the model's: its first parameter or buffer."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            return tensor
+    return torch.empty(0)
+
+
+def _final_norms(model: nn.Module) -> list[nn.Module]:
+    if not hasattr(model, "forward_features"):
+        return []
+    modules = dict(model.named_modules())
+    found = [modules[name] for name in _FINAL_NORMS if name in modules and is_norm(modules[name])]
+    if not found and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
+        # Pyramid transformers end each stage with its own: the last stage's is the final one.
+        last = getattr(stages[-1], "norm", None)
+        found = [last] if isinstance(last, nn.Module) and is_norm(last) else []
+    return found
+
+
+def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    rest = [
+        child
+        for name in ("drop", "act")
+        if isinstance(child := getattr(module, name, None), nn.Module)
+    ]
+
+    def forward(x: Tensor) -> Tensor:
+        for child in rest:
+            x = child(x)
+        return x
+
+    return forward

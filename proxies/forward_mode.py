@@ -1,0 +1,118 @@
+"""Forward-mode rules for the operations that PyTorch has none for, or a slow one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+
+from proxies.attention import attention_with_tangent, explicit_attention
+
+
+def pack(primal: Tensor, tangent: Tensor) -> Tensor:
+    """A dual number of the current level."""
+    dual: Tensor = forward_ad.make_dual(primal, tangent)
+    return dual
+
+
+def unpack(dual: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Value and tangent of a dual number; no tangent where nothing depends on the input."""
+    primal, tangent = forward_ad.unpack_dual(dual)
+    return primal, tangent
+
+
+class DualOperations(TorchFunctionMode):
+    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
+
+    Linear maps get a leaner rule too: PyTorch's own also multiplies by the weight's tangent, which
+    is zero here.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        rule: Callable[..., Any] = _DUAL_RULES.get(func, func)
+        return rule(*args, **(kwargs or {}))
+
+
+class ExplicitAttention(TorchFunctionMode):
+    """Inside, fused attention is spelt out, for transforms that nest or vectorise."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is F.scaled_dot_product_attention:
+            func = _explicit_attention
+        return func(*args, **(kwargs or {}))
+
+
+def _plain_mask(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, float | None]:
+    """Bring every call of fused attention to query, key, value, additive bias and scale."""
+    if dropout_p:
+        raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
+    if is_causal:
+        attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
+    if attn_mask is not None and not attn_mask.is_floating_point():
+        attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
+    return query, key, value, attn_mask, scale
+
+
+def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
+    query, key, value, bias, scale = _plain_mask(*args, **kwargs)
+    return explicit_attention(query, key, value, bias=bias, scale=scale)
+
+
+def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
+    query, key, value, bias, scale = _plain_mask(*args, **kwargs)
+    if bias is not None and unpack(bias)[1] is not None:
+        return explicit_attention(query, key, value, bias=bias, scale=scale)
+    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in (query, key, value))
+    return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+
+
+def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    primal, tangent = unpack(x)
+    if tangent is None:
+        return F.linear(x, weight, bias)
+    return pack(F.linear(primal, weight, bias), F.linear(tangent, weight))
+
+
+def _dual_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    primal, tangent = unpack(x)
+    if tangent is None:
+        return F.conv2d(x, weight, bias, *args, **kwargs)
+    return pack(
+        F.conv2d(primal, weight, bias, *args, **kwargs),
+        F.conv2d(tangent, weight, None, *args, **kwargs),
+    )
+
+
+_DUAL_RULES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    F.scaled_dot_product_attention: _dual_attention,
+    F.linear: _dual_linear,
+    F.conv2d: _dual_convolution,
+}

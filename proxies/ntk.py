@@ -1,0 +1,214 @@
+"""The neural tangent kernel of a batch and its condition number.
+
+``Θ = J Jᵀ``, where row i of J is the gradient, by every weight, of the summed pooled feature of
+image i. Neither J nor any per-sample gradient of a whole network is ever formed.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.overrides import TorchFunctionMode
+
+from proxies.features import measured, pooled_feature, reference_tensor
+from proxies.forward_mode import ExplicitAttention
+from proxies.memory import out_of_memory, release_memory
+from proxies.sample_gradients import USES, Use, gram_matrix
+
+
+def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
+    """Kernel ``Θ`` of a batch, ``[n, n]`` float64.
+
+    One forward and one backward pass for the batch. Every parameter with "weight" in its name
+    counts, where it reaches the pooled feature; normalisations are kept, the final one apart.
+
+    Args:
+        model: Any module whose samples do not interact.
+        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+
+    Raises:
+        ValueError: If there is no image, or no weight reaches the feature, or a weight is used in
+            a way whose per-sample gradient cannot be formed.
+    """
+    if not len(images):
+        raise ValueError("the kernel of 0 images is empty; use at least 1")
+    images = images.to(reference_tensor(model))
+    with measured(model, norms="kept"), _only_weights(model) as weights:
+        return _kernel_in_pieces(model, images, weights)
+
+
+def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
+    """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
+    kernel = ntk_matrix(model, images)
+    if not kernel.isfinite().all():
+        raise ValueError("the kernel is not finite")
+    spectrum: Tensor = torch.linalg.eigvalsh(kernel.cpu())
+    return spectrum
+
+
+def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
+    """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
+
+    NaN when the kernel is singular to working precision: the smallest eigenvalue is then rounding
+    error. Arguments and errors as :func:`ntk_matrix`.
+
+    References:
+        As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
+    """
+    spectrum = ntk_spectrum(model, images)
+    largest, smallest = float(spectrum[-1]), float(spectrum[0])
+    epsilon = torch.finfo(reference_tensor(model).dtype).eps
+    if not smallest > len(spectrum) * epsilon * largest:
+        return math.nan
+    return largest / smallest
+
+
+class _WeightUses(TorchFunctionMode):
+    """Follow every use of a weight; add up Gram matrices as the backward pass reaches them.
+
+    Weights that an operation with a rule uses are cut from the graph: autograd then carries the
+    gradient of the activations only, and forms no weight gradient of its own.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], like: Tensor) -> None:
+        super().__init__()
+        self._names = {id(weight): name for name, weight in weights.items()}
+        self._expected: dict[str, int] = defaultdict(int)
+        self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
+        self.grams: dict[str, Tensor] = {}
+        self.seed = torch.zeros_like(like, requires_grad=True)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in USES:
+            return func(*args, **kwargs)
+        found = USES[func](*args, **kwargs)
+        if found is None or id(found[0]) not in self._names:
+            return func(*args, **kwargs)
+        weight, use = found
+        frozen = [_frozen(value) for value in args]
+        out = func(*frozen, **{key: _frozen(value) for key, value in kwargs.items()})
+        if not out.requires_grad:
+            # Nothing before this needed a gradient: let the backward pass come as far as here.
+            out = out + self.seed
+        self._follow(self._names[id(weight)], weight, use, out)
+        return out
+
+    def _follow(self, name: str, weight: Tensor, use: Use, out: Tensor) -> None:
+        self._expected[name] += 1
+
+        def arrive(grads: Tensor) -> None:
+            uses = self._arrived[name]
+            uses.append((use, grads))
+            if len(uses) == self._expected[name]:
+                self.grams[name] = gram_matrix(weight, uses)
+                del self._arrived[name]
+
+        out.register_hook(arrive)
+
+
+def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    uses = _WeightUses(weights, images[0, 0, 0, 0] if images.ndim == 4 else images.flatten()[0])
+    with torch.enable_grad():
+        with uses:
+            total = pooled_feature(model, images).sum()
+        if not total.requires_grad:
+            raise ValueError(f"no weight of {type(model).__name__} reaches its pooled feature")
+        # Only uses without a rule are still in the graph, and have a gradient here.
+        others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
+    grams = uses.grams
+    for name, other in zip(weights, others, strict=True):
+        if other is not None:
+            grams[name] = _gram_by_vmap(model, images, name)
+    return torch.stack(list(grams.values())).sum(0)
+
+
+def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    """The kernel at once, or pair by pair of ever smaller pieces while memory runs out."""
+    samples = len(images)
+    pieces = 1
+    while True:
+        try:
+            if pieces == 1:
+                return _kernel(model, images, weights)
+            return _kernel_by_pairs(model, images, weights, pieces)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or 2 * pieces > samples:
+                raise
+        pieces = 4 if pieces == 1 else 2 * pieces
+        release_memory()
+
+
+def _kernel_by_pairs(
+    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], pieces: int
+) -> Tensor:
+    groups = torch.arange(len(images)).tensor_split(pieces)
+    kernel = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
+    for first in range(pieces):
+        for second in range(first + 1, pieces):
+            rows = torch.cat((groups[first], groups[second])).to(images.device)
+            kernel[rows[:, None], rows] = _kernel(model, images[rows], weights)
+    return kernel
+
+
+def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
+    """Gram matrix of one weight, however it is used, at the price of a pass of its own."""
+    feature = _Feature(model)
+    weight = model.get_parameter(name).detach()
+
+    def scalar(weight: Tensor, image: Tensor) -> Tensor:
+        total: Tensor = functional_call(feature, {f"model.{name}": weight}, (image[None],)).sum()
+        return total
+
+    try:
+        with ExplicitAttention():
+            gradients = vmap(grad(scalar), in_dims=(None, 0))(weight, images).flatten(1)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"no per-sample gradient of {name}: {reason}") from error
+    gram: Tensor = gradients @ gradients.T
+    return gram.double()
+
+
+class _Feature(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return pooled_feature(self.model, images)
+
+
+@contextmanager
+def _only_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Let gradients reach the parameters that count, and no other; undo that at the end."""
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    weights: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("weight" in name)
+        if "weight" in name:
+            weights[name] = parameter
+    if not weights:
+        raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
+    try:
+        yield weights
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(before[name])
+
+
+def _frozen(value: Any) -> Any:
+    return value.detach() if isinstance(value, nn.Parameter) else value

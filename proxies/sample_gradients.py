@@ -1,0 +1,220 @@
+"""Per-sample weight gradients, formed from what one batched forward and backward pass leaves.
+
+A weight's gradient for one sample follows from what went into the operation that used it and from
+the gradient that comes back. Each use of a weight is kept as such a pair until the backward pass
+reaches it; only n × n products outlive it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Numbers of per-sample gradient held at a time: 16 MB in float32.
+_BLOCK_NUMBERS = 1 << 22
+
+
+class Use(Protocol):
+    """One use of a weight in a forward pass."""
+
+    @property
+    def granularity(self) -> int:
+        """Rows of the weight come in multiples of this."""
+        ...
+
+    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+        """Per-sample gradient ``[n, numbers]`` of some rows, given the output's gradient."""
+        ...
+
+
+def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]]) -> Tensor:
+    """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
+
+    Args:
+        weight: The weight; its rows are taken in blocks that bound the memory.
+        uses: Every use of the weight, with the gradient of that use's output.
+    """
+    samples = len(uses[0][1])
+    gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
+    granularity = uses[0][0].granularity
+    for rows in _row_blocks(weight, samples, granularity):
+        first, *others = (use.gradient(grads, rows) for use, grads in uses)
+        gradient = sum(others, start=first)
+        gram += gradient @ gradient.T
+    return gram
+
+
+@dataclass(frozen=True)
+class LinearUse:
+    """``x Wᵀ`` with ``x`` of ``[n, ..., i]`` and W ``[o, i]``."""
+
+    x: Tensor
+    granularity: int = 1
+
+    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+        """See :class:`Use`."""
+        samples = len(self.x)
+        x = self.x.reshape(samples, -1, self.x.shape[-1])
+        d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
+        return torch.bmm(d.transpose(1, 2), x).flatten(1)
+
+
+@dataclass(frozen=True)
+class ConvolutionUse:
+    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, by its patches."""
+
+    x: Tensor
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    granularity: int
+    """Output channels of a group."""
+
+    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+        """See :class:`Use`."""
+        samples, channels = self.x.shape[:2]
+        inputs = channels // self.groups
+        groups = slice(rows.start // self.granularity, rows.stop // self.granularity)
+        x = self.x[:, groups.start * inputs : groups.stop * inputs]
+        if self.kernel == (1, 1) and self.padding == (0, 0):
+            patches = x[..., :: self.stride[0], :: self.stride[1]].flatten(2)
+        else:
+            patches = F.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
+        count = groups.stop - groups.start
+        patches = patches.reshape(samples * count, -1, patches.shape[-1])
+        d = grads[:, rows].reshape(samples * count, self.granularity, -1)
+        return torch.bmm(d, patches.transpose(1, 2)).reshape(samples, -1)
+
+
+@dataclass(frozen=True)
+class GainUse:
+    """The gain of a normalisation: gradient times normalised input, summed over positions."""
+
+    normalised: Callable[[], Tensor]
+    channel: int
+    """Axis that the gain scales."""
+    granularity: int = 1
+
+    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+        """See :class:`Use`."""
+        product = (grads * self.normalised()).movedim(self.channel, 1)
+        return product.flatten(2).sum(2)[:, rows] if product.ndim > 2 else product[:, rows]
+
+
+def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Use]:
+    """Weight and use of a call to ``F.linear``; the arguments are that function's."""
+    return weight, LinearUse(x)
+
+
+def convolution_use(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> tuple[Tensor, Use] | None:
+    """Weight and use of a call to ``F.conv2d``; ``None`` where a batch axis is missing."""
+    if x.ndim != 4:
+        return None
+    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
+    if padding == "same":
+        spread = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        x = F.pad(x, [p for s in reversed(spread) for p in (s // 2, s - s // 2)])
+    padding = (0, 0) if isinstance(padding, str) else _pair(padding)
+    use = ConvolutionUse(
+        x, kernel, _pair(stride), padding, dilation, groups, len(weight) // groups
+    )
+    return weight, use
+
+
+def layer_norm_use(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Use] | None:
+    """Gain and use of a call to ``F.layer_norm``."""
+    if weight is None or weight.ndim != 1:
+        return None
+    return weight, GainUse(lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
+
+
+def rms_norm_use(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> tuple[Tensor, Use] | None:
+    """Gain and use of a call to ``F.rms_norm``."""
+    if weight is None or weight.ndim != 1:
+        return None
+    return weight, GainUse(lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
+
+
+def group_norm_use(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Use] | None:
+    """Gain and use of a call to ``F.group_norm``."""
+    if weight is None:
+        return None
+    return weight, GainUse(lambda: F.group_norm(x, num_groups, eps=eps), 1)
+
+
+def batch_norm_use(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Use] | None:
+    """Gain and use of a call to ``F.batch_norm``.
+
+    Raises:
+        ValueError: If it normalises by the batch's own statistics.
+    """
+    if training:
+        raise ValueError("a batch norm without running statistics lets samples interact")
+    if weight is None:
+        return None
+    return weight, GainUse(lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
+
+
+USES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Use] | None]] = {
+    F.linear: linear_use,
+    F.conv2d: convolution_use,
+    F.layer_norm: layer_norm_use,
+    F.rms_norm: rms_norm_use,
+    F.group_norm: group_norm_use,
+    F.batch_norm: batch_norm_use,
+}
+"""Operation -> what it does with its weight, for every operation whose weights have a rule."""
+
+
+def _row_blocks(weight: Tensor, samples: int, granularity: int) -> Iterator[slice]:
+    numbers = samples * granularity * math.prod(weight.shape[1:])
+    step = granularity * max(1, _BLOCK_NUMBERS // numbers)
+    for start in range(0, len(weight), step):
+        yield slice(start, min(start + step, len(weight)))
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    first, second = tuple(value) * (2 if len(value) == 1 else 1)
+    return first, second
