@@ -1,0 +1,57 @@
+"""Dense ranks of measured values, and their sum over several measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+Better = Literal["higher", "lower", "reported"]
+
+
+def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
+    """Rank ``values``: 1 is the best, equal values share a rank, no rank is left out.
+
+    Args:
+        values: One value per candidate; NaN is a failed measure.
+        better: Which way the measure is better, ``"higher"`` or ``"lower"``.
+
+    Returns:
+        One rank per value, in their order. All NaN share the rank behind the last valid one.
+
+    Raises:
+        ValueError: If ``better`` names no direction to rank by.
+
+    Examples:
+        >>> dense_ranks([3.0, 1.0, 3.0, float("nan")], better="higher")
+        [1, 2, 1, 3]
+    """
+    if better not in ("higher", "lower"):
+        raise ValueError(f"cannot rank by better={better!r}; use 'higher' or 'lower'")
+    valid = sorted({v for v in values if not math.isnan(v)}, reverse=better == "higher")
+    rank = {value: place for place, value in enumerate(valid, start=1)}
+    return [rank.get(value, len(valid) + 1) for value in values]
+
+
+def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Better]) -> list[int]:
+    """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
+
+    Args:
+        columns: Measure to its values, one per candidate, equally many in each.
+        better: Direction of each measure. Measures that are merely reported do not count.
+
+    Returns:
+        One sum per candidate, in their order.
+
+    Raises:
+        ValueError: If the columns differ in length.
+
+    References:
+        As-ViT ranks the candidates of a scaling step this way, arXiv:2202.11921.
+    """
+    ranks = [
+        dense_ranks(values, better=better[name])
+        for name, values in columns.items()
+        if better[name] != "reported"
+    ]
+    return [sum(of_one) for of_one in zip(*ranks, strict=True)]
