@@ -1,0 +1,73 @@
+"""The architectures worth a look after a search: non-dominated first, then by rank sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asvit.search.rows import TrialRow
+from scaling.ranking import Better, rank_sums
+
+
+def best_row(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> TrialRow | None:
+    """The row with the smallest sum of dense ranks over the objectives; the earliest of equals.
+
+    None if no row has a valid value of every objective.
+    """
+    valid = _valid(rows, better)
+    if not valid:
+        return None
+    sums = _sums(valid, better)
+    return valid[min(range(len(valid)), key=sums.__getitem__)]
+
+
+def pareto_front(
+    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = 10
+) -> list[TrialRow]:
+    """Up to ``count`` distinct architectures from the front of the objectives.
+
+    Members of the front come first. Where they are too few, those of the front that remains
+    without them follow, and so on. Within a front, the smallest sum of dense ranks (over all
+    distinct architectures) comes first, and the earlier of equals.
+
+    Args:
+        rows: Measured architectures; failed ones are left out.
+        better: Direction of each measure. Measures that are merely reported do not count.
+        count: Rows to return at most.
+    """
+    distinct = list({row.architecture: row for row in reversed(_valid(rows, better))}.values())
+    distinct.sort(key=lambda row: row.number)
+    sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))
+    chosen: list[TrialRow] = []
+    while distinct and len(chosen) < count:
+        on_front = _non_dominated(distinct, better)
+        front = [row for row, on in zip(distinct, on_front, strict=True) if on]
+        chosen += sorted(front, key=lambda row: sums[row.number])
+        distinct = [row for row, on in zip(distinct, on_front, strict=True) if not on]
+    return chosen[:count]
+
+
+def _valid(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[TrialRow]:
+    names = [name for name, way in better.items() if way != "reported"]
+    return [row for row in rows if all(math.isfinite(row.values[name]) for name in names)]
+
+
+def _sums(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[int]:
+    return rank_sums({name: [row.values[name] for row in rows] for name in better}, better)
+
+
+def _non_dominated(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> NDArray[np.bool_]:
+    signs = {"higher": -1.0, "lower": 1.0}
+    costs = np.array(
+        [
+            [signs[way] * row.values[name] for name, way in better.items() if way in signs]
+            for row in rows
+        ]
+    )  # [rows, objectives], lower is better
+    dominated = [
+        bool(((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()) for cost in costs
+    ]
+    return ~np.array(dominated)

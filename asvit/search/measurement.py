@@ -1,0 +1,80 @@
+"""What measuring one architecture gave, in the form in which the study keeps it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asvit.search.rows import finite
+
+if TYPE_CHECKING:
+    from proxies import Score
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Size and measures of one architecture.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        values: Measure to value; NaN where it failed.
+        reasons: Measure to why it failed, for those that did.
+    """
+
+    params: int
+    macs: int
+    values: Mapping[str, float]
+    reasons: Mapping[str, str]
+
+    @classmethod
+    def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Measurement:
+        """Take the mean values of ``scores``; a value that is not finite has failed."""
+        failed = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
+        return cls(
+            params=params,
+            macs=macs,
+            values={
+                name: math.nan if name in failed else float(score.value)
+                for name, score in scores.items()
+            },
+            reasons={
+                name: " ".join((score.reason or f"the value is {score.value}").split())
+                for name, score in failed.items()
+            },
+        )
+
+    @property
+    def reason(self) -> str:
+        """Every failure in one line; empty if there was none."""
+        return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """The measurement in the types of strict JSON: None for NaN."""
+        return {
+            "params": self.params,
+            "macs": self.macs,
+            "values": {name: finite(value) for name, value in self.values.items()},
+            "reasons": dict(self.reasons),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Measurement:
+        """Read a measurement back.
+
+        Raises:
+            KeyError: If a part is missing.
+        """
+        values: Mapping[str, float | None] = stored["values"]
+        return cls(
+            params=stored["params"],
+            macs=stored["macs"],
+            values={name: math.nan if v is None else v for name, v in values.items()},
+            reasons=dict(stored["reasons"]),
+        )
+
+
+# Text of an architecture to what measuring it gives; the same for the same text.
+Evaluate = Callable[[str], Measurement]

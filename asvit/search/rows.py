@@ -1,0 +1,112 @@
+"""``trials.csv``: one row per measured architecture, the same bytes for the same search."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from asvit.search.files import write_text
+
+State = Literal["complete", "failed"]
+
+_BEFORE = ["number", "architecture", "params", "macs"]
+_AFTER = ["reward", "entropy", "state", "reason"]
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One measured architecture.
+
+    Attributes:
+        number: Place among the measured trials, from 0.
+        architecture: Its text.
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        values: Measure to value; NaN where it failed.
+        reward: Windowed change of the objectives, dimensionless; a failure counts in it as the
+            worst value seen so far.
+        entropy: Joint entropy in nats of the policy that drew it; NaN without a policy.
+        state: ``"failed"`` if any of its measures failed.
+        reason: Why, else empty.
+    """
+
+    number: int
+    architecture: str
+    params: int
+    macs: int
+    values: Mapping[str, float]
+    reward: float
+    entropy: float
+    state: State
+    reason: str
+
+
+def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) -> None:
+    """Write ``rows`` to ``path`` as a whole or not at all.
+
+    Args:
+        path: The CSV file.
+        rows: Rows in order.
+        measures: Names of the measures, in the order of their columns.
+
+    Raises:
+        OSError: If the file cannot be written; an old one is then unchanged.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*_BEFORE, *measures, *_AFTER])
+    for row in rows:
+        values = [row.values[name] for name in measures]
+        writer.writerow(
+            [row.number, row.architecture, row.params, row.macs]
+            + [repr(float(v)) for v in (*values, row.reward, row.entropy)]
+            + [row.state, row.reason]
+        )
+    write_text(path, buffer.getvalue())
+
+
+def read_trials(path: Path) -> list[TrialRow]:
+    """Read the rows of ``path``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a table of trials; the message names the line.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        measures = header[len(_BEFORE) : -len(_AFTER)]
+        if header != [*_BEFORE, *measures, *_AFTER]:
+            raise ValueError(f"{path} is not a table of trials: its columns are {header}")
+        try:
+            return [_row(cells, measures) for cells in reader]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _row(cells: Sequence[str], measures: Sequence[str]) -> TrialRow:
+    number, architecture, params, macs, *numbers, state, reason = cells
+    *values, reward, entropy = (float(cell) for cell in numbers)
+    if state not in ("complete", "failed"):
+        raise ValueError(f"state must be 'complete' or 'failed', got {state!r}")
+    return TrialRow(
+        number=int(number),
+        architecture=architecture,
+        params=int(params),
+        macs=int(macs),
+        values=dict(zip(measures, values, strict=True)),
+        reward=reward,
+        entropy=entropy,
+        state="failed" if state == "failed" else "complete",
+        reason=reason,
+    )
+
+
+def finite(value: float) -> float | None:
+    """``value`` as strict JSON can hold it: None where it is NaN or infinite."""
+    return value if math.isfinite(value) else None
