@@ -1,0 +1,100 @@
+"""The joint categorical policy over a search space, and one REINFORCE update of it.
+
+References:
+    Williams 1992, "Simple statistical gradient-following algorithms for connectionist
+    reinforcement learning"; Chen et al. 2022, arXiv:2202.11921.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Indices = tuple[int, ...]
+
+
+class JointCategoricalPolicy(nn.Module):
+    """Independent categorical distributions, one per dimension of the space.
+
+    An architecture is a tuple with the index of one choice in every dimension.
+
+    Args:
+        sizes: Number of choices of each dimension.
+        generator: Draws the logits, normal with standard deviation ``scale``.
+        scale: Near 0, so that the policy starts uniform.
+
+    Raises:
+        ValueError: If a dimension has no choice.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], *, generator: torch.Generator, scale: float = 1e-3
+    ) -> None:
+        super().__init__()
+        if not sizes or min(sizes) < 1:
+            raise ValueError(f"every dimension needs a choice, got sizes {list(sizes)}")
+        self.sizes = list(sizes)
+        # One tensor for all dimensions: twelve small ones cost Adam several times the time.
+        # float64: rounding should not decide what is drawn on another machine.
+        start = scale * torch.randn(sum(sizes), generator=generator, dtype=torch.float64)
+        self.logits = nn.Parameter(start)  # [sum of sizes]
+
+    def log_probabilities(self) -> list[Tensor]:
+        """Log-probabilities of the choices, in nats: one ``[choices]`` per dimension."""
+        return [part.log_softmax(0) for part in torch.split(self.logits, self.sizes)]
+
+    @torch.no_grad()
+    def sample(self, generator: torch.Generator) -> Indices:
+        """Draw one choice in every dimension."""
+        return tuple(
+            int(torch.multinomial(part.exp(), 1, generator=generator))
+            for part in self.log_probabilities()
+        )
+
+    def log_prob(self, indices: Indices) -> Tensor:
+        """Joint log-probability of ``indices`` in nats, a scalar: the sum over dimensions."""
+        parts = zip(self.log_probabilities(), indices, strict=True)
+        return torch.stack([part[index] for part, index in parts]).sum()
+
+    def entropy(self) -> Tensor:
+        """Joint entropy in nats, a scalar: the sum over dimensions."""
+        return torch.stack([-(p.exp() * p).sum() for p in self.log_probabilities()]).sum()
+
+    def argmax(self) -> Indices:
+        """The likeliest choice of every dimension; the first one where several are equal."""
+        return tuple(int(part.argmax()) for part in torch.split(self.logits.detach(), self.sizes))
+
+
+def reinforce_step(
+    policy: JointCategoricalPolicy,
+    optimizer: torch.optim.Optimizer,
+    drawn: Sequence[Indices],
+    advantages: Sequence[float],
+) -> float:
+    """Move ``policy`` towards architectures in proportion to their advantage, in place.
+
+    The loss is the mean over them of ``-log pi(architecture) * advantage``.
+
+    Args:
+        policy: Policy that they were drawn from.
+        optimizer: Holds the parameters of ``policy``.
+        drawn: Architectures drawn since the last update.
+        advantages: Reward minus baseline of each.
+
+    Returns:
+        The loss before the step.
+
+    Raises:
+        ValueError: If there is not one advantage per architecture.
+    """
+    terms = [
+        policy.log_prob(indices) * advantage
+        for indices, advantage in zip(drawn, advantages, strict=True)
+    ]
+    loss = -torch.stack(terms).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()

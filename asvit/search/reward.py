@@ -1,0 +1,107 @@
+"""What the policy is rewarded for: the windowed change of the measures, against a moving baseline.
+
+All three classes are fed the measured architectures one by one, in order, and are rebuilt by
+feeding them the same sequence again.
+
+References:
+    Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+from scaling.ranking import Better
+
+_SIGN = {"higher": 1.0, "lower": -1.0}
+
+
+class WorstSoFar:
+    """Stand-in for measures that failed: the worst valid value seen so far, per measure.
+
+    Args:
+        better: Objective to its direction, ``"higher"`` or ``"lower"``.
+    """
+
+    def __init__(self, better: Mapping[str, Better]) -> None:
+        self._better = dict(better)
+        # Infinitely bad until a valid value is seen: no finite number would be known to be worse.
+        self._worst = {name: -math.inf * _SIGN[way] for name, way in better.items()}
+
+    def fill(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Take in one architecture's values and return them with every failure filled.
+
+        Args:
+            values: Objective to value; a value that is not finite is a failure.
+
+        Returns:
+            The objectives in their order. A failure has the worst value seen so far, or
+            infinity in the bad direction while no valid value of that objective is known.
+        """
+        for name, way in self._better.items():
+            value, worst = values[name], self._worst[name]
+            if math.isfinite(value) and (
+                not math.isfinite(worst) or _SIGN[way] * value < _SIGN[way] * worst
+            ):
+                self._worst[name] = value
+        return {
+            name: values[name] if math.isfinite(values[name]) else self._worst[name]
+            for name in self._better
+        }
+
+
+class WindowedReward:
+    """Sum over the objectives of their step's change, as a share of their recent range.
+
+    For one objective the change of step t is ``(m_t - m_{t-1}) / (max - min + 1e-6)`` with the
+    range taken over the last ``window`` values, the newest included. It counts as it is where
+    higher is better and negated where lower is better. An objective without a value two steps in
+    a row (at the first step, and while it has only failed) contributes 0.
+
+    Args:
+        better: Objective to its direction, ``"higher"`` or ``"lower"``.
+        window: Values the range is taken over.
+        epsilon: Added to the range, in units of the objective, so that it is never 0.
+    """
+
+    def __init__(
+        self, better: Mapping[str, Better], *, window: int = 20, epsilon: float = 1e-6
+    ) -> None:
+        self._better = dict(better)
+        self._recent: dict[str, deque[float]] = {name: deque(maxlen=window) for name in better}
+        self._epsilon = epsilon
+
+    def update(self, values: Mapping[str, float]) -> float:
+        """Take in one architecture's (filled) values and return its reward, dimensionless."""
+        return sum(
+            _SIGN[way] * self._change(name, values[name]) for name, way in self._better.items()
+        )
+
+    def _change(self, name: str, value: float) -> float:
+        if not math.isfinite(value):
+            return 0.0
+        recent = self._recent[name]
+        previous = recent[-1] if recent else value
+        recent.append(value)
+        return (value - previous) / (max(recent) - min(recent) + self._epsilon)
+
+
+class MovingBaseline:
+    """Bias-corrected exponential moving average of the rewards.
+
+    Args:
+        momentum: Weight of the past, in [0, 1).
+    """
+
+    def __init__(self, *, momentum: float = 0.9) -> None:
+        self._momentum = momentum
+        self._average = 0.0
+        self._past = 1.0  # momentum ** number of rewards
+
+    def update(self, reward: float) -> float:
+        """Take in ``reward`` and return the average with it included."""
+        self._average = self._momentum * self._average + (1 - self._momentum) * reward
+        self._past *= self._momentum
+        return self._average / (1 - self._past)

@@ -1,0 +1,88 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from asvit.search.policy import JointCategoricalPolicy, reinforce_step
+
+SIZES = [2, 3, 1]
+
+
+def make_policy(
+    sizes: list[int] = SIZES, *, seed: int = 0, scale: float = 1e-3
+) -> JointCategoricalPolicy:
+    generator = torch.Generator().manual_seed(seed)
+    return JointCategoricalPolicy(sizes, generator=generator, scale=scale)
+
+
+def test_the_policy_of_the_real_space_starts_at_15_33_nats() -> None:
+    policy = make_policy([5, 3, 3, 3, 3, 3, 2, 5, 5, 5, 5, 3])
+    uniform = 5 * math.log(5) + 6 * math.log(3) + math.log(2)
+    assert policy.entropy().item() == pytest.approx(uniform, abs=1e-4)
+    assert uniform == pytest.approx(15.33, abs=0.005)
+
+
+def test_logits_start_normal_and_follow_the_seed() -> None:
+    policy = make_policy([100, 400])
+    assert policy.logits.std().item() == pytest.approx(1e-3, rel=0.1)
+    assert torch.equal(policy.logits, make_policy([100, 400]).logits)
+    assert not torch.equal(policy.logits, make_policy([100, 400], seed=1).logits)
+
+
+def test_joint_probability_and_entropy_agree_with_enumeration() -> None:
+    policy = make_policy(scale=1.0)
+    choices = list(itertools.product(*(range(size) for size in SIZES)))
+    log_probs = torch.stack([policy.log_prob(choice).detach() for choice in choices])
+    assert float(log_probs.exp().sum()) == pytest.approx(1.0)
+    assert float(-(log_probs.exp() * log_probs).sum()) == pytest.approx(policy.entropy().item())
+    best = max(range(len(choices)), key=lambda i: float(log_probs[i]))
+    assert policy.argmax() == choices[best]
+
+
+def test_samples_have_the_probabilities_of_the_policy() -> None:
+    policy = make_policy([4], scale=1.0)
+    generator = torch.Generator().manual_seed(7)
+    drawn = torch.tensor([policy.sample(generator)[0] for _ in range(4000)])
+    found = torch.bincount(drawn, minlength=4) / 4000
+    expected = policy.log_probabilities()[0].exp().detach()
+    assert torch.allclose(found.double(), expected, atol=0.03)
+
+
+def test_the_same_generator_draws_the_same() -> None:
+    policy = make_policy([5] * 12)
+    draw = [policy.sample(torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert draw[0] == draw[1]
+    assert draw[0] != policy.sample(torch.Generator().manual_seed(4))
+
+
+def test_the_update_is_the_gradient_of_minus_log_pi_times_advantage() -> None:
+    policy = make_policy([3, 2], scale=1.0)
+    before = policy.logits.detach().clone()
+    optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
+    loss = reinforce_step(policy, optimizer, [(2, 0), (0, 1)], [0.5, -1.5])
+    step = torch.zeros(5, dtype=torch.float64)
+    terms = []
+    for choice, advantage in (((2, 0), 0.5), ((0, 1), -1.5)):
+        for part, place, option in ((slice(0, 3), 0, choice[0]), (slice(3, 5), 3, choice[1])):
+            probabilities = before[part].softmax(0)
+            step[part] -= advantage * probabilities / 2  # d log pi / d logits = onehot - p
+            step[place + option] += advantage / 2
+            terms.append(-advantage * probabilities[option].log() / 2)
+    assert loss == pytest.approx(float(sum(terms)))
+    assert torch.allclose(policy.logits.detach(), before + step)
+
+
+def test_a_reward_makes_its_choice_likelier() -> None:
+    policy = make_policy()
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.08)
+    before = policy.log_prob((1, 2, 0)).item()
+    reinforce_step(policy, optimizer, [(1, 2, 0)], [1.0])
+    assert policy.log_prob((1, 2, 0)).item() > before
+    reinforce_step(policy, torch.optim.Adam(policy.parameters(), lr=0.5), [(1, 2, 0)], [-1.0])
+    assert policy.log_prob((1, 2, 0)).item() < before
+
+
+def test_an_empty_dimension_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sizes \[2, 0\]"):
+        make_policy([2, 0])

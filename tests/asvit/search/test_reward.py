@@ -1,0 +1,85 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.search.reward import MovingBaseline, WindowedReward, WorstSoFar
+
+BETTER = {"length": "higher", "kappa": "lower"}
+
+
+def rewards(lengths: list[float], kappas: list[float]) -> list[float]:
+    reward = WindowedReward(BETTER)
+    return [
+        reward.update({"length": length, "kappa": kappa})
+        for length, kappa in zip(lengths, kappas, strict=True)
+    ]
+
+
+def test_the_first_step_has_no_reward() -> None:
+    assert rewards([7.0], [100.0]) == [0.0]
+
+
+def test_rewards_by_hand() -> None:
+    # step 2: length rises by its whole range (1), kappa falls by its whole range (1)
+    # step 3: length falls 4 -> 3 of range 2..4; kappa rises 50 -> 75 of range 50..100
+    # step 4: length 3 -> 6 of range 2..6; kappa unchanged
+    found = rewards([2.0, 4.0, 3.0, 6.0], [100.0, 50.0, 75.0, 75.0])
+    assert found == pytest.approx([0.0, 2.0, -0.5 - 0.5, 0.75], abs=1e-6)
+
+
+def test_epsilon_keeps_a_flat_measure_from_dividing_by_zero() -> None:
+    assert rewards([3.0, 3.0], [1.0, 1.0]) == [0.0, 0.0]
+    change = WindowedReward({"length": "higher"})
+    change.update({"length": 1.0})
+    assert change.update({"length": 1.0 + 1e-6}) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_the_range_is_of_the_last_twenty_with_the_newest() -> None:
+    values = [1000.0, *[float(i % 2) for i in range(20)], 4.0]
+    reward = WindowedReward({"length": "higher"})
+    found = [reward.update({"length": value}) for value in values]
+    assert found[19] == pytest.approx((0.0 - 1.0) / 1000.0 if values[19] == 0 else 1 / 1000.0)
+    assert found[20] == pytest.approx((values[20] - values[19]) / 1.0, rel=1e-5)  # 1000 is out
+    assert found[21] == pytest.approx((4.0 - values[20]) / 4.0, rel=1e-5)
+
+
+def test_a_measure_without_any_value_yet_moves_nothing() -> None:
+    found = rewards([1.0, 2.0, 3.0], [math.inf, 10.0, 5.0])
+    assert found == pytest.approx([0.0, 1.0, 0.5 + 1.0], abs=1e-5)
+
+
+def test_baseline_by_hand() -> None:
+    baseline = MovingBaseline(momentum=0.9)
+    assert baseline.update(2.0) == pytest.approx(2.0)  # bias-corrected: the first is itself
+    # 0.9 * 0.2 + 0.1 * -1 = 0.08, over 1 - 0.81
+    assert baseline.update(-1.0) == pytest.approx(0.08 / 0.19)
+    assert baseline.update(0.5) == pytest.approx((0.9 * 0.08 + 0.05) / (1 - 0.729))
+
+
+@given(st.floats(-10, 10), st.integers(1, 50))
+def test_the_baseline_of_a_constant_is_the_constant(reward: float, count: int) -> None:
+    baseline = MovingBaseline()
+    last = [baseline.update(reward) for _ in range(count)][-1]
+    assert last == pytest.approx(reward, abs=1e-9)
+
+
+def test_a_failure_counts_as_the_worst_so_far_in_its_own_direction() -> None:
+    worst = WorstSoFar(BETTER)
+    worst.fill({"length": 5.0, "kappa": 10.0})
+    worst.fill({"length": 3.0, "kappa": 90.0})
+    worst.fill({"length": 4.0, "kappa": 20.0})
+    filled = worst.fill({"length": math.nan, "kappa": math.nan})
+    assert filled == {"length": 3.0, "kappa": 90.0}
+    assert worst.fill({"length": 9.0, "kappa": math.nan}) == {"length": 9.0, "kappa": 90.0}
+
+
+def test_before_any_valid_value_a_failure_is_infinitely_bad() -> None:
+    worst = WorstSoFar(BETTER)
+    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {
+        "length": -math.inf,
+        "kappa": math.inf,
+    }
+    worst.fill({"length": 2.0, "kappa": 7.0})
+    assert worst.fill({"length": math.nan, "kappa": math.nan}) == {"length": 2.0, "kappa": 7.0}
