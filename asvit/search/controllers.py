@@ -1,0 +1,129 @@
+"""Controllers by name: what proposes the next architecture of a search.
+
+A controller is an Optuna sampler, so storage, resuming and plots come with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asvit.search.settings import SearchSettings, unknown
+from scaling.ranking import Better
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+Dimensions = Mapping[str, Sequence[int | float | str]]
+Make = Callable[[Dimensions, Mapping[str, Better], SearchSettings], "BaseSampler"]
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A way to search.
+
+    Attributes:
+        name: What ``--controller`` takes.
+        description: One line.
+        paper: Where it was published.
+        make: Dimensions, directions of the objectives and settings to its sampler.
+    """
+
+    name: str
+    description: str
+    paper: str
+    make: Make
+
+
+CONTROLLERS: dict[str, Controller] = {}
+
+
+def register(name: str, description: str, *, paper: str) -> Callable[[Make], Make]:
+    """Add a controller under ``name``; its libraries are imported when it is made."""
+
+    def add(make: Make) -> Make:
+        CONTROLLERS[name] = Controller(name, description, paper, make)
+        return make
+
+    return add
+
+
+def get_controller(name: str) -> Controller:
+    """The controller called ``name``.
+
+    Raises:
+        ValueError: If there is none; the message names the nearest one.
+    """
+    if name not in CONTROLLERS:
+        raise ValueError(unknown("controller", name, CONTROLLERS))
+    return CONTROLLERS[name]
+
+
+@register(
+    "reinforce",
+    "policy gradient on a joint categorical policy; the result is its likeliest architecture",
+    paper="arXiv:2202.11921",
+)
+def _reinforce(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from asvit.search.sampler import ReinforceSampler
+
+    return ReinforceSampler(dimensions, better, seed=settings.seed, batch=settings.batch)
+
+
+@register(
+    "random",
+    "uniform draws, the baseline that any search should beat",
+    paper="Bergstra and Bengio 2012, JMLR 13",
+)
+def _random(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    from asvit.search.reseeded import ReseededSampler
+
+    return ReseededSampler(RandomSampler, seed=settings.seed)
+
+
+@register(
+    "evolution",
+    "aging evolution: mutate the best of a few, let the oldest die",
+    paper="arXiv:1802.01548",
+)
+def _evolution(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from asvit.search.evolution import AgingEvolutionSampler
+
+    return AgingEvolutionSampler(dimensions, better, seed=settings.seed)
+
+
+@register(
+    "tpe",
+    "tree-structured Parzen estimators for several objectives, from Optuna",
+    paper="Bergstra et al. 2011, NeurIPS; Ozaki et al. 2022, JAIR 73",
+)
+def _tpe(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    from asvit.search.reseeded import ReseededSampler
+
+    return ReseededSampler(lambda seed: TPESampler(seed=seed), seed=settings.seed)
+
+
+@register(
+    "nsga2",
+    "the genetic algorithm NSGA-II for several objectives, from Optuna",
+    paper="Deb et al. 2002, IEEE TEC 6(2)",
+)
+def _nsga2(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from asvit.search.reseeded import OrderedNSGAIISampler, ReseededSampler
+
+    return ReseededSampler(lambda seed: OrderedNSGAIISampler(seed=seed), seed=settings.seed)

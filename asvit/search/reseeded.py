@@ -1,0 +1,82 @@
+"""Optuna's own samplers, made to go on identically after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from asvit.search.sampler import measured_trials
+from asvit.search.seeds import seed_for
+
+
+class ReseededSampler(BaseSampler):
+    """Draws each trial with a fresh sampler, seeded by how many trials have been measured.
+
+    All that the library's samplers know beside their random state is in the study, so nothing is
+    lost by making a new one.
+
+    Args:
+        make: Seed (below 2^32) to sampler.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], *, seed: int) -> None:
+        self._make = make
+        self._seed = seed
+        self._sampler = make(seed_for(seed, "trial", 0))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Make the sampler of this trial."""
+        count = len(measured_trials(study))
+        self._sampler = self._make(seed_for(self._seed, "trial", count))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As the sampler of this trial does."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As the sampler of this trial does."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """As the sampler of this trial does."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """As the sampler of this trial does."""
+        self._sampler.after_trial(study, trial, state, values)
+
+
+class OrderedNSGAIISampler(NSGAIISampler):
+    """NSGA-II whose parents stand in one order whether they were just chosen or read back.
+
+    The library draws parents by their place in a list that is sorted by merit in the trial that
+    chooses them and by number in all later ones, which a kill in between would tell apart.
+    """
+
+    def select_parent(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The parents of ``generation``, by number."""
+        parents = super().select_parent(study, generation)
+        return sorted(parents, key=lambda trial: trial.number)

@@ -1,0 +1,152 @@
+"""REINFORCE as an Optuna sampler: it samples and learns, and never evaluates.
+
+The state of the policy is stored nowhere. It follows from the measured trials, in their order,
+and every draw is seeded by how many there are; so a search that was killed goes on as if it had
+not been. Trial numbers would not do: a trial that was killed in flight has taken one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
+from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.seeds import generator
+from asvit.spaces.base import Choice
+from scaling.ranking import Better
+
+_INIT, _DRAW = "policy logits", "policy draw"
+
+
+def measured_trials(study: Study) -> list[FrozenTrial]:
+    """The trials of ``study`` that were measured, in the order in which they were asked for."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+class ReinforceSampler(BaseSampler):
+    """Samples whole architectures from a joint policy and updates it with each measured one.
+
+    Args:
+        dimensions: Dimension of the space to its choices.
+        better: Objective to its direction, in the order of the study's values. A value that is
+            infinite stands for an objective that was never measured and moves nothing.
+        seed: Seed of the run.
+        batch: Architectures drawn between two updates; an update takes the mean of their losses.
+        learning_rate: Step size of Adam.
+
+    References:
+        Williams 1992; Chen et al. 2022, arXiv:2202.11921.
+    """
+
+    def __init__(
+        self,
+        dimensions: Mapping[str, Sequence[Choice]],
+        better: Mapping[str, Better],
+        *,
+        seed: int,
+        batch: int = 1,
+        learning_rate: float = 0.08,
+    ) -> None:
+        self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
+        self._better = dict(better)
+        self._seed = seed
+        self._batch = batch
+        self._learning_rate = learning_rate
+        self._forget()
+
+    def _forget(self) -> None:
+        sizes = [len(choices) for choices in self._dimensions.values()]
+        self._policy = JointCategoricalPolicy(sizes, generator=generator(self._seed, _INIT, 0))
+        self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=self._learning_rate)
+        self._reward = WindowedReward(self._better)
+        self._baseline = MovingBaseline()
+        self._pending: list[tuple[Indices, float]] = []
+        self._learned: list[int] = []  # numbers of the trials in this state
+        self._entropies: list[float] = []
+
+    def catch_up(self, study: Study) -> None:
+        """Bring the policy to the state that follows from the measured trials of ``study``."""
+        trials = measured_trials(study)
+        numbers = [trial.number for trial in trials]
+        if numbers[: len(self._learned)] != self._learned:
+            # The storage refused a trial that was learned from (a full disk), or is another one.
+            self._forget()
+        for trial in trials[len(self._learned) :]:
+            self._learn(trial.number, trial.params, trial.values)
+
+    def entropies(self, study: Study) -> Sequence[float]:
+        """Joint entropy in nats of the policy when it drew each measured trial of ``study``."""
+        self.catch_up(study)
+        return self._entropies
+
+    def likeliest(self, study: Study) -> dict[str, Choice]:
+        """The likeliest choice of every dimension after the measured trials of ``study``."""
+        self.catch_up(study)
+        return self._choices(self._policy.argmax())
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The whole space: all dimensions are drawn together."""
+        return {
+            name: CategoricalDistribution(choices) for name, choices in self._dimensions.items()
+        }
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw an architecture from the policy as the measured trials have made it."""
+        self.catch_up(study)
+        draw = generator(self._seed, _DRAW, len(self._learned))
+        return self._choices(self._policy.sample(draw))
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Refuse a parameter that the space does not have.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"the policy has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
+        )
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Learn from a trial that was just measured."""
+        if state is TrialState.COMPLETE and values is not None:
+            self.catch_up(study)
+            self._learn(trial.number, trial.params, values)
+
+    def _learn(self, number: int, params: Mapping[str, Any], values: Sequence[float]) -> None:
+        self._entropies.append(self._policy.entropy().item())
+        reward = self._reward.update(dict(zip(self._better, values, strict=True)))
+        advantage = reward - self._baseline.update(reward)
+        indices = tuple(choices.index(params[name]) for name, choices in self._dimensions.items())
+        self._pending.append((indices, advantage))
+        if len(self._pending) == self._batch:
+            drawn, advantages = zip(*self._pending, strict=True)
+            reinforce_step(self._policy, self._optimizer, drawn, advantages)
+            self._pending.clear()
+        self._learned.append(number)
+
+    def _choices(self, indices: Indices) -> dict[str, Choice]:
+        pairs = zip(self._dimensions.items(), indices, strict=True)
+        return {name: choices[index] for (name, choices), index in pairs}

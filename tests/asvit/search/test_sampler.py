@@ -1,0 +1,230 @@
+"""Every controller behind the same ask and tell; the policy's state against a replay by hand."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from asvit.search import CONTROLLERS, ReinforceSampler, SearchSettings, get_controller
+from asvit.search.policy import JointCategoricalPolicy, reinforce_step
+from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.seeds import generator, seed_for
+from scaling.ranking import Better
+
+BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower"}
+DIMENSIONS = {f"d{i}": (1, 2, 3, 4) for i in range(6)}
+SPACE: dict[str, BaseDistribution] = {
+    name: CategoricalDistribution(options) for name, options in DIMENSIONS.items()
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def make_sampler(controller: str = "reinforce", *, seed: int = 0, batch: int = 1) -> BaseSampler:
+    settings = SearchSettings(controller=controller, seed=seed, batch=batch)
+    return get_controller(controller).make(DIMENSIONS, BETTER, settings)
+
+
+def make_study(sampler: BaseSampler) -> Study:
+    return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+
+
+def values_of(params: dict[str, int]) -> list[float]:
+    return [float(sum(params.values())), float(params["d0"] * params["d1"] - params["d2"])]
+
+
+def go_on(study: Study, steps: int) -> list[dict[str, int]]:
+    drawn = []
+    for _ in range(steps):
+        trial = study.ask(SPACE)
+        study.tell(trial, values_of(trial.params))
+        drawn.append(trial.params)
+    return drawn
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_the_same_seed_draws_the_same_and_another_does_not(controller: str) -> None:
+    runs = [go_on(make_study(make_sampler(controller, seed=s)), 20) for s in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_a_sampler_made_anew_at_any_point_goes_on_identically(controller: str) -> None:
+    expected = go_on(make_study(make_sampler(controller)), 70)
+    study = make_study(make_sampler(controller))
+    found = []
+    while len(found) < 70:
+        found += go_on(study, 5)
+        # Killed in flight; also as the first of a generation of 50.
+        left = study.ask(SPACE)
+        study.tell(left, state=TrialState.FAIL)
+        study.sampler = make_sampler(controller)
+    assert found == expected
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_every_controller_stays_in_the_space_and_moves(controller: str) -> None:
+    drawn = go_on(make_study(make_sampler(controller)), 60)
+    assert all(p.keys() == DIMENSIONS.keys() and set(p.values()) <= {1, 2, 3, 4} for p in drawn)
+    assert len({tuple(p.values()) for p in drawn}) > 30
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_a_start_of_infinitely_bad_values_is_survived(controller: str) -> None:
+    study = make_study(make_sampler(controller))
+    for _ in range(20):
+        study.tell(study.ask(SPACE), [float("-inf"), float("inf")])
+    go_on(study, 60)
+
+
+@pytest.mark.parametrize("controller", ["reinforce", "evolution", "tpe", "nsga2"])
+def test_a_controller_that_learns_beats_random(controller: str) -> None:
+    def late_average(name: str, seed: int) -> float:
+        study = make_study(make_sampler(name, seed=seed))
+        total = 0.0
+        for step in range(150):
+            trial = study.ask(SPACE)
+            length = float(sum(trial.params.values()))
+            study.tell(trial, [length, -length])
+            total += length if step >= 100 else 0.0
+        return total / 50
+
+    learned = sum(late_average(controller, seed) for seed in (0, 1)) / 2
+    assert learned > sum(late_average("random", seed) for seed in (0, 1)) / 2 + 1.0
+
+
+def replayed_by_hand(study: Study, seed: int, batch: int) -> JointCategoricalPolicy:
+    policy = JointCategoricalPolicy([4] * 6, generator=generator(seed, "policy logits", 0))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.08)
+    reward_of, baseline = WindowedReward(BETTER), MovingBaseline()
+    held: list[tuple[tuple[int, ...], float]] = []
+    for trial in study.get_trials(states=(TrialState.COMPLETE,)):
+        reward = reward_of.update(dict(zip(BETTER, trial.values, strict=True)))
+        choice = tuple(trial.params[name] - 1 for name in DIMENSIONS)
+        held.append((choice, reward - baseline.update(reward)))
+        if len(held) == batch:
+            reinforce_step(policy, optimizer, [c for c, _ in held], [a for _, a in held])
+            held = []
+    return policy
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_policy_follows_from_the_trials(batch: int) -> None:
+    sampler = make_sampler(batch=batch, seed=5)
+    assert isinstance(sampler, ReinforceSampler)
+    study = make_study(sampler)
+    go_on(study, 18)
+    expected = replayed_by_hand(study, seed=5, batch=batch)
+    assert sampler.likeliest(study) == {
+        name: place + 1 for name, place in zip(DIMENSIONS, expected.argmax(), strict=True)
+    }
+    draw = expected.sample(generator(5, "policy draw", 18))
+    assert list(study.ask(SPACE).params.values()) == [place + 1 for place in draw]
+
+
+def test_a_batch_is_drawn_from_one_policy() -> None:
+    sampler = make_sampler(batch=5)
+    assert isinstance(sampler, ReinforceSampler)
+    study = make_study(sampler)
+    go_on(study, 15)
+    entropies = sampler.entropies(study)
+    assert len(entropies) == 15
+    assert len(set(entropies[:5])) == 1
+    assert len(set(entropies[5:10])) == 1
+    assert entropies[5] != entropies[10]
+
+
+def test_learning_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    learn = ReinforceSampler._learn
+
+    def counted(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        learn(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ReinforceSampler, "_learn", counted)
+    go_on(make_study(make_sampler()), 30)
+    assert calls == 30
+
+
+def test_a_trial_that_the_storage_refused_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = go_on(make_study(make_sampler()), 12)
+    study = make_study(make_sampler())
+    found = go_on(study, 5)
+    trial = study.ask(SPACE)
+    with monkeypatch.context() as patch:
+        patch.setattr(study._storage, "set_trial_state_values", _refuse)
+        with pytest.raises(OSError, match="no space"):
+            study.tell(trial, [99.0, -99.0])
+    study.tell(trial.number, state=TrialState.FAIL)
+    assert found + go_on(study, 7) == expected
+
+
+def _refuse(*_arguments: object) -> None:
+    raise OSError(28, "no space")
+
+
+def test_entropy_starts_uniform_and_falls() -> None:
+    sampler = make_sampler()
+    assert isinstance(sampler, ReinforceSampler)
+    study = make_study(sampler)
+    go_on(study, 300)
+    entropies = sampler.entropies(study)
+    assert entropies[0] == pytest.approx(6 * torch.tensor(4.0).log().item(), abs=1e-4)
+    assert entropies[-1] < 0.8 * entropies[0]
+
+
+@pytest.mark.parametrize("controller", ["reinforce", "evolution"])
+def test_a_parameter_outside_the_space_is_refused(controller: str) -> None:
+    study = make_study(make_sampler(controller))
+    with pytest.raises(ValueError, match="no dimension 'width'"):
+        study.ask({"width": CategoricalDistribution([1, 2])})
+
+
+def test_evolution_changes_one_dimension_of_a_living_parent() -> None:
+    study = make_study(make_sampler("evolution"))
+    drawn = [tuple(p.values()) for p in go_on(study, 90)]
+    for place in range(50, 90):
+        alive = drawn[place - 50 : place]
+        nearest = min(
+            sum(a != b for a, b in zip(drawn[place], parent, strict=True)) for parent in alive
+        )
+        assert nearest <= 1  # 0 where another member happens to be the child
+
+
+def test_seeds_differ_by_run_purpose_and_count() -> None:
+    made: list[Callable[[], int]] = [
+        lambda: seed_for(0, "a", 0),
+        lambda: seed_for(1, "a", 0),
+        lambda: seed_for(0, "b", 0),
+        lambda: seed_for(0, "a", 1),
+    ]
+    seeds = [make() for make in made]
+    assert len(set(seeds)) == 4
+    assert seeds == [make() for make in made]
+
+
+def test_an_unknown_controller_teaches() -> None:
+    with pytest.raises(
+        ValueError, match="unknown controller 'reinforse'; did you mean 'reinforce'"
+    ):
+        get_controller("reinforse")
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_every_controller_says_what_it_is(name: str) -> None:
+    controller = CONTROLLERS[name]
+    assert controller.name == name
+    assert controller.description
+    assert "\n" not in controller.description
+    assert controller.paper
