@@ -1,0 +1,98 @@
+"""The journal of a run folder: opened so that a kill in the middle of a write does no harm."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+logger = logging.getLogger(__name__)
+
+_RECORD_START = b'{"op_code"'
+_STALE_SECONDS = 1.0  # a record is written in milliseconds
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path``, or start one.
+
+    A record that was being written when its process was killed is cut off; it lacks its line end.
+    The caller keeps other searches away from ``path`` meanwhile.
+
+    Raises:
+        ValueError: If a line is not a record, or the records do not make a study. Nothing is
+            changed then.
+        OSError: If the file cannot be read or written.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give --out another folder")
+    lock = JournalFileOpenLock(str(path))
+    _break_stale_lock(path.with_name(path.name + ".lock"))
+    if path.exists():
+        lock.acquire()
+        try:
+            _repair(path)
+        finally:
+            lock.release()
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise ValueError(
+            f"{path} is corrupt: its records do not make a study ({error!r}); {_ADVICE}"
+        ) from error
+
+
+_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
+
+
+def _break_stale_lock(lock: Path) -> None:
+    """Remove the journal's lock if the process that held it was killed.
+
+    The library would wait half a minute first. Whoever else writes here, such as a dashboard,
+    holds the lock for milliseconds.
+    """
+    deadline = time.monotonic() + _STALE_SECONDS
+    try:
+        seen = lock.lstat()
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            if lock.lstat().st_mtime_ns != seen.st_mtime_ns:
+                return
+        lock.unlink()
+    except FileNotFoundError:
+        return
+    logger.info("removed the lock %s, which a killed process had left", lock)
+
+
+def _repair(path: Path) -> None:
+    """Check every line of the journal, then cut off an unfinished last one."""
+    content = path.read_bytes()
+    whole, end, tail = content.rpartition(b"\n")
+    for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
+        if not _is_record(line):
+            raise ValueError(f"{path}, line {number} is not a journal record; {_ADVICE}")
+    if not tail:
+        return
+    if not _is_unfinished(tail):
+        last = content.count(b"\n") + 1
+        raise ValueError(f"{path}, line {last} is not a journal record; {_ADVICE}")
+    with path.open("r+b") as file:
+        file.truncate(len(content) - len(tail))
+    logger.warning("cut off %d bytes of an unfinished record at the end of %s", len(tail), path)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and isinstance(record.get("op_code"), int)
+
+
+def _is_unfinished(tail: bytes) -> bool:
+    """Whether ``tail`` is the start of a record, or the zeros that a power cut leaves."""
+    start = tail[: len(_RECORD_START)]
+    return _RECORD_START.startswith(start) or not tail.strip(b"\0")

@@ -1,0 +1,119 @@
+import json
+import os
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+
+from asvit.search.journal import open_journal
+
+
+def record(path: Path, trials: int = 2) -> bytes:
+    """Write a study with a few trials to ``path`` and return the journal."""
+    study = optuna.create_study(
+        storage=open_journal(path), study_name="s", directions=["maximize", "minimize"]
+    )
+    for _ in range(trials):
+        trial = study.ask()
+        trial.suggest_categorical("a", [1, 2])
+        study.tell(trial, [1.0, 2.0])
+    return path.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def finished(path: Path) -> int:
+    study = optuna.load_study(study_name="s", storage=open_journal(path))
+    return len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+
+
+def test_a_kill_at_any_byte_of_the_last_record_is_survived(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    content = record(path)
+    last = content.rstrip(b"\n").rindex(b"\n") + 1
+    for end in range(last, len(content)):
+        path.write_bytes(content[:end])
+        assert finished(path) == 1
+        assert path.read_bytes() == content[:last]
+        # The journal goes on as if that record had never been begun.
+        study = optuna.load_study(study_name="s", storage=open_journal(path))
+        study.tell(1, [3.0, 4.0])
+        assert finished(path) == 2
+
+
+def test_the_cut_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "study.journal"
+    content = record(path)
+    path.write_bytes(content[:-5])
+    finished(path)
+    assert "unfinished record" in caplog.text
+    assert str(path) in caplog.text
+
+
+def test_the_zeros_of_a_power_cut_are_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    content = record(path)
+    path.write_bytes(content + b"\0" * 100)
+    assert finished(path) == 2
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"garbage", b"[1]", b"{}", b'{"op_code": "x"}', b"\xff\xfe", b""]
+)
+@pytest.mark.parametrize("line", [1, 4])
+def test_garbage_is_named_and_nothing_is_changed(
+    tmp_path: Path, garbage: bytes, line: int
+) -> None:
+    path = tmp_path / "study.journal"
+    lines = record(path).split(b"\n")
+    lines[line - 1] = garbage
+    path.write_bytes(b"\n".join(lines) + b'{"op_co')
+    before = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=rf"study\.journal, line {line} is not .*--fresh"
+    ) as caught:
+        open_journal(path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["study.journal"]
+
+
+def test_a_file_of_something_else_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    path.write_bytes(b"my diary")
+    with pytest.raises(ValueError, match="line 1 is not a journal record"):
+        open_journal(path)
+    assert path.read_bytes() == b"my diary"
+
+
+def test_records_that_make_no_study_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    content = record(path)
+    path.write_bytes(content + json.dumps({"op_code": 999, "worker_id": "x"}).encode() + b"\n")
+    with pytest.raises(ValueError, match="is corrupt"):
+        open_journal(path)
+
+
+def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.journal").mkdir()
+    with pytest.raises(ValueError, match="is not a file"):
+        open_journal(tmp_path / "study.journal")
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_the_lock_of_a_killed_process_is_removed(tmp_path: Path, kind: str) -> None:
+    path, lock = tmp_path / "study.journal", tmp_path / "study.journal.lock"
+    record(path)
+    if kind == "file":
+        lock.touch()
+    else:
+        lock.symlink_to(path)
+    begun = time.monotonic()
+    assert finished(path) == 2
+    assert time.monotonic() - begun < 5  # the library would wait for 30 seconds
+    assert not os.path.lexists(lock)
