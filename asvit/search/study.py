@@ -1,0 +1,128 @@
+"""The Optuna study behind a search: opened, checked against the settings, and tidied up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from asvit.search.journal import open_journal
+from asvit.search.settings import SearchSettings
+from scaling.ranking import Better
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "study.journal"
+
+_DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep the library's line per trial off the terminal; its warnings stay."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def open_storage(folder: Path, url: str | None) -> BaseStorage:
+    """The journal of ``folder``, or the storage at ``url``, which is any that Optuna knows.
+
+    Raises:
+        ValueError: If the journal is corrupt or the storage cannot be opened.
+        OSError: If the journal cannot be read or written.
+    """
+    if url is None:
+        return open_journal(folder / JOURNAL)
+    try:
+        return optuna.storages.get_storage(url)
+    except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"cannot open the storage {url!r}: {reason}") from error
+
+
+def find_study(storage: BaseStorage, name: str) -> Study | None:
+    """The study called ``name``, or None."""
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
+    """A new study with one value per objective."""
+    return optuna.create_study(
+        storage=storage,
+        study_name=name,
+        directions=[_DIRECTIONS[way] for way in objectives.values()],
+    )
+
+
+def agree_on_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
+    """Keep ``wanted`` with a new study; check it against those of a study that has some.
+
+    More steps than before are taken on, and extend the search.
+
+    Raises:
+        ValueError: If the study was started with other settings; the message has each of them.
+    """
+    stored = stored_settings(study)
+    if stored is None and study.trials:
+        raise ValueError(f"{folder} holds an Optuna study that asvit did not start")
+    if stored is not None:
+        comparable = replace(stored, steps=max(stored.steps, wanted.steps))
+        changed = comparable.difference(wanted)
+        if changed:
+            lines = ", ".join(
+                f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
+            )
+            raise ValueError(
+                f"run folder {folder} was started with other settings: {lines}; "
+                "give --out for a new folder or --fresh to start over"
+            )
+    if stored != wanted:
+        study.set_user_attr("settings", wanted.to_json())
+
+
+def stored_settings(study: Study) -> SearchSettings | None:
+    """The settings that ``study`` was started with (the steps as last extended)."""
+    stored: Mapping[str, Any] | None = study.user_attrs.get("settings")
+    return None if stored is None else SearchSettings.from_json(stored)
+
+
+def agree_on_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:
+    """Keep where the images came from with a new study; check it against that of an old one.
+
+    Raises:
+        ValueError: If the images are not those that the search was started with.
+    """
+    stored: Mapping[str, str] | None = study.user_attrs.get("images")
+    if stored is None:
+        study.set_user_attr("images", dict(provenance))
+    elif stored["digest"] != provenance["digest"]:
+        raise ValueError(
+            f"run folder {folder} was started with other images: {stored['source']}, digest "
+            f"{stored['digest'][:12]} (now {provenance['source']}, {provenance['digest'][:12]}); "
+            "give --out for a new folder or --fresh to start over"
+        )
+
+
+def drop_unfinished(study: Study) -> int:
+    """Mark the trials that a killed run left running as failed; return how many there were."""
+    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in left:
+        study.tell(trial.number, state=TrialState.FAIL)
+    if left:
+        logger.info("%d trial(s) in flight when the run was stopped are measured again", len(left))
+    return len(left)

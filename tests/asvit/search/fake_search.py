@@ -1,0 +1,39 @@
+"""A space of a few numbers and measures that cost nothing, in place of networks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+
+from asvit.search import Measurement
+
+
+class FakeSpace:
+    """12 dimensions of three options; an architecture is their tuple."""
+
+    name = "fake"
+    description = "for tests"
+    dimensions: Mapping[str, tuple[int | float | str, ...]] = {
+        f"d{i}": (1, 2, 3) for i in range(12)
+    }
+    size = 3**12
+
+    def decode(self, params: Mapping[str, object]) -> str:
+        return ",".join(str(params[name]) for name in self.dimensions)
+
+
+def fake_evaluate(text: str) -> Measurement:
+    """Longer where options are high, better conditioned where they are equal."""
+    options = [int(part) for part in text.split(",")]
+    length = sum(option * (place + 1) ** 0.5 for place, option in enumerate(options))
+    kappa = 10.0 + sum((a - b) ** 2 for a, b in itertools.pairwise(options))
+    values = {"length_distortion": length, "ntk_condition_number": kappa}
+    return Measurement(sum(options) * 1000, sum(options) * 10**6, values, {})
+
+
+def failing(names: tuple[str, ...] = ("ntk_condition_number",)) -> Measurement:
+    """A measurement in which the measures called ``names`` failed."""
+    good = fake_evaluate(",".join("1" * 12))
+    values = {name: math.nan if name in names else v for name, v in good.values.items()}
+    return Measurement(1, 1, values, dict.fromkeys(names, "the kernel is singular"))

@@ -1,0 +1,245 @@
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+import pytest
+from fake_search import FakeSpace, failing, fake_evaluate
+from optuna.trial import TrialState
+
+from asvit.search import (
+    CONTROLLERS,
+    Measurement,
+    Search,
+    SearchSettings,
+    StepEvent,
+    best_row,
+)
+from asvit.search.reward import WindowedReward
+from scaling.ranking import Better
+
+BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def make_search(
+    study: optuna.Study | None = None,
+    evaluate: Callable[[str], Measurement] = fake_evaluate,
+    better: Mapping[str, Better] = BETTER,
+    **settings: Any,
+) -> Search:
+    if study is None:
+        ways = [w for w in better.values() if w != "reported"]
+        study = optuna.create_study(
+            directions=["maximize" if way == "higher" else "minimize" for way in ways]
+        )
+    chosen = SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings})
+    return Search(
+        study,
+        FakeSpace(),  # type: ignore[arg-type]
+        chosen,
+        better,
+        evaluate=evaluate,
+        started=time.monotonic(),
+    )
+
+
+def run(search: Search) -> list[StepEvent]:
+    return list(search.run())
+
+
+def test_events_count_up_and_carry_the_row() -> None:
+    search = make_search()
+    events = run(search)
+    assert [event.step for event in events] == list(range(1, 13))
+    assert [event.row for event in events] == search.rows
+    assert [row.number for row in search.rows] == list(range(12))
+    assert all(event.steps == 12 and event.resumed == 0 for event in events)
+    assert events[0].seconds <= events[-1].seconds
+    assert events[0].entropy == pytest.approx(12 * math.log(3), abs=1e-4)
+    assert events[-1].best == best_row(search.rows, BETTER)
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_rows_hold_what_was_measured_and_the_reward_of_it(controller: str) -> None:
+    search = make_search(controller=controller)
+    run(search)
+    reward = WindowedReward(BETTER)
+    for row in search.rows:
+        expected = fake_evaluate(row.architecture)
+        assert row.values == expected.values
+        assert (row.params, row.macs) == (expected.params, expected.macs)
+        assert row.reward == reward.update(expected.values)
+        assert (row.state, row.reason) == ("complete", "")
+        assert math.isnan(row.entropy) == (controller != "reinforce")
+
+
+def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
+    whole = make_search()
+    run(whole)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    run(make_search(study, steps=5))
+    study.ask()  # in flight when the process was killed
+    study.tell(5, state=TrialState.FAIL)
+    again = make_search(study)
+    assert again.rows == whole.rows[:5]
+    events = run(again)
+    assert again.rows == whole.rows
+    assert [event.resumed for event in events] == [5] * 7
+    assert [event.step for event in events] == list(range(6, 13))
+    assert again.outcome() == whole.outcome()
+    assert run(again) == []
+
+
+def test_an_architecture_drawn_again_is_not_measured_again() -> None:
+    calls: list[str] = []
+
+    def counted(text: str) -> Measurement:
+        calls.append(text)
+        return fake_evaluate(text)
+
+    search = make_search(evaluate=counted, steps=150)
+    events = run(search)
+    drawn = [event.row.architecture for event in events]
+    assert len(set(drawn)) < len(drawn)
+    assert sorted(calls) == sorted(set(drawn))
+
+
+def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
+    count = 0
+
+    def fails_at_the_fourth(text: str) -> Measurement:
+        nonlocal count
+        count += 1
+        return failing() if count == 4 else fake_evaluate(text)
+
+    search = make_search(evaluate=fails_at_the_fourth)
+    events = run(search)
+    row = search.rows[3]
+    assert row.state == "failed"
+    assert row.reason == "ntk_condition_number: the kernel is singular"
+    assert math.isnan(row.values["ntk_condition_number"])
+    assert [event.failures for event in events] == [0, 0, 0] + [1] * 9
+    worst = max(row.values["ntk_condition_number"] for row in search.rows[:3])
+    trial = search._study.get_trials()[3]
+    assert trial.values == [row.values["length_distortion"], worst]
+    assert row.reward < 0
+
+
+def test_failures_before_any_success_are_survived() -> None:
+    count = 0
+
+    def fails_at_first(text: str) -> Measurement:
+        nonlocal count
+        count += 1
+        return failing(tuple(BETTER)) if count <= 3 else fake_evaluate(text)
+
+    search = make_search(evaluate=fails_at_first)
+    events = run(search)
+    assert [row.reward for row in search.rows[:4]] == [0.0] * 4
+    assert all(math.isfinite(row.reward) for row in search.rows)
+    assert events[2].best is None
+    assert events[3].best == search.rows[3]
+
+
+def test_ten_failures_from_the_start_end_the_search_with_the_reason() -> None:
+    search = make_search(evaluate=lambda text: failing(), steps=50)
+    with pytest.raises(ValueError, match=r"all of the first 10 .* the kernel is singular"):
+        run(search)
+    assert len(search.rows) == 10
+
+
+def test_a_short_search_of_failures_has_no_outcome() -> None:
+    search = make_search(evaluate=lambda text: failing(), steps=3)
+    run(search)
+    with pytest.raises(ValueError, match=r"all of the first 3 .* the kernel is singular"):
+        search.outcome()
+
+
+def test_a_failed_report_does_not_end_a_search() -> None:
+    def curvature_fails(text: str) -> Measurement:
+        good = fake_evaluate(text)
+        values = {**good.values, "curvature": math.nan}
+        return Measurement(good.params, good.macs, values, {"curvature": "no curve"})
+
+    better: dict[str, Better] = {**BETTER, "curvature": "reported"}
+    search = make_search(evaluate=curvature_fails, better=better)
+    events = run(search)
+    assert events[-1].failures == 12
+    assert events[-1].best is not None
+    assert search.outcome()
+
+
+def test_one_objective_is_enough() -> None:
+    better: dict[str, Better] = {"length_distortion": "higher"}
+    search = make_search(better=better)
+    run(search)
+    assert list(search.rows[0].values) == ["length_distortion"]
+
+
+def test_the_outcome_of_reinforce_is_the_likeliest_and_is_measured() -> None:
+    search = make_search(steps=200)
+    run(search)
+    text, measurement = search.outcome()
+    assert measurement == fake_evaluate(text)
+    assert measurement.values["length_distortion"] > search.rows[0].values["length_distortion"]
+
+
+def test_the_outcome_of_another_controller_is_its_best_row() -> None:
+    search = make_search(controller="random")
+    run(search)
+    best = best_row(search.rows, BETTER)
+    assert best is not None
+    assert search.outcome()[0] == best.architecture
+
+
+def test_an_error_of_the_evaluation_is_not_hidden() -> None:
+    def broken(text: str) -> Measurement:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        run(make_search(evaluate=broken))
+
+
+def test_a_storage_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = make_search()
+    events = search.run()
+    next(events)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(search._study._storage, "set_trial_user_attr", full)
+    with pytest.raises(OSError, match=r"what was measured is safe.*No space left") as caught:
+        next(events)
+    assert caught.value.errno == 28
+
+
+def test_time_adds_up_over_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def slow(text: str) -> Measurement:
+        nonlocal now
+        now += 10.0
+        return fake_evaluate(text)
+
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    run(make_search(study, slow, steps=3))
+    now = 5000.0
+    second = make_search(study, slow, steps=5)
+    assert second.seconds == pytest.approx(30.0)
+    run(second)
+    assert second.seconds == pytest.approx(50.0)
+
+
+def test_trials_of_something_else_are_refused() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    study.tell(study.ask(), [1.0, 2.0])
+    with pytest.raises(ValueError, match="trial 0 of the study was not measured"):
+        make_search(study)
