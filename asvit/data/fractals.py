@@ -1,0 +1,195 @@
+"""Endless labelled images without a download: coloured fractals, one class per function system.
+
+An image is a function of (seed, class, instance, size) alone: the same bits whichever process or
+worker makes it, and in whatever order.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from asvit.data import store
+from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.ifs import IfsCode, chaos_game, draw_code, vary
+from asvit.data.render import coverage, frame, histogram, paint
+
+VERSION = 1  # raise it when any image changes: kept images and recorded results depend on it
+DEFAULT_CLASSES = 1000
+MAX_CLASSES = 100_000
+MIN_SIZE = 8
+
+_MIN_COVERAGE = 0.2  # about a fifth of random codes draw less: thin lines, stars, specks
+_POINTS_PER_PIXEL = 4
+_VARIATION = 0.1
+_TILT = 0.3  # radians
+_SHARD = 256  # images per kept file
+_CODES, _IMAGES = 0, 1  # first key of the random streams
+
+
+def _rng(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+@functools.lru_cache(maxsize=4096)
+def class_code(seed: int, label: int) -> IfsCode:
+    """Return the function system that is class ``label`` of the endless set ``seed``.
+
+    Codes are drawn until one covers enough of the picture.
+    """
+    rng = _rng(seed, _CODES, label)
+    while True:
+        code = draw_code(rng)
+        points = chaos_game(code, rng, 4096)
+        counts, _ = histogram(frame(points), points[2], 32)
+        if coverage(counts) >= _MIN_COVERAGE:
+            return code
+
+
+def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray[np.uint8]:
+    """Draw one image of a class.
+
+    Instances differ in the shape (the code varies a little), tilt, zoom, mirroring, palette and
+    ground. The same instance at another size is the same scene.
+
+    Args:
+        seed: Which endless set, at least 0.
+        label: Which class, at least 0.
+        instance: Which image of the class, at least 0.
+        size: Pixels per side, at least 8; time grows with the square (about 1 ms at 64).
+
+    Returns:
+        ``[size, size, 3]``.
+    """
+    # Apart from the walk, whose draws grow with the size.
+    look = _rng(seed, _IMAGES, label, instance, 0)
+    walk = _rng(seed, _IMAGES, label, instance, 1)
+    code = vary(class_code(seed, label), look, _VARIATION)
+    angle, zoom = look.uniform(-_TILT, _TILT), look.uniform(0.85, 1.1)
+    flips = look.random(2) < 0.5
+    points = chaos_game(code, walk, _POINTS_PER_PIXEL * size * size)
+    xy = frame(points, angle, zoom)
+    xy[flips] = 1 - xy[flips]
+    counts, hue = histogram(xy, points[2], size)
+    return paint(counts, hue, look)
+
+
+class FractalDataset(LabelledImages):
+    """Fractal images as a dataset, in the order class 0, 1, ..., class 0, 1, ...
+
+    Any leading part is therefore balanced over the classes. ``dataset[i]`` makes the image, or
+    reads it where ``prepare`` has kept it.
+
+    Args:
+        classes: Number of classes.
+        per_class: Images of each class.
+        image_size: Pixels per side.
+        seed: Which endless set; other seeds give other classes.
+        first: First instance of each class: a validation set starts where training ends.
+        transform: Applied to each picture.
+        cache: Folder to keep images in; None keeps none.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        classes: int = DEFAULT_CLASSES,
+        per_class: int = 100,
+        image_size: int = 224,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        transform: Transform | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        if not 1 <= classes <= MAX_CLASSES:
+            raise ValueError(f"{classes} fractal classes; use 1 to {MAX_CLASSES}")
+        if per_class < 1:
+            raise ValueError(f"{per_class} images per class; use 1 or more")
+        if image_size < MIN_SIZE:
+            raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
+        if seed < 0 or first < 0:
+            raise ValueError(f"seed {seed}, first instance {first}; use 0 or more")
+        super().__init__(
+            f"fractal images, {classes} classes, seed {seed}, generator {VERSION}",
+            tuple(f"fractal-{label:05d}" for label in range(classes)),
+            np.arange(classes * per_class, dtype=np.int64) % classes,
+            transform=transform,
+        )
+        self.image_size = image_size
+        self.seed = seed
+        self.first = first
+        self.cache = cache
+
+    def picture(self, index: int) -> Image.Image:
+        """Return image ``index``: kept, or made now."""
+        begin = index - index % _SHARD
+        file = self._file(begin, min(begin + _SHARD, len(self)))
+        shape = (self.image_size, self.image_size, 3)
+        kept = None if file is None else store.read_picture(file, index - begin, shape)
+        return Image.fromarray(self._draw(index) if kept is None else kept)
+
+    def load(self, count: int, *, progress: Progress | None = None) -> NDArray[np.uint8]:
+        """Return the first ``count`` images, keeping those that had to be made.
+
+        Args:
+            count: How many, from 1 to ``len(self)``.
+            progress: Called with how many there are so far, and ``count``.
+
+        Returns:
+            ``[count, image_size, image_size, 3]``.
+        """
+        shards = [self._shard(begin, count, progress)[0] for begin in range(0, count, _SHARD)]
+        return np.concatenate(shards)
+
+    def prepare(self, *, progress: Progress | None = None) -> None:
+        """Make and keep all images that are not kept yet; stop at the first that cannot be kept.
+
+        Args:
+            progress: Called with how many there are so far, and ``len(self)``.
+
+        Raises:
+            ValueError: If the dataset has no cache folder.
+        """
+        if self.cache is None:
+            raise ValueError("this dataset has no cache folder; give cache=")
+        for begin in range(0, len(self), _SHARD):
+            if not self._shard(begin, len(self), progress)[1]:
+                return
+
+    def _shard(
+        self, begin: int, stop: int, progress: Progress | None
+    ) -> tuple[NDArray[np.uint8], bool]:
+        """Images ``begin`` up to the end of their file or ``stop``, and whether they are kept."""
+        end = min(begin + _SHARD, stop)
+        file = self._file(begin, end)
+        shape = (end - begin, self.image_size, self.image_size, 3)
+        pictures = None if file is None else store.read_pictures(file, shape)
+        if pictures is not None:
+            if progress is not None:
+                progress(end, stop)
+            return pictures, True
+        pictures = np.empty(shape, np.uint8)
+        for index in range(begin, end):
+            pictures[index - begin] = self._draw(index)
+            if progress is not None:
+                progress(index + 1, stop)
+        return pictures, file is not None and store.write_pictures(file, pictures)
+
+    def _draw(self, index: int) -> NDArray[np.uint8]:
+        instance, label = divmod(index, len(self.classes))
+        return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
+
+    def _file(self, begin: int, end: int) -> Path | None:
+        """Where images ``begin`` to ``end`` are kept: named by what they are, whatever the set."""
+        if self.cache is None:
+            return None
+        classes = len(self.classes)
+        folder = f"seed{self.seed}-classes{classes}-size{self.image_size}"
+        offset = self.first * classes
+        name = f"{offset + begin}-{offset + end}.safetensors"
+        return self.cache / f"fractals-{VERSION}" / folder / name
