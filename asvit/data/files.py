@@ -1,0 +1,124 @@
+"""Images in a folder: class sub-folders, or one flat folder."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from asvit.data.base import UNREADABLE, LabelledImages, Transform, first_line
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+class FolderDataset(LabelledImages):
+    """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
+
+    Names are sorted, so that numbering is the same on every machine. Names that begin with a dot
+    are passed over.
+
+    Args:
+        root: The folder.
+        transform: Applied to each picture.
+
+    Raises:
+        FileNotFoundError: If the folder is missing.
+        ValueError: If it is a file, holds no images, holds images both beside and inside
+            sub-folders, has a class without images, or looks like a folder of splits.
+    """
+
+    def __init__(self, root: Path, *, transform: Transform | None = None) -> None:
+        if not root.exists():
+            raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
+        if not root.is_dir():
+            raise ValueError(f"{str(root)!r} is a file; give a folder of images")
+        flat, inner = _list(root)
+        if {"train", "val"} <= set(inner) and _list(root / "train")[1]:
+            raise ValueError(
+                f"{str(root)!r} holds splits, not classes; give {str(root / 'train')!r}"
+            )
+        if flat and inner:
+            raise ValueError(
+                f"{str(root)!r} holds both images ({flat[0]}) and folders ({inner[0]});"
+                " use class folders only, or images only"
+            )
+        groups = (
+            {name: _walk(root / name) for name in inner} if inner else {root.resolve().name: flat}
+        )
+        empty = [name for name, files in groups.items() if not files]
+        if empty:
+            where = root / empty[0] if inner else root
+            raise ValueError(f"no images in {str(where)!r}; use {', '.join(EXTENSIONS)} files")
+        self.paths = tuple(
+            root / (name if inner else "") / file
+            for name, files in groups.items()
+            for file in files
+        )
+        super().__init__(
+            f"folder {root.resolve()}, {len(self.paths)} images, {len(groups)} classes",
+            tuple(groups),
+            np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
+            transform=transform,
+        )
+
+    def picture(self, index: int) -> Image.Image:
+        """Read image ``index``.
+
+        Raises:
+            ValueError: If the file cannot be read as an image.
+        """
+        return read_image(self.paths[index])
+
+
+def _list(folder: Path) -> tuple[list[str], list[str]]:
+    """Sorted names of the images and of the folders in ``folder``."""
+    with os.scandir(folder) as found:
+        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+    folders = [e.name for e in entries if e.is_dir()]
+    # A broken link counts as an image, so that reading it says so.
+    images = [e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.is_dir()]
+    return images, folders
+
+
+def _walk(folder: Path) -> list[str]:
+    """All images under ``folder``, relative to it: its own first, then folder by folder."""
+    images, folders = _list(folder)
+    return images + [f"{name}/{image}" for name in folders for image in _walk(folder / name)]
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read an image file as RGB.
+
+    Raises:
+        ValueError: If it cannot be read; the message names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_rgb(image)
+    except UNREADABLE as error:
+        raise ValueError(f"cannot read image {str(path)!r}: {first_line(error)}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert grey, palette, CMYK, 16-bit and transparent images to 8-bit RGB.
+
+    Transparency is laid over black. 16-bit grey keeps its upper byte.
+
+    Raises:
+        ValueError: If the image holds numbers whose range is unknown.
+    """
+    if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
+        deep = np.asarray(image)
+        if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:
+            raise ValueError("its pixels are not 8 or 16-bit integers")
+        image = Image.fromarray((deep >> 8).astype(np.uint8))
+    if image.mode in {"LA", "La", "PA", "RGBA", "RGBa"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, image)
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to ``size`` (bicubic, antialiased) and crop the centre."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)

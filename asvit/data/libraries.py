@@ -1,0 +1,246 @@
+"""Images that other libraries know: scikit-learn's digits, torchvision, Hugging Face datasets.
+
+Nothing here goes to the network unless ``download`` is true.
+"""
+
+import contextlib
+import difflib
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from asvit.data.base import UNREADABLE, LabelledImages, Transform, first_line
+from asvit.data.files import to_rgb
+from asvit.data.store import cache_folder
+
+
+class DigitsDataset(LabelledImages):
+    """scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+    """
+
+    def __init__(self, *, transform: Transform | None = None) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            message = "images 'digits' need scikit-learn: pip install scikit-learn"
+            raise ImportError(message) from error
+        digits = load_digits()
+        self._grey = (digits.images * (255 / 16)).astype(np.uint8)
+        super().__init__(
+            f"scikit-learn digits, {len(self._grey)} images",
+            tuple("0123456789"),
+            digits.target.astype(np.int64),
+            transform=transform,
+        )
+
+    def picture(self, index: int) -> Image.Image:
+        """Return digit ``index``, 8 × 8 pixels."""
+        return Image.fromarray(self._grey[index]).convert("RGB")
+
+
+class LibraryDataset(LabelledImages):
+    """A dataset of another library behind our interface.
+
+    Args:
+        source: What it is, in words.
+        classes: Name of each label; None numbers them.
+        labels: Label of each item, ``[len(items)]``.
+        items: Indexable; an item is a (PIL image, label) pair, or holds the image at ``key``.
+        key: Where an item holds its image.
+        transform: Applied to each picture.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        classes: tuple[str, ...] | None,
+        labels: NDArray[np.int64],
+        *,
+        items: Any,
+        key: int | str,
+        transform: Transform | None = None,
+    ) -> None:
+        names = classes or tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
+        super().__init__(source, names, labels, transform=transform)
+        self._items = items
+        self._key = key
+
+    def picture(self, index: int) -> Image.Image:
+        """Read image ``index``.
+
+        Raises:
+            ValueError: If it cannot be read as an image.
+        """
+        try:
+            image = self._items[index][self._key]
+            if not isinstance(image, Image.Image):
+                raise ValueError(f"it is a {type(image).__name__}, not an image")
+            return to_rgb(image)
+        except UNREADABLE as error:
+            raise ValueError(
+                f"cannot read image {index} of {self.source}: {first_line(error)}"
+            ) from error
+
+
+def open_torchvision(
+    name: str, *, download: bool = False, transform: Transform | None = None
+) -> LabelledImages:
+    """Open a classification dataset of torchvision, the part it offers first (for training).
+
+    Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
+
+    Args:
+        name: Class name in ``torchvision.datasets``.
+        download: Fetch it if it is not there.
+        transform: Applied to each picture.
+
+    Raises:
+        ValueError: If torchvision has no such dataset, or it is not one image and one label.
+        FileNotFoundError: If its files are missing or damaged and ``download`` is false.
+        OSError: If the download fails.
+    """
+    kind = _torchvision_class(name)
+    accepted = inspect.signature(kind).parameters
+    missing = [
+        other.name
+        for other in accepted.values()
+        if other.default is other.empty and other.kind is not other.VAR_KEYWORD
+    ]
+    if extra := [other for other in missing if other != "root"]:
+        raise ValueError(
+            f"torchvision:{name} needs {' and '.join(extra)}; save it as a folder of images"
+        )
+    root = Path(os.environ.get("ASVIT_DATA") or cache_folder() / "datasets").expanduser()
+    given = {"root": root, "download": download}
+    try:
+        items = kind(**{key: value for key, value in given.items() if key in accepted})
+    except (*UNREADABLE, RuntimeError, AssertionError) as error:
+        reason = first_line(error).partition(". ")[0]  # what follows is about its own arguments
+        if download and "download" in accepted:
+            raise OSError(f"cannot download torchvision:{name}: {reason}") from error
+        ask = f", or ask for 'torchvision:{name}:download'" if "download" in accepted else ""
+        raise FileNotFoundError(
+            f"cannot open torchvision:{name} in {str(root)!r}: {reason};"
+            f" set ASVIT_DATA to its folder{ask}"
+        ) from error
+    source = f"torchvision {name}, {len(items)} images"
+    labels = _targets(items, source)
+    return LibraryDataset(source, _names(items), labels, items=items, key=0, transform=transform)
+
+
+def _torchvision_class(name: str) -> Any:
+    from torchvision import datasets
+
+    known = {
+        other
+        for other in datasets.__all__
+        if isinstance(kind := getattr(datasets, other), type)
+        and issubclass(kind, datasets.VisionDataset)
+    } - {"VisionDataset", "DatasetFolder", "ImageFolder"}
+    if name not in known:
+        near = {other.lower(): other for other in sorted(known)}
+        found = difflib.get_close_matches(name.lower(), near, n=1)
+        hint = f"; did you mean {near[found[0]]!r}?" if found else ""
+        raise ValueError(f"torchvision has no dataset {name!r}{hint}")
+    return getattr(datasets, name)
+
+
+def _targets(items: Any, source: str) -> NDArray[np.int64]:
+    """Labels of a torchvision dataset, from wherever it keeps them; else by reading every item."""
+    for attribute in ("targets", "labels", "_labels", "y"):
+        if len(found := getattr(items, attribute, ())) == len(items):
+            break
+    else:
+        pairs = getattr(items, "_samples", None) or (items[i] for i in range(len(items)))
+        found = [label for _, label in pairs]
+    labels = np.asarray(found)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"{source}: it does not have one class per image")
+    return labels.astype(np.int64)
+
+
+def _names(items: Any) -> tuple[str, ...] | None:
+    """Class names of a torchvision dataset; ImageNet has several for each."""
+    names = getattr(items, "classes", None)
+    if names is None:
+        return None
+    return tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+
+
+def open_hub(
+    name: str, *, download: bool = False, transform: Transform | None = None
+) -> LabelledImages:
+    """Open the training part of a dataset of the Hugging Face hub.
+
+    Args:
+        name: ``owner/dataset``, or a local folder that the library can read.
+        download: Fetch it if it is not in the library's own cache.
+        transform: Applied to each picture.
+
+    Raises:
+        ImportError: If the library is not installed.
+        FileNotFoundError: If it is not in the cache and ``download`` is false.
+        OSError: If the download fails.
+        ValueError: If it has no images with class labels.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        message = f"images 'hf:{name}' need the datasets library: pip install 'asvit[train]'"
+        raise ImportError(message) from error
+    from datasets.exceptions import DatasetsError
+
+    try:
+        with contextlib.nullcontext() if download else _offline():
+            table = datasets.load_dataset(name, split="train")
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
+        reason = first_line(error)
+        if not isinstance(error, OSError):
+            raise ValueError(f"cannot open hf:{name}: {reason}") from error
+        if download:
+            raise OSError(f"cannot download hf:{name}: {reason}") from error
+        raise FileNotFoundError(
+            f"hf:{name} is not on this machine; ask for 'hf:{name}:download' to fetch it"
+        ) from error
+    kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
+    if "Image" not in kinds:
+        raise ValueError(f"hf:{name} has no column of images; its columns: {list(table.features)}")
+    classes: tuple[str, ...] = ("images",)
+    labels = np.zeros(len(table), np.int64)
+    if column := kinds.get("ClassLabel"):
+        classes = tuple(table.features[column].names)
+        labels = np.asarray(table[column][:], np.int64)
+    return LibraryDataset(
+        f"Hugging Face {name}, {len(table)} images",
+        classes,
+        labels,
+        items=table.select_columns([kinds["Image"]]),
+        key=kinds["Image"],
+        transform=transform,
+    )
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the Hugging Face libraries off the network; they read the variable only on import."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value
