@@ -1,0 +1,21 @@
+"""Images: fractals made here, noise, folders, and the datasets of other libraries."""
+
+from asvit.data.base import LabelledImages
+from asvit.data.files import FolderDataset
+from asvit.data.fractals import FractalDataset
+from asvit.data.sources import MEAN, STD, Images, Source, list_sources, load_images, open_dataset
+from asvit.data.store import cache_folder
+
+__all__ = [
+    "MEAN",
+    "STD",
+    "FolderDataset",
+    "FractalDataset",
+    "Images",
+    "LabelledImages",
+    "Source",
+    "cache_folder",
+    "list_sources",
+    "load_images",
+    "open_dataset",
+]

@@ -1,0 +1,227 @@
+"""The images that architectures are measured on, from one line of text."""
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.files import FolderDataset, square
+from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
+from asvit.data.libraries import DigitsDataset, open_hub, open_torchvision
+from asvit.data.store import cache_folder
+
+# Of ImageNet, as nearly all published recipes use them; red, green, blue, for pixels in [0, 1].
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+_DOWNLOAD = ":download"
+
+
+class Source(NamedTuple):
+    """One kind of images, as ``asvit list data`` shows it."""
+
+    name: str
+    description: str
+
+
+_SOURCES = (
+    Source("fractal", f"coloured fractals, endless, {DEFAULT_CLASSES} classes (the default)"),
+    Source("fractal:CLASSES", "the same with another number of classes"),
+    Source("gaussian", "standard normal noise, no classes"),
+    Source("digits", "scikit-learn's 1,797 hand-written digits, enlarged"),
+    Source("FOLDER", "your images: FOLDER/CLASS/image.jpg, or FOLDER/image.jpg"),
+    Source("torchvision:NAME", "a torchvision dataset in $ASVIT_DATA; add :download to fetch it"),
+    Source("hf:NAME", "a Hugging Face dataset in its cache; add :download to fetch it"),
+)
+_KINDS = ("fractal", "gaussian", "digits", "torchvision", "hf")
+
+
+def list_sources() -> tuple[Source, ...]:
+    """All forms that ``load_images`` understands, the default first."""
+    return _SOURCES
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A batch of images, and where it came from.
+
+    Attributes:
+        pixels: ``[count, 3, S, S]`` float32. Normalised by ImageNet's mean and standard deviation,
+            but for noise, which is standard normal as it is.
+        labels: ``[count]`` int64, indices into ``classes``.
+        classes: Names of all classes of the source, also of those without an image here.
+        source: What the images are, in words.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels, in hexadecimal: equal digests, equal images."""
+        return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
+
+
+def load_images(
+    spec: str,
+    *,
+    count: int,
+    image_size: int,
+    seed: int,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Images:
+    """Load the images that ``spec`` names: the same ones for the same arguments.
+
+    The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives the
+    beginning of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to
+    the middle square.
+
+    Args:
+        spec: One of the forms of ``list_sources``.
+        count: Number of images.
+        image_size: Pixels per side.
+        seed: Which images; for fractals and noise also which endless set.
+        cache: Where made images are kept; the user's cache folder by default.
+        progress: Called with how many images are ready, and ``count``.
+
+    Raises:
+        FileNotFoundError: If the folder or dataset is not there.
+        ImportError: If the library that ``spec`` needs is not installed.
+        OSError: If a download that was asked for fails.
+        ValueError: If ``spec`` is unknown, a number is out of range, there are fewer than
+            ``count`` images, or one cannot be read: none is ever left out in silence.
+    """
+    if count < 1:
+        raise ValueError(f"{count} images asked for; use 1 or more")
+    if image_size < MIN_SIZE:
+        raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
+    if seed < 0:
+        raise ValueError(f"seed {seed}; use 0 or more")
+    kind, _, rest = spec.partition(":")
+    if spec == "gaussian":
+        return _noise(count, image_size, seed)
+    if kind == "fractal":
+        classes = _class_count(spec, rest)
+        dataset = FractalDataset(
+            classes,
+            per_class=-(-count // max(classes, 1)),
+            image_size=image_size,
+            seed=seed,
+            cache=cache or cache_folder(),
+        )
+        pictures = dataset.load(count, progress=progress)
+        return _images(pictures, dataset.labels[:count], dataset)
+    return _chosen(open_dataset(spec), count, image_size, seed, progress)
+
+
+def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledImages:
+    """Open stored images as a dataset: a folder, digits, or a dataset of another library.
+
+    Args:
+        spec: One of the forms of ``list_sources`` but fractals and noise.
+        transform: Applied to each RGB picture.
+
+    Raises:
+        FileNotFoundError: If the folder or dataset is not there.
+        ImportError: If the library that ``spec`` needs is not installed.
+        OSError: If a download that was asked for fails.
+        ValueError: If ``spec`` is unknown, or what it names does not hold images.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind in {"torchvision", "hf"}:
+        name = rest.removesuffix(_DOWNLOAD)
+        if not name:
+            raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
+        opened = open_torchvision if kind == "torchvision" else open_hub
+        return opened(name, download=rest.endswith(_DOWNLOAD), transform=transform)
+    if spec == "digits":
+        return DigitsDataset(transform=transform)
+    folder = Path(spec).expanduser()
+    if not spec.strip() or not folder.exists():
+        raise _unknown(spec)
+    return FolderDataset(folder, transform=transform)
+
+
+def _unknown(spec: str) -> Exception:
+    """What is wrong with a text that is neither a known source nor a path that exists."""
+    kind, colon, rest = spec.partition(":")
+    if os.sep in spec or spec.startswith((".", "~")):
+        return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
+    if kind in _KINDS:  # a known word that takes no argument
+        return ValueError(f"unknown images {spec!r}; did you mean {kind!r}?")
+    if near := difflib.get_close_matches(kind.lower(), _KINDS, n=1):
+        return ValueError(f"unknown images {spec!r}; did you mean {near[0] + colon + rest!r}?")
+    forms = ", ".join(source.name for source in _SOURCES)
+    return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
+
+
+def _class_count(spec: str, text: str) -> int:
+    if ":" not in spec:
+        return DEFAULT_CLASSES
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
+    return int(text)
+
+
+def _noise(count: int, size: int, seed: int) -> Images:
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    pixels = torch.from_numpy(rng.standard_normal((count, 3, size, size), dtype=np.float32))
+    labels = torch.zeros(count, dtype=torch.int64)
+    return Images(pixels, labels, ("noise",), f"standard normal noise, seed {seed}")
+
+
+def _chosen(
+    dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
+) -> Images:
+    """Read a balanced random choice of a dataset."""
+    if len(dataset) < count:
+        raise ValueError(
+            f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
+        )
+    chosen = balanced_choice(dataset.labels, count, seed)
+    pictures = np.empty((count, size, size, 3), np.uint8)
+    for place, index in enumerate(chosen):
+        pictures[place] = np.asarray(square(dataset.picture(int(index)), size))
+        if progress is not None:
+            progress(place + 1, count)
+    return _images(pictures, dataset.labels[chosen], dataset)
+
+
+def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Choose items at random, as many of each class as can be.
+
+    Args:
+        labels: Label of each item, ``[n]``.
+        count: How many to choose, at most n.
+        seed: Which choice; a smaller ``count`` gives the beginning of a larger one.
+
+    Returns:
+        Indices, class after class in turn, ``[count]``.
+    """
+    shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, shuffled within
+    _, sizes = np.unique(labels, return_counts=True)
+    turn = np.concatenate([np.arange(n) for n in sizes])  # the item's place in its class
+    return order[np.argsort(turn, kind="stable")][:count]
+
+
+def _images(
+    pictures: NDArray[np.uint8], labels: NDArray[np.int64], dataset: LabelledImages
+) -> Images:
+    """Normalise ``[n, S, S, 3]`` uint8 pictures."""
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    pixels = ((pixels - mean) / std).contiguous()
+    return Images(pixels, torch.from_numpy(labels), dataset.classes, dataset.source)

@@ -1,0 +1,201 @@
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+from PIL import Image
+
+from asvit.data import MEAN, STD, Images, list_sources, load_images
+from asvit.data.fractals import fractal_image
+from asvit.data.sources import balanced_choice
+
+DIGEST_SCRIPT = """
+import sys
+from pathlib import Path
+from asvit.data import load_images
+print(load_images(sys.argv[1], count=5, image_size=16, seed=3, cache=Path(sys.argv[2])).digest)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of 1, 2 and 9 images, each image of its own brightness."""
+    for level, (name, count) in enumerate((("a", 1), ("b", 2), ("c", 9))):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(count):
+            image = Image.new("RGB", (30, 20), (20 * level + number, 0, 0))
+            image.save(tmp_path / "set" / name / f"{number}.png")
+    return tmp_path / "set"
+
+
+def load(spec: str, cache: Path, count: int = 6, size: int = 16, seed: int = 0) -> Images:
+    return load_images(spec, count=count, image_size=size, seed=seed, cache=cache)
+
+
+@pytest.mark.parametrize("kind", ["fractal", "fractal:4", "gaussian", "digits", "folder"])
+def test_every_source(kind: str, folder: Path, tmp_path: Path) -> None:
+    if kind == "digits":
+        pytest.importorskip("sklearn")
+    spec = str(folder) if kind == "folder" else kind
+    images = load(spec, tmp_path)
+    assert images.pixels.shape == (6, 3, 16, 16)
+    assert images.pixels.dtype == torch.float32
+    assert images.pixels.is_contiguous()
+    assert images.labels.shape == (6,)
+    assert images.labels.dtype == torch.int64
+    assert images.labels.max() < len(images.classes)
+    assert images.source
+    again, other = load(spec, tmp_path), load(spec, tmp_path, seed=1)
+    assert torch.equal(images.pixels, again.pixels)
+    assert images.digest == again.digest
+    assert images.digest != other.digest
+    fewer = load(spec, tmp_path, count=3)
+    assert torch.equal(fewer.pixels, images.pixels[:3])
+    assert torch.equal(fewer.labels, images.labels[:3])
+
+
+@pytest.mark.parametrize("spec", ["fractal", "gaussian"])
+def test_another_process_loads_the_same_bits(spec: str, tmp_path: Path) -> None:
+    ours = load(spec, tmp_path / "one", count=5, seed=3)
+    command = [sys.executable, "-c", DIGEST_SCRIPT, spec, str(tmp_path / "two")]
+    theirs = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert theirs.stdout.strip() == ours.digest
+
+
+def test_pixels_are_normalised_as_imagenet(tmp_path: Path) -> None:
+    images = load("fractal", tmp_path)
+    raw = np.stack([fractal_image(0, label, 0, size=16) for label in range(6)]) / 255
+    back = images.pixels.numpy().transpose(0, 2, 3, 1) * STD + MEAN
+    assert back == pytest.approx(raw, abs=1e-6)
+    assert images.labels.tolist() == list(range(6))
+
+
+def test_digest_is_of_the_pixels(tmp_path: Path) -> None:
+    images = load("gaussian", tmp_path)
+    assert images.digest == hashlib.sha256(images.pixels.numpy().tobytes()).hexdigest()
+
+
+def test_noise_is_standard_normal(tmp_path: Path) -> None:
+    pixels = load("gaussian", tmp_path, count=8, size=64).pixels
+    assert pixels.mean() == pytest.approx(0, abs=0.02)
+    assert pixels.std() == pytest.approx(1, abs=0.02)
+
+
+def test_fractals_go_to_the_given_cache_or_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "users"))
+    given_folder = load("fractal:2", tmp_path / "given")
+    assert not (tmp_path / "users").exists()
+    users = load_images("fractal:2", count=6, image_size=16, seed=0)
+    assert given_folder.digest == users.digest
+    assert len(list((tmp_path / "users").rglob("*.safetensors"))) == 1
+
+
+def test_choice_is_balanced_over_classes(folder: Path, tmp_path: Path) -> None:
+    images = load(str(folder), tmp_path, count=8)
+    assert torch.bincount(images.labels).tolist() == [1, 2, 5]
+    assert images.classes == ("a", "b", "c")
+    red = ((images.pixels[:, 0, 8, 8] * STD[0] + MEAN[0]) * 255).round().long()
+    assert len(set(red.tolist())) == 8  # none twice
+    assert (red // 20 == images.labels).all()  # each with its own label
+
+
+labels = arrays.arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 5))
+
+
+@given(labels, st.data(), st.integers(0, 2**32))
+def test_balanced_choice_of_any_labels(
+    labels: NDArray[np.int64], data: st.DataObject, seed: int
+) -> None:
+    count = data.draw(st.integers(1, len(labels)))
+    chosen = balanced_choice(labels, count, seed)
+    assert len(set(chosen.tolist())) == count
+    assert (balanced_choice(labels, len(labels), seed)[:count] == chosen).all()
+    available, taken = np.bincount(labels), np.bincount(labels[chosen], minlength=labels.max() + 1)
+    left = taken < available  # a class that has some left has as many as any, but for one
+    assert (taken[left] >= taken.max() - 1).all()
+
+
+@pytest.mark.parametrize("kind", ["folder", "fractal"])
+def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    load_images(
+        str(folder) if kind == "folder" else kind,
+        count=5,
+        image_size=16,
+        seed=0,
+        cache=tmp_path,
+        progress=lambda *report: reports.append(report),
+    )
+    assert reports == [(done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "message"),
+    [
+        ("fractl", ValueError, "unknown images 'fractl'; did you mean 'fractal'"),
+        ("Digits", ValueError, "did you mean 'digits'"),
+        ("torchvison:CIFAR10", ValueError, "did you mean 'torchvision:CIFAR10'"),
+        ("gaussian:3", ValueError, "unknown images 'gaussian:3'; did you mean 'gaussian'"),
+        ("digits:8", ValueError, "did you mean 'digits'"),
+        ("fractal:many", ValueError, "'many' is not a number of classes"),
+        ("fractal:", ValueError, "'' is not a number of classes"),
+        ("fractal:-3", ValueError, "'-3' is not a number of classes"),
+        ("fractal:0", ValueError, "0 fractal classes; use 1 to"),
+        ("torchvision:", ValueError, "names no dataset; use torchvision:NAME"),
+        ("hf::download", ValueError, "names no dataset; use hf:NAME"),
+        ("./nowhere", FileNotFoundError, "no folder './nowhere'"),
+        ("/no/where", FileNotFoundError, "no folder '/no/where'"),
+        ("~/no-such-folder", FileNotFoundError, "no folder '~/no-such-folder'"),
+        ("holiday", FileNotFoundError, "no folder 'holiday', .*; use one of fractal, "),
+        ("", FileNotFoundError, "no folder ''"),
+        (" ", FileNotFoundError, "no folder ' '"),
+    ],
+)
+def test_unknown_sources(spec: str, kind: type[Exception], message: str, tmp_path: Path) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        load(spec, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": 0}, "0 images asked for; use 1 or more"),
+        ({"count": -4}, "-4 images asked for"),
+        ({"size": 7}, "image size 7; use 8 or more"),
+        ({"seed": -1}, "seed -1; use 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("spec", ["fractal", "gaussian", "."])
+def test_numbers_out_of_range(
+    spec: str, arguments: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(spec, tmp_path, **arguments)
+
+
+def test_too_few_images(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"13 images are needed, but there are 12: folder .*set"):
+        load(str(folder), tmp_path, count=13)
+
+
+def test_an_unreadable_image_is_never_left_out(folder: Path, tmp_path: Path) -> None:
+    (folder / "a" / "0.png").write_bytes(b"not an image")  # every balanced choice takes it
+    with pytest.raises(ValueError, match=r"cannot read image '.*0\.png'"):
+        load(str(folder), tmp_path, count=3)
+
+
+def test_sources_are_listed() -> None:
+    rows = list_sources()
+    assert rows[0].name == "fractal"
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(row.description for row in rows)
