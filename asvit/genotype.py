@@ -168,7 +168,7 @@ class Genotype:
                 fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
                 raise ValueError(
                     f"stage {stage} splits={splits} does not divide {side} tokens per side "
-                    f"(image {image_side} px), where {fitting or 'none'} would; "
+                    f"(image {image_side} px){f', as {fitting} do' if fitting else ''}; "
                     f"every split divides {_nearest_sides(image_side)}"
                 )
             if stage < STAGES and side % REEMBED_STRIDE:
