@@ -1,0 +1,164 @@
+"""The whole As-ViT network: released numbers, shapes, any image, derivatives, compilation."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from asvit.genotype import Genotype
+from asvit.models import AsViT
+
+# Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
+GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
+SMALL = "6,2,3|3,1,2|2,1,2|4,1,2|16,8"
+DEEP = "5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,12"
+
+
+def released(path: Path) -> tuple[AsViT, dict[str, Tensor]]:
+    """The network of a golden file in evaluation mode, and the tensors beside its weights."""
+    with safe_open(path, "pt") as file:
+        facts = file.metadata()
+    genotype = Genotype.parse(facts["arch"]).with_(
+        depths=json.loads(facts["depths"]), width=int(facts["width"])
+    )
+    model = AsViT(genotype, img_size=int(facts["image_size"])).eval()
+    assert sum(p.numel() for p in model.parameters()) == int(facts["params"])
+    tensors = load_file(path)
+    weights = {name: t for name, t in tensors.items() if name.startswith("weights.")}
+    model.load_state_dict({name.removeprefix("weights."): t for name, t in weights.items()})
+    return model, tensors
+
+
+def test_both_golden_files_are_here():
+    assert [path.stem for path in GOLDEN] == ["overlap64_c10_floor", "tiny64_c8"]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_released_weights_give_the_released_outputs(path):
+    model, tensors = released(path)
+    images = tensors["images"][:2].float()
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), tensors["logits_first_two"], atol=1e-6, rtol=0)
+        model.norm = nn.Identity()
+        pooled = model.forward_head(model.forward_features(images), pre_logits=True)
+    torch.testing.assert_close(pooled, tensors["pooled_first_two"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        ("8,2,3|4,1,2|4,1,4|4,1,6|32", 2_319_624),
+        ("8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88", 28_775_328),
+        ("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180", 87_580_820),
+    ],
+)
+def test_parameters_of_the_published_sizes(text, params):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in AsViT(text).parameters()) == params
+
+
+def test_widths_stop_at_the_cap():
+    with torch.device("meta"):
+        model = AsViT("4,2,2|2,1,2|2,1,2|2,1,2|16,600")
+    assert [info["num_chs"] for info in model.feature_info] == [600, 1024, 1024, 1024]
+    assert model.layers[1].downsample.reduction.weight.shape == (1024, 4 * 1024)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 64), (64, 96), (160, 32)])
+def test_any_image_that_fits_whatever_was_said_at_first(height, width):
+    model = AsViT(DEEP, img_size=224, in_chans=2, num_classes=5).eval()
+    image = torch.randn(2, 2, height, width)
+    tokens = model.forward_features(image)
+    assert tokens.shape == (2, height * width // 1024, 96)
+    assert model(image).shape == (2, 5)
+    torch.testing.assert_close(model(image[1:]), model(image)[1:])  # samples do not interact
+
+
+def test_images_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="stage 1 splits=4 does not divide 25 tokens per side"):
+        AsViT(DEEP, img_size=(224, 100))
+    with pytest.raises(ValueError, match="stage 3 has 5 tokens per side"):
+        AsViT(SMALL, img_size=80)
+    with pytest.raises(ValueError, match="an image of 30 px"):
+        AsViT(SMALL)(torch.randn(1, 3, 32, 30))
+
+
+def test_stages_differ_from_the_input_only_through_their_windows():
+    """In stage 1, a change in one window of the image leaves the features of others alone."""
+    model = AsViT("4,2,2|2,1,2|2,1,2|2,1,2|16,8").eval()
+    image = torch.randn(1, 3, 64, 64)
+    changed = image.clone()
+    changed[..., :8, :8] += 1
+    maps = [
+        model.forward_intermediates(x, [0], intermediates_only=True)[0] for x in (image, changed)
+    ]
+    differs = (maps[0] != maps[1]).any(1)[0]
+    assert differs[:8, :8].all()
+    assert not differs[8:].any()
+    assert not differs[:, 8:].any()
+
+
+def test_initial_weights():
+    torch.manual_seed(0)
+    model = AsViT("8,2,3|4,1,2|4,1,4|4,1,6|32")
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            assert abs(module.weight.std().item() - 0.02) < 1e-3, name
+            assert module.bias is None or not module.bias.any(), name
+    bound = (3 * 8 * 8) ** -0.5  # PyTorch's own for a convolution: uniform
+    assert 0.95 * bound < model.patch_embed.proj.weight.abs().max() <= bound
+
+
+def test_drop_path_ramps_up_over_the_blocks():
+    model = AsViT("5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,12", drop_path_rate=0.5)
+    blocks = [block for stage in model.layers for block in stage.blocks]
+    rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_head_dropout_acts_in_training_only():
+    model = AsViT(SMALL, drop_rate=0.5)
+    image = torch.randn(2, 3, 32, 32)
+    assert not torch.equal(model(image), model(image))
+    model.eval()
+    assert torch.equal(model(image), model(image))
+
+
+def test_forward_derivative_equals_finite_differences():
+    model = AsViT(DEEP, num_classes=3).double().eval()
+    image, direction = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward-mode rule
+        _, derivative = torch.func.jvp(model, (image,), (direction,))
+    step = 1e-5
+    difference = (model(image + step * direction) - model(image - step * direction)) / (2 * step)
+    torch.testing.assert_close(derivative, difference, rtol=1e-5, atol=1e-10)
+
+
+def test_half_the_precision():
+    model = AsViT(SMALL, num_classes=3).eval()
+    image = torch.randn(2, 3, 32, 32)
+    expected = model(image)
+    half = model.bfloat16()(image.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), expected, atol=5e-3, rtol=0)
+
+
+def test_compiles_without_a_break_in_the_graph():
+    model = AsViT(DEEP, num_classes=3).eval()
+    image = torch.randn(2, 3, 32, 32)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(image), model(image))
+
+
+def test_exports_for_any_batch():
+    model = AsViT(DEEP, num_classes=3).eval()
+    image = torch.randn(3, 3, 32, 32)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    exported = torch.export.export(model, (image,), dynamic_shapes=shapes)
+    for batch in (1, 3):
+        torch.testing.assert_close(exported.module()(image[:batch]), model(image[:batch]))
