@@ -1,0 +1,146 @@
+"""The five pictures of a search: which rows go into which figure, and the words under it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING
+
+from asvit.report import figures, rows
+from asvit.report.style import style
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from matplotlib.figure import Figure
+
+    from asvit.report.run import SearchRun
+
+_GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as its files hold it, and the words that go with it.
+
+    Attributes:
+        name: Name of its files, without their ending.
+        title: What it shows, in a few words.
+        caption: How to read it.
+        svg: The figure.
+        csv: The rows that the figure shows.
+        wide: Whether it takes the whole width of a page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    csv: str
+    wide: bool = False
+
+
+def pictures(run: SearchRun) -> list[Picture]:
+    """Draw every picture of ``run``; one without anything to show says so."""
+    return [_entropy(run), _reward(run), _measures(run), _front(run), _choices(run)]
+
+
+def _entropy(run: SearchRun) -> Picture:
+    space = run.space()
+    uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
+    found = rows.entropy_rows(run.trials)
+    return _picture(
+        "entropy",
+        "Entropy of the policy",
+        "Joint entropy of the policy that drew each architecture. It falls as the search settles.",
+        lambda: figures.draw_entropy(found, uniform=uniform),
+        (found, rows.EntropyRow),
+    )
+
+
+def _reward(run: SearchRun) -> Picture:
+    found = rows.reward_rows(run.trials)
+    return _picture(
+        "reward",
+        "Reward",
+        "Change of the measures from one architecture to the next, as a share of their recent "
+        "range, and its moving average: the baseline that a policy compares with.",
+        lambda: figures.draw_reward(found),
+        (found, rows.RewardRow),
+    )
+
+
+def _measures(run: SearchRun) -> Picture:
+    found = rows.measure_rows(run.trials, list(run.better))
+    ways = ", ".join(f"{figures.label(name)} ({_GOOD[way]})" for name, way in run.better.items())
+    return _picture(
+        "measures",
+        "Measures",
+        f"Every architecture, and the median of the last {rows.WINDOW}: {ways}.",
+        lambda: figures.draw_measures(found),
+        (found, rows.MeasureRow),
+    )
+
+
+def _front(run: SearchRun) -> Picture:
+    plane = run.objectives if len(run.objectives) > 1 else run.better
+    found = rows.point_rows(run.trials, plane)
+    first, second, *_ = (*plane, "", "")
+    where = {"higher": ("right", "up"), "lower": ("left", "down")}
+    ways = [where[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in where]
+    values = run.result.get("values", {})
+    across, up = (
+        math.nan if values.get(name) is None else values[name] for name in (first, second)
+    )
+    return _picture(
+        "front",
+        "Front",
+        f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
+        "joins those that no other architecture beats in both.",
+        lambda: figures.draw_points(found, (first, second), seed=(across, up)),
+        (found, rows.PointRow),
+    )
+
+
+def _choices(run: SearchRun) -> Picture:
+    space = run.space()
+    found: list[rows.ChoiceRow] = []
+    if space is not None:
+        known = space  # for the closure: never None
+        found = rows.choice_rows(
+            run.trials, lambda text: known.encode(known.parse(text)), known.dimensions
+        )
+    return _picture(
+        "choices",
+        "Choices",
+        "How often each choice of each dimension was drawn of late.",
+        lambda: figures.draw_choices(found),
+        (found, rows.ChoiceRow),
+        wide=True,
+    )
+
+
+def _picture(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[], Figure],
+    shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]],
+    *,
+    wide: bool = False,
+) -> Picture:
+    buffer = io.StringIO()
+    with style(name):
+        # No date and no version: the same run gives the same file.
+        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return Picture(name, title, caption, buffer.getvalue(), _csv(*shown), wide)
+
+
+def _csv(found: Sequence[DataclassInstance], kind: type[DataclassInstance]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([field.name for field in fields(kind)])
+    writer.writerows(astuple(row) for row in found)
+    return buffer.getvalue()

@@ -1,0 +1,186 @@
+"""The report of a search: figures with their rows beside them, and one page that holds it all.
+
+It needs a trials.csv and takes whatever else the run folder has, so an unfinished run has a report
+too. The same folder gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asvit.report import html
+from asvit.report.figures import label
+from asvit.report.pictures import Picture, pictures
+from asvit.report.run import SearchRun, read_run
+from asvit.search.files import write_text
+from asvit.search.front import pareto_front
+
+if TYPE_CHECKING:
+    from asvit.search import TrialRow
+
+PAGE = "report.html"
+FRONT = 10  # architectures in the front's table
+MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
+OPEN_TRIALS = 30  # trials up to which their table is shown unfolded
+
+
+def write_search_report(folder: Path | str) -> list[Path]:
+    """Write the figures of a search, their rows and ``report.html`` into its run folder.
+
+    Args:
+        folder: Run folder of a search, finished or not.
+
+    Returns:
+        The files written, the page last.
+
+    Raises:
+        FileNotFoundError: If the folder holds no trials.
+        ValueError: If a file in it is not what it should be.
+        OSError: If it cannot be written to; each file is there as a whole or not at all.
+    """
+    folder = Path(folder)
+    run = read_run(folder)
+    drawn = pictures(run)
+    texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
+    texts[PAGE] = page(run, drawn)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
+    """The whole page of ``run`` around the pictures ``drawn`` of it."""
+    figures = "".join(
+        html.figure(
+            html.inline_svg(picture.svg, name=picture.name, title=picture.title),
+            title=picture.title,
+            caption=picture.caption,
+            wide=picture.wide,
+        )
+        for picture in drawn
+    )
+    return html.page(
+        f"{run.name}: search for a seed architecture",
+        [
+            _header(run),
+            _seed(run),
+            html.section("Figures", f'<div class="figures">{figures}</div>'),
+            _front(run),
+            _trials(run),
+            _origin(run),
+        ],
+    )
+
+
+def _header(run: SearchRun) -> str:
+    done, asked = len(run.trials), run.settings.get("steps")
+    told = [
+        f"{name.replace('_', ' ')} {run.settings[name]}"
+        for name in ("space", "controller", "image_size", "seed")
+        if name in run.settings
+    ]
+    if run.finished:
+        what = f"Finished: {done} architectures in {html.duration(run.result['wall_seconds'])}."
+    else:
+        of_all = "" if asked is None else f" of {asked}"
+        what = f"Not finished: {done}{of_all} architectures. The same command continues it."
+    return (
+        html.paragraph("asvit search", "quiet")
+        + html.heading(run.name)
+        + html.paragraph(" · ".join(told), "quiet")
+        + html.paragraph(what)
+    )
+
+
+def _seed(run: SearchRun) -> str:
+    if not run.finished:
+        return ""
+    result = run.result
+    pairs = [("parameters", html.number(result["params"]))]
+    pairs.append(("multiply-adds", html.number(result["macs"])))
+    pairs += [(label(name), html.number(v) or "failed") for name, v in result["values"].items()]
+    first, last = result["entropy"]["first"], result["entropy"]["last"]
+    if first is not None and last is not None:
+        pairs.append(("entropy, first to last", f"{first:.2f} to {last:.2f} nats"))
+    parts = [html.paragraph(result["seed_architecture"], "architecture"), html.facts(pairs)]
+    if result["reason"]:
+        parts.append(html.paragraph(result["reason"], "quiet"))
+    return html.section("Seed architecture", html.card(*parts))
+
+
+def _front(run: SearchRun) -> str:
+    if not run.objectives:
+        return ""
+    best = pareto_front(run.trials, run.objectives, count=FRONT)
+    words = (
+        "The best architectures measured: those that no other one beats in every objective "
+        "first, by the sum of their ranks. Click a heading to sort."
+    )
+    return html.section(
+        f"The {len(best)} best", html.paragraph(words), html.card(_table(run, best, short=True))
+    )
+
+
+def _trials(run: SearchRun) -> str:
+    shown = run.trials[-MOST_TRIALS:]
+    words = f"{len(run.trials)} architectures"
+    if len(shown) < len(run.trials):
+        words = f"The last {len(shown)} of {len(run.trials)} architectures; trials.csv has all"
+    table = _table(run, shown)
+    return html.section(
+        "Trials", html.card(html.folded(words, table, unfolded=len(shown) <= OPEN_TRIALS))
+    )
+
+
+def _table(run: SearchRun, trials: Sequence[TrialRow], *, short: bool = False) -> str:
+    """A table of ``trials``; the short one leaves out how they came about."""
+    measures = list(run.better)
+    numeric = ["parameters", "multiply-adds", *map(label, measures), "reward", "entropy"]
+    columns = ["step", "architecture", *numeric, "state", "reason"]
+    cells: list[list[html.Cell]] = [
+        [
+            t.number + 1,
+            t.architecture,
+            t.params,
+            t.macs,
+            *(t.values.get(name) for name in measures),
+            t.reward,
+            t.entropy,
+            t.state,
+            t.reason,
+        ]
+        for t in trials
+    ]
+    width = len(columns) - 4 if short else len(columns)
+    return html.table(
+        columns[:width],
+        [row[:width] for row in cells],
+        numeric={"step", *numeric},
+        failed={place for place, t in enumerate(trials) if t.state == "failed"},
+        long=not short,
+    )
+
+
+def _origin(run: SearchRun) -> str:
+    """Everything that is needed to get this run again."""
+    told = {"Settings": run.settings}
+    told |= {name.capitalize(): run.result.get(name, {}) for name in ("images", "versions")}
+    parts = [
+        html.section(title, html.card(html.facts(map(_pair, found.items()), small=True)))
+        for title, found in told.items()
+        if found
+    ]
+    command = run.result.get("command")
+    if command:
+        text = command if isinstance(command, str) else shlex.join(command)
+        parts.append(html.section("Command", html.card(html.code(text))))
+    return "".join(parts)
+
+
+def _pair(item: tuple[str, object]) -> tuple[str, str]:
+    name, value = item
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return name.replace("_", " "), words
