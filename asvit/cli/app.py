@@ -1,0 +1,211 @@
+"""The root command: finds a command's module by name and turns its end into an exit code.
+
+0 done, 2 usage, 3 expected failure, 130 interrupted, 1 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from asvit._version import __version__
+
+USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
+
+# Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`.
+COMMANDS = {
+    "search": "Search for a seed architecture without training.",
+    "score": "Measure one or more architectures.",
+    "cost": "Count parameters and multiply-adds, stage by stage.",
+    "list": "List spaces, controllers, proxies, models, presets or data.",
+    "report": "Rebuild the figures and report.html of a run folder.",
+    "completion": "Print the completion script of a shell.",
+}
+
+# What is raised when the user's input or machine is at fault, not our code.
+EXPECTED = (ValueError, OSError, MemoryError)
+
+
+@dataclass
+class Session:
+    """What holds for one call of the program."""
+
+    arguments: tuple[str, ...] = ()
+    debug: bool = False
+
+
+def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if value and session is not None:
+        session.debug = True
+
+
+def debug_option() -> click.Option:
+    """``--debug``, as the program and every command take it."""
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )
+
+
+class Program(click.Group):
+    """A group that imports a command when it is called, and ends with our exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command ``cmd_name``; None when there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"asvit.cli.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"asvit.cli.{cmd_name}.command is no click command: {command!r}")
+        if not any(parameter.name == "debug" for parameter in command.params):
+            command.params.append(debug_option())
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command ``args`` starts with; a miss names the nearest one."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands for ``--help`` without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
+        """Run the program on ``args`` and exit; see :class:`click.Command` for the others."""
+        session = Session(tuple(sys.argv[1:] if args is None else args))
+        kwargs.setdefault("prog_name", "asvit")
+        kwargs.setdefault("obj", session)
+        kwargs["standalone_mode"] = False
+        _accept_any_character()
+        with _logging_on_stderr(), warnings.catch_warnings():
+            # PyTorch's own, about itself: nothing that a user of ours could act on.
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
+            try:
+                code = super().main(args, *rest, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the last line of defence
+                code = _explain(error, session.debug)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.command(
+    "asvit",
+    cls=Program,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[debug_option()],
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def app(context: click.Context) -> None:
+    """Search, measure and grow vision transformers without training them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE)
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """Say in one line on stderr what went wrong, and return the exit code that says the same."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output left, as `head` does; flushing at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if debug and not isinstance(error, click.ClickException | click.Abort):
+        traceback.print_exception(error)
+    code, line = _verdict(error)
+    if line:
+        click.echo(f"asvit: {line}", err=True)
+    return code
+
+
+def _verdict(error: Exception) -> tuple[int, str]:
+    """The exit code of ``error`` and the line about it."""
+    if isinstance(error, click.Abort):
+        return INTERRUPTED, ""
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx is not None else "asvit"
+        return USAGE, f"{_one_line(error.format_message()).rstrip('.')} (see {path} --help)"
+    if isinstance(error, click.ClickException):
+        return FAILED, _one_line(error.format_message())
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return FAILED, f"{error.strerror}: {error.filename}"
+    if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
+        return FAILED, _one_line(str(error)) or type(error).__name__
+    what = f"{type(error).__name__}: {_one_line(str(error))}"
+    return BUG, f"unexpected {what} (a bug: please report it with the output of --debug)"
+
+
+def _is_missing_extra(error: Exception) -> bool:
+    """Whether a library that is not ours to bring is missing, and the message says which.
+
+    The import statement itself sets the name; then an installed package is broken.
+    """
+    return isinstance(error, ImportError) and error.name is None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"  # torch's; its import would take seconds
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+class _Stderr(logging.Handler):
+    """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"asvit: {self.format(record)}", err=True)
+
+
+@contextmanager
+def _logging_on_stderr() -> Iterator[None]:
+    """Show what our packages log, from notices up, for as long as a command runs."""
+    handler = _Stderr(logging.INFO)
+    loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def _accept_any_character() -> None:
+    """Let a terminal that knows only ASCII get a question mark instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

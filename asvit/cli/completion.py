@@ -1,0 +1,27 @@
+"""``asvit completion``: the script that teaches a shell to complete ``asvit``."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def command(shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    Add it to the shell's start-up, for example in ~/.zshrc:
+
+        eval "$(asvit completion zsh)"
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise ValueError(
+            f"click knows no completion for {shell!r}; use one of {', '.join(SHELLS)}"
+        )
+    from asvit.cli.app import app
+
+    click.echo(kind(app, {}, "asvit", "_ASVIT_COMPLETE").source())

@@ -1,0 +1,68 @@
+"""``asvit cost``: parameters and multiply-adds of architectures, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from asvit.cli.architectures import TIMM, architectures_argument, canonical
+from asvit.cli.options import image_size_option, json_option
+from asvit.cli.output import console, emit_json, table
+
+Part = dict[str, object]
+
+HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
+
+
+@click.command()
+@architectures_argument
+@image_size_option
+@json_option
+def command(architectures: tuple[str, ...], image_size: int | None, as_json: bool) -> None:
+    """Count parameters and multiply-adds of each ARCH, part by part.
+
+    ARCH is an architecture text, quoted because of its bars, or timm:NAME.
+    """
+    side = 224 if image_size is None else image_size
+    parts = {text: _parts(text, side) for text in canonical(architectures)}
+    totals = {text: _total(text, side) for text in parts}
+    if as_json:
+        emit_json(
+            [
+                {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
+                for text in parts
+            ]
+        )
+        return
+    screen = console()
+    for text, rows in parts.items():
+        columns = list(rows[0])
+        cells = [[row[column] for column in columns] for row in rows]
+        total = ["total", *("" for _ in columns[3:]), *totals[text].values()]
+        headings = [HEADINGS.get(column, column) for column in columns]
+        screen.print(
+            table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
+        )
+    screen.print(f"multiply-adds, batch 1, {side} px, 1000 classes")
+
+
+def _total(text: str, side: int) -> dict[str, int]:
+    from asvit.spaces import cost
+
+    return asdict(cost(text, image_size=side))
+
+
+def _parts(text: str, side: int) -> list[Part]:
+    """The stages of an architecture of ours; what a timm model is put together of."""
+    from asvit.spaces import build, stage_table
+    from proxies.counts import count_by_module
+
+    if not text.startswith(TIMM):
+        return [asdict(row) for row in stage_table(text, image_size=side)]
+    counted = count_by_module(build(text, image_size=side), side)
+    return [
+        {"part": name, "params": cost.params, "macs": cost.macs}
+        for name, cost in counted.items()
+        if name and "." not in name and (cost.params or cost.macs)
+    ]

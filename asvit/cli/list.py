@@ -1,0 +1,94 @@
+"""``asvit list``: what can be named in the other commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatch
+
+import click
+
+from asvit.cli.options import json_option
+from asvit.cli.output import console, emit_json, table
+
+Row = dict[str, object]
+
+
+def _proxies() -> list[Row]:
+    from proxies import PROXIES
+
+    return [
+        {"name": p.name, "better": p.better, "description": p.description, "paper": p.paper}
+        for p in PROXIES.values()
+    ]
+
+
+def _spaces() -> list[Row]:
+    from asvit.spaces import SPACES
+
+    return [
+        {"name": s.name, "size": s.size, "description": s.description, "paper": s.paper}
+        for s in SPACES.values()
+    ]
+
+
+def _controllers() -> list[Row]:
+    from asvit.search import CONTROLLERS
+
+    return [
+        {"name": c.name, "description": c.description, "paper": c.paper}
+        for c in CONTROLLERS.values()
+    ]
+
+
+def _models() -> list[Row]:
+    import timm
+
+    import asvit.models  # noqa: F401 - registers ours
+
+    return [{"name": f"timm:{name}"} for name in timm.list_models()]
+
+
+def _presets() -> list[Row]:
+    from asvit.search import PRESETS, make_settings
+
+    shown = ("steps", "repeats", "image_size", "images", "points")
+    settings = {name: make_settings(name).to_json() for name in PRESETS}
+    return [{"name": name, **{key: settings[name][key] for key in shown}} for name in PRESETS]
+
+
+def _data() -> list[Row]:
+    from asvit.data import list_sources
+
+    return [dict(source._asdict()) for source in list_sources()]
+
+
+KINDS: dict[str, Callable[[], list[Row]]] = {
+    "proxies": _proxies,
+    "spaces": _spaces,
+    "controllers": _controllers,
+    "models": _models,
+    "presets": _presets,
+    "data": _data,
+}
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("pattern", default="*")
+@json_option
+def command(kind: str, pattern: str, as_json: bool) -> None:
+    """List what can be named: proxies, spaces, controllers, models, presets or data.
+
+    PATTERN is a wildcard on the names, such as "ntk*" or "*vit*"; quote it, or the shell may
+    take it for files.
+    """
+    rows = [row for row in KINDS[kind]() if fnmatch(str(row["name"]).lower(), pattern.lower())]
+    if as_json:
+        emit_json(rows)
+    elif rows:
+        columns = list(rows[0])
+        cells = [list(row.values()) for row in rows]
+        words = [name for name in columns if not isinstance(rows[0][name], int)]
+        console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
+    if not rows:
+        click.echo(f"no {kind} match {pattern!r}", err=True)

@@ -1,0 +1,169 @@
+"""Options that several commands share, and the checks of their values.
+
+An option that was not given is None, so that a command passes on only what its user typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+POSITIVE = click.IntRange(min=1)
+
+
+def names(
+    _context: click.Context, _parameter: click.Parameter, values: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Join repeated and comma-separated names into one tuple without repeats; None when absent."""
+    parts = [part.strip() for value in values for part in value.split(",")]
+    return tuple(dict.fromkeys(part for part in parts if part)) or None
+
+
+def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
+    """A completion from ``names``, which are gathered only when a shell asks for them."""
+
+    def complete(
+        _context: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[str]:
+        done, comma, begun = incomplete.rpartition(",")
+        return [f"{done}{comma}{name}" for name in names() if name.startswith(begun)]
+
+    return complete
+
+
+def _proxies() -> Iterable[str]:
+    from proxies import PROXIES
+
+    return PROXIES
+
+
+def _spaces() -> Iterable[str]:
+    from asvit.spaces import SPACES
+
+    return SPACES
+
+
+def _controllers() -> Iterable[str]:
+    from asvit.search import CONTROLLERS
+
+    return CONTROLLERS
+
+
+def _presets() -> Iterable[str]:
+    from asvit.search import PRESETS
+
+    return PRESETS
+
+
+complete_spaces = completes(_spaces)
+complete_controllers = completes(_controllers)
+complete_presets = completes(_presets)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON on stdout, everything else on stderr."
+)
+image_size_option = click.option(
+    "--image-size", type=POSITIVE, show_default="224", help="Side of the square images, in pixels."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), show_default="0", help="Seed of every random draw."
+)
+proxy_option = click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    callback=names,
+    metavar="NAME",
+    shell_complete=completes(_proxies),
+    help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
+)
+
+
+class Radius(click.ParamType[str | float]):
+    """A name or a positive number."""
+
+    name = "radius"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | float:
+        """Turn the text ``value`` into a radius."""
+        if value in ("sqrt_n", "unit"):
+            return str(value)
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not sqrt_n, unit or a number", param, ctx)
+
+
+def measuring_options(command: F) -> F:
+    """Add the options of every command that measures networks."""
+    for option in reversed(_MEASURING):
+        command = option(command)
+    return command
+
+
+_MEASURING = (
+    image_size_option,
+    click.option(
+        "--repeats",
+        type=POSITIVE,
+        show_default="5",
+        help="Freshly initialised networks each value is averaged over.",
+    ),
+    click.option(
+        "--images",
+        type=click.IntRange(min=2),
+        show_default="16",
+        help="Images in the kernel's batch.",
+    ),
+    click.option(
+        "--points", type=click.IntRange(min=3), show_default="10", help="Points on the circle."
+    ),
+    click.option(
+        "--radius",
+        type=Radius(),
+        show_default="sqrt_n",
+        help="Radius of the circle: sqrt_n (the paper's), unit, or a number.",
+    ),
+    click.option(
+        "--data",
+        metavar="DATA",
+        show_default="fractal",
+        help="fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+    ),
+    seed_option,
+    click.option(
+        "--device", metavar="DEVICE", show_default="auto", help="auto, cpu, cuda, cuda:1, mps, ..."
+    ),
+)
+
+
+def known(option: str, value: str, choices: Sequence[str]) -> str:
+    """Return ``value`` when it is one of ``choices``.
+
+    Raises:
+        click.UsageError: If it is not; the message names the nearest choice, or all of them.
+    """
+    if value in choices:
+        return value
+    near = get_close_matches(value, choices, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(choices)}"
+    raise click.UsageError(f"unknown {option} {value!r}; {hint}")
+
+
+def known_proxies(names: Sequence[str]) -> None:
+    """Check that every one of ``names`` is a measure.
+
+    Raises:
+        click.UsageError: If one is not; the message names the nearest.
+    """
+    from proxies import PROXIES
+
+    for name in names:
+        known("proxy", name, list(PROXIES))

@@ -1,0 +1,35 @@
+"""``asvit report``: the figures and the page of a run folder, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from asvit.cli.options import completes, json_option
+from asvit.cli.output import emit_json
+
+
+def _runs() -> list[str]:
+    return sorted(str(path.parent) for path in Path("runs").glob("*/trials.csv"))
+
+
+@click.command()
+@click.argument(
+    "run", type=click.Path(path_type=Path), required=False, shell_complete=completes(_runs)
+)
+@json_option
+def command(run: Path | None, as_json: bool) -> None:
+    """Make the figures and report.html of the run folder RUN again.
+
+    Works on unfinished runs, too. Without RUN it takes the newest finished search in runs.
+    """
+    from asvit.report import write_search_report
+    from asvit.runs import newest_run
+
+    folder = newest_run() if run is None else run
+    written = write_search_report(folder)
+    if as_json:
+        emit_json({"folder": folder, "files": [path.name for path in written]})
+    else:
+        click.echo(written[-1])

@@ -1,0 +1,122 @@
+"""``asvit score``: every measure of one or more architectures."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asvit.cli.architectures import architectures_argument, canonical
+from asvit.cli.options import json_option, known_proxies, measuring_options, proxy_option
+from asvit.cli.output import console, emit_json, networks, table, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asvit.search import SearchSettings
+    from proxies import Score
+
+
+MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "seed", "device")
+
+
+@click.command()
+@architectures_argument
+@proxy_option
+@measuring_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write the scores to as JSON, too.",
+)
+@json_option
+def command(
+    architectures: tuple[str, ...], *, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Measure each ARCH with every measure, or with those of --proxy.
+
+    ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
+    has no value but a reason.
+    """
+    settings = _settings({name: value for name, value in options.items() if value is not None})
+    found = _measure(canonical(architectures), settings)
+    data = {
+        "settings": {name: getattr(settings, name) for name in MEASURING},
+        "architectures": [
+            {"architecture": text, "scores": scores} for text, scores in found.items()
+        ],
+    }
+    if out is not None:
+        write_json(out, data)
+    if as_json:
+        emit_json(data)
+        return
+    screen = console()
+    for text, scores in found.items():
+        cells = [
+            [name, score.value, score.std, score.better, score.reason]
+            for name, score in scores.items()
+        ]
+        columns = ["measure", "value", "std", "better", "reason"]
+        shown = 5 if any(score.reason for score in scores.values()) else 4
+        screen.print(
+            table(
+                columns[:shown],
+                [row[:shown] for row in cells],
+                title=text,
+                left=("measure", "better", "reason"),
+            )
+        )
+    screen.print(
+        f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
+        f"({settings.data}), {settings.points} points, seed {settings.seed}"
+    )
+
+
+def _settings(given: dict[str, Any]) -> SearchSettings:
+    """The settings that the options ask for, with every measure where none is named.
+
+    Raises:
+        click.UsageError: If a measure is unknown or a value is not allowed.
+    """
+    from asvit.search import make_settings
+    from proxies import PROXIES
+
+    proxies = given.setdefault("proxies", tuple(PROXIES))
+    known_proxies(proxies)
+    try:
+        return make_settings(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _measure(texts: Sequence[str], settings: SearchSettings) -> dict[str, dict[str, Score]]:
+    """The scores of every architecture, with a line on stderr as each one's turn comes."""
+    from asvit.data import load_images
+    from asvit.spaces import build, cost
+    from proxies import measure
+    from proxies.evaluation import resolve_device
+
+    side = settings.image_size
+    device = resolve_device(settings.device)
+    for text in texts:
+        cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
+    images = load_images(settings.data, count=settings.images, image_size=side, seed=settings.seed)
+    found = {}
+    for place, text in enumerate(texts, 1):
+        click.echo(f"measuring {text} on {device} ({place}/{len(texts)})", err=True)
+        found[text] = measure(
+            partial(build, text, image_size=side),
+            settings.proxies,
+            key=text,
+            repeats=settings.repeats,
+            seed=settings.seed,
+            image_size=side,
+            images=images.pixels,
+            device=settings.device,
+            points=settings.points,
+            radius=settings.radius,
+        )
+    return found

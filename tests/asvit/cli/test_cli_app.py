@@ -1,0 +1,163 @@
+"""The program around the commands: help, lazy imports, exit codes, one-line errors."""
+
+import subprocess
+import sys
+import time
+import types
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from asvit.cli import app as app_module
+from asvit.cli.app import COMMANDS, app
+
+HEAVY = ["torch", "timm", "optuna", "matplotlib", "pandas", "numpy", "rich"]
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "asvit", *args], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """Make ``asvit cost`` end by raising a given error."""
+
+    def raising(error: BaseException):
+        @click.command()
+        def command() -> None:
+            raise error
+
+        module = types.SimpleNamespace(command=command)
+        monkeypatch.setattr(app_module, "import_module", lambda name: module)
+
+    return raising
+
+
+@pytest.mark.parametrize("args", [(), ("search",), ("score",), ("report",), ("completion",)])
+def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        "from asvit.cli.app import app\n"
+        "try:\n"
+        f"    app.main([*{args!r}, '--help'])\n"
+        "finally:\n"
+        f"    print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--help" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+def test_help_is_quick() -> None:
+    times = []
+    for _ in range(3):  # the best of three: another process may hold the machine
+        start = time.perf_counter()
+        assert run("search", "--help").returncode == 0
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_help_names_every_command() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_debug(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert "--debug" in result.output
+
+
+def test_version() -> None:
+    from asvit import __version__
+
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"asvit {__version__}\n")
+
+
+def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Commands" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["serach"], ["'serach'", "did you mean 'search'"]),
+        (["xyzzy"], ["'xyzzy'", "search, score"]),
+        (["search", "--stesp", "3"], ["--stesp", "asvit search --help"]),
+        (["search", "--steps", "0"], ["--steps", "0", "x>=1"]),
+        (["search", "--steps", "many"], ["--steps", "'many'"]),
+        (["completion", "tcsh"], ["'tcsh'", "bash"]),
+    ],
+)
+def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]) -> None:
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert all(word in result.stderr for word in words)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("split 3 does\nnot divide 56"), 3, "asvit: split 3 does not divide 56"),
+        (FileNotFoundError(2, "No such folder", "pics"), 3, "asvit: No such folder: pics"),
+        (PermissionError("folder x cannot be written"), 3, "asvit: folder x cannot be written"),
+        (ImportError("needs ray: pip install 'asvit[ray]'"), 3, "asvit: needs ray"),
+        (ImportError("cannot import name", name="x"), 1, "asvit: unexpected ImportError"),
+        (click.UsageError("no such thing."), 2, "asvit: no such thing (see asvit cost --help)"),
+        (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_exit_codes(ending, error: BaseException, code: int, line: str) -> None:
+    ending(error)
+    result = CliRunner().invoke(app, ["cost"])
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.strip().startswith(line)
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 1
+
+
+@pytest.mark.parametrize("args", [["--debug", "cost"], ["cost", "--debug"]])
+def test_debug_shows_the_traceback_and_keeps_the_code(ending, args: list[str]) -> None:
+    ending(ValueError("too wide"))
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert result.stderr.strip().endswith("asvit: too wide")
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m asvit --help | true; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_call_us(shell: str) -> None:
+    result = CliRunner().invoke(app, ["completion", shell])
+    assert result.exit_code == 0
+    assert "_ASVIT_COMPLETE" in result.stdout
+
+
+def test_command_names_complete() -> None:
+    environment = {"_ASVIT_COMPLETE": "zsh_complete", "COMP_WORDS": "asvit se", "COMP_CWORD": "1"}
+    result = CliRunner().invoke(app, [], env=environment)
+    assert "search" in result.output
+    assert "score" not in result.output
