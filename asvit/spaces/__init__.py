@@ -1,0 +1,20 @@
+"""Search spaces, and networks from any architecture text."""
+
+from asvit.spaces.architectures import build, cost
+from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
+from asvit.spaces.base import SearchSpace
+from asvit.spaces.registry import SPACES, load_space, register_space
+from asvit.spaces.table import StageRow, stage_table
+
+__all__ = [
+    "SPACES",
+    "AsVitSpace",
+    "AsVitTinySpace",
+    "SearchSpace",
+    "StageRow",
+    "build",
+    "cost",
+    "load_space",
+    "register_space",
+    "stage_table",
+]

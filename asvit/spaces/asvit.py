@@ -1,0 +1,92 @@
+"""The space of the As-ViT paper, and a small part of it for first tries."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from asvit.genotype import (
+    EXPANSION_CHOICES,
+    HEAD_CHOICES,
+    KERNEL_CHOICES,
+    SPLIT_CHOICES,
+    Genotype,
+)
+from asvit.models import AsViT
+from asvit.spaces.base import Choice, SearchSpace
+from asvit.spaces.registry import register_space
+
+
+@register_space
+class AsVitSpace(SearchSpace):
+    """Kernel, attention splits and expansion of every stage, and the heads: 12 dimensions.
+
+    References:
+        Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
+    """
+
+    name = "asvit"
+    description = "kernels, attention splits, expansions and heads of a four-stage pyramid"
+    paper = "As-ViT, arXiv:2202.11921"
+    architecture = Genotype
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        **{f"K{i}": choices for i, choices in enumerate(KERNEL_CHOICES, 1)},
+        # Stage 4 is never split.
+        **{f"S{i}": choices for i, choices in enumerate(SPLIT_CHOICES[:3], 1)},
+        **{f"E{i}": choices for i, choices in enumerate(EXPANSION_CHOICES, 1)},
+        "H": HEAD_CHOICES,
+    }
+
+    def encode(self, arch: Genotype) -> dict[str, Choice]:
+        """See :meth:`SearchSpace.encode`; depths and width are not part of the space."""
+        params: dict[str, Choice] = {
+            **{f"K{i}": value for i, value in enumerate(arch.kernels, 1)},
+            **{f"S{i}": value for i, value in enumerate(arch.splits[:3], 1)},
+            **{f"E{i}": value for i, value in enumerate(arch.expansions, 1)},
+            "H": arch.heads,
+        }
+        self.check_choices(params)
+        return params
+
+    def decode(self, params: Mapping[str, Choice]) -> Genotype:
+        """See :meth:`SearchSpace.decode`."""
+        self.check_choices(params)
+        k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads = (
+            int(params[name]) for name in self.dimensions
+        )
+        return Genotype((k1, k2, k3, k4), (s1, s2, s3, 1), (e1, e2, e3, e4), heads)
+
+    def parse(self, text: str) -> Genotype:
+        """See :meth:`SearchSpace.parse`."""
+        arch = Genotype.parse(text)
+        self.encode(arch)
+        return arch
+
+    def build(
+        self,
+        arch: Genotype,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+    ) -> AsViT:
+        """See :meth:`SearchSpace.build`."""
+        grown = arch.with_(depths=depths, width=width)
+        return AsViT(grown, img_size=image_size, num_classes=num_classes)
+
+    def check(self, arch: Genotype, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`."""
+        arch.token_sides(image_size)
+
+
+@register_space
+class AsVitTinySpace(AsVitSpace):
+    """A few hundred members that still differ in every kind of choice."""
+
+    name = "asvit-tiny"
+    description = "384 members of the As-ViT space, for a first try and for tests"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        **{"K1": (4, 6, 8), "K2": (2, 3), "K3": (2,), "K4": (2,)},
+        **{"S1": (4, 8), "S2": (2, 4), "S3": (1, 2)},
+        **{"E1": (2, 4), "E2": (2,), "E3": (2,), "E4": (2, 4)},
+        "H": (16, 32),
+    }

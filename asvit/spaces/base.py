@@ -1,0 +1,119 @@
+"""What every search space can do."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import nn
+
+Choice = int | float | str
+#: Every space has its own class of architectures; ``str()`` of one is its canonical text.
+Architecture = Any
+
+
+class SearchSpace(ABC):
+    """Named categorical dimensions, and the way from a choice in each of them to a network.
+
+    Attributes:
+        name: What the space is called on the command line.
+        description: One line on what is searched.
+        paper: Where it was published.
+        architecture: Class of its architectures.
+        dimensions: Name of each dimension -> its choices, in order.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    paper: ClassVar[str]
+    architecture: ClassVar[type]
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are."""
+        return math.prod(len(choices) for choices in self.dimensions.values())
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw an architecture uniformly."""
+        return self.decode(
+            {
+                name: options[rng.integers(len(options))]
+                for name, options in self.dimensions.items()
+            }
+        )
+
+    @abstractmethod
+    def encode(self, arch: Architecture) -> dict[str, Choice]:
+        """The choice in each dimension, undoing :meth:`decode`.
+
+        Raises:
+            ValueError: If ``arch`` is not in the space.
+        """
+
+    @abstractmethod
+    def decode(self, params: Mapping[str, Choice]) -> Architecture:
+        """The architecture of a choice in each dimension.
+
+        Raises:
+            ValueError: If a dimension is missing or unknown, or a value is not among its choices.
+        """
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture of this space, grown or not, from its text.
+
+        Raises:
+            ValueError: If the text is wrong or the architecture is not in the space.
+        """
+
+    @abstractmethod
+    def build(
+        self,
+        arch: Architecture,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+    ) -> nn.Module:
+        """A freshly initialised network.
+
+        Args:
+            arch: What to build.
+            image_size: Side of the images in pixels.
+            num_classes: Classes; 0 for the pooled features.
+            depths: Blocks in each stage, in place of the architecture's own.
+            width: Channels of the first stage, in place of the architecture's own.
+
+        Raises:
+            ValueError: If depths or width do not suit, or :meth:`check` finds fault.
+        """
+
+    @abstractmethod
+    def check(self, arch: Architecture, image_size: int) -> None:
+        """Make sure that ``arch`` takes images of this side in pixels.
+
+        Raises:
+            ValueError: If it does not; one line that says where and what would be right.
+        """
+
+    def check_choices(self, params: Mapping[str, Choice]) -> None:
+        """Make sure that ``params`` holds one of the choices of every dimension.
+
+        Raises:
+            ValueError: If it does not; the message names the dimension and its choices.
+        """
+        for name in params:
+            if name not in self.dimensions:
+                listed = ", ".join(self.dimensions)
+                raise ValueError(f"space {self.name!r} has no dimension {name!r}; it has {listed}")
+        for name, choices in self.dimensions.items():
+            if name not in params:
+                raise ValueError(f"dimension {name} is missing; use one of {list(choices)}")
+            if params[name] not in choices:
+                raise ValueError(
+                    f"{name}={params[name]!r} is not in space {self.name!r}; "
+                    f"use one of {list(choices)}"
+                )

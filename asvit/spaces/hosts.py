@@ -1,0 +1,41 @@
+"""timm's models under the name ``timm:NAME``."""
+
+import difflib
+
+import timm
+from torch import nn
+
+PREFIX = "timm:"
+
+
+def is_host(name: str) -> bool:
+    """Whether timm can build a model of that name."""
+    return bool(timm.is_model(name))
+
+
+def build_host(name: str, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+    """A freshly initialised timm model; nothing is downloaded.
+
+    Args:
+        name: timm's name, without the prefix.
+        image_size: Side of the images in pixels.
+        num_classes: Classes; 0 for the pooled features.
+
+    Raises:
+        ValueError: If timm has no such model, or it cannot take such images.
+    """
+    if not is_host(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1)
+        hint = f"did you mean '{PREFIX}{near[0]}'?" if near else "timm.list_models() has the names"
+        raise ValueError(f"timm has no model {name!r}; {hint}")
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # the part after a dot names no weights
+        raise ValueError(f"timm has no model {name!r}: {error}") from error
+    # Where timm fixes the input size when it builds a model, the model takes it by name.
+    size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+    try:
+        model: nn.Module = timm.create_model(name, num_classes=num_classes, **size)
+    except AssertionError as error:
+        raise ValueError(f"timm model {name!r} cannot take {image_size} px: {error}") from error
+    return model

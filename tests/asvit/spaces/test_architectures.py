@@ -1,0 +1,95 @@
+"""Networks and costs from a text."""
+
+import pytest
+import torch
+from torch import nn
+
+import asvit
+from asvit.genotype import Genotype
+from asvit.models import AsViT
+from asvit.spaces.architectures import _cost_of_text
+from proxies.counts import Cost
+
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+# Parameters as the released code has them; multiply-adds of convolutions, linear maps and matrix
+# products at 224 px, of which the released Large has 22,357,813,760. Exact.
+COSTS = {
+    SEED: Cost(2_319_624, 491_469_312),
+    "8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88": Cost(28_775_328, 5_132_134_656),
+    "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180": Cost(87_580_820, 22_357_813_760),
+}
+
+
+@pytest.mark.parametrize("text", COSTS)
+def test_exact_costs(text):
+    assert asvit.cost(text) == COSTS[text]
+    assert asvit.cost(Genotype.parse(text)) == COSTS[text]
+
+
+def test_cost_of_a_module_and_of_its_text_agree_at_any_size():
+    for side in (32, 96):
+        assert asvit.cost(AsViT(SEED), image_size=side) == asvit.cost(SEED, image_size=side)
+
+
+def test_attention_is_the_part_that_grows_faster_than_the_image():
+    small, large = (asvit.cost(SEED, image_size=side) for side in (64, 128))
+    assert small.params == large.params
+    assert large.macs > 4 * small.macs
+
+
+def test_cost_is_remembered():
+    asvit.cost(SEED)
+    hits = _cost_of_text.cache_info().hits
+    asvit.cost(Genotype.parse(SEED))
+    assert _cost_of_text.cache_info().hits == hits + 1
+
+
+def test_build_takes_text_or_genotype_and_grows_it():
+    image = torch.randn(1, 3, 32, 32)
+    for arch in (SEED, Genotype.parse(SEED)):
+        model = asvit.build(arch, image_size=32, num_classes=4, depths=(1, 2, 1, 1), width=8)
+        assert model(image).shape == (1, 4)
+        assert str(model.genotype) == "8,2,3,1|4,1,2,2|4,1,4,1|4,1,6,1|32,8"
+
+
+def test_build_follows_the_seed():
+    models = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        models.append(asvit.build(SEED))
+    for first, second in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_timm_models_by_name():
+    model = asvit.build("timm:resnet18", num_classes=3)
+    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3)
+    assert asvit.cost("timm:deit_tiny_patch16_224") == Cost(5_717_416, 1_253_683_200)
+    assert asvit.cost("timm:asvit_seed") == COSTS[SEED]
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("8,2,3|9,1,2|4,1,4|4,1,6|32", "stage 2 kernel=9 is not allowed"),
+        ("", "has 1 part"),
+        ("resnet18", "'resnet18' is a timm model; write 'timm:resnet18'"),
+        ("timm:resnet81", "timm has no model 'resnet81'; did you mean 'timm:resnet.*'"),
+        (7, "int is no architecture; use a Genotype, its text or timm:NAME"),
+    ],
+)
+@pytest.mark.parametrize("function", [asvit.build, asvit.cost])
+def test_what_is_no_architecture(function, arch, message):
+    with pytest.raises(ValueError, match=message):
+        function(arch)
+
+
+def test_sizes_that_do_not_suit():
+    with pytest.raises(ValueError, match="stage 1 splits=2 does not divide 25 tokens"):
+        asvit.cost(SEED, image_size=100)
+    with pytest.raises(ValueError, match="'timm:resnet18' has its own depths and width"):
+        asvit.build("timm:resnet18", width=8)
+    with pytest.raises(ValueError, match="stage 1 width=2 is less than its 4 heads"):
+        asvit.build(SEED, width=2)
+    with pytest.raises(ValueError, match="cannot count Linear"):
+        asvit.cost(nn.Linear(3, 3))

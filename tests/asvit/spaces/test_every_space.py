@@ -1,0 +1,91 @@
+"""The contract of every registered space, and the registry itself."""
+
+import difflib
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from asvit.spaces import SPACES, SearchSpace, load_space, register_space
+
+NAMES = list(SPACES)
+
+
+@pytest.fixture(params=NAMES)
+def space(request) -> SearchSpace:
+    return load_space(request.param)
+
+
+def test_names_lead_to_spaces(space):
+    assert load_space(space.name) is space
+    assert space.description
+    assert "arXiv" in space.paper
+
+
+def test_size_is_the_number_of_choices(space):
+    assert space.size == math.prod(map(len, space.dimensions.values()))
+    for choices in space.dimensions.values():
+        assert isinstance(choices, tuple)
+        assert len(set(choices)) == len(choices) >= 1
+
+
+def test_samples_are_distinct_members_that_round_trip(space):
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(50):
+        arch = space.sample(rng)
+        params = space.encode(arch)
+        assert list(params) == list(space.dimensions)
+        assert space.decode(params) == arch
+        assert space.parse(str(arch)) == arch
+        assert isinstance(arch, space.architecture)
+        seen.add(str(arch))
+    assert len(seen) > 40
+
+
+def test_samples_follow_the_generator(space):
+    assert space.sample(np.random.default_rng(3)) == space.sample(np.random.default_rng(3))
+
+
+def test_every_choice_can_be_drawn(space):
+    rng = np.random.default_rng(0)
+    params = [space.encode(space.sample(rng)) for _ in range(150)]
+    for name, choices in space.dimensions.items():
+        assert {p[name] for p in params} == set(choices)
+
+
+def test_samples_build_networks(space):
+    arch = space.sample(np.random.default_rng(0))
+    space.check(arch, 32)
+    model = space.build(arch, image_size=32, num_classes=3)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_choices_that_do_not_exist_are_refused(space):
+    params = space.encode(space.sample(np.random.default_rng(0)))
+    name = next(iter(params))
+    with pytest.raises(ValueError, match=f"{name}=99 is not in space '{space.name}'; use one of"):
+        space.decode({**params, name: 99})
+    with pytest.raises(ValueError, match=f"dimension {name} is missing; use one of"):
+        space.decode({key: value for key, value in params.items() if key != name})
+    with pytest.raises(ValueError, match="has no dimension 'Z'; it has " + name):
+        space.decode({**params, "Z": 1})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_misspelt_name_gets_the_nearest(name):
+    wrong = name[:-1] + name[-1] * 2
+    near = difflib.get_close_matches(wrong, NAMES, n=1)[0]
+    with pytest.raises(KeyError, match=f"unknown space '{wrong}'; did you mean '{near}'"):
+        load_space(wrong)
+
+
+def test_a_name_like_none_gets_the_list():
+    with pytest.raises(KeyError, match="use one of asvit, asvit-tiny"):
+        load_space("%")
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="space 'asvit' is already registered"):
+        register_space(type(load_space("asvit")))
