@@ -86,6 +86,8 @@ def test_images_that_do_not_fit_are_refused():
         AsViT(SMALL, img_size=80)
     with pytest.raises(ValueError, match="an image of 30 px"):
         AsViT(SMALL)(torch.randn(1, 3, 32, 30))
+    with pytest.raises(ValueError, match=r"shape \(3, 32, 32\); use \[batch, channels"):
+        AsViT(SMALL)(torch.randn(3, 32, 32))
 
 
 def test_stages_differ_from_the_input_only_through_their_windows():

@@ -7,15 +7,17 @@ from torch import nn
 import asvit
 from asvit.genotype import Genotype
 from asvit.models import AsViT
+from asvit.spaces import architectures
 from asvit.spaces.architectures import _cost_of_text
 from proxies.counts import Cost
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-# Parameters as the released code has them; multiply-adds of convolutions, linear maps and matrix
-# products at 224 px, of which the released Large has 22,357,813,760. Exact.
+# At 224 px; multiply-adds of convolutions, linear maps and matrix products. The released code has
+# the same parameters for the seed, Small and Large, and the same multiply-adds for Large. Exact.
 COSTS = {
     SEED: Cost(2_319_624, 491_469_312),
     "8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88": Cost(28_775_328, 5_132_134_656),
+    "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|32,116": Cost(52_258_652, 8_753_694_080),
     "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180": Cost(87_580_820, 22_357_813_760),
 }
 
@@ -66,6 +68,16 @@ def test_timm_models_by_name():
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3)
     assert asvit.cost("timm:deit_tiny_patch16_224") == Cost(5_717_416, 1_253_683_200)
     assert asvit.cost("timm:asvit_seed") == COSTS[SEED]
+
+
+def test_networks_that_cannot_be_built_without_memory_are_counted_too(monkeypatch):
+    def host(name, **settings):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+        model.scale = model[1].weight.sum().item()
+        return model
+
+    monkeypatch.setattr(architectures, "build_host", host)
+    assert asvit.cost("timm:reads-its-weights", image_size=8) == Cost(386, 384)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ def test_models_take_the_image_size_asked_for(name):
 
 def test_tags_are_known_and_nothing_is_downloaded():
     assert is_host("vit_tiny_patch16_224.augreg_in21k")
-    with torch.device("meta"):
-        model = build_host("vit_tiny_patch16_224.augreg_in21k")
-    assert model.num_classes == 1000
+    assert build_host("vit_tiny_patch16_224.augreg_in21k").num_classes == 1000
 
 
 @pytest.mark.parametrize(
