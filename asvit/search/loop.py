@@ -96,6 +96,7 @@ class Search:
         self._worst = WorstSoFar(self._objectives)
         self._reward = WindowedReward(self._objectives)
         self._known: dict[str, Measurement] = {}
+        self._any_valid = False
         self.rows: list[TrialRow] = []
         self._recall()
 
@@ -194,10 +195,11 @@ class Search:
         )
         self.rows.append(row)
         self._known[text] = measurement
+        self._any_valid |= all(math.isfinite(row.values[name]) for name in self._objectives)
         return row
 
     def _check_hope(self) -> None:
-        if len(self.rows) >= HOPELESS and best_row(self.rows, self._objectives) is None:
+        if len(self.rows) >= HOPELESS and not self._any_valid:
             raise ValueError(self._despair())
 
     def _despair(self) -> str:
