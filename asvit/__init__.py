@@ -10,7 +10,7 @@ _LAZY = {
     "build": "asvit.spaces",
     "cost": "asvit.spaces",
     "load_space": "asvit.spaces",
-    "run_search": "asvit.search",
+    "run_search": "asvit.runs",
 }
 
 __all__ = ["__version__", *sorted(_LAZY)]

@@ -1,0 +1,47 @@
+"""Checks of a search's settings against the registries, before anything is made."""
+
+from __future__ import annotations
+
+from asvit.search.loop import objectives
+from asvit.spaces import SearchSpace, load_space
+from proxies import get_proxy
+from scaling.ranking import Better
+
+
+def find_space(name: str, *, image_size: int) -> SearchSpace:
+    """The space called ``name``, all of whose choices fit ``image_size``.
+
+    Raises:
+        ValueError: If there is no such space, or one of its choices does not fit.
+    """
+    try:
+        space = load_space(name)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+    longest = max(len(choices) for choices in space.dimensions.values())
+    for place in range(longest):
+        # Every choice of every dimension is in one of these architectures.
+        choice = {
+            dimension: choices[min(place, len(choices) - 1)]
+            for dimension, choices in space.dimensions.items()
+        }
+        space.check(space.decode(choice), image_size)
+    return space
+
+
+def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
+    """Measure to its direction, for the measures called ``names``.
+
+    Raises:
+        ValueError: If there is no such measure, or none of them can be searched for.
+    """
+    try:
+        better: dict[str, Better] = {name: get_proxy(name).better for name in names}
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+    if not objectives(better):
+        raise ValueError(
+            f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "
+            "only reported; add a measure that has a better side, such as length_distortion"
+        )
+    return better

@@ -1,0 +1,95 @@
+"""Run folders: claimed by one process, found again, emptied of what a run wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+RESULT = "result.json"
+TRIALS = "trials.csv"
+REPORT = "report.html"
+PICTURES = ("entropy", "reward", "measures", "front", "choices")
+REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+LOCK = ".lock"
+
+
+def check_writable(folder: Path) -> None:
+    """Check that ``folder`` is, or can become, a folder to write in, without making anything.
+
+    Raises:
+        NotADirectoryError: If something that is no folder is in the way.
+        PermissionError: If it may not be written to.
+    """
+    present = folder
+    while not present.exists() and present != present.parent:
+        present = present.parent
+    if not present.is_dir():
+        raise NotADirectoryError(f"{present} is a file, not a folder; give --out another folder")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise PermissionError(f"{present} may not be written to; give --out a folder that may be")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make ``folder`` and keep other processes from running in it.
+
+    The claim ends with the process, however that ends.
+
+    Raises:
+        ValueError: If another process is running in it.
+        OSError: If it cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another search is running in {folder}; wait for it, stop it, "
+            "or give --out another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_files(folder: Path, names: Sequence[str]) -> None:
+    """Remove the files called ``names`` from ``folder``, in this order; others stay.
+
+    Raises:
+        OSError: If one of them cannot be removed.
+    """
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
+    """The folder in ``root`` whose finished run of this kind was written last.
+
+    Args:
+        kind: As the run's result.json has it.
+        root: Folder of run folders.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
+    if not found:
+        raise FileNotFoundError(
+            f"no finished {kind} in {root}; run asvit {kind} first, or name the run's folder"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def _kind(path: Path) -> object:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return None
+    return content.get("kind") if isinstance(content, dict) else None

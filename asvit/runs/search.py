@@ -1,0 +1,243 @@
+"""A search from its settings to a run folder: started, continued, or found to be finished."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from sqlalchemy.engine import make_url
+
+from asvit._version import __version__
+from asvit.runs.checks import find_directions, find_space
+from asvit.runs.evaluator import Evaluator
+from asvit.runs.folder import (
+    REPORT,
+    REPORT_FILES,
+    RESULT,
+    TRIALS,
+    check_writable,
+    claimed,
+    remove_files,
+)
+from asvit.runs.result import SearchResult
+from asvit.search import (
+    Evaluate,
+    Search,
+    SearchSettings,
+    StepEvent,
+    get_controller,
+    make_settings,
+    pareto_front,
+    write_trials,
+)
+from asvit.search.loop import objectives
+from asvit.search.study import (
+    JOURNAL,
+    agree_on_images,
+    agree_on_settings,
+    create_study,
+    drop_unfinished,
+    find_study,
+    open_storage,
+    quiet_optuna,
+)
+from scaling.ranking import Better
+
+SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
+
+
+def run_search(
+    *,
+    out: Path | str | None = None,
+    progress: Callable[[StepEvent], None] | None = None,
+    fresh: bool = False,
+    storage: str | None = None,
+    preset: str = "default",
+    evaluate: Evaluate | None = None,
+    **settings: Any,
+) -> SearchResult:
+    """Search a space for a seed architecture; the same call continues a run that was stopped.
+
+    The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
+    and the report. Stopped at any point, even by ``kill -9``, the run continues to the identical
+    trials; at most the architecture in flight is measured again. More steps than before extend
+    a run; a finished one only gives its result.
+
+    Args:
+        out: Run folder; ``runs/search-SPACE-CONTROLLER-SIZEpx-seedN`` by default.
+        progress: Called after each measured architecture.
+        fresh: Start over: the folder's earlier run is removed, other files in it are not.
+        storage: URL of any Optuna storage; a journal in the run folder by default. The study in
+            it is named after the run folder.
+        preset: Name of a set of settings; see :data:`asvit.search.PRESETS`.
+        evaluate: Measures the architecture of a text; with the proxies by default.
+        **settings: Fields of :class:`asvit.search.SearchSettings`, on top of the preset's.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, the folder's run has other settings or is in
+            use, its journal is corrupt, or nothing can be measured.
+        OSError: If the folder cannot be written or images cannot be found.
+        TypeError: If there is no such setting.
+    """
+    started = time.monotonic()
+    wanted = make_settings(preset, **settings)
+    get_controller(wanted.controller)
+    better = find_directions(wanted.proxies)
+    space = find_space(wanted.space, image_size=wanted.image_size)
+    folder = default_folder(wanted) if out is None else Path(out)
+    check_writable(folder)
+    if evaluate is None and (fresh or not (folder / JOURNAL).exists()):
+        evaluate = Evaluator(space, wanted)  # may fail, so before anything is made or removed
+    with claimed(folder), quiet_optuna():
+        if fresh:
+            _remove_run(folder, storage)
+        study = _open(folder, storage, wanted, better)
+        result = _finished(folder, wanted)
+        if result is None:
+            evaluate = evaluate or Evaluator(space, wanted)
+            if isinstance(evaluate, Evaluator):
+                agree_on_images(study, evaluate.provenance, folder)
+            search = Search(study, space, wanted, better, evaluate=evaluate, started=started)
+            _run(search, folder, wanted, progress)
+            provenance = {
+                "images": study.user_attrs.get("images"),
+                "versions": _versions(),
+                "command": _command(wanted, out, storage),
+            }
+            result = _result(search, folder, wanted, better, provenance)
+            result.write(folder / RESULT)
+        if not (folder / REPORT).exists():
+            _write_report(folder)
+    return result
+
+
+def default_folder(settings: SearchSettings) -> Path:
+    """Where a search with these settings runs unless another folder is named."""
+    chosen = settings
+    name = f"search-{chosen.space}-{chosen.controller}-{chosen.image_size}px-seed{chosen.seed}"
+    return Path("runs") / name
+
+
+def _open(
+    folder: Path, url: str | None, wanted: SearchSettings, better: Mapping[str, Better]
+) -> Study:
+    """The study of the run in ``folder``, ready to go on; a new one if there is none."""
+    # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
+    # has only the folder to be known by.
+    name = "search" if url is None else folder.resolve().name
+    strays = [name for name in (TRIALS, RESULT) if (folder / name).exists()]
+    present = url is not None or (folder / JOURNAL).exists()
+    if present or not strays:
+        storage = open_storage(folder, url)
+        study = find_study(storage, name)
+        if study is None and not strays:
+            study = create_study(storage, name, objectives(better))
+        if study is not None:
+            agree_on_settings(study, wanted, folder)
+            drop_unfinished(study)
+            return study
+    raise ValueError(
+        f"run folder {folder} has {strays[0]} but not its study; put the study back, "
+        "give --out for a new folder or --fresh to start over"
+    )
+
+
+def _run(
+    search: Search,
+    folder: Path,
+    settings: SearchSettings,
+    progress: Callable[[StepEvent], None] | None,
+) -> None:
+    try:
+        for event in search.run():
+            if event.step % SAVE_EVERY == 0:
+                write_trials(folder / TRIALS, search.rows, settings.proxies)
+            if progress is not None:
+                progress(event)
+    finally:
+        write_trials(folder / TRIALS, search.rows, settings.proxies)
+
+
+def _finished(folder: Path, wanted: SearchSettings) -> SearchResult | None:
+    """The result in ``folder`` if it is that of ``wanted``, all of whose steps are then done."""
+    try:
+        result = SearchResult.read(folder / RESULT)
+    except (FileNotFoundError, ValueError):
+        return None  # it follows from the study and is written again
+    return result if result.settings == wanted else None
+
+
+def _result(
+    search: Search,
+    folder: Path,
+    settings: SearchSettings,
+    better: Mapping[str, Better],
+    provenance: Mapping[str, Any],
+) -> SearchResult:
+    text, measurement = search.outcome()
+    rows = search.rows
+    return SearchResult(
+        folder=folder,
+        seed_architecture=text,
+        params=measurement.params,
+        macs=measurement.macs,
+        values=measurement.values,
+        reason=measurement.reason,
+        steps=len(rows),
+        failures=sum(row.state == "failed" for row in rows),
+        entropy=(rows[0].entropy, rows[-1].entropy),
+        wall_seconds=search.seconds,
+        front=pareto_front(rows, better),
+        settings=settings,
+        provenance=provenance,
+        next_command=f"asvit scale --budget 88M --arch {shlex.quote(text)}",
+    )
+
+
+def _write_report(folder: Path) -> None:
+    from asvit.report import write_search_report  # matplotlib, which the search does not need
+
+    write_search_report(folder)
+
+
+def _remove_run(folder: Path, url: str | None) -> None:
+    """Remove what an earlier run wrote; its study last, so that a kill leaves it resumable."""
+    remove_files(folder, [RESULT, TRIALS, *REPORT_FILES])
+    if url is not None:
+        storage = open_storage(folder, url)
+        if find_study(storage, folder.resolve().name) is not None:
+            optuna.delete_study(study_name=folder.resolve().name, storage=storage)
+    remove_files(folder, [JOURNAL])
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("torch", "timm", "optuna")}
+    return {"asvit": __version__, "python": platform.python_version(), **libraries}
+
+
+def _command(settings: SearchSettings, out: Path | str | None, url: str | None) -> str:
+    """The command line that gives this run; a password in the storage's URL is left out."""
+    words = ["asvit", "search"]
+    default = SearchSettings()
+    for field in fields(SearchSettings):
+        value = getattr(settings, field.name)
+        if field.name == "proxies" and value != default.proxies:
+            words += [word for name in value for word in ("--proxy", name)]
+        elif value != getattr(default, field.name):
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    if url is not None:
+        words += ["--storage", make_url(url).render_as_string(hide_password=True)]
+    if out is not None:
+        words += ["--out", str(out)]
+    return shlex.join(words)

@@ -1,0 +1,51 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from asvit.runs.folder import claimed, newest_run, remove_files
+
+
+def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
+    folder = root / name
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps({"kind": kind}))
+    os.utime(folder / "result.json", (1e9 - age, 1e9 - age))
+    return folder
+
+
+def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:
+    make_run(tmp_path, "old", age=100)
+    newest = make_run(tmp_path, "new", age=10)
+    make_run(tmp_path, "scaling", age=1, kind="scale")
+    (tmp_path / "unfinished").mkdir()
+    for name, content in (("list", "[]"), ("broken", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(content)
+    assert newest_run("search", tmp_path) == newest
+    assert newest_run("scale", tmp_path).name == "scaling"
+
+
+@pytest.mark.parametrize("root", ["", "no/such/folder"])
+def test_without_a_run_the_message_says_what_to_do(tmp_path: Path, root: str) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"no finished search in .*; run asvit search first"
+    ):
+        newest_run(root=tmp_path / root)
+
+
+def test_a_claim_is_given_back(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    second = claimed(folder)
+    with claimed(folder), pytest.raises(ValueError, match="another search is running in"), second:
+        pass
+    with claimed(folder):
+        assert folder.is_dir()
+
+
+def test_only_named_files_are_removed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    remove_files(tmp_path, ["a", "missing"])
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

@@ -1,0 +1,315 @@
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from stoppable_search import fake_evaluate
+
+import asvit
+from asvit.runs import SearchResult, newest_run, run_search
+from asvit.runs import search as runs_search
+from asvit.search import CONTROLLERS, Measurement, StepEvent, read_trials
+from asvit.spaces import cost, load_space
+
+QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
+DESIGN_KEYS = {
+    "schema_version", "space", "seed_architecture", "params", "macs", "length_distortion",
+    "ntk_condition_number", "steps", "entropy", "wall_seconds", "settings",
+}  # fmt: skip
+
+
+def search(out: Path | None = None, **settings: Any) -> SearchResult:
+    return run_search(out=out, **{"evaluate": fake_evaluate, **QUICK, **settings})
+
+
+def never(text: str) -> Measurement:
+    raise AssertionError(f"{text} was measured")
+
+
+@pytest.fixture(autouse=True)
+def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "report" not in request.node.name:
+        monkeypatch.setattr(runs_search, "_write_report", lambda folder: None)
+
+
+@pytest.fixture
+def nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory that the test must leave as it is."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS)
+def test_a_run_folder_holds_the_result(tmp_path: Path, controller: str) -> None:
+    result = search(tmp_path / "run", controller=controller)
+    content = json.loads(
+        (tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail
+    )
+    assert content.keys() >= DESIGN_KEYS
+    assert content["schema_version"] == 1
+    assert content["kind"] == "search"
+    assert content["settings"] == result.settings.to_json()
+    assert content["versions"].keys() == {"asvit", "python", "torch", "timm", "optuna"}
+    rows = read_trials(tmp_path / "run" / "trials.csv")
+    assert [row.number for row in rows] == list(range(6))
+    assert result.steps == len(rows)
+    load_space("asvit-tiny").parse(result.seed_architecture)
+    expected = fake_evaluate(result.seed_architecture)
+    assert (result.params, result.macs) == (expected.params, expected.macs)
+    assert {row.architecture for row in result.front} <= {row.architecture for row in rows}
+
+
+def test_the_result_survives_its_file(tmp_path: Path) -> None:
+    result = search(tmp_path / "run")
+    assert SearchResult.read(tmp_path / "run" / "result.json").to_json() == result.to_json()
+
+
+def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:
+    result = search(tmp_path)
+    rows = read_trials(tmp_path / "trials.csv")
+    assert result.entropy == (rows[0].entropy, rows[-1].entropy)
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["entropy"] == {"first": rows[0].entropy, "last": rows[-1].entropy}
+
+
+def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
+    result = search(tmp_path / "my run", proxies=["length_distortion"], seed=7)
+    assert result.next_command == f"asvit scale --budget 88M --arch '{result.seed_architecture}'"
+    assert result.provenance["command"] == (
+        "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
+        f"--out '{tmp_path}/my run'"
+    )
+
+
+def test_the_default_folder_is_named_after_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = search(controller="random", image_size=64, seed=5)
+    assert result.folder == Path("runs/search-asvit-tiny-random-64px-seed5")
+    assert (tmp_path / result.folder / "result.json").exists()
+    assert newest_run() == result.folder
+
+
+def test_the_package_offers_it() -> None:
+    assert asvit.run_search is run_search
+
+
+def test_a_finished_run_gives_its_result_without_measuring(tmp_path: Path) -> None:
+    first = search(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    again = search(tmp_path, evaluate=never)
+    assert again.to_json() == first.to_json()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"kind": "search", "schema_version": 9}'])
+def test_a_result_that_is_gone_or_broken_is_written_again(
+    tmp_path: Path, content: str | None
+) -> None:
+    first = search(tmp_path)
+    path = tmp_path / "result.json"
+    path.unlink() if content is None else path.write_text(content)
+    again = search(tmp_path)
+    assert again.seed_architecture == first.seed_architecture
+    assert SearchResult.read(path).steps == 6
+
+
+def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", steps=15)
+    search(tmp_path / "run", steps=6)
+    events: list[StepEvent] = []
+    extended = search(tmp_path / "run", steps=15, progress=events.append)
+    assert [event.step for event in events] == list(range(7, 16))
+    assert all(event.resumed == 6 for event in events)
+    assert extended.seed_architecture == whole.seed_architecture
+    files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_changed_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    search(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    message = r"other settings: steps 6 \(now 3\), image_size 224 \(now 64\); give --out"
+    with pytest.raises(ValueError, match=message):
+        search(tmp_path, steps=3, image_size=64)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
+    search(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "holiday.svg").write_text("mine")
+    (tmp_path / "report.html").write_text("old")
+    result = search(tmp_path, fresh=True, seed=9)
+    assert result.settings.seed == 9
+    assert len(read_trials(tmp_path / "trials.csv")) == 6
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "holiday.svg").read_text() == "mine"
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
+    search(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OSError, match="no/such/folder"):
+        search(tmp_path, fresh=True, evaluate=None, data="no/such/folder")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_table_without_its_study_is_not_overwritten(tmp_path: Path) -> None:
+    search(tmp_path)
+    (tmp_path / "study.journal").unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"has trials\.csv but not its study"):
+        search(tmp_path)
+    with pytest.raises(ValueError, match=r"has trials\.csv but not its study"):
+        search(tmp_path, storage=f"sqlite:///{tmp_path.parent}/other.db")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_corrupt_journal_is_refused_and_kept(tmp_path: Path) -> None:
+    search(tmp_path)
+    path = tmp_path / "study.journal"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"study\.journal, line 4 .*--fresh"):
+        search(tmp_path, steps=9)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
+    search(tmp_path / "here", steps=4)
+    (tmp_path / "here").rename(tmp_path / "there")
+    events: list[StepEvent] = []
+    search(tmp_path / "there", steps=6, progress=events.append)
+    assert [event.resumed for event in events] == [4, 4]
+
+
+def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    search(tmp_path / "journal")
+    search(tmp_path / "url", storage=url, steps=3)
+    result = search(tmp_path / "url", storage=url)
+    files = [tmp_path / name / "trials.csv" for name in ("journal", "url")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not (tmp_path / "url" / "study.journal").exists()
+    assert f"--storage {url}" in result.provenance["command"]
+    search(tmp_path / "url", storage=url, fresh=True, seed=1)
+    assert optuna.get_all_study_names(url) == ["url"]
+
+
+def test_the_password_of_a_storage_is_not_kept() -> None:
+    settings = runs_search.SearchSettings()
+    command = runs_search._command(settings, None, "postgresql://me:secret@host/db")
+    assert "secret" not in command
+    assert "postgresql://me:" in command
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"controller": "reinforse"}, "did you mean 'reinforce'"),
+        ({"space": "asvit-tin"}, "did you mean 'asvit-tiny'"),
+        ({"proxies": ["lenght_distortion"]}, "did you mean 'length_distortion'"),
+        ({"proxies": ["extrinsic_curvature"]}, "nothing to search for"),
+        ({"preset": "quik"}, "did you mean 'quick'"),
+        ({"image_size": 40}, "40"),
+        ({"evaluate": None, "device": "abacus"}, "device 'abacus' is not available"),
+        ({"evaluate": None, "data": "fractale"}, "fractal"),
+    ],
+)
+def test_bad_settings_make_no_file(
+    nothing_made: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, OSError), match=message) as caught:
+        search(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_setting_is_a_type_error(nothing_made: Path) -> None:
+    with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
+        search(step=3)
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
+            search(out)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="may not be written to"):
+        search(tmp_path / "run")
+
+
+def test_a_folder_that_may_not_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="may not be written to; give --out"):
+        search(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> None:
+    def fails(text: str) -> Measurement:
+        values = {"length_distortion": float("nan"), "ntk_condition_number": 1.0}
+        return Measurement(1, 1, values, {"length_distortion": "no memory"})
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"all of the first 10 .* no memory"):
+            search(tmp_path, evaluate=fails, steps=50)
+    rows = read_trials(tmp_path / "trials.csv")
+    assert [row.state for row in rows] == ["failed"] * 10
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_an_interrupted_progress_leaves_the_table(tmp_path: Path) -> None:
+    def impatient(event: StepEvent) -> None:
+        if event.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, progress=impatient)
+    assert len(read_trials(tmp_path / "trials.csv")) == 4
+    assert search(tmp_path).steps == 6
+
+
+def test_the_library_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    search(tmp_path)
+    search(tmp_path, steps=8)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
+    settings = {"image_size": 32, "repeats": 1, "images": 4, "data": "gaussian"}
+    result = search(tmp_path / "run", evaluate=None, device="cpu", **settings)
+    assert result.length_distortion > 0
+    assert result.ntk_condition_number > 1
+    assert result.failures == 0
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert made == {
+        ".lock", "study.journal", "trials.csv", "result.json", *runs_search.REPORT_FILES
+    }  # fmt: skip
+    rows = read_trials(tmp_path / "run" / "trials.csv")
+    size = cost(rows[0].architecture, image_size=32)
+    assert (rows[0].params, rows[0].macs) == (size.params, size.macs)
+    # Other images under the same name are not the same search.
+    journal = tmp_path / "run" / "study.journal"
+    digest = result.provenance["images"]["digest"]
+    journal.write_text(journal.read_text().replace(digest, "0" * 64))
+    with pytest.raises(ValueError, match="started with other images"):
+        search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
