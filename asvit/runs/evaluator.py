@@ -19,6 +19,7 @@ class Evaluator:
         settings: What to measure, and on what.
 
     Attributes:
+        device: Where networks are measured.
         provenance: Where the images came from (``source``) and what they are (``digest``).
 
     Raises:
@@ -29,7 +30,7 @@ class Evaluator:
     def __init__(self, space: SearchSpace, settings: SearchSettings) -> None:
         self._space = space
         self._settings = settings
-        resolve_device(settings.device)
+        self.device = str(resolve_device(settings.device))
         images = load_images(
             settings.data,
             count=settings.images,
@@ -51,7 +52,7 @@ class Evaluator:
             seed=chosen.seed,
             image_size=chosen.image_size,
             images=self._pixels,
-            device=chosen.device,
+            device=self.device,
             points=chosen.points,
             radius=chosen.radius,
         )

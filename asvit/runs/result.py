@@ -36,7 +36,7 @@ class SearchResult:
         wall_seconds: Wall-clock time of all sessions.
         front: The best measured architectures, those on the front of the objectives first.
         settings: Settings of the search.
-        provenance: Versions, image source and digest, and the command.
+        provenance: Image source and digest, device, versions and the command.
         next_command: What to type next.
     """
 
@@ -136,7 +136,7 @@ class SearchResult:
         )
 
 
-PROVENANCE = ("images", "versions", "command")
+PROVENANCE = ("images", "device", "versions", "command")
 
 
 def _row_to_json(row: TrialRow) -> dict[str, Any]:

@@ -41,11 +41,12 @@ from asvit.search import (
 from asvit.search.loop import objectives
 from asvit.search.study import (
     JOURNAL,
-    agree_on_images,
-    agree_on_settings,
+    check_images,
+    check_settings,
     create_study,
     drop_unfinished,
     find_study,
+    keep_start,
     open_storage,
     quiet_optuna,
 )
@@ -106,16 +107,20 @@ def run_search(
         result = _finished(folder, wanted)
         if result is None:
             evaluate = evaluate or Evaluator(space, wanted)
-            if isinstance(evaluate, Evaluator):
-                agree_on_images(study, evaluate.provenance, folder)
+            images = evaluate.provenance if isinstance(evaluate, Evaluator) else None
+            if images is not None:
+                check_images(study, images, folder)
+            keep_start(study, wanted, images)
             search = Search(study, space, wanted, better, evaluate=evaluate, started=started)
             _run(search, folder, wanted, progress)
             provenance = {
-                "images": study.user_attrs.get("images"),
+                "images": images,
+                "device": evaluate.device if isinstance(evaluate, Evaluator) else None,
                 "versions": _versions(),
                 "command": _command(wanted, out, storage),
             }
             result = _result(search, folder, wanted, better, provenance)
+            remove_files(folder, [REPORT])  # of fewer steps; this one is written below or later
             result.write(folder / RESULT)
         if not (folder / REPORT).exists():
             _write_report(folder)
@@ -135,20 +140,20 @@ def _open(
     """The study of the run in ``folder``, ready to go on; a new one if there is none."""
     # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
     # has only the folder to be known by.
-    name = "search" if url is None else folder.resolve().name
+    study_name = "search" if url is None else folder.resolve().name
     strays = [name for name in (TRIALS, RESULT) if (folder / name).exists()]
     present = url is not None or (folder / JOURNAL).exists()
     if present or not strays:
         storage = open_storage(folder, url)
-        study = find_study(storage, name)
+        study = find_study(storage, study_name)
         if study is None and not strays:
-            study = create_study(storage, name, objectives(better))
+            study = create_study(storage, study_name, objectives(better))
         if study is not None:
-            agree_on_settings(study, wanted, folder)
+            check_settings(study, wanted, folder)
             drop_unfinished(study)
             return study
     raise ValueError(
-        f"run folder {folder} has {strays[0]} but not its study; put the study back, "
+        f"run folder {folder} has {strays[0]} but not its study; put it back, name its --storage, "
         "give --out for a new folder or --fresh to start over"
     )
 

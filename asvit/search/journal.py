@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _RECORD_START = b'{"op_code"'
 _STALE_SECONDS = 1.0  # a record is written in milliseconds
+_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 
 
 class JournalFile(BaseJournalBackend):
@@ -90,9 +91,6 @@ def open_journal(path: Path) -> JournalStorage:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({error!r}); {_ADVICE}"
         ) from error
-
-
-_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 
 
 def _break_stale_lock(lock: Path) -> None:

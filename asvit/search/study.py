@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 JOURNAL = "study.journal"
 
+_ELSEWHERE = "give --out for a new folder or --fresh to start over"
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 
 
@@ -69,53 +70,60 @@ def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Bette
     )
 
 
-def agree_on_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
-    """Keep ``wanted`` with a new study; check it against those of a study that has some.
-
-    More steps than before are taken on, and extend the search.
+def check_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
+    """Check that ``wanted`` is what ``study`` was started with, or that with more steps.
 
     Raises:
-        ValueError: If the study was started with other settings; the message has each of them.
+        ValueError: If it is not; the message has each difference.
     """
     stored = stored_settings(study)
-    if stored is None and study.trials:
-        raise ValueError(f"{folder} holds an Optuna study that asvit did not start")
-    if stored is not None:
-        comparable = replace(stored, steps=max(stored.steps, wanted.steps))
-        changed = comparable.difference(wanted)
-        if changed:
-            lines = ", ".join(
-                f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
-            )
-            raise ValueError(
-                f"run folder {folder} was started with other settings: {lines}; "
-                "give --out for a new folder or --fresh to start over"
-            )
-    if stored != wanted:
-        study.set_user_attr("settings", wanted.to_json())
+    if stored is None:
+        if study.trials:
+            raise ValueError(f"{folder} holds an Optuna study that asvit did not start")
+        return
+    comparable = replace(stored, steps=max(stored.steps, wanted.steps))
+    changed = comparable.difference(wanted)
+    if changed:
+        differences = ", ".join(
+            f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
+        )
+        raise ValueError(
+            f"run folder {folder} was started with other settings: {differences}; {_ELSEWHERE}"
+        )
+
+
+def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:
+    """Check that the images are those that ``study`` was started with, if it has some.
+
+    Args:
+        study: Study of the run.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+        folder: Run folder, for the message.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    stored: Mapping[str, str] | None = study.user_attrs.get("images")
+    if stored is not None and stored["digest"] != provenance["digest"]:
+        raise ValueError(
+            f"run folder {folder} was started with other images: {stored['source']}, digest "
+            f"{stored['digest'][:12]} (now {provenance['source']}, digest "
+            f"{provenance['digest'][:12]}); {_ELSEWHERE}"
+        )
+
+
+def keep_start(study: Study, settings: SearchSettings, images: Mapping[str, str] | None) -> None:
+    """Keep with ``study`` what it was started with, after all of it was checked."""
+    if stored_settings(study) != settings:
+        study.set_user_attr("settings", settings.to_json())
+    if images is not None and "images" not in study.user_attrs:
+        study.set_user_attr("images", dict(images))
 
 
 def stored_settings(study: Study) -> SearchSettings | None:
     """The settings that ``study`` was started with (the steps as last extended)."""
     stored: Mapping[str, Any] | None = study.user_attrs.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
-
-
-def agree_on_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:
-    """Keep where the images came from with a new study; check it against that of an old one.
-
-    Raises:
-        ValueError: If the images are not those that the search was started with.
-    """
-    stored: Mapping[str, str] | None = study.user_attrs.get("images")
-    if stored is None:
-        study.set_user_attr("images", dict(provenance))
-    elif stored["digest"] != provenance["digest"]:
-        raise ValueError(
-            f"run folder {folder} was started with other images: {stored['source']}, digest "
-            f"{stored['digest'][:12]} (now {provenance['source']}, {provenance['digest'][:12]}); "
-            "give --out for a new folder or --fresh to start over"
-        )
 
 
 def drop_unfinished(study: Study) -> int:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,8 +12,16 @@ from stoppable_search import fake_evaluate
 import asvit
 from asvit.runs import SearchResult, newest_run, run_search
 from asvit.runs import search as runs_search
-from asvit.search import CONTROLLERS, Measurement, StepEvent, read_trials
-from asvit.spaces import cost, load_space
+from asvit.runs.checks import find_space
+from asvit.search import (
+    CONTROLLERS,
+    PRESETS,
+    Measurement,
+    StepEvent,
+    make_settings,
+    read_trials,
+)
+from asvit.spaces import SPACES, cost, load_space
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
 DESIGN_KEYS = {
@@ -129,6 +138,29 @@ def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
     assert extended.seed_architecture == whole.seed_architecture
     files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_report_is_that_of_the_last_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path) -> None:
+        (folder / "report.html").write_bytes((folder / "result.json").read_bytes())
+
+    def fail(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    for steps, writer in ((6, write), (8, fail), (8, write)):
+        monkeypatch.setattr(runs_search, "_write_report", writer)
+        with contextlib.suppress(KeyboardInterrupt):
+            search(tmp_path, steps=steps)
+    assert json.loads((tmp_path / "report.html").read_text())["steps"] == 8
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_fits_every_space(preset: str) -> None:
+    size = make_settings(preset).image_size
+    for name in SPACES:
+        assert find_space(name, image_size=size).name == name
 
 
 def test_changed_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -313,3 +345,4 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     journal.write_text(journal.read_text().replace(digest, "0" * 64))
     with pytest.raises(ValueError, match="started with other images"):
         search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
+    assert search(tmp_path / "run", evaluate=None, device="cpu", **settings).steps == 6

@@ -5,11 +5,12 @@ import pytest
 
 from asvit.search import SearchSettings
 from asvit.search.study import (
-    agree_on_images,
-    agree_on_settings,
+    check_images,
+    check_settings,
     create_study,
     drop_unfinished,
     find_study,
+    keep_start,
     open_storage,
     quiet_optuna,
     stored_settings,
@@ -25,9 +26,10 @@ def make_study() -> optuna.Study:
 
 def test_changed_settings_are_refused_one_by_one() -> None:
     study = make_study()
-    agree_on_settings(study, SearchSettings(), FOLDER)
+    check_settings(study, SearchSettings(), FOLDER)
+    keep_start(study, SearchSettings(), None)
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
-        agree_on_settings(study, SearchSettings(image_size=64, seed=3), FOLDER)
+        check_settings(study, SearchSettings(image_size=64, seed=3), FOLDER)
     assert str(caught.value) == (
         "run folder runs/x was started with other settings: image_size 224 (now 64), "
         "seed 0 (now 3); give --out for a new folder or --fresh to start over"
@@ -37,28 +39,30 @@ def test_changed_settings_are_refused_one_by_one() -> None:
 
 def test_more_steps_extend_and_fewer_are_refused() -> None:
     study = make_study()
-    agree_on_settings(study, SearchSettings(steps=10), FOLDER)
-    agree_on_settings(study, SearchSettings(steps=20), FOLDER)
+    keep_start(study, SearchSettings(steps=10), None)
+    check_settings(study, SearchSettings(steps=20), FOLDER)
+    keep_start(study, SearchSettings(steps=20), None)
     assert stored_settings(study) == SearchSettings(steps=20)
     with pytest.raises(ValueError, match=r"steps 20 \(now 10\)"):
-        agree_on_settings(study, SearchSettings(steps=10), FOLDER)
+        check_settings(study, SearchSettings(steps=10), FOLDER)
 
 
 def test_a_study_with_trials_but_no_settings_is_not_ours() -> None:
     study = make_study()
     study.tell(study.ask(), 1.0)
     with pytest.raises(ValueError, match="that asvit did not start"):
-        agree_on_settings(study, SearchSettings(), FOLDER)
+        check_settings(study, SearchSettings(), FOLDER)
 
 
 def test_other_images_are_refused() -> None:
     study = make_study()
-    agree_on_images(study, {"source": "fractal", "digest": "a" * 64}, FOLDER)
-    agree_on_images(study, {"source": "fractal", "digest": "a" * 64}, FOLDER)
-    with pytest.raises(
-        ValueError, match=r"other images: fractal, digest a{12} \(now mine, b{12}\)"
-    ):
-        agree_on_images(study, {"source": "mine", "digest": "b" * 64}, FOLDER)
+    first = {"source": "fractal", "digest": "a" * 64}
+    check_images(study, first, FOLDER)
+    keep_start(study, SearchSettings(), first)
+    check_images(study, first, FOLDER)
+    message = r"other images: fractal, digest a{12} \(now mine, digest b{12}\); give --out"
+    with pytest.raises(ValueError, match=message):
+        check_images(study, {"source": "mine", "digest": "b" * 64}, FOLDER)
 
 
 def test_trials_in_flight_are_dropped() -> None:
