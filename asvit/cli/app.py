@@ -109,6 +109,9 @@ class Program(click.Group):
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
             try:
                 code = super().main(args, *rest, **kwargs)
+                sys.stdout.flush()  # a full disk or a reader that left is noticed here or never
+            except SystemExit:
+                code = 0  # click's way out when whoever reads our output has left, as `head` does
             except Exception as error:  # noqa: BLE001 - the last line of defence
                 code = _explain(error, session.debug)
         sys.exit(code if isinstance(code, int) else 0)
@@ -133,7 +136,7 @@ def app(context: click.Context) -> None:
 def _explain(error: Exception, debug: bool) -> int:
     """Say in one line on stderr what went wrong, and return the exit code that says the same."""
     if isinstance(error, BrokenPipeError):
-        # The reader of our output left, as `head` does; flushing at exit must not complain again.
+        # The same, found out by us; flushing at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if debug and not isinstance(error, click.ClickException | click.Abort):
@@ -153,8 +156,9 @@ def _verdict(error: Exception) -> tuple[int, str]:
         return USAGE, f"{_one_line(error.format_message()).rstrip('.')} (see {path} --help)"
     if isinstance(error, click.ClickException):
         return FAILED, _one_line(error.format_message())
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return FAILED, f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        named = "" if error.filename is None else f": {error.filename}"
+        return FAILED, f"{_one_line(error.strerror)}{named}"
     if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
     what = f"{type(error).__name__}: {_one_line(str(error))}"

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,42 +40,40 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
-def _proxies() -> Iterable[str]:
-    from proxies import PROXIES
-
-    return PROXIES
-
-
-def _spaces() -> Iterable[str]:
-    from asvit.spaces import SPACES
-
-    return SPACES
+def registered(module: str, registry: str) -> Callable[..., list[str]]:
+    """A completion from the names in ``registry`` of ``module``."""
+    return completes(lambda: getattr(import_module(module), registry))
 
 
-def _controllers() -> Iterable[str]:
-    from asvit.search import CONTROLLERS
+class Setting(click.Option):
+    """An option whose default is that of the settings: not given it is None, and help tells."""
 
-    return CONTROLLERS
+    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
+        """What follows the help of the option, with the default as it would be typed."""
+        extra = super().get_help_extra(ctx)
+        if "default" in extra:
+            extra["default"] = extra["default"].strip("()")
+        return extra
 
-
-def _presets() -> Iterable[str]:
-    from asvit.search import PRESETS
-
-    return PRESETS
-
-
-complete_spaces = completes(_spaces)
-complete_controllers = completes(_controllers)
-complete_presets = completes(_presets)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Write JSON on stdout, everything else on stderr."
 )
 image_size_option = click.option(
-    "--image-size", type=POSITIVE, show_default="224", help="Side of the square images, in pixels."
+    "--image-size",
+    cls=Setting,
+    metavar="N",
+    type=POSITIVE,
+    show_default="224",
+    help="Side of the square images, in pixels.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), show_default="0", help="Seed of every random draw."
+    "--seed",
+    cls=Setting,
+    metavar="N",
+    type=click.IntRange(min=0),
+    show_default="0",
+    help="Seed of every random draw.",
 )
 proxy_option = click.option(
     "--proxy",
@@ -79,26 +81,21 @@ proxy_option = click.option(
     multiple=True,
     callback=names,
     metavar="NAME",
-    shell_complete=completes(_proxies),
+    shell_complete=registered("proxies", "PROXIES"),
     help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
 )
 
 
-class Radius(click.ParamType[str | float]):
-    """A name or a positive number."""
-
-    name = "radius"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | float:
-        """Turn the text ``value`` into a radius."""
-        if value in ("sqrt_n", "unit"):
-            return str(value)
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not sqrt_n, unit or a number", param, ctx)
+def radius(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | float | None:
+    """A radius by name, or a number; None when absent."""
+    if value is None or value in ("sqrt_n", "unit"):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not sqrt_n, unit or a number") from None
 
 
 def measuring_options(command: F) -> F:
@@ -112,34 +109,50 @@ _MEASURING = (
     image_size_option,
     click.option(
         "--repeats",
+        cls=Setting,
+        metavar="N",
         type=POSITIVE,
         show_default="5",
         help="Freshly initialised networks each value is averaged over.",
     ),
     click.option(
         "--images",
+        cls=Setting,
+        metavar="N",
         type=click.IntRange(min=2),
         show_default="16",
         help="Images in the kernel's batch.",
     ),
     click.option(
-        "--points", type=click.IntRange(min=3), show_default="10", help="Points on the circle."
+        "--points",
+        cls=Setting,
+        metavar="N",
+        type=click.IntRange(min=3),
+        show_default="10",
+        help="Points on the circle.",
     ),
     click.option(
         "--radius",
-        type=Radius(),
+        cls=Setting,
+        callback=radius,
+        metavar="RADIUS",
         show_default="sqrt_n",
         help="Radius of the circle: sqrt_n (the paper's), unit, or a number.",
     ),
     click.option(
         "--data",
+        cls=Setting,
         metavar="DATA",
         show_default="fractal",
         help="fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
     ),
     seed_option,
     click.option(
-        "--device", metavar="DEVICE", show_default="auto", help="auto, cpu, cuda, cuda:1, mps, ..."
+        "--device",
+        cls=Setting,
+        metavar="DEVICE",
+        show_default="auto",
+        help="auto, cpu, cuda, cuda:1, mps, ...",
     ),
 )
 

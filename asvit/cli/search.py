@@ -12,14 +12,13 @@ import click
 from asvit.cli.app import Session
 from asvit.cli.options import (
     POSITIVE,
-    complete_controllers,
-    complete_presets,
-    complete_spaces,
+    Setting,
     json_option,
     known,
     known_proxies,
     measuring_options,
     proxy_option,
+    registered,
 )
 from asvit.cli.output import console, emit_json, networks, table
 from asvit.cli.progress import clock, search_progress, short
@@ -32,18 +31,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--steps", type=POSITIVE, show_default="500", help="Architectures to measure.")
+@click.option(
+    "--steps",
+    cls=Setting,
+    metavar="N",
+    type=POSITIVE,
+    show_default="500",
+    help="Architectures to measure.",
+)
 @click.option(
     "--space",
     metavar="NAME",
-    shell_complete=complete_spaces,
+    cls=Setting,
+    shell_complete=registered("asvit.spaces", "SPACES"),
     show_default="asvit",
     help="Search space (see asvit list spaces).",
 )
 @click.option(
     "--controller",
     metavar="NAME",
-    shell_complete=complete_controllers,
+    cls=Setting,
+    shell_complete=registered("asvit.search", "CONTROLLERS"),
     show_default="reinforce",
     help="What proposes architectures (see asvit list controllers).",
 )
@@ -51,6 +59,8 @@ if TYPE_CHECKING:
 @measuring_options
 @click.option(
     "--batch",
+    cls=Setting,
+    metavar="N",
     type=POSITIVE,
     show_default="1",
     help="Architectures drawn from the policy between two of its updates.",
@@ -58,13 +68,14 @@ if TYPE_CHECKING:
 @click.option(
     "--preset",
     metavar="NAME",
-    shell_complete=complete_presets,
+    shell_complete=registered("asvit.search", "PRESETS"),
     default="default",
     show_default=True,
     help="Settings to start from; options given beside it win (see asvit list presets).",
 )
 @click.option(
     "--out",
+    cls=Setting,
     type=click.Path(path_type=Path, file_okay=False),
     show_default="a folder in runs, named after the settings",
     help="Run folder.",

@@ -78,7 +78,7 @@ def draw_reward(rows: Sequence[RewardRow]) -> Figure:
 def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
     """Every measure over steps, one below the other, with its moving median and its failures."""
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
-    made = figure(height=max(2.2, 2.0 * len(series)))
+    made = figure(height=max(2.2, 1.9 * len(series)))
     if not series:
         note(made.subplots(), "nothing has been measured yet")
         return made
@@ -121,7 +121,7 @@ def draw_points(
         measures: Names of the two measures, across and up.
         seed: Values of the search's result, when it was measured.
     """
-    made = figure(height=4.0)
+    made = figure(height=3.8)
     axes = made.subplots()
     if not rows:
         note(axes, "no architecture has both measures")
@@ -176,7 +176,7 @@ def draw_choices(rows: Sequence[ChoiceRow], *, columns: int = 4) -> Figure:
         note(made.subplots(), "nothing has been drawn yet")
         return made
     lines = math.ceil(len(panels) / columns)
-    made = figure(width=9.0, height=0.5 + 1.45 * lines)
+    made = figure(width=10.4, height=0.5 + 1.6 * lines)
     made.supylabel(
         f"share of the last {CHOICE_WINDOW} architectures", fontsize=9, color=COLOUR["muted"]
     )

@@ -70,6 +70,8 @@ def read_run(folder: Path) -> SearchRun:
         raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
     trials = read_trials(path)
     result = _read_object(folder / RESULT)
+    if result.get("steps") != len(trials):
+        result = {}  # of fewer steps: the run is being extended
     settings = result.get("settings") or _settings_of_study(folder / JOURNAL)
     measures = settings.get("proxies") or (list(trials[0].values) if trials else [])
     return SearchRun(

@@ -83,10 +83,10 @@ def _header(run: SearchRun) -> str:
         if name in run.settings
     ]
     if run.finished:
-        what = f"Finished: {done} architectures in {html.duration(run.result['wall_seconds'])}."
+        what = f"Finished: {_architectures(done)} in {html.duration(run.result['wall_seconds'])}."
     else:
-        of_all = "" if asked is None else f" of {asked}"
-        what = f"Not finished: {done}{of_all} architectures. The same command continues it."
+        of_all = _architectures(done) if asked is None else f"{done} of {_architectures(asked)}"
+        what = f"Not finished: {of_all}. The same command continues it."
     return (
         html.paragraph("asvit search", "quiet")
         + html.heading(run.name)
@@ -126,7 +126,7 @@ def _front(run: SearchRun) -> str:
 
 def _trials(run: SearchRun) -> str:
     shown = run.trials[-MOST_TRIALS:]
-    words = f"{len(run.trials)} architectures"
+    words = _architectures(len(run.trials))
     if len(shown) < len(run.trials):
         words = f"The last {len(shown)} of {len(run.trials)} architectures; trials.csv has all"
     table = _table(run, shown)
@@ -167,7 +167,7 @@ def _table(run: SearchRun, trials: Sequence[TrialRow], *, short: bool = False) -
 def _origin(run: SearchRun) -> str:
     """Everything that is needed to get this run again."""
     told = {"Settings": run.settings}
-    told |= {name.capitalize(): run.result.get(name, {}) for name in ("images", "versions")}
+    told |= {name.capitalize(): run.result.get(name) or {} for name in ("images", "versions")}
     parts = [
         html.section(title, html.card(html.facts(map(_pair, found.items()), small=True)))
         for title, found in told.items()
@@ -178,6 +178,10 @@ def _origin(run: SearchRun) -> str:
         text = command if isinstance(command, str) else shlex.join(command)
         parts.append(html.section("Command", html.card(html.code(text))))
     return "".join(parts)
+
+
+def _architectures(count: int) -> str:
+    return "1 architecture" if count == 1 else f"{count} architectures"
 
 
 def _pair(item: tuple[str, object]) -> tuple[str, str]:

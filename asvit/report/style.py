@@ -24,8 +24,8 @@ PALETTE = {
     "first": ("#2862a5", "#6ba6e8"),
     "second": ("#bd5519", "#ee9a5c"),
     "bad": ("#b3243b", "#f2788a"),
-    "level0": ("#dfeaf4", "#22303f"),
-    "level1": ("#aecce6", "#31506e"),
+    "level0": ("#dfeaf4", "#2a3b4d"),
+    "level1": ("#aecce6", "#365776"),
     "level2": ("#77a7d2", "#47759f"),
     "level3": ("#447cb3", "#6d9fcd"),
     "level4": ("#1f5187", "#a9ccee"),
@@ -79,7 +79,7 @@ def style(salt: str) -> Iterator[None]:
         yield
 
 
-def figure(width: float = 6.0, height: float = 3.2) -> Figure:
+def figure(width: float = 5.2, height: float = 2.9) -> Figure:
     """An empty figure of ``width`` by ``height`` inches, owned by nobody's global state."""
     from matplotlib.figure import Figure
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import click
 import pytest
@@ -138,15 +139,24 @@ def test_debug_shows_the_traceback_and_keeps_the_code(ending, args: list[str]) -
     assert result.stderr.strip().endswith("asvit: too wide")
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m asvit --help | true; exit ${{PIPESTATUS[0]}}",
-        shell=True,
-        executable="/bin/bash",
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", line.replace("asvit", f"{sys.executable} -m asvit")],
         capture_output=True,
         text=True,
     )
-    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("args", ["search --help", "completion zsh"])
+def test_a_reader_that_leaves_early_is_no_error(args: str) -> None:
+    done = shell(f"asvit {args} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_under_stdout_is_one_line() -> None:
+    done = shell("asvit completion zsh > /dev/full")
+    assert (done.returncode, done.stderr) == (3, "asvit: No space left on device\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

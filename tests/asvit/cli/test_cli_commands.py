@@ -1,0 +1,359 @@
+"""The commands on small settings: what they write where, and how they end."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asvit.cli.app import app
+
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+SMALL = ["--image-size", "32", "--repeats", "1", "--images", "4", "--points", "4"]
+SMALL += ["--data", "gaussian"]
+SEARCH = ["search", "--space", "asvit-tiny", "--steps", "6", *SMALL]
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def strict(text: str) -> object:
+    """Parse JSON, refusing the NaN and Infinity that Python would let through."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("search") / "run"
+    return folder, run(*SEARCH, "--out", folder, "--json")
+
+
+# search
+
+
+def test_search_gives_its_result_as_json(searched: tuple[Path, Result]) -> None:
+    folder, result = searched
+    assert result.exit_code == 0, result.stderr
+    data = strict(result.stdout)
+    assert {
+        "folder",
+        "schema_version",
+        "kind",
+        "space",
+        "controller",
+        "seed_architecture",
+        "params",
+        "macs",
+        "length_distortion",
+        "ntk_condition_number",
+        "values",
+        "reason",
+        "steps",
+        "failures",
+        "entropy",
+        "wall_seconds",
+        "front",
+        "settings",
+        "images",
+        "versions",
+        "device",
+        "command",
+        "next_command",
+    } == set(data)
+    assert data["folder"] == str(folder)
+    assert data["steps"] == 6
+    assert 1 <= len(data["front"]) <= 10
+    on_disk = strict((folder / "result.json").read_text())
+    assert {**on_disk, "folder": str(folder)} == data
+
+
+def test_search_leaves_a_report(searched: tuple[Path, Result]) -> None:
+    folder, _ = searched
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert (folder / "entropy.svg").exists()
+
+
+def test_search_tells_people_on_stderr(searched: tuple[Path, Result]) -> None:
+    folder, result = searched
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("searching asvit-tiny by reinforce: 6 architectures, 1 network")
+    steps = [line for line in lines if line.startswith("step ")]
+    assert len([line for line in steps if "ETA" in line and "entropy" in line]) == 6
+    assert any(line.startswith("next: ") for line in lines)
+    assert any(str(folder) in line and line.startswith("folder: ") for line in lines)
+
+
+def test_the_same_search_again_only_shows_its_result(searched: tuple[Path, Result]) -> None:
+    folder, first = searched
+    again = run(*SEARCH, "--out", folder)
+    assert again.exit_code == 0
+    assert "had finished before" in again.stderr
+    data = strict(first.stdout)
+    assert data["seed_architecture"] in again.stdout
+    assert data["next_command"] in again.stdout
+
+
+def test_other_settings_are_refused_with_the_difference(searched: tuple[Path, Result]) -> None:
+    folder, _ = searched
+    before = (folder / "trials.csv").read_bytes()
+    result = run(*SEARCH, "--out", folder, "--seed", "5")
+    assert result.exit_code == 3
+    assert "seed 0 (now 5)" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (folder / "trials.csv").read_bytes() == before
+
+
+def test_quiet_json_writes_only_json(tmp_path: Path) -> None:
+    result = run(*SEARCH, "--steps", "2", "--out", tmp_path / "run", "--json", "--quiet")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    strict(result.stdout)
+
+
+def test_only_given_options_are_passed_on(monkeypatch) -> None:
+    import asvit.runs
+
+    seen = {}
+
+    def stop(**settings: object) -> None:
+        seen.update(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asvit.runs, "run_search", stop, raising=False)
+    result = run(
+        "search", "--preset", "quick", "--steps", "9", "--proxy", "length_distortion,macs"
+    )
+    assert result.exit_code == 130
+    del seen["progress"]
+    assert seen == {
+        "out": None,
+        "storage": None,
+        "fresh": False,
+        "preset": "quick",
+        "steps": 9,
+        "proxies": ("length_distortion", "macs"),
+    }
+
+
+def test_an_interrupted_search_says_how_to_go_on(monkeypatch, searched) -> None:
+    import asvit.runs
+
+    def stop(**settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asvit.runs, "run_search", stop, raising=False)
+    result = run("search", "--steps", "9", "--out", "my run", "--fresh")
+    assert result.exit_code == 130
+    assert "stopped before its first step; to go on: asvit search --steps 9 --out 'my run'" in (
+        result.stderr
+    )
+    assert "--fresh" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["--proxy", "lenght_distortion"], 2, "did you mean 'length_distortion'"),
+        (["--controller", "reinforc"], 2, "did you mean 'reinforce'"),
+        (["--space", "asvt"], 2, "did you mean 'asvit'"),
+        (["--preset", "swift"], 2, "use one of default, quick"),
+        (["--batch", "4", "--controller", "random"], 2, "batch=4"),
+        (["--radius", "-1"], 2, "radius"),
+        (["--radius", "wide"], 2, "'wide'"),
+        (["--images", "1"], 2, "--images"),
+        (["--data", "no/such/folder"], 3, "no/such/folder"),
+        (["--image-size", "50"], 3, "50"),
+        (["--device", "warp"], 3, "'warp'"),
+        (["--proxy", "gauss_map_length"], 3, "gauss_map_length"),
+        (["--storage", "nonsense://"], 3, "nonsense"),
+    ],
+)
+def test_bad_values_are_one_line_and_leave_nothing(
+    tmp_path: Path, monkeypatch, args: list[str], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("search", "--steps", "2", *args)
+    assert result.exit_code == code, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert not list(tmp_path.rglob("*.csv")) + list(tmp_path.rglob("*.json"))
+
+
+# score
+
+
+def test_score_gives_every_measure(tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    result = run("score", SEED, *SMALL, "--json", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    data = strict(result.stdout)
+    assert strict(out.read_text()) == data
+    assert set(data) == {"settings", "architectures"}
+    (found,) = data["architectures"]
+    assert found["architecture"] == SEED
+    assert {"length_distortion", "ntk_condition_number", "params", "macs"} <= set(found["scores"])
+    for score in found["scores"].values():
+        assert set(score) == {"value", "std", "values", "better", "reason"}
+    assert found["scores"]["params"]["value"] == 2_319_624
+    assert data["settings"]["image_size"] == 32
+
+
+def test_score_shows_a_table_each(tmp_path: Path) -> None:
+    texts = [OTHER, "timm:resnet18", OTHER]
+    result = run("score", *texts, *SMALL, "--proxy", "length_distortion", "--proxy", "params")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count(OTHER) == 1
+    assert result.stdout.count("timm:resnet18") == 1
+    assert "11,689,512" in result.stdout
+    assert "reason" not in result.stdout
+    assert "measuring timm:resnet18 on cpu (2/2)" in result.stderr
+
+
+def test_score_says_why_a_measure_failed(monkeypatch) -> None:
+    import proxies
+
+    failed = proxies.Score(math.nan, math.nan, (math.nan,), "lower", "the [bold]kernel[/] is odd")
+    monkeypatch.setattr(proxies, "measure", lambda *_, **__: {"ntk_condition_number": failed})
+    shown = run("score", SEED, *SMALL, "--proxy", "ntk_condition_number")
+    assert shown.exit_code == 0
+    assert "the [bold]kernel[/] is odd" in shown.stdout
+    data = strict(run("score", SEED, *SMALL, "--json").stdout)
+    score = data["architectures"][0]["scores"]["ntk_condition_number"]
+    assert score["value"] is None
+    assert score["reason"]
+
+
+@pytest.mark.parametrize("name", ["score", "cost"])
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ([], 2, "ARCH"),
+        (["8,2,3|4,1,2"], 2, ""),
+        (["timm:resnet19"], 2, "did you mean 'timm:resnet1"),
+        (["resnet18"], 2, "timm:resnet18"),
+        ([SEED, "--image-size", "50"], 3, "50"),
+    ],
+)
+def test_bad_architectures_are_one_line(name: str, args: list[str], code: int, words: str) -> None:
+    result = run(name, *args)
+    assert result.exit_code == code
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert result.stdout == ""
+
+
+# cost
+
+
+def test_cost_of_ours_is_by_stage_and_adds_up() -> None:
+    result = run("cost", SEED, "--json")
+    (data,) = strict(result.stdout)
+    assert data["params"] == 2_319_624 == sum(part["params"] for part in data["parts"])
+    assert data["macs"] == sum(part["macs"] for part in data["parts"])
+    assert [part["stage"] for part in data["parts"]] == ["1", "2", "3", "4", "head"]
+    assert data["image_size"] == 224
+
+
+def test_cost_of_timm_is_by_child() -> None:
+    (data,) = strict(run("cost", "timm:resnet18", "--json").stdout)
+    assert data["params"] == 11_689_512
+    assert [part["part"] for part in data["parts"]][-2:] == ["layer4", "fc"]
+    assert sum(part["macs"] for part in data["parts"]) == data["macs"]
+
+
+def test_cost_says_what_it_counts() -> None:
+    result = run("cost", SEED, OTHER, "--image-size", "64")
+    assert result.exit_code == 0
+    assert "multiply-adds, batch 1, 64 px" in result.stdout
+    assert result.stdout.count("total") == 2
+
+
+# list
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "keys"),
+    [
+        ("proxies", "length_distortion", {"name", "better", "description", "paper"}),
+        ("spaces", "asvit", {"name", "size", "description", "paper"}),
+        ("controllers", "reinforce", {"name", "description", "paper"}),
+        ("models", "timm:asvit_large", {"name"}),
+        ("presets", "quick", {"name", "steps", "repeats", "image_size", "images", "points"}),
+        ("data", "fractal", {"name", "description"}),
+    ],
+)
+def test_list(kind: str, name: str, keys: set[str]) -> None:
+    rows = strict(run("list", kind, "--json").stdout)
+    assert name in [row["name"] for row in rows]
+    assert all(set(row) == keys for row in rows)
+    assert name in run("list", kind).stdout
+
+
+def test_list_takes_a_wildcard() -> None:
+    rows = strict(run("list", "models", "*ASVIT*", "--json").stdout)
+    assert rows
+    assert all("asvit" in row["name"] for row in rows)
+
+
+def test_list_without_a_match_says_so_and_stays_valid() -> None:
+    result = run("list", "spaces", "x*", "--json")
+    assert result.exit_code == 0
+    assert strict(result.stdout) == []
+    assert "'x*'" in result.stderr
+
+
+def test_list_of_nothing_known() -> None:
+    result = run("list", "proxy")
+    assert result.exit_code == 2
+    assert "'proxy'" in result.stderr
+
+
+# report
+
+
+def test_report_makes_the_same_page_again(searched: tuple[Path, Result]) -> None:
+    folder, _ = searched
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    result = run("report", folder)
+    assert result.exit_code == 0
+    assert result.stdout.strip() == str(folder / "report.html")
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_report_of_an_unfinished_run(tmp_path: Path, searched: tuple[Path, Result]) -> None:
+    folder = tmp_path / "unfinished"
+    shutil.copytree(searched[0], folder)
+    (folder / "result.json").unlink()
+    result = run("report", folder, "--json")
+    assert result.exit_code == 0, result.stderr
+    data = strict(result.stdout)
+    assert data["folder"] == str(folder)
+    assert "report.html" in data["files"]
+    assert "Not finished: 6 of 6 architectures" in (folder / "report.html").read_text()
+
+
+def test_report_without_a_run_takes_the_newest(tmp_path, monkeypatch, searched) -> None:
+    monkeypatch.chdir(tmp_path)
+    empty = run("report")
+    assert (empty.exit_code, empty.stderr.count("\n")) == (3, 1)
+    shutil.copytree(searched[0], tmp_path / "runs" / "mine")
+    assert run("report").stdout.strip() == str(Path("runs/mine/report.html"))
+
+
+def test_report_of_no_run(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        result = run("report", folder)
+        assert result.exit_code == 3
+        assert result.stderr.count("\n") == 1
+        assert str(folder) in result.stderr

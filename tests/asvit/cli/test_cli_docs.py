@@ -1,0 +1,47 @@
+"""Help and documentation say what the program does."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from asvit.cli.app import COMMANDS, app
+from asvit.search import SearchSettings
+
+TEXT = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+def command(name: str) -> click.Command:
+    found = app.get_command(click.Context(app), name)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
+def test_every_option_is_documented_and_every_documented_one_exists(name: str) -> None:
+    (section,) = re.findall(rf"^## asvit {name}$(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
+    documented = set(re.findall(r"--[a-z][a-z-]*", section))
+    options = {option for parameter in command(name).params for option in parameter.opts}
+    assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
+
+
+def test_the_help_of_search_states_the_real_defaults() -> None:
+    settings = SearchSettings()
+    shown = {
+        p.name: p.show_default for p in command("search").params if isinstance(p, click.Option)
+    }
+    for name in ("steps", "space", "controller", "image_size", "repeats", "images", "points"):
+        assert shown[name] == str(getattr(settings, name))
+    for name in ("radius", "data", "seed", "device", "batch"):
+        assert shown[name] == str(getattr(settings, name))
+
+
+def test_the_documented_defaults_of_search_are_the_real_ones() -> None:
+    documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", TEXT, re.MULTILINE))
+    settings = SearchSettings()
+    for option, value in documented.items():
+        name = option.replace("-", "_")
+        if hasattr(settings, name):
+            assert value == str(getattr(settings, name))
+    assert documented["proxy"] == ", ".join(settings.proxies)

@@ -1,0 +1,252 @@
+"""The report of whole run folders: finished, stopped, with failures, with other measures."""
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from asvit.report import write_search_report
+from asvit.report.figures import label
+from asvit.report.run import read_run
+from asvit.report.search import page
+from asvit.search import SearchSettings
+from asvit.search.rows import TrialRow, write_trials
+
+FILES = {"entropy", "reward", "measures", "front", "choices"}
+NAMES = ("length_distortion", "ntk_condition_number")
+ARCHITECTURES = ("8,2,3|4,1,2|4,1,4|4,1,6|32", "4,8,2|2,4,2|2,2,2|2,1,2|16")
+NASTY = '<img src=x onerror="alert(1)"> & co'
+
+
+def trials(count: int, names: tuple[str, ...] = NAMES, *, entropy: bool = True) -> list[TrialRow]:
+    return [
+        TrialRow(
+            number=i,
+            architecture=ARCHITECTURES[i % 2],
+            params=1000 + i,
+            macs=5000 + i,
+            values={name: 1.0 + (i * 7 + place) % 11 for place, name in enumerate(names)},
+            reward=math.sin(i),
+            entropy=15.0 - i if entropy else math.nan,
+            state="complete",
+            reason="",
+        )
+        for i in range(count)
+    ]
+
+
+def make_run(
+    folder: Path,
+    rows: list[TrialRow],
+    *,
+    names: tuple[str, ...] = NAMES,
+    finished: bool = True,
+    **settings: object,
+) -> Path:
+    folder.mkdir()
+    write_trials(folder / "trials.csv", rows, names)
+    kept = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings}).to_json()
+    if not finished:
+        record = {"op_code": 2, "study_id": 0, "user_attr": {"settings": kept}}
+        (folder / "study.journal").write_text(json.dumps(record) + '\n{"op_co')
+        return folder
+    result = {
+        "schema_version": 1,
+        "kind": "search",
+        "seed_architecture": ARCHITECTURES[0],
+        "params": 2319624,
+        "macs": 491469312,
+        "values": dict.fromkeys(names, 2.5),
+        "reason": "",
+        "steps": len(rows),
+        "failures": 0,
+        "entropy": {"first": 15.3, "last": 5.7},
+        "wall_seconds": 1563.2,
+        "settings": kept,
+        "images": {"source": "fractal", "digest": "abc"},
+        "versions": {"asvit": "0.1.0", "torch": "2.15.0"},
+        "command": "asvit search --steps 12",
+        "next_command": "asvit score X",
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def page_of(folder: Path) -> str:
+    """The whole page, with its pictures: a second of work."""
+    written = write_search_report(folder)
+    assert written[-1] == folder / "report.html"
+    return written[-1].read_text(encoding="utf-8")
+
+
+def words_of(folder: Path) -> str:
+    """The page without its pictures."""
+    return page(read_run(folder), [])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a finished run with its report."""
+    folder = make_run(tmp_path_factory.mktemp("report") / "run", trials(12))
+    write_search_report(folder)
+    return folder
+
+
+def test_a_finished_run(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    expected = {f"{name}.{kind}" for name in FILES for kind in ("svg", "csv")} | {"report.html"}
+    assert {path.name for path in finished.iterdir()} == expected | {"trials.csv", "result.json"}
+    assert "Finished: 12 architectures in 26 min." in text
+    assert "asvit search --steps 12" in text
+    assert "2.15.0" in text
+    assert ARCHITECTURES[0] in text
+    assert text.count("<svg ") == len(FILES)
+    assert text.index("Versions") > text.index("Trials")
+
+
+def test_the_same_run_gives_the_same_bytes(finished: Path) -> None:
+    first = {path.name: path.read_bytes() for path in finished.iterdir()}
+    write_search_report(finished)
+    assert first == {path.name: path.read_bytes() for path in finished.iterdir()}
+
+
+def test_nothing_is_asked_of_a_network_and_ids_are_unique(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    outside = set(re.findall(r'https?://[^"\s<]+', text))
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r'\b(src|href)="(?!#)', text)
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
+    text = words_of(make_run(tmp_path / "run", trials(3), finished=False, steps=50))
+    assert "Not finished: 3 of 50 architectures. The same command continues it." in text
+    assert "Seed architecture" not in text
+    assert "controller reinforce" in text
+
+
+def test_a_finished_run_that_is_being_extended_is_unfinished(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", trials(3))
+    write_trials(folder / "trials.csv", trials(5), NAMES)
+    assert "Not finished: 5 architectures." in words_of(folder)
+
+
+def test_one_trial(tmp_path: Path) -> None:
+    assert "Finished: 1 architecture in" in page_of(make_run(tmp_path / "run", trials(1)))
+
+
+def test_no_trial_yet(tmp_path: Path) -> None:
+    text = page_of(make_run(tmp_path / "run", [], finished=False, steps=9))
+    assert "0 of 9 architectures" in text
+
+
+def test_failed_trials_are_marked_with_their_reason(tmp_path: Path) -> None:
+    rows = trials(4)
+    rows[1] = replace(
+        rows[1], values={**rows[1].values, NAMES[1]: math.nan}, state="failed", reason=NASTY
+    )
+    text = words_of(make_run(tmp_path / "run", rows))
+    assert text.count('<tr class="failed">') == 1
+    assert NASTY not in text
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; co" in text
+
+
+def test_every_trial_failed(tmp_path: Path) -> None:
+    rows = [
+        replace(row, values=dict.fromkeys(NAMES, math.nan), state="failed", reason="singular")
+        for row in trials(3)
+    ]
+    text = page_of(make_run(tmp_path / "run", rows, finished=False))
+    assert "no architecture has both measures" in text
+
+
+def test_markup_in_folder_and_settings_is_text(tmp_path: Path) -> None:
+    text = words_of(make_run(tmp_path / "<b>run & co", trials(2), data="<i>my</i>"))
+    assert "<b>run" not in text
+    assert "<i>my" not in text
+    assert "&lt;b&gt;run &amp; co" in text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("length_distortion",),
+        ("ntk_condition_number", "length_distortion", "gauss_map_length"),
+        ("gauss_map_length", "length_distortion"),
+        ("measure_of_tomorrow", "length_distortion"),
+    ],
+)
+def test_other_measures(tmp_path: Path, names: tuple[str, ...]) -> None:
+    text = page_of(make_run(tmp_path / "run", trials(6, names), names=names))
+    assert all(label(name) in text for name in names)
+    rows = rows_of(tmp_path / "run" / "measures.csv")
+    assert [row["measure"] for row in rows[::6]] == list(names)
+
+
+def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
+    rows = trials(6, entropy=False)
+    text = page_of(make_run(tmp_path / "run", rows, controller="random"))
+    assert "no policy" in text
+    assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
+
+
+def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
+    page_of(make_run(tmp_path / "run", trials(6), space="space-of-tomorrow"))
+    assert (tmp_path / "run" / "choices.csv").read_text().count("\n") == 1
+
+
+def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
+    text = words_of(make_run(tmp_path / "run", trials(1005)))
+    assert "The last 1000 of 1005 architectures; trials.csv has all" in text
+
+
+def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:
+    rows = rows_of(finished / "front.csv")
+    assert list(rows[0]) == ["step", "architecture", "x", "y", "on_front"]
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    shares = rows_of(finished / "choices.csv")
+    assert {row["dimension"] for row in shares} >= {"K1", "E4"}
+    total = sum(
+        float(r["frequency"]) for r in shares if (r["dimension"], r["step"]) == ("K1", "12")
+    )
+    assert total == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (lambda f: (f / "trials.csv").unlink(), FileNotFoundError, "no trials.csv"),
+        (lambda f: (f / "trials.csv").write_text("a,b\n1,2\n"), ValueError, "trials"),
+        (lambda f: (f / "result.json").write_text("{"), ValueError, "not JSON"),
+        (lambda f: (f / "result.json").write_text("[]"), ValueError, "no JSON object"),
+    ],
+)
+def test_a_spoilt_folder_is_refused_and_left_alone(
+    tmp_path: Path, spoil, error: type[Exception], words: str
+) -> None:
+    folder = make_run(tmp_path / "run", trials(2))
+    spoil(folder)
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(error, match=words):
+        write_search_report(folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no run folder"):
+        write_search_report(tmp_path / "nowhere")
+
+
+def test_settings_are_found_in_a_journal_that_is_being_written(tmp_path: Path) -> None:
+    run = read_run(make_run(tmp_path / "run", trials(2), finished=False, seed=7))
+    assert run.settings["seed"] == 7
+    assert not run.finished
