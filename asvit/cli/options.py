@@ -25,7 +25,9 @@ def names(
 ) -> tuple[str, ...] | None:
     """Join repeated and comma-separated names into one tuple without repeats; None when absent."""
     parts = [part.strip() for value in values for part in value.split(",")]
-    return tuple(dict.fromkeys(part for part in parts if part)) or None
+    if not all(parts):
+        raise click.BadParameter(f"{','.join(values)!r} has an empty name in it")
+    return tuple(dict.fromkeys(parts)) or None
 
 
 def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:

@@ -80,16 +80,6 @@ def number(value: object, digits: int = 4) -> str:
     return str(value)
 
 
-def short_count(value: float | None) -> str:
-    """A count of parameters or multiply-adds as people say it: ``2.32 M``, ``22.4 G``."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= limit:
-            return f"{value / limit:#.3g}{unit}".replace(". ", " ")
-    return f"{value:.0f}"
-
-
 def networks(count: int) -> str:
     """So many networks, in words."""
     return "1 network" if count == 1 else f"{count} networks"

@@ -91,7 +91,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["serach"], ["'serach'", "did you mean 'search'"]),
+        (["searxh"], ["'searxh'", "did you mean 'search'"]),
         (["xyzzy"], ["'xyzzy'", "search, score"]),
         (["search", "--stesp", "3"], ["--stesp", "asvit search --help"]),
         (["search", "--steps", "0"], ["--steps", "0", "x>=1"]),
@@ -166,8 +166,24 @@ def test_completion_scripts_call_us(shell: str) -> None:
     assert "_ASVIT_COMPLETE" in result.stdout
 
 
-def test_command_names_complete() -> None:
-    environment = {"_ASVIT_COMPLETE": "zsh_complete", "COMP_WORDS": "asvit se", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("words", "found", "left_out"),
+    [
+        ("asvit se", "search", "score"),
+        ("asvit search --contr", "--controller", "--steps"),
+        ("asvit search --controller r", "reinforce", "tpe"),
+        ("asvit search --preset q", "quick", "default"),
+        ("asvit search --space asvit-", "asvit-tiny", "asvit\n"),
+        ("asvit score --proxy macs,ntk", "macs,ntk_condition_number", "gauss"),
+        ("asvit list pro", "proxies", "spaces"),
+    ],
+)
+def test_names_complete(words: str, found: str, left_out: str) -> None:
+    environment = {
+        "_ASVIT_COMPLETE": "zsh_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
     result = CliRunner().invoke(app, [], env=environment)
-    assert "search" in result.output
-    assert "score" not in result.output
+    assert found in result.output
+    assert left_out not in result.output

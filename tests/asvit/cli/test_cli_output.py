@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.cli.output import console, emit_json, number, plain, short_count, table
+from asvit.cli.output import console, emit_json, number, plain, table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -59,20 +59,6 @@ def test_emit_json_writes_on_stdout(capsys) -> None:
 )
 def test_number(value: object, text: str) -> None:
     assert number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (999, "999"),
-        (2_319_624, "2.32 M"),
-        (22_357_813_760, "22.4 G"),
-        (450e6, "450 M"),
-        (None, "–"),
-    ],
-)
-def test_short_count(value: float | None, text: str) -> None:
-    assert short_count(value) == text
 
 
 def test_tables_take_markup_as_text_and_stay_whole_in_a_pipe(capsys) -> None:
