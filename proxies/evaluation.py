@@ -136,9 +136,7 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         raise ValueError(f"images have shape {tuple(images.shape)}; use [n, C, H, W]")
     if image_size is not None and tuple(images.shape[-2:]) != (image_size, image_size):
         size = "x".join(map(str, images.shape[-2:]))
-        raise ValueError(
-            f"images are {size} px, image_size is {image_size}; use images of that size"
-        )
+        raise ValueError(f"images are {size} px but image_size={image_size}; use one size")
     return images
 
 

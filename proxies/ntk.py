@@ -75,13 +75,16 @@ class _WeightUses(TorchFunctionMode):
     gradient of the activations only, and forms no weight gradient of its own.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], like: Tensor) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__()
         self._names = {id(weight): name for name, weight in weights.items()}
+        self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
+        self.inputs: list[tuple[str, Tensor]] = []
+        """Weight's name and what it was applied to, in the order of the uses."""
         self.grams: dict[str, Tensor] = {}
-        self.seed = torch.zeros_like(like, requires_grad=True)
+        self.seed = images.new_zeros((), requires_grad=True)
 
     def __torch_function__(
         self,
@@ -99,10 +102,13 @@ class _WeightUses(TorchFunctionMode):
         weight, use = found
         frozen = [_frozen(value) for value in args]
         out = func(*frozen, **{key: _frozen(value) for key, value in kwargs.items()})
-        if not out.requires_grad:
-            # Nothing before this needed a gradient: let the backward pass come as far as here.
-            out = out + self.seed
-        self._follow(self._names[id(weight)], weight, use, out)
+        name = self._names[id(weight)]
+        self.inputs.append((name, use.x))
+        if torch.is_grad_enabled():
+            if not out.requires_grad:
+                # Nothing before needed a gradient: let the backward pass come as far as here.
+                out = out + self.seed
+            self._follow(name, weight, use, out)
         return out
 
     def _follow(self, name: str, weight: Tensor, use: Use, out: Tensor) -> None:
@@ -112,26 +118,58 @@ class _WeightUses(TorchFunctionMode):
             uses = self._arrived[name]
             uses.append((use, grads))
             if len(uses) == self._expected[name]:
-                self.grams[name] = gram_matrix(weight, uses)
+                if all(len(use.x) % self._samples == 0 for use, _ in uses):
+                    self.grams[name] = gram_matrix(weight, uses, self._samples)
                 del self._arrived[name]
 
         out.register_hook(arrive)
 
 
 def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    uses = _WeightUses(weights, images[0, 0, 0, 0] if images.ndim == 4 else images.flatten()[0])
+    uses = _WeightUses(weights, images)
     with torch.enable_grad():
         with uses:
             total = pooled_feature(model, images).sum()
         if not total.requires_grad:
             raise ValueError(f"no weight of {type(model).__name__} reaches its pooled feature")
+        mixed = _mixed_up(model, images, weights, uses)
         # Only uses without a rule are still in the graph, and have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
+    without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
-    for name, other in zip(weights, others, strict=True):
-        if other is not None:
-            grams[name] = _gram_by_vmap(model, images, name)
+    for name in mixed | without_rule:
+        grams[name] = _gram_by_vmap(model, images, name)
     return torch.stack(list(grams.values())).sum(0)
+
+
+def _mixed_up(
+    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], uses: _WeightUses
+) -> set[str]:
+    """Weights applied to something whose first axis is not made of the samples, one by one.
+
+    Windows, or tokens, that follow each other sample by sample are fine; tables that no sample
+    enters, or another order, are not. Where the first axis is longer than the batch, what a single
+    image gives tells them apart.
+    """
+    samples = len(images)
+    if all(len(x) == samples for _, x in uses.inputs):
+        return set()
+    single = _WeightUses(weights, images[:1])
+    with torch.no_grad(), single:
+        pooled_feature(model, images[:1])
+    return {
+        name
+        for (name, x), (_, alone) in zip(uses.inputs, single.inputs, strict=True)
+        if len(x) != samples and not _leads(alone, x, samples)
+    }
+
+
+def _leads(alone: Tensor, x: Tensor, samples: int) -> bool:
+    """Whether what one image gives is the first of ``samples`` equal parts of what all give."""
+    if len(alone) * samples != len(x) or alone.shape[1:] != x.shape[1:]:
+        return False
+    difference = (x[: len(alone)] - alone).abs().max()
+    return bool(difference <= 1e-3 * alone.abs().max())
 
 
 def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -172,7 +210,7 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
         return total
 
     try:
-        with ExplicitAttention():
+        with torch.no_grad(), ExplicitAttention():
             gradients = vmap(grad(scalar), in_dims=(None, 0))(weight, images).flatten(1)
     except RuntimeError as error:
         if out_of_memory(error):

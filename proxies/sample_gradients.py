@@ -26,23 +26,31 @@ class Use(Protocol):
         """Rows of the weight come in multiples of this."""
         ...
 
-    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+    @property
+    def x(self) -> Tensor:
+        """What the weight was applied to, ``[m, ...]``.
+
+        m is n, or a multiple of it where samples were cut into parts that follow each other.
+        """
+        ...
+
+    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """Per-sample gradient ``[n, numbers]`` of some rows, given the output's gradient."""
         ...
 
 
-def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]]) -> Tensor:
+def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int) -> Tensor:
     """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
 
     Args:
         weight: The weight; its rows are taken in blocks that bound the memory.
         uses: Every use of the weight, with the gradient of that use's output.
+        samples: Their number n.
     """
-    samples = len(uses[0][1])
     gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
     granularity = uses[0][0].granularity
     for rows in _row_blocks(weight, samples, granularity):
-        first, *others = (use.gradient(grads, rows) for use, grads in uses)
+        first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
         gradient = sum(others, start=first)
         gram += gradient @ gradient.T
     return gram
@@ -55,9 +63,8 @@ class LinearUse:
     x: Tensor
     granularity: int = 1
 
-    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`Use`."""
-        samples = len(self.x)
         x = self.x.reshape(samples, -1, self.x.shape[-1])
         d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
         return torch.bmm(d.transpose(1, 2), x).flatten(1)
@@ -76,10 +83,9 @@ class ConvolutionUse:
     granularity: int
     """Output channels of a group."""
 
-    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`Use`."""
-        samples, channels = self.x.shape[:2]
-        inputs = channels // self.groups
+        inputs = self.x.shape[1] // self.groups
         groups = slice(rows.start // self.granularity, rows.stop // self.granularity)
         x = self.x[:, groups.start * inputs : groups.stop * inputs]
         if self.kernel == (1, 1) and self.padding == (0, 0):
@@ -87,24 +93,26 @@ class ConvolutionUse:
         else:
             patches = F.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
         count = groups.stop - groups.start
-        patches = patches.reshape(samples * count, -1, patches.shape[-1])
-        d = grads[:, rows].reshape(samples * count, self.granularity, -1)
-        return torch.bmm(d, patches.transpose(1, 2)).reshape(samples, -1)
+        patches = patches.reshape(len(x) * count, -1, patches.shape[-1])
+        d = grads[:, rows].reshape(len(x) * count, self.granularity, -1)
+        return _per_sample(torch.bmm(d, patches.transpose(1, 2)).reshape(len(x), -1), samples)
 
 
 @dataclass(frozen=True)
 class GainUse:
     """The gain of a normalisation: gradient times normalised input, summed over positions."""
 
+    x: Tensor
     normalised: Callable[[], Tensor]
     channel: int
     """Axis that the gain scales."""
     granularity: int = 1
 
-    def gradient(self, grads: Tensor, rows: slice) -> Tensor:
+    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`Use`."""
         product = (grads * self.normalised()).movedim(self.channel, 1)
-        return product.flatten(2).sum(2)[:, rows] if product.ndim > 2 else product[:, rows]
+        summed = product.flatten(2).sum(2) if product.ndim > 2 else product
+        return _per_sample(summed[:, rows], samples)
 
 
 def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Use]:
@@ -145,7 +153,7 @@ def layer_norm_use(
     """Gain and use of a call to ``F.layer_norm``."""
     if weight is None or weight.ndim != 1:
         return None
-    return weight, GainUse(lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
+    return weight, GainUse(x, lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
 
 
 def rms_norm_use(
@@ -157,7 +165,7 @@ def rms_norm_use(
     """Gain and use of a call to ``F.rms_norm``."""
     if weight is None or weight.ndim != 1:
         return None
-    return weight, GainUse(lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
+    return weight, GainUse(x, lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
 
 
 def group_norm_use(
@@ -170,7 +178,7 @@ def group_norm_use(
     """Gain and use of a call to ``F.group_norm``."""
     if weight is None:
         return None
-    return weight, GainUse(lambda: F.group_norm(x, num_groups, eps=eps), 1)
+    return weight, GainUse(x, lambda: F.group_norm(x, num_groups, eps=eps), 1)
 
 
 def batch_norm_use(
@@ -192,7 +200,7 @@ def batch_norm_use(
         raise ValueError("a batch norm without running statistics lets samples interact")
     if weight is None:
         return None
-    return weight, GainUse(lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
+    return weight, GainUse(x, lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
 
 
 USES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Use] | None]] = {
@@ -204,6 +212,11 @@ USES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Use] | None]] = {
     F.batch_norm: batch_norm_use,
 }
 """Operation -> what it does with its weight, for every operation whose weights have a rule."""
+
+
+def _per_sample(parts: Tensor, samples: int) -> Tensor:
+    """Add up the parts of each sample: ``[m, numbers]`` to ``[n, numbers]``."""
+    return parts if len(parts) == samples else parts.unflatten(0, (samples, -1)).sum(1)
 
 
 def _row_blocks(weight: Tensor, samples: int, granularity: int) -> Iterator[slice]:

@@ -1,0 +1,148 @@
+"""Scores over repeats: seeds by identity, the same inputs for all, failures with a reason."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxies
+from proxies import Score, measure, seed_for
+from proxies.evaluation import resolve_device
+from proxies.registry import Proxy
+
+SIDE = 8
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 2, stride=2), nn.GELU(), nn.Flatten())
+
+
+def scores(**changes: object) -> dict[str, Score]:
+    settings = {"key": "a", "repeats": 3, "image_size": SIDE, "device": "cpu"} | changes
+    return measure(build, ["length_distortion", "ntk_condition_number"], **settings)  # type: ignore[arg-type]
+
+
+def test_value_is_the_mean_over_repeats() -> None:
+    score = scores()["length_distortion"]
+    assert len(set(score.values)) == 3
+    assert score.value == pytest.approx(sum(score.values) / 3)
+    spread = math.sqrt(sum((v - score.value) ** 2 for v in score.values) / 2)
+    assert score.std == pytest.approx(spread)
+    assert score.better == "higher"
+    assert score.valid
+
+
+def test_seeds_follow_identity_not_order() -> None:
+    torch.manual_seed(1)
+    first = scores()
+    torch.randn(7)
+    assert scores() == first
+    assert scores(key="b") != first
+    assert scores(seed=1) != first
+    fewer = scores(repeats=2)["length_distortion"]
+    assert fewer.values == first["length_distortion"].values[:2]
+    assert seed_for(0, "a", 0) != seed_for(0, "a", 1) != seed_for(1, "a", 1)
+
+
+def test_torch_s_generator_is_left_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.randn(3)
+    torch.manual_seed(3)
+    scores()
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_every_architecture_meets_the_same_circle_and_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def look(model: nn.Module, inputs: proxies.registry.Inputs) -> float:
+        seen.append((inputs.circle.basis, inputs.images))
+        return 1.0
+
+    monkeypatch.setitem(proxies.PROXIES, "look", Proxy("look", "", "higher", "", look))
+    for key in ("a", "b"):
+        measure(build, ["look"], key=key, repeats=2, image_size=SIDE, device="cpu")
+    (circle_a, images_a), (circle_a2, _), (circle_b, images_b), _ = seen
+    assert torch.equal(circle_a, circle_b)
+    assert torch.equal(images_a, images_b)
+    assert not torch.equal(circle_a, circle_a2)
+
+
+def test_counts_are_taken_once() -> None:
+    score = measure(build, ["params"], repeats=5, image_size=SIDE, device="cpu")["params"]
+    assert score.values == (52.0,)
+    assert score.std == 0
+
+
+def test_own_images_set_the_size() -> None:
+    images = torch.randn(4, 3, SIDE, SIDE)
+    assert scores(images=images, image_size=None)["ntk_condition_number"].valid
+
+
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(7, 2)),
+            "mat1 and mat2 shapes cannot be multiplied",
+        ),
+        (lambda: nn.Linear(0, -1), "Trying to create tensor with negative dimension"),
+    ],
+)
+def test_a_failure_is_nan_with_a_reason(factory: object, reason: str) -> None:
+    found = measure(factory, ["length_distortion"], repeats=3, image_size=SIDE, device="cpu")  # type: ignore[arg-type]
+    score = found["length_distortion"]
+    assert math.isnan(score.value)
+    assert not score.valid
+    assert score.reason.startswith("repeat 1 of 3: ")
+    assert reason in score.reason
+
+
+def test_a_singular_kernel_fails_alone() -> None:
+    images = torch.randn(2, 3, SIDE, SIDE)[[0, 0, 1]]
+    found = scores(images=images)
+    assert found["length_distortion"].valid
+    assert found["ntk_condition_number"].reason == "repeat 1 of 3: the kernel is singular"
+
+
+def test_an_infinite_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        proxies.PROXIES, "far", Proxy("far", "", "higher", "", lambda model, inputs: math.inf)
+    )
+    found = measure(build, ["far"], repeats=1, image_size=SIDE, device="cpu")["far"]
+    assert found.reason == "repeat 1 of 1: the value is infinite"
+
+
+def test_bugs_are_not_failures() -> None:
+    def bug() -> nn.Module:
+        raise TypeError("bug")
+
+    with pytest.raises(TypeError, match="bug"):
+        measure(bug, ["params"], image_size=SIDE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"repeats": 0}, "repeats=0; use at least 1"),
+        ({"images": torch.zeros(2, 3, 4, 4)}, "images are 4x4 px but image_size=8"),
+        ({"images": torch.zeros(3, 4, 4)}, r"use \[n, C, H, W\]"),
+        ({"device": "abacus"}, "device 'abacus' is not available; use 'auto' or 'cpu'"),
+    ],
+)
+def test_bad_arguments(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        scores(**changes)
+
+
+def test_an_unknown_proxy_has_a_hint() -> None:
+    with pytest.raises(KeyError, match="did you mean 'length_distortion'"):
+        measure(build, ["lenght_distortion"])
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert isinstance(resolve_device("auto"), torch.device)

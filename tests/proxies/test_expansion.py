@@ -1,0 +1,139 @@
+"""The curve of features: closed forms, brute force and the released code's numbers."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxies.memory
+from proxies import (
+    Circle,
+    curve_speed,
+    curve_velocity,
+    extrinsic_curvature,
+    gauss_map_length,
+    gauss_map_speed,
+    length_distortion,
+)
+from tests.proxies.golden import FILES, load_golden
+from tests.proxies.networks import NETWORKS
+from tests.proxies.oracles import curve_speed_by_rows
+
+CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_released_numbers(path: Path) -> None:
+    golden = load_golden(path)
+    model, circle = golden.model, golden.circle
+    assert float(curve_speed(model, circle).sum()) == pytest.approx(golden.speed_sum, rel=1e-4)
+    curvature = float(extrinsic_curvature(model, circle).sum())
+    assert curvature == pytest.approx(golden.curvature_sum, rel=1e-4)
+    turning = float(gauss_map_speed(model, circle).sum())
+    assert turning == pytest.approx(golden.gauss_map_speed_sum, rel=1e-3)
+
+
+def test_identity_keeps_the_circle() -> None:
+    identity = nn.Identity()
+    assert length_distortion(identity, CIRCLE) == pytest.approx(2 * math.pi * 2.5, rel=1e-6)
+    assert gauss_map_length(identity, CIRCLE) == pytest.approx(2 * math.pi, rel=1e-6)
+    torch.testing.assert_close(
+        extrinsic_curvature(identity, CIRCLE), torch.full((9,), 1 / 2.5, dtype=torch.float64)
+    )
+
+
+def test_linear_network_maps_the_tangents() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6)).double()
+    tangents = CIRCLE.tangents(torch.zeros(1, dtype=torch.float64)).flatten(1)
+    expected = (tangents @ linear[1].weight.T).norm(dim=1)
+    torch.testing.assert_close(curve_speed(linear, CIRCLE), expected.detach())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float64_equals_one_backward_pass_per_feature(name: str) -> None:
+    build, side = NETWORKS[name]
+    model = build().double()
+    circle = Circle.random((3, side, side), 4, generator=torch.Generator().manual_seed(2))
+    expected = curve_speed_by_rows(model, circle)
+    torch.testing.assert_close(curve_speed(model, circle), expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
+def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
+    build, side = NETWORKS[name]
+    model, step = build().double(), 1e-5
+    basis = Circle.random((3, side, side), generator=torch.Generator().manual_seed(3)).basis
+    angles = torch.tensor([0.3, 2.0, 4.0], dtype=torch.float64)
+
+    def unit_tangent(shift: float) -> Tensor:
+        velocity = curve_velocity(model, Circle(basis, angles + shift, radius=3.0))
+        return velocity / velocity.norm(dim=1, keepdim=True)
+
+    expected = ((unit_tangent(step) - unit_tangent(-step)) / (2 * step)).norm(dim=1)
+    circle = Circle(basis, angles, radius=3.0)
+    torch.testing.assert_close(gauss_map_speed(model, circle), expected, rtol=1e-6, atol=1e-9)
+    curvature = extrinsic_curvature(model, circle) * curve_speed(model, circle)
+    torch.testing.assert_close(curvature, gauss_map_speed(model, circle))
+
+
+def test_radius_scales_a_linear_network_only() -> None:
+    basis, angles = CIRCLE.basis, CIRCLE.angles
+    near, far = (Circle(basis, angles, radius=r) for r in (1.0, 10.0))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
+    bent = nn.Sequential(linear, nn.Tanh())
+    assert length_distortion(linear, far) == pytest.approx(10 * length_distortion(linear, near))
+    assert length_distortion(bent, far) < 9 * length_distortion(bent, near)
+
+
+def test_norms_are_bypassed_unless_kept() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 6), nn.LayerNorm(6))
+    bare = model[:2]
+    torch.testing.assert_close(curve_speed(model, CIRCLE), curve_speed(bare, CIRCLE))
+    kept = curve_speed(model, CIRCLE, norms="kept")
+    assert not torch.allclose(kept, curve_speed(bare, CIRCLE), rtol=0.1)
+
+
+def test_out_of_memory_halves_the_points(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = NETWORKS["attention"][0]()
+    circle = Circle.random((3, 8, 8), 7)
+    expected = curve_speed(model, circle)
+    forward = type(model).forward
+
+    def small(self: nn.Module, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        return forward(self, x)
+
+    monkeypatch.setattr(type(model), "forward", small)
+    torch.testing.assert_close(curve_speed(model, circle), expected)
+    assert "going on with 2 of 7 images" in caplog.text
+    assert proxies.memory.out_of_memory(MemoryError())
+
+
+class Fixed(nn.Module):
+    def __init__(self, answer: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> object:
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x: torch.zeros(len(x), 3), "ignores its input"),
+        (lambda x: (x, x), "gives tuple for 9 images"),
+        (lambda x: x.sum(0), r"gives \(3, 4, 4\) for 9 images"),
+    ],
+)
+def test_modules_that_cannot_be_measured_say_why(
+    answer: Callable[[Tensor], object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        curve_speed(Fixed(answer), CIRCLE)

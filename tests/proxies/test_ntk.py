@@ -1,0 +1,119 @@
+"""The tangent kernel: closed forms, brute force and the released code's numbers."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxies.sample_gradients
+from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
+from tests.proxies.golden import FILES, load_golden
+from tests.proxies.networks import NETWORKS, Table, Tied
+from tests.proxies.oracles import ntk_by_images
+
+UNUSUAL = {"tied": (Tied, 8), "table and windows": (Table, 8)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_released_numbers(path: Path) -> None:
+    golden = load_golden(path)
+    found = ntk_condition_number(golden.model, golden.images)
+    assert found == pytest.approx(golden.condition_number, rel=1e-3)
+
+
+def test_linear_network_has_the_inputs_gram_matrix() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(27, 5)).double()
+    images = torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    flat = images.flatten(1)
+    torch.testing.assert_close(ntk_matrix(linear, images), 5 * flat @ flat.T)
+    values = torch.linalg.eigvalsh(5 * flat @ flat.T)
+    torch.testing.assert_close(ntk_spectrum(linear, images), values)
+    expected = float(values[-1] / values[0])
+    assert ntk_condition_number(linear, images) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("block", [1 << 22, 50])
+@pytest.mark.parametrize("name", NETWORKS | UNUSUAL)
+def test_float64_equals_one_backward_pass_per_image(
+    monkeypatch: pytest.MonkeyPatch, name: str, block: int
+) -> None:
+    monkeypatch.setattr(proxies.sample_gradients, "_BLOCK_NUMBERS", block)
+    build, side = (NETWORKS | UNUSUAL)[name]
+    model = build().double()
+    images = torch.randn(3, 3, side, side, dtype=torch.float64)
+    expected = ntk_by_images(model, images)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
+
+
+def test_a_folded_batch_in_another_order_is_noticed() -> None:
+    class TokensFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch = nn.Conv2d(3, 6, 2, stride=2)
+            self.map = nn.Linear(6, 7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patch(x).flatten(2).permute(2, 0, 1)  # [tokens, n, 6]
+            mixed = torch.tanh(self.map(tokens.flatten(0, 1))).unflatten(0, tokens.shape[:2])
+            return mixed.transpose(0, 1).flatten(1)
+
+    model = TokensFirst().double()
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
+
+
+def test_singular_kernels_have_no_condition_number() -> None:
+    model = NETWORKS["attention"][0]()
+    images = torch.randn(3, 3, 8, 8)
+    assert math.isfinite(ntk_condition_number(model, images))
+    assert math.isnan(ntk_condition_number(model, images[[0, 1, 2, 0]]))
+
+
+def test_model_is_left_as_it_was() -> None:
+    model = NETWORKS["convolutions"][0]().train()
+    model[0].weight.requires_grad_(False)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    ntk_matrix(model, torch.randn(2, 3, 8, 8))
+    assert all(module.training for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()].count(False) == 1
+    assert all(p.grad is None for p in model.parameters())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_pieces_give_the_same_kernel_when_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = NETWORKS["attention"][0]().double()
+    images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_matrix(model, images)
+    forward = type(model).forward
+
+    def small(self: nn.Module, x: Tensor) -> Tensor:
+        if len(x) > 4:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        return forward(self, x)
+
+    monkeypatch.setattr(type(model), "forward", small)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "message"),
+    [
+        (nn.Flatten(), 2, "no parameter with 'weight' in its name"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), 0, "kernel of 0 images"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)),
+            2,
+            "lets samples interact",
+        ),
+    ],
+)
+def test_modules_that_cannot_be_measured_say_why(
+    model: nn.Module, images: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ntk_matrix(model, torch.randn(images, 3, 4, 4))
