@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+JOURNAL = "study.journal"
 RESULT = "result.json"
 TRIALS = "trials.csv"
 REPORT = "report.html"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from sqlalchemy.engine import make_url
 
@@ -19,6 +20,7 @@ from asvit._version import __version__
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.folder import (
+    JOURNAL,
     REPORT,
     REPORT_FILES,
     RESULT,
@@ -38,16 +40,16 @@ from asvit.search import (
     pareto_front,
     write_trials,
 )
+from asvit.search.journal import open_journal
 from asvit.search.loop import objectives
 from asvit.search.study import (
-    JOURNAL,
     check_images,
     check_settings,
     create_study,
     drop_unfinished,
     find_study,
     keep_start,
-    open_storage,
+    open_url,
     quiet_optuna,
 )
 from scaling.ranking import Better
@@ -98,12 +100,13 @@ def run_search(
     space = find_space(wanted.space, image_size=wanted.image_size)
     folder = default_folder(wanted) if out is None else Path(out)
     check_writable(folder)
+    shared = None if storage is None else open_url(storage)
     if evaluate is None and (fresh or not (folder / JOURNAL).exists()):
         evaluate = Evaluator(space, wanted)  # may fail, so before anything is made or removed
     with claimed(folder), quiet_optuna():
         if fresh:
-            _remove_run(folder, storage)
-        study = _open(folder, storage, wanted, better)
+            _remove_run(folder, shared)
+        study = _open(folder, shared, wanted, better)
         result = _finished(folder, wanted)
         if result is None:
             evaluate = evaluate or Evaluator(space, wanted)
@@ -135,16 +138,21 @@ def default_folder(settings: SearchSettings) -> Path:
 
 
 def _open(
-    folder: Path, url: str | None, wanted: SearchSettings, better: Mapping[str, Better]
+    folder: Path,
+    shared: BaseStorage | None,
+    wanted: SearchSettings,
+    better: Mapping[str, Better],
 ) -> Study:
-    """The study of the run in ``folder``, ready to go on; a new one if there is none."""
+    """The study of the run in ``folder``, ready to go on; a new one if there is none.
+
+    It is in ``shared``, or else in the folder's journal.
+    """
     # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
     # has only the folder to be known by.
-    study_name = "search" if url is None else folder.resolve().name
+    study_name = "search" if shared is None else folder.resolve().name
     strays = [name for name in (TRIALS, RESULT) if (folder / name).exists()]
-    present = url is not None or (folder / JOURNAL).exists()
-    if present or not strays:
-        storage = open_storage(folder, url)
+    if shared is not None or (folder / JOURNAL).exists() or not strays:
+        storage = shared or open_journal(folder / JOURNAL)
         study = find_study(storage, study_name)
         if study is None and not strays:
             study = create_study(storage, study_name, objectives(better))
@@ -164,14 +172,21 @@ def _run(
     settings: SearchSettings,
     progress: Callable[[StepEvent], None] | None,
 ) -> None:
+    def save() -> None:
+        write_trials(folder / TRIALS, search.rows, settings.proxies)
+
     try:
         for event in search.run():
             if event.step % SAVE_EVERY == 0:
-                write_trials(folder / TRIALS, search.rows, settings.proxies)
+                save()
             if progress is not None:
                 progress(event)
-    finally:
-        write_trials(folder / TRIALS, search.rows, settings.proxies)
+    except OSError:
+        raise  # a disk that refuses the study would refuse the table, too
+    except BaseException:
+        save()
+        raise
+    save()
 
 
 def _finished(folder: Path, wanted: SearchSettings) -> SearchResult | None:
@@ -216,13 +231,12 @@ def _write_report(folder: Path) -> None:
     write_search_report(folder)
 
 
-def _remove_run(folder: Path, url: str | None) -> None:
+def _remove_run(folder: Path, shared: BaseStorage | None) -> None:
     """Remove what an earlier run wrote; its study last, so that a kill leaves it resumable."""
     remove_files(folder, [RESULT, TRIALS, *REPORT_FILES])
-    if url is not None:
-        storage = open_storage(folder, url)
-        if find_study(storage, folder.resolve().name) is not None:
-            optuna.delete_study(study_name=folder.resolve().name, storage=storage)
+    name = folder.resolve().name
+    if shared is not None and find_study(shared, name) is not None:
+        optuna.delete_study(study_name=name, storage=shared)
     remove_files(folder, [JOURNAL])
 
 

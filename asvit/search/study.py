@@ -15,13 +15,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from asvit.search.journal import open_journal
 from asvit.search.settings import SearchSettings
 from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
-
-JOURNAL = "study.journal"
 
 _ELSEWHERE = "give --out for a new folder or --fresh to start over"
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
@@ -38,15 +35,12 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def open_storage(folder: Path, url: str | None) -> BaseStorage:
-    """The journal of ``folder``, or the storage at ``url``, which is any that Optuna knows.
+def open_url(url: str) -> BaseStorage:
+    """The storage at ``url``, which is any that Optuna knows.
 
     Raises:
-        ValueError: If the journal is corrupt or the storage cannot be opened.
-        OSError: If the journal cannot be read or written.
+        ValueError: If it cannot be opened.
     """
-    if url is None:
-        return open_journal(folder / JOURNAL)
     try:
         return optuna.storages.get_storage(url)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:

@@ -21,6 +21,7 @@ from asvit.search import (
     make_settings,
     read_trials,
 )
+from asvit.search.journal import JournalFile
 from asvit.spaces import SPACES, cost, load_space
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
@@ -253,6 +254,7 @@ def test_the_password_of_a_storage_is_not_kept() -> None:
         ({"proxies": ["extrinsic_curvature"]}, "nothing to search for"),
         ({"preset": "quik"}, "did you mean 'quick'"),
         ({"image_size": 40}, "40"),
+        ({"storage": "sqlite:////no/such/folder/x.db"}, "cannot open the storage"),
         ({"evaluate": None, "device": "abacus"}, "device 'abacus' is not available"),
         ({"evaluate": None, "data": "fractale"}, "fractal"),
     ],
@@ -305,6 +307,25 @@ def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> No
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed"] * 10
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def fill(event: StepEvent) -> None:
+        if event.step == 3:
+            patch.setattr(JournalFile, "append_logs", full)
+
+    with monkeypatch.context() as patch:
+        with pytest.raises(OSError, match=r"the same command continues \(No space left") as caught:
+            search(tmp_path, progress=fill)
+        assert "\n" not in str(caught.value)
+    events: list[StepEvent] = []
+    search(tmp_path, progress=events.append)
+    assert [event.step for event in events] == [4, 5, 6]
 
 
 def test_an_interrupted_progress_leaves_the_table(tmp_path: Path) -> None:

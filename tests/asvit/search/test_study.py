@@ -11,7 +11,7 @@ from asvit.search.study import (
     drop_unfinished,
     find_study,
     keep_start,
-    open_storage,
+    open_url,
     quiet_optuna,
     stored_settings,
 )
@@ -78,9 +78,9 @@ def test_trials_in_flight_are_dropped() -> None:
 @pytest.mark.parametrize(
     "url", ["sqlite:////no/such/folder/x.db", "mailto:x", "nonsense", "mysql+no://x"]
 )
-def test_a_storage_that_cannot_be_opened_is_named(tmp_path: Path, url: str) -> None:
+def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
     with quiet_optuna(), pytest.raises(ValueError, match="cannot open the storage") as caught:
-        open_storage(tmp_path, url)
+        open_url(url)
     assert url in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -88,9 +88,9 @@ def test_a_storage_that_cannot_be_opened_is_named(tmp_path: Path, url: str) -> N
 def test_a_storage_of_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
     with quiet_optuna():
-        assert find_study(open_storage(tmp_path, url), "a") is None
-        create_study(open_storage(tmp_path, url), "a", {"x": "lower", "y": "higher"})
-        found = find_study(open_storage(tmp_path, url), "a")
+        assert find_study(open_url(url), "a") is None
+        create_study(open_url(url), "a", {"x": "lower", "y": "higher"})
+        found = find_study(open_url(url), "a")
     assert found is not None
     assert [way.name for way in found.directions] == ["MINIMIZE", "MAXIMIZE"]
 
