@@ -81,8 +81,10 @@ class _WeightUses(TorchFunctionMode):
         self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
-        self.inputs: list[tuple[str, Tensor]] = []
-        """Weight's name and what it was applied to, in the order of the uses."""
+        self.names_used: list[str] = []
+        """The weight of each use, in order."""
+        self.folded: dict[int, Tensor] = {}
+        """Use -> what its weight was applied to, where the first axis is not the samples."""
         self.grams: dict[str, Tensor] = {}
         self.seed = images.new_zeros((), requires_grad=True)
 
@@ -103,7 +105,10 @@ class _WeightUses(TorchFunctionMode):
         frozen = [_frozen(value) for value in args]
         out = func(*frozen, **{key: _frozen(value) for key, value in kwargs.items()})
         name = self._names[id(weight)]
-        self.inputs.append((name, use.x))
+        if len(use.x) != self._samples:
+            # Without its graph, whose hooks lead back here: together they would never be freed.
+            self.folded[len(self.names_used)] = use.x.detach()
+        self.names_used.append(name)
         if torch.is_grad_enabled():
             if not out.requires_grad:
                 # Nothing before needed a gradient: let the backward pass come as far as here.
@@ -151,22 +156,21 @@ def _mixed_up(
     enters, or another order, are not. Where the first axis is longer than the batch, what a single
     image gives tells them apart.
     """
-    samples = len(images)
-    if all(len(x) == samples for _, x in uses.inputs):
+    if not uses.folded:
         return set()
     single = _WeightUses(weights, images[:1])
     with torch.no_grad(), single:
         pooled_feature(model, images[:1])
     return {
-        name
-        for (name, x), (_, alone) in zip(uses.inputs, single.inputs, strict=True)
-        if len(x) != samples and not _leads(alone, x, samples)
+        uses.names_used[number]
+        for number, x in uses.folded.items()
+        if not _leads(single.folded.get(number), x, len(images))
     }
 
 
-def _leads(alone: Tensor, x: Tensor, samples: int) -> bool:
+def _leads(alone: Tensor | None, x: Tensor, samples: int) -> bool:
     """Whether what one image gives is the first of ``samples`` equal parts of what all give."""
-    if len(alone) * samples != len(x) or alone.shape[1:] != x.shape[1:]:
+    if alone is None or len(alone) * samples != len(x) or alone.shape[1:] != x.shape[1:]:
         return False
     difference = (x[: len(alone)] - alone).abs().max()
     return bool(difference <= 1e-3 * alone.abs().max())
