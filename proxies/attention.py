@@ -1,20 +1,25 @@
-"""Softmax attention together with its directional derivative.
+"""Softmax attention with its derivatives, over blocks that stay in the processor's cache.
 
-PyTorch's fused attention has no forward-mode rule, and the derivative of the materialised form
-moves every N×N map through memory many times. Here both the output and its derivative are formed
-over blocks that stay in the processor's cache: each score is written once and read where it was
-written, so what is left is arithmetic.
+PyTorch's fused attention has no forward-mode rule, and on narrow heads its CPU kernels spend most
+of their time off the arithmetic. Here every score is written once and read where it was written:
+a block of scores, its softmax and what becomes of it never leave the cache, and all that is left
+are matrix products of a width that the processor likes.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Scores in one block, by kind of device: two float32 buffers of 2 MB on a CPU, and blocks large
 # enough to keep an accelerator busy.
 _BLOCK_SCORES = {"cpu": 1 << 19}
 _BLOCK_SCORES_ELSEWHERE = 1 << 28
+# Products with fewer columns than a vector register is wide take up to twice as long.
+_COLUMNS = 16
 
 
 def attention_with_tangent(
@@ -42,34 +47,49 @@ def attention_with_tangent(
     Returns:
         Output and derivative, each ``[..., N, e]``.
     """
-    batch = query.shape[:-2]
-    tokens, sources, dim = query.shape[-2], key.shape[-2], query.shape[-1]
+    batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
     # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
     queries = _side_by_side(_tangent(query, tangents[0]), query)
     queries *= dim**-0.5 if scale is None else scale
     keys = _side_by_side(key, _tangent(key, tangents[1])).transpose(1, 2)
-    values = _side_by_side(value, _tangent(value, tangents[2]))
-    q, k, v = queries[..., dim:], keys[:, :dim], values[..., : value.shape[-1]]
-    if bias is not None:
-        bias = bias.expand(*batch, tokens, sources).reshape(-1, tokens, sources)
+    values = _side_by_side(value, _tangent(value, tangents[2]), pad=True)
+    q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
+    bias = _flat_bias(bias, (*batch, tokens, key.shape[-2]))
 
-    mixed = values.new_empty(len(q), tokens, values.shape[-1])  # P [V, V̇]
+    mixed = v.new_empty(len(q), tokens, values.shape[-1])  # P [V, V̇]
     turned = v.new_empty(len(q), tokens, v.shape[-1])  # (P ⊙ Ṡ) V
     drift = v.new_empty(len(q), tokens, 1)  # rowsum(P ⊙ Ṡ)
-    for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
-        scores = torch.bmm(q[maps, rows], k[maps])
-        if bias is not None:
-            scores += bias[maps, rows]
-        attention = torch.softmax(scores, -1)
+    for maps, rows in _blocks(len(q), tokens, key.shape[-2], q.device.type):
+        scores, attention = _attend(q, k, bias, maps, rows)
         # The scores are spent: their buffer takes the derivative.
         change = torch.bmm(queries[maps, rows], keys[maps], out=scores).mul_(attention)
         torch.bmm(attention, values[maps], out=mixed[maps, rows])
         torch.bmm(change, v[maps], out=turned[maps, rows])
         torch.sum(change, -1, keepdim=True, out=drift[maps, rows])
 
-    out, moved = mixed.split(v.shape[-1], -1)
-    tangent = turned.add_(moved).addcmul_(drift, out, value=-1)
+    out, moved = mixed[..., :width], mixed[..., width : 2 * width]
+    tangent = (moved + turned[..., :width]).addcmul_(drift, out, value=-1)
     return out.unflatten(0, batch), tangent.unflatten(0, batch)
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention for a backward pass, by the faster of two ways.
+
+    Narrow heads on a CPU go through blocks in both directions; PyTorch's own kernel has the rest,
+    and a bias that needs a gradient. Shapes as in :func:`attention_with_tangent`.
+    """
+    narrow = query.shape[-1] < _COLUMNS and query.device.type == "cpu"
+    if not narrow or (bias is not None and bias.requires_grad):
+        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+    out: Tensor = _BlockedAttention.apply(query, key, value, bias, scale)
+    return out
 
 
 def explicit_attention(
@@ -97,13 +117,125 @@ def explicit_attention(
     return torch.cat(blocks, -2)
 
 
+def plain_arguments(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, float | None]:
+    """Bring any call of fused attention to (query, key, value), additive bias and scale.
+
+    Raises:
+        ValueError: If the call drops attention at random.
+    """
+    if dropout_p:
+        raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
+    if is_causal:
+        attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
+    if attn_mask is not None and not attn_mask.is_floating_point():
+        attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
+    return (query, key, value), attn_mask, scale
+
+
+class _BlockedAttention(torch.autograd.Function):
+    """Attention whose backward pass recomputes the map, a block at a time.
+
+    With ``G`` the gradient of the output and ``Ḡ = P ⊙ (GVᵀ − rowsum(G ⊙ O))``:
+    ``∂V = PᵀG``, ``∂Q = s ḠK`` and ``∂K = s ḠᵀQ``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        bias: Tensor | None,
+        scale: float | None,
+    ) -> Tensor:
+        tokens, sources, width = query.shape[-2], key.shape[-2], value.shape[-1]
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        q = (query * scale).flatten(0, -3)
+        k = key.flatten(0, -3).transpose(1, 2)
+        v = _pad(value).flatten(0, -3)
+        bias = _flat_bias(bias, (*query.shape[:-2], tokens, sources))
+        out = v.new_empty(len(q), tokens, v.shape[-1])
+        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
+            _, map_ = _attend(q, k, bias, maps, rows)
+            torch.bmm(map_, v[maps], out=out[maps, rows])
+        mixed: Tensor = out[..., :width].unflatten(0, query.shape[:-2])
+        ctx.save_for_backward(query, key, value, bias, mixed)
+        ctx.scale = scale
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, out = ctx.saved_tensors
+        batch, tokens, sources = query.shape[:-2], query.shape[-2], key.shape[-2]
+        q = (query * ctx.scale).flatten(0, -3)
+        k = key.flatten(0, -3)
+        keys = _pad(key).flatten(0, -3)
+        # [G, −rowsum(G ⊙ O)]·[V, 1]ᵀ subtracts in the product.
+        ones = value.new_ones(1).expand(*value.shape[:-1], 1)
+        values = _side_by_side(value, ones).transpose(1, 2)
+        down = _side_by_side(grads, (grads * out).sum(-1, keepdim=True).neg_())
+        # Transposed, so that these products run along the rows of the map.
+        q_rows, g_rows = (x.transpose(1, 2).contiguous() for x in (q, down[..., :-1]))
+
+        dq = q.new_empty(len(q), tokens, keys.shape[-1])
+        dk = q.new_zeros(len(q), q.shape[-1], sources)
+        dv = q.new_zeros(len(q), value.shape[-1], sources)
+        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
+            scores, map_ = _attend(q, k.transpose(1, 2), bias, maps, rows)
+            change = torch.bmm(down[maps, rows], values[maps], out=scores).mul_(map_)
+            torch.bmm(change, keys[maps], out=dq[maps, rows])
+            dk[maps].baddbmm_(q_rows[maps, :, rows], change)
+            dv[maps].baddbmm_(g_rows[maps, :, rows], map_)
+        dq = dq[..., : query.shape[-1]].mul_(ctx.scale).unflatten(0, batch)
+        dk, dv = (x.transpose(1, 2).unflatten(0, batch) for x in (dk, dv))
+        return dq, dk, dv, None, None
+
+
+def _attend(
+    q: Tensor, k: Tensor, bias: Tensor | None, maps: slice, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """A block of scores, whose buffer may be used again, and its softmax."""
+    scores = torch.bmm(q[maps, rows], k[maps])
+    if bias is not None:
+        scores += bias[maps, rows]
+    return scores, torch.softmax(scores, -1)
+
+
 def _tangent(primal: Tensor, tangent: Tensor | None) -> Tensor:
     return torch.zeros_like(primal) if tangent is None else tangent
 
 
-def _side_by_side(left: Tensor, right: Tensor) -> Tensor:
+def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:
     """Two ``[..., n, d]`` as one contiguous ``[maps, n, 2d]``: one copy, whatever the strides."""
-    return torch.cat((left, right), -1).flatten(0, -3)
+    parts = [left, right]
+    if pad and (missing := _padded(2 * left.shape[-1]) - 2 * left.shape[-1]):
+        parts.append(left.new_zeros(1).expand(*left.shape[:-1], missing))
+    return torch.cat(parts, -1).flatten(0, -3)
+
+
+def _pad(x: Tensor) -> Tensor:
+    return F.pad(x, (0, _padded(x.shape[-1]) - x.shape[-1]))
+
+
+def _padded(columns: int) -> int:
+    return -(-columns // _COLUMNS) * _COLUMNS
+
+
+def _flat_bias(bias: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    return None if bias is None else bias.expand(shape).flatten(0, -3)
 
 
 def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[slice, slice]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
-from proxies.attention import attention_with_tangent, explicit_attention
+from proxies.attention import attention_with_tangent, explicit_attention, plain_arguments
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
@@ -56,39 +56,16 @@ class ExplicitAttention(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _plain_mask(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, float | None]:
-    """Bring every call of fused attention to query, key, value, additive bias and scale."""
-    if dropout_p:
-        raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
-    if enable_gqa:
-        groups = query.shape[-3] // key.shape[-3]
-        key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
-    if is_causal:
-        attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
-    if attn_mask is not None and not attn_mask.is_floating_point():
-        attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
-    return query, key, value, attn_mask, scale
-
-
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    query, key, value, bias, scale = _plain_mask(*args, **kwargs)
-    return explicit_attention(query, key, value, bias=bias, scale=scale)
+    tokens, bias, scale = plain_arguments(*args, **kwargs)
+    return explicit_attention(*tokens, bias=bias, scale=scale)
 
 
 def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
-    query, key, value, bias, scale = _plain_mask(*args, **kwargs)
+    tokens, bias, scale = plain_arguments(*args, **kwargs)
     if bias is not None and unpack(bias)[1] is not None:
-        return explicit_attention(query, key, value, bias=bias, scale=scale)
-    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in (query, key, value))
+        return explicit_attention(*tokens, bias=bias, scale=scale)
+    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in tokens)
     return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
 
 

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.overrides import TorchFunctionMode
 
+from proxies.attention import attention, plain_arguments
 from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.memory import out_of_memory, release_memory
@@ -96,6 +98,9 @@ class _WeightUses(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            tokens, bias, scale = plain_arguments(*args, **kwargs)
+            return attention(*tokens, bias=bias, scale=scale)
         if func not in USES:
             return func(*args, **kwargs)
         found = USES[func](*args, **kwargs)

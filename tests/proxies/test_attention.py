@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.func import jvp
 
 import proxies.attention
-from proxies.attention import attention_with_tangent, explicit_attention
+from proxies.attention import attention, attention_with_tangent, explicit_attention
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
@@ -65,3 +65,45 @@ def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int
     for bias in (None, draw(12, 9), draw(3, 1, 9)):
         found = explicit_attention(q, k, v, bias=bias)
         torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))
+
+
+@pytest.mark.parametrize("block", [1 << 19, 200, 30])
+@pytest.mark.parametrize(
+    ("tokens", "sources", "width", "bias"),
+    [(12, 12, 4, None), (12, 7, 5, None), (12, 12, 17, (3, 12, 12)), (12, 12, 4, (1, 12))],
+)
+def test_backward_pass_equals_pytorch_s(
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
+    tokens: int,
+    sources: int,
+    width: int,
+    bias: tuple[int, ...] | None,
+) -> None:
+    monkeypatch.setitem(proxies.attention._BLOCK_SCORES, "cpu", block)
+    inputs = [
+        x.requires_grad_()
+        for x in (
+            draw(2, 3, tokens, 4),
+            draw(2, 3, sources, 4).flip(1),
+            draw(2, 3, sources, width),
+        )
+    ]
+    added = None if bias is None else draw(*bias)
+    out = attention(*inputs, bias=added, scale=0.7)
+    expected = plain(*inputs, added, 0.7)
+    torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    gradient = draw(2, 3, tokens, width).flip(-1)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, inputs, gradient),
+        torch.autograd.grad(expected, inputs, gradient),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+
+
+def test_a_bias_that_needs_a_gradient_gets_one() -> None:
+    q, bias = draw(1, 2, 6, 4), draw(2, 6, 6).requires_grad_()
+    gradient = torch.autograd.grad(attention(q, q, q, bias=bias).sum(), bias)[0]
+    expected = torch.autograd.grad(plain(q, q, q, bias, 0.5).sum(), bias)[0]
+    torch.testing.assert_close(gradient, expected)
