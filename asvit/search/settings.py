@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "quick": {"image_size": 64, "repeats": 1, "images": 8},
+    "quick": {"image_size": 64, "repeats": 3, "images": 8},
 }
 
 _AT_LEAST = {
