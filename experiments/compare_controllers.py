@@ -3,9 +3,9 @@
 Run from a checkout: ``python -m experiments.compare_controllers``. Every run is an ordinary run
 folder, so a stopped comparison continues when the command is given again.
 
-All architectures of all runs are ranked together: by L^E, by κ_Θ, and by the sum of both dense
-ranks, from 0 (the best of all) to 1 (the worst). The rewards that REINFORCE learns from are
-changes from step to step and cannot be compared between runs; these ranks can.
+All architectures that the runs of one seed draw are ranked together, by the sum of their dense
+ranks in L^E and κ_Θ, from 0 (the best of all) to 1 (the worst). The rewards that REINFORCE learns
+from are changes from step to step and cannot be compared between runs; these ranks can.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
 def _pooled_ranks(
     runs: dict[tuple[str, int], SearchResult], trials: dict[tuple[str, int], Sequence[TrialRow]]
 ) -> dict[tuple[int, str], float]:
-    """(Seed, architecture) -> rank among all, by the sum of dense ranks within the seed, in [0, 1].
+    """Rank of (seed, architecture) among the seed's, by the sum of dense ranks, in [0, 1].
 
     Runs of one seed share circle, images and initial weights; between seeds only ranks compare.
     """
@@ -148,11 +148,11 @@ def _row(
 
 def _table(rows: Sequence[Row], settings: SearchSettings, window: int) -> str:
     lines = [
-        f"{settings.steps} draws a run, {settings.image_size} px, {settings.repeats} networks each, "
-        f"{settings.images} images; ranks from 0 (best of the seed's draws) to 1",
+        f"{settings.steps} draws a run, {settings.image_size} px, {settings.repeats} networks "
+        f"each, {settings.images} images; ranks from 0 (best of the seed's draws) to 1",
         "",
-        "| controller | seed | outcome | params | MACs | L^E | κ_Θ | outcome's rank | best rank drawn "
-        f"| mean rank, first {window} | last {window} | entropy at the end |",
+        "| controller | seed | outcome | params | MACs | L^E | κ_Θ | outcome's rank "
+        f"| best rank drawn | mean rank, first {window} | last {window} | entropy at the end |",
         "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in sorted(rows, key=lambda row: (row.controller, row.seed)):

@@ -1,0 +1,38 @@
+"""What the README tells a newcomer to type is what works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_link_in_the_docs_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_documentation_page_is_linked() -> None:
+    linked = set(re.findall(r"\((docs/[^)]+\.md)\)", README))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
+
+
+def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = next(
+        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "run_search" in block
+    )
+    namespace: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), namespace)
+    result = namespace["result"]
+    assert len(str(result.seed_architecture).split("|")) == 5  # type: ignore[attr-defined]
+    assert Path("runs/first/report.html").exists()
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
+    assert "\n" not in block
+    assert "-m pytest" in block
