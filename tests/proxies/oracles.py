@@ -21,13 +21,32 @@ def curve_speed_by_rows(model: nn.Module, circle: Circle) -> Tensor:
 
 
 def ntk_by_images(model: nn.Module, images: Tensor) -> Tensor:
-    """The kernel, ``[n, n]``: one forward and one backward pass for each image."""
-    rows = []
+    """The kernel, ``[n, n]``: one forward pass, then a backward pass of the batch for each image.
+
+    This is the definition as the released code computes it.
+    """
     with measured(model, norms="kept"):
-        weights = [p for name, p in model.named_parameters() if "weight" in name]
-        for image in images:
-            total = pooled_feature(model, image[None]).sum()
-            grads = torch.autograd.grad(total, weights, allow_unused=True)
-            rows.append(torch.cat([g.flatten() for g in grads if g is not None]))
+        totals = pooled_feature(model, images).sum(dim=1)
+        return _gram([_weight_gradients(model, total) for total in totals])
+
+
+def ntk_by_single_images(model: nn.Module, images: Tensor) -> Tensor:
+    """The kernel, ``[n, n]``: one forward and one backward pass for each image by itself."""
+    with measured(model, norms="kept"):
+        return _gram(
+            [
+                _weight_gradients(model, pooled_feature(model, image[None]).sum())
+                for image in images
+            ]
+        )
+
+
+def _weight_gradients(model: nn.Module, total: Tensor) -> Tensor:
+    weights = [p for name, p in model.named_parameters() if "weight" in name]
+    grads = torch.autograd.grad(total, weights, allow_unused=True, retain_graph=True)
+    return torch.cat([g.flatten() for g in grads if g is not None])
+
+
+def _gram(rows: list[Tensor]) -> Tensor:
     jacobian = torch.stack(rows).double()
     return jacobian @ jacobian.T
