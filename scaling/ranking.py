@@ -55,3 +55,44 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bette
         if better[name] != "reported"
     ]
     return [sum(of_one) for of_one in zip(*ranks, strict=True)]
+
+
+def best_places(columns: Mapping[str, Sequence[float]], better: Mapping[str, Better]) -> list[int]:
+    """Places of the best candidates: smallest rank sum, ties decided by one measure's value.
+
+    Among those with the smallest sum of dense ranks, the measure decides whose relative range over
+    all candidates, (max − min) / max |value|, is larger, in its own direction; then the next one.
+
+    Args:
+        columns: Measure to its values, one per candidate; NaN is a failed measure.
+        better: Direction of each measure. Measures that are merely reported do not count.
+
+    Returns:
+        The places, in order; more than one only where candidates are equal in every measure.
+
+    Raises:
+        ValueError: If the columns differ in length, or no measure has a direction.
+
+    References:
+        Chen et al. 2022, arXiv:2202.11921. The released code breaks ties by the smaller value,
+        whichever the direction, and between two candidates only.
+    """
+    ranked = {name: v for name, v in columns.items() if better[name] != "reported"}
+    if not ranked:
+        raise ValueError(
+            f"nothing to rank by: {', '.join(columns) or 'no measure'} has no direction"
+        )
+    sums = rank_sums(ranked, better)
+    places = [place for place, total in enumerate(sums) if total == min(sums)]
+    for name in sorted(ranked, key=lambda name: relative_range(ranked[name]), reverse=True):
+        ranks = dense_ranks(ranked[name], better=better[name])
+        least = min(ranks[place] for place in places)
+        places = [place for place in places if ranks[place] == least]
+    return places
+
+
+def relative_range(values: Sequence[float]) -> float:
+    """(max − min) / max |value| of the finite values; 0 where all of them are 0."""
+    valid = [value for value in values if math.isfinite(value)]
+    largest = max((abs(value) for value in valid), default=0.0)
+    return (max(valid) - min(valid)) / largest if largest else 0.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.ranking import dense_ranks, rank_sums
+from scaling.ranking import best_places, dense_ranks, rank_sums, relative_range
 
 NUMBERS = st.lists(st.integers(-5, 5).map(float) | st.just(math.inf), max_size=20)
 
@@ -48,3 +48,73 @@ def test_a_reported_measure_cannot_be_ranked() -> None:
 def test_columns_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         rank_sums({"a": [1.0], "b": [1.0, 2.0]}, {"a": "lower", "b": "lower"})
+
+
+BETTER = {"length": "higher", "kappa": "lower"}
+
+
+@pytest.mark.parametrize(
+    ("length", "kappa", "places"),
+    [
+        # Ranks 1+2, 2+1, 3+3: a tie of two. Ranges: length (3-1)/3 = 0.67, kappa (9-4)/9 = 0.56;
+        # length decides, and higher is better in it.
+        ([3.0, 2.0, 1.0], [5.0, 4.0, 9.0], [0]),
+        # The same ranks; kappa's range (90-4)/90 = 0.96 is larger: the lower kappa wins. Taking
+        # the smaller value of length, as the released code does of either, would be wrong above.
+        ([3.0, 2.0, 1.0], [5.0, 4.0, 90.0], [1]),
+        # Three are tied, 1+3, 2+2, 3+1; length's range 0.75 is above kappa's 0.5. Looking at two
+        # candidates only would miss the third when the order is turned round.
+        ([4.0, 2.0, 1.0], [8.0, 6.0, 4.0], [0]),
+        ([1.0, 2.0, 4.0], [4.0, 6.0, 8.0], [2]),
+        # No tie: 1+1.
+        ([1.0, 5.0, 2.0], [3.0, 2.0, 9.0], [1]),
+        # Dense ranks: equal lengths share rank 1, so kappa alone orders them.
+        ([7.0, 7.0, 7.0], [3.0, 2.0, 2.0], [1, 2]),
+        # A failure ranks behind the worst valid value: 1+3, 2+1, 3+2 with NaN last in kappa.
+        ([9.0, 5.0, 1.0], [math.nan, 4.0, 6.0], [1]),
+        ([math.nan, math.nan], [3.0, 2.0], [1]),
+        ([1.0, 1.0], [math.nan, math.nan], [0, 1]),
+        # One candidate.
+        ([1.0], [1.0], [0]),
+    ],
+)
+def test_the_best_by_hand(length: list[float], kappa: list[float], places: list[int]) -> None:
+    assert best_places({"length": length, "kappa": kappa}, BETTER) == places
+
+
+VALUES = st.integers(-3, 3).map(float) | st.just(math.nan)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=16))
+def test_the_winner_never_has_a_larger_rank_sum(pairs: list[tuple[float, float]]) -> None:
+    columns = {"length": [a for a, _ in pairs], "kappa": [b for _, b in pairs]}
+    sums = rank_sums(columns, BETTER)
+    places = best_places(columns, BETTER)
+    assert places
+    assert all(sums[place] == min(sums) for place in places)
+    # Those left over are equal in every measure.
+    assert len({str(pairs[place]) for place in places}) == 1
+    # Of the tied ones, none is better in the measure that decides.
+    widest = max(columns, key=lambda name: relative_range(columns[name]))
+    ranks = dense_ranks(columns[widest], better=BETTER[widest])
+    tied = [place for place, total in enumerate(sums) if total == min(sums)]
+    assert ranks[places[0]] == min(ranks[place] for place in tied)
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_candidates_does_not_matter(order: list[int]) -> None:
+    pairs = [(4.0, 8.0), (2.0, 6.0), (1.0, 4.0), (3.0, 9.0), (0.5, 3.0), (0.4, math.nan)]
+    shuffled = [pairs[place] for place in order]
+    columns = {"length": [a for a, _ in shuffled], "kappa": [b for _, b in shuffled]}
+    assert [shuffled[place] for place in best_places(columns, BETTER)] == [(4.0, 8.0)]
+
+
+def test_the_relative_range() -> None:
+    assert relative_range([2.0, 5.0, math.nan]) == pytest.approx(0.6)
+    assert relative_range([-4.0, -1.0]) == pytest.approx(0.75)
+    assert relative_range([0.0, 0.0]) == relative_range([math.nan]) == relative_range([]) == 0.0
+
+
+def test_without_a_direction_there_is_no_best() -> None:
+    with pytest.raises(ValueError, match="nothing to rank by: curvature"):
+        best_places({"curvature": [1.0]}, {"curvature": "reported"})

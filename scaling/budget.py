@@ -1,0 +1,119 @@
+"""How large a model may become: ``"88M"`` parameters, ``"22G"`` multiply-adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, Self
+
+if TYPE_CHECKING:
+    from proxies.counts import Cost
+
+Unit = Literal["params", "macs"]
+
+NAMES: dict[Unit, str] = {"params": "parameters", "macs": "multiply-adds"}
+
+_SUFFIXES: dict[str, tuple[int, Unit]] = {
+    "K": (10**3, "params"),
+    "M": (10**6, "params"),
+    "G": (10**9, "macs"),
+}
+_TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
+_LEAST_PLAIN = 100_000  # a number below that must have forgotten its suffix
+_FIRST_MACS = 10**9  # plain numbers from here on count multiply-adds, as G does
+
+
+@dataclass(frozen=True, order=True)
+class Budget:
+    """A number of parameters or of multiply-adds that a model is to come close to.
+
+    Attributes:
+        unit: ``"params"``, or ``"macs"`` for multiply-adds of one image.
+        amount: How many, at least 1.
+
+    Raises:
+        ValueError: If the amount is not a positive whole number or there is no such unit.
+
+    Examples:
+        >>> Budget.parse("88e6")
+        Budget(unit='params', amount=88000000)
+        >>> str(Budget("macs", 500_000_000))
+        '0.5G'
+    """
+
+    unit: Unit
+    amount: int
+
+    def __post_init__(self) -> None:
+        if self.unit not in NAMES:
+            raise ValueError(f"unit {self.unit!r} is not one of {', '.join(NAMES)}")
+        if not isinstance(self.amount, int) or isinstance(self.amount, bool) or self.amount < 1:
+            raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a budget.
+
+        ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds.
+        Plain numbers (``88e6``) are parameters below 10^9 and multiply-adds from there on.
+
+        Raises:
+            ValueError: If it is none; a number without its suffix gets a hint.
+        """
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ValueError(
+                f"budget {text[:40]!r} is not a number with K, M or G; write 88M for parameters "
+                "or 22G for multiply-adds"
+            )
+        number, suffix = Decimal(found[1]), found[2].upper()
+        if suffix:
+            factor, unit = _SUFFIXES[suffix]
+        else:
+            factor, unit = 1, "params" if number < _FIRST_MACS else "macs"
+            if 0 < number < _LEAST_PLAIN:
+                raise ValueError(
+                    f"budget {text.strip()!r} has no unit; did you mean {text.strip()}M "
+                    f"(parameters) or {text.strip()}G (multiply-adds)?"
+                )
+        amount = round(number * factor)
+        if amount < 1:
+            raise ValueError(f"budget {text.strip()!r} is nothing; write one such as 88M or 22G")
+        return cls(unit, amount)
+
+    def __str__(self) -> str:
+        """The text that :meth:`parse` reads back."""
+        suffix = "G" if self.unit == "macs" else "M" if self.amount >= 10**6 else "K"
+        number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
+        return f"{number:f}{suffix}"
+
+    def of(self, cost: Cost) -> int:
+        """What ``cost`` says about this budget's unit."""
+        return cost.params if self.unit == "params" else cost.macs
+
+    def gap(self, cost: Cost) -> float:
+        """How far ``cost`` is below the budget, as a share of it; negative above it."""
+        return (self.amount - self.of(cost)) / self.amount
+
+
+def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
+    """Read budgets of one unit, separated by commas or given apart.
+
+    Returns:
+        The budgets, each once, from the smallest to the largest.
+
+    Raises:
+        ValueError: If one cannot be read, there is none, or their units differ.
+    """
+    parts = texts.split(",") if isinstance(texts, str) else list(texts)
+    budgets = sorted({Budget.parse(part) for part in parts})
+    if not budgets:
+        raise ValueError("no budget; write one or more, such as 30M,50M,88M")
+    if budgets[0].unit != budgets[-1].unit:
+        raise ValueError(
+            f"budgets {', '.join(map(str, budgets))} are of two units; give parameters (M) or "
+            "multiply-adds (G), not both"
+        )
+    return tuple(budgets)

@@ -1,0 +1,98 @@
+"""Depths and a width, and which ones a step may turn them into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+#: What a step may multiply the width by.
+WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
+MOST_EXTRA_BLOCKS = 4  # that a last step may add in one stage to land inside its tolerance
+WIDEST = 2**20  # channels; a model that is wider and still fits does not grow with its width
+
+
+class Shape(NamedTuple):
+    """What growth changes: blocks in each stage, and the width of the first stage in channels."""
+
+    depths: tuple[int, ...]
+    width: int
+
+    def deeper(self, stage: int, blocks: int = 1) -> Shape:
+        """The shape with ``blocks`` more in ``stage``, counted from 0."""
+        depths = list(self.depths)
+        depths[stage] += blocks
+        return Shape(tuple(depths), self.width)
+
+
+def proposals(
+    shape: Shape, *, factors: Sequence[float] = WIDTH_FACTORS, multiple: int = 1
+) -> list[Shape]:
+    """One more block in one of the stages, and a width times one of the factors.
+
+    Args:
+        shape: Where growth stands.
+        factors: Of the width; the paper's by default.
+        multiple: Widths are rounded to multiples of this, halves up.
+
+    Returns:
+        The shapes, stage by stage, narrow ones first; equal widths once.
+
+    References:
+        Chen et al. 2022, arXiv:2202.11921. The released code rounds the quarter of the width that
+        it measures at, which is ``multiple=4``.
+    """
+    widths = sorted({_grown(shape.width, factor, multiple) for factor in factors})
+    return [
+        Shape(shape.deeper(stage).depths, width)
+        for stage in range(len(shape.depths))
+        for width in widths
+    ]
+
+
+def landings(
+    shape: Shape, fits: Callable[[Shape], bool], lands: Callable[[Shape], bool]
+) -> list[Shape]:
+    """Finer shapes than those of a step: what a last step tries when nothing else fits.
+
+    For the same depths, and for each stage with one more block, it is the widest shape that fits.
+    Where none of them lands, two more blocks are tried, and so on up to four.
+
+    Args:
+        shape: Where growth stands.
+        fits: Whether a shape can be built and is within the budget.
+        lands: Whether one that fits is close enough to the budget.
+    """
+    for blocks in range(1, MOST_EXTRA_BLOCKS + 1):
+        bases = [shape.deeper(stage, blocks) for stage in range(len(shape.depths))]
+        widest = (_widest(base, fits) for base in ([shape, *bases] if blocks == 1 else bases))
+        found = [landed for landed in widest if landed is not None and lands(landed)]
+        if found:
+            return found
+    return []
+
+
+def _widest(shape: Shape, fits: Callable[[Shape], bool]) -> Shape | None:
+    """``shape`` as wide as fits, given that whatever is wider than too wide is too wide."""
+    if not fits(shape):
+        return None
+    below, step = shape.width, 1
+    while fits(Shape(shape.depths, below + step)):
+        below += step
+        step *= 2
+        if below > WIDEST:
+            return None
+    above = below + step
+    while above - below > 1:
+        middle = (below + above) // 2
+        if fits(Shape(shape.depths, middle)):
+            below = middle
+        else:
+            above = middle
+    return Shape(shape.depths, below)
+
+
+def _grown(width: int, factor: float, multiple: int) -> int:
+    """``width`` times ``factor`` as a multiple of ``multiple``, halves up, never narrower."""
+    # The product of two short decimals is a hair off at times; nine digits are exact.
+    return max(width, multiple * math.floor(round(width * factor / multiple, 9) + 0.5))

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxies import Cost
+from scaling import Budget, parse_budgets
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "amount"),
+    [
+        ("88M", "params", 88_000_000),
+        (" 88 m ", "params", 88_000_000),
+        ("88e6", "params", 88_000_000),
+        ("88000000", "params", 88_000_000),
+        ("87.58M", "params", 87_580_000),
+        ("900K", "params", 900_000),
+        ("1500M", "params", 1_500_000_000),
+        ("22G", "macs", 22_000_000_000),
+        ("0.5g", "macs", 500_000_000),
+        ("22e9", "macs", 22_000_000_000),
+    ],
+)
+def test_what_can_be_written(text: str, unit: str, amount: int) -> None:
+    assert Budget.parse(text) == Budget(unit, amount)
+
+
+@pytest.mark.parametrize("text", ["88", "5000", "88.5", "22"])
+def test_a_number_without_its_suffix_gets_a_hint(text: str) -> None:
+    with pytest.raises(ValueError, match=rf"did you mean {text}M .* or {text}G"):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "-88M", "88MB", "88T", "nan", "inf", "1e999", "0", "0M", "88M88", "8" * 5000]
+)
+def test_what_is_no_budget_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ValueError, match="budget") as caught:
+        Budget.parse(text)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 200
+
+
+@given(st.sampled_from(["params", "macs"]), st.integers(1, 10**15))
+def test_the_text_of_a_budget_is_read_back(unit: str, amount: int) -> None:
+    assert Budget.parse(str(Budget(unit, amount))) == Budget(unit, amount)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_budget_or_a_value_error(text: str) -> None:
+    try:
+        budget = Budget.parse(text)
+    except ValueError:
+        return
+    assert Budget.parse(str(budget)) == budget
+
+
+def test_a_list_is_sorted_and_of_one_unit() -> None:
+    assert list(map(str, parse_budgets("88M,30M, 50M,30e6"))) == ["30M", "50M", "88M"]
+    assert parse_budgets(["22G", "5G"])[-1] == Budget("macs", 22 * 10**9)
+    with pytest.raises(ValueError, match=r"22G, 30M are of two units"):
+        parse_budgets("30M,22G")
+    with pytest.raises(ValueError, match="no budget"):
+        parse_budgets([])
+
+
+@pytest.mark.parametrize(("unit", "amount"), [("flops", 1), ("params", 0), ("params", 1.5)])
+def test_a_budget_is_checked(unit: str, amount: float) -> None:
+    with pytest.raises(ValueError, match=r"unit|whole number"):
+        Budget(unit, amount)
+
+
+def test_the_gap_is_a_share_of_the_budget() -> None:
+    cost = Cost(params=90, macs=50)
+    assert Budget("params", 100).gap(cost) == pytest.approx(0.1)
+    assert Budget("macs", 40).gap(cost) == pytest.approx(-0.25)

@@ -1,0 +1,221 @@
+"""Growth step by step: on made-up measures of made-up costs, and on real networks."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+
+import pytest
+from growing import Residual, Shift, plain, windows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from proxies import Cost, Score
+from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
+from scaling.growth import measured_shape
+from scaling.ranking import rank_sums
+
+BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
+
+
+def cost(depths: tuple[int, ...], width: int) -> Cost:
+    """Roughly what a pyramid costs."""
+    params = sum(depth * 12 * (width * 2**i) ** 2 for i, depth in enumerate(depths))
+    return Cost(params + 1000 * width, 50 * params)
+
+
+def score(name: str, value: float, reason: str = "") -> Score:
+    return Score(value, 0.0, (value,), BETTER[name], reason)
+
+
+class Made:
+    """Scores by a formula instead of a network, with a note of what was asked for."""
+
+    def __init__(self, values: Callable[[Shape], tuple[float, float]]) -> None:
+        self.values = values
+        self.asked: list[Shape] = []
+
+    def get(self, shape: Shape) -> Mapping[str, Score]:
+        self.asked.append(shape)
+        values = zip(BETTER, self.values(shape), strict=True)
+        return {n: score(n, v, "" if v == v else "singular") for n, v in values}
+
+    def __setitem__(self, shape: Shape, scores: object) -> None:
+        raise AssertionError("nothing is measured")
+
+
+def never(depths: tuple[int, ...], width: int) -> nn.Module:
+    raise AssertionError("nothing is built")
+
+
+def deep_and_wide(shape: Shape) -> tuple[float, float]:
+    return shape.width * (1 + shape.depths[0]), sum(shape.depths) / shape.width
+
+
+def grown(budget: str = "88M", made: Made | None = None, **settings: object) -> Trajectory:
+    given = {"depths": (1, 1, 1, 1), "width": 32, "known": made or Made(deep_and_wide)}
+    return grow(never, cost, budget=budget, **{**given, **settings})
+
+
+def shape_of(step: Step) -> Shape:
+    return Shape(step.chosen.depths, step.chosen.width)
+
+
+@given(
+    st.sampled_from(["2M", "5M", "30M", "88M", "4.4G", "1000000000"]),
+    st.integers(0, 5),
+    st.sampled_from([1, 4]),
+)
+@settings(max_examples=30, deadline=None)
+def test_every_step_follows_the_rule(budget: str, salt: int, multiple: int) -> None:
+    def values(shape: Shape) -> tuple[float, float]:
+        return float(hash((shape, salt)) % 7), float(hash((salt, shape)) % 5)
+
+    found = grown(budget, Made(values), width_multiple=multiple)
+    limit = Budget.parse(budget)
+    assert found.steps[0].kind == "start"
+    for before, step in itertools.pairwise(found.steps):
+        assert step.number == before.number + 1
+        assert step.chosen.cost.params > before.chosen.cost.params
+        assert limit.of(step.chosen.cost) <= limit.amount
+        shapes = [Shape(c.depths, c.width) for c in step.candidates]
+        if step.kind == "grow":
+            asked = proposals(shape_of(before), multiple=multiple)
+            assert shapes == [s for s in asked if limit.of(cost(*s)) <= limit.amount]
+        columns = {n: [c.scores[n].value for c in step.candidates] for n in BETTER}
+        sums = rank_sums(columns, BETTER)
+        assert [c.rank_sum for c in step.candidates] == sums
+        assert step.chosen.rank_sum == min(sums)
+    assert [s.kind for s in found.steps].count("land") <= 1
+    gap = limit.gap(found.steps[-1].chosen.cost)
+    assert found.reached == (0 <= gap <= 0.02)
+    assert found.reached or f"{gap:.1%} below" in found.reason
+
+
+def test_it_measures_at_a_quarter_and_counts_at_full_width() -> None:
+    made = Made(deep_and_wide)
+    found = grown("5M", made)
+    assert made.asked[0] == Shape((1, 1, 1, 1), 8)
+    for step in found.steps:
+        for one in step.candidates or (step.chosen,):
+            assert one.measured_width == one.width // 4
+            assert one.cost == cost(one.depths, one.width)
+
+
+@pytest.mark.parametrize(
+    ("width", "ratio", "expected"),
+    [(32, 0.25, 8), (35, 0.25, 8), (30, 0.1, 3), (3, 0.25, 1), (7, 1, 7)],
+)
+def test_the_measured_width_is_rounded_down(width: int, ratio: float, expected: int) -> None:
+    assert measured_shape(Shape((2, 1), width), ratio) == Shape((2, 1), expected)
+
+
+def test_candidates_equal_in_every_measure_go_by_parameters() -> None:
+    found = grown("88M", Made(lambda shape: (1.0, 1.0)))
+    for step in found.steps[1:]:
+        assert step.chosen.cost.params == min(c.cost.params for c in step.candidates)
+
+
+def test_a_failure_ranks_worst() -> None:
+    def values(shape: Shape) -> tuple[float, float]:
+        return float(shape.width), math.nan if shape.depths[3] > 1 else float(shape.depths[2])
+
+    found = grown("30M", Made(values))
+    assert found.steps[1].chosen.depths[3] == 1
+    kappas = [c.scores["ntk_condition_number"].value for c in found.steps[1].candidates]
+    assert any(map(math.isnan, kappas))
+
+
+def test_when_everything_failed_it_says_why() -> None:
+    with pytest.raises(ValueError, match=r"all 16 candidates failed; of depths .*: singular") as e:
+        grown("30M", Made(lambda shape: (math.nan, math.nan)))
+    assert "\n" not in str(e.value)
+
+
+def test_a_start_near_the_budget_needs_no_step() -> None:
+    start = cost((1, 1, 1, 1), 32).params
+    assert len(grown(str(Budget("params", round(start * 1.01)))).steps) == 1
+    assert grown(str(Budget("params", round(start * 0.99)))).reached
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"budget": "900K"}, "budget 900K is below the start, which has 1,076,480 parameters"),
+        ({"budget": "0.05G"}, "below the start, which has 52,224,000 multiply-adds"),
+        ({"budget": "2000M"}, r"more than 1,000 times the start.*give at most 1076\.48M"),
+        ({"budget": "88"}, "did you mean 88M"),
+        ({"stop_within": 0.0}, "stop_within must be above 0"),
+        ({"ratio": 1.5}, r"ratio must be above 0 and at most 1, got 1\.5"),
+        ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no better side"),
+        ({"width_multiple": 0}, "width_multiple"),
+    ],
+)
+def test_what_cannot_be_grown_is_refused(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        grown(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_end_that_cannot_be_reached_says_so() -> None:
+    def limited(depths: tuple[int, ...], width: int) -> Cost:
+        if width > 40 or max(depths) > 3:
+            raise ValueError("no such model")
+        return cost(depths, width)
+
+    found = grow(
+        never, limited, depths=(1, 1, 1, 1), width=32, budget="88M", known=Made(deep_and_wide)
+    )
+    assert not found.reached
+    assert found.reason.startswith("nothing larger is within 2% of 88M and can be built")
+    assert max(found.steps[-1].chosen.depths) <= 3
+
+
+def test_progress_tells_of_every_candidate_and_step() -> None:
+    events: list[GrowthEvent] = []
+    found = grown("5M", progress=events.append)
+    assert [e.chosen for e in events if e.chosen] == list(found.steps)
+    per_step = [e.measured for e in events if e.step == 1 and e.chosen is None]
+    assert per_step == list(range(1, len(found.steps[1].candidates) + 1))
+    done = [e.done for e in events]
+    assert done == sorted(done)
+    assert done[0] == 0.0
+    assert done[-1] > 0.95
+
+
+MEASURING = {"repeats": 1, "image_size": 32, "points": 4, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "width", "budget"),
+    [
+        ("windows", windows(), 32, "4M"),
+        ("shift", plain(Shift), 32, "1.2M"),
+        ("residual", plain(Residual), 16, "1.2M"),
+    ],
+    ids=["windows", "shift", "residual"],
+)
+def test_networks_of_every_kind_grow(kind: str, network, width: int, budget: str) -> None:
+    build, costs = network
+    known: dict[Shape, Mapping[str, Score]] = {}
+    found = grow(
+        build, costs, depths=(1, 1, 1, 1), width=width, budget=budget, known=known, **MEASURING
+    )
+    assert found.reached, found.reason
+    assert all(s.valid for step in found.steps for s in step.chosen.scores.values())
+    sizes = [step.chosen.cost.params for step in found.steps]
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) > 3
+    # The same again without measuring anything, from what was measured.
+    assert found == grow(
+        never, costs, depths=(1, 1, 1, 1), width=width, budget=budget, known=known
+    )
+
+
+def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
+    build, costs = plain(Residual)
+    settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
+    first, again = (grow(build, costs, **settings) for _ in range(2))
+    assert first == again
+    other = grow(build, costs, **settings, seed=1)
+    assert other.steps[0].chosen.scores != first.steps[0].chosen.scores

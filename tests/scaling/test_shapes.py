@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaling.shapes import MOST_EXTRA_BLOCKS, WIDEST, Shape, landings, proposals
+
+SHAPES = st.builds(
+    Shape, st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple), st.integers(4, 300)
+)
+
+
+def test_the_first_step_of_the_paper() -> None:
+    shapes = proposals(Shape((1, 1, 1, 1), 32))
+    assert len(shapes) == 16
+    assert {shape.width for shape in shapes} == {34, 35, 37, 38}
+    assert shapes[:4] == [Shape((2, 1, 1, 1), width) for width in (34, 35, 37, 38)]
+    assert shapes[-1] == Shape((1, 1, 1, 2), 38)
+
+
+def test_the_released_rounding_is_that_of_the_quarter() -> None:
+    # 8 x 1.05, 1.10, 1.15, 1.20 = 8.4, 8.8, 9.2, 9.6 -> 8, 9, 9, 10; times 4
+    widths = {shape.width for shape in proposals(Shape((1,), 32), multiple=4)}
+    assert widths == {32, 36, 40}
+
+
+def test_halves_go_up_whatever_floats_make_of_them() -> None:
+    assert [s.width for s in proposals(Shape((1,), 30), factors=[1.15])] == [35]  # 34.5
+    assert [s.width for s in proposals(Shape((1,), 10), factors=[1.05])] == [11]  # 10.5
+    assert [s.width for s in proposals(Shape((1,), 33), multiple=8)] == [33, 40]
+
+
+@given(SHAPES, st.sampled_from([1, 2, 4, 8]))
+def test_proposals_are_distinct_deeper_and_no_narrower(shape: Shape, multiple: int) -> None:
+    found = proposals(shape, multiple=multiple)
+    assert len(set(found)) == len(found) <= 4 * len(shape.depths)
+    for one in found:
+        assert sum(one.depths) == sum(shape.depths) + 1
+        assert all(a <= b for a, b in zip(shape.depths, one.depths, strict=True))
+        assert shape.width <= one.width <= 1.2 * shape.width + multiple
+
+
+def amount(shape: Shape) -> int:
+    return shape.width**2 * sum((i + 1) * depth for i, depth in enumerate(shape.depths))
+
+
+@given(SHAPES, st.floats(1.02, 1.5), st.floats(0.001, 0.2))
+def test_landings_land_and_are_the_widest(shape: Shape, more: float, within: float) -> None:
+    budget = amount(shape) * more
+    found = landings(
+        shape,
+        lambda s: amount(s) <= budget,
+        lambda s: amount(s) >= budget * (1 - within),
+    )
+    assert len(set(found)) == len(found) <= len(shape.depths) + 1
+    for one in found:
+        assert budget * (1 - within) <= amount(one) <= budget
+        assert amount(Shape(one.depths, one.width + 1)) > budget
+        assert sum(one.depths) <= sum(shape.depths) + MOST_EXTRA_BLOCKS
+
+
+def test_as_few_blocks_as_land_are_added() -> None:
+    # No width but the present one fits; two blocks in the only stage come near enough.
+    shape = Shape((10,), 100)
+    fits = {10: 100, 11: 110, 12: 120, 13: 130}
+    found = landings(
+        shape,
+        lambda s: s.width == 100 and fits.get(s.depths[0], 999) <= 125,
+        lambda s: fits[s.depths[0]] >= 118,
+    )
+    assert found == [Shape((12,), 100)]
+
+
+def test_a_width_without_end_is_given_up() -> None:
+    assert landings(Shape((1,), 1), lambda _: True, lambda s: s.width < WIDEST) == []
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_deeper(stage: int) -> None:
+    assert Shape((1, 2, 3), 8).deeper(stage, 2).depths[stage] == (1, 2, 3)[stage] + 2

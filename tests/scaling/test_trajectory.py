@@ -1,0 +1,74 @@
+import json
+import math
+
+import pytest
+
+from proxies import Cost, Score
+from scaling import Budget, Candidate, Row, Step, Trajectory
+from scaling.trajectory import from_csv, to_csv
+
+
+def candidate(params: int, kappa: float = 2.5, **changes: object) -> Candidate:
+    scores = {
+        "length_distortion": Score(1 / 3, 0.1, (0.3, 0.4), "higher"),
+        "ntk_condition_number": Score(
+            kappa, 0.0, (kappa,), "lower", "" if kappa == kappa else "the kernel\nis singular"
+        ),
+        "params": Score(1.0, 0.0, (1.0,), "reported"),
+    }
+    values = {"depths": (1, 2), "width": 34, "measured_width": 8, "rank_sum": 4, **changes}
+    return Candidate(cost=Cost(params, 10 * params), scores=scores, **values)
+
+
+START, CHOSEN, FAILED = candidate(100, rank_sum=None), candidate(150), candidate(160, math.nan)
+SERIES = Trajectory(
+    Budget("params", 150),
+    0.02,
+    (Step(0, "start", START), Step(1, "grow", CHOSEN, (FAILED, CHOSEN))),
+)
+
+
+def test_rows_of_the_series_and_of_all_candidates() -> None:
+    rows = SERIES.rows()
+    assert [(r.step, r.kind, r.params, r.chosen) for r in rows] == [
+        (0, "start", 100, True),
+        (1, "grow", 150, True),
+    ]
+    assert rows[0].architecture == "1,2|34"
+    assert rows[0].values.keys() == {"length_distortion", "ntk_condition_number"}
+    every = SERIES.rows(lambda depths, width: f"net{width}", candidates=True)
+    assert [(r.step, r.params, r.chosen) for r in every] == [
+        (0, 100, True),
+        (1, 160, False),
+        (1, 150, True),
+    ]
+    assert every[1].architecture == "net34"
+    assert every[1].reason == "ntk_condition_number: the kernel is singular"
+
+
+def test_rows_survive_csv_and_json() -> None:
+    rows = SERIES.rows(candidates=True)
+    read = from_csv(to_csv(rows))
+    again = [Row.from_json(json.loads(json.dumps(r.to_json(), allow_nan=False))) for r in rows]
+    for found in (read, again):
+        assert str(found) == str(rows)  # NaN is not equal to itself, but looks it
+    assert to_csv(read) == to_csv(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a,b\n", "columns"), ("", "columns"), (to_csv(SERIES.rows()) + "1,grow,x\n", "line 4")],
+)
+def test_a_broken_table_is_named(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        from_csv(text)
+
+
+@pytest.mark.parametrize(("budget", "step"), [("100K", 1), ("0.0000011G", 0), ("0.0000014G", 1)])
+def test_the_nearest_model(budget: str, step: int) -> None:
+    assert SERIES.nearest(Budget.parse(budget)).number == step
+
+
+def test_whether_the_budget_was_reached() -> None:
+    assert SERIES.reached
+    assert not Trajectory(SERIES.budget, 0.02, SERIES.steps, "no room").reached
