@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from proxies.circle import Circle, Radius
+from proxies.errors import first_line
 from proxies.registry import Better, Inputs, Proxy, get_proxy
 
 # A measure that fails says so by one of these; anything else is a bug and goes up. Third-party
 # models assert on image sizes.
 _FAILURES = (ValueError, RuntimeError, AssertionError)
+_WITHOUT_FLOAT64 = ("mps",)
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,15 @@ def resolve_device(device: str) -> torch.device:
         ValueError: If there is no such device here.
     """
     if device == "auto":
-        if torch.accelerator.is_available():
-            return torch.accelerator.current_accelerator() or torch.device("cpu")
-        return torch.device("cpu")
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found if found and found.type not in _WITHOUT_FLOAT64 else torch.device("cpu")
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
+    if found.type in _WITHOUT_FLOAT64:
+        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
     return found
 
 
@@ -149,19 +152,21 @@ def _circle(shape: tuple[int, ...], points: int, radius: Radius, seed: int) -> C
 def _fresh(
     build: Callable[[], nn.Module], seed: int, device: torch.device
 ) -> tuple[nn.Module | None, str]:
-    with torch.random.fork_rng(devices=[]):
+    """A network, drawn where it will be measured, or the reason why there is none."""
+    accelerators = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
         torch.manual_seed(seed)
         try:
             return build().to(device), ""
         except _FAILURES as error:
-            return None, _first_line(error)
+            return None, first_line(error)
 
 
 def _take(proxy: Proxy, model: nn.Module, inputs: Inputs) -> tuple[float, str]:
     try:
         value = proxy.value(model, inputs)
     except _FAILURES as error:
-        return math.nan, _first_line(error)
+        return math.nan, first_line(error)
     if math.isfinite(value):
         return value, ""
     return math.nan, proxy.undefined if math.isnan(value) else "the value is infinite"
@@ -172,8 +177,3 @@ def _score(proxy: Proxy, values: Sequence[float], reason: str) -> Score:
         return Score(math.nan, math.nan, tuple(values), proxy.better, reason)
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return Score(statistics.fmean(values), spread, tuple(values), proxy.better)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from torch.func import jvp
 
 from proxies.circle import Circle
+from proxies.errors import first_line
 from proxies.features import Norms, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import DualOperations, ExplicitAttention, pack, unpack
 from proxies.memory import in_chunks
@@ -42,7 +43,7 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
             return tangent
 
     with torch.no_grad(), measured(model, norms=norms):
-        return _forward_mode(model, lambda: in_chunks(velocity, circle.points))
+        return _forward_mode(model, velocity, circle, "the feature curve")
 
 
 def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
@@ -73,7 +74,8 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 
     From velocity ``v`` and acceleration ``a``:
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
-    Reported, not ranked. Costs a forward pass with two levels of dual numbers.
+    Reported, not ranked; as a score it is integrated over the angle. Costs a forward pass with two
+    levels of dual numbers.
 
     References:
         Poole et al. 2016, arXiv:1606.05340.
@@ -85,8 +87,8 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
     """Gauss-map length L^G: the way of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ`` with ``v̂ = v/‖v‖``.
 
-    In radians, 2π for a plane curve that turns once. Reported, not ranked. Costs as
-    :func:`extrinsic_curvature`.
+    In radians, 2π for a plane curve that turns once. Reported, not ranked. The values at each
+    angle are :func:`gauss_map_speed`'s. Costs as :func:`extrinsic_curvature`.
 
     References:
         Poole et al. 2016, arXiv:1606.05340.
@@ -126,18 +128,19 @@ def _velocity_and_acceleration(
             return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
 
     with torch.no_grad(), measured(model, norms=norms):
-        velocity, acceleration = _forward_mode(
-            model, lambda: in_chunks(both, circle.points)
-        ).unbind(1)
-    return velocity, acceleration
+        derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
+    return derivatives[:, 0], derivatives[:, 1]
 
 
-def _forward_mode(model: nn.Module, run: Callable[[], Tensor]) -> Tensor:
-    """Say which model it was when an operation has no forward-mode rule."""
+def _forward_mode(
+    model: nn.Module, derivative: Callable[[slice], Tensor], circle: Circle, what: str
+) -> Tensor:
+    """All points at once where they fit; says which model has no forward-mode rule."""
+    key = (what, circle.points, circle.shape, str(reference_tensor(model).device))
     try:
-        return run()
+        return in_chunks(derivative, circle.points, key=key)
     except NotImplementedError as error:
-        reason = str(error).splitlines()[0]
+        name = type(model).__name__
         raise ValueError(
-            f"{type(model).__name__} cannot be differentiated forward: {reason}"
+            f"{name} cannot be differentiated forward: {first_line(error)}"
         ) from error

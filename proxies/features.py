@@ -7,10 +7,12 @@ The feature of a classifier is what its head receives, before the last normalisa
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from proxies.errors import first_line
 
 Norms = Literal["bypassed", "kept"]
 
@@ -35,14 +37,18 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`.
 
     Raises:
-        ValueError: If the model gives something else than one tensor with a row per image.
+        ValueError: If the model cannot take the images, or gives something else than one tensor
+            with a row per image.
     """
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
-    if features is None or head is None:
-        feature = model(images)
-    else:
-        feature = head(features(images), pre_logits=True)
+    try:
+        if features is None or head is None:
+            feature = model(images)
+        else:
+            feature = head(features(images), pre_logits=True)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{type(model).__name__}: {first_line(error)}") from error
     if not isinstance(feature, Tensor) or feature.shape[:1] != images.shape[:1]:
         found = tuple(feature.shape) if isinstance(feature, Tensor) else type(feature).__name__
         raise ValueError(
@@ -58,7 +64,8 @@ def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
 
     Evaluation mode, so that no sample depends on another through batch statistics and nothing is
     dropped at random; the final normalisation is the identity, and with ``norms="bypassed"`` every
-    other one too. An activation fused into a normalisation stays.
+    other one too. An activation fused into a normalisation stays. Accelerators compute in full
+    float32: TF32 keeps ten bits, fewer than the measures need.
     """
     bypassed = {id(module): module for module in _final_norms(model)}
     if norms == "bypassed":
@@ -68,7 +75,8 @@ def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
     for module in bypassed.values():
         module.forward = _without_norm(module)
     try:
-        yield model
+        with _full_precision():
+            yield model
     finally:
         for module in bypassed.values():
             del module.forward
@@ -88,12 +96,32 @@ def _final_norms(model: nn.Module) -> list[nn.Module]:
     if not hasattr(model, "forward_features"):
         return []
     modules = dict(model.named_modules())
-    found = [modules[name] for name in _FINAL_NORMS if name in modules and is_norm(modules[name])]
+    found = [norm for name in _FINAL_NORMS for norm in _norms_of(modules.get(name))]
     if not found and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
         # Pyramid transformers end each stage with its own: the last stage's is the final one.
-        last = getattr(stages[-1], "norm", None)
-        found = [last] if isinstance(last, nn.Module) and is_norm(last) else []
+        found = _norms_of(getattr(stages[-1], "norm", None))
     return found
+
+
+def _norms_of(module: object) -> list[nn.Module]:
+    """A norm, or a list of nothing but norms as models with several branches have."""
+    parts = list(module) if isinstance(module, nn.ModuleList) else [module]
+    norms = [part for part in parts if isinstance(part, nn.Module) and is_norm(part)]
+    return norms if len(norms) == len(parts) else []
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    backends: Any = torch.backends
+    switches = (backends.cuda.matmul, backends.cudnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:

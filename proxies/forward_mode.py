@@ -51,9 +51,8 @@ class ExplicitAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            func = _explicit_attention
-        return func(*args, **(kwargs or {}))
+        rule: Callable[..., Any] = _EXPLICIT_RULES.get(func, func)
+        return rule(*args, **(kwargs or {}))
 
 
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
@@ -67,6 +66,11 @@ def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
         return explicit_attention(*tokens, bias=bias, scale=scale)
     (q, dq), (k, dk), (v, dv) = (unpack(x) for x in tokens)
     return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+
+
+def _explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
+    """``nn.MultiheadAttention`` calls the fused kernel unless it is asked for the map."""
+    return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
 
 
 def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -88,8 +92,13 @@ def _dual_convolution(
     )
 
 
-_DUAL_RULES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+_DUAL_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: _dual_attention,
+    F.multi_head_attention_forward: _explicit_multi_head,
     F.linear: _dual_linear,
     F.conv2d: _dual_convolution,
+}
+_EXPLICIT_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.scaled_dot_product_attention: _explicit_attention,
+    F.multi_head_attention_forward: _explicit_multi_head,
 }

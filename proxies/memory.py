@@ -1,27 +1,51 @@
 """Measures that do not fit into memory are taken in pieces."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 log = logging.getLogger(__name__)
 
+# What is measured, on what -> how far down its choices it had to go: there the next one starts.
+_steps_down: dict[Hashable, int] = {}
 
-def in_chunks(function: Callable[[slice], Tensor], size: int) -> Tensor:
-    """Concatenate ``function(rows)`` over ``size`` rows, halving the rows when memory runs out."""
-    chunk = size
-    while True:
+
+def first_that_fits(
+    attempt: Callable[[int], Tensor], choices: Sequence[int], *, key: Hashable
+) -> Tensor:
+    """Result of the first choice that does not run out of memory.
+
+    Args:
+        attempt: Computes the result with one choice.
+        choices: From the fastest, which takes the most memory, to the leanest.
+        key: What is computed; under the same key a choice that ran out is not tried again.
+
+    Raises:
+        RuntimeError: If the leanest choice runs out of memory, or for any other reason at once.
+    """
+    for step in range(_steps_down.get(key, 0), len(choices)):
         try:
-            parts = [function(slice(start, start + chunk)) for start in range(0, size, chunk)]
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+            return attempt(choices[step])
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or chunk == 1:
+            if not out_of_memory(error) or step == len(choices) - 1:
                 raise
-        chunk = -(-chunk // 2)
+        _steps_down[key] = step + 1
+        log.warning("out of memory: from now on %s in smaller pieces", key)
         release_memory()
-        log.warning("out of memory: going on with %d of %d images at a time", chunk, size)
+    raise ValueError("no choice to attempt; give at least one")
+
+
+def in_chunks(function: Callable[[slice], Tensor], size: int, *, key: Hashable) -> Tensor:
+    """Concatenate ``function(rows)`` over ``size`` rows, halving the rows when memory runs out."""
+
+    def attempt(chunk: int) -> Tensor:
+        parts = [function(slice(start, start + chunk)) for start in range(0, size, chunk)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    halvings = (size - 1).bit_length()
+    return first_that_fits(attempt, [-(-size >> k) for k in range(halvings + 1)], key=key)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -33,5 +57,5 @@ def out_of_memory(error: BaseException) -> bool:
 
 def release_memory() -> None:
     """Give cached accelerator memory back, so that a smaller attempt finds it whole."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()

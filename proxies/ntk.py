@@ -17,9 +17,10 @@ from torch.func import functional_call, grad, vmap
 from torch.overrides import TorchFunctionMode
 
 from proxies.attention import attention, plain_arguments
+from proxies.errors import first_line
 from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
-from proxies.memory import out_of_memory, release_memory
+from proxies.memory import first_that_fits, out_of_memory
 from proxies.sample_gradients import USES, Use, gram_matrix
 
 
@@ -79,12 +80,13 @@ class _WeightUses(TorchFunctionMode):
 
     def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__()
+        self._weights = weights
         self._names = {id(weight): name for name, weight in weights.items()}
         self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
-        self.names_used: list[str] = []
-        """The weight of each use, in order."""
+        self.lengths: list[tuple[str, int]] = []
+        """Weight of each use, in order, and the first axis of what it was applied to."""
         self.folded: dict[int, Tensor] = {}
         """Use -> what its weight was applied to, where the first axis is not the samples."""
         self.grams: dict[str, Tensor] = {}
@@ -112,27 +114,35 @@ class _WeightUses(TorchFunctionMode):
         name = self._names[id(weight)]
         if len(use.x) != self._samples:
             # Without its graph, whose hooks lead back here: together they would never be freed.
-            self.folded[len(self.names_used)] = use.x.detach()
-        self.names_used.append(name)
+            self.folded[len(self.lengths)] = use.x.detach()
+        self.lengths.append((name, len(use.x)))
         if torch.is_grad_enabled():
             if not out.requires_grad:
                 # Nothing before needed a gradient: let the backward pass come as far as here.
                 out = out + self.seed
-            self._follow(name, weight, use, out)
+            self._follow(name, use, out)
         return out
 
-    def _follow(self, name: str, weight: Tensor, use: Use, out: Tensor) -> None:
+    def _follow(self, name: str, use: Use, out: Tensor) -> None:
         self._expected[name] += 1
 
         def arrive(grads: Tensor) -> None:
             uses = self._arrived[name]
             uses.append((use, grads))
             if len(uses) == self._expected[name]:
-                if all(len(use.x) % self._samples == 0 for use, _ in uses):
-                    self.grams[name] = gram_matrix(weight, uses, self._samples)
-                del self._arrived[name]
+                self._finish(name)
 
         out.register_hook(arrive)
+
+    def finish(self) -> None:
+        """Add up weights some of whose uses have no gradient, because nothing comes of them."""
+        for name in list(self._arrived):
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        uses = self._arrived.pop(name)
+        if all(len(use.x) % self._samples == 0 for use, _ in uses):
+            self.grams[name] = gram_matrix(self._weights[name], uses, self._samples)
 
 
 def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -145,6 +155,7 @@ def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> 
         mixed = _mixed_up(model, images, weights, uses)
         # Only uses without a rule are still in the graph, and have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
+    uses.finish()
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
     for name in mixed | without_rule:
@@ -158,16 +169,16 @@ def _mixed_up(
     """Weights applied to something whose first axis is not made of the samples, one by one.
 
     Windows, or tokens, that follow each other sample by sample are fine; tables that no sample
-    enters, or another order, are not. Where the first axis is longer than the batch, what a single
-    image gives tells them apart.
+    enters, or another order, are not. What a single image gives tells them apart, by its length
+    and, where that is a multiple of one, by its values.
     """
-    if not uses.folded:
-        return set()
     single = _WeightUses(weights, images[:1])
     with torch.no_grad(), single:
         pooled_feature(model, images[:1])
-    return {
-        uses.names_used[number]
+    pairs = zip(uses.lengths, single.lengths, strict=True)
+    mixed = {name for (name, length), (_, one) in pairs if one * len(images) != length}
+    return mixed | {
+        uses.lengths[number][0]
         for number, x in uses.folded.items()
         if not _leads(single.folded.get(number), x, len(images))
     }
@@ -183,18 +194,16 @@ def _leads(alone: Tensor | None, x: Tensor, samples: int) -> bool:
 
 def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """The kernel at once, or pair by pair of ever smaller pieces while memory runs out."""
-    samples = len(images)
-    pieces = 1
-    while True:
-        try:
-            if pieces == 1:
-                return _kernel(model, images, weights)
-            return _kernel_by_pairs(model, images, weights, pieces)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or 2 * pieces > samples:
-                raise
-        pieces = 4 if pieces == 1 else 2 * pieces
-        release_memory()
+
+    def attempt(pieces: int) -> Tensor:
+        if pieces == 1:
+            return _kernel(model, images, weights)
+        return _kernel_by_pairs(model, images, weights, pieces)
+
+    # Two pieces, or three, would not make a pair smaller than the batch by much.
+    choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
+    key = ("the tangent kernel", tuple(images.shape), str(images.device))
+    return first_that_fits(attempt, choices, key=key)
 
 
 def _kernel_by_pairs(
@@ -224,8 +233,7 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     except RuntimeError as error:
         if out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"no per-sample gradient of {name}: {reason}") from error
+        raise ValueError(f"no per-sample gradient of {name}: {first_line(error)}") from error
     gram: Tensor = gradients @ gradients.T
     return gram.double()
 
@@ -242,15 +250,13 @@ class _Feature(nn.Module):
 @contextmanager
 def _only_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Let gradients reach the parameters that count, and no other; undo that at the end."""
-    before = {name: p.requires_grad for name, p in model.named_parameters()}
-    weights: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("weight" in name)
-        if "weight" in name:
-            weights[name] = parameter
+    weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
     if not weights:
         raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in weights)
         yield weights
     finally:
         for name, parameter in model.named_parameters():

@@ -59,6 +59,19 @@ class Table(nn.Module):
         return self.window(windows).reshape(len(x), -1)
 
 
+class MultiHead(nn.Module):
+    """PyTorch's own transformer layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 4, stride=4)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.layer(self.patch(x).flatten(2).transpose(1, 2))
+        return tokens.mean(1) + tokens[:, 0]
+
+
 def convolutions() -> nn.Module:
     """Plain, grouped, depthwise, dilated and same-padded convolutions and three norms."""
     return nn.Sequential(
@@ -91,6 +104,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "convolutions": (convolutions, 8),
     "tokens": (tokens, 8),
     "attention": (Attention, 8),
+    "multi-head": (MultiHead, 8),
     "causal attention": (lambda: Attention(causal=True), 8),
     "one window": (asvit_network("5,2,2|3,1,2|2,1,2|2,1,3|16", 32), 32),
     "windows": (asvit_network("8,4,2|4,2,2|3,1,2|4,1,2|16", 64), 64),

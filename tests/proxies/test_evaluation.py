@@ -116,6 +116,15 @@ def test_an_infinite_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.reason == "repeat 1 of 1: the value is infinite"
 
 
+def test_a_model_s_own_errors_are_failures() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyError("token")
+
+    found = measure(Broken, ["length_distortion"], repeats=1, image_size=SIDE, device="cpu")
+    assert found["length_distortion"].reason == "repeat 1 of 1: Broken: 'token'"
+
+
 def test_bugs_are_not_failures() -> None:
     def bug() -> nn.Module:
         raise TypeError("bug")
@@ -146,3 +155,5 @@ def test_an_unknown_proxy_has_a_hint() -> None:
 def test_devices() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert isinstance(resolve_device("auto"), torch.device)
+    with pytest.raises(ValueError, match="'mps'"):
+        resolve_device("mps")

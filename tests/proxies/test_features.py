@@ -34,6 +34,7 @@ def test_everything_is_put_back_after_an_error(norms: str) -> None:
     expected = model(x)
     model.train()
     model.blocks.eval()
+    precision = torch.backends.cuda.matmul.fp32_precision
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
         with measured(model, norms=norms):  # type: ignore[arg-type]
             assert not model.training
@@ -41,6 +42,7 @@ def test_everything_is_put_back_after_an_error(norms: str) -> None:
     assert model.training
     assert not model.blocks.training
     assert not any("forward" in module.__dict__ for module in model.modules())
+    assert torch.backends.cuda.matmul.fp32_precision == precision
     model.eval()
     torch.testing.assert_close(model(x), expected)
 

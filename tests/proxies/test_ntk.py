@@ -1,19 +1,24 @@
 """The tangent kernel: closed forms, brute force and the released code's numbers."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import proxies.memory
 import proxies.sample_gradients
 from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.golden import FILES, load_golden
 from tests.proxies.networks import NETWORKS, Table, Tied
 from tests.proxies.oracles import ntk_by_images, ntk_by_single_images
 
-UNUSUAL = {"tied": (Tied, 8), "table and windows": (Table, 8)}
+UNUSUAL: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "tied": (Tied, 8),
+    "table and windows": (Table, 8),
+}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -48,7 +53,16 @@ def test_float64_equals_one_backward_pass_per_image(
         torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
-def test_a_folded_batch_in_another_order_is_noticed() -> None:
+def test_a_table_as_long_as_the_batch_is_noticed() -> None:
+    model = Table().double()
+    images = torch.randn(16, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_images(model, images)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
+
+
+# Three images of sixteen tokens, and as many images as there are tokens.
+@pytest.mark.parametrize("count", [3, 16])
+def test_a_batch_in_another_order_is_noticed(count: int) -> None:
     class TokensFirst(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -61,7 +75,22 @@ def test_a_folded_batch_in_another_order_is_noticed() -> None:
             return mixed.transpose(0, 1).flatten(1)
 
     model = TokensFirst().double()
-    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
+
+
+def test_a_use_that_nothing_comes_of_does_not_hide_the_others() -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = nn.Linear(48, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.map(2 * x.flatten(1))
+            return self.map(x.flatten(1))
+
+    model = Partly().double()
+    images = torch.randn(3, 3, 4, 4, dtype=torch.float64)
     torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
 
 
@@ -79,6 +108,11 @@ def test_model_is_left_as_it_was() -> None:
     ntk_matrix(model, torch.randn(2, 3, 8, 8))
     assert all(module.training for module in model.modules())
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
+    bare = nn.Sequential(nn.Flatten())
+    bare.register_parameter("shift", nn.Parameter(torch.zeros(1)))
+    with pytest.raises(ValueError, match="no parameter with 'weight'"):
+        ntk_matrix(bare, torch.randn(2, 3, 8, 8))
+    assert bare.shift.requires_grad
     assert all(p.grad is None for p in model.parameters())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -98,6 +132,7 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", small)
+    monkeypatch.setattr(proxies.memory, "_steps_down", {})
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 

@@ -25,6 +25,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 48)},
     "resnet18": {"channels": (8, 16, 24, 32)},
     "vit_small_patch16_dinov3": VIT,
+    "crossvit_tiny_240": {
+        "img_size": 48,
+        "patch_size": (12, 16),
+        "img_scale": (1.0, 1.0),
+        "depth": ([1, 1, 0],),
+    },
     "vit_little_patch16_reg4_gap_256": VIT,
 }
 

@@ -1,0 +1,57 @@
+"""Smaller pieces when memory runs out, and nothing hidden when something else goes wrong."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import proxies.memory
+from proxies.memory import first_that_fits, in_chunks, out_of_memory
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 10])
+@pytest.mark.parametrize("room", [1, 3, 100])
+def test_chunks_cover_every_row_once(size: int, room: int) -> None:
+    def rows_of(rows: slice) -> Tensor:
+        part = torch.arange(size)[rows]
+        if len(part) > room:
+            raise MemoryError
+        return part
+
+    assert in_chunks(rows_of, size, key="rows").tolist() == list(range(size))
+
+
+def test_what_ran_out_is_not_tried_again() -> None:
+    tried: list[int] = []
+
+    def attempt(choice: int) -> Tensor:
+        tried.append(choice)
+        if choice > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.tensor(choice)
+
+    for _ in range(2):
+        assert first_that_fits(attempt, [4, 3, 2, 1], key="same") == 2
+    assert tried == [4, 3, 2, 2]
+    assert first_that_fits(attempt, [4, 1], key="other") == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError("no"), RuntimeError("shape"), ValueError("no")])
+def test_the_leanest_choice_and_other_errors_fail(error: Exception) -> None:
+    def attempt(choice: int) -> Tensor:
+        raise error
+
+    with pytest.raises(type(error)):
+        first_that_fits(attempt, [1], key="failing")
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert not out_of_memory(RuntimeError("shapes differ"))
+    assert not out_of_memory(OSError("can't allocate memory"))
