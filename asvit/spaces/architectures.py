@@ -15,9 +15,9 @@ from proxies.counts import Cost, count
 
 def build(
     arch: str | Genotype | Architecture,
-    *,
     image_size: int = 224,
     num_classes: int = 1000,
+    *,
     depths: Iterable[int] | None = None,
     width: int | None = None,
 ) -> nn.Module:
@@ -44,7 +44,7 @@ def build(
     )
 
 
-def cost(arch: str | Genotype | Architecture | nn.Module, *, image_size: int = 224) -> Cost:
+def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224) -> Cost:
     """Parameters and multiply-adds of one forward pass of one image, with 1000 classes.
 
     Args:

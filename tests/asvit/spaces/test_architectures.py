@@ -54,6 +54,12 @@ def test_build_takes_text_or_genotype_and_grows_it():
         assert str(model.genotype) == "8,2,3,1|4,1,2,2|4,1,4,1|4,1,6,1|32,8"
 
 
+def test_sizes_may_be_given_by_place():
+    model = asvit.build(SEED, 32, 4, width=8)
+    assert model(torch.randn(1, 3, 32, 32)).shape == (1, 4)
+    assert asvit.cost(SEED, 32) == asvit.cost(SEED, image_size=32) == asvit.cost(AsViT(SEED), 32)
+
+
 def test_build_follows_the_seed():
     models = []
     for _ in range(2):
