@@ -1,8 +1,14 @@
 """Training-free architecture search and auto-scaling of vision transformers."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from asvit._version import __version__
+
+if TYPE_CHECKING:
+    from asvit.genotype import Genotype
+    from asvit.runs import run_search
+    from asvit.spaces import build, cost, load_space
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
 _LAZY = {
@@ -13,7 +19,7 @@ _LAZY = {
     "run_search": "asvit.runs",
 }
 
-__all__ = ["__version__", *sorted(_LAZY)]
+__all__ = ["Genotype", "__version__", "build", "cost", "load_space", "run_search"]
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,7 @@ from torch import nn
 
 import asvit
 import proxies
+from proxies.features import pooled_feature
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images, ntk_by_single_images
 
 
@@ -97,7 +98,7 @@ def _time_topology(
 
 @torch.no_grad()
 def _forward(model: nn.Module, images: torch.Tensor) -> None:
-    model.forward_features(images)
+    pooled_feature(model, images)
 
 
 def _medians(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:

@@ -11,7 +11,7 @@ from are changes from step to step and cannot be compared between runs; these ra
 import argparse
 import csv
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 import asvit
 from asvit.runs import SearchResult
 from asvit.search import SearchSettings, TrialRow, make_settings, read_trials
-from scaling.ranking import dense_ranks, rank_sums
+from scaling.ranking import Better, dense_ranks, rank_sums
 
-BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
+BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 COLOURS = ("#2862a5", "#bd5519", "#3f7d4e", "#7a4fa3", "#66707b")
 
 
@@ -90,7 +90,7 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
 
 
 def _pooled_ranks(
-    runs: dict[tuple[str, int], SearchResult], trials: dict[tuple[str, int], Sequence[TrialRow]]
+    runs: dict[tuple[str, int], SearchResult], trials: Mapping[tuple[str, int], Sequence[TrialRow]]
 ) -> dict[tuple[int, str], float]:
     """Rank of (seed, architecture) among the seed's, by the sum of dense ranks, in [0, 1].
 
@@ -168,7 +168,7 @@ def _table(rows: Sequence[Row], settings: SearchSettings, window: int) -> str:
 
 
 def _figure(
-    trials: dict[tuple[str, int], Sequence[TrialRow]],
+    trials: Mapping[tuple[str, int], Sequence[TrialRow]],
     ranks: dict[tuple[int, str], float],
     window: int,
 ) -> Figure:

@@ -17,7 +17,8 @@ def curve_speed_by_rows(model: nn.Module, circle: Circle) -> Tensor:
             torch.autograd.grad(feature[:, f].sum(), angles, retain_graph=True)[0]
             for f in range(feature.shape[1])
         ]
-    return torch.stack(columns, 1).norm(dim=1)
+    speed: Tensor = torch.stack(columns, 1).norm(dim=1)
+    return speed
 
 
 def ntk_by_images(model: nn.Module, images: Tensor) -> Tensor:
