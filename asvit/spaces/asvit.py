@@ -62,7 +62,7 @@ class AsVitSpace(SearchSpace):
 
     def build(
         self,
-        arch: Genotype,
+        arch: Genotype | str,
         *,
         image_size: int = 224,
         num_classes: int = 1000,
@@ -70,12 +70,12 @@ class AsVitSpace(SearchSpace):
         width: int | None = None,
     ) -> AsViT:
         """See :meth:`SearchSpace.build`."""
-        grown = arch.with_(depths=depths, width=width)
+        grown = self.read(arch).with_(depths=depths, width=width)
         return AsViT(grown, img_size=image_size, num_classes=num_classes)
 
-    def check(self, arch: Genotype, image_size: int) -> None:
+    def check(self, arch: Genotype | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`."""
-        arch.token_sides(image_size)
+        self.read(arch).token_sides(image_size)
 
 
 @register_space

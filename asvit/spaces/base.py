@@ -68,10 +68,18 @@ class SearchSpace(ABC):
             ValueError: If the text is wrong or the architecture is not in the space.
         """
 
+    def read(self, arch: Architecture | str) -> Architecture:
+        """``arch`` itself, or the architecture of its text.
+
+        Raises:
+            ValueError: As :meth:`parse`.
+        """
+        return self.parse(arch) if isinstance(arch, str) else arch
+
     @abstractmethod
     def build(
         self,
-        arch: Architecture,
+        arch: Architecture | str,
         *,
         image_size: int = 224,
         num_classes: int = 1000,
@@ -81,19 +89,20 @@ class SearchSpace(ABC):
         """A freshly initialised network.
 
         Args:
-            arch: What to build.
+            arch: What to build, or its text.
             image_size: Side of the images in pixels.
             num_classes: Classes; 0 for the pooled features.
             depths: Blocks in each stage, in place of the architecture's own.
             width: Channels of the first stage, in place of the architecture's own.
 
         Raises:
-            ValueError: If depths or width do not suit, or :meth:`check` finds fault.
+            ValueError: If the text is wrong, depths or width do not suit, or :meth:`check` finds
+                fault.
         """
 
     @abstractmethod
-    def check(self, arch: Architecture, image_size: int) -> None:
-        """Make sure that ``arch`` takes images of this side in pixels.
+    def check(self, arch: Architecture | str, image_size: int) -> None:
+        """Make sure that ``arch``, or that of its text, takes images of this side in pixels.
 
         Raises:
             ValueError: If it does not; one line that says where and what would be right.

@@ -62,6 +62,16 @@ def test_samples_build_networks(space):
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
+def test_text_serves_wherever_an_architecture_does(space):
+    text = str(space.sample(np.random.default_rng(1)))
+    space.check(text, 32)
+    model = space.build(text, image_size=32, num_classes=3)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+    for use in (lambda: space.build("8,2"), lambda: space.check("8,2", 32)):
+        with pytest.raises(ValueError, match="'8,2'"):
+            use()
+
+
 def test_choices_that_do_not_exist_are_refused(space):
     params = space.encode(space.sample(np.random.default_rng(0)))
     name = next(iter(params))
