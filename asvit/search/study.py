@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from asvit.search.settings import SearchSettings
+from asvit.settings import check_same_images, other_settings
 from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
 
-_ELSEWHERE = "give --out for a new folder or --fresh to start over"
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 
 
@@ -78,12 +78,7 @@ def check_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
     comparable = replace(stored, steps=max(stored.steps, wanted.steps))
     changed = comparable.difference(wanted)
     if changed:
-        differences = ", ".join(
-            f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
-        )
-        raise ValueError(
-            f"run folder {folder} was started with other settings: {differences}; {_ELSEWHERE}"
-        )
+        raise other_settings(folder, stored, changed)
 
 
 def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:
@@ -97,13 +92,7 @@ def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> N
     Raises:
         ValueError: If they are not.
     """
-    stored: Mapping[str, str] | None = study.user_attrs.get("images")
-    if stored is not None and stored["digest"] != provenance["digest"]:
-        raise ValueError(
-            f"run folder {folder} was started with other images: {stored['source']}, digest "
-            f"{stored['digest'][:12]} (now {provenance['source']}, digest "
-            f"{provenance['digest'][:12]}); {_ELSEWHERE}"
-        )
+    check_same_images(folder, study.user_attrs.get("images"), provenance)
 
 
 def keep_start(study: Study, settings: SearchSettings, images: Mapping[str, str] | None) -> None:

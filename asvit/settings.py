@@ -1,0 +1,166 @@
+"""What the settings of every kind of run have in common: checks, JSON, presets, differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+S = TypeVar("S")
+
+_ELSEWHERE = "give --out for a new folder or --fresh to start over"
+
+
+class Settings:
+    """Base of the frozen dataclasses that say what a run is asked to do."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings in the types of JSON."""
+        content = dataclasses.asdict(cast("Any", self))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read settings back; a field that an older version did not know has its default.
+
+        Raises:
+            ValueError: If a field is unknown, as when a newer version wrote it.
+        """
+        unknown = sorted(set(stored) - set(field_names(cls)))
+        if unknown:
+            raise ValueError(f"unknown setting {unknown[0]!r}; a newer asvit may have written it")
+        return cls(**stored)
+
+    def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """Fields in which ``other`` differs: name to (value here, value there)."""
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in field_names(self)}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def from_preset(
+    cls: type[S], presets: Mapping[str, Mapping[str, Any]], preset: str, given: Mapping[str, Any]
+) -> S:
+    """Settings of class ``cls``: those of a preset with some of them given anew.
+
+    Raises:
+        ValueError: If the preset is unknown or a value is not allowed.
+        TypeError: If there is no such setting.
+    """
+    if preset not in presets:
+        raise ValueError(unknown("preset", preset, presets))
+    names = field_names(cls)
+    for name in given:
+        if name not in names:
+            raise TypeError(unknown("setting", name, names))
+    return cls(**{**presets[preset], **given})
+
+
+def field_names(settings: object) -> list[str]:
+    """Names of the settings of a settings class, or of an instance of one."""
+    return [field.name for field in dataclasses.fields(cast("Any", settings))]
+
+
+def unknown(kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """The message for a name that is not among those known: the nearest one, or all of them."""
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
+    return f"unknown {kind} {name!r}; {hint}"
+
+
+def check_whole(settings: object, at_least: Mapping[str, int]) -> None:
+    """Check that these settings are whole numbers, each at least so large.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, least in at_least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_names(settings: object, names: Sequence[str]) -> None:
+    """Check that these settings are texts that are not empty.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} must be a name, got {value!r}")
+
+
+def proxy_names(proxies: object) -> tuple[str, ...]:
+    """One name or several as a tuple.
+
+    Raises:
+        ValueError: If they are no names, there is none, or one is there twice.
+    """
+    names = (proxies,) if isinstance(proxies, str) else proxies
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"proxies must be names of measures, got {proxies!r}")
+    if not names:
+        raise ValueError("proxies must name at least one measure, got none")
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise ValueError(f"proxies names {doubled[0]!r} more than once")
+    return tuple(names)
+
+
+def check_radius(radius: object) -> None:
+    """Check that ``radius`` is one that :meth:`proxies.Circle.random` takes.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(radius, str):
+        allowed = radius in ("sqrt_n", "unit")
+    else:
+        allowed = isinstance(radius, int | float) and math.isfinite(radius) and radius > 0
+    if not allowed or isinstance(radius, bool):
+        raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {radius!r}")
+
+
+def other_settings(
+    folder: Path, stored: Settings, changed: Mapping[str, tuple[Any, Any]]
+) -> ValueError:
+    """The refusal of a run in ``folder`` whose settings differ from those it was started with.
+
+    Args:
+        folder: Run folder.
+        stored: What it was started with.
+        changed: What differs: name to (value there, value now).
+    """
+    differences = ", ".join(
+        f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
+    )
+    return ValueError(
+        f"run folder {folder} was started with other settings: {differences}; {_ELSEWHERE}"
+    )
+
+
+def check_same_images(
+    folder: Path, stored: Mapping[str, str] | None, now: Mapping[str, str]
+) -> None:
+    """Check that the images of the run in ``folder`` are those it was started with, if known.
+
+    Args:
+        folder: Run folder.
+        stored: Where they came from (``source``) and what they were (``digest``); None if unknown.
+        now: The same of the images there are now.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if stored is not None and stored["digest"] != now["digest"]:
+        raise ValueError(
+            f"run folder {folder} was started with other images: {stored['source']}, digest "
+            f"{stored['digest'][:12]} (now {now['source']}, digest {now['digest'][:12]}); "
+            f"{_ELSEWHERE}"
+        )
