@@ -1,0 +1,67 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.growth import PRESETS, ScaleSettings, make_settings
+
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+
+
+@given(
+    st.builds(
+        ScaleSettings,
+        architecture=st.just(SEED),
+        budgets=st.sampled_from([("88M",), "30M,88M", ["22G", "5e9"]]),
+        stop_within=st.floats(0.001, 1),
+        ratio=st.sampled_from([0.25, 1, 0.5]),
+        seed=st.integers(0, 2**40),
+        proxies=st.sampled_from([("a",), ("a", "b")]),
+    )
+)
+def test_settings_survive_json(settings: ScaleSettings) -> None:
+    assert ScaleSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_budgets_are_kept_in_one_form() -> None:
+    settings = ScaleSettings(SEED, budgets="88e6, 30M,30000000")
+    assert settings.budgets == ("30M", "88M")
+    assert [budget.amount for budget in settings.limits] == [30_000_000, 88_000_000]
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ({"budgets": "88"}, "did you mean 88M"),
+        ({"budgets": "30M,22G"}, "two units"),
+        ({"budgets": ()}, "no budget"),
+        ({"stop_within": 0}, "stop_within must be above 0 and at most 1, got 0"),
+        ({"stop_within": 2.0}, "stop_within must be above 0 and at most 1, got 2.0"),
+        ({"ratio": True}, "ratio must be above 0"),
+        ({"ratio": "1/4"}, "ratio must be above 0 and at most 1, got '1/4'"),
+        ({"width_multiple": 0}, "width_multiple must be at least 1, got 0"),
+        ({"count_size": 0}, "count_size must be at least 1, got 0"),
+        ({"repeats": 0}, "repeats must be at least 1, got 0"),
+        ({"images": 1}, "images must be at least 2, got 1"),
+        ({"proxies": ()}, "proxies must name at least one measure"),
+        ({"radius": -1}, "radius must be"),
+        ({"architecture": ""}, "architecture must be a name"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
+        ScaleSettings(**{"architecture": SEED, **given_})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_presets_are_valid_and_given_settings_win() -> None:
+    for preset in PRESETS:
+        make_settings(preset, architecture=SEED)
+    assert make_settings("quick", architecture=SEED, repeats=4).repeats == 4
+    with pytest.raises(ValueError, match="use one of default, quick"):
+        make_settings("swift", architecture=SEED)
+    with pytest.raises(TypeError, match="did you mean 'budgets'"):
+        make_settings(architecture=SEED, budget="88M")
