@@ -15,7 +15,7 @@ from typing import Final, Self, SupportsIndex
 STAGES: Final = 4
 STEM_STRIDE: Final = 4
 REEMBED_STRIDE: Final = 2
-#: Side of an image must be a multiple of this: every stage then has whole, evenly split tokens.
+#: An image whose side is a multiple of this fits every architecture: all splits divide its tokens.
 IMAGE_MULTIPLE: Final = STEM_STRIDE * REEMBED_STRIDE ** (STAGES - 1)
 #: No stage is wider than this.
 WIDTH_CAP: Final = 1024
@@ -152,34 +152,47 @@ class Genotype:
     def token_sides(self, image_side: int) -> Four:
         """Tokens per side in each stage for an image side in pixels.
 
+        Each stage has half the tokens per side of the one before, rounded up.
+
         Raises:
-            ValueError: If stride 4 does not divide the image, splits do not divide the tokens of
-                their stage, or stride 2 does not divide them before the next stage.
+            ValueError: If stride 4 does not divide the image, or splits do not divide the tokens
+                of their stage.
         """
         if image_side < 1 or image_side % STEM_STRIDE:
             raise ValueError(
                 f"stage 1 cannot cut an image of {image_side} px with stride {STEM_STRIDE}; "
-                f"use {_nearest_sides(image_side)}"
+                f"use {self._nearest_image_sides(image_side)} px"
             )
-        side = image_side // STEM_STRIDE
-        sides = []
-        for stage, splits in enumerate(self.splits, 1):
+        sides = _token_sides(image_side)
+        for stage, (side, splits) in enumerate(zip(sides, self.splits, strict=True), 1):
             if side % splits:
                 fitting = [s for s in SPLIT_CHOICES[stage - 1] if side % s == 0]
                 raise ValueError(
                     f"stage {stage} splits={splits} does not divide {side} tokens per side "
                     f"(image {image_side} px){f', as {fitting} do' if fitting else ''}; "
-                    f"every split divides {_nearest_sides(image_side)}"
+                    f"use {self._nearest_image_sides(image_side)} px"
                 )
-            if stage < STAGES and side % REEMBED_STRIDE:
-                raise ValueError(
-                    f"stage {stage} has {side} tokens per side (image {image_side} px), which "
-                    f"stride {REEMBED_STRIDE} before stage {stage + 1} does not divide; "
-                    f"use {_nearest_sides(image_side)}"
-                )
-            sides.append(side)
-            side //= REEMBED_STRIDE
-        return (sides[0], sides[1], sides[2], sides[3])
+        return sides
+
+    def _nearest_image_sides(self, image_side: int) -> str:
+        """The two image sides next to this one that fit, the smaller one only if there is one."""
+        first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
+        below = range(first, 0, -STEM_STRIDE)
+        above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
+        found = [next(filter(self._fits, sides), None) for sides in (below, above)]
+        return " or ".join(str(side) for side in found if side is not None)
+
+    def _fits(self, image_side: int) -> bool:
+        pairs = zip(_token_sides(image_side), self.splits, strict=True)
+        return not any(side % splits for side, splits in pairs)
+
+
+def _token_sides(image_side: int) -> Four:
+    """Tokens per side in each stage: the stem's, then halves, rounded up."""
+    a = image_side // STEM_STRIDE
+    b = -(-a // REEMBED_STRIDE)
+    c = -(-b // REEMBED_STRIDE)
+    return (a, b, c, -(-c // REEMBED_STRIDE))
 
 
 def _four(name: str, field: str, values: Iterable[int], choices: Sequence[Choices]) -> Four:
@@ -219,9 +232,3 @@ def _not_allowed(what: str, value: object, choices: Choices) -> ValueError:
 def _shown(value: object) -> str:
     """``value`` for a one-line message: escaped, and cut when long."""
     return reprlib.repr(value)
-
-
-def _nearest_sides(image_side: int) -> str:
-    """The image sides that fit every architecture, with the two nearest."""
-    lower = max(image_side // IMAGE_MULTIPLE, 1) * IMAGE_MULTIPLE
-    return f"a multiple of {IMAGE_MULTIPLE} px, such as {lower} or {lower + IMAGE_MULTIPLE}"

@@ -18,8 +18,8 @@ __all__ = ["SIZES", "AsViT"]
 class AsViT(nn.Module):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
-    Any image works whose sides suit the splits and strides (every multiple of 32 does); height
-    and width may differ. Arguments and methods follow timm; parameter names are those of the
+    Any image works whose sides are multiples of 4 and whose tokens the splits divide in every
+    stage (multiples of 32 always do); height and width may differ. Arguments and methods follow timm; parameter names are those of the
     released As-ViT code, whose state dicts load with ``strict=True``.
 
     Args:
@@ -75,8 +75,10 @@ class AsViT(nn.Module):
     def forward_features(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, H/32 * W/32, num_features]``, after the final norm.
 
+        Quotients of the sides are rounded up.
+
         Raises:
-            ValueError: If H or W does not suit the splits and strides.
+            ValueError: If stride 4 does not divide H or W, or a split its tokens.
         """
         x = self._embed(image)
         for stage in self._stages():
@@ -118,8 +120,8 @@ class AsViT(nn.Module):
             intermediates_only: Return the maps alone.
 
         Returns:
-            The maps, ``[B, C * 2**i, H / 2**(i+2), W / 2**(i+2)]`` for stage i, by themselves or
-            after the tokens of the last stage that was run.
+            The maps, ``[B, C * 2**i, H / 2**(i+2), W / 2**(i+2)]`` (sides rounded up) for stage i,
+            by themselves or after the tokens of the last stage that was run.
 
         Raises:
             ValueError: If a stage or the format does not exist, or H or W does not suit.

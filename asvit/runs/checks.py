@@ -19,8 +19,9 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
     except KeyError as error:
         raise ValueError(error.args[0]) from error
     longest = max(len(choices) for choices in space.dimensions.values())
-    for place in range(longest):
-        # Every choice of every dimension is in one of these architectures.
+    # Every choice of every dimension is in one of these architectures. Choices ascend, and the
+    # largest splits ask the most of an image: sizes that suit them suit all others.
+    for place in reversed(range(longest)):
         choice = {
             dimension: choices[min(place, len(choices) - 1)]
             for dimension, choices in space.dimensions.items()

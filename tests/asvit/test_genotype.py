@@ -1,6 +1,7 @@
 """The architecture text: reading, writing, refusing."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -147,6 +148,31 @@ def test_tokens_per_side():
     assert g.token_sides(32) == (8, 4, 2, 1)
 
 
+def test_half_of_an_odd_side_is_rounded_up():
+    g = Genotype.parse(SEED)
+    assert g.token_sides(112) == (28, 14, 7, 4)
+    assert g.token_sides(56) == (14, 7, 4, 2)
+    assert g.token_sides(8) == (2, 1, 1, 1)
+
+
+@given(genotypes(), st.integers(-10, 2000))
+def test_a_side_fits_or_the_nearest_that_do_are_named(g, side):
+    def fits(other: int) -> bool:
+        tokens = [math.ceil(other / stride) for stride in (4, 8, 16, 32)]
+        divided = [t % s == 0 for t, s in zip(tokens, g.splits, strict=True)]
+        return other > 0 and other % 4 == 0 and all(divided)
+
+    if fits(side):
+        assert g.token_sides(side) == tuple(math.ceil(side / stride) for stride in (4, 8, 16, 32))
+        return
+    with pytest.raises(ValueError, match=r"; use (\d+ or )?\d+ px$") as caught:
+        g.token_sides(side)
+    below = next((s for s in range(side, 0, -1) if fits(s)), None)
+    above = next(s for s in range(max(side, 1), side + 44) if fits(s))
+    named = str(caught.value).rpartition("use ")[2].removesuffix(" px").split(" or ")
+    assert [int(s) for s in named] == [s for s in (below, above) if s is not None]
+
+
 @given(genotypes(), st.integers(1, 40))
 def test_every_architecture_takes_every_multiple_of_32(g, n):
     assert g.token_sides(32 * n) == (8 * n, 4 * n, 2 * n, n)
@@ -158,18 +184,24 @@ def test_every_architecture_takes_every_multiple_of_32(g, n):
         (
             "8,8,3|4,4,2|4,2,4|4,1,6|32",
             112,
-            r"stage 1 splits=8 .* 28 tokens .* as \[2, 4\] do; .* 96",
+            r"stage 1 splits=8 does not divide 28 tokens per side \(image 112 px\), "
+            r"as \[2, 4\] do; use 96 or 128 px",
         ),
-        ("8,2,3|4,4,2|4,1,4|4,1,6|32", 112, "stage 2 splits=4 does not divide 14 tokens per side"),
+        (
+            "8,2,3|4,4,2|4,1,4|4,1,6|32",
+            112,
+            r"stage 2 splits=4 does not divide 14 .* as \[1, 2\] do; use 96 or 128 px",
+        ),
+        ("8,2,3|4,1,2|4,2,4|4,1,6|32", 112, "stage 3 splits=2 does not divide 7 tokens"),
         (
             SEED,
             100,
-            r"stage 1 splits=2 does not divide 25 tokens per side \(image 100 px\); every",
+            r"stage 1 splits=2 does not divide 25 tokens per side \(image 100 px\); "
+            "use 96 or 104 px",
         ),
-        (SEED, 112, "stage 3 has 7 tokens per side .* use a multiple of 32 px, such as 96 or 128"),
-        (SEED, 225, "stage 1 cannot cut an image of 225 px with stride 4"),
-        (SEED, 0, "an image of 0 px"),
-        (SEED, -32, "an image of -32 px .* such as 32 or 64"),
+        (SEED, 225, "stage 1 cannot cut an image of 225 px with stride 4; use 224 or 232 px"),
+        (SEED, 0, "an image of 0 px with stride 4; use 8 px"),
+        (SEED, -32, "an image of -32 px with stride 4; use 8 px"),
     ],
 )
 def test_images_that_do_not_fit(text, side, message):

@@ -39,6 +39,9 @@ class PatchEmbedding(nn.Module):
 class ReEmbedding(nn.Module):
     """Halves the sides of the grid: each new token reads a kernel x kernel patch of the old ones.
 
+    An odd side gets one more row of zeros at the bottom or column at the right, so that no token
+    is left out: its half is rounded up.
+
     Args:
         dim: Width of the old tokens.
         out_dim: Width of the new ones.
@@ -55,18 +58,19 @@ class ReEmbedding(nn.Module):
         self.reduction = nn.Linear(kernel**2 * dim, out_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, 2h, 2w, dim] -> [B, h, w, out_dim]``."""
+        """``[B, 2h, 2w, dim] -> [B, h, w, out_dim]``; 2h and 2w less 1 where they are odd."""
         out: Tensor = self.reduction(self.norm(self.patches(x)))
         return out
 
     def patches(self, x: Tensor) -> Tensor:
-        """``[B, 2h, 2w, dim] -> [B, h, w, dim * kernel**2]``, in the order of ``F.unfold``.
+        """``[B, 2h, 2w, dim] -> [B, h, w, dim * kernel**2]``, each patch in the order of ``F.unfold``.
 
         Rows first, then columns: two stacks of strided slices. This is several times faster than
         ``F.unfold`` on a CPU, and its backward pass adds in a fixed order on every device.
         """
         height, width = x.shape[1:3]
-        x = F.pad(x, (0, 0, *self.padding))
+        left, right, top, bottom = self.padding
+        x = F.pad(x, (0, 0, left, right + width % 2, top, bottom + height % 2))
         offsets = range(self.kernel)
         x = torch.stack([x[:, i : i + height : self.stride] for i in offsets], dim=-1)
         x = torch.stack([x[:, :, j : j + width : self.stride] for j in offsets], dim=-1)

@@ -79,11 +79,26 @@ def test_any_image_that_fits_whatever_was_said_at_first(height, width):
     torch.testing.assert_close(model(image[1:]), model(image)[1:])  # samples do not interact
 
 
+@pytest.mark.parametrize(("height", "width"), [(112, 112), (8, 40), (88, 64)])
+def test_grids_may_be_odd(height, width):
+    model = AsViT(SMALL, num_classes=5).eval()
+    assert Genotype.parse(SMALL).token_sides(height)  # fits: no multiple of 32 is needed
+    image = torch.randn(2, 3, height, width)
+    _, maps = model.forward_intermediates(image)
+    sides = [(-(-height // stride), -(-width // stride)) for stride in (4, 8, 16, 32)]
+    assert [tuple(level.shape[2:]) for level in maps] == sides
+    assert model(image).shape == (2, 5)
+    # The last row and column count, too: nothing of the image is left out.
+    changed = image.clone()
+    changed[..., -1, -1] += 1
+    assert not torch.equal(model(image), model(changed))
+
+
 def test_images_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="stage 1 splits=4 does not divide 25 tokens per side"):
         AsViT(DEEP, img_size=(224, 100))
-    with pytest.raises(ValueError, match="stage 3 has 5 tokens per side"):
-        AsViT(SMALL, img_size=80)
+    with pytest.raises(ValueError, match="stage 2 splits=2 does not divide 5 .* use 32 or 48 px"):
+        AsViT("6,2,3|3,2,2|2,1,2|4,1,2|16,8", img_size=40)
     with pytest.raises(ValueError, match="an image of 30 px"):
         AsViT(SMALL)(torch.randn(1, 3, 32, 30))
     with pytest.raises(ValueError, match=r"shape \(3, 32, 32\); use \[batch, channels"):

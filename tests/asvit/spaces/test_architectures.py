@@ -29,7 +29,7 @@ def test_exact_costs(text):
 
 
 def test_cost_of_a_module_and_of_its_text_agree_at_any_size():
-    for side in (32, 96):
+    for side in (32, 56, 96):
         assert asvit.cost(AsViT(SEED), image_size=side) == asvit.cost(SEED, image_size=side)
 
 

@@ -12,7 +12,7 @@ LARGE = "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
 
 
 @pytest.mark.parametrize("arch", [SEED, Genotype.parse(LARGE), "timm:resnet18"])
-@pytest.mark.parametrize("side", [64, 224])
+@pytest.mark.parametrize("side", [64, 112, 224])
 def test_rows_add_up_to_the_cost(arch, side):
     rows = stage_table(arch, image_size=side)
     total = sum((Cost(row.params, row.macs) for row in rows), Cost(0, 0))
@@ -27,6 +27,12 @@ def test_columns_of_the_large_network():
     assert [row.heads for row in rows] == [4, 8, 16, 32, None]
     assert [row.blocks for row in rows] == [5, 2, 5, 2, None]
     assert [row.window for row in rows] == [28, 28, 14, 7, None]
+
+
+def test_columns_where_a_grid_is_odd():
+    rows = stage_table(SEED, image_size=112)
+    assert [row.tokens_per_side for row in rows] == [28, 14, 7, 4, None]
+    assert [row.window for row in rows] == [14, 14, 7, 4, None]
 
 
 def test_first_and_last_row_of_the_seed_by_hand():

@@ -44,6 +44,18 @@ def test_reembedding_reads_patches_in_the_order_of_unfold(kernel):
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(7, 8), (6, 5), (7, 7), (1, 1)])
+def test_an_odd_side_gets_one_more_row_or_column_of_zeros(kernel, height, width):
+    layer = ReEmbedding(5, 7, kernel).double()
+    x = torch.randn(2, height, width, 5, dtype=torch.float64)
+    even = F.pad(x.permute(0, 3, 1, 2), (0, width % 2, 0, height % 2))
+    patches = F.unfold(padded(even, kernel, 2), kernel, stride=2).transpose(1, 2)
+    half = (-(-height // 2), -(-width // 2))
+    torch.testing.assert_close(layer.patches(x), patches.unflatten(1, half), rtol=0, atol=0)
+    assert layer(x).shape == (2, *half, 7)
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 4])
 def test_reembedding_has_forward_and_backward_derivatives(kernel):
     layer = ReEmbedding(2, 3, kernel).double()
     x = torch.randn(1, 4, 4, 2, dtype=torch.float64, requires_grad=True)
