@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from asvit._timm import register_with_timm
 from asvit._version import __version__
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _LAZY = {
 }
 
 __all__ = ["Genotype", "__version__", "build", "cost", "load_space", "run_search"]
+
+register_with_timm()
 
 
 def __getattr__(name: str) -> object:
