@@ -19,8 +19,9 @@ class AsViT(nn.Module):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
     Any image works whose sides are multiples of 4 and whose tokens the splits divide in every
-    stage (multiples of 32 always do); height and width may differ. Arguments and methods follow timm; parameter names are those of the
-    released As-ViT code, whose state dicts load with ``strict=True``.
+    stage (multiples of 32 always do); height and width may differ. Arguments and methods follow
+    timm; parameter names are those of the released As-ViT code, whose state dicts load with
+    ``strict=True``.
 
     Args:
         genotype: The architecture, or its text.

@@ -63,7 +63,7 @@ class ReEmbedding(nn.Module):
         return out
 
     def patches(self, x: Tensor) -> Tensor:
-        """``[B, 2h, 2w, dim] -> [B, h, w, dim * kernel**2]``, each patch in the order of ``F.unfold``.
+        """``[B, 2h, 2w, dim] -> [B, h, w, dim * kernel**2]``, each as ``F.unfold`` has it.
 
         Rows first, then columns: two stacks of strided slices. This is several times faster than
         ``F.unfold`` on a CPU, and its backward pass adds in a fixed order on every device.
