@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
+
+from asvit._text import unknown
 
 S = TypeVar("S")
 
@@ -29,9 +30,9 @@ class Settings:
         Raises:
             ValueError: If a field is unknown, as when a newer version wrote it.
         """
-        unknown = sorted(set(stored) - set(field_names(cls)))
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]!r}; a newer asvit may have written it")
+        strange = sorted(set(stored) - set(field_names(cls)))
+        if strange:
+            raise ValueError(f"unknown setting {strange[0]!r}; a newer asvit may have written it")
         return cls(**stored)
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
@@ -61,13 +62,6 @@ def from_preset(
 def field_names(settings: object) -> list[str]:
     """Names of the settings of a settings class, or of an instance of one."""
     return [field.name for field in dataclasses.fields(cast("Any", settings))]
-
-
-def unknown(kind: str, name: str, known: Mapping[str, object] | Sequence[str]) -> str:
-    """The message for a name that is not among those known: the nearest one, or all of them."""
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
-    return f"unknown {kind} {name!r}; {hint}"
 
 
 def check_whole(settings: object, at_least: Mapping[str, int]) -> None:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
+from asvit._text import hint
 from asvit._version import __version__
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
@@ -26,6 +27,7 @@ USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 # Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`.
 COMMANDS = {
     "search": "Search for a seed architecture without training.",
+    "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "list": "List spaces, controllers, proxies, models, presets or data.",
@@ -43,6 +45,13 @@ class Session:
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
+
+
+def again(context: click.Context) -> str:
+    """What to type to go on with the command of ``context`` after an interrupt."""
+    session = context.find_object(Session)
+    words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
+    return shlex.join(["asvit", *words])
 
 
 def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -87,9 +96,7 @@ class Program(click.Group):
         """Find the command ``args`` starts with; a miss names the nearest one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            near = get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+            raise click.UsageError(f"no command {name!r}; {hint(name, COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

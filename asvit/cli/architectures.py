@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import click
 
@@ -20,28 +19,17 @@ def canonical(texts: Sequence[str]) -> list[str]:
     Raises:
         click.UsageError: If one is no architecture of a space and no model of timm.
     """
-    return list(
-        dict.fromkeys(_hosted(text) if text.startswith(TIMM) else _ours(text) for text in texts)
-    )
-
-
-def _ours(text: str) -> str:
-    from asvit.spaces.architectures import find
-
     try:
-        return str(find(text)[1])
+        return list(dict.fromkeys(map(_canonical, texts)))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _hosted(text: str) -> str:
-    import timm
+def _canonical(text: str) -> str:
+    from asvit.spaces.architectures import find
+    from asvit.spaces.hosts import check_host
 
-    import asvit.models  # noqa: F401 - registers ours
-
-    name = text.removeprefix(TIMM)
-    if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean {TIMM + near[0]!r}?" if near else "asvit list models has the names"
-        raise click.UsageError(f"timm has no model {name!r}; {hint}")
+    if not text.startswith(TIMM):
+        return str(find(text)[1])
+    check_host(text.removeprefix(TIMM))
     return text

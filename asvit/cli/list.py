@@ -41,9 +41,7 @@ def _controllers() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    import timm
-
-    import asvit.models  # noqa: F401 - registers ours
+    import timm  # with ours, which asvit registers
 
     return [{"name": f"timm:{name}"} for name in timm.list_models()]
 

@@ -6,11 +6,12 @@ An option that was not given is None, so that a command passes on only what its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from asvit._text import unknown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -167,9 +168,7 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
     """
     if value in choices:
         return value
-    near = get_close_matches(value, choices, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(choices)}"
-    raise click.UsageError(f"unknown {option} {value!r}; {hint}")
+    raise click.UsageError(unknown(option, value, choices))
 
 
 def known_proxies(names: Sequence[str]) -> None:

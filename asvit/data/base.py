@@ -25,11 +25,6 @@ UNREADABLE = (
 )
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type where it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
 class LabelledImages(Dataset[tuple[Any, int]]):
     """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets give it.
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from asvit.data.base import UNREADABLE, LabelledImages, Transform, first_line
+from asvit._text import first_line
+from asvit.data.base import UNREADABLE, LabelledImages, Transform
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 

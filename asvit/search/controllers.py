@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asvit._text import unknown
 from asvit.search.settings import SearchSettings
-from asvit.settings import unknown
 from scaling.ranking import Better
 
 if TYPE_CHECKING:

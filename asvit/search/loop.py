@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
 from sqlalchemy.exc import SQLAlchemyError
 
+from asvit._text import first_line
 from asvit.search.controllers import get_controller
 from asvit.search.front import best_row
 from asvit.search.measurement import Evaluate, Measurement
@@ -223,8 +224,7 @@ def _storing() -> Iterator[None]:
     except OSError as error:
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        reason = str(error).splitlines()[0]
-        raise OSError(f"{_LOST_NOTHING} ({reason})") from error
+        raise OSError(f"{_LOST_NOTHING} ({first_line(error)})") from error
 
 
 _LOST_NOTHING = (

@@ -15,6 +15,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from asvit._text import first_line
 from asvit.search.settings import SearchSettings
 from asvit.settings import check_same_images, other_settings
 from scaling.ranking import Better
@@ -44,8 +45,7 @@ def open_url(url: str) -> BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"cannot open the storage {url!r}: {reason}") from error
+        raise ValueError(f"cannot open the storage {url!r}: {first_line(error)}") from error
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:

@@ -1,9 +1,9 @@
 """timm's models under the name ``timm:NAME``."""
 
-import difflib
-
 import timm
 from torch import nn
+
+from asvit._text import nearest
 
 PREFIX = "timm:"
 
@@ -11,6 +11,18 @@ PREFIX = "timm:"
 def is_host(name: str) -> bool:
     """Whether timm can build a model of that name."""
     return bool(timm.is_model(name))
+
+
+def check_host(name: str) -> None:
+    """Make sure that timm can build a model of that name.
+
+    Raises:
+        ValueError: If it cannot; the message has the nearest name.
+    """
+    if not is_host(name):
+        near = nearest(name, timm.list_models())
+        hint = f"did you mean {PREFIX + near!r}?" if near else "asvit list models has the names"
+        raise ValueError(f"timm has no model {name!r}; {hint}")
 
 
 def build_host(name: str, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
@@ -24,10 +36,7 @@ def build_host(name: str, *, image_size: int = 224, num_classes: int = 1000) -> 
     Raises:
         ValueError: If timm has no such model, or it cannot take such images.
     """
-    if not is_host(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=1)
-        hint = f"did you mean '{PREFIX}{near[0]}'?" if near else "timm.list_models() has the names"
-        raise ValueError(f"timm has no model {name!r}; {hint}")
+    check_host(name)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:  # the part after a dot names no weights

@@ -1,8 +1,8 @@
 """Every search space by its name."""
 
-import difflib
 from typing import TypeVar
 
+from asvit._text import unknown
 from asvit.spaces.base import SearchSpace
 
 S = TypeVar("S", bound=SearchSpace)
@@ -30,7 +30,5 @@ def load_space(name: str) -> SearchSpace:
         KeyError: If there is none; the message has the nearest name.
     """
     if name not in SPACES:
-        near = difflib.get_close_matches(name, SPACES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(SPACES)}"
-        raise KeyError(f"unknown space {name!r}; {hint}")
+        raise KeyError(unknown("space", name, SPACES))
     return SPACES[name]
