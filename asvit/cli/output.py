@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asvit._files import write_text
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -96,8 +98,6 @@ def write_json(path: Path, data: object) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    from asvit.search.files import write_text
-
     write_text(path, _json(data) + "\n")
 
 

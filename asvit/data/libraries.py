@@ -4,18 +4,18 @@ Nothing here goes to the network unless ``download`` is true.
 """
 
 import contextlib
-import difflib
 import inspect
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asvit.data.base import UNREADABLE, LabelledImages, Transform, first_line
+from asvit._files import expanded
+from asvit._text import first_line, nearest
+from asvit.data.base import UNREADABLE, LabelledImages, Transform
 from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder
 
@@ -119,7 +119,8 @@ def open_torchvision(
         raise ValueError(
             f"torchvision:{name} needs {' and '.join(extra)}; save it as a folder of images"
         )
-    root = Path(os.environ.get("ASVIT_DATA") or cache_folder() / "datasets").expanduser()
+    given_root = os.environ.get("ASVIT_DATA")
+    root = expanded(given_root) if given_root else cache_folder() / "datasets"
     given = {"root": root, "download": download}
     try:
         items = kind(**{key: value for key, value in given.items() if key in accepted})
@@ -147,9 +148,9 @@ def _torchvision_class(name: str) -> Any:
         and issubclass(kind, datasets.VisionDataset)
     } - {"VisionDataset", "DatasetFolder", "ImageFolder"}
     if name not in known:
-        near = {other.lower(): other for other in sorted(known)}
-        found = difflib.get_close_matches(name.lower(), near, n=1)
-        hint = f"; did you mean {near[found[0]]!r}?" if found else ""
+        by_lower = {other.lower(): other for other in sorted(known)}
+        near = nearest(name.lower(), by_lower)
+        hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
         raise ValueError(f"torchvision has no dataset {name!r}{hint}")
     return getattr(datasets, name)
 

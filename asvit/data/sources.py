@@ -1,6 +1,5 @@
 """The images that architectures are measured on, from one line of text."""
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asvit._files import expanded
+from asvit._text import nearest
 from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
@@ -148,7 +149,7 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
         return opened(name, download=rest.endswith(_DOWNLOAD), transform=transform)
     if spec == "digits":
         return DigitsDataset(transform=transform)
-    folder = Path(spec).expanduser()
+    folder = expanded(spec)
     if not spec.strip() or not folder.exists():
         raise _unknown(spec)
     return FolderDataset(folder, transform=transform)
@@ -161,8 +162,8 @@ def _unknown(spec: str) -> Exception:
         return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
     if kind in _KINDS:  # a known word that takes no argument
         return ValueError(f"unknown images {spec!r}; did you mean {kind!r}?")
-    if near := difflib.get_close_matches(kind.lower(), _KINDS, n=1):
-        return ValueError(f"unknown images {spec!r}; did you mean {near[0] + colon + rest!r}?")
+    if near := nearest(kind.lower(), _KINDS):
+        return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
     forms = ", ".join(source.name for source in _SOURCES)
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
 

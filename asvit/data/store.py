@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from asvit._files import expanded, write_bytes
+
 Pictures = NDArray[np.uint8]
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ def cache_folder() -> Path:
     caches. Nothing is created.
     """
     if chosen := os.environ.get("ASVIT_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared) / "asvit"
     try:
@@ -55,14 +57,7 @@ def write_pictures(path: Path, pictures: Pictures) -> bool:
     data = save({"pictures": pictures, "crc32": sums})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_bytes(path, data, cached=True)
     except OSError as error:
         _warn_unwritable(path.parent, error.strerror or str(error))
         return False

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asvit._files import write_text
 from asvit.search import SearchSettings, TrialRow
-from asvit.search.files import write_text
 from asvit.search.rows import finite
 
 SCHEMA_VERSION = 1

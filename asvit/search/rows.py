@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from asvit.search.files import write_text
+from asvit._files import write_text
 
 State = Literal["complete", "failed"]
 

@@ -155,6 +155,7 @@ def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
         ("./nowhere", FileNotFoundError, "no folder './nowhere'"),
         ("/no/where", FileNotFoundError, "no folder '/no/where'"),
         ("~/no-such-folder", FileNotFoundError, "no folder '~/no-such-folder'"),
+        ("~nobody-by-this-name/x", FileNotFoundError, "no folder '~nobody-by-this-name/x'"),
         ("holiday", FileNotFoundError, "no folder 'holiday', .*; use one of fractal, "),
         ("", FileNotFoundError, "no folder ''"),
         (" ", FileNotFoundError, "no folder ' '"),

@@ -1,0 +1,65 @@
+"""Files that are there as a whole or not at all, and paths as typed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from asvit._files import check_target, expanded, write_bytes, write_text
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_is_written_is_there_alone(tmp_path: Path, cached: bool) -> None:
+    for data in (b"one", b"two\r\n"):
+        write_bytes(tmp_path / "a", data, cached=cached)
+        assert (tmp_path / "a").read_bytes() == data
+    write_text(tmp_path / "a", "κ\n")
+    assert (tmp_path / "a").read_bytes() == "κ\n".encode()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, cached: bool
+) -> None:
+    write_text(tmp_path / "a", "old")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(type(error)):
+        write_bytes(tmp_path / "a", b"new", cached=cached)
+    assert (tmp_path / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text(tmp_path / "no" / "a", "new")
+    assert caught.value.filename == str(tmp_path / "no" / "a")
+
+
+def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    check_target(tmp_path / "new")
+    check_target(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*no' for 'a'; make it first"):
+        check_target(tmp_path / "no" / "a")
+    with pytest.raises(NotADirectoryError, match="file' is a file; name a file in a folder"):
+        check_target(tmp_path / "file" / "a")
+    for other in (tmp_path, Path(os.devnull)):
+        with pytest.raises(ValueError, match="is no file that can be written"):
+            check_target(other)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(PermissionError, match="may not be written to"):
+        check_target(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_homes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/x") == Path("/home/me/x")
+    assert expanded("~nobody-by-this-name/x") == Path("~nobody-by-this-name/x")
+    assert expanded("x/~") == Path("x/~")
