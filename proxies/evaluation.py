@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from proxies.circle import Circle, Radius
 from proxies.errors import first_line
+from proxies.memory import trim_host_memory
 from proxies.registry import Better, Inputs, Proxy, get_proxy
 
 # A measure that fails says so by one of these; anything else is a bug and goes up. Third-party
@@ -108,6 +109,7 @@ def measure(
             values[proxy.name].append(value)
             if reason:
                 reasons[proxy.name] = f"repeat {repeat + 1} of {repeats}: {reason}"
+    trim_host_memory()
     return {p.name: _score(p, values[p.name], reasons.get(p.name, "")) for p in proxies}
 
 

@@ -55,3 +55,10 @@ def test_what_counts_as_out_of_memory() -> None:
     assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert not out_of_memory(RuntimeError("shapes differ"))
     assert not out_of_memory(OSError("can't allocate memory"))
+
+
+def test_trimming_is_harmless_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxies.memory.trim_host_memory()
+    for library in (None, object()):
+        monkeypatch.setattr(proxies.memory, "_c_library", lambda found=library: found)
+        proxies.memory.trim_host_memory()
