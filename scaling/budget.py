@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, Self
-
-if TYPE_CHECKING:
-    from proxies.counts import Cost
+from typing import Literal, Protocol, Self
 
 Unit = Literal["params", "macs"]
 
@@ -23,6 +20,18 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
 _TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
 _LEAST_PLAIN = 100_000  # a number below that must have forgotten its suffix
 _FIRST_MACS = 10**9  # plain numbers from here on count multiply-adds, as G does
+
+
+class Counted(Protocol):
+    """What has a size: a cost, or a row of a table."""
+
+    @property
+    def params(self) -> int:
+        """Parameters."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image."""
 
 
 @dataclass(frozen=True, order=True)
@@ -89,11 +98,11 @@ class Budget:
         number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
         return f"{number:f}{suffix}"
 
-    def of(self, cost: Cost) -> int:
+    def of(self, cost: Counted) -> int:
         """What ``cost`` says about this budget's unit."""
         return cost.params if self.unit == "params" else cost.macs
 
-    def gap(self, cost: Cost) -> float:
+    def gap(self, cost: Counted) -> float:
         """How far ``cost`` is below the budget, as a share of it; negative above it."""
         return (self.amount - self.of(cost)) / self.amount
 

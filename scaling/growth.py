@@ -155,12 +155,7 @@ class _Meter:
         self._ratio = ratio
         self._known = known
         self._arguments = arguments
-        self.better: dict[str, Better] = {name: get_proxy(name).better for name in measures}
-        if all(way == "reported" for way in self.better.values()):
-            raise ValueError(
-                f"nothing to grow by: {', '.join(measures) or 'no measure'} has no better side; "
-                f"add one that has, such as {MEASURES[0]}"
-            )
+        self.better = directions(measures)
         self.fresh = 0
 
     def __call__(self, shape: Shape, cost: Cost) -> Candidate:
@@ -308,6 +303,22 @@ def choose(
     ranked = tuple(replace(c, rank_sum=total) for c, total in zip(candidates, sums, strict=True))
     equals = [ranked[place] for place in best_places(columns, better)]
     return ranked, min(equals, key=lambda c: (c.cost.params, c.cost.macs))
+
+
+def directions(measures: Sequence[str]) -> dict[str, Better]:
+    """Measure to its direction.
+
+    Raises:
+        KeyError: If a measure is unknown.
+        ValueError: If none of them has a direction.
+    """
+    better: dict[str, Better] = {name: get_proxy(name).better for name in measures}
+    if all(way == "reported" for way in better.values()):
+        raise ValueError(
+            f"nothing to grow by: {', '.join(measures) or 'no measure'} has no better side; "
+            f"add one that has, such as {MEASURES[0]}"
+        )
+    return better
 
 
 def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:

@@ -11,7 +11,8 @@ from asvit.cli.output import emit_json
 
 
 def _runs() -> list[str]:
-    return sorted(str(path.parent) for path in Path("runs").glob("*/trials.csv"))
+    tables = ("trials.csv", "steps.csv")
+    return sorted({str(path.parent) for name in tables for path in Path("runs").glob(f"*/{name}")})
 
 
 @click.command()
@@ -24,11 +25,11 @@ def command(run: Path | None, as_json: bool) -> None:
 
     Works on unfinished runs, too. Without RUN it takes the newest finished search in runs.
     """
-    from asvit.report import write_search_report
+    from asvit.report import write_report
     from asvit.runs import newest_run
 
     folder = newest_run() if run is None else run
-    written = write_search_report(folder)
+    written = write_report(folder)
     if as_json:
         emit_json({"folder": folder, "files": [path.name for path in written]})
     else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.app import Session
+from asvit.cli.app import again
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -113,12 +112,18 @@ def command(
     def follow(event: StepEvent) -> None:
         nonlocal last
         last = event
-        progress(event)
+        watch.step(event)
 
     try:
-        with search_progress(_title(settings), quiet=quiet) as progress:
+        with search_progress(_title(settings), quiet=quiet) as watch:
             result = run_search(
-                out=out, storage=storage, fresh=fresh, preset=preset, progress=follow, **given
+                out=out,
+                storage=storage,
+                fresh=fresh,
+                preset=preset,
+                progress=follow,
+                image_progress=watch.images,
+                **given,
             )
     except KeyboardInterrupt:
         click.echo(_how_to_go_on(context, last), err=True)
@@ -155,10 +160,8 @@ def _checked(preset: str, given: dict[str, Any]) -> SearchSettings:
 
 def _how_to_go_on(context: click.Context, last: StepEvent | None) -> str:
     """The line about a search that was interrupted after the step ``last``."""
-    session = context.find_object(Session)
-    words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
     where = "before its first step" if last is None else f"after step {last.step} of {last.steps}"
-    return f"stopped {where}; to go on: {shlex.join(['asvit', *words])}"
+    return f"stopped {where}; to go on: {again(context)}"
 
 
 def _title(settings: SearchSettings) -> str:

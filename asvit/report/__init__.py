@@ -1,16 +1,38 @@
 """Reports of runs: rows first, then figures of the rows, then one page with everything."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asvit.report.scale import write_scale_report
     from asvit.report.search import write_search_report
 
-__all__ = ["write_search_report"]
+__all__ = ["write_report", "write_scale_report", "write_search_report"]
+
+_LAZY = {
+    "write_scale_report": "asvit.report.scale",
+    "write_search_report": "asvit.report.search",
+}
+
+
+def write_report(folder: Path | str) -> list[Path]:
+    """Write the report of a run folder of any kind; returns the files written, the page last.
+
+    Raises:
+        FileNotFoundError: If it is no run folder, or nothing is finished in it yet.
+        ValueError: If a file in it is not what it should be.
+        OSError: If it cannot be written to; each file is there as a whole or not at all.
+    """
+    from asvit.report.scale import write_scale_report
+    from asvit.report.scale_run import is_scale_run
+    from asvit.report.search import write_search_report
+
+    return (write_scale_report if is_scale_run(Path(folder)) else write_search_report)(folder)
 
 
 def __getattr__(name: str) -> object:
     # Rows and pages can be had without the search behind a report, which imports torch.
-    if name != "write_search_report":
+    if name not in _LAZY:
         raise AttributeError(f"module 'asvit.report' has no attribute {name!r}")
-    return import_module("asvit.report.search").write_search_report
+    return getattr(import_module(_LAZY[name]), name)

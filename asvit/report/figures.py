@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from asvit.report.axes import count_steps, dots, legend, log_scale
 from asvit.report.rows import CHOICE_WINDOW, ChoiceRow, EntropyRow, MeasureRow, PointRow, RewardRow
 from asvit.report.style import COLOUR, figure, levels, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 LABELS = {
@@ -53,7 +53,7 @@ def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) ->
     axes.plot(steps, values, color=COLOUR["first"], marker="o" if len(rows) == 1 else "")
     axes.set_ylim(0, 1.08 * max(*values, uniform or 0.0, 1e-9))
     axes.set_ylabel("entropy of the policy (nats)")
-    _steps(axes)
+    count_steps(axes)
     return made
 
 
@@ -66,12 +66,12 @@ def draw_reward(rows: Sequence[RewardRow]) -> Figure:
         return made
     steps = [row.step for row in rows]
     axes.axhline(0, color=COLOUR["muted"], linewidth=0.8)
-    _dots(axes, steps, [row.reward for row in rows])
+    dots(axes, steps, [row.reward for row in rows])
     averages = [row.average for row in rows]
     axes.plot(steps, averages, color=COLOUR["second"], label="moving average")
     axes.set_ylabel("reward")
-    _steps(axes)
-    _legend(axes)
+    count_steps(axes)
+    legend(axes)
     return made
 
 
@@ -87,14 +87,14 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
         axes.set_title(label(name))
         good = [row for row in group if math.isfinite(row.value)]
         failed = [row.step for row in group if not math.isfinite(row.value)]
-        _dots(axes, [row.step for row in good], [row.value for row in good])
+        dots(axes, [row.step for row in good], [row.value for row in good])
         axes.plot(
             [row.step for row in group],
             [row.median for row in group],
             color=COLOUR["second"],
             label="moving median",
         )
-        _scale(axes, "y", [row.value for row in good])
+        log_scale(axes, "y", [row.value for row in good])
         if failed:
             axes.plot(
                 failed,
@@ -106,8 +106,8 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
                 clip_on=False,
                 label="failed",
             )
-    _steps(panels[-1])
-    _legend(panels[0])
+    count_steps(panels[-1])
+    legend(panels[0])
     return made
 
 
@@ -158,8 +158,8 @@ def draw_points(
             zorder=5,
             label="seed architecture",
         )
-    _scale(axes, "x", [row.x for row in rows])
-    _scale(axes, "y", [row.y for row in rows])
+    log_scale(axes, "x", [row.x for row in rows])
+    log_scale(axes, "y", [row.y for row in rows])
     axes.set_xlabel(label(measures[0]))
     axes.set_ylabel(label(measures[1]))
     made.legend(loc="outside lower center", ncols=3, handletextpad=0.3, columnspacing=1.2)
@@ -212,38 +212,3 @@ def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
         xlim=(steps[0], steps[-1]), ylim=(0, 1), yticks=[0, 0.5, 1], yticklabels=["0", "½", "1"]
     )
     axes.grid(visible=False)
-
-
-def _dots(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """Single observations, faint enough to show where they crowd."""
-    few = len(x) <= 60
-    axes.scatter(
-        x, y, color=COLOUR["first"], s=20 if few else 9, linewidths=0, alpha=0.8 if few else 0.5
-    )
-
-
-def _scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """Make one axis logarithmic, with plain numbers, when ``values`` span more than a decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    if not values or min(values) <= 0 or max(values) <= 10 * min(values):
-        return
-    axes.set(**{f"{which}scale": "log"})
-    axis: Axis = getattr(axes, f"{which}axis")
-    wide = max(values) > 1000 * min(values)
-    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _steps(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(
-        MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="best", handletextpad=0.4)

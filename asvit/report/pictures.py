@@ -41,6 +41,10 @@ class Picture:
     csv: str
     wide: bool = False
 
+    def _repr_svg_(self) -> str:
+        """How a notebook shows it."""
+        return self.svg
+
 
 def pictures(run: SearchRun) -> list[Picture]:
     """Draw every picture of ``run``; one without anything to show says so."""
@@ -51,7 +55,7 @@ def _entropy(run: SearchRun) -> Picture:
     space = run.space()
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
     found = rows.entropy_rows(run.trials)
-    return _picture(
+    return make_picture(
         "entropy",
         "Entropy of the policy",
         "Joint entropy of the policy that drew each architecture. It falls as the search settles.",
@@ -62,7 +66,7 @@ def _entropy(run: SearchRun) -> Picture:
 
 def _reward(run: SearchRun) -> Picture:
     found = rows.reward_rows(run.trials)
-    return _picture(
+    return make_picture(
         "reward",
         "Reward",
         "Change of the measures from one architecture to the next, as a share of their recent "
@@ -75,7 +79,7 @@ def _reward(run: SearchRun) -> Picture:
 def _measures(run: SearchRun) -> Picture:
     found = rows.measure_rows(run.trials, list(run.better))
     ways = ", ".join(f"{figures.label(name)} ({_GOOD[way]})" for name, way in run.better.items())
-    return _picture(
+    return make_picture(
         "measures",
         "Measures",
         f"Every architecture, and the median of the last {rows.WINDOW}: {ways}.",
@@ -94,7 +98,7 @@ def _front(run: SearchRun) -> Picture:
     across, up = (
         math.nan if values.get(name) is None else values[name] for name in (first, second)
     )
-    return _picture(
+    return make_picture(
         "front",
         "Front",
         f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
@@ -112,7 +116,7 @@ def _choices(run: SearchRun) -> Picture:
         found = rows.choice_rows(
             run.trials, lambda text: known.encode(known.parse(text)), known.dimensions
         )
-    return _picture(
+    return make_picture(
         "choices",
         "Choices",
         "How often each choice of each dimension was drawn of late.",
@@ -122,7 +126,7 @@ def _choices(run: SearchRun) -> Picture:
     )
 
 
-def _picture(
+def make_picture(
     name: str,
     title: str,
     caption: str,
@@ -131,6 +135,16 @@ def _picture(
     *,
     wide: bool = False,
 ) -> Picture:
+    """Draw a figure and keep it with its words and rows.
+
+    Args:
+        name: Name of its files, without their ending.
+        title: What it shows, in a few words.
+        caption: How to read it.
+        draw: Makes the figure.
+        shown: The rows that it shows, and their class.
+        wide: Whether it takes the whole width of a page.
+    """
     buffer = io.StringIO()
     with style(name):
         # No date and no version: the same run gives the same file.

@@ -69,7 +69,7 @@ def read_run(folder: Path) -> SearchRun:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
     trials = read_trials(path)
-    result = _read_object(folder / RESULT)
+    result = read_object(folder / RESULT)
     if result.get("steps") != len(trials):
         result = {}  # of fewer steps: the run is being extended
     settings = result.get("settings") or _settings_of_study(folder / JOURNAL)
@@ -77,14 +77,18 @@ def read_run(folder: Path) -> SearchRun:
     return SearchRun(
         name=folder.resolve().name,
         trials=trials,
-        better={name: _direction(name) for name in measures},
+        better={name: direction(name) for name in measures},
         settings=settings,
         result=result,
     )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """The JSON object at ``path``; empty when there is no such file."""
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object at ``path``; empty when there is no such file.
+
+    Raises:
+        ValueError: If it is something else.
+    """
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -115,7 +119,8 @@ def _settings_of_study(journal: Path) -> dict[str, Any]:
     return found
 
 
-def _direction(measure: str) -> Better:
+def direction(measure: str) -> Better:
+    """The direction of ``measure``; merely reported where it is not known here."""
     from proxies import get_proxy
 
     try:

@@ -6,22 +6,20 @@ too. The same folder gives the same bytes.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asvit.report import html
 from asvit.report.figures import label
+from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, pictures
 from asvit.report.run import SearchRun, read_run
-from asvit.search.files import write_text
 from asvit.search.front import pareto_front
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow
 
-PAGE = "report.html"
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
 OPEN_TRIALS = 30  # trials up to which their table is shown unfolded
@@ -44,33 +42,20 @@ def write_search_report(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     run = read_run(folder)
     drawn = pictures(run)
-    texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
-    texts[PAGE] = page(run, drawn)
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in texts]
+    return write_pages(folder, drawn, page(run, drawn))
 
 
 def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
-    figures = "".join(
-        html.figure(
-            html.inline_svg(picture.svg, name=picture.name, title=picture.title),
-            title=picture.title,
-            caption=picture.caption,
-            wide=picture.wide,
-        )
-        for picture in drawn
-    )
     return html.page(
         f"{run.name}: search for a seed architecture",
         [
             _header(run),
             _seed(run),
-            html.section("Figures", f'<div class="figures">{figures}</div>'),
+            figures(drawn),
             _front(run),
             _trials(run),
-            _origin(run),
+            origin(run.settings, run.result),
         ],
     )
 
@@ -164,27 +149,5 @@ def _table(run: SearchRun, trials: Sequence[TrialRow], *, short: bool = False) -
     )
 
 
-def _origin(run: SearchRun) -> str:
-    """Everything that is needed to get this run again."""
-    told = {"Settings": run.settings}
-    told |= {name.capitalize(): run.result.get(name) or {} for name in ("images", "versions")}
-    parts = [
-        html.section(title, html.card(html.facts(map(_pair, found.items()), small=True)))
-        for title, found in told.items()
-        if found
-    ]
-    command = run.result.get("command")
-    if command:
-        text = command if isinstance(command, str) else shlex.join(command)
-        parts.append(html.section("Command", html.card(html.code(text))))
-    return "".join(parts)
-
-
 def _architectures(count: int) -> str:
     return "1 architecture" if count == 1 else f"{count} architectures"
-
-
-def _pair(item: tuple[str, object]) -> tuple[str, str]:
-    name, value = item
-    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return name.replace("_", " "), words

@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING
 
 from asvit.runs.folder import newest_run
 from asvit.runs.result import SearchResult
+from asvit.runs.scale_result import ScaleResult
 
 if TYPE_CHECKING:
+    from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
 
-__all__ = ["SearchResult", "newest_run", "run_search"]
+__all__ = ["ScaleResult", "SearchResult", "newest_run", "run_scaling", "run_search"]
+
+_LAZY = {"run_scaling": "asvit.runs.scale", "run_search": "asvit.runs.search"}
 
 
 def __getattr__(name: str) -> object:
-    # The search imports torch and Optuna, which finding or reading a run does not need.
-    if name != "run_search":
+    # Running imports torch and Optuna, which finding or reading a run does not need.
+    if name not in _LAZY:
         raise AttributeError(f"module 'asvit.runs' has no attribute {name!r}")
-    return import_module("asvit.runs.search").run_search
+    return getattr(import_module(_LAZY[name]), name)

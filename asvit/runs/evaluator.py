@@ -3,12 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from asvit.data import load_images
+from asvit.data.base import Progress
+from asvit.growth import ScaleSettings
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace, cost
 from proxies import measure
 from proxies.evaluation import resolve_device
+
+
+class Bench:
+    """What all networks of a run are measured on: a device and images.
+
+    Args:
+        settings: Settings of the run.
+        progress: Called with how many images are ready, and how many there will be.
+
+    Attributes:
+        device: Where networks are measured.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+        arguments: What :func:`proxies.measure` takes beside the network, the measures and the key.
+
+    Raises:
+        ValueError: If there are too few images, one cannot be read, or the device is not there.
+        OSError: If the images cannot be found.
+    """
+
+    def __init__(
+        self, settings: SearchSettings | ScaleSettings, *, progress: Progress | None = None
+    ) -> None:
+        self.device = str(resolve_device(settings.device))
+        images = load_images(
+            settings.data,
+            count=settings.images,
+            image_size=settings.image_size,
+            seed=settings.seed,
+            progress=progress,
+        )
+        self.provenance: Mapping[str, str] = {"source": images.source, "digest": images.digest}
+        self.arguments: Mapping[str, Any] = {
+            "repeats": settings.repeats,
+            "seed": settings.seed,
+            "image_size": settings.image_size,
+            "images": images.pixels,
+            "device": self.device,
+            "points": settings.points,
+            "radius": settings.radius,
+        }
 
 
 class Evaluator:
@@ -17,6 +60,7 @@ class Evaluator:
     Args:
         space: Space of the architectures.
         settings: What to measure, and on what.
+        progress: Called with how many images are ready, and how many there will be.
 
     Attributes:
         device: Where networks are measured.
@@ -27,34 +71,24 @@ class Evaluator:
         OSError: If the images cannot be found.
     """
 
-    def __init__(self, space: SearchSpace, settings: SearchSettings) -> None:
+    def __init__(
+        self, space: SearchSpace, settings: SearchSettings, *, progress: Progress | None = None
+    ) -> None:
         self._space = space
         self._settings = settings
-        self.device = str(resolve_device(settings.device))
-        images = load_images(
-            settings.data,
-            count=settings.images,
-            image_size=settings.image_size,
-            seed=settings.seed,
-        )
-        self._pixels = images.pixels
-        self.provenance: Mapping[str, str] = {"source": images.source, "digest": images.digest}
+        self._bench = Bench(settings, progress=progress)
+        self.device = self._bench.device
+        self.provenance = self._bench.provenance
 
     def __call__(self, text: str) -> Measurement:
         """Measure the architecture called ``text``; a failed measure is NaN with its reason."""
         architecture = self._space.parse(text)
-        chosen = self._settings
+        side = self._settings.image_size
         scores = measure(
-            lambda: self._space.build(architecture, image_size=chosen.image_size),
-            chosen.proxies,
+            lambda: self._space.build(architecture, image_size=side),
+            self._settings.proxies,
             key=text,
-            repeats=chosen.repeats,
-            seed=chosen.seed,
-            image_size=chosen.image_size,
-            images=self._pixels,
-            device=self.device,
-            points=chosen.points,
-            radius=chosen.radius,
+            **self._bench.arguments,
         )
-        size = cost(text, image_size=chosen.image_size)
+        size = cost(text, image_size=side)
         return Measurement.from_scores(size.params, size.macs, scores)

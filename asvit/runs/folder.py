@@ -36,10 +36,14 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, kind: str = "search") -> Iterator[None]:
     """Make ``folder`` and keep other processes from running in it.
 
     The claim ends with the process, however that ends.
+
+    Args:
+        folder: Run folder.
+        kind: What runs in it, for the message.
 
     Raises:
         ValueError: If another process is running in it.
@@ -51,7 +55,7 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"another search is running in {folder}; wait for it, stop it, "
+            f"another {kind} is running in {folder}; wait for it, stop it, "
             "or give --out another folder"
         ) from None
     try:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from sqlalchemy.engine import make_url
 
-from asvit._version import __version__
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.folder import (
@@ -29,6 +25,7 @@ from asvit.runs.folder import (
     claimed,
     remove_files,
 )
+from asvit.runs.provenance import changed_options, versions
 from asvit.runs.result import SearchResult
 from asvit.search import (
     Evaluate,
@@ -41,8 +38,9 @@ from asvit.search import (
     write_trials,
 )
 from asvit.search.journal import open_journal
-from asvit.search.loop import objectives
+from asvit.search.loop import objectives, recall
 from asvit.search.study import (
+    check_device,
     check_images,
     check_settings,
     create_study,
@@ -61,6 +59,7 @@ def run_search(
     *,
     out: Path | str | None = None,
     progress: Callable[[StepEvent], None] | None = None,
+    image_progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
     storage: str | None = None,
     preset: str = "default",
@@ -77,6 +76,8 @@ def run_search(
     Args:
         out: Run folder; ``runs/search-SPACE-CONTROLLER-SIZEpx-seedN`` by default.
         progress: Called after each measured architecture.
+        image_progress: Called as images are made or read, with how many are ready, and how many
+            there will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
         storage: URL of any Optuna storage; a journal in the run folder by default. The study in
             it is named after the run folder.
@@ -89,7 +90,8 @@ def run_search(
 
     Raises:
         ValueError: If a setting is not allowed, the folder's run has other settings or is in
-            use, its journal is corrupt, or nothing can be measured.
+            use or was started on another device, its journal is corrupt, or nothing can be
+            measured.
         OSError: If the folder cannot be written or images cannot be found.
         TypeError: If there is no such setting.
     """
@@ -102,29 +104,34 @@ def run_search(
     check_writable(folder)
     shared = None if storage is None else open_url(storage)
     if evaluate is None and (fresh or not (folder / JOURNAL).exists()):
-        evaluate = Evaluator(space, wanted)  # may fail, so before anything is made or removed
+        # May fail, so before anything is made or removed.
+        evaluate = Evaluator(space, wanted, progress=image_progress)
     with claimed(folder), quiet_optuna():
         if fresh:
             _remove_run(folder, shared)
         study = _open(folder, shared, wanted, better)
         result = _finished(folder, wanted)
         if result is None:
-            evaluate = evaluate or Evaluator(space, wanted)
-            images = evaluate.provenance if isinstance(evaluate, Evaluator) else None
-            if images is not None:
+            evaluate = evaluate or Evaluator(space, wanted, progress=image_progress)
+            images, device = None, None
+            if isinstance(evaluate, Evaluator):
+                images, device = evaluate.provenance, evaluate.device
                 check_images(study, images, folder)
-            keep_start(study, wanted, images)
+                check_device(study, device, folder)
+            keep_start(study, wanted, images, device)
             search = Search(study, space, wanted, better, evaluate=evaluate, started=started)
             _run(search, folder, wanted, progress)
             provenance = {
                 "images": images,
-                "device": evaluate.device if isinstance(evaluate, Evaluator) else None,
-                "versions": _versions(),
+                "device": device,
+                "versions": versions(),
                 "command": _command(wanted, out, storage),
             }
             result = _result(search, folder, wanted, better, provenance)
             remove_files(folder, [REPORT])  # of fewer steps; this one is written below or later
             result.write(folder / RESULT)
+        elif not (folder / TRIALS).exists():
+            write_trials(folder / TRIALS, recall(study, space, wanted, better), wanted.proxies)
         if not (folder / REPORT).exists():
             _write_report(folder)
     return result
@@ -175,9 +182,11 @@ def _run(
     def save() -> None:
         write_trials(folder / TRIALS, search.rows, settings.proxies)
 
+    if search.rows:
+        save()  # a kill may have left it behind the study
     try:
         for event in search.run():
-            if event.step % SAVE_EVERY == 0:
+            if event.step == 1 or event.step % SAVE_EVERY == 0:
                 save()
             if progress is not None:
                 progress(event)
@@ -240,23 +249,11 @@ def _remove_run(folder: Path, shared: BaseStorage | None) -> None:
     remove_files(folder, [JOURNAL])
 
 
-def _versions() -> dict[str, str]:
-    libraries = {name: version(name) for name in ("torch", "timm", "optuna")}
-    return {"asvit": __version__, "python": platform.python_version(), **libraries}
-
-
 def _command(settings: SearchSettings, out: Path | str | None, url: str | None) -> str:
     """The command line that gives this run; a password in the storage's URL is left out."""
-    words = ["asvit", "search"]
-    default = SearchSettings()
-    for field in fields(SearchSettings):
-        value = getattr(settings, field.name)
-        if field.name == "proxies" and value != default.proxies:
-            words += [word for name in value for word in ("--proxy", name)]
-        elif value != getattr(default, field.name):
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    words = changed_options(settings, SearchSettings(), spelled={"proxies": "proxy"})
     if url is not None:
         words += ["--storage", make_url(url).render_as_string(hide_password=True)]
     if out is not None:
         words += ["--out", str(out)]
-    return shlex.join(words)
+    return shlex.join(["asvit", "search", *words])

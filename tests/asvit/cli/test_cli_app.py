@@ -92,7 +92,7 @@ def test_no_command_is_a_usage_error_that_shows_the_help() -> None:
     ("args", "words"),
     [
         (["searxh"], ["'searxh'", "did you mean 'search'"]),
-        (["xyzzy"], ["'xyzzy'", "search, score"]),
+        (["xyzzy"], ["'xyzzy'", "search, scale, score"]),
         (["search", "--stesp", "3"], ["--stesp", "asvit search --help"]),
         (["search", "--steps", "0"], ["--steps", "0", "x>=1"]),
         (["search", "--steps", "many"], ["--steps", "'many'"]),

@@ -1,0 +1,220 @@
+"""The pictures of a scaling. Each function takes rows and returns a figure of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from asvit.report.axes import count_steps, legend, log_scale
+from asvit.report.figures import label
+from asvit.report.scale_rows import WIDTH_ALONE, CloudRow, ScoreRow, SizeRow, StageRow
+from asvit.report.style import COLOUR, figure, levels, note
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_CLOUDS = 12  # steps whose candidates are shown
+
+
+def draw_growth(rows: Sequence[StageRow]) -> Figure:
+    """Depth of every stage, and the width, over the parameters of the series."""
+    made = figure(height=4.2)
+    if not rows:
+        note(made.subplots(), "no step is finished yet")
+        return made
+    above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    stages = sorted({row.stage for row in rows})
+    for stage, colour in zip(stages, levels(len(stages) + 1)[1:], strict=True):
+        own = [row for row in rows if row.stage == stage]
+        above.plot(
+            [row.params / 1e6 for row in own],
+            # Depths are whole and often equal; a little apart they are all to be seen.
+            [row.depth + 0.05 * (stage - (1 + len(stages)) / 2) for row in own],
+            color=colour,
+            drawstyle="steps-post",
+            marker="o",
+            markersize=3,
+            label=f"stage {stage}",
+        )
+    _whole(above)
+    above.set_ylabel("blocks")
+    legend(above)
+    own = [row for row in rows if row.stage == stages[0]]
+    params = [row.params / 1e6 for row in own]
+    below.plot(
+        params, [row.width for row in own], color=COLOUR["second"], marker="o", markersize=3
+    )
+    below.set_ylabel("width")
+    below.set_xlabel("parameters (million)")
+    log_scale(below, "x", params)
+    return made
+
+
+def draw_sizes(
+    rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
+) -> Figure:
+    """Parameters and multiply-adds over steps.
+
+    Args:
+        rows: The series.
+        budgets: Text and amount of each budget, drawn as a line.
+        unit: What the budgets count: ``"params"`` or ``"macs"``.
+    """
+    made = figure(height=4.2)
+    if not rows:
+        note(made.subplots(), "no step is finished yet")
+        return made
+    panels = made.subplots(2, 1, sharex=True)
+    steps = [row.step for row in rows]
+    units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
+    for axes, (name, words, scale) in zip(panels, units, strict=True):
+        values = [getattr(row, name) / scale for row in rows]
+        axes.plot(steps, values, color=COLOUR["first"], marker="o", markersize=3.5)
+        lines = [(text, amount / scale) for text, amount in budgets if name == unit]
+        for text, amount in lines:
+            _line(axes, amount, text)
+        axes.set_ylabel(words)
+        log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
+    count_steps(panels[-1])
+    return made
+
+
+def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
+    """Every measure over steps: all candidates, and a line through the chosen ones."""
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
+    made = figure(height=max(2.2, 2.1 * len(series)))
+    if not series:
+        note(made.subplots(), "nothing has been measured yet")
+        return made
+    panels = made.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, group) in zip(panels, series.items(), strict=True):
+        axes.set_title(label(name))
+        good = [row for row in group if math.isfinite(row.value)]
+        others = [row for row in good if not row.chosen]
+        axes.scatter(
+            [row.step for row in others],
+            [row.value for row in others],
+            s=9,
+            linewidths=0,
+            alpha=0.6,
+            color=COLOUR["first"],
+            label="other candidates",
+        )
+        chosen = [row for row in good if row.chosen]
+        axes.plot(
+            [row.step for row in chosen],
+            [row.value for row in chosen],
+            color=COLOUR["second"],
+            marker="o",
+            markersize=3.5,
+            label="chosen",
+        )
+        log_scale(axes, "y", [row.value for row in good])
+    count_steps(panels[-1])
+    legend(panels[0])
+    return made
+
+
+def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str], *, columns: int = 4) -> Figure:
+    """The candidates of a step in the plane of two measures, with the chosen one: a panel a step.
+
+    Args:
+        rows: The candidates, step by step.
+        measures: Names of the two measures, across and up.
+        columns: Panels side by side.
+    """
+    steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
+    if not steps:
+        made = figure(height=1.2)
+        note(made.subplots(), "there are no steps with two measures to show")
+        return made
+    shown = _spread(list(steps), MOST_CLOUDS)
+    lines = math.ceil(len(shown) / columns)
+    made = figure(width=10.4, height=1.0 + 2.1 * lines)
+    grid = made.subplots(lines, columns, squeeze=False).ravel().tolist()
+    for axes, step in zip(grid, shown, strict=False):
+        axes.set_title(f"step {step}")
+        _cloud(axes, steps[step])
+    for axes in grid[len(shown) :]:
+        axes.set_axis_off()
+    made.supxlabel(label(measures[0]), fontsize=9, color=COLOUR["muted"])
+    made.supylabel(label(measures[1]), fontsize=9, color=COLOUR["muted"])
+    named: dict[str, Artist] = {}
+    for axes in grid[: len(shown)]:
+        handles, texts = axes.get_legend_handles_labels()
+        named |= dict(zip(texts, handles, strict=True))
+    order = sorted(named)
+    made.legend(
+        [named[text] for text in order],
+        order,
+        loc="outside upper right",
+        ncols=len(order),
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
+    return made
+
+
+def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
+    """Candidates of one step: colour for the deepened stage, size for the width."""
+    from matplotlib.ticker import MaxNLocator
+
+    shades = levels(5)
+    widths = sorted({row.width for row in rows})
+    for stage in sorted({row.stage for row in rows}):
+        own = [row for row in rows if row.stage == stage]
+        alone = stage == WIDTH_ALONE
+        axes.scatter(
+            [row.x for row in own],
+            [row.y for row in own],
+            s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
+            color=COLOUR["muted"] if alone else shades[min(stage, 4)],
+            linewidths=0,
+            label="width alone" if alone else f"one more in stage {stage}",
+        )
+    chosen = [row for row in rows if row.chosen]
+    axes.scatter(
+        [row.x for row in chosen],
+        [row.y for row in chosen],
+        s=110,
+        facecolors="none",
+        edgecolors=COLOUR["bad"],
+        linewidths=1.5,
+        label="chosen",
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.margins(0.12)
+
+
+def _spread(steps: Sequence[int], most: int) -> list[int]:
+    """At most ``most`` of the steps, evenly spaced, the first and the last among them."""
+    if len(steps) <= most:
+        return list(steps)
+    last = len(steps) - 1
+    return [steps[round(place * last / (most - 1))] for place in range(most)]
+
+
+def _line(axes: Axes, value: float, text: str) -> None:
+    """A budget across ``axes``."""
+    axes.axhline(value, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    axes.annotate(
+        text,
+        (0, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(3, -3),
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5,
+        color=COLOUR["muted"],
+    )
+
+
+def _whole(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -1,0 +1,73 @@
+"""An architecture as growth sees it: built, counted and named by depths and width."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from asvit.growth import ScaleSettings
+from asvit.spaces import SearchSpace, cost
+from asvit.spaces.architectures import find
+from asvit.spaces.hosts import PREFIX
+from proxies import Cost
+from scaling import Shape
+from scaling.growth import check_budget, measured_shape
+
+
+class Growable:
+    """The architecture that a scaling starts from, at other depths and widths.
+
+    Args:
+        settings: Settings of the scaling.
+
+    Attributes:
+        space: Space of the architecture.
+        start: Its own depths and width.
+
+    Raises:
+        ValueError: If there is no such architecture, it has no depths and width to change, it
+            cannot be built at the measured width, it does not fit the image sizes, or the budget
+            is out of its reach.
+    """
+
+    def __init__(self, settings: ScaleSettings) -> None:
+        text = settings.architecture
+        if text.startswith(PREFIX):
+            raise ValueError(
+                f"{text!r} has its own depths and width; only our spaces can be grown"
+            )
+        space, self._seed = find(text)
+        self.space: SearchSpace = space
+        if not all(hasattr(self._seed, name) for name in ("with_", "depths", "width")):
+            raise ValueError(
+                f"architectures of space {self.space.name!r}, such as {text}, have no depths and "
+                "width to grow; use one of space 'asvit'"
+            )
+        self.start = Shape(tuple(self._seed.depths), self._seed.width)
+        self._settings = settings
+        for side in (settings.image_size, settings.count_size):
+            self.space.check(self._seed, side)
+        self._check_measured_width()
+        check_budget(settings.limits[-1], self.cost(*self.start), settings.stop_within)
+
+    def name(self, depths: tuple[int, ...], width: int) -> str:
+        """The canonical text."""
+        return str(self._seed.with_(depths=depths, width=width))
+
+    def build(self, depths: tuple[int, ...], width: int) -> nn.Module:
+        """A freshly initialised network for the images that are measured on."""
+        side = self._settings.image_size
+        return self.space.build(self._seed, image_size=side, depths=depths, width=width)
+
+    def cost(self, depths: tuple[int, ...], width: int) -> Cost:
+        """Parameters, and multiply-adds at the size they are counted for."""
+        return cost(self.name(depths, width), image_size=self._settings.count_size)
+
+    def _check_measured_width(self) -> None:
+        small = measured_shape(self.start, self._settings.ratio)
+        try:
+            self.name(*small)
+        except ValueError as error:
+            raise ValueError(
+                f"width {self.start.width} measured at ratio {self._settings.ratio} is "
+                f"{small.width}, which cannot be built: {error}; use a larger ratio or width"
+            ) from error

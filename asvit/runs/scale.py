@@ -1,0 +1,249 @@
+"""A scaling from its settings to a run folder: started, continued, or found to be finished."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from asvit._files import write_text
+from asvit.growth import Journal, ScaleSettings, make_settings
+from asvit.growth.journal import NAME as MEASURED
+from asvit.runs.evaluator import Bench
+from asvit.runs.folder import (
+    JOURNAL,
+    REPORT,
+    RESULT,
+    check_writable,
+    claimed,
+    newest_run,
+    remove_files,
+)
+from asvit.runs.growable import Growable
+from asvit.runs.provenance import changed_options, versions
+from asvit.runs.result import SearchResult
+from asvit.runs.scale_result import ScaleResult
+from asvit.settings import check_same_images, other_settings
+from asvit.spaces.architectures import find
+from scaling import GrowthEvent, Step, Trajectory, grow
+from scaling.growth import directions
+from scaling.trajectory import rows_of, to_csv
+
+SERIES, CANDIDATES = "steps.csv", "candidates.csv"
+PICTURES = ("growth", "sizes", "measures", "clouds")
+REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+
+
+def run_scaling(
+    architecture: str | None = None,
+    *,
+    budget: str | Sequence[str] = "88M",
+    out: Path | str | None = None,
+    progress: Callable[[GrowthEvent], None] | None = None,
+    fresh: bool = False,
+    preset: str = "default",
+    **settings: Any,
+) -> ScaleResult:
+    """Grow an architecture to a budget; the same call continues a run that was stopped.
+
+    The run folder holds ``measured.jsonl`` (everything measured), ``steps.csv``,
+    ``candidates.csv``, ``result.json`` and the report. Stopped at any point, even by ``kill -9``,
+    the run continues to the identical series; at most the network in flight is measured again.
+    A larger budget extends a run; a finished one only gives its result.
+
+    Args:
+        architecture: Text of the architecture to start from; by default what the newest finished
+            search in ``runs`` ended in.
+        budget: Where to end, such as ``"88M"`` parameters or ``"22G"`` multiply-adds; or several,
+            as ``"30M,50M,88M"``: growth ends at the largest, and the model nearest to each is
+            named.
+        out: Run folder; ``runs/scale-ARCHITECTURE-SIZEpx-seedN`` by default.
+        progress: Called after each measured candidate and after each step.
+        fresh: Start over: the folder's earlier run is removed, other files in it are not.
+        preset: Name of a set of settings; see :data:`asvit.growth.PRESETS`.
+        **settings: Other fields of :class:`asvit.growth.ScaleSettings`, on top of the preset's.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, the architecture or the budget does not suit, the
+            folder's run has other settings or is in use, or nothing can be measured.
+        OSError: If there is no search to start from, the folder cannot be written or images
+            cannot be found.
+        TypeError: If there is no such setting.
+    """
+    seed_run = newest_run() if architecture is None else None
+    text = architecture if seed_run is None else seed_of(seed_run)
+    wanted = make_settings(preset, architecture=text, budgets=budget, **settings)
+    _check_measures(wanted)
+    growable = Growable(wanted)
+    wanted = replace(wanted, architecture=growable.name(*growable.start))
+    folder = default_folder(wanted) if out is None else Path(out)
+    check_writable(folder)
+    bench = None
+    if fresh or not (folder / MEASURED).exists():
+        bench = Bench(wanted)  # may fail, so before anything is made or removed
+    with claimed(folder, "scaling"):
+        if fresh:
+            remove_files(folder, [RESULT, SERIES, CANDIDATES, *REPORT_FILES, MEASURED])
+        journal = _open(folder, wanted)
+        result = _finished(folder, wanted)
+        if result is None:
+            bench = bench or Bench(wanted)
+            check_same_images(folder, journal.images, bench.provenance)
+            journal.start(wanted, bench.provenance)
+            provenance = {
+                "seed_run": None if seed_run is None else str(seed_run),
+                "images": dict(bench.provenance),
+                "device": bench.device,
+                "versions": versions(),
+                "command": _command(wanted, out),
+            }
+            grown = _grow(growable, wanted, journal, bench=bench, folder=folder, progress=progress)
+            series = grown.rows(growable.name)
+            result = ScaleResult(
+                folder=folder,
+                space=growable.space.name,
+                series=series,
+                candidates=grown.rows(growable.name, candidates=True),
+                reason=grown.reason,
+                wall_seconds=journal.elapsed,
+                settings=wanted,
+                provenance=provenance,
+                next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
+            )
+            remove_files(folder, [REPORT])  # of a smaller budget; written below or later
+            result.write(folder / RESULT)
+        if not (folder / REPORT).exists():
+            _write_report(folder)
+    return result
+
+
+def seed_of(run: Path) -> str:
+    """The architecture that the finished search in ``run`` ended in.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is no search, or of an architecture that is not known here.
+    """
+    result = SearchResult.read(run / RESULT)
+    try:
+        find(result.seed_architecture)
+    except ValueError as error:
+        raise ValueError(
+            f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
+            f"architecture that is known here ({error}); name another one with --arch"
+        ) from error
+    return result.seed_architecture
+
+
+def default_folder(settings: ScaleSettings) -> Path:
+    """Where a scaling with these settings runs unless another folder is named."""
+    text = settings.architecture.replace(",", ".").replace("|", "-")
+    return Path("runs") / f"scale-{text}-{settings.image_size}px-seed{settings.seed}"
+
+
+def _check_measures(settings: ScaleSettings) -> None:
+    try:
+        directions(settings.proxies)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+
+
+def _open(folder: Path, wanted: ScaleSettings) -> Journal:
+    """The journal of the run in ``folder``, if that is this run or none.
+
+    Raises:
+        ValueError: If the folder holds another kind of run, or this one with other settings.
+    """
+    if (folder / JOURNAL).exists():
+        raise ValueError(f"{folder} holds a search; give --out another folder for the scaling")
+    path = folder / MEASURED
+    strays = [name for name in (RESULT, SERIES, CANDIDATES) if (folder / name).exists()]
+    if strays and not path.exists():
+        raise ValueError(
+            f"run folder {folder} has {strays[0]} but not {MEASURED}; put it back, give --out for "
+            "a new folder or --fresh to start over"
+        )
+    journal = Journal(path)
+    if journal.settings is not None:
+        changed = journal.settings.difference(wanted)
+        if "budgets" in changed and _extends(journal.settings, wanted):
+            del changed["budgets"]
+        if changed:
+            raise other_settings(folder, journal.settings, changed)
+    return journal
+
+
+def _extends(stored: ScaleSettings, wanted: ScaleSettings) -> bool:
+    """Whether the largest budget wanted is at least the one that was, and of the same unit."""
+    before, now = stored.limits[-1], wanted.limits[-1]
+    return before.unit == now.unit and before.amount <= now.amount
+
+
+def _finished(folder: Path, wanted: ScaleSettings) -> ScaleResult | None:
+    """The result in ``folder`` if it is that of ``wanted``."""
+    try:
+        result = ScaleResult.read(folder / RESULT)
+    except (FileNotFoundError, ValueError):
+        return None  # it follows from the journal and is written again
+    return result if result.settings == wanted else None
+
+
+def _grow(
+    growable: Growable,
+    settings: ScaleSettings,
+    journal: Journal,
+    *,
+    bench: Bench,
+    folder: Path,
+    progress: Callable[[GrowthEvent], None] | None,
+) -> Trajectory:
+    """Grow, and write the tables of the run folder anew after every step."""
+    steps: list[Step] = []
+
+    def follow(event: GrowthEvent) -> None:
+        if event.chosen is not None:
+            steps.append(event.chosen)
+            for name, every in ((CANDIDATES, True), (SERIES, False)):
+                rows = rows_of(steps, growable.name, candidates=every)
+                write_text(folder / name, to_csv(rows))
+        if progress is not None:
+            progress(event)
+
+    return grow(
+        growable.build,
+        growable.cost,
+        depths=growable.start.depths,
+        width=growable.start.width,
+        budget=settings.limits[-1],
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        width_multiple=settings.width_multiple,
+        measures=settings.proxies,
+        known=journal,
+        progress=follow,
+        **bench.arguments,
+    )
+
+
+def _write_report(folder: Path) -> None:
+    from asvit.report import write_scale_report  # matplotlib, which growing does not need
+
+    write_scale_report(folder)
+
+
+def _command(settings: ScaleSettings, out: Path | str | None) -> str:
+    """The command line that gives this run."""
+    default = ScaleSettings(architecture="-")
+    words = changed_options(
+        settings,
+        replace(default, budgets=settings.budgets),
+        spelled={"architecture": "arch", "proxies": "proxy"},
+    )
+    if out is not None:
+        words += ["--out", str(out)]
+    return shlex.join(["asvit", "scale", "--budget", ",".join(settings.budgets), *words])
