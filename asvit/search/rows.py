@@ -52,16 +52,18 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     Args:
         path: The CSV file.
         rows: Rows in order.
-        measures: Names of the measures, in the order of their columns.
+        measures: Names of the measures, in the order of their columns. Those that are the size of
+            the architecture have their column anyway.
 
     Raises:
         OSError: If the file cannot be written; an old one is then unchanged.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*_BEFORE, *measures, *_AFTER])
+    columns = [name for name in measures if name not in _BEFORE]
+    writer.writerow([*_BEFORE, *columns, *_AFTER])
     for row in rows:
-        values = [row.values[name] for name in measures]
+        values = [row.values[name] for name in columns]
         writer.writerow(
             [row.number, row.architecture, row.params, row.macs]
             + [repr(float(v)) for v in (*values, row.reward, row.entropy)]
@@ -70,8 +72,13 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     write_text(path, buffer.getvalue())
 
 
-def read_trials(path: Path) -> list[TrialRow]:
+def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
     """Read the rows of ``path``.
+
+    Args:
+        path: The CSV file.
+        measures: Names of the measures, where they are known: params and macs are columns of
+            every table, whether they were among the measures or not.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -80,26 +87,30 @@ def read_trials(path: Path) -> list[TrialRow]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         header = next(reader, [])
-        measures = header[len(_BEFORE) : -len(_AFTER)]
-        if header != [*_BEFORE, *measures, *_AFTER]:
+        columns = header[len(_BEFORE) : -len(_AFTER)]
+        if header != [*_BEFORE, *columns, *_AFTER]:
             raise ValueError(f"{path} is not a table of trials: its columns are {header}")
         try:
-            return [_row(cells, measures) for cells in reader]
+            return [_row(cells, columns, measures) for cells in reader]
         except ValueError as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _row(cells: Sequence[str], measures: Sequence[str]) -> TrialRow:
+def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) -> TrialRow:
     number, architecture, params, macs, *numbers, state, reason = cells
     *values, reward, entropy = (float(cell) for cell in numbers)
     if state not in ("complete", "failed"):
         raise ValueError(f"state must be 'complete' or 'failed', got {state!r}")
+    sizes = {"params": float(params), "macs": float(macs)}
     return TrialRow(
         number=int(number),
         architecture=architecture,
         params=int(params),
         macs=int(macs),
-        values=dict(zip(measures, values, strict=True)),
+        values={
+            **dict(zip(columns, values, strict=True)),
+            **{name: size for name, size in sizes.items() if name in measures},
+        },
         reward=reward,
         entropy=entropy,
         state="failed" if state == "failed" else "complete",

@@ -54,6 +54,18 @@ def test_reading_gives_back_what_was_written(
     assert read_trials(path) == rows
 
 
+def test_sizes_that_are_measures_keep_their_one_column(tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    measures = ["macs", "length_distortion", "params"]
+    values = {"macs": 123.0, "length_distortion": 0.5, "params": 2_319_624.0}
+    write_trials(path, [make_row(values=values)], measures)
+    assert path.read_text().splitlines()[0] == (
+        "number,architecture,params,macs,length_distortion,reward,entropy,state,reason"
+    )
+    assert read_trials(path, measures) == [make_row(values=values)]
+    assert read_trials(path)[0].values == {"length_distortion": 0.5}
+
+
 def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     row = make_row(
