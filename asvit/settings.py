@@ -158,3 +158,22 @@ def check_same_images(
             f"{stored['digest'][:12]} (now {now['source']}, digest {now['digest'][:12]}); "
             f"{_ELSEWHERE}"
         )
+
+
+def check_same_device(folder: Path, stored: str | None, now: str) -> None:
+    """Check that the run in ``folder`` is measured on the device it was started on, if known.
+
+    Values differ in their last digits between devices, and ``auto`` is another one elsewhere.
+
+    Args:
+        folder: Run folder.
+        stored: The device it was started on; None if unknown.
+        now: The device there is now.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if stored is not None and stored != now:
+        raise ValueError(
+            f"run folder {folder} was started on device {stored} (now {now}); {_ELSEWHERE}"
+        )

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from asvit._text import first_line
 from asvit.search.settings import SearchSettings
-from asvit.settings import check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, other_settings
 from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
@@ -95,12 +95,33 @@ def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> N
     check_same_images(folder, study.user_attrs.get("images"), provenance)
 
 
-def keep_start(study: Study, settings: SearchSettings, images: Mapping[str, str] | None) -> None:
+def check_device(study: Study, device: str, folder: Path) -> None:
+    """Check that ``device`` is the one that ``study`` was started on, if that is known.
+
+    Args:
+        study: Study of the run.
+        device: The device that the settings stand for on this machine.
+        folder: Run folder, for the message.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    check_same_device(folder, study.user_attrs.get("device"), device)
+
+
+def keep_start(
+    study: Study,
+    settings: SearchSettings,
+    images: Mapping[str, str] | None,
+    device: str | None = None,
+) -> None:
     """Keep with ``study`` what it was started with, after all of it was checked."""
     if stored_settings(study) != settings:
         study.set_user_attr("settings", settings.to_json())
     if images is not None and "images" not in study.user_attrs:
         study.set_user_attr("images", dict(images))
+    if device is not None and "device" not in study.user_attrs:
+        study.set_user_attr("device", device)
 
 
 def stored_settings(study: Study) -> SearchSettings | None:
