@@ -12,6 +12,7 @@ from asvit.cli.output import console, emit_json, table
 
 Part = dict[str, object]
 
+SCHEMA_VERSION = 1
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
@@ -28,12 +29,11 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
     parts = {text: _parts(text, side) for text in canonical(architectures)}
     totals = {text: _total(text, side) for text in parts}
     if as_json:
-        emit_json(
-            [
-                {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
-                for text in parts
-            ]
-        )
+        counted = [
+            {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
+            for text in parts
+        ]
+        emit_json({"schema_version": SCHEMA_VERSION, "architectures": counted})
         return
     screen = console()
     for text, rows in parts.items():

@@ -1,11 +1,13 @@
-"""Live progress of a search on stderr: a bar on a terminal, a plain line per 5 % elsewhere."""
+"""Live progress on stderr: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -13,30 +15,76 @@ import click
 from asvit.cli.output import console, number
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
     from asvit.search import StepEvent
 
-Report = Callable[["StepEvent"], None]
+# Called with how many there are so far, and how many there will be.
+Count = Callable[[int, int], None]
 
 _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
 
-@contextmanager
-def search_progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
-    """What to call after every step of a search, for as long as it runs.
+@dataclass(frozen=True)
+class Watch:
+    """What to tell of a search as it goes on.
 
-    Nothing stays on stderr before the first step, so that an error there is the only line.
+    Attributes:
+        images: Called as the images are made or read.
+        step: Called after every step.
+    """
+
+    images: Count
+    step: Callable[[StepEvent], None]
+
+
+@contextmanager
+def images_progress(*, quiet: bool = False) -> Iterator[Count]:
+    """What to call as images are made or read, for as long as that takes.
 
     Args:
-        title: What is being searched, in a line.
         quiet: Show nothing.
     """
     if quiet:
-        yield lambda _event: None
+        yield lambda _done, _total: None
     elif sys.stderr.isatty():
-        with _bar(title) as report:
-            yield report
+        bar = _Bar("images")
+        with _live(bar.shown, console(err=True)):
+            yield bar.images
     else:
-        yield Lines(title)
+        yield OneLine()
+
+
+@contextmanager
+def search_progress(title: str, *, quiet: bool = False) -> Iterator[Watch]:
+    """What to tell of a search, for as long as it runs.
+
+    Args:
+        title: What is being searched, in a line. Nothing of it is shown before the first step, so
+            that an error there is the only line.
+        quiet: Show nothing.
+    """
+    if quiet:
+        yield Watch(lambda _done, _total: None, lambda _event: None)
+    elif sys.stderr.isatty():
+        with _search_bar(title) as watch:
+            yield watch
+    else:
+        yield Watch(OneLine(), Lines(title))
+
+
+class OneLine:
+    """Writes one line when images have to be made or read, as kept ones need not."""
+
+    def __init__(self) -> None:
+        self._written = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Write the line, unless it is there or all is done."""
+        if done < total and not self._written:
+            self._written = True
+            click.echo(f"preparing {total} images", err=True)
 
 
 class Lines:
@@ -58,36 +106,68 @@ class Lines:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Report]:
+def _search_bar(title: str) -> Iterator[Watch]:
     """A bar with the step and the ETA, and a line of its own for what has been found."""
     from rich.console import Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.text import Text
 
-    bar = Progress(
-        TextColumn("searching"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("ETA {task.fields[eta]}"),
-        expand=True,
-    )
-    task = bar.add_task("search", total=None, eta=clock(math.nan))
+    bar = _Bar("searching")
     found = Text("getting ready")
     screen = console(err=True)
     seen = False
 
-    def report(event: StepEvent) -> None:
+    def step(event: StepEvent) -> None:
         nonlocal seen
         if not seen:
             seen = True
             screen.print(_opening(title, event))
-        eta = clock(remaining(event))
-        bar.update(task, total=event.steps, completed=event.step, eta=eta)
+        bar.show("searching", event.step, event.steps, remaining(event))
         found.plain = "  ".join(state(event))
 
-    with Live(Group(bar, found), console=screen, refresh_per_second=4, transient=True):
-        yield report
+    with _live(Group(bar.shown, found), screen):
+        yield Watch(bar.images, step)
+
+
+def _live(shown: RenderableType, screen: Console) -> Live:
+    """Shows ``shown`` on ``screen`` for as long as it is open."""
+    from rich.live import Live
+
+    return Live(shown, console=screen, refresh_per_second=4, transient=True)
+
+
+class _Bar:
+    """A bar with a count and the ETA.
+
+    Args:
+        what: What goes on, in a word.
+
+    Attributes:
+        shown: The bar, for rich to show.
+    """
+
+    def __init__(self, what: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self.shown = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("ETA {task.fields[eta]}"),
+            expand=True,
+        )
+        self._task = self.shown.add_task(what, total=None, eta=clock(math.nan))
+        self._started = time.monotonic()
+
+    def show(self, what: str, done: int, total: int, left: float) -> None:
+        """Set the bar to ``done`` of ``total`` with ``left`` seconds to go."""
+        self.shown.update(
+            self._task, description=what, completed=done, total=total, eta=clock(left)
+        )
+
+    def images(self, done: int, total: int) -> None:
+        """Set the bar to ``done`` of ``total`` images."""
+        pace = (time.monotonic() - self._started) / done
+        self.show("images", done, total, pace * (total - done))
 
 
 def _opening(title: str, event: StepEvent) -> str:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from asvit._files import check_target
 from asvit.cli.architectures import architectures_argument, canonical
 from asvit.cli.options import json_option, known_proxies, measuring_options, proxy_option
 from asvit.cli.output import console, emit_json, networks, table, write_json
+from asvit.cli.progress import clock, images_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from asvit.search import SearchSettings
     from proxies import Score
 
 
+SCHEMA_VERSION = 1
 MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "seed", "device")
 
 
@@ -31,9 +35,15 @@ MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "see
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write the scores to as JSON, too.",
 )
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def command(
-    architectures: tuple[str, ...], *, out: Path | None, as_json: bool, **options: Any
+    architectures: tuple[str, ...],
+    *,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure each ARCH with every measure, or with those of --proxy.
 
@@ -41,18 +51,28 @@ def command(
     has no value but a reason.
     """
     settings = _settings({name: value for name, value in options.items() if value is not None})
-    found = _measure(canonical(architectures), settings)
+    if out is not None:
+        check_target(out)  # before the long part
+    found = _measure(canonical(architectures), settings, quiet=quiet)
     data = {
+        "schema_version": SCHEMA_VERSION,
         "settings": {name: getattr(settings, name) for name in MEASURING},
         "architectures": [
             {"architecture": text, "scores": scores} for text, scores in found.items()
         ],
     }
-    if out is not None:
-        write_json(out, data)
-    if as_json:
-        emit_json(data)
-        return
+    try:
+        if as_json:
+            emit_json(data)
+        else:
+            _show(found, settings)
+    finally:  # also when whoever reads our output has left
+        if out is not None:
+            write_json(out, data)
+
+
+def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> None:
+    """Write a table for each architecture on stdout, and what was measured on."""
     screen = console()
     for text, scores in found.items():
         cells = [
@@ -92,7 +112,9 @@ def _settings(given: dict[str, Any]) -> SearchSettings:
         raise click.UsageError(str(error)) from error
 
 
-def _measure(texts: Sequence[str], settings: SearchSettings) -> dict[str, dict[str, Score]]:
+def _measure(
+    texts: Sequence[str], settings: SearchSettings, *, quiet: bool
+) -> dict[str, dict[str, Score]]:
     """The scores of every architecture, with a line on stderr as each one's turn comes."""
     from asvit.data import load_images
     from asvit.spaces import build, cost
@@ -103,10 +125,23 @@ def _measure(texts: Sequence[str], settings: SearchSettings) -> dict[str, dict[s
     device = resolve_device(settings.device)
     for text in texts:
         cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
-    images = load_images(settings.data, count=settings.images, image_size=side, seed=settings.seed)
-    found = {}
-    for place, text in enumerate(texts, 1):
-        click.echo(f"measuring {text} on {device} ({place}/{len(texts)})", err=True)
+    with images_progress(quiet=quiet) as progress:
+        images = load_images(
+            settings.data,
+            count=settings.images,
+            image_size=side,
+            seed=settings.seed,
+            progress=progress,
+        )
+    found: dict[str, dict[str, Score]] = {}
+    started = time.monotonic()
+    for place, text in enumerate(texts):
+        if not quiet:
+            line = f"measuring {text} on {device} ({place + 1}/{len(texts)})"
+            if place:
+                left = (time.monotonic() - started) / place * (len(texts) - place)
+                line += f"  ETA {clock(left)}"
+            click.echo(line, err=True)
         found[text] = measure(
             partial(build, text, image_size=side),
             settings.proxies,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.cli.progress import clock, remaining, search_progress, state
+from asvit.cli.progress import clock, images_progress, remaining, search_progress, state
 from asvit.search.loop import StepEvent
 from asvit.search.rows import TrialRow
 
@@ -36,9 +36,9 @@ def event(step: int, steps: int = 200, **changes: object) -> StepEvent:
 
 
 def test_lines_come_every_five_percent(capsys) -> None:
-    with search_progress("searching") as report:
+    with search_progress("searching") as watch:
         for step in range(1, 201):
-            report(event(step))
+            watch.step(event(step))
     first, *lines = capsys.readouterr().err.splitlines()
     assert first == "searching"
     assert [int(re.match(r"step (\d+)/200", line)[1]) for line in lines] == [
@@ -50,27 +50,41 @@ def test_lines_come_every_five_percent(capsys) -> None:
 
 
 def test_few_steps_have_a_line_each(capsys) -> None:
-    with search_progress("searching") as report:
+    with search_progress("searching") as watch:
         for step in range(1, 4):
-            report(event(step, 3))
+            watch.step(event(step, 3))
     assert len(capsys.readouterr().err.splitlines()) == 4
 
 
 def test_a_resumed_search_says_where_it_goes_on(capsys) -> None:
-    with search_progress("searching") as report:
-        report(event(101, resumed=100, seconds=3.0))
+    with search_progress("searching") as watch:
+        watch.step(event(101, resumed=100, seconds=3.0))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "searching; going on after step 100"
     assert "ETA 4:57" in lines[1]
 
 
 def test_quiet_and_unstarted_searches_write_nothing(capsys) -> None:
-    with search_progress("searching", quiet=True) as report:
-        report(event(1))
-    with search_progress("searching"):
+    with search_progress("searching", quiet=True) as watch:
+        watch.images(1, 16)
+        watch.step(event(1))
+    with images_progress(quiet=True) as count:
+        count(1, 16)
+    with search_progress("searching") as watch:
+        watch.images(16, 16)  # kept ones, read at once
+    with images_progress():
         pass
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("progress", [images_progress, lambda: search_progress("searching")])
+def test_images_that_must_be_made_are_one_line_in_a_pipe(progress, capsys) -> None:
+    with progress() as watch:
+        count = getattr(watch, "images", watch)
+        for done in range(1, 17):
+            count(done, 16)
+    assert capsys.readouterr().err == "preparing 16 images\n"
 
 
 class Terminal(io.StringIO):
@@ -83,8 +97,8 @@ def test_the_bar_shows_everything_and_goes_when_done(monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    with search_progress("searching asvit") as report:
-        report(event(50, failures=3))
+    with search_progress("searching asvit") as watch:
+        watch.step(event(50, failures=3))
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert "searching asvit" in shown
     assert "50/200" in shown
@@ -93,6 +107,18 @@ def test_the_bar_shows_everything_and_goes_when_done(monkeypatch) -> None:
     assert f"best {ROW.architecture} (L^E 12.35, kappa 678.9, my measure 1)" in shown
     assert "failed 3" in shown
     assert screen.getvalue().endswith("\x1b[2K")  # the last line is wiped
+
+
+@pytest.mark.parametrize("progress", [images_progress, lambda: search_progress("searching")])
+def test_images_have_a_bar_of_their_own(progress, monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with progress() as watch:
+        getattr(watch, "images", watch)(12, 16)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert re.search(r"images .* 12/16 +ETA 0:0\d", shown)
+    assert screen.getvalue().endswith("\x1b[2K")
 
 
 def test_what_is_not_there_is_left_out() -> None:
