@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_only_given_options_are_passed_on(monkeypatch) -> None:
         "search", "--preset", "quick", "--steps", "9", "--proxy", "length_distortion,macs"
     )
     assert result.exit_code == 130
-    del seen["progress"]
+    del seen["progress"], seen["image_progress"]
     assert seen == {
         "out": None,
         "storage": None,
@@ -199,7 +200,8 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     data = strict(result.stdout)
     assert strict(out.read_text()) == data
-    assert set(data) == {"settings", "architectures"}
+    assert set(data) == {"schema_version", "settings", "architectures"}
+    assert data["schema_version"] == 1
     (found,) = data["architectures"]
     assert found["architecture"] == SEED
     assert {"length_distortion", "ntk_condition_number", "params", "macs"} <= set(found["scores"])
@@ -217,7 +219,60 @@ def test_score_shows_a_table_each(tmp_path: Path) -> None:
     assert result.stdout.count("timm:resnet18") == 1
     assert "11,689,512" in result.stdout
     assert "reason" not in result.stdout
-    assert "measuring timm:resnet18 on cpu (2/2)" in result.stderr
+    first, second = result.stderr.splitlines()
+    assert first == f"measuring {OTHER} on cpu (1/2)"
+    assert re.fullmatch(r"measuring timm:resnet18 on cpu \(2/2\)  ETA \d+:\d\d", second)
+
+
+def test_quiet_scores_write_only_scores(tmp_path: Path) -> None:
+    small = [*SMALL, "--data", "fractal", "--proxy", "params"]
+    told = run("score", SEED, *small)
+    assert told.stderr.splitlines() == ["preparing 4 images", f"measuring {SEED} on cpu (1/1)"]
+    assert run("score", SEED, *small, "--seed", "1", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("out", ["no/such/folder/x.json", "file/x.json", "folder", "/dev/null"])
+def test_a_place_that_cannot_be_written_is_refused_before_measuring(
+    tmp_path: Path, monkeypatch, out: str
+) -> None:
+    import proxies
+
+    def measure(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(proxies, "measure", measure)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    result = run("score", SEED, *SMALL, "--out", out)
+    assert result.exit_code in (2, 3)
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert Path(out).name in result.stderr or str(Path(out).parent) in result.stderr
+
+
+def test_scores_are_shown_even_if_they_cannot_be_kept(tmp_path: Path, monkeypatch) -> None:
+    from asvit.cli import score
+
+    def full(path: Path, data: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(score, "write_json", full)
+    result = run("score", SEED, *SMALL, "--proxy", "params", "--json", "--out", "x.json")
+    assert result.exit_code == 3
+    assert strict(result.stdout)["architectures"]
+    assert result.stderr.endswith("asvit: No space left on device: x.json\n")
+
+
+def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) -> None:
+    from asvit.cli import score
+
+    def left(data: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(score, "emit_json", left)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # the tests' own stdout stays
+    run("score", SEED, *SMALL, "--proxy", "params", "--json", "--out", "x.json")
+    assert strict(Path("x.json").read_text())["architectures"]
 
 
 def test_score_says_why_a_measure_failed(monkeypatch) -> None:
@@ -258,7 +313,10 @@ def test_bad_architectures_are_one_line(name: str, args: list[str], code: int, w
 
 def test_cost_of_ours_is_by_stage_and_adds_up() -> None:
     result = run("cost", SEED, "--json")
-    (data,) = strict(result.stdout)
+    whole = strict(result.stdout)
+    assert set(whole) == {"schema_version", "architectures"}
+    assert whole["schema_version"] == 1
+    (data,) = whole["architectures"]
     assert data["params"] == 2_319_624 == sum(part["params"] for part in data["parts"])
     assert data["macs"] == sum(part["macs"] for part in data["parts"])
     assert [part["stage"] for part in data["parts"]] == ["1", "2", "3", "4", "head"]
@@ -266,7 +324,7 @@ def test_cost_of_ours_is_by_stage_and_adds_up() -> None:
 
 
 def test_cost_of_timm_is_by_child() -> None:
-    (data,) = strict(run("cost", "timm:resnet18", "--json").stdout)
+    (data,) = strict(run("cost", "timm:resnet18", "--json").stdout)["architectures"]
     assert data["params"] == 11_689_512
     assert [part["part"] for part in data["parts"]][-2:] == ["layer4", "fc"]
     assert sum(part["macs"] for part in data["parts"]) == data["macs"]
