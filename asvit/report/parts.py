@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import write_text
+from asvit._run_files import REPORT
 from asvit.report import html
 from asvit.report.pictures import Picture
-
-PAGE = "report.html"
 
 
 def write_pages(folder: Path, drawn: Sequence[Picture], page: str) -> list[Path]:
@@ -21,7 +20,7 @@ def write_pages(folder: Path, drawn: Sequence[Picture], page: str) -> list[Path]
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
-    texts[PAGE] = page
+    texts[REPORT] = page
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]

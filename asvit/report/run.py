@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit._run_files import JOURNAL, RESULT, TRIALS
 from asvit.search.rows import read_trials
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow
     from asvit.spaces import SearchSpace
     from proxies.registry import Better
-
-RESULT, TRIALS, JOURNAL = "result.json", "trials.csv", "study.journal"
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,31 @@ class SearchRun:
 def read_run(folder: Path) -> SearchRun:
     """Read the run folder of a search.
 
+    The table of trials is as good as the study once a search is finished. Before that the study
+    is ahead of it, while the search is running or after it was stopped.
+
     Raises:
         FileNotFoundError: If the folder holds no trials.
         ValueError: If one of its files is not what it should be.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
-    path = folder / TRIALS
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
-    trials = read_trials(path)
     result = read_object(folder / RESULT)
-    if result.get("steps") != len(trials):
+    settings = result.get("settings", {})
+    trials = _table(folder / TRIALS, settings)
+    if trials is None or len(trials) != result.get("steps"):
+        try:
+            settings, measured = _recalled(folder / JOURNAL)
+        except ValueError:
+            if trials is None:
+                raise
+            settings, measured = {}, []  # a report of what can be read is better than none
+        table = _table(folder / TRIALS, settings)
+        if table is None and not settings:
+            raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
+        trials = max(table or [], measured, key=len)
+    if len(trials) != result.get("steps"):
         result = {}  # of fewer steps: the run is being extended
-    settings = result.get("settings") or _settings_of_study(folder / JOURNAL)
     measures = settings.get("proxies") or (list(trials[0].values) if trials else [])
     return SearchRun(
         name=folder.resolve().name,
@@ -81,6 +91,39 @@ def read_run(folder: Path) -> SearchRun:
         settings=settings,
         result=result,
     )
+
+
+def _table(path: Path, settings: Mapping[str, Any]) -> list[TrialRow] | None:
+    """The table of trials of a search with ``settings``; None if there is none."""
+    return read_trials(path, settings.get("proxies", ())) if path.is_file() else None
+
+
+def _recalled(journal: Path) -> tuple[dict[str, Any], list[TrialRow]]:
+    """The settings and measured architectures of the study in ``journal``.
+
+    Both are empty if there is none, the architectures also where the space or the controller are
+    not known here. The journal is left as it is, so a search may be writing to it.
+
+    Raises:
+        ValueError: If the journal is corrupt, or a newer version wrote it.
+    """
+    if not journal.is_file():
+        return {}, []
+    from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
+    from asvit.search.loop import recall
+    from asvit.search.study import STUDY, find_study, stored_settings
+    from asvit.spaces import load_space
+
+    study = find_study(read_journal(journal), STUDY)
+    settings = None if study is None else stored_settings(study)
+    if study is None or settings is None:
+        return {}, []
+    better = {name: direction(name) for name in settings.proxies}
+    try:
+        rows = recall(study, load_space(settings.space), settings, better)
+    except (KeyError, ValueError):
+        rows = []
+    return settings.to_json(), rows
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -98,25 +141,6 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object")
     return content
-
-
-def _settings_of_study(journal: Path) -> dict[str, Any]:
-    """The settings that an unfinished search keeps with its study; empty if they are elsewhere.
-
-    The journal's lines are read as they are: opening it as a study could repair or lock it while
-    a search is writing to it.
-    """
-    found: dict[str, Any] = {}
-    if not journal.is_file():
-        return found
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
-        if '"settings"' not in line:
-            continue
-        try:
-            found = json.loads(line)["user_attr"]["settings"]
-        except (ValueError, KeyError, TypeError):
-            continue  # a record cut short, or one that is about something else
-    return found
 
 
 def direction(measure: str) -> Better:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit._run_files import CANDIDATES, RESULT, SERIES
 from asvit.growth.journal import NAME as MEASURED
 from asvit.report.run import direction, read_object
 from scaling.trajectory import from_csv
@@ -15,8 +16,6 @@ from scaling.trajectory import from_csv
 if TYPE_CHECKING:
     from proxies.registry import Better
     from scaling import Row
-
-RESULT, SERIES, CANDIDATES = "result.json", "steps.csv", "candidates.csv"
 
 
 @dataclass(frozen=True)

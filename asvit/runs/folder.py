@@ -10,12 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-JOURNAL = "study.journal"
-RESULT = "result.json"
-TRIALS = "trials.csv"
-REPORT = "report.html"
-PICTURES = ("entropy", "reward", "measures", "front", "choices")
-REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+from asvit._run_files import RESULT
+
 LOCK = ".lock"
 
 

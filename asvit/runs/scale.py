@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import write_text
+from asvit._run_files import CANDIDATES, JOURNAL, REPORT, RESULT, SERIES
 from asvit.growth import Journal, ScaleSettings, make_settings
 from asvit.growth.journal import NAME as MEASURED
 from asvit.runs.evaluator import Bench
-from asvit.runs.folder import (
-    JOURNAL,
-    REPORT,
-    RESULT,
-    check_writable,
-    claimed,
-    newest_run,
-    remove_files,
-)
+from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
 from asvit.runs.growable import Growable
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.result import SearchResult
@@ -31,7 +24,6 @@ from scaling import GrowthEvent, Step, Trajectory, grow
 from scaling.growth import directions
 from scaling.trajectory import rows_of, to_csv
 
-SERIES, CANDIDATES = "steps.csv", "candidates.csv"
 PICTURES = ("growth", "sizes", "measures", "clouds")
 REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
 

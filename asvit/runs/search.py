@@ -13,18 +13,10 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from sqlalchemy.engine import make_url
 
+from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
-from asvit.runs.folder import (
-    JOURNAL,
-    REPORT,
-    REPORT_FILES,
-    RESULT,
-    TRIALS,
-    check_writable,
-    claimed,
-    remove_files,
-)
+from asvit.runs.folder import check_writable, claimed, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.result import SearchResult
 from asvit.search import (
@@ -40,6 +32,7 @@ from asvit.search import (
 from asvit.search.journal import open_journal
 from asvit.search.loop import objectives, recall
 from asvit.search.study import (
+    STUDY,
     check_device,
     check_images,
     check_settings,
@@ -156,7 +149,7 @@ def _open(
     """
     # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
     # has only the folder to be known by.
-    study_name = "search" if shared is None else folder.resolve().name
+    study_name = STUDY if shared is None else folder.resolve().name
     strays = [name for name in (TRIALS, RESULT) if (folder / name).exists()]
     if shared is not None or (folder / JOURNAL).exists() or not strays:
         storage = shared or open_journal(folder / JOURNAL)

@@ -85,6 +85,23 @@ def open_journal(path: Path) -> JournalStorage:
             _repair(path)
         finally:
             lock.release()
+    return _replay(path, lock)
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Open the journal at ``path`` to look at it only.
+
+    It is neither locked nor repaired, so a search may be writing to it; a record that is not
+    whole yet is left out.
+
+    Raises:
+        ValueError: If the records do not make a study.
+        OSError: If the file cannot be read.
+    """
+    return _replay(path, JournalFileOpenLock(str(path)))
+
+
+def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
     try:
         return JournalStorage(JournalFile(path, lock))
     except (KeyError, TypeError, ValueError, AssertionError) as error:

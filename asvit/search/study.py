@@ -22,6 +22,9 @@ from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
 
+#: Name of the study in a run folder's own journal.
+STUDY = "search"
+
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 
 

@@ -14,7 +14,9 @@ from asvit.report.figures import label
 from asvit.report.run import read_run
 from asvit.report.search import page
 from asvit.search import SearchSettings
+from asvit.search.journal import open_journal
 from asvit.search.rows import TrialRow, write_trials
+from asvit.search.study import STUDY, create_study, keep_start, quiet_optuna
 
 FILES = {"entropy", "reward", "measures", "front", "choices"}
 NAMES = ("length_distortion", "ntk_condition_number")
@@ -49,10 +51,13 @@ def make_run(
 ) -> Path:
     folder.mkdir()
     write_trials(folder / "trials.csv", rows, names)
-    kept = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings}).to_json()
+    settings_ = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings})
     if not finished:
-        record = {"op_code": 2, "study_id": 0, "user_attr": {"settings": kept}}
-        (folder / "study.journal").write_text(json.dumps(record) + '\n{"op_co')
+        with quiet_optuna():
+            study = create_study(open_journal(folder / "study.journal"), STUDY, {"x": "higher"})
+        keep_start(study, settings_, None)
+        with (folder / "study.journal").open("a") as journal:
+            journal.write('{"op_co')  # being written
         return folder
     result = {
         "schema_version": 1,
@@ -66,7 +71,7 @@ def make_run(
         "failures": 0,
         "entropy": {"first": 15.3, "last": 5.7},
         "wall_seconds": 1563.2,
-        "settings": kept,
+        "settings": settings_.to_json(),
         "images": {"source": "fractal", "digest": "abc"},
         "versions": {"asvit": "0.1.0", "torch": "2.15.0"},
         "command": "asvit search --steps 12",
@@ -138,6 +143,21 @@ def test_a_finished_run_that_is_being_extended_is_unfinished(tmp_path: Path) -> 
     folder = make_run(tmp_path / "run", trials(3))
     write_trials(folder / "trials.csv", trials(5), NAMES)
     assert "Not finished: 5 architectures." in words_of(folder)
+
+
+def test_a_corrupt_journal_leaves_what_the_table_has(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", trials(3), finished=False)
+    (folder / "study.journal").write_text("garbage\nmore\n")
+    assert "Not finished: 3 architectures." in words_of(folder)
+    (folder / "trials.csv").unlink()
+    with pytest.raises(ValueError, match=r"study\.journal is corrupt"):
+        read_run(folder)
+
+
+def test_a_table_can_be_missing_before_the_first_step(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", [], finished=False, steps=9)
+    (folder / "trials.csv").unlink()
+    assert "Not finished: 0 of 9 architectures." in words_of(folder)
 
 
 def test_one_trial(tmp_path: Path) -> None:

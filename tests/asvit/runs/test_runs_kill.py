@@ -15,7 +15,8 @@ import pytest
 import stoppable_search
 
 import asvit
-from asvit.search import CONTROLLERS
+from asvit.report.run import read_run
+from asvit.search import CONTROLLERS, read_trials, write_trials
 
 STEPS = 24
 SETTINGS = {"space": "asvit-tiny", "steps": STEPS, "seed": 3}
@@ -84,7 +85,7 @@ def outcome(folder: Path) -> Outcome:
 
 
 # A trial takes two fsyncs, when it is asked for and when it is told; the first two of a run are
-# the study's, and every tenth step writes trials.csv.
+# the study's, and the first step and every tenth write trials.csv.
 @pytest.mark.parametrize(
     "stop",
     [
@@ -110,6 +111,22 @@ def test_stopped_once_and_continued(
     assert run(tmp_path / "run", stop=stop) == (130 if stop[2] == INTERRUPT else -KILL)
     assert run(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == expected
+
+
+def test_a_killed_run_shows_all_that_was_measured(
+    tmp_path: Path, run: Callable[..., int | None], whole: Callable[[str], Outcome]
+) -> None:
+    expected = whole("reinforce")[0].splitlines(keepends=True)
+    assert run(tmp_path, stop=("evaluate", 18, KILL)) == -KILL
+    journal = tmp_path / "study.journal"
+    before = journal.read_bytes()
+    assert len(read_trials(tmp_path / "trials.csv")) < 17
+    for _ in range(2):
+        trials = read_run(tmp_path).trials
+        write_trials(tmp_path / "shown.csv", trials, list(trials[0].values))
+        assert (tmp_path / "shown.csv").read_bytes() == b"".join(expected[:18])
+        (tmp_path / "trials.csv").unlink(missing_ok=True)
+    assert journal.read_bytes() == before  # not even the trial in flight is touched
 
 
 def size(path: Path) -> int:

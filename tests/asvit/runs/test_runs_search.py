@@ -129,6 +129,44 @@ def test_a_result_that_is_gone_or_broken_is_written_again(
     assert SearchResult.read(path).steps == 6
 
 
+def test_a_table_that_is_gone_is_written_again_without_measuring(tmp_path: Path) -> None:
+    search(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "trials.csv").unlink()
+    search(tmp_path, evaluate=never)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_table_is_there_from_the_first_step_and_whole_when_going_on(tmp_path: Path) -> None:
+    lengths = []
+
+    def look(text: str) -> Measurement:
+        path = tmp_path / "trials.csv"
+        lengths.append(len(read_trials(path)) if path.exists() else None)
+        return fake_evaluate(text)
+
+    search(tmp_path, steps=5, evaluate=look, controller="random", space="asvit")
+    assert lengths[:3] == [None, 1, 1]
+    (tmp_path / "trials.csv").unlink()  # or behind the study, after a kill
+    search(tmp_path, steps=7, evaluate=look, controller="random", space="asvit")
+    assert lengths[5:] == [5, 5]
+
+
+def test_sizes_may_be_measures(tmp_path: Path) -> None:
+    def sizes(text: str) -> Measurement:
+        found = fake_evaluate(text)
+        values = {"params": float(found.params), "length_distortion": 1.0}
+        return Measurement(found.params, found.macs, values, {})
+
+    names = ("params", "length_distortion")
+    result = search(tmp_path, evaluate=sizes, proxies=names)
+    header = (tmp_path / "trials.csv").read_text().splitlines()[0]
+    assert header.split(",").count("params") == 1
+    assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
+    rows = read_trials(tmp_path / "trials.csv", names)
+    assert result.front[0] in rows
+
+
 def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole", steps=15)
     search(tmp_path / "run", steps=6)
@@ -365,5 +403,10 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     digest = result.provenance["images"]["digest"]
     journal.write_text(journal.read_text().replace(digest, "0" * 64))
     with pytest.raises(ValueError, match="started with other images"):
+        search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
+    # Nor is one on another device, even where the same word stands for it.
+    text = journal.read_text().replace("0" * 64, digest)
+    journal.write_text(text.replace('"device":"cpu"}}', '"device":"cuda"}}'))
+    with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\); give --out"):
         search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
     assert search(tmp_path / "run", evaluate=None, device="cpu", **settings).steps == 6

@@ -5,6 +5,7 @@ import pytest
 
 from asvit.search import SearchSettings
 from asvit.search.study import (
+    check_device,
     check_images,
     check_settings,
     create_study,
@@ -63,6 +64,21 @@ def test_other_images_are_refused() -> None:
     message = r"other images: fractal, digest a{12} \(now mine, digest b{12}\); give --out"
     with pytest.raises(ValueError, match=message):
         check_images(study, {"source": "mine", "digest": "b" * 64}, FOLDER)
+
+
+def test_another_device_is_refused() -> None:
+    study = make_study()
+    check_device(study, "cpu", FOLDER)  # of an older version, which did not keep it
+    keep_start(study, SearchSettings(), None, "cuda")
+    check_device(study, "cuda", FOLDER)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        check_device(study, "cpu", FOLDER)
+    assert str(caught.value) == (
+        "run folder runs/x was started on device cuda (now cpu); "
+        "give --out for a new folder or --fresh to start over"
+    )
+    keep_start(study, SearchSettings(), None, "cpu")
+    assert study.user_attrs["device"] == "cuda"
 
 
 def test_trials_in_flight_are_dropped() -> None:

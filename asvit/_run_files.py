@@ -1,0 +1,14 @@
+"""Names of the files in run folders, for those who write them and those who read them."""
+
+RESULT = "result.json"
+REPORT = "report.html"
+
+# Of a search.
+JOURNAL = "study.journal"
+TRIALS = "trials.csv"
+PICTURES = ("entropy", "reward", "measures", "front", "choices")
+REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+
+# Of a scaling.
+SERIES = "steps.csv"
+CANDIDATES = "candidates.csv"
