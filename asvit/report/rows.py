@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from asvit.search.front import non_dominated
 from asvit.search.reward import MovingBaseline
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow
+    from scaling.ranking import Better
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
@@ -104,7 +106,7 @@ def measure_rows(trials: Sequence[TrialRow], measures: Sequence[str]) -> list[Me
     return rows
 
 
-def point_rows(trials: Sequence[TrialRow], better: Mapping[str, str]) -> list[PointRow]:
+def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list[PointRow]:
     """Architectures in the plane of the first two measures of ``better``; failures are left out.
 
     Args:
@@ -128,23 +130,8 @@ def point_rows(trials: Sequence[TrialRow], better: Mapping[str, str]) -> list[Po
         for step, trial in enumerate(trials, 1)
     ]
     finite = [point for point in found if math.isfinite(point[2]) and math.isfinite(point[3])]
-    best = front([(p[2], p[3]) for p in finite], (x_better, y_better))
-    return [PointRow(*point, on_front=i in best) for i, point in enumerate(finite)]
-
-
-def front(points: Sequence[tuple[float, float]], better: tuple[str, str]) -> set[int]:
-    """Places of the non-dominated points: none is as good in both measures, better in one."""
-    sign = [{"higher": -1.0, "lower": 1.0}.get(direction, 0.0) for direction in better]
-    costs = [(sign[0] * x, sign[1] * y) for x, y in points]
-    found: set[int] = set()
-    lowest = math.inf
-    best_first = math.nan
-    for place in sorted(range(len(costs)), key=costs.__getitem__):
-        first, second = costs[place]
-        if second < lowest or (second == lowest and first == best_first):
-            found.add(place)
-            lowest, best_first = second, first
-    return found
+    best = non_dominated([(x, y) for _, _, x, y in finite], (x_better, y_better))
+    return [PointRow(*point, on_front=bool(on)) for point, on in zip(finite, best, strict=True)]
 
 
 def choice_rows(

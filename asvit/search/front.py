@@ -60,14 +60,26 @@ def _sums(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[int]:
 
 
 def _non_dominated(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> NDArray[np.bool_]:
-    signs = {"higher": -1.0, "lower": 1.0}
-    costs = np.array(
-        [
-            [signs[way] * row.values[name] for name, way in better.items() if way in signs]
-            for row in rows
-        ]
-    )  # [rows, objectives], lower is better
-    dominated = [
+    names = [name for name, way in better.items() if way != "reported"]
+    points = [[row.values[name] for name in names] for row in rows]
+    return non_dominated(points, [better[name] for name in names])
+
+
+def non_dominated(
+    points: Sequence[Sequence[float]], better: Sequence[Better]
+) -> NDArray[np.bool_]:
+    """Which points no other one beats: as good in every measure, and better in one.
+
+    Args:
+        points: ``[points, measures]``, finite.
+        better: Direction of each measure; one that is merely reported decides nothing.
+
+    Returns:
+        ``[points]``.
+    """
+    sign = [{"higher": -1.0, "lower": 1.0, "reported": 0.0}[way] for way in better]
+    costs = np.array(points).reshape(len(points), len(sign)) * sign  # lower is better
+    beaten = [
         bool(((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()) for cost in costs
     ]
-    return ~np.array(dominated)
+    return ~np.array(beaten, dtype=bool)

@@ -1,18 +1,14 @@
 """The rows behind the figures, against sums done by hand."""
 
-import itertools
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.report.rows import (
     CHOICE_WINDOW,
     WINDOW,
     choice_rows,
     entropy_rows,
-    front,
     measure_rows,
     point_rows,
     reward_rows,
@@ -80,19 +76,6 @@ def test_points_leave_out_failures_and_keep_their_steps() -> None:
 
 def test_one_measure_has_no_plane() -> None:
     assert point_rows([trial(0, kappa=1.0)], {"kappa": "lower"}) == []
-
-
-@pytest.mark.parametrize("better", list(itertools.product(["higher", "lower"], repeat=2)))
-@given(points=st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), max_size=30))
-def test_front_is_what_nothing_dominates(better, points) -> None:
-    sign = [1 if way == "lower" else -1 for way in better]
-    costs = [(sign[0] * x, sign[1] * y) for x, y in points]
-    expected = {
-        i
-        for i, (a, b) in enumerate(costs)
-        if not any(c <= a and d <= b and (c, d) != (a, b) for c, d in costs)
-    }
-    assert front(points, better) == expected
 
 
 def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -5,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.search import TrialRow, best_row, pareto_front
+from asvit.search.front import non_dominated
+from scaling.ranking import Better
 
 BETTER = {"length": "higher", "kappa": "lower", "curvature": "reported"}
 
@@ -89,3 +92,18 @@ def test_ten_rows_unless_told_otherwise() -> None:
     assert len(pareto_front(rows, BETTER)) == 10
     with pytest.raises(KeyError):
         pareto_front(rows, {"width": "higher"})
+
+
+@pytest.mark.parametrize(
+    "better", list(itertools.product(["higher", "lower", "reported"], repeat=2))
+)
+@given(points=st.lists(st.tuples(*[st.integers(0, 6).map(float)] * 2), max_size=30))
+def test_non_dominated_is_what_nothing_beats(
+    better: tuple[Better, Better], points: list[tuple[float, float]]
+) -> None:
+    sign = [{"lower": 1, "higher": -1, "reported": 0}[way] for way in better]
+    costs = [(sign[0] * x, sign[1] * y) for x, y in points]
+    expected = [
+        not any(c <= a and d <= b and (c, d) != (a, b) for c, d in costs) for a, b in costs
+    ]
+    assert non_dominated(points, better).tolist() == expected
