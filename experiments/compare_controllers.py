@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 import asvit
 from asvit.runs import SearchResult
+from asvit.runs.search import default_folder
 from asvit.search import SearchSettings, TrialRow, make_settings, read_trials
 from scaling.ranking import Better, dense_ranks, rank_sums
 
@@ -80,9 +81,7 @@ def _options() -> argparse.Namespace:
 
 def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchResult:
     settings = make_settings(options.preset, steps=options.steps, controller=controller, seed=seed)
-    folder = (
-        options.runs / f"search-{settings.space}-{controller}-{settings.image_size}px-seed{seed}"
-    )
+    folder = options.runs / default_folder(settings).name
     print(f"{controller}, seed {seed}: {folder}", flush=True)
     return asvit.run_search(
         preset=options.preset, steps=options.steps, controller=controller, seed=seed, out=folder
