@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 #: What a step may multiply the width by.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
-MOST_EXTRA_BLOCKS = 4  # that a last step may add in one stage to land inside its tolerance
+MOST_EXTRA_BLOCKS = 4  # that a last step may add to land inside its tolerance
 WIDEST = 2**20  # channels; a model that is wider and still fits does not grow with its width
 
 
@@ -18,10 +20,10 @@ class Shape(NamedTuple):
     depths: tuple[int, ...]
     width: int
 
-    def deeper(self, stage: int, blocks: int = 1) -> Shape:
-        """The shape with ``blocks`` more in ``stage``, counted from 0."""
+    def deeper(self, stage: int) -> Shape:
+        """The shape with one more block in ``stage``, counted from 0."""
         depths = list(self.depths)
-        depths[stage] += blocks
+        depths[stage] += 1
         return Shape(tuple(depths), self.width)
 
 
@@ -56,19 +58,23 @@ def landings(
     """Finer shapes than those of a step: what a last step tries when nothing else fits.
 
     For the same depths, and for each stage with one more block, it is the widest shape that fits.
-    Where none of them lands, two more blocks are tried, and so on up to four.
+    Where none of them lands, two more blocks are tried, in one stage or in two, and so on up to
+    four.
 
     Args:
         shape: Where growth stands.
         fits: Whether a shape can be built and is within the budget.
         lands: Whether one that fits is close enough to the budget.
     """
+    tried = [shape]
     for blocks in range(1, MOST_EXTRA_BLOCKS + 1):
-        bases = [shape.deeper(stage, blocks) for stage in range(len(shape.depths))]
-        widest = (_widest(base, fits) for base in ([shape, *bases] if blocks == 1 else bases))
+        for stages in combinations_with_replacement(range(len(shape.depths)), blocks):
+            tried.append(reduce(Shape.deeper, stages, shape))
+        widest = [_widest(base, fits) for base in tried]
         found = [landed for landed in widest if landed is not None and lands(landed)]
         if found:
             return found
+        tried = []
     return []
 
 

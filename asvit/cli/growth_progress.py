@@ -14,7 +14,6 @@ from asvit.cli.output import console, number
 from asvit.cli.progress import clock, short
 
 if TYPE_CHECKING:
-    from asvit.growth import ScaleSettings
     from scaling import GrowthEvent, Step
 
 Report = Callable[["GrowthEvent"], None]
@@ -23,16 +22,13 @@ _DEARER = 1.1  # how much longer a step takes than the one before it, about
 
 
 @contextmanager
-def growth_progress(
-    title: str, settings: ScaleSettings, *, quiet: bool = False
-) -> Iterator[Report]:
+def growth_progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
     """What to call with every event of a growth, for as long as it runs.
 
     Nothing stays on stderr before the first event, so that an error there is the only line.
 
     Args:
         title: What is being grown, in a line.
-        settings: Settings of the scaling.
         quiet: Show nothing.
     """
     if quiet:

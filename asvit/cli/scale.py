@@ -144,7 +144,7 @@ def command(
         progress(event)
 
     try:
-        with growth_progress(_title(settings, origin), settings, quiet=quiet) as progress:
+        with growth_progress(_title(settings, origin), quiet=quiet) as progress:
             result = run_scaling(
                 architecture,
                 budget=budget,
@@ -179,10 +179,10 @@ def _seed(architecture: str | None) -> tuple[str, str]:
 
         run = newest_run()
         return seed_of(run), f"the seed of {run}"
-    from asvit.spaces.architectures import find
+    from asvit.runs.growable import find_growable
 
     try:
-        return str(find(architecture)[1]), "--arch"
+        return str(find_growable(architecture)[1]), "--arch"
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

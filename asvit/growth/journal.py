@@ -43,6 +43,7 @@ class Journal:
     Attributes:
         settings: What the run was started with, or last extended to; None in a new one.
         images: Where its images came from (``source``) and what they are (``digest``).
+        device: Where its networks are measured.
         seconds: Wall-clock time of earlier sessions.
 
     Raises:
@@ -56,6 +57,7 @@ class Journal:
         self._started = time.monotonic()
         self.settings: ScaleSettings | None = None
         self.images: Mapping[str, str] | None = None
+        self.device: str | None = None
         self.seconds = 0.0
         if path.exists():
             self._read()
@@ -87,24 +89,24 @@ class Journal:
         """Wall-clock time of all sessions so far."""
         return self.seconds + time.monotonic() - self._started
 
-    def start(self, settings: ScaleSettings, images: Mapping[str, str] | None) -> None:
+    def start(self, settings: ScaleSettings, images: Mapping[str, str], device: str) -> None:
         """Keep what the run is started with or extended to, after all of it was checked.
 
         Raises:
             OSError: If it cannot be written.
         """
-        images = images if images is not None else self.images
-        if (settings, images) == (self.settings, self.images):
+        if (settings, images, device) == (self.settings, self.images, self.device):
             return
         self._append(
             {
                 "schema_version": SCHEMA_VERSION,
                 "kind": KIND,
                 "settings": settings.to_json(),
-                "images": None if images is None else dict(images),
+                "images": dict(images),
+                "device": device,
             }
         )
-        self.settings, self.images = settings, images
+        self.settings, self.images, self.device = settings, dict(images), device
 
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
@@ -139,7 +141,7 @@ class Journal:
             if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
             self.settings = ScaleSettings.from_json(record["settings"])
-            self.images = record["images"]
+            self.images, self.device = record["images"], record["device"]
             return
         shape = Shape(tuple(record["depths"]), record["width"])
         self._scores[shape] = {name: _score(of) for name, of in record["scores"].items()}

@@ -7,6 +7,7 @@ from torch import nn
 from asvit.growth import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find
+from asvit.spaces.base import Architecture
 from asvit.spaces.hosts import PREFIX
 from proxies import Cost
 from scaling import Shape
@@ -30,18 +31,7 @@ class Growable:
     """
 
     def __init__(self, settings: ScaleSettings) -> None:
-        text = settings.architecture
-        if text.startswith(PREFIX):
-            raise ValueError(
-                f"{text!r} has its own depths and width; only our spaces can be grown"
-            )
-        space, self._seed = find(text)
-        self.space: SearchSpace = space
-        if not all(hasattr(self._seed, name) for name in ("with_", "depths", "width")):
-            raise ValueError(
-                f"architectures of space {self.space.name!r}, such as {text}, have no depths and "
-                "width to grow; use one of space 'asvit'"
-            )
+        self.space, self._seed = find_growable(settings.architecture)
         self.start = Shape(tuple(self._seed.depths), self._seed.width)
         self._settings = settings
         for side in (settings.image_size, settings.count_size):
@@ -71,3 +61,20 @@ class Growable:
                 f"width {self.start.width} measured at ratio {self._settings.ratio} is "
                 f"{small.width}, which cannot be built: {error}; use a larger ratio or width"
             ) from error
+
+
+def find_growable(text: str) -> tuple[SearchSpace, Architecture]:
+    """The space of an architecture that can be grown, and the architecture itself.
+
+    Raises:
+        ValueError: If there is no such architecture, or it has no depths and width to change.
+    """
+    if text.startswith(PREFIX):
+        raise ValueError(f"{text!r} has its own depths and width; only our spaces can be grown")
+    space, architecture = find(text)
+    if not all(hasattr(architecture, name) for name in ("with_", "depths", "width")):
+        raise ValueError(
+            f"architectures of space {space.name!r}, such as {text}, have no depths and width to "
+            "grow; use one of space 'asvit'"
+        )
+    return space, architecture

@@ -18,14 +18,14 @@ from asvit.runs.growable import Growable
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.result import SearchResult
 from asvit.runs.scale_result import ScaleResult
-from asvit.settings import check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.spaces.architectures import find
 from scaling import GrowthEvent, Step, Trajectory, grow
 from scaling.growth import directions
 from scaling.trajectory import rows_of, to_csv
 
-PICTURES = ("growth", "sizes", "measures", "clouds")
-REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+FIGURES = ("growth", "sizes", "measures", "clouds")
+REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")))
 
 
 def run_scaling(
@@ -85,8 +85,9 @@ def run_scaling(
         result = _finished(folder, wanted)
         if result is None:
             bench = bench or Bench(wanted)
+            check_same_device(folder, journal.device, bench.device)
             check_same_images(folder, journal.images, bench.provenance)
-            journal.start(wanted, bench.provenance)
+            journal.start(wanted, bench.provenance, bench.device)
             provenance = {
                 "seed_run": None if seed_run is None else str(seed_run),
                 "images": dict(bench.provenance),

@@ -51,7 +51,8 @@ def test_landings_land_and_are_the_widest(shape: Shape, more: float, within: flo
         lambda s: amount(s) <= budget,
         lambda s: amount(s) >= budget * (1 - within),
     )
-    assert len(set(found)) == len(found) <= len(shape.depths) + 1
+    assert len(set(found)) == len(found)
+    assert len({sum(one.depths) for one in found} - {sum(shape.depths)}) <= 1
     for one in found:
         assert budget * (1 - within) <= amount(one) <= budget
         assert amount(Shape(one.depths, one.width + 1)) > budget
@@ -74,6 +75,13 @@ def test_a_width_without_end_is_given_up() -> None:
     assert landings(Shape((1,), 1), lambda _: True, lambda s: s.width < WIDEST) == []
 
 
+def test_blocks_may_go_to_several_stages() -> None:
+    # Neither one block nor two in one stage land, one in each of two stages does.
+    wanted = (2, 1, 2)
+    found = landings(Shape((1, 1, 1), 8), lambda s: s.width == 8, lambda s: s.depths == wanted)
+    assert found == [Shape(wanted, 8)]
+
+
 @pytest.mark.parametrize("stage", [0, 2])
 def test_deeper(stage: int) -> None:
-    assert Shape((1, 2, 3), 8).deeper(stage, 2).depths[stage] == (1, 2, 3)[stage] + 2
+    assert Shape((1, 2, 3), 8).deeper(stage).depths[stage] == (1, 2, 3)[stage] + 1

@@ -20,14 +20,14 @@ SCORES = {
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     journal = Journal(tmp_path / "measured.jsonl")
-    journal.start(SETTINGS, IMAGES)
+    journal.start(SETTINGS, IMAGES, "cpu")
     journal[SHAPE] = SCORES
     return tmp_path / "measured.jsonl"
 
 
 def test_what_was_measured_is_read_back_exactly(path: Path) -> None:
     journal = Journal(path)
-    assert (journal.settings, journal.images) == (SETTINGS, IMAGES)
+    assert (journal.settings, journal.images, journal.device) == (SETTINGS, IMAGES, "cpu")
     assert str(journal.get(SHAPE)) == str(SCORES)  # NaN is not equal to itself, but looks it
     assert journal.get(Shape((9, 9, 9, 9), 8)) is None
     assert len(journal) == 1
@@ -40,11 +40,10 @@ def test_every_line_is_strict_json(path: Path) -> None:
 
 def test_the_same_start_is_kept_once_and_another_one_replaces_it(path: Path) -> None:
     before = path.read_bytes()
-    Journal(path).start(SETTINGS, IMAGES)
-    Journal(path).start(SETTINGS, None)
+    Journal(path).start(SETTINGS, IMAGES, "cpu")
     assert path.read_bytes() == before
     larger = ScaleSettings(SETTINGS.architecture, budgets="90M")
-    Journal(path).start(larger, None)
+    Journal(path).start(larger, IMAGES, "cpu")
     assert Journal(path).settings == larger
     assert Journal(path).images == IMAGES
     assert len(Journal(path)) == 1
@@ -68,7 +67,7 @@ def test_a_record_cut_short_at_any_byte_is_dropped(path: Path) -> None:
         journal = Journal(path)
         assert len(journal) == 0
         assert (journal.settings is None) == (end < first)
-        journal.start(SETTINGS, IMAGES)
+        journal.start(SETTINGS, IMAGES, "cpu")
         journal[SHAPE] = SCORES
         assert str(Journal(path).get(SHAPE)) == str(SCORES)
 

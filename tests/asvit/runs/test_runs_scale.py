@@ -177,6 +177,14 @@ def test_other_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         scale(tmp_path, budget="9M")
 
 
+def test_another_device_is_refused(tmp_path: Path) -> None:
+    scale(tmp_path)
+    journal = tmp_path / "measured.jsonl"
+    journal.write_text(journal.read_text().replace('"device":"cpu"}', '"device":"cuda"}'))
+    with pytest.raises(ValueError, match="cuda"):
+        scale(tmp_path, budget="9M")
+
+
 def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
     scale(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
@@ -247,7 +255,7 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
         assert row.measured_width == row.width // 4
         assert all(value > 0 for value in row.values.values())
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert {f"{name}.svg" for name in runs_scale.PICTURES} <= {p.name for p in tmp_path.iterdir()}
+    assert {f"{name}.svg" for name in runs_scale.FIGURES} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:

@@ -1,0 +1,203 @@
+"""``asvit scale`` and its progress, on small settings."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asvit.cli.app import app
+from asvit.cli.growth_progress import remaining, state
+from asvit.growth import ScaleSettings
+from proxies import Cost, Score
+from scaling import Candidate, GrowthEvent, Step
+
+SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+SMALL = ["--image-size", "32", "--repeats", "1", "--images", "2", "--points", "3"]
+SMALL += ["--data", "gaussian"]
+SCALE = ["scale", "--arch", SEED, "--budget", "1.5M,2M", *SMALL]
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def strict(text: str) -> Any:
+    """Parse JSON, refusing the NaN and Infinity that Python would let through."""
+    return json.loads(text, parse_constant=pytest.fail)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("scale") / "run"
+    return folder, run(*SCALE, "--out", folder, "--json")
+
+
+def test_scale_gives_its_result_as_json(grown: tuple[Path, Result]) -> None:
+    folder, result = grown
+    assert result.exit_code == 0, result.stderr
+    data = strict(result.stdout)
+    assert set(data) == {
+        "folder", "schema_version", "kind", "space", "seed_architecture", "budget", "reached",
+        "reason", "architecture", "params", "macs", "nearest", "steps", "wall_seconds",
+        "settings", "seed_run", "images", "device", "versions", "command", "next_command",
+    }  # fmt: skip
+    assert set(data["steps"][0]) == {
+        "step", "kind", "architecture", "depths", "width", "measured_width", "params", "macs",
+        "length_distortion", "ntk_condition_number", "rank_sum", "chosen", "reason", "candidates",
+    }  # fmt: skip
+    assert [near["budget"] for near in data["nearest"]] == ["1.5M", "2M"]
+    assert 0.98 * 2e6 <= data["params"] <= 2e6
+    assert strict((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+
+
+def test_scale_tells_people_on_stderr(grown: tuple[Path, Result]) -> None:
+    folder, result = grown
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"growing {SEED} (--arch) to 2M: 1 network each, 32 px, device cpu")
+    steps = [line for line in lines if line.startswith("step ") and "ETA" in line]
+    assert len(steps) == len(strict(result.stdout)["steps"])
+    assert any(line.startswith("nearest to 1.5M: step ") for line in lines)
+    assert any(line.startswith(f"folder: {folder} ") for line in lines)
+    assert any(line.startswith("next: ") for line in lines)
+
+
+def test_the_same_scaling_again_only_shows_its_result(grown: tuple[Path, Result]) -> None:
+    folder, first = grown
+    again = run(*SCALE, "--out", folder)
+    assert again.exit_code == 0
+    assert "had finished before" in again.stderr
+    for step in strict(first.stdout)["steps"]:
+        assert step["architecture"] in again.stdout
+
+
+def test_a_scaling_has_a_report_of_its_own(grown: tuple[Path, Result]) -> None:
+    folder, _ = grown
+    before = (folder / "report.html").read_bytes()
+    result = run("report", folder, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "clouds.svg" in strict(result.stdout)["files"]
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_other_settings_are_refused_with_the_difference(grown: tuple[Path, Result]) -> None:
+    folder, _ = grown
+    result = run(*SCALE, "--out", folder, "--seed", "5")
+    assert result.exit_code == 3
+    assert "seed 0 (now 5)" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_quiet_json_writes_only_json(grown: tuple[Path, Result]) -> None:
+    folder, first = grown
+    result = run(*SCALE, "--out", folder, "--json", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert strict(result.stdout) == strict(first.stdout)
+
+
+def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asvit.runs
+
+    seen: dict[str, object] = {}
+
+    def stop(architecture: str, **settings: object) -> None:
+        seen.update(settings, architecture=architecture)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asvit.runs, "run_scaling", stop, raising=False)
+    words = ["--preset", "quick", "--stop-within", "1%", "--ratio", "1/2", "--fresh"]
+    result = run("scale", "--arch", SEED, *words)
+    assert result.exit_code == 130
+    del seen["progress"]
+    assert seen == {
+        "architecture": SEED, "budget": "88M", "out": None, "fresh": True, "preset": "quick",
+        "stop_within": 0.01, "ratio": 0.5,
+    }  # fmt: skip
+    assert "stopped before its first step; to go on: asvit scale --arch '" in result.stderr
+    assert "--fresh" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["--arch", SEED, "--budget", "88"], 2, "did you mean 88M"),
+        (["--arch", SEED, "--budget", "30M,22G"], 2, "two units"),
+        (["--arch", SEED, "--budget", "much"], 2, "'much'"),
+        (["--arch", "8,2,3|4,1,2"], 2, "part"),
+        (["--arch", "timm:resnet18"], 2, "only our spaces can be grown"),
+        (["--arch", SEED, "--budget", "100K"], 3, "below the start, which has 1,200,360"),
+        (["--arch", SEED, "--budget", "1e14"], 3, "more than 1,000 times"),
+        (["--arch", SEED, "--stop-within", "0"], 2, "--stop-within"),
+        (["--arch", SEED, "--stop-within", "200%"], 2, "'200%' is not above 0 and at most 1"),
+        (["--arch", SEED, "--ratio", "1/0"], 2, "'1/0' is not a share"),
+        (["--arch", SEED, "--ratio", "0.01"], 3, "use a larger ratio"),
+        (["--arch", SEED, "--proxy", "lenght_distortion"], 2, "did you mean 'length_distortion'"),
+        (["--arch", SEED, "--proxy", "gauss_map_length"], 3, "nothing to grow by"),
+        (["--arch", SEED, "--preset", "swift"], 2, "use one of default, quick"),
+        (["--arch", SEED, "--image-size", "50"], 3, "50"),
+        (["--arch", SEED, "--data", "no/such/folder"], 3, "no/such/folder"),
+        ([], 3, "run asvit search first"),
+    ],
+)
+def test_bad_values_are_one_line_and_leave_nothing(
+    tmp_path: Path, args: list[str], code: int, words: str
+) -> None:
+    result = run("scale", *args)
+    assert result.exit_code == code, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert words in result.stderr
+    assert result.stdout == ""
+    assert not list(tmp_path.rglob("*.csv")) + list(tmp_path.rglob("*.json*"))
+
+
+def test_the_help_states_the_real_defaults() -> None:
+    settings = ScaleSettings(SEED)
+    command = app.get_command(None, "scale")  # type: ignore[arg-type]
+    shown = {p.name: getattr(p, "show_default", None) for p in command.params}
+    for name in ("ratio", "width_multiple", "count_size", "repeats", "image_size", "seed"):
+        assert shown[name] == str(getattr(settings, name))
+    assert shown["stop_within"] == f"{settings.stop_within:.0%}"
+
+
+SCORES = {
+    "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
+    "ntk_condition_number": Score(1.5, 0.0, (1.5,), "lower"),
+}
+STEP = Step(2, "grow", Candidate((1, 2, 1, 1), 35, 8, Cost(2_500_000, 10**9), SCORES, 2))
+
+
+def event(**changes: Any) -> GrowthEvent:
+    values = {"step": 2, "measured": 16, "candidates": 16, "chosen": STEP, "done": 0.5}
+    return GrowthEvent(**{**values, "seconds": 21.0, "fresh": 30, **changes})
+
+
+def test_the_state_of_a_step_in_words() -> None:
+    assert state(STEP) == "depths 1,2,1,1 width 35 (2.50M params, L^E 0.25, kappa 1.5)"
+
+
+def test_the_time_left_is_a_geometric_series() -> None:
+    # 10 + 11 s for two steps, half way: two more take 12.1 + 13.31 s.
+    assert remaining(event()) == pytest.approx(25.41)
+    for unknown in ({"step": 0}, {"done": 0.0}, {"fresh": 0}, {"done": 1.0}):
+        assert remaining(event(**unknown)) != remaining(event(**unknown))  # NaN
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import io
+
+    from asvit.cli.growth_progress import growth_progress
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with growth_progress("growing it", quiet=False) as report:
+        report(event(chosen=None, measured=3))
+        report(event())
+    assert "growing it" in screen.getvalue()

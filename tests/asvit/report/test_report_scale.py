@@ -1,0 +1,215 @@
+"""The report of a scaling's run folder: finished, stopped, extended, with failures."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from asvit.growth import Journal, ScaleSettings
+from asvit.report import scale_figures as draw
+from asvit.report import scale_rows as rows
+from asvit.report import write_report, write_scale_report
+from asvit.report.scale import page
+from asvit.report.scale_run import is_scale_run, read_scale_run
+from asvit.report.style import style
+from scaling import Row
+from scaling.trajectory import to_csv
+
+FILES = {"growth", "sizes", "measures", "clouds"}
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+IMAGES = {"source": "fractal", "digest": "abc"}
+SETTINGS = ScaleSettings(SEED, budgets="3M,5M", seed=7)
+BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
+
+
+def row(step: int, depths: Sequence[int], width: int, **changes: object) -> Row:
+    params = 10_000 * width * sum(depths)
+    return replace(
+        Row(
+            step=step,
+            kind="grow" if step else "start",
+            architecture=f"net {','.join(map(str, depths))} <{width}>",
+            depths=tuple(depths),
+            width=width,
+            measured_width=width // 4,
+            params=params,
+            macs=100 * params,
+            values={"length_distortion": 0.1 * width, "ntk_condition_number": 50.0 / sum(depths)},
+            rank_sum=None if step == 0 else 3,
+            chosen=True,
+            reason="",
+        ),
+        **changes,
+    )
+
+
+START = row(0, (1, 1, 1, 1), 32)
+FIRST = row(1, (2, 1, 1, 1), 34)
+LAST = row(2, (2, 1, 1, 1), 37, kind="land")
+FAILED = row(
+    1, (1, 1, 2, 1), 38, chosen=False, reason="ntk_condition_number: it is <singular>",
+    values={"length_distortion": 4.0, "ntk_condition_number": math.nan},
+)  # fmt: skip
+SERIES = [START, FIRST, LAST]
+CANDIDATES = [START, FIRST, row(1, (1, 1, 1, 2), 34, chosen=False), FAILED, LAST]
+
+
+def make_run(folder: Path, *, finished: bool = True, reason: str = "") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "steps.csv").write_text(to_csv(SERIES))
+    (folder / "candidates.csv").write_text(to_csv(CANDIDATES))
+    Journal(folder / "measured.jsonl").start(
+        SETTINGS, {"source": "fractal", "digest": "abc"}, "cpu"
+    )
+    if finished:
+        result = {
+            "schema_version": 1, "kind": "scale", "budget": "5M", "reason": reason,
+            "nearest": [{"budget": "3M", "step": 1}, {"budget": "5M", "step": 2}],
+            "steps": [{} for _ in SERIES], "wall_seconds": 1563.2,
+            "settings": SETTINGS.to_json(), "images": IMAGES,
+            "versions": {"torch": "2.15.0"}, "command": "asvit scale --budget 3M,5M",
+        }  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def words_of(folder: Path) -> str:
+    """The page without its pictures."""
+    return page(read_scale_run(folder), [])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("report") / "run")
+    write_scale_report(folder)
+    return folder
+
+
+def test_a_finished_run(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    written = {f"{name}.{kind}" for name in FILES for kind in ("svg", "csv")} | {"report.html"}
+    assert written <= {path.name for path in finished.iterdir()}
+    assert "Finished: 2 steps to 5M in 26 min." in text
+    assert text.count("<svg ") == len(FILES)
+    assert "Nearest to the budgets" in text
+    assert "asvit scale --budget 3M,5M" in text
+    assert "net 2,1,1,1 &lt;37&gt;" in text
+    assert "it is &lt;singular&gt;" in text
+    assert "finer than the published rule" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_the_same_run_gives_the_same_bytes(finished: Path) -> None:
+    first = {path.name: path.read_bytes() for path in finished.iterdir()}
+    assert write_report(finished)[-1] == finished / "report.html"
+    assert first == {path.name: path.read_bytes() for path in finished.iterdir()}
+
+
+def test_the_rows_beside_the_figures(finished: Path) -> None:
+    found = {
+        name: list(csv.DictReader((finished / f"{name}.csv").read_text().splitlines()))
+        for name in FILES
+    }
+    assert [(r["step"], r["stage"], r["depth"]) for r in found["growth"]][:5] == [
+        ("0", "1", "1"), ("0", "2", "1"), ("0", "3", "1"), ("0", "4", "1"), ("1", "1", "2"),
+    ]  # fmt: skip
+    assert [int(r["params"]) for r in found["sizes"]] == [r.params for r in SERIES]
+    assert len(found["measures"]) == 2 * len(CANDIDATES)
+    # The start has no cloud, a failure no place in one; the last step only grew in width.
+    assert [(r["step"], r["stage"], r["chosen"]) for r in found["clouds"]] == [
+        ("1", "1", "True"), ("1", "4", "False"), ("2", "0", "True"),
+    ]  # fmt: skip
+
+
+def test_an_end_that_was_not_reached_is_explained(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", reason="nothing larger fits")
+    assert "not as near as asked: nothing larger fits." in words_of(folder)
+
+
+def test_an_unfinished_run_has_its_settings_from_the_journal(tmp_path: Path) -> None:
+    text = words_of(make_run(tmp_path / "run", finished=False))
+    assert "Not finished: 2 steps on the way to 5M. The same command continues it." in text
+    assert "seed 7" in text
+    assert "Nearest" not in text
+
+
+def test_a_run_that_is_being_extended_is_unfinished(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    Journal(folder / "measured.jsonl").start(replace(SETTINGS, budgets=("9M",)), {}, "cpu")
+    assert "on the way to 9M" in words_of(folder)
+
+
+def test_a_run_that_has_only_started(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", finished=False)
+    (folder / "steps.csv").write_text(to_csv([START]))
+    (folder / "candidates.csv").write_text(to_csv([START]))
+    write_report(folder)
+    assert "0 steps" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("steps.csv", None, r"has no steps\.csv"),
+        ("steps.csv", "a,b\n", r"steps\.csv: not a table"),
+        ("candidates.csv", "a,b\n", r"candidates\.csv: not a table"),
+        ("result.json", "{", r"result\.json is not JSON"),
+    ],
+)
+def test_a_broken_folder_is_named(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        write_report(folder)
+
+
+def test_no_folder() -> None:
+    with pytest.raises(FileNotFoundError, match="asvit scale makes one"):
+        write_scale_report("nowhere")
+    assert not is_scale_run(Path("nowhere"))
+
+
+def test_with_one_measure_there_is_no_cloud() -> None:
+    assert rows.cloud_rows(SERIES, CANDIDATES, {"length_distortion": "higher"}) == []
+
+
+def texts(made: Figure) -> str:
+    return " ".join(text.get_text() for text in made.findobj(match=_is_text))
+
+
+def _is_text(artist: object) -> bool:
+    return hasattr(artist, "get_text")
+
+
+@pytest.mark.filterwarnings("error")
+def test_figures_without_rows_say_so() -> None:
+    with style("test"):
+        made = [draw.draw_growth([]), draw.draw_sizes([]), draw.draw_scores([])]
+        made.append(draw.draw_clouds([], ("", "")))
+    assert all("no" in texts(one) for one in made)
+
+
+def test_the_budget_is_a_line_in_its_own_unit() -> None:
+    sizes = rows.size_rows(SERIES)
+    with style("test"):
+        made = draw.draw_sizes(sizes, budgets=[("0.3G", 300_000_000)], unit="macs")
+    params, macs = made.axes
+    assert len(params.lines) == 1
+    assert [line.get_ydata()[0] for line in macs.lines][1:] == [0.3]
+
+
+def test_clouds_of_many_steps_show_the_first_and_the_last() -> None:
+    series = [row(step, (1 + step, 1, 1, 1), 32 + step) for step in range(40)]
+    clouds = rows.cloud_rows(series, series, BETTER)
+    with style("test"):
+        made = draw.draw_clouds(clouds, tuple(BETTER))
+    titles = [axes.get_title(loc="left") for axes in made.axes]
+    assert (titles[0], titles[-1]) == ("step 1", "step 39")
+    assert len([title for title in titles if title]) == draw.MOST_CLOUDS
