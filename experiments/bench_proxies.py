@@ -1,7 +1,8 @@
 """Cost of the measures, as ratios to a plain forward pass of the same images.
 
-Run from a checkout: ``python -m experiments.bench_proxies``. Every figure is a median of
-interleaved runs in one process, so that a machine whose speed drifts still gives honest ratios.
+Run from a checkout: ``python -m experiments.bench_proxies``. Every figure is the shortest of
+interleaved runs in one process: what the code takes when nothing else on the machine gets in the
+way, for the forward passes and the measures alike.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--images", type=int, default=16, help="images in the kernel's batch")
     parser.add_argument("--points", type=int, default=10, help="points of the circle")
-    parser.add_argument("--runs", type=int, default=5, help="runs, of which the median counts")
+    parser.add_argument("--runs", type=int, default=5, help="runs, of which the shortest counts")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -80,7 +81,7 @@ def _time_topology(
     circle = proxies.Circle.random(shape, options.points)
     points = circle.images(next(model.parameters()))
     images = torch.randn(options.images, *shape, device=device)
-    fast = _medians(
+    fast = _shortest(
         device,
         options.runs,
         lambda: _forward(model, points),
@@ -101,11 +102,11 @@ def _forward(model: nn.Module, images: torch.Tensor) -> None:
     pooled_feature(model, images)
 
 
-def _medians(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
+def _shortest(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
     for function in functions:
         function()
     rounds = [[_seconds(device, function) for function in functions] for _ in range(runs)]
-    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+    return [min(times) for times in zip(*rounds, strict=True)]
 
 
 def _seconds(device: torch.device, function: Callable[[], object]) -> float:
