@@ -177,7 +177,9 @@ def _title(settings: SearchSettings) -> str:
 
 def show_result(result: SearchResult, screen: Console) -> None:
     """Write what a search has found on ``screen``, where it is, and what to type next."""
-    measures = list(result.values)
+    from asvit.search.rows import without_sizes
+
+    measures = without_sizes(result.values)
     columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
 
     def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:

@@ -16,6 +16,7 @@ from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, pictures
 from asvit.report.run import SearchRun, read_run
 from asvit.search.front import pareto_front
+from asvit.search.rows import without_sizes
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow
@@ -86,7 +87,8 @@ def _seed(run: SearchRun) -> str:
     result = run.result
     pairs = [("parameters", html.number(result["params"]))]
     pairs.append(("multiply-adds", html.number(result["macs"])))
-    pairs += [(label(name), html.number(v) or "failed") for name, v in result["values"].items()]
+    values = ((name, result["values"][name]) for name in without_sizes(result["values"]))
+    pairs += [(label(name), html.number(value) or "failed") for name, value in values]
     first, last = result["entropy"]["first"], result["entropy"]["last"]
     if first is not None and last is not None:
         pairs.append(("entropy, first to last", f"{first:.2f} to {last:.2f} nats"))
@@ -122,7 +124,7 @@ def _trials(run: SearchRun) -> str:
 
 def _table(run: SearchRun, trials: Sequence[TrialRow], *, short: bool = False) -> str:
     """A table of ``trials``; the short one leaves out how they came about."""
-    measures = list(run.better)
+    measures = without_sizes(run.better)
     numeric = ["parameters", "multiply-adds", *map(label, measures), "reward", "entropy"]
     columns = ["step", "architecture", *numeric, "state", "reason"]
     cells: list[list[html.Cell]] = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from asvit._files import write_text
 from asvit.search import SearchSettings, TrialRow
-from asvit.search.rows import finite
+from asvit.search.rows import finite, without_sizes
 
 SCHEMA_VERSION = 1
 KIND = "search"
@@ -146,7 +146,7 @@ def _row_to_json(row: TrialRow) -> dict[str, Any]:
         "architecture": row.architecture,
         "params": row.params,
         "macs": row.macs,
-        **{n: finite(v) for n, v in row.values.items() if n not in ("params", "macs")},
+        **{name: finite(row.values[name]) for name in without_sizes(row.values)},
         "reward": finite(row.reward),
         "entropy": finite(row.entropy),
         "state": row.state,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,6 +46,11 @@ class TrialRow:
     reason: str
 
 
+def without_sizes(measures: Iterable[str]) -> list[str]:
+    """The measures that need a column of their own: all but params and macs."""
+    return [name for name in measures if name not in _BEFORE]
+
+
 def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) -> None:
     """Write ``rows`` to ``path`` as a whole or not at all.
 
@@ -60,7 +65,7 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [name for name in measures if name not in _BEFORE]
+    columns = without_sizes(measures)
     writer.writerow([*_BEFORE, *columns, *_AFTER])
     for row in rows:
         values = [row.values[name] for name in columns]

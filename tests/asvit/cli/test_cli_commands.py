@@ -102,6 +102,13 @@ def test_the_same_search_again_only_shows_its_result(searched: tuple[Path, Resul
     assert data["next_command"] in again.stdout
 
 
+def test_sizes_that_are_measures_are_shown_once(tmp_path: Path) -> None:
+    names = ["--proxy", "length_distortion,params"]
+    shown = run(*SEARCH, *names, "--steps", "2", "--out", tmp_path / "run").stdout
+    (heading,) = [line for line in shown.splitlines() if "architecture  " in line]
+    assert heading.split().count("params") == 1
+
+
 def test_other_settings_are_refused_with_the_difference(searched: tuple[Path, Result]) -> None:
     folder, _ = searched
     before = (folder / "trials.csv").read_bytes()

@@ -212,6 +212,14 @@ def test_other_measures(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert [row["measure"] for row in rows[::6]] == list(names)
 
 
+def test_sizes_that_are_measures_have_one_column(tmp_path: Path) -> None:
+    names = ("params", "length_distortion")
+    text = words_of(make_run(tmp_path / "run", trials(3, names), names=names))
+    for head in re.findall(r"<thead>.*?</thead>", text, re.DOTALL):
+        words = re.sub(r"<[^>]+>", " ", head).split()
+        assert words.count("parameters") + words.count("params") == 1
+
+
 def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
     rows = trials(6, entropy=False)
     text = page_of(make_run(tmp_path / "run", rows, controller="random"))
