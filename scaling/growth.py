@@ -115,7 +115,7 @@ def grow(
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
-    meter = _Meter(
+    meter = Meter(
         build,
         measures,
         _share("ratio", ratio),
@@ -138,8 +138,24 @@ def measured_shape(shape: Shape, ratio: float) -> Shape:
     return Shape(shape.depths, max(1, math.floor(round(shape.width * ratio, 9))))
 
 
-class _Meter:
-    """Scores of shapes at reduced width, each measured once."""
+class Meter:
+    """Measures shapes at reduced width, each once.
+
+    Args:
+        build: Depths and width to a freshly initialised model.
+        measures: Names of the measures.
+        ratio: Width to measure at over full width, rounded down.
+        known: Scores that are there already; every new one is added.
+        arguments: Further arguments of :func:`proxies.measure`.
+
+    Attributes:
+        better: Measure to its direction.
+        fresh: Shapes measured rather than known.
+
+    Raises:
+        KeyError: If a measure is unknown.
+        ValueError: If no measure has a direction.
+    """
 
     def __init__(
         self,
@@ -159,6 +175,7 @@ class _Meter:
         self.fresh = 0
 
     def __call__(self, shape: Shape, cost: Cost) -> Candidate:
+        """``shape``, which costs ``cost`` at full width, with its scores."""
         small = measured_shape(shape, self._ratio)
         scores = self._known.get(small)
         if scores is None:
@@ -177,7 +194,7 @@ class _Growth:
         self,
         cost: CostOf,
         budget: Budget,
-        meter: _Meter,
+        meter: Meter,
         *,
         stop_within: float,
         width_multiple: int,

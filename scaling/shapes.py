@@ -11,7 +11,7 @@ from typing import NamedTuple
 #: What a step may multiply the width by.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
 MOST_EXTRA_BLOCKS = 4  # that a last step may add to land inside its tolerance
-WIDEST = 2**20  # channels; a model that is wider and still fits does not grow with its width
+ENDLESS = 2**20  # a model that many channels wider that still fits does not grow with its width
 
 
 class Shape(NamedTuple):
@@ -70,7 +70,7 @@ def landings(
     for blocks in range(1, MOST_EXTRA_BLOCKS + 1):
         for stages in combinations_with_replacement(range(len(shape.depths)), blocks):
             tried.append(reduce(Shape.deeper, stages, shape))
-        widest = [_widest(base, fits) for base in tried]
+        widest = [largest(wider(base), fits) for base in tried]
         found = [landed for landed in widest if landed is not None and lands(landed)]
         if found:
             return found
@@ -78,24 +78,37 @@ def landings(
     return []
 
 
-def _widest(shape: Shape, fits: Callable[[Shape], bool]) -> Shape | None:
-    """``shape`` as wide as fits, given that whatever is wider than too wide is too wide."""
-    if not fits(shape):
+def largest(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Shape | None:
+    """The last member of a family that fits, given that all after one too large are too large.
+
+    Args:
+        family: Number of a member, from 0, to the member; larger numbers are larger shapes.
+        fits: Whether a shape can be built and is within the budget.
+
+    Returns:
+        None where not even the first one fits, or where the family never becomes too large.
+    """
+    if not fits(family(0)):
         return None
-    below, step = shape.width, 1
-    while fits(Shape(shape.depths, below + step)):
+    below, step = 0, 1
+    while fits(family(below + step)):
         below += step
         step *= 2
-        if below > WIDEST:
+        if below > ENDLESS:
             return None
     above = below + step
     while above - below > 1:
         middle = (below + above) // 2
-        if fits(Shape(shape.depths, middle)):
+        if fits(family(middle)):
             below = middle
         else:
             above = middle
-    return Shape(shape.depths, below)
+    return family(below)
+
+
+def wider(shape: Shape) -> Callable[[int], Shape]:
+    """The family of ``shape`` with so many channels more."""
+    return lambda channels: Shape(shape.depths, shape.width + channels)
 
 
 def _grown(width: int, factor: float, multiple: int) -> int:

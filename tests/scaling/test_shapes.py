@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.shapes import MOST_EXTRA_BLOCKS, WIDEST, Shape, landings, proposals
+from scaling.shapes import ENDLESS, MOST_EXTRA_BLOCKS, Shape, landings, largest, proposals, wider
 
 SHAPES = st.builds(
     Shape, st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple), st.integers(4, 300)
@@ -72,7 +72,14 @@ def test_as_few_blocks_as_land_are_added() -> None:
 
 
 def test_a_width_without_end_is_given_up() -> None:
-    assert landings(Shape((1,), 1), lambda _: True, lambda s: s.width < WIDEST) == []
+    assert landings(Shape((1,), 1), lambda _: True, lambda s: s.width < ENDLESS) == []
+
+
+@given(st.integers(0, 1000))
+def test_the_largest_that_fits(most: int) -> None:
+    family = wider(Shape((1, 2), 8))
+    assert largest(family, lambda s: s.width <= 8 + most) == Shape((1, 2), 8 + most)
+    assert largest(family, lambda s: s.width < 8) is None
 
 
 def test_blocks_may_go_to_several_stages() -> None:

@@ -1,0 +1,167 @@
+"""What the experiments on scaling share: one architecture, measured as a growth measures."""
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asvit.growth import Journal, ScaleSettings, make_settings
+from asvit.runs.evaluator import Bench
+from asvit.runs.growable import Growable
+from proxies import Cost
+from scaling import Budget, Candidate, Shape, Trajectory, grow
+from scaling.growth import MEASURES, Meter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
+
+
+@dataclass(frozen=True)
+class Field:
+    """An architecture to grow, and what was measured of it so far.
+
+    Attributes:
+        settings: How models are measured.
+        model: The architecture.
+        bench: Device and images.
+        known: Everything measured, in a file, so that a stopped experiment goes on.
+    """
+
+    settings: ScaleSettings
+    model: Growable
+    bench: Bench
+    known: Journal
+
+    def cost(self, shape: Shape) -> Cost:
+        """Parameters and multiply-adds of a shape."""
+        return self.model.cost(*shape)
+
+    def measure(self, shape: Shape) -> Candidate:
+        """A shape with its scores, measured as the candidates of a growth are."""
+        meter = Meter(
+            self.model.build,
+            self.settings.proxies,
+            self.settings.ratio,
+            known=self.known,
+            arguments=self.bench.arguments,
+        )
+        return meter(shape, self.cost(shape))
+
+    def grow(self, budget: Budget) -> Trajectory:
+        """The series that ends at ``budget``; nothing that is known is measured again."""
+        start = self.model.start
+        return grow(
+            self.model.build,
+            self.model.cost,
+            depths=start.depths,
+            width=start.width,
+            budget=budget,
+            stop_within=self.settings.stop_within,
+            ratio=self.settings.ratio,
+            width_multiple=self.settings.width_multiple,
+            measures=self.settings.proxies,
+            known=self.known,
+            progress=lambda event: _tell(budget, event.step, event.chosen is not None, event.done),
+            **self.bench.arguments,
+        )
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model and what it measures."""
+
+    depths: str
+    width: int
+    params: int
+    macs: int
+    length_distortion: float
+    ntk_condition_number: float
+
+
+MODEL_COLUMNS = {"depths": "l", "width": "r", "params": "r", "MACs": "r", "L^E": "r", "κ": "r"}
+
+
+def measured(model: Candidate) -> dict[str, Any]:
+    """The fields of a :class:`ModelRow`."""
+    return {
+        "depths": ",".join(map(str, model.depths)),
+        "width": model.width,
+        "params": model.cost.params,
+        "macs": model.cost.macs,
+        **{name: model.scores[name].value for name in MEASURES},
+    }
+
+
+def model_cells(row: ModelRow) -> tuple[object, ...]:
+    """The cells of a row under ``MODEL_COLUMNS``."""
+    return (
+        row.depths,
+        row.width,
+        f"{row.params / 1e6:.2f}M",
+        f"{row.macs / 1e9:.2f}G",
+        f"{row.length_distortion:.3f}",
+        f"{row.ntk_condition_number:.2f}",
+    )
+
+
+def field(settings: ScaleSettings, folder: Path) -> Field:
+    """The field of ``settings``, with its measurements in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(settings)
+    known = Journal(folder / f"measured-seed{settings.seed}.jsonl")
+    if known.settings is not None and known.settings != settings:
+        raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
+    known.start(settings, bench.provenance, bench.device)
+    return Field(settings, Growable(settings), bench, known)
+
+
+def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:
+    """The options that the experiments share."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--arch", default=SEED)
+    made.add_argument("--budgets", default=budgets)
+    made.add_argument("--preset", default="quick")
+    made.add_argument("--image-size", type=int)
+    made.add_argument("--repeats", type=int)
+    made.add_argument("--images", type=int)
+    made.add_argument("--points", type=int)
+    made.add_argument("--data")
+    made.add_argument("--width-multiple", type=int)
+    made.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    made.add_argument("--out", type=Path, default=Path(out))
+    return made
+
+
+def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
+    """The settings that the options ask for, with a seed."""
+    names = ("image_size", "repeats", "images", "points", "data", "width_multiple")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return make_settings(
+        options.preset, architecture=options.arch, budgets=options.budgets, seed=seed, **given
+    )
+
+
+def write_rows(path: Path, rows: Sequence["DataclassInstance"]) -> None:
+    """Write ``rows``, all of one class, as CSV."""
+    names = [one.name for one in fields(rows[0])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([getattr(row, name) for name in names] for row in rows)
+
+
+def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> str:
+    """A table; ``columns`` maps each heading to ``"l"`` or ``"r"``, where its cells go."""
+    rule = {"l": "---", "r": "--:"}
+    lines = [list(columns), [rule[way] for way in columns.values()]]
+    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _tell(budget: Budget, step: int, finished: bool, done: float) -> None:
+    if finished:
+        print(f"  {budget}: step {step}, {done:.0%} of the way", flush=True)
