@@ -23,7 +23,9 @@ def test_every_documentation_page_is_linked() -> None:
 
 def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     example = next(
-        block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "run_search" in block
+        block
+        for block in re.findall(r"```python\n(.*?)```", README, re.S)
+        if "run_search" in block
     )
     namespace: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), namespace)
