@@ -1,0 +1,165 @@
+"""Run the notebooks from start to end and write pages in docs that show what came out.
+
+Run from a checkout: ``python -m experiments.notebook_pages``. It needs no Jupyter: cells are plain
+Python, run one after the other in one namespace, and the value of a cell's last expression is
+shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.growing import markdown
+
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+PARAMETERS = "parameters"  # tag of the cell whose values may be replaced
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a notebook, and what running it gave.
+
+    Attributes:
+        kind: ``"markdown"`` or ``"code"``.
+        source: Its text.
+        tags: Its tags.
+        printed: What it printed.
+        value: The value of its last expression; None without one.
+    """
+
+    kind: str
+    source: str
+    tags: tuple[str, ...] = ()
+    printed: str = ""
+    value: Any = field(default=None, compare=False)
+
+
+def read(name: str) -> list[Cell]:
+    """The cells of a notebook, not run."""
+    content = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    return [
+        Cell(cell["cell_type"], "".join(cell["source"]), tuple(cell["metadata"].get("tags", ())))
+        for cell in content["cells"]
+    ]
+
+
+def run(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Cell]:
+    """The cells of a notebook, each after it was run.
+
+    Args:
+        name: Name of the notebook.
+        parameters: Values in place of those in the cell tagged ``parameters``.
+
+    Raises:
+        KeyError: If that cell sets no such value.
+    """
+    mpl.use("Agg")
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in read(name):
+        if cell.kind != "code":
+            yield cell
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            value = _execute(cell.source, namespace)
+        if PARAMETERS in cell.tags:
+            for key, replacement in (parameters or {}).items():
+                if key not in namespace:
+                    raise KeyError(f"notebook {name} has no parameter {key!r}")
+                namespace[key] = replacement
+        yield Cell(cell.kind, cell.source, cell.tags, printed.getvalue(), value)
+
+
+def page(name: str, cells: Iterator[Cell], folder: Path) -> str:
+    """The page of a notebook that was run, whose pictures are written into ``folder/images``."""
+    parts = []
+    for number, cell in enumerate(cells):
+        if cell.kind != "code":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        if cell.printed:
+            parts.append(f"```\n{cell.printed.rstrip()}\n```")
+        if cell.value is not None:
+            parts.append(_shown(cell.value, folder, f"{name}-{number:02d}"))
+    made = (
+        f"This page was made by `python -m experiments.notebook_pages` from "
+        f"[{name}.ipynb](../../experiments/notebooks/{name}.ipynb)."
+    )
+    return "\n\n".join([*parts, f"*{made}*"]) + "\n"
+
+
+def _execute(source: str, namespace: dict[str, Any]) -> Any:
+    """Run ``source``; the value of its last statement if that is an expression."""
+    tree = ast.parse(source)
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, "<cell>", "exec"), namespace)
+        return None
+    tree.body.pop()
+    exec(compile(tree, "<cell>", "exec"), namespace)
+    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), namespace)
+
+
+def _shown(value: Any, folder: Path, name: str) -> str:
+    """``value`` as Markdown."""
+    if isinstance(value, pd.DataFrame):
+        if not pd.api.types.is_integer_dtype(value.index.dtype):
+            value = value.rename_axis("").reset_index()
+        columns = {
+            str(name): "r" if pd.api.types.is_numeric_dtype(value[name]) else "l" for name in value
+        }
+        rows = [tuple(map(_cell, row)) for row in value.itertuples(index=False)]
+        return markdown(columns, rows)
+    svg = None
+    if isinstance(value, Figure):
+        buffer = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": name}):
+            value.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        svg = buffer.getvalue()
+    elif hasattr(value, "_repr_svg_"):
+        svg = value._repr_svg_()
+    if svg is None:
+        return f"```\n{value!r}\n```"
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "images" / f"{name}.svg").write_text(svg, encoding="utf-8")
+    return f"![{getattr(value, 'title', 'figure')}](images/{name}.svg)"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main() -> None:
+    """Run the notebooks as they are, and write their pages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", default=sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/notebooks"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.names:
+        print(f"running {name}.ipynb", flush=True)
+        text = page(name, run(name), options.out)
+        (options.out / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
