@@ -178,7 +178,7 @@ class Meter:
         """``shape``, which costs ``cost`` at full width, with its scores."""
         small = measured_shape(shape, self._ratio)
         scores = self._known.get(small)
-        if scores is None:
+        if scores is None or not set(self._measures) <= set(scores):
             scores = measure(
                 lambda: self._build(*small), self._measures, key=_KEY, **self._arguments
             )

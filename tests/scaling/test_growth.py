@@ -212,6 +212,15 @@ def test_networks_of_every_kind_grow(kind: str, network, width: int, budget: str
     )
 
 
+def test_scores_without_a_measure_that_is_asked_for_are_taken_again() -> None:
+    build, costs = plain(Residual)
+    known: dict[Shape, Mapping[str, Score]] = {}
+    settings = {"depths": (1, 1), "width": 32, "budget": "120K", "known": known, **MEASURING}
+    grow(build, costs, measures=["length_distortion"], **settings)
+    assert set(known[Shape((1, 1), 8)]) == {"length_distortion"}
+    assert grow(build, costs, **settings).steps[0].chosen.scores.keys() == BETTER.keys()
+
+
 def test_the_same_seed_gives_the_same_series_and_another_one_other_values() -> None:
     build, costs = plain(Residual)
     settings = {"depths": (1, 1), "width": 32, "budget": "200K", **MEASURING}
