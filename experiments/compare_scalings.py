@@ -32,8 +32,8 @@ from experiments.growing import (
     write_rows,
 )
 from scaling import Budget, Candidate
-from scaling.growth import MEASURES
 from scaling.handmade import FAMILIES, at_random, by_hand
+from scaling.meter import MEASURES
 
 GROWN = "growth"
 COLOURS = {

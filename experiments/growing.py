@@ -12,7 +12,7 @@ from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
-from scaling.growth import MEASURES, Meter
+from scaling.meter import MEASURES, Meter
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -11,7 +11,8 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.hosts import PREFIX
 from proxies import Cost
 from scaling import Shape
-from scaling.growth import check_budget, measured_shape
+from scaling.growth import check_budget
+from scaling.meter import measured_shape
 
 
 class Growable:

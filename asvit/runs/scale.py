@@ -21,7 +21,7 @@ from asvit.runs.scale_result import ScaleResult
 from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.spaces.architectures import find
 from scaling import GrowthEvent, Step, Trajectory, grow
-from scaling.growth import directions
+from scaling.meter import directions
 from scaling.trajectory import rows_of, to_csv
 
 FIGURES = ("growth", "sizes", "measures", "clouds")

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 import asvit
 from asvit.genotype import Genotype
 from proxies import Cost, count
-from scaling.growth import Build, CostOf
+from scaling.growth import CostOf
+from scaling.meter import Build
 
 SIDE = 32
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from proxies import Cost, Score
 from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
-from scaling.growth import measured_shape
+from scaling.meter import measured_shape
 from scaling.ranking import rank_sums
 
 BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}

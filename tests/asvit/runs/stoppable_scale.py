@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 import asvit.runs.scale as runs_scale
-import scaling.growth
+import scaling.meter
 from asvit.runs.growable import Growable
 from proxies import Cost, Score
 
@@ -50,7 +50,7 @@ def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
     setattr_(Growable, "build", lambda _self, depths, width: (depths, width))
     setattr_(Growable, "cost", fake_cost)
-    setattr_(scaling.growth, "measure", fake_measure)
+    setattr_(scaling.meter, "measure", fake_measure)
     setattr_(runs_scale, "_write_report", lambda _folder: None)
 
 
@@ -69,7 +69,7 @@ def run(
         time.sleep(sleep)
         return fake_measure(*arguments, **named)
 
-    scaling.growth.measure = measure
+    scaling.meter.measure = measure
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if stop is not None:
@@ -87,7 +87,7 @@ def _stop_at(stop: Stop) -> None:
     point, count, number = stop
     places = {
         "fsync": (os, "fsync"),  # written, but not known to be
-        "measure": (scaling.growth, "measure"),
+        "measure": (scaling.meter, "measure"),
         "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
         "result": (runs_scale, "ScaleResult"),  # all measured, no result yet
     }

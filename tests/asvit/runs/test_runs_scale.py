@@ -34,7 +34,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be measured."""
-    monkeypatch.setattr("scaling.growth.measure", None)
+    monkeypatch.setattr("scaling.meter.measure", None)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_finished_run_gives_its_result_without_measuring(
         stoppable_scale.faked(patch.setattr)
         first = scale(tmp_path)
     stoppable_scale.faked(monkeypatch.setattr)
-    monkeypatch.setattr("scaling.growth.measure", None)
+    monkeypatch.setattr("scaling.meter.measure", None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     events: list[GrowthEvent] = []
     again = scale(tmp_path, progress=events.append)
