@@ -1,13 +1,23 @@
 """What holds for every test."""
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+
+
+def pytest_configure() -> None:
+    """Set up the process before anything imports torch, for what the tests start as well."""
+    # On networks this small threads only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A shell starts its background jobs with Ctrl-C ignored; ours, and theirs, are to be tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or fills the user's image cache."""
     patch = pytest.MonkeyPatch()
     patch.setenv("ASVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -23,4 +33,6 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(autouse=True)
 def _repeatable() -> None:
+    import torch
+
     torch.manual_seed(0)
