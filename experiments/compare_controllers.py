@@ -49,7 +49,7 @@ class Row:
 def main() -> None:
     """Run what is missing, then write the table and the figure."""
     options = _options()
-    settings = make_settings(options.preset, steps=options.steps)
+    settings = make_settings(options.preset, steps=options.steps, repeats=options.repeats)
     runs = {
         (controller, seed): _search(options, controller, seed)
         for seed in range(options.seeds)
@@ -73,19 +73,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each controller")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--preset", default="quick")
+    parser.add_argument("--repeats", type=int, default=3, help="networks a value is averaged over")
     parser.add_argument("--window", type=int, default=100, help="first and last draws averaged")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders are")
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     return parser.parse_args()
 
 
 def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchResult:
-    settings = make_settings(options.preset, steps=options.steps, controller=controller, seed=seed)
-    folder = options.runs / default_folder(settings).name
+    chosen = {
+        "preset": options.preset,
+        "steps": options.steps,
+        "repeats": options.repeats,
+        "controller": controller,
+        "seed": seed,
+    }
+    folder = options.out / default_folder(make_settings(**chosen)).name
     print(f"{controller}, seed {seed}: {folder}", flush=True)
-    return asvit.run_search(
-        preset=options.preset, steps=options.steps, controller=controller, seed=seed, out=folder
-    )
+    return asvit.run_search(**chosen, out=folder)
 
 
 def _pooled_ranks(

@@ -1,12 +1,15 @@
 """Parameters and multiply-adds of a network: what every measure has to beat."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -58,7 +61,8 @@ def count_by_module(
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
     with torch.no_grad(), _no_fused_encoder(), FlopCounterMode(display=False) as counter:
         try:
-            skeleton(image)
+            with _ProductsOnly():
+                skeleton(image)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).partition("\n")[0]
             raise ValueError(
@@ -72,6 +76,27 @@ def count_by_module(
         if name:
             costs[name] = Cost(_parameters(part), flops.get(f"{root}.{name}", 0) // 2)
     return costs
+
+
+class _ProductsOnly(TorchFunctionMode):
+    """Leaves out what counts as nothing and keeps the shape: most of the work on that device."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _COUNT_NOTHING and args:
+            return args[0]
+        if func is F.scaled_dot_product_attention and not (kwargs or {}).get("enable_gqa"):
+            query, key, value = args[:3]
+            return query @ key.transpose(-1, -2) @ value
+        return func(*args, **(kwargs or {}))
+
+
+_COUNT_NOTHING = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}
 
 
 def _parameters(module: nn.Module) -> int:

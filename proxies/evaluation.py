@@ -109,7 +109,7 @@ def measure(
             values[proxy.name].append(value)
             if reason:
                 reasons[proxy.name] = f"repeat {repeat + 1} of {repeats}: {reason}"
-    trim_host_memory()
+    trim_host_memory(every=4)
     return {p.name: _score(p, values[p.name], reasons.get(p.name, "")) for p in proxies}
 
 

@@ -17,7 +17,7 @@ from asvit.settings import (
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "quick": {"image_size": 64, "repeats": 3, "images": 8},
+    "quick": {"image_size": 64, "repeats": 2, "images": 8},
 }
 
 _AT_LEAST = {
