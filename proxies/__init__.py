@@ -1,5 +1,6 @@
 """Training-free measures of freshly initialised networks: any ``nn.Module`` in, numbers out."""
 
+from proxies import catalogue  # noqa: F401  registers the measures
 from proxies.circle import Circle
 from proxies.counts import Cost, count
 from proxies.evaluation import Score, measure, seed_for
@@ -12,12 +13,13 @@ from proxies.expansion import (
     length_distortion,
 )
 from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-from proxies.registry import PROXIES, Proxy, get_proxy
+from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
 
 __all__ = [
     "PROXIES",
     "Circle",
     "Cost",
+    "Inputs",
     "Proxy",
     "Score",
     "count",

@@ -61,6 +61,7 @@ def measure(
     seed: int = 0,
     image_size: int | None = None,
     images: Tensor | None = None,
+    labels: Tensor | None = None,
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
@@ -78,6 +79,7 @@ def measure(
         seed: Seed of the run.
         image_size: Pixels per side; left out, the images' own, or 224 without images.
         images: ``[n, 3, S, S]`` for the kernel; left out, 16 images of standard normal noise.
+        labels: Class of each image, ``[n]``, for measures that take a loss; left out, random ones.
         device: ``"auto"`` for an accelerator where there is one, or a torch device.
         points: Points of the circle.
         radius: Of the circle; see :meth:`Circle.random`.
@@ -87,13 +89,15 @@ def measure(
 
     Raises:
         KeyError: If a name is unknown.
-        ValueError: If ``repeats < 1``, or the images do not have the image size.
+        ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
+            label an image.
     """
     proxies = [get_proxy(name) for name in names]
     if repeats < 1:
         raise ValueError(f"repeats={repeats}; use at least 1")
     where = resolve_device(device)
     images = _checked_images(images, image_size, seed).to(where)
+    labels = _checked_labels(labels, len(images), seed).to(where)
     values: dict[str, list[float]] = {proxy.name: [] for proxy in proxies}
     reasons: dict[str, str] = {}
     for repeat in range(repeats):
@@ -105,7 +109,8 @@ def measure(
         for proxy in due:
             value, reason = math.nan, failure
             if model is not None:
-                value, reason = _take(proxy, model, Inputs(circle, images))
+                inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+                value, reason = _take(proxy, model, inputs)
             values[proxy.name].append(value)
             if reason:
                 reasons[proxy.name] = f"repeat {repeat + 1} of {repeats}: {reason}"
@@ -143,6 +148,16 @@ def _checked_images(images: Tensor | None, image_size: int | None, seed: int) ->
         size = "x".join(map(str, images.shape[-2:]))
         raise ValueError(f"images are {size} px but image_size={image_size}; use one size")
     return images
+
+
+def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
+    if labels is None:
+        generator = torch.Generator().manual_seed(seed_for(seed, "labels"))
+        return torch.randint(1000, (images,), generator=generator)
+    if labels.shape != (images,) or labels.is_floating_point():
+        kind = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"labels are {kind} for {images} images; use one whole number an image")
+    return labels.long()
 
 
 @functools.lru_cache(maxsize=32)

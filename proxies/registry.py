@@ -1,4 +1,4 @@
-"""Every measure by name."""
+"""What a measure is, and where it is looked up by name; :mod:`proxies.catalogue` has them all."""
 
 import difflib
 from collections.abc import Callable
@@ -8,14 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from proxies.circle import Circle
-from proxies.counts import count
-from proxies.expansion import extrinsic_curvature, gauss_map_length, length_distortion
-from proxies.ntk import ntk_condition_number
 
 Better = Literal["higher", "lower", "reported"]
-
-EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
-CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"
 
 
 @dataclass(frozen=True)
@@ -25,10 +19,15 @@ class Inputs:
     Args:
         circle: Circle of inputs.
         images: ``[n, C, H, W]``, on the network's device.
+        labels: Class of each image, ``[n]`` int64, on the network's device.
+        seed: For whatever else a measure draws; the same for all architectures of a run, another
+            one in each repeat.
     """
 
     circle: Circle
     images: Tensor
+    labels: Tensor
+    seed: int = 0
 
     @property
     def image_size(self) -> int:
@@ -85,62 +84,3 @@ def get_proxy(name: str) -> Proxy:
     near = difflib.get_close_matches(name, PROXIES, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(PROXIES)}"
     raise KeyError(f"unknown proxy {name!r}; {hint}")
-
-
-register(
-    Proxy(
-        "length_distortion",
-        "manifold expansion L^E: how much the network lengthens a circle of inputs",
-        "higher",
-        EXPANSION_PAPER,
-        lambda model, inputs: length_distortion(model, inputs.circle),
-    )
-)
-register(
-    Proxy(
-        "ntk_condition_number",
-        "condition number κ_Θ of the neural tangent kernel of a batch",
-        "lower",
-        EXPANSION_PAPER,
-        lambda model, inputs: ntk_condition_number(model, inputs.images),
-        undefined="the kernel is singular",
-    )
-)
-register(
-    Proxy(
-        "extrinsic_curvature",
-        "curvature κ of the feature curve, integrated over the circle's angle",
-        "reported",
-        CURVATURE_PAPER,
-        lambda model, inputs: inputs.circle.integrate(extrinsic_curvature(model, inputs.circle)),
-    )
-)
-register(
-    Proxy(
-        "gauss_map_length",
-        "Gauss-map length L^G: how far the feature curve's unit tangent travels",
-        "reported",
-        CURVATURE_PAPER,
-        lambda model, inputs: gauss_map_length(model, inputs.circle),
-    )
-)
-register(
-    Proxy(
-        "params",
-        "number of parameters, the first trivial rival",
-        "higher",
-        "none",
-        lambda model, inputs: float(count(model, inputs.image_size).params),
-        random=False,
-    )
-)
-register(
-    Proxy(
-        "macs",
-        "multiply-adds of convolutions, linear layers and matrix products, batch 1",
-        "higher",
-        "none",
-        lambda model, inputs: float(count(model, inputs.image_size).macs),
-        random=False,
-    )
-)

@@ -150,6 +150,7 @@ def _measure(
             seed=settings.seed,
             image_size=side,
             images=images.pixels,
+            labels=images.labels if len(images.classes) > 1 else None,
             device=settings.device,
             points=settings.points,
             radius=settings.radius,

@@ -48,6 +48,7 @@ class Bench:
             "seed": settings.seed,
             "image_size": settings.image_size,
             "images": images.pixels,
+            "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,
             "radius": settings.radius,

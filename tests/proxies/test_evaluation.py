@@ -157,3 +157,30 @@ def test_devices() -> None:
     assert isinstance(resolve_device("auto"), torch.device)
     with pytest.raises(ValueError, match="'mps'"):
         resolve_device("mps")
+
+
+@pytest.mark.parametrize("given", [None, [3, 1]])
+def test_measures_meet_the_labels_and_a_seed_for_each_repeat(
+    given: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[proxies.Inputs] = []
+
+    def value(model: nn.Module, inputs: proxies.Inputs) -> float:
+        met.append(inputs)
+        return 1.0
+
+    monkeypatch.setitem(proxies.PROXIES, "probe", Proxy("probe", "", "higher", "", value))
+    labels = None if given is None else torch.tensor(given)
+    for key in ("a", "b"):
+        images = torch.zeros(2, 3, SIDE, SIDE)
+        measure(build, ["probe"], key=key, repeats=2, images=images, labels=labels, device="cpu")
+    assert met[0].labels.dtype == torch.int64
+    assert all(torch.equal(inputs.labels, met[0].labels) for inputs in met)
+    assert given is None or met[0].labels.tolist() == given
+    assert met[0].seed == met[2].seed != met[1].seed == met[3].seed
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([1]), torch.tensor([0.0, 1.0])])
+def test_labels_must_be_one_class_an_image(labels: Tensor) -> None:
+    with pytest.raises(ValueError, match="use one whole number an image"):
+        measure(build, ["params"], images=torch.zeros(2, 3, SIDE, SIDE), labels=labels)
