@@ -1,0 +1,1 @@
+"""Reference accuracies: tables, and how well measures rank them."""
