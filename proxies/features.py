@@ -58,30 +58,64 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     return feature.flatten(1)
 
 
-@contextmanager
-def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
-    """Hold a model in the state that measures are defined in, then put everything back.
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    """What a classifier says of each image, ``[n, C, H, W]`` to ``[n, classes]``.
 
-    Evaluation mode, so that no sample depends on another through batch statistics and nothing is
-    dropped at random; the final normalisation is the identity, and with ``norms="bypassed"`` every
-    other one too. An activation fused into a normalisation stays. Accelerators compute in full
-    float32: TF32 keeps ten bits, fewer than the measures need.
+    Raises:
+        ValueError: If the model has no classes, cannot take the images, or gives something else
+            than one row an image of at least two classes.
     """
-    bypassed = {id(module): module for module in _final_norms(model)}
-    if norms == "bypassed":
-        bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
+    kind = type(model).__name__
+    if getattr(model, "num_classes", None) == 0:
+        raise ValueError(f"{kind} has num_classes=0; this measure needs a classifier")
+    try:
+        out: object = model(images)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{kind}: {first_line(error)}") from error
+    found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(images) or out.shape[1] < 2:
+        raise ValueError(
+            f"{kind} gives {found} for {len(images)} images; this measure needs a classifier, "
+            "with one row an image of at least 2 classes"
+        )
+    return out
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold a model in evaluation mode, as it is otherwise, then put every module's mode back.
+
+    No sample then depends on another through batch statistics and nothing is dropped at random.
+    Accelerators compute in full float32: TF32 keeps ten bits, fewer than the measures need.
+    """
     training = [module for module in model.modules() if module.training]
     model.eval()
-    for module in bypassed.values():
-        module.forward = _without_norm(module)
     try:
         with _full_precision():
             yield model
     finally:
-        for module in bypassed.values():
-            del module.forward
         for module in training:
             module.training = True
+
+
+@contextmanager
+def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
+    """Hold a model in the state that measures of the feature are defined in, then put all back.
+
+    As in :func:`evaluating`; besides, the final normalisation is the identity, and with
+    ``norms="bypassed"`` every other one too. An activation fused into a normalisation stays.
+    """
+    bypassed = {id(module): module for module in _final_norms(model)}
+    if norms == "bypassed":
+        bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
+    with evaluating(model):
+        for module in bypassed.values():
+            module.forward = _without_norm(module)
+        try:
+            yield model
+        finally:
+            for module in bypassed.values():
+                del module.forward
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
