@@ -6,24 +6,36 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from asvit.cli.output import console, number
-from asvit.cli.progress import clock, short
+from asvit.cli.progress import Count, OneLine, clock, short
 
 if TYPE_CHECKING:
     from scaling import GrowthEvent, Step
 
-Report = Callable[["GrowthEvent"], None]
-
 _DEARER = 1.1  # how much longer a step takes than the one before it, about
 
 
+@dataclass(frozen=True)
+class GrowthWatch:
+    """What to tell of a growth as it goes on.
+
+    Attributes:
+        images: Called as the images are made or read.
+        event: Called with every event.
+    """
+
+    images: Count
+    event: Callable[[GrowthEvent], None]
+
+
 @contextmanager
-def growth_progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
-    """What to call with every event of a growth, for as long as it runs.
+def growth_progress(title: str, *, quiet: bool = False) -> Iterator[GrowthWatch]:
+    """What to tell of a growth, for as long as it runs.
 
     Nothing stays on stderr before the first event, so that an error there is the only line.
 
@@ -32,12 +44,12 @@ def growth_progress(title: str, *, quiet: bool = False) -> Iterator[Report]:
         quiet: Show nothing.
     """
     if quiet:
-        yield lambda _event: None
+        yield GrowthWatch(lambda _done, _total: None, lambda _event: None)
     elif sys.stderr.isatty():
-        with _bar(title) as report:
-            yield report
+        with _bar(title) as watch:
+            yield watch
     else:
-        yield Lines(title)
+        yield GrowthWatch(OneLine(), Lines(title))
 
 
 class Lines:
@@ -58,7 +70,7 @@ class Lines:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Report]:
+def _bar(title: str) -> Iterator[GrowthWatch]:
     """A bar over the way to the budget, with the step in progress and the last one below it."""
     from rich.console import Group
     from rich.live import Live
@@ -77,6 +89,9 @@ def _bar(title: str) -> Iterator[Report]:
     seen = False
     last = ""
 
+    def images(done: int, total: int) -> None:
+        found.plain = f"preparing images, {done}/{total}"
+
     def report(event: GrowthEvent) -> None:
         nonlocal seen, last
         if not seen:
@@ -88,7 +103,7 @@ def _bar(title: str) -> Iterator[Report]:
         found.plain = f"step {event.step}, candidate {event.measured}/{event.candidates}{last}"
 
     with Live(Group(bar, found), console=screen, refresh_per_second=4, transient=True):
-        yield report
+        yield GrowthWatch(images, report)
 
 
 def remaining(event: GrowthEvent) -> float:

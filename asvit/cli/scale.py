@@ -141,10 +141,10 @@ def command(
     def follow(event: GrowthEvent) -> None:
         nonlocal last
         last = event
-        progress(event)
+        watch.event(event)
 
     try:
-        with growth_progress(_title(settings, origin), quiet=quiet) as progress:
+        with growth_progress(_title(settings, origin), quiet=quiet) as watch:
             result = run_scaling(
                 architecture,
                 budget=budget,
@@ -152,6 +152,7 @@ def command(
                 fresh=fresh,
                 preset=preset,
                 progress=follow,
+                image_progress=watch.images,
                 **given,
             )
     except KeyboardInterrupt:

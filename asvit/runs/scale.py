@@ -34,6 +34,7 @@ def run_scaling(
     budget: str | Sequence[str] = "88M",
     out: Path | str | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
+    image_progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
     preset: str = "default",
     **settings: Any,
@@ -53,6 +54,8 @@ def run_scaling(
             named.
         out: Run folder; ``runs/scale-ARCHITECTURE-SIZEpx-seedN`` by default.
         progress: Called after each measured candidate and after each step.
+        image_progress: Called as images are made or read, with how many are ready, and how many
+            there will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
         preset: Name of a set of settings; see :data:`asvit.growth.PRESETS`.
         **settings: Other fields of :class:`asvit.growth.ScaleSettings`, on top of the preset's.
@@ -77,14 +80,15 @@ def run_scaling(
     check_writable(folder)
     bench = None
     if fresh or not (folder / MEASURED).exists():
-        bench = Bench(wanted)  # may fail, so before anything is made or removed
+        # May fail, so before anything is made or removed.
+        bench = Bench(wanted, progress=image_progress)
     with claimed(folder, "scaling"):
         if fresh:
             remove_files(folder, [RESULT, SERIES, CANDIDATES, *REPORT_FILES, MEASURED])
         journal = _open(folder, wanted)
         result = _finished(folder, wanted)
         if result is None:
-            bench = bench or Bench(wanted)
+            bench = bench or Bench(wanted, progress=image_progress)
             check_same_device(folder, journal.device, bench.device)
             check_same_images(folder, journal.images, bench.provenance)
             journal.start(wanted, bench.provenance, bench.device)

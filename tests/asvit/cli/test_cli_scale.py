@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
     words = ["--preset", "quick", "--stop-within", "1%", "--ratio", "1/2", "--fresh"]
     result = run("scale", "--arch", SEED, *words)
     assert result.exit_code == 130
-    del seen["progress"]
+    del seen["progress"], seen["image_progress"]
     assert seen == {
         "architecture": SEED, "budget": "88M", "out": None, "fresh": True, "preset": "quick",
         "stop_within": 0.01, "ratio": 0.5,
@@ -197,7 +198,18 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    with growth_progress("growing it", quiet=False) as report:
-        report(event(chosen=None, measured=3))
-        report(event())
+    with growth_progress("growing it", quiet=False) as watch:
+        watch.images(3, 8)
+        time.sleep(0.5)  # the bar is drawn four times a second
+        watch.event(event(chosen=None, measured=3))
+        watch.event(event())
+    assert "preparing images, 3/8" in screen.getvalue()
     assert "growing it" in screen.getvalue()
+
+
+def test_making_images_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
+    fractals = ["--data", "fractal", "--budget", "0.9M", "--stop-within", "20%"]
+    result = run(*SCALE, *fractals, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[0] == "preparing 2 images"
