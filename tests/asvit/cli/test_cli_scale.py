@@ -209,7 +209,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_making_images_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    fractals = ["--data", "fractal", "--budget", "0.9M", "--stop-within", "20%"]
+    fractals = ["--data", "fractal", "--budget", "1.4M", "--stop-within", "20%"]
     result = run(*SCALE, *fractals, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[0] == "preparing 2 images"
