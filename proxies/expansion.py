@@ -13,13 +13,22 @@ from torch.func import jvp
 
 from proxies.circle import Circle
 from proxies.errors import first_line
-from proxies.features import Norms, measured, pooled_feature, reference_tensor
+from proxies.features import (
+    Feature,
+    Norms,
+    feature_of,
+    measured,
+    pooled_feature,
+    reference_tensor,
+)
 from proxies.forward_mode import DualOperations, ExplicitAttention, pack, unpack
 from proxies.memory import in_chunks
 
 
-def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
-    """Derivative ``∂H/∂θ`` of the pooled feature, ``[points, F]``.
+def curve_velocity(
+    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
+) -> Tensor:
+    """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``.
 
     One forward pass with dual numbers; about the memory of two.
 
@@ -27,6 +36,7 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
         model: Any module whose samples do not interact.
         circle: Where to look; its images must fit the model.
         norms: ``"bypassed"`` as the measures are defined, or ``"kept"``.
+        feature: ``"pooled"`` as the measures are defined, or all ``"tokens"`` side by side.
 
     Raises:
         ValueError: If the model does not give a differentiable row for each image.
@@ -36,8 +46,8 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
 
     def velocity(rows: slice) -> Tensor:
         with forward_ad.dual_level(), DualOperations():
-            feature = pooled_feature(model, pack(images[rows], tangents[rows]))
-            tangent = unpack(feature)[1]
+            row = feature_of(model, pack(images[rows], tangents[rows]), feature)
+            tangent = unpack(row)[1]
             if tangent is None:
                 raise ValueError(f"the feature of {type(model).__name__} ignores its input")
             return tangent
@@ -46,7 +56,9 @@ def curve_velocity(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed
         return _forward_mode(model, velocity, circle, "the feature curve")
 
 
-def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:
+def curve_speed(
+    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
+) -> Tensor:
     """Speed ``‖∂H/∂θ‖ = √g^E`` of the feature curve at each angle, ``[points]``.
 
     In feature units per radian; arguments and errors as :func:`curve_velocity`.
@@ -54,11 +66,14 @@ def curve_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
     """
-    speed: Tensor = torch.linalg.vector_norm(curve_velocity(model, circle, norms=norms), dim=1)
+    velocity = curve_velocity(model, circle, norms=norms, feature=feature)
+    speed: Tensor = torch.linalg.vector_norm(velocity, dim=1)
     return speed
 
 
-def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
+def length_distortion(
+    model: nn.Module, circle: Circle, *, norms: Norms = "bypassed", feature: Feature = "pooled"
+) -> float:
     """Manifold expansion L^E: the length of the feature curve, ``∫ ‖∂H/∂θ‖ dθ`` over the circle.
 
     In feature units; higher is better. Arguments and errors as :func:`curve_velocity`.
@@ -66,7 +81,7 @@ def length_distortion(model: nn.Module, circle: Circle, *, norms: Norms = "bypas
     References:
         As-ViT, arXiv:2202.11921, section 3.
     """
-    return circle.integrate(curve_speed(model, circle, norms=norms))
+    return circle.integrate(curve_speed(model, circle, norms=norms, feature=feature))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:

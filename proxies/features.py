@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from proxies.errors import first_line
 
 Norms = Literal["bypassed", "kept"]
+Feature = Literal["pooled", "tokens"]
 
 _NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -37,6 +38,17 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`.
 
     Raises:
+        ValueError: As :func:`feature_of`.
+    """
+    return feature_of(model, images, "pooled")
+
+
+def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
+    """Pooled feature of each image, or all that is pooled side by side; ``[n, F]``.
+
+    A plain module has nothing to pool: both are its output.
+
+    Raises:
         ValueError: If the model cannot take the images, or gives something else than one tensor
             with a row per image.
     """
@@ -44,18 +56,20 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
     try:
         if features is None or head is None:
-            feature = model(images)
+            found = model(images)
+        elif feature == "tokens":
+            found = features(images)
         else:
-            feature = head(features(images), pre_logits=True)
+            found = head(features(images), pre_logits=True)
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"{type(model).__name__}: {first_line(error)}") from error
-    if not isinstance(feature, Tensor) or feature.shape[:1] != images.shape[:1]:
-        found = tuple(feature.shape) if isinstance(feature, Tensor) else type(feature).__name__
+    if not isinstance(found, Tensor) or found.shape[:1] != images.shape[:1]:
+        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
-            f"{type(model).__name__} gives {found} for {len(images)} images; "
+            f"{type(model).__name__} gives {what} for {len(images)} images; "
             "a measure needs one tensor with a row for each image"
         )
-    return feature.flatten(1)
+    return found.flatten(1)
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:

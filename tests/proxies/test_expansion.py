@@ -144,3 +144,25 @@ def test_modules_that_cannot_be_measured_say_why(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         curve_speed(Fixed(answer), CIRCLE)
+
+
+def test_tokens_are_what_is_pooled() -> None:
+    import asvit
+
+    model = asvit.build(
+        "4,4,2|2,2,2|2,1,2|2,1,2|16", image_size=32, num_classes=5, width=8
+    ).double()
+    circle = Circle.random((3, 64, 64), 3, generator=torch.Generator().manual_seed(3))
+    tokens = curve_velocity(model, circle, feature="tokens")
+    pooled = curve_velocity(model, circle)
+    per_token = tokens.unflatten(1, (-1, pooled.shape[1]))
+    assert per_token.shape[1] > 1
+    torch.testing.assert_close(per_token.mean(1), pooled)
+    longer = length_distortion(model, circle, feature="tokens")
+    assert longer == pytest.approx(circle.integrate(tokens.norm(dim=1)))
+    assert longer > length_distortion(model, circle)
+
+
+def test_a_plain_module_has_nothing_to_pool() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
+    assert length_distortion(linear, CIRCLE, feature="tokens") == length_distortion(linear, CIRCLE)
