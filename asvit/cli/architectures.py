@@ -17,19 +17,11 @@ def canonical(texts: Sequence[str]) -> list[str]:
     """The texts in canonical form, each architecture once.
 
     Raises:
-        click.UsageError: If one is no architecture of a space and no model of timm.
+        click.UsageError: If one is no architecture of a space or a family and no model of timm.
     """
+    from asvit.spaces import architectures
+
     try:
-        return list(dict.fromkeys(map(_canonical, texts)))
+        return list(dict.fromkeys(map(architectures.canonical, texts)))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _canonical(text: str) -> str:
-    from asvit.spaces.architectures import find
-    from asvit.spaces.hosts import check_host
-
-    if not text.startswith(TIMM):
-        return str(find(text)[1])
-    check_host(text.removeprefix(TIMM))
-    return text

@@ -1,14 +1,15 @@
-"""Networks and their cost, from the text of any space or of timm."""
+"""Networks and their cost, from the text of any space, of a published family or of timm."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
 
 from asvit.genotype import Genotype
 from asvit.spaces.base import Architecture, SearchSpace
-from asvit.spaces.hosts import PREFIX, build_host, is_host
+from asvit.spaces.families import is_family, read_family
+from asvit.spaces.hosts import PREFIX, build_host, check_host, is_host
 from asvit.spaces.registry import SPACES
 from proxies.counts import Cost, count
 
@@ -24,7 +25,8 @@ def build(
     """A freshly initialised network.
 
     Args:
-        arch: An architecture or its text, of any space; or ``"timm:NAME"``.
+        arch: An architecture or its text, of any space; or the text of a family, ``"pit:..."`` or
+            ``"autoformer:..."``; or ``"timm:NAME"``.
         image_size: Side of the images in pixels.
         num_classes: Classes; 0 for the pooled features.
         depths: Blocks in each stage, in place of the architecture's own.
@@ -33,15 +35,37 @@ def build(
     Raises:
         ValueError: If the text is wrong, timm has no such model, or the sizes do not suit.
     """
-    if isinstance(arch, str) and arch.startswith(PREFIX):
+    if isinstance(arch, str) and is_fixed(arch):
         if depths is not None or width is not None:
             raise ValueError(f"{arch!r} has its own depths and width; leave both out")
-        name = arch.removeprefix(PREFIX)
-        return build_host(name, image_size=image_size, num_classes=num_classes)
+        return _fixed(arch)(image_size=image_size, num_classes=num_classes)
     space, known = find(arch)
     return space.build(
         known, image_size=image_size, num_classes=num_classes, depths=depths, width=width
     )
+
+
+def is_fixed(text: str) -> bool:
+    """Whether ``text`` names a network of its own depths and width: a family's or timm's."""
+    return text.startswith(PREFIX) or is_family(text)
+
+
+def _fixed(text: str) -> Callable[..., nn.Module]:
+    if is_family(text):
+        return read_family(text).build
+    return partial(build_host, text.removeprefix(PREFIX))
+
+
+def canonical(text: str) -> str:
+    """The text by which an architecture is known, of a space, a family or timm.
+
+    Raises:
+        ValueError: If :func:`build` knows no such text; one line that says what would be right.
+    """
+    if text.startswith(PREFIX):
+        check_host(text.removeprefix(PREFIX))
+        return text
+    return str(read_family(text) if is_family(text) else find(text)[1])
 
 
 def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224) -> Cost:
@@ -65,21 +89,23 @@ def _cost_of_text(text: str, image_size: int) -> Cost:
     return count(build_on_meta(text, image_size=image_size), image_size)
 
 
-def build_on_meta(arch: str | Genotype | Architecture, *, image_size: int) -> nn.Module:
+def build_on_meta(
+    arch: str | Genotype | Architecture, *, image_size: int, num_classes: int = 1000
+) -> nn.Module:
     """:func:`build` without memory or initialisation, as far as the network allows it."""
     try:
         with torch.device("meta"):
-            return build(arch, image_size=image_size)
+            return build(arch, image_size, num_classes)
     except RuntimeError:
         # Some of timm's read values while they are put together.
-        return build(arch, image_size=image_size)
+        return build(arch, image_size, num_classes)
 
 
 def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The first space that ``arch`` belongs to, and the architecture itself.
 
     Raises:
-        ValueError: If a text fits no space; what the first space has to say about it.
+        ValueError: If it fits no space; what the first space has to say about a text.
     """
     if not isinstance(arch, str):
         for space in SPACES.values():
@@ -88,6 +114,8 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         raise ValueError(
             f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
         )
+    if is_fixed(arch):
+        raise ValueError(f"{arch!r} belongs to no search space; use one of {', '.join(SPACES)}")
     refusals = []
     for space in SPACES.values():
         try:

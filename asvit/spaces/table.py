@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from asvit.genotype import STAGES, Genotype
-from asvit.spaces.architectures import build_on_meta, cost, find
+from asvit.spaces.architectures import build_on_meta, cost, find, is_fixed
 from asvit.spaces.base import Architecture
-from asvit.spaces.hosts import PREFIX
 from proxies.counts import Cost, count_by_module
 
 
@@ -41,13 +40,13 @@ def stage_table(arch: str | Genotype | Architecture, *, image_size: int = 224) -
     The sums of ``params`` and ``macs`` are what :func:`asvit.spaces.cost` gives.
 
     Args:
-        arch: An architecture or its text, of any space; or ``"timm:NAME"``.
+        arch: What :func:`asvit.spaces.build` takes.
         image_size: Side of the image in pixels.
 
     Raises:
         ValueError: As :func:`asvit.spaces.build`.
     """
-    g = None if isinstance(arch, str) and arch.startswith(PREFIX) else find(arch)[1]
+    g = None if isinstance(arch, str) and is_fixed(arch) else find(arch)[1]
     if not isinstance(g, Genotype):
         total = cost(arch, image_size=image_size)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]

@@ -1,0 +1,291 @@
+"""Networks of published families from a text: PiT and AutoFormer as their benchmarks trained them.
+
+They belong to no search space here; reference tables name their architectures by these texts.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+from timm.models.pit import PoolingVisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
+
+PATCH: Final = 16  # pixels per side of a patch, in both families
+PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
+PIT_STAGES: Final = 3
+
+N = TypeVar("N", int, float)
+
+#: Limits that keep a slip of the pen from asking for more memory than there is.
+_WIDTHS: Final = (1, 4096)
+_COUNTS: Final = (1, 256)
+_RATIOS: Final = (0.125, 64.0)
+_WHOLE: Final = re.compile(r"[0-9]{1,5}")
+_DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
+
+
+@dataclass(frozen=True)
+class PitArchitecture:
+    """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a pooling-based vision transformer.
+
+    Attributes:
+        base_dim: Channels of an attention head; a stage has ``base_dim`` times its heads.
+        mlp_ratio: Hidden width of the feed-forward part over the width of the stage.
+        depths: Blocks in each of the three stages.
+        heads: Attention heads of each stage, a multiple of those of the stage before.
+
+    Raises:
+        ValueError: If a value is out of range, or the heads of a stage are no such multiple. The
+            one-line message names it and what is allowed.
+
+    References:
+        Heo et al. 2021, arXiv:2103.16302. Their ranges in ViT-Bench-101: arXiv:2312.09059.
+    """
+
+    prefix: ClassVar[str] = "pit:"
+    form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
+
+    base_dim: int
+    mlp_ratio: float
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check("base_dim", [self.base_dim], _WIDTHS)
+        _check("mlp_ratio", [self.mlp_ratio], _RATIOS)
+        _check("depth", self.depths, _COUNTS)
+        _check("heads", self.heads, _COUNTS)
+        for name, values in (("depths", self.depths), ("heads", self.heads)):
+            if len(values) != PIT_STAGES:
+                raise ValueError(f"{self} has {len(values)} {name}; give one for each of 3 stages")
+        for before, after in zip(self.heads, self.heads[1:], strict=False):
+            if after % before:
+                raise ValueError(
+                    f"{self}: {after} heads after {before}; a stage pools each channel into a "
+                    f"whole number of new ones, so use a multiple of {before}"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text; spaces around numbers are fine.
+
+        Raises:
+            ValueError: If it is anything else.
+        """
+        first, depths, heads = _parts(cls, text)
+        if len(first) != 2:
+            raise _malformed(cls, text)
+        return cls(
+            _whole(text, first[0]),
+            _decimal(text, first[1]),
+            tuple(_whole(text, part) for part in depths),
+            tuple(_whole(text, part) for part in heads),
+        )
+
+    def __str__(self) -> str:
+        first = _list([self.base_dim, self.mlp_ratio])
+        return f"pit:{first}|{_list(self.depths)}|{_list(self.heads)}"
+
+    def build(self, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+        """A freshly initialised network; its feature is the class token.
+
+        Args:
+            image_size: Side of the images in pixels.
+            num_classes: Classes; 0 for the feature.
+
+        Raises:
+            ValueError: If the image is smaller than a patch.
+        """
+        _check_image(self, image_size)
+        network: nn.Module = PoolingVisionTransformer(
+            img_size=image_size,
+            patch_size=PATCH,
+            stride=PIT_STRIDE,
+            base_dims=(self.base_dim,) * PIT_STAGES,
+            depth=self.depths,
+            heads=self.heads,
+            mlp_ratio=self.mlp_ratio,
+            num_classes=num_classes,
+        )
+        return network
+
+
+@dataclass(frozen=True)
+class AutoFormerArchitecture:
+    """``autoformer:WIDTH|H1,H2,...|R1,R2,...``: a plain vision transformer, each block its own.
+
+    The depth is the number of entries. Queries, keys and values are as wide as the network,
+    however many the heads. There is a class token, but the feature is the mean of the others.
+    Both are as in ViT-Bench-101; the AutoFormer paper itself has 64 channels a head.
+
+    Attributes:
+        width: Channels of a token.
+        heads: Attention heads of each block; each divides the width.
+        mlp_ratios: Hidden width of each block's feed-forward part over the width.
+
+    Raises:
+        ValueError: If a value is out of range, heads do not divide the width, or blocks have no
+            ratio. The one-line message names it and what is allowed.
+
+    References:
+        Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
+    """
+
+    prefix: ClassVar[str] = "autoformer:"
+    form: ClassVar[str] = "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4"
+
+    width: int
+    heads: tuple[int, ...]
+    mlp_ratios: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _check("width", [self.width], _WIDTHS)
+        _check("number of blocks", [len(self.heads)], _COUNTS)
+        _check("heads", self.heads, _COUNTS)
+        _check("mlp_ratio", self.mlp_ratios, _RATIOS)
+        if len(self.heads) != len(self.mlp_ratios):
+            raise ValueError(
+                f"{self} has heads for {len(self.heads)} blocks and ratios for "
+                f"{len(self.mlp_ratios)}; give both for every block"
+            )
+        for heads in self.heads:
+            if self.width % heads:
+                raise ValueError(
+                    f"{self}: {heads} heads do not divide a width of {self.width}; "
+                    f"use {_divisors_near(self.width, heads)}"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text; spaces around numbers are fine.
+
+        Raises:
+            ValueError: If it is anything else.
+        """
+        first, heads, ratios = _parts(cls, text)
+        if len(first) != 1:
+            raise _malformed(cls, text)
+        return cls(
+            _whole(text, first[0]),
+            tuple(_whole(text, part) for part in heads),
+            tuple(_decimal(text, part) for part in ratios),
+        )
+
+    def __str__(self) -> str:
+        return f"autoformer:{self.width}|{_list(self.heads)}|{_list(self.mlp_ratios)}"
+
+    def build(self, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+        """A freshly initialised network; its feature is the mean over patches.
+
+        Args:
+            image_size: Side of the images in pixels; what does not fill a patch is left out.
+            num_classes: Classes; 0 for the feature.
+
+        Raises:
+            ValueError: If the image is smaller than a patch.
+        """
+        _check_image(self, image_size)
+        network: nn.Module = VisionTransformer(
+            img_size=image_size,
+            patch_size=PATCH,
+            embed_dim=self.width,
+            depth=len(self.heads),
+            num_heads=self.heads[0],
+            num_classes=num_classes,
+            global_pool="avg",
+            fc_norm=False,  # the tokens are normalised, then averaged
+            block_fn=self._blocks(),
+        )
+        return network
+
+    def _blocks(self) -> Callable[..., nn.Module]:
+        """What timm calls for one block after the other, all with the same heads and ratio."""
+        own = zip(self.heads, self.mlp_ratios, strict=True)
+
+        def block(**settings: Any) -> nn.Module:
+            heads, ratio = next(own)
+            made: nn.Module = Block(**{**settings, "num_heads": heads, "mlp_ratio": ratio})
+            return made
+
+        return block
+
+
+FamilyArchitecture = PitArchitecture | AutoFormerArchitecture
+FAMILIES: Final = (PitArchitecture, AutoFormerArchitecture)
+
+
+def is_family(text: str) -> bool:
+    """Whether ``text`` starts like one of a family."""
+    return text.startswith(tuple(family.prefix for family in FAMILIES))
+
+
+def read_family(text: str) -> FamilyArchitecture:
+    """The architecture of a text that :func:`is_family`.
+
+    Raises:
+        ValueError: If it is no such text, or a wrong one; one line that says what is right.
+    """
+    for family in FAMILIES:
+        if text.startswith(family.prefix):
+            return family.parse(text)
+    forms = " or ".join(family.form for family in FAMILIES)
+    raise ValueError(f"{_shown(text)} is of no family; write {forms}")
+
+
+def _parts(family: type[FamilyArchitecture], text: str) -> list[list[str]]:
+    """The three parts of a text, each a list of what stands between its commas."""
+    parts = [part.split(",") for part in text.removeprefix(family.prefix).split("|")]
+    if len(parts) != 3:
+        raise _malformed(family, text)
+    return parts
+
+
+def _malformed(family: type[FamilyArchitecture], text: str) -> ValueError:
+    return ValueError(f"{_shown(text)} is not {family.form}")
+
+
+def _whole(text: str, part: str) -> int:
+    if not _WHOLE.fullmatch(part.strip()):
+        raise ValueError(f"{_shown(part)} in {_shown(text)} is no whole number of up to 5 digits")
+    return int(part)
+
+
+def _decimal(text: str, part: str) -> float:
+    if not _DECIMAL.fullmatch(part.strip()):
+        raise ValueError(f"{_shown(part)} in {_shown(text)} is no number such as 4 or 3.5")
+    return float(part)
+
+
+def _check(name: str, values: Sequence[float], allowed: tuple[N, N]) -> None:
+    low, high = allowed
+    for value in values:
+        if not low <= value <= high:
+            raise ValueError(f"{name}={value:g} is not allowed; use {low:g} to {high:g}")
+
+
+def _check_image(architecture: FamilyArchitecture, image_size: int) -> None:
+    if image_size < PATCH:
+        raise ValueError(
+            f"{architecture} cannot take {image_size} px: a patch has {PATCH}; use a larger image"
+        )
+
+
+def _divisors_near(width: int, heads: int) -> str:
+    """The two divisors of ``width`` around ``heads``; 1 and the width itself always are some."""
+    below = next(n for n in range(heads, 0, -1) if width % n == 0)
+    above = next((n for n in range(heads, width + 1) if width % n == 0), None)
+    return f"{below}" if above is None else f"{below} or {above}"
+
+
+def _list(values: Sequence[float]) -> str:
+    return ",".join(str(int(value) if value == int(value) else value) for value in values)
+
+
+def _shown(text: str) -> str:
+    """``text`` for a one-line message: escaped, and cut when long."""
+    return reprlib.repr(text)
