@@ -12,3 +12,8 @@ REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("sv
 # Of a scaling.
 SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
+
+# Of a correlation.
+SCORES = "scores.jsonl"
+VALUES = "values.csv"
+CORRELATIONS = "correlations.csv"

@@ -1,0 +1,68 @@
+"""What a correlation can be asked."""
+
+from typing import Any
+
+import pytest
+
+from asvit.reference.settings import PRESETS, CorrelationSettings, Question, make_settings
+
+
+def test_settings_survive_json() -> None:
+    settings = CorrelationSettings(image_size=64, radius=2.5, data="gaussian")
+    assert CorrelationSettings.from_json(settings.to_json()) == settings
+
+
+def test_a_question_survives_json() -> None:
+    question = Question(proxies=("a", "a+b"), targets="top1", rows=9, max_params="30e6")
+    assert question == Question.from_json(question.to_json())
+    assert (question.targets, question.max_params) == (("top1",), "30M")
+    assert question.most_params == 30_000_000
+    assert Question().most_params is None
+
+
+def test_presets_are_settings_and_given_ones_win() -> None:
+    assert make_settings() == CorrelationSettings()
+    assert make_settings("quick", repeats=4).repeats == 4
+    assert all(make_settings(name).image_size is None for name in PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"repeats": 0}, "repeats must be at least 1, got 0"),
+        ({"image_size": 0}, "image_size must be at least 1"),
+        ({"image_size": 1.5}, "image_size must be a whole number"),
+        ({"images": 1}, "images must be at least 2"),
+        ({"data": ""}, "data must be a name"),
+        ({"radius": -1}, "radius must be"),
+        ({"preset": "quik"}, "did you mean 'quick'"),
+    ],
+)
+def test_settings_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_settings(**given)
+
+
+def test_no_such_setting() -> None:
+    with pytest.raises(TypeError, match="did you mean 'repeats'"):
+        make_settings(repeat=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"proxies": ()}, "at least one measure"),
+        ({"proxies": ("a", "a")}, "'a' more than once"),
+        ({"proxies": 3}, "must be names of measures"),
+        ({"targets": 3}, "targets must be names of accuracies, got 3"),
+        ({"targets": (3,)}, "targets must be names of accuracies"),
+        ({"rows": 4}, "rows must be at least 5, got 4"),
+        ({"max_params": 3}, "max_params must be a text such as '100M', got 3"),
+        ({"max_params": "22G"}, "max_params must count parameters"),
+        ({"max_params": "100"}, "did you mean 100M"),
+        ({"max_params": "many"}, "'many'"),
+    ],
+)
+def test_questions_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Question(**given)
