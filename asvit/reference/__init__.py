@@ -1,1 +1,5 @@
 """Reference accuracies: tables, and how well measures rank them."""
+
+from asvit.reference.tables import REFERENCES, ReferenceTable, Target, load_reference
+
+__all__ = ["REFERENCES", "ReferenceTable", "Target", "load_reference"]

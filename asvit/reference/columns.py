@@ -1,0 +1,154 @@
+"""Which columns of a sheet are accuracies, and the numbers in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from asvit._text import hint
+from asvit.reference.schema import Row, Sheet
+from asvit.reference.tables import Target, Training
+
+#: Fewer rows than this have no ranking to speak of.
+LEAST_ROWS = 5
+
+#: Columns that are something else than accuracies, in lower case.
+_OTHERS = frozenset(
+    {
+        *("architecture", "arch", "model", "name", "tag", "module", "kind", "space", "dataset"),
+        *("source", "date", "note", "notes", "idx", "index", "id", "number", "row", "primary"),
+        *("image_size", "img_size", "resolution", "eval224_256", "seed", "seeds", "epochs"),
+        *("params", "params_m", "macs", "macs_m", "gmacs", "flops", "flops_g", "gflops"),
+        *("base_dim", "hidden_dim", "mlp_ratio", "depth", "depths", "num_heads", "heads", "width"),
+    }
+)
+_OTHER_ENDS = ("_std", "_spread", "_seed")
+_ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
+_NO_VALUE = ("", "nan", "na", "n/a", "-")
+
+
+def find_targets(sheet: Sheet) -> tuple[Target, ...]:
+    """The targets that the file names, or else those that its columns suggest.
+
+    Without ``# target`` lines a target is every column that is not known as something else and is
+    either called like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds numbers
+    from 0 to 100 in half of its cells or more.
+
+    Raises:
+        ValueError: If the file names a column that it does not have, or no column suggests itself.
+    """
+    for target in sheet.targets:
+        if target.name not in sheet.columns:
+            raise ValueError(
+                f"{sheet.path} has no column {target.name!r}, which it names as a target; "
+                f"{hint(target.name, sheet.columns)}"
+            )
+    if sheet.targets:
+        return sheet.targets
+    found = [name for name in sheet.columns if _is_accuracy(sheet, name)]
+    if not found:
+        raise ValueError(
+            f"{sheet.path} has no column of accuracies, only {', '.join(sheet.columns)}; "
+            "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
+        )
+    return tuple(Target(name, name, training_of(name)) for name in found)
+
+
+def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
+    """The target the file names as its default one, or else the likeliest.
+
+    That is the first one called like an accuracy among those not known as distilled or inherited,
+    or else the first one of all.
+
+    Raises:
+        ValueError: If the file names one that it does not have.
+    """
+    names = [target.name for target in targets]
+    default = sheet.provenance.get("default_target")
+    if default is None:
+        plain = [t.name for t in targets if t.training in ("scratch", "unknown")]
+        return next((name for name in plain if _ACCURACY.fullmatch(name.lower())), names[0])
+    if default not in names:
+        raise ValueError(
+            f"{sheet.path} names {default!r} as its default target; {hint(default, names)}"
+        )
+    return default
+
+
+def training_of(name: str) -> Training:
+    """What the name of a column tells of how its accuracies came about."""
+    words = set(name.lower().split("_"))
+    if words & {"kd", "distilled", "distill"}:
+        return "distilled"
+    if words & {"super", "supernet", "inherited"}:
+        return "inherited"
+    return "scratch" if words & {"base", "scratch"} else "unknown"
+
+
+def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
+    """The accuracies of a column in per cent, NaN where a cell is empty.
+
+    Where no value of a column is above 1, they are fractions, and are multiplied by 100.
+
+    Raises:
+        ValueError: If a cell is no number from 0 to 100, or fewer than 5 rows have one.
+    """
+    values = tuple(_read_accuracy(sheet, row, target.name) for row in sheet.rows)
+    known = [value for value in values if not math.isnan(value)]
+    if len(known) < LEAST_ROWS:
+        raise ValueError(
+            f"{sheet.path} has {len(known)} row(s) with a value of {target.name!r}; "
+            f"a ranking needs at least {LEAST_ROWS}"
+        )
+    if max(known) > 1:
+        return values
+    return tuple(100 * value for value in values)
+
+
+def read_whole(sheet: Sheet, row: Row, name: str, *, example: str) -> int:
+    """A cell that must hold a whole number above 0.
+
+    Raises:
+        ValueError: If it does not; one line with an example of what would be right.
+    """
+    text = row.cells[name]
+    value = as_number(text)
+    if value is None or not value.is_integer() or value < 1:
+        raise sheet.fault(row, f"{name} {text!r} is no whole number above 0; write {example}")
+    # Through float only where it was written like one: floats end being exact at 2**53.
+    return int(text) if text.isdecimal() else int(value)
+
+
+def as_number(text: str) -> float | None:
+    """The number that a cell holds, NaN where it holds none, or None where it holds other text."""
+    if text.lower() in _NO_VALUE:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # int() and float() take underscores, which no table means.
+    return None if "_" in text else value
+
+
+def _is_accuracy(sheet: Sheet, name: str) -> bool:
+    lower = name.lower()
+    if lower in _OTHERS or lower.endswith(_OTHER_ENDS):
+        return False
+    if _ACCURACY.fullmatch(lower):
+        return True
+    filled = [text for row in sheet.rows if (text := row.cells[name]).lower() not in _NO_VALUE]
+    fitting = [text for text in filled if 0 <= (as_number(text) or -1.0) <= 100]
+    return bool(fitting) and 2 * len(fitting) >= len(filled)
+
+
+def _read_accuracy(sheet: Sheet, row: Row, name: str) -> float:
+    text = row.cells[name]
+    value = as_number(text)
+    if value is None or (not math.isnan(value) and not 0 <= value <= 100):
+        raise sheet.fault(
+            row,
+            f"{name} {text!r} is no accuracy; write a number from 0 to 100 (per cent), or nothing",
+        )
+    return value

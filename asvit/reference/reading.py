@@ -1,0 +1,167 @@
+"""From a file to a reference table: names made canonical, numbers read, rows checked."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from asvit._text import first_line
+from asvit.reference.columns import (
+    LEAST_ROWS,
+    as_number,
+    find_default,
+    find_targets,
+    read_accuracies,
+    read_whole,
+)
+from asvit.reference.layouts import Layout, find_layout
+from asvit.reference.schema import Row, Sheet, read_sheet
+from asvit.reference.tables import ReferenceTable
+
+_LOG = logging.getLogger(__name__)
+
+DEFAULT_IMAGE_SIZE = 224
+# Rounded counts from elsewhere may be of other heads; a larger difference deserves a word.
+_CLOSE = 0.01
+# What a network may raise that is put together for a size it was not made for.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> ReferenceTable:
+    """Read a reference table.
+
+    Args:
+        path: The file.
+        name: How the table is called.
+        shipped: It comes with asvit: its texts are canonical and its counts are right.
+        check: Build every row on the meta device, and count its parameters.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it does not hold such a table; one line that names the file, the line, the
+            value and what would be right.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a CSV file")
+    layout, sheet = find_layout(read_sheet(path))
+    if len(sheet.rows) < LEAST_ROWS:
+        raise ValueError(
+            f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
+        )
+    targets = find_targets(sheet)
+    num_classes = _number_above(sheet, "num_classes", layout.num_classes)
+    accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
+    sides = _image_sizes(sheet)
+    texts = tuple(_text(layout, sheet, row, shipped=shipped) for row in sheet.rows)
+    _check_distinct(sheet, texts)
+    params = _wholes(sheet, "params", "the exact count, or call the column params_M")
+    macs = _wholes(sheet, "macs", "the exact count, or call the column gmacs")
+    if check:
+        counted = _count(sheet, texts, sides, num_classes)
+        _check_params(sheet, params, counted, num_classes)
+        params = counted
+    return ReferenceTable(
+        name=name,
+        path=path,
+        digest=sheet.digest,
+        provenance=sheet.provenance,
+        num_classes=num_classes,
+        architectures=texts,
+        image_sizes=sides,
+        params=params,
+        macs=macs,
+        targets={target.name: target for target in targets},
+        accuracies=accuracies,
+        default_target=find_default(sheet, targets),
+    )
+
+
+def _text(layout: Layout, sheet: Sheet, row: Row, *, shipped: bool) -> str:
+    """The canonical architecture text of a row; timm's models may be named without ``timm:``."""
+    try:
+        text = layout.text(row.cells)
+        return text if shipped else _canonical(text)
+    except ValueError as error:
+        raise sheet.fault(row, first_line(error)) from error
+
+
+def _canonical(text: str) -> str:
+    from asvit.spaces.architectures import canonical
+    from asvit.spaces.hosts import PREFIX, is_host
+
+    return canonical(PREFIX + text if is_host(text) else text)
+
+
+def _check_distinct(sheet: Sheet, texts: tuple[str, ...]) -> None:
+    first: dict[str, Row] = {}
+    for row, text in zip(sheet.rows, texts, strict=True):
+        if text in first:
+            raise sheet.fault(
+                row, f"architecture {text} is that of line {first[text].line} again; keep one"
+            )
+        first[text] = row
+
+
+def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
+    column = next((name for name in ("image_size", "img_size") if name in sheet.columns), None)
+    if column is None:
+        return (_number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE),) * len(sheet.rows)
+    return tuple(read_whole(sheet, row, column, example="pixels, as 224") for row in sheet.rows)
+
+
+def _number_above(sheet: Sheet, key: str, default: int) -> int:
+    """What a line above the header gives for ``key``."""
+    text = sheet.provenance.get(key)
+    if text is None:
+        return default
+    if not text.isdecimal() or not 0 < int(text) < 10**6:
+        raise ValueError(f"{sheet.path}: {key} {text!r} is no whole number; write '# {key}: 100'")
+    return int(text)
+
+
+def _wholes(sheet: Sheet, column: str, example: str) -> tuple[int, ...] | None:
+    if column not in sheet.columns:
+        return None
+    return tuple(read_whole(sheet, row, column, example=example) for row in sheet.rows)
+
+
+def _count(
+    sheet: Sheet, texts: tuple[str, ...], sides: tuple[int, ...], num_classes: int
+) -> tuple[int, ...]:
+    """Parameters of every row's network, which shows that it can be built."""
+    from asvit.spaces.architectures import build_on_meta
+
+    counts = []
+    for row, text, side in zip(sheet.rows, texts, sides, strict=True):
+        try:
+            network = build_on_meta(text, image_size=side, num_classes=num_classes)
+        except _FAILURES as error:
+            raise sheet.fault(
+                row, f"{text} cannot be built for {side} px: {first_line(error)}"
+            ) from error
+        counts.append(sum(parameter.numel() for parameter in network.parameters()))
+    return tuple(counts)
+
+
+def _check_params(
+    sheet: Sheet, given: tuple[int, ...] | None, counted: tuple[int, ...], num_classes: int
+) -> None:
+    """Refuse exact counts that are wrong; say so where rounded ones are."""
+    for row, there, here in zip(sheet.rows, given or counted, counted, strict=True):
+        if there != here:
+            raise sheet.fault(
+                row,
+                f"params is {there}, but the network with {num_classes} classes has {here}; "
+                "correct it, or give the classes in a line '# num_classes: N'",
+            )
+    if "params_M" not in sheet.columns:
+        return
+    for row, here in zip(sheet.rows, counted, strict=True):
+        millions = as_number(row.cells["params_M"])
+        if millions is not None and abs(millions * 1e6 - here) > _CLOSE * here:
+            _LOG.warning(
+                "%s, line %d: params_M is %s, but the network with %d classes has %.4f; "
+                "the latter is used",
+                *(sheet.path, row.line, row.cells["params_M"], num_classes, here / 1e6),
+            )
+            return

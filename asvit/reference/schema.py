@@ -1,0 +1,221 @@
+"""The file format of reference tables: what stands above the header, and the rows below it.
+
+``# key: value`` lines come first, then a header, then one row an architecture. docs/reference.md
+describes the keys and columns. Reading gives every row its line number, for messages.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from asvit._text import hint
+from asvit.reference.tables import Target, Training
+
+_KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
+_TRAININGS = get_args(Training)
+_TARGET_FORM = "'# target: NAME | description | scratch, distilled, inherited or unknown'"
+_CEILING_FORM = "'# noise_ceiling: NAME | TAU'"
+
+Cell = str | float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture: the line it ends on, from 1, and its cells by column."""
+
+    line: int
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A file as it stands, before anything is made of its cells.
+
+    Attributes:
+        path: The file.
+        digest: SHA-256 of it, in hexadecimal digits.
+        provenance: Key -> value of the lines above the header; other comments under ``notes``.
+        targets: What those lines say of columns of accuracies, in their order.
+        columns: Names in the header, in their order.
+        rows: The rows that are not empty.
+    """
+
+    path: Path
+    digest: str
+    provenance: Mapping[str, str]
+    targets: tuple[Target, ...]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def fault(self, row: Row | int, problem: str) -> ValueError:
+        """The refusal of a row, or of a line of that number."""
+        line = row if isinstance(row, int) else row.line
+        return fault(self.path, line, problem)
+
+
+def fault(path: Path, line: int, problem: str) -> ValueError:
+    """The refusal of a line of a file."""
+    return ValueError(f"{path}, line {line}: {problem}")
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Read a file of that format.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is empty, no UTF-8 text, or no such file; one line that names the file,
+            the line and what would be right.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise fault(path, line, "no UTF-8 text; save the table as CSV in UTF-8") from error
+    lines = io.StringIO(text, newline=None).readlines()
+    above = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
+    provenance, targets = _read_above(path, lines[:above])
+    columns, rows = _read_rows(path, lines[above:], above)
+    digest = hashlib.sha256(data).hexdigest()
+    return Sheet(path, digest, provenance, targets, columns, rows)
+
+
+def _is_above(line: str) -> bool:
+    return line.startswith("#") or not line.strip()
+
+
+def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple[Target, ...]]:
+    """Provenance and targets, from the lines above the header."""
+    provenance: dict[str, str] = {}
+    targets: dict[str, Target] = {}
+    ceilings: dict[str, tuple[int, float]] = {}
+    for number, line in enumerate(lines, 1):
+        found = _KEYED.fullmatch(line.strip())
+        key, value = found.groups() if found else ("notes", line.strip().lstrip("# "))
+        if key == "target":
+            target = _read_target(path, number, value)
+            if target.name in targets:
+                raise fault(path, number, f"target {target.name!r} is there twice; keep one")
+            targets[target.name] = target
+        elif key == "noise_ceiling":
+            name, ceiling = _read_ceiling(path, number, value)
+            ceilings[name] = number, ceiling
+        elif value:
+            provenance[key] = f"{provenance[key]} {value}" if key in provenance else value
+    for name, (number, ceiling) in ceilings.items():
+        if name not in targets:
+            known = hint(name, targets) if targets else f"say what it is with {_TARGET_FORM}"
+            raise fault(path, number, f"noise_ceiling of {name!r}, which is no target; {known}")
+        old = targets[name]
+        targets[name] = Target(old.name, old.description, old.training, ceiling)
+    return provenance, tuple(targets.values())
+
+
+def _read_target(path: Path, line: int, value: str) -> Target:
+    parts = [part.strip() for part in value.split("|")]
+    if len(parts) != 3 or not parts[0] or parts[2] not in _TRAININGS:
+        raise fault(path, line, f"target {value!r} is wrong; write {_TARGET_FORM}")
+    training: Training = parts[2]  # type: ignore[assignment]  # one of its values, as checked
+    return Target(parts[0], parts[1], training)
+
+
+def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
+    name, _, number = (part.strip() for part in value.partition("|"))
+    try:
+        ceiling = float(number)
+    except ValueError:
+        ceiling = math.nan
+    if not -1 <= ceiling <= 1:
+        raise fault(
+            path,
+            line,
+            f"noise_ceiling {value!r} is wrong; write {_CEILING_FORM}, TAU from -1 to 1",
+        )
+    return name, ceiling
+
+
+def _read_rows(
+    path: Path, lines: Sequence[str], above: int
+) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+    """The header's names and the rows, from the lines below ``above`` others."""
+    reader = csv.reader(lines, strict=True)
+    columns: tuple[str, ...] = ()
+    rows = []
+    try:
+        for cells in reader:
+            line = above + reader.line_num
+            found = [cell.strip() for cell in cells]
+            if not any(found):
+                continue
+            if not columns:
+                columns = _read_header(path, line, found)
+                continue
+            if len(found) != len(columns):
+                raise fault(
+                    path,
+                    line,
+                    f"{len(found)} cells under a header of {len(columns)}; quote cells that hold "
+                    "commas",
+                )
+            # A column without a name is an index that some tool wrote.
+            cells_by_name = {name: cell for name, cell in zip(columns, found, strict=True) if name}
+            rows.append(Row(line, cells_by_name))
+    except csv.Error as error:
+        raise fault(path, above + reader.line_num, f"no CSV: {error}") from error
+    if not columns:
+        raise ValueError(f"{path} is empty; a table has a header and a row for each architecture")
+    return tuple(name for name in columns if name), tuple(rows)
+
+
+def _read_header(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name and names.count(name) > 1:
+            raise fault(path, line, f"column {name!r} is there twice; rename one")
+    return tuple(names)
+
+
+def format_table(
+    provenance: Mapping[str, str],
+    targets: Sequence[Target],
+    columns: Mapping[str, Sequence[Cell]],
+) -> str:
+    """The text of a file of this format.
+
+    Args:
+        provenance: Key -> value of the lines above the header, ``default_target`` and
+            ``num_classes`` among them.
+        targets: The columns of accuracies.
+        columns: Name of each column -> its cells, equally many in each; a cell without a value is
+            None or NaN. Floats are written with up to 10 digits.
+
+    Raises:
+        ValueError: If the columns differ in length.
+    """
+    above = [f"# {key}: {value}" for key, value in provenance.items()]
+    above += [f"# target: {t.name} | {t.description} | {t.training}" for t in targets]
+    above += [
+        f"# noise_ceiling: {t.name} | {t.noise_ceiling:.4g}"
+        for t in targets
+        if t.noise_ceiling is not None
+    ]
+    below = io.StringIO()
+    writer = csv.writer(below, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(
+        [_cell(value) for value in row] for row in zip(*columns.values(), strict=True)
+    )
+    return "".join(f"{line}\n" for line in above) + below.getvalue()
+
+
+def _cell(value: Cell) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
