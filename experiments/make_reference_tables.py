@@ -1,0 +1,186 @@
+"""Makes the reference tables that come with asvit from the extracts they were published in.
+
+``python -m experiments.make_reference_tables FOLDER`` reads ``vitbench101_pit.csv``,
+``vitbench101_autoformer.csv`` and ``timm_in1k_vit.csv`` in FOLDER, builds and counts every network,
+compares the counts with those of the extracts, and writes the tables into ``asvit/reference``.
+The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from asvit._files import write_text
+from asvit.reference import ReferenceTable, Target, load_reference
+from asvit.reference.layouts import find_layout
+from asvit.reference.schema import Cell, Sheet, format_table, read_sheet
+from asvit.spaces.architectures import build_on_meta
+from proxies.counts import count
+
+OUT = Path(__file__).parent.parent / "asvit" / "reference"
+DECIMALS = 4  # of an accuracy; what the extracts have beyond is noise of binary fractions
+
+
+@dataclass(frozen=True)
+class Source:
+    """An extract, and what its table says above the header.
+
+    Attributes:
+        extract: Name of the extract's file.
+        table: Name of the table's file.
+        provenance: Key -> value.
+        targets: Columns of accuracies.
+        kept: Other columns to keep as they are.
+    """
+
+    extract: str
+    table: str
+    provenance: Mapping[str, str]
+    targets: tuple[Target, ...]
+    kept: tuple[str, ...]
+
+
+def _vitbench(network: str, extract: str) -> dict[str, str]:
+    return {
+        "title": f"ViT-Bench-101, {network}",
+        "source": f"github.com/lilujunai/Auto-Prox-AAAI24, gt_results/gt_{extract}.pth, commit "
+        "90ed458eff6948a6f0d23e440a8d21bbec50d091; Wei et al. 2023, arXiv:2312.09059",
+        "licence": "Apache-2.0 by the LICENSE file of the source; its README says MIT",
+        "recipe": "AdamW, learning rate 5e-4, weight decay 0.05, 300 epochs, batch 128, 224 px, "
+        "by configs/auto of the source",
+        "accuracies": "test accuracy in per cent, as the source has it; no spread over seeds given",
+        "counts": "counted here with 100 classes at 224 px; they agree with the rounded ones of "
+        "the extract in every digit",
+    }
+
+
+def _by_dataset(dataset: str, column: str) -> tuple[Target, Target]:
+    return (
+        Target(f"{column}_base_acc", f"{dataset}, trained from scratch", "scratch"),
+        Target(f"{column}_kd_acc", f"{dataset}, distilled from a convolutional net", "distilled"),
+    )
+
+
+_DATASETS = (
+    *_by_dataset("CIFAR-100", "c100"),
+    *_by_dataset("Flowers", "flower"),
+    *_by_dataset("Chaoyang", "chaoyang"),
+)
+_INHERITED = Target(
+    "imagenet_super_acc", "ImageNet-1k, weights inherited from a supernet", "inherited"
+)
+
+SOURCES = (
+    Source(
+        "vitbench101_pit.csv",
+        "vitbench101_pit.csv",
+        {**_vitbench("PiT", "pit"), "num_classes": "100", "default_target": "c100_base_acc"},
+        _DATASETS,
+        ("idx",),
+    ),
+    Source(
+        "vitbench101_autoformer.csv",
+        "vitbench101_autoformer.csv",
+        {
+            **_vitbench("AutoFormer", "autoformer"),
+            "networks": "queries, keys and values as wide as the network, whatever the heads; the "
+            "head reads the mean of the patches",
+            "num_classes": "100",
+            "default_target": "c100_base_acc",
+        },
+        (*_DATASETS, _INHERITED),
+        ("idx",),
+    ),
+    Source(
+        "timm_in1k_vit.csv",
+        "timm_in1k.csv",
+        {
+            "title": "vision transformers of timm trained on ImageNet-1k alone",
+            "source": "github.com/huggingface/pytorch-image-models, results/results-imagenet.csv, "
+            "-real.csv, -imagenetv2-matched-frequency.csv, commit aa4b5850c1543fa",
+            "licence": "Apache-2.0",
+            "recipe": "each model's own, so accuracies differ by more than the architecture; "
+            "supervised training on ImageNet-1k without distillation or other data, by the tag of "
+            "the weights; one row an architecture, at 224 to 256 px",
+            "accuracies": "of the published weights in per cent, as the source has them; no spread over "
+            "seeds given",
+            "counts": "counted here with 1000 classes at the image size; parameters agree with the "
+            "rounded ones of the extract in every digit",
+            "num_classes": "1000",
+            "default_target": "top1",
+        },
+        (
+            Target("top1", "ImageNet-1k validation, top-1", "scratch"),
+            Target("top5", "ImageNet-1k validation, top-5", "scratch"),
+            Target("real_top1", "ImageNet-1k validation with ReaL labels, top-1", "scratch"),
+            Target("v2_top1", "ImageNetV2 matched frequency, top-1", "scratch"),
+        ),
+        ("tag", "module", "kind"),
+    ),
+)
+
+
+def make(source: Source, folder: Path) -> str:
+    """The text of a table.
+
+    Raises:
+        ValueError: If the extract is not what it was, or its counts are not ours.
+    """
+    path = folder / source.extract
+    table = load_reference(path)
+    _, sheet = find_layout(read_sheet(path))
+    macs = [
+        count(build_on_meta(text, image_size=side, num_classes=table.num_classes), side).macs
+        for text, side in zip(table.architectures, table.image_sizes, strict=True)
+    ]
+    _compare(table, sheet, macs)
+    columns: dict[str, Sequence[Cell]] = {
+        "architecture": table.architectures,
+        "image_size": table.image_sizes,
+        "params": table.params or (),
+        "macs": macs,
+    }
+    for target in source.targets:
+        columns[target.name] = [round(value, DECIMALS) for value in table.accuracies[target.name]]
+    for name in source.kept:
+        columns[name] = [row.cells[name] for row in sheet.rows]
+    return format_table(source.provenance, source.targets, columns)
+
+
+def _compare(table: ReferenceTable, sheet: Sheet, macs: Sequence[int]) -> None:
+    """Check parameters against the rounded ones of an extract, and tell where MACs differ."""
+    for row, params in zip(sheet.rows, table.params or (), strict=True):
+        text = row.cells["params_M"]
+        if abs(float(text) - params / 1e6) > 0.5 * _unit(text) * (1 + 1e-9):
+            raise ValueError(f"line {row.line}: {params} parameters, the extract has {text} M")
+    ratios = {
+        text: 1e-9 * counted / float(row.cells["gmacs"])
+        for text, row, counted in zip(table.architectures, sheet.rows, macs, strict=True)
+    }
+    other = {text: ratio for text, ratio in ratios.items() if abs(ratio - 1) > 0.05}
+    print(f"{sheet.path.name}: {len(table)} rows, multiply-adds over the extract's:")
+    print(f"  {min(ratios.values()):.4f} to {max(ratios.values()):.4f}, {len(other)} off by 5 %")
+    for text, ratio in sorted(other.items(), key=lambda item: item[1]):
+        print(f"  {ratio:.3f} {text}")
+
+
+def _unit(text: str) -> float:
+    """What one in the last digit of a decimal number is worth."""
+    return float(10 ** -len(text.partition(".")[2]))
+
+
+def main() -> None:
+    """Make all tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the extracts are")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the tables go")
+    options = parser.parse_args()
+    for source in SOURCES:
+        write_text(options.out / source.table, make(source, options.folder))
+
+
+if __name__ == "__main__":
+    main()
