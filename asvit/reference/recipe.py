@@ -1,0 +1,139 @@
+"""What building a table of reference accuracies is asked to do: one frozen set of settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from asvit.settings import Settings, check_names, check_whole, from_preset
+from asvit.training.short import Recipe
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "quick": {
+        "n": 8,
+        "classes": 10,
+        "train_images": 500,
+        "test_images": 200,
+        "image_size": 32,
+        "width": 8,
+        "steps": 60,
+        "batch_size": 32,
+    },
+}
+
+_AT_LEAST = {
+    "n": 2,
+    "seeds": 1,
+    "classes": 2,
+    "train_images": 2,
+    "test_images": 1,
+    "image_size": 1,
+    "width": 1,
+    "steps": 1,
+    "batch_size": 1,
+    "shift": 0,
+    "seed": 0,
+}
+
+
+@dataclass(frozen=True)
+class BuildSettings(Settings):
+    """Settings of a table. Two runs with equal settings on one kind of device give equal tables.
+
+    Attributes:
+        space: Name of the search space.
+        n: Architectures, drawn uniformly and without repeats. A larger table begins with those
+            of a smaller one.
+        seeds: Trainings of each architecture, with different initial weights and batches.
+        data: Where the images come from, as :func:`asvit.data.load_images` takes it.
+        classes: Classes where ``data`` is ``"fractal"``; other images have their own.
+        train_images: Images to train on, over all classes.
+        test_images: Images to test on; none of them is trained on.
+        image_size: Side of the square images, in pixels.
+        width: Channels of the first stage.
+        steps: Batches of each training: the same for all.
+        batch_size: Images in a batch.
+        learning_rate: Highest learning rate of AdamW, after the warm-up.
+        weight_decay: Decoupled decay of matrices.
+        warmup: Share of the steps over which the learning rate rises; then it falls as a cosine.
+        label_smoothing: Share of the target spread over all classes.
+        clip: Largest norm of the gradient.
+        shift: Training images are moved by up to so many pixels along each axis.
+        flip: Half of the training images are mirrored.
+        seed: Seed of every random draw.
+
+    Raises:
+        ValueError: If a value is out of its range or of the wrong type.
+    """
+
+    space: str = "asvit"
+    n: int = 60
+    seeds: int = 2
+    data: str = "fractal"
+    classes: int = 100
+    train_images: int = 20_000
+    test_images: int = 5_000
+    image_size: int = 64
+    width: int = 32
+    steps: int = 3_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    shift: int = 0
+    flip: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole(self, _AT_LEAST)
+        check_names(self, ("space", "data"))
+        for name in ("learning_rate", "clip"):
+            _check_number(name, getattr(self, name), math.inf, zero=False)
+        for name in ("weight_decay", "warmup", "label_smoothing"):
+            _check_number(name, getattr(self, name), 1.0, zero=True)
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip must be true or false, got {self.flip!r}")
+
+    @property
+    def images(self) -> str:
+        """Where the images come from, with the number of classes."""
+        return f"fractal:{self.classes}" if self.data == "fractal" else self.data
+
+    @property
+    def recipe(self) -> Recipe:
+        """How each network is trained."""
+        return Recipe(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup=round(self.warmup * self.steps),
+            label_smoothing=self.label_smoothing,
+            clip=self.clip,
+            shift=self.shift,
+            flip=self.flip,
+        )
+
+
+def make_settings(preset: str = "default", **given: Any) -> BuildSettings:
+    """Settings of a preset with some of them given anew.
+
+    Raises:
+        ValueError: If the preset is unknown or a value is not allowed.
+        TypeError: If there is no such setting.
+    """
+    return from_preset(BuildSettings, PRESETS, preset, given)
+
+
+def _check_number(name: str, value: object, below: float, *, zero: bool) -> None:
+    """Check that ``value`` is a number under ``below``, and above 0 or also 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
+        least = "at least 0" if zero else "above 0"
+        most = "" if math.isinf(below) else f" and below {below:g}"
+        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")

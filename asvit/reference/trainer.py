@@ -1,0 +1,132 @@
+"""Trains the networks of a table, one at a time."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asvit.data import load_images
+from asvit.data.base import Progress
+from asvit.reference.journal import Outcome, Training
+from asvit.reference.recipe import BuildSettings
+from asvit.spaces import build
+from asvit.training.short import Labelled, fit
+from proxies.evaluation import seed_for
+
+
+class Trainer:
+    """Trains networks on the images of a table; the same training, the same outcome.
+
+    Args:
+        settings: Settings of the table.
+        device: Where to train, such as ``"cpu"`` or ``"cuda:1"``.
+        progress: Called with how many images are ready, and how many there will be.
+
+    Attributes:
+        num_classes: Classes of the images.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+
+    Raises:
+        ValueError: If there are too few images, one cannot be read, or they have no classes.
+        OSError: If the images cannot be found.
+    """
+
+    def __init__(
+        self, settings: BuildSettings, device: str, *, progress: Progress | None = None
+    ) -> None:
+        images = load_images(
+            settings.images,
+            count=settings.train_images + settings.test_images,
+            image_size=settings.image_size,
+            seed=settings.seed,
+            progress=progress,
+        )
+        self.num_classes = len(images.classes)
+        self.provenance = {"source": images.source, "digest": images.digest}
+        self._settings = settings
+        self._device = torch.device(device)
+        parts = _split(images.pixels, images.labels, settings.test_images, source=images.source)
+        self._train, self._test = (
+            (pixels.to(self._device), labels.to(self._device)) for pixels, labels in parts
+        )
+
+    def __call__(self, training: Training) -> Outcome:
+        """Train one network from scratch and test it.
+
+        Cost: three forward passes of one image for each image of each step, and what is loaded.
+        """
+        started = time.monotonic()
+        seed = seed_for(self._settings.seed, training.architecture, training.seed)
+        with _one_thread(self._device):
+            model = self._fresh(training.architecture, seed)
+            fitted = fit(model, self._train, self._test, self._settings.recipe, seed=seed)
+        last = fitted.losses[-max(1, len(fitted.losses) // 10) :]
+        return Outcome(
+            accuracy=fitted.accuracy,
+            loss=statistics.fmean(last) if fitted.reason is None else math.nan,
+            seconds=time.monotonic() - started,
+            reason=fitted.reason or "",
+        )
+
+    def _fresh(self, architecture: str, seed: int) -> nn.Module:
+        """A network with initial weights that every device gets alike."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = build(architecture, self._settings.image_size, self.num_classes)
+        return model.to(self._device)
+
+
+def _split(
+    pixels: Tensor, labels: Tensor, test_images: int, *, source: str
+) -> tuple[Labelled, Labelled]:
+    """Training and test images, with the same share of every class as far as it goes.
+
+    Raises:
+        ValueError: If there is one class only, or one has no image to train on.
+    """
+    tested = _stratified(labels.numpy(), test_images)
+    train, test = ((pixels[part], labels[part]) for part in (~tested, tested))
+    classes = torch.unique(labels)
+    if len(classes) < 2:
+        raise ValueError(f"training needs images of two classes or more; {source} has one")
+    missing = set(classes.tolist()) - set(train[1].tolist())
+    if missing:
+        raise ValueError(
+            f"class {min(missing)} has no image to train on ({len(train[1])} training and "
+            f"{test_images} test images of {source}); use more training images"
+        )
+    return train, test
+
+
+def _stratified(labels: NDArray[np.int64], count: int) -> Tensor:
+    """Which ``count`` of the items to set apart: the first so many per cent of each class.
+
+    Returns:
+        ``[n]`` bool.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, sizes = np.unique(labels, return_counts=True)
+    along = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])  # the place in its class
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[order[np.argsort(along, kind="stable")[:count]]] = True
+    return torch.from_numpy(chosen)
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """Keep work on the CPU in one thread: sums in several would depend on their number."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,179 @@
+"""Short training from scratch: one plain recipe on images that are already in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+Labelled = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: AdamW, a linear warm-up, then a cosine down to nothing.
+
+    Attributes:
+        steps: Batches.
+        batch_size: Images in a batch.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled decay of matrices; vectors (norms, biases) are spared.
+        warmup: Steps over which the learning rate rises.
+        label_smoothing: Share of the target spread over all classes.
+        clip: Largest norm of the gradient.
+        shift: Images are moved by up to so many pixels along each axis, at random.
+        flip: Mirror half of the images, at random.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 20
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    shift: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training came to.
+
+    Attributes:
+        accuracy: On the test images, per cent; NaN if training failed.
+        losses: Loss of every step, nats.
+        reason: Why it failed; None if it did not.
+    """
+
+    accuracy: float
+    losses: tuple[float, ...]
+    reason: str | None = None
+
+
+def fit(model: nn.Module, train: Labelled, test: Labelled, recipe: Recipe, *, seed: int) -> Fitted:
+    """Train ``model`` in place and test it.
+
+    On a CPU, equal seeds (and equal initial weights, images and threads) give equal bits.
+
+    Args:
+        model: ``[B, C, H, W] -> [B, classes]``; it stays on its device.
+        train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on the device of the model.
+        test: The same of the images to test on.
+        recipe: How to train.
+        seed: Of the order of the images, how they are moved and mirrored, and dropout.
+
+    Returns:
+        Accuracy and losses. A loss that is not finite ends training, with the reason.
+
+    Raises:
+        ValueError: If there are no images to train or to test on.
+    """
+    for name, (pixels, labels) in (("train", train), ("test", test)):
+        if len(pixels) == 0 or len(pixels) != len(labels):
+            raise ValueError(
+                f"{len(pixels)} images and {len(labels)} labels to {name} on; "
+                "give one label for each of at least one image"
+            )
+    device = train[0].device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout and drop-path
+        losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
+    if reason is not None:
+        return Fitted(math.nan, losses, reason)
+    return Fitted(accuracy(model, *test), losses)
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256) -> float:
+    """Share of the images that ``model``, in evaluation mode, puts in their class, per cent."""
+    model.eval()
+    right = sum(
+        int((model(some).argmax(dim=1) == wanted).sum())
+        for some, wanted in zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
+    )
+    return 100 * right / len(labels)
+
+
+def _train(
+    model: nn.Module, train: Labelled, recipe: Recipe, generator: torch.Generator
+) -> tuple[tuple[float, ...], str | None]:
+    """Train ``model``; the losses, and why it had to end early."""
+    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
+    schedule = LambdaLR(optimizer, lambda step: _pace(step, recipe))
+    losses: list[float] = []
+    model.train()
+    for pixels, labels in _batches(*train, recipe, generator):
+        logits = model(pixels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            return tuple(losses), f"the loss became {losses[-1]} in step {len(losses)}"
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        schedule.step()
+    return tuple(losses), None
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """The parameters with and without weight decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _pace(step: int, recipe: Recipe) -> float:
+    """The learning rate of ``step``, from 0, over the highest one."""
+    if step < recipe.warmup:
+        return (step + 1) / (recipe.warmup + 1)
+    along = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
+    return (1 + math.cos(math.pi * along)) / 2
+
+
+def _batches(
+    pixels: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator
+) -> Iterator[Labelled]:
+    """The batches of all steps: every image once before any comes again.
+
+    Drawn on the CPU, so that every device sees the same ones.
+    """
+    queue = torch.empty(0, dtype=torch.int64)
+    for _ in range(recipe.steps):
+        while len(queue) < recipe.batch_size:
+            queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
+        chosen, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
+        chosen = chosen.to(labels.device)
+        yield _varied(pixels[chosen], recipe, generator), labels[chosen]
+
+
+def _varied(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """``[B, C, H, W]``: each image mirrored and moved at random, as the recipe asks."""
+    count, _, height, width = pixels.shape
+    rows = torch.arange(height).expand(count, height)
+    columns = torch.arange(width).expand(count, width)
+    if recipe.flip:
+        mirrored = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    if recipe.shift:
+        # Pixels moved in from outside repeat those of the edge.
+        moves = torch.randint(-recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator)
+        rows = (rows + moves[0]).clamp(0, height - 1)
+        columns = (columns + moves[1]).clamp(0, width - 1)
+    elif not recipe.flip:
+        return pixels
+    image = torch.arange(count).view(count, 1, 1)
+    at = (image, rows[:, :, None], columns[:, None, :])  # [B, H, W] once broadcast
+    return pixels.movedim(1, -1)[tuple(index.to(pixels.device) for index in at)].movedim(-1, 1)
