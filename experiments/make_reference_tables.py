@@ -1,9 +1,9 @@
 """Makes the reference tables that come with asvit from the extracts they were published in.
 
 ``python -m experiments.make_reference_tables FOLDER`` reads ``vitbench101_pit.csv``,
-``vitbench101_autoformer.csv`` and ``timm_in1k_vit.csv`` in FOLDER, builds and counts every network,
-compares the counts with those of the extracts, and writes the tables into ``asvit/reference``.
-The same input gives the same bytes.
+``vitbench101_autoformer.csv`` and ``timm_in1k_vit.csv`` in FOLDER, builds and counts every
+network, compares the counts with those of the extracts, and writes the tables into
+``asvit/reference``. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def _vitbench(network: str, extract: str) -> dict[str, str]:
         "licence": "Apache-2.0 by the LICENSE file of the source; its README says MIT",
         "recipe": "AdamW, learning rate 5e-4, weight decay 0.05, 300 epochs, batch 128, 224 px, "
         "by configs/auto of the source",
-        "accuracies": "test accuracy in per cent, as the source has it; no spread over seeds given",
+        "accuracies": "test accuracy in per cent, as the source has it; no spread over seeds "
+        "given",
         "counts": "counted here with 100 classes at 224 px; they agree with the rounded ones of "
         "the extract in every digit",
     }
@@ -105,10 +106,10 @@ SOURCES = (
             "recipe": "each model's own, so accuracies differ by more than the architecture; "
             "supervised training on ImageNet-1k without distillation or other data, by the tag of "
             "the weights; one row an architecture, at 224 to 256 px",
-            "accuracies": "of the published weights in per cent, as the source has them; no spread over "
-            "seeds given",
-            "counts": "counted here with 1000 classes at the image size; parameters agree with the "
-            "rounded ones of the extract in every digit",
+            "accuracies": "of the published weights in per cent, as the source has them; no "
+            "spread over seeds given",
+            "counts": "counted here with 1000 classes at the image size; parameters agree with "
+            "the rounded ones of the extract in every digit",
             "num_classes": "1000",
             "default_target": "top1",
         },
