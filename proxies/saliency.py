@@ -1,0 +1,157 @@
+"""How much the loss depends on the weights: SNIP, gradient norm, GraSP and Fisher.
+
+All see one batch with its labels, in evaluation mode, with every normalisation kept. They were
+made to prune single weights, and rank networks by the sum over all of them (arXiv:2101.08134).
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.conv import _ConvNd
+
+from proxies.features import evaluating, logits, reference_tensor
+
+LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
+"""What counts as a layer where a measure is defined layer by layer."""
+
+
+def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Connection sensitivity: how much the loss would change with each weight taken out.
+
+    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, the loss moves by ``θ ∂L/∂θ`` when
+    ``θ`` is removed. In nats; higher is better. Costs one forward and one backward pass.
+
+    Widely used code sums over the weights of convolutions and linear layers only; by definition
+    every parameter counts, gains of norms and tokens included.
+
+    Args:
+        model: Any classifier; left as it was.
+        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+        labels: Class of each image, ``[n]``, taken modulo the model's number of classes.
+
+    Raises:
+        ValueError: If the model is no classifier, or no parameter reaches its loss.
+
+    References:
+        Lee et al. 2019, arXiv:1810.02340; summed over a network in arXiv:2101.08134.
+    """
+    pairs = _gradients(model, images, labels)
+    return total((parameter * gradient).abs() for parameter, gradient in pairs)
+
+
+def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Euclidean norms of the loss gradient, ``Σ_l ‖∂L/∂θ_l‖₂``, summed over parameter tensors.
+
+    In nats per unit of weight; higher is better. Costs one forward and one backward pass.
+    Arguments and errors as :func:`snip`; widely used code leaves biases, norms and tokens out.
+
+    References:
+        Abdelfattah et al. 2021, arXiv:2101.08134.
+    """
+    pairs = _gradients(model, images, labels)
+    return total(torch.linalg.vector_norm(g, dtype=torch.float64) for _, g in pairs)
+
+
+def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Gradient signal preservation, ``−θᵀHg`` with gradient ``g`` and Hessian ``H`` of the loss.
+
+    Removing ``θ`` changes the gradient's squared norm by about ``−2 θᵀHg``: a network scores high
+    where its weights hold the gradient back. Pruning removes the highest scores first; ranked as a
+    whole, as here, the higher network is taken for the better one. In squared nats per squared
+    unit of weight. Costs a forward and a backward pass and the derivative of both.
+
+    The paper's code divides the logits by a temperature of 200, which its formula does not have;
+    neither has this. Arguments and errors as :func:`snip`.
+
+    References:
+        Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
+    """
+    # Fused attention has no second derivative.
+    with _differentiable(model) as parameters, sdpa_kernel(SDPBackend.MATH):
+        loss = batch_loss(model, images, labels)
+        found = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+        gradients = [g for g in found if g is not None and g.requires_grad]
+        directions = [g.detach() for g in gradients]
+        products = torch.autograd.grad(gradients, parameters, directions, allow_unused=True)
+    pairs = zip(parameters, products, strict=True)
+    return -total(p.detach() * hg for p, hg in pairs if hg is not None)
+
+
+def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of layers.
+
+    Layers are linear maps and convolutions; every element of every output counts by itself. In
+    squared nats; higher is better. Costs one forward and one backward pass.
+
+    Widely used code adds ``z ⊙ ∂L/∂z`` up over the positions of a channel before it squares, as
+    Theis et al. do to prune channels, and takes half the mean over images; the definition of the
+    rank has neither. Arguments and errors as :func:`snip`.
+
+    References:
+        Abdelfattah et al. 2021, arXiv:2101.08134; Theis et al. 2018, arXiv:1801.05787.
+    """
+    with _differentiable(model):
+        with _layer_outputs(model) as outputs:
+            loss = batch_loss(model, images, labels)
+        outputs = [z for z in outputs if z.requires_grad]
+        if not outputs:
+            raise ValueError(f"{type(model).__name__} has no linear layer or convolution to train")
+        gradients = torch.autograd.grad(loss, outputs, allow_unused=True)
+    pairs = zip(outputs, gradients, strict=True)
+    return total((z.detach() * g).square() for z, g in pairs if g is not None)
+
+
+def batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of a batch, in nats; arguments and errors as :func:`snip`."""
+    if not len(images):
+        raise ValueError("the loss of 0 images is undefined; use at least 1")
+    scores = logits(model, images.to(reference_tensor(model)))
+    loss = F.cross_entropy(scores, labels.to(scores.device) % scores.shape[1])
+    if not loss.requires_grad:
+        raise ValueError(f"no parameter of {type(model).__name__} reaches its loss")
+    return loss
+
+
+def total(parts: Iterable[Tensor]) -> float:
+    """Sum of all elements of all tensors, in float64; waits for the device once, at the end."""
+    return float(torch.stack([part.sum(dtype=torch.float64) for part in parts]).sum())
+
+
+@contextmanager
+def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """The parameters that train, with the model held in evaluation mode and gradients on."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")
+    with evaluating(model), torch.enable_grad():
+        yield parameters
+
+
+@contextmanager
+def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
+    """What every layer gives, in order, as long as the context lasts."""
+    outputs: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()  # what follows may work in place
+
+    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Each parameter that reaches the loss, with its gradient."""
+    with _differentiable(model) as parameters:
+        loss = batch_loss(model, images, labels)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    pairs = zip(parameters, found, strict=True)
+    return [(p.detach(), g) for p, g in pairs if g is not None]
