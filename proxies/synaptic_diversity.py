@@ -1,0 +1,125 @@
+"""DSS: synaptic diversity of attention and synaptic saliency of the MLPs (TF-TAS)."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from proxies.features import evaluating
+from proxies.saliency import total
+from proxies.synaptic_flow import absolute_parameters, response_to_ones
+
+Part = Literal["attention", "mlp"]
+
+# Class names of attention and of MLPs, ours, timm's and torch's; pooling by attention is a head.
+_ATTENTION = re.compile(r"(Attention|Attn|MHSA|XCA)(?!.*Block)")
+_POOLING = re.compile(r"(Attention|Attn)Pool(?!First)")
+_MLP = re.compile(r"(Mlp|MLP|FeedForward|FFN|SwiGLU)(?!.*Head)")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def dss(model: nn.Module, images: Tensor) -> float:
+    """DSS indicator of a transformer, ``Σ_l D_l + S_l`` over its blocks.
+
+    With ``R`` the sum of the outputs for an image of ones, all parameters taken absolute:
+
+    * synaptic diversity of attention, ``D_l = Σ_m ‖∂R/∂W_m‖_* ‖W_m‖_*`` over the linear maps of
+      block ``l``'s attention, with the nuclear norm;
+    * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
+
+    Normalisations and activation functions are kept, so there is no overflow; for that reason
+    gradients have both signs, and saliencies are taken absolute, as the paper's code does. That
+    code also adds the saliency of the patch embedding and the head, which the formula does not
+    have, and takes a square map for attention wherever it is. Query, key and value in one linear
+    map are one matrix, as there.
+
+    In units of the output; higher is better. One forward and one backward pass of one image, in
+    float64, and the singular values of attention's weights and gradients.
+
+    Args:
+        model: Any transformer whose attention and MLPs can be told by their class names, or whose
+            blocks are attention and linear maps; left as it was, no weight of it is written to.
+        images: ``[n, C, H, W]``; only the shape is used.
+
+    Raises:
+        ValueError: If the model has no attention, or its weights do not reach the output.
+
+    References:
+        Zhou et al. 2022, arXiv:2203.12217.
+    """
+    parts = _parts(model)
+    if "attention" not in parts.values():
+        raise ValueError(
+            f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
+        )
+    parameters = absolute_parameters(model)
+    weights = [parameters[name].requires_grad_() for name in parts]
+    with evaluating(model), torch.enable_grad():
+        response = response_to_ones(model, parameters, images)
+        gradients = torch.autograd.grad(response, weights, allow_unused=True)
+    triples = zip(parts.values(), weights, gradients, strict=True)
+    return total(
+        _diversity(weight.detach(), gradient)
+        if part == "attention"
+        else (weight.detach() * gradient).abs()
+        for part, weight, gradient in triples
+        if gradient is not None
+    )
+
+
+def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Product of the nuclear norms."""
+    pair = torch.stack([weight, gradient]).flatten(2)
+    norms: Tensor = torch.linalg.matrix_norm(pair, "nuc")
+    return norms.prod()
+
+
+def _parts(model: nn.Module) -> dict[str, Part]:
+    """Weights of the linear maps in attention and in MLPs, by name; each once."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    modules = dict(model.named_modules())
+    parts: dict[str, Part] = {}
+    for path, module in modules.items():
+        if (part := _part(modules, path)) is not None:
+            for weight in _linear_maps(module):
+                parts.setdefault(names[weight], part)
+    return parts
+
+
+def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
+    """Where a module belongs: to the innermost of what it is in, the whole model apart."""
+    part: Part | None = None
+    while path:
+        kind = type(modules[path]).__name__
+        if _POOLING.search(kind):
+            return None
+        if part is None and _ATTENTION.search(kind):
+            part = "attention"
+        # What a block has besides its attention is its MLP, whatever it is called.
+        if part is None and (_MLP.search(kind) or _holds_attention(modules[path])):
+            part = "mlp"
+        path = path.rpartition(".")[0]
+    return part
+
+
+def _holds_attention(module: nn.Module) -> bool:
+    """Whether attention is among a module's children, or in containers among them."""
+    return any(
+        _holds_attention(child)
+        if isinstance(child, _CONTAINERS)
+        else _ATTENTION.search(type(child).__name__)
+        for child in module.children()
+    )
+
+
+def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
+    """Matrices that a module itself multiplies by."""
+    found: list[object] = []
+    if isinstance(module, nn.Linear):
+        found = [module.weight]
+    if isinstance(module, nn.MultiheadAttention):
+        names = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+        found = [getattr(module, name) for name in names]
+    return [weight for weight in found if isinstance(weight, nn.Parameter)]

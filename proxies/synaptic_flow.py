@@ -1,0 +1,130 @@
+"""Synaptic flow: the weight of all paths through a network, without data."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from proxies.attention import plain_arguments
+from proxies.features import measured, reference_tensor
+
+
+def synflow(model: nn.Module, images: Tensor) -> float:
+    """Logarithm of the synaptic flow ``Σ θ ⊙ ∂R/∂θ`` with ``R = 1ᵀ (Π |θ|) 1``.
+
+    ``R`` adds up the absolute weights of all paths from the inputs to the outputs, each path the
+    product along it: what a network of absolute weights gives for an image of ones, if nothing in
+    it but the weights counts. So normalisations are the identity; so are activation functions, as
+    ReLU is for positive numbers; attention takes the mean of its values, as it does where tokens
+    are alike. Sigmoid gates stay. Biases and tokens start paths of their own.
+
+    By Euler's rule the flow is the derivative of ``R`` by one factor on all parameters: one
+    forward and one backward pass of one image, in float64, which reaches to 10³⁰⁸. Dimensionless;
+    higher is better.
+
+    Widely used code keeps the activation functions and, in transformers, the layer norms, sums
+    over the weights of convolutions and linear layers only, and takes no logarithm: in float32
+    that overflows for deep networks.
+
+    Args:
+        model: Any module; left as it was, no weight of it is written to.
+        images: ``[n, C, H, W]``; only the shape is used.
+
+    Returns:
+        The score; NaN where no path reaches the output.
+
+    Raises:
+        ValueError: If the model gives something else than one tensor, or one that no parameter
+            reaches.
+
+    References:
+        Tanaka et al. 2020, arXiv:2006.05467; summed over a network in arXiv:2101.08134.
+    """
+    with measured(model, norms="bypassed"), torch.enable_grad(), _OnlyWeights():
+        factor = torch.ones((), dtype=torch.float64, device=reference_tensor(model).device)
+        factor.requires_grad_()
+        weights = {name: factor * p for name, p in absolute_parameters(model).items()}
+        paths = response_to_ones(model, weights, images)
+        flow = float(torch.autograd.grad(paths, factor)[0])
+    return math.log(flow) if flow > 0 else math.nan
+
+
+def absolute_parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Absolute values of all parameters by name, in float64; copies."""
+    return {name: p.detach().double().abs() for name, p in model.named_parameters()}
+
+
+def response_to_ones(model: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    """Sum of what a model with other parameters gives for one image of ones, in float64.
+
+    Args:
+        model: Any module that gives one tensor.
+        parameters: In place of the model's own, by name.
+        images: ``[n, C, H, W]``; only the shape is used.
+
+    Raises:
+        ValueError: If the model gives something else than one tensor, or one that no parameter
+            reaches.
+    """
+    buffers = {n: b.double() if b.is_floating_point() else b for n, b in model.named_buffers()}
+    device = reference_tensor(model).device
+    ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
+    out: object = functional_call(model, {**buffers, **parameters}, ones)
+    if not isinstance(out, Tensor):
+        raise ValueError(
+            f"{type(model).__name__} gives {type(out).__name__}; this measure needs one tensor"
+        )
+    if not out.requires_grad:
+        raise ValueError(f"no parameter of {type(model).__name__} reaches its output")
+    return out.sum()
+
+
+class _OnlyWeights(TorchFunctionMode):
+    """Inside, activation functions are the identity and attention takes the mean."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        rule: Callable[..., Any] = _RULES.get(func, func)
+        return rule(*args, **(kwargs or {}))
+
+
+def _identity(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x
+
+
+def _equal_shares(x: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.full_like(x, 1 / x.shape[dim])
+
+
+def _mean_value(*args: Any, **kwargs: Any) -> Tensor:
+    (query, _, value), _, _ = plain_arguments(*args, **kwargs)
+    return value.mean(-2, keepdim=True).expand(*query.shape[:-1], value.shape[-1])
+
+
+def _mean_multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """All keys alike, so that the function's own softmax is even."""
+    alike = torch.zeros_like(query), torch.zeros_like(key)
+    return F.multi_head_attention_forward(*alike, value, *args, **kwargs)
+
+
+_ACTIVATIONS: tuple[Callable[..., Any], ...] = (
+    *(F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh),
+    *(F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.leaky_relu, F.prelu, torch.prelu),
+    *(F.elu, F.celu, F.selu, F.tanh, torch.tanh, Tensor.tanh, Tensor.tanh_),
+)
+_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
+    **dict.fromkeys(_ACTIVATIONS, _identity),
+    **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), _equal_shares),
+    F.scaled_dot_product_attention: _mean_value,
+    F.multi_head_attention_forward: _mean_multi_head,
+}
