@@ -12,8 +12,12 @@ from proxies.expansion import (
     gauss_map_speed,
     length_distortion,
 )
+from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
 from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
+from proxies.saliency import fisher, gradient_norm, grasp, snip
+from proxies.synaptic_diversity import dss
+from proxies.synaptic_flow import synflow
 
 __all__ = [
     "PROXIES",
@@ -25,14 +29,21 @@ __all__ = [
     "count",
     "curve_speed",
     "curve_velocity",
+    "dss",
     "extrinsic_curvature",
+    "fisher",
     "gauss_map_length",
     "gauss_map_speed",
     "get_proxy",
+    "gradient_norm",
+    "grasp",
     "length_distortion",
     "measure",
     "ntk_condition_number",
     "ntk_matrix",
     "ntk_spectrum",
     "seed_for",
+    "snip",
+    "synflow",
+    "zico",
 ]

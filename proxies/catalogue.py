@@ -2,11 +2,16 @@
 
 from proxies.counts import count
 from proxies.expansion import extrinsic_curvature, gauss_map_length, length_distortion
+from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number
 from proxies.registry import Proxy, register
+from proxies.saliency import fisher, gradient_norm, grasp, snip
+from proxies.synaptic_diversity import dss
+from proxies.synaptic_flow import synflow
 
 EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
 CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"
+ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 
 register(
     Proxy(
@@ -63,5 +68,72 @@ register(
         "none",
         lambda model, inputs: float(count(model, inputs.image_size).macs),
         random=False,
+    )
+)
+
+# The rivals that take a backward pass: of a loss, or of the flow through absolute weights.
+register(
+    Proxy(
+        "synflow",
+        "logarithm of the synaptic flow: the weight of all paths, without data",
+        "higher",
+        "Tanaka et al. 2020, arXiv:2006.05467",
+        lambda model, inputs: synflow(model, inputs.images),
+        undefined="no path of weights reaches the output",
+    )
+)
+register(
+    Proxy(
+        "snip",
+        "connection sensitivity: what the loss would change by without each weight, summed",
+        "higher",
+        "Lee et al. 2019, arXiv:1810.02340",
+        lambda model, inputs: snip(model, inputs.images, inputs.labels),
+    )
+)
+register(
+    Proxy(
+        "grad_norm",
+        "Euclidean norms of the loss gradient, summed over parameter tensors",
+        "higher",
+        ZERO_COST_PAPER,
+        lambda model, inputs: gradient_norm(model, inputs.images, inputs.labels),
+    )
+)
+register(
+    Proxy(
+        "grasp",
+        "gradient signal preservation, −θᵀHg: how far the weights hold the gradient back",
+        "higher",
+        "Wang et al. 2020, arXiv:2002.07376",
+        lambda model, inputs: grasp(model, inputs.images, inputs.labels),
+    )
+)
+register(
+    Proxy(
+        "fisher",
+        "Fisher information of the activations of linear layers and convolutions",
+        "higher",
+        ZERO_COST_PAPER,
+        lambda model, inputs: fisher(model, inputs.images, inputs.labels),
+    )
+)
+register(
+    Proxy(
+        "zico",
+        "ZiCo: how steady each weight's gradient is over two halves of the batch",
+        "higher",
+        "Li et al. 2023, arXiv:2301.11300",
+        lambda model, inputs: zico(model, inputs.images, inputs.labels),
+        undefined="no gradient differs between the halves of the batch",
+    )
+)
+register(
+    Proxy(
+        "dss",
+        "DSS: synaptic diversity of attention and saliency of the MLPs, without data",
+        "higher",
+        "TF-TAS, arXiv:2203.12217",
+        lambda model, inputs: dss(model, inputs.images),
     )
 )
