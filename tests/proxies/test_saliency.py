@@ -1,0 +1,228 @@
+"""SNIP, gradient norm, GraSP and Fisher against values by hand, definitions and scaling laws."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from proxies import fisher, gradient_norm, grasp, snip
+from proxies.saliency import LAYERS
+from tests.proxies.networks import MultiHead, Tied, asvit_network, convolutions
+
+Saliency = Callable[[nn.Module, Tensor, Tensor], float]
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "as-vit": asvit_network("5,2,2|2,2,3|3,1,2|2,1,2|16,8", 32),
+    "tied": Tied,
+    "multi-head": MultiHead,
+    "convolutions": convolutions,
+}
+SIDES = {"as-vit": 32, "multi-head": 16}
+
+
+def batch(side: int = 8, images: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(images, 3, side, side, dtype=torch.float64, generator=generator)
+    return pixels, torch.arange(images) * 7
+
+
+def one_linear_map() -> tuple[nn.Module, Tensor, Tensor]:
+    """Logits (1, 2) for the input (1, 2), with class 0 the true one."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).double()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.eye(2))
+    image = torch.tensor([1.0, 2.0], dtype=torch.float64).reshape(1, 1, 1, 2)
+    return model, image, torch.tensor([0])
+
+
+P = math.e / (1 + math.e)  # what the softmax of (1, 2) gives to the second class
+
+
+def test_by_hand() -> None:
+    # ∂L/∂z = (−P, P), so ∂L/∂W = [[−P, −2P], [P, 2P]] beside W = [[1, 0], [0, 1]] and z = (1, 2).
+    example = one_linear_map()
+    assert snip(*example) == pytest.approx(P + 2 * P)
+    assert gradient_norm(*example) == pytest.approx(P * math.sqrt(1 + 4 + 1 + 4))
+    assert fisher(*example) == pytest.approx(P**2 + (2 * P) ** 2)
+
+
+def test_grasp_by_hand() -> None:
+    # L = log(1 + eᵈ) with d = z₁ − z₀ = 1: g = P ∇d, H = P (1 − P) ∇d ∇dᵀ, θ·∇d = d, ‖∇d‖² = 10.
+    assert grasp(*one_linear_map()) == pytest.approx(-10 * P**2 * (1 - P))
+
+
+def test_labels_are_taken_modulo_the_classes() -> None:
+    model, image, _ = one_linear_map()
+    assert snip(model, image, torch.tensor([542])) == snip(model, image, torch.tensor([0]))
+    assert snip(model, image, torch.tensor([543])) != snip(model, image, torch.tensor([0]))
+
+
+def backward(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
+    """A copy in evaluation mode that has its gradients."""
+    model = copy.deepcopy(model).eval()
+    out = model(images)
+    F.cross_entropy(out, labels % out.shape[1]).backward()
+    return model
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sums_over_parameters_equal_one_backward_pass(name: str) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS[name]().double()
+    images, labels = batch(SIDES.get(name, 8))
+    done = backward(model, images, labels)
+    pairs = [(p.detach(), p.grad) for p in done.parameters() if p.grad is not None]
+    assert len(pairs) > 3
+    expected = sum(float((p * g).abs().sum()) for p, g in pairs)
+    assert snip(model, images, labels) == pytest.approx(expected, rel=1e-10)
+    expected = sum(float(g.square().sum().sqrt()) for _, g in pairs)
+    assert gradient_norm(model, images, labels) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_fisher_equals_retained_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    model = NETWORKS[name]().double()
+    images, labels = batch(SIDES.get(name, 8))
+    outputs: list[Tensor] = []
+
+    def keep(module: nn.Module, args: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs.append(output)
+
+    watched = copy.deepcopy(model)
+    for module in watched.modules():
+        if isinstance(module, LAYERS):
+            module.register_forward_hook(keep)
+    watched.eval()
+    out = watched(images)
+    F.cross_entropy(out, labels % out.shape[1]).backward()
+    expected = sum(
+        float((z.detach() * z.grad).square().sum()) for z in outputs if z.grad is not None
+    )
+    assert fisher(model, images, labels) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) -> None:
+    """``gᵀHθ`` is half the change of ‖g‖² as all weights grow by a factor."""
+    torch.manual_seed(0)
+    model = NETWORKS[name]().double()
+    images, labels = batch(SIDES.get(name, 8))
+
+    def squared_norm(factor: float) -> float:
+        scaled = copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in scaled.parameters():
+                parameter.mul_(factor)
+        done = backward(scaled, images, labels)
+        return sum(float(p.grad.square().sum()) for p in done.parameters() if p.grad is not None)
+
+    step = 1e-5
+    expected = -(squared_norm(1 + step) - squared_norm(1 - step)) / (4 * step)
+    assert grasp(model, images, labels) == pytest.approx(expected, rel=1e-6)
+
+
+@given(factor=st.floats(0.1, 10))
+def test_layers_that_scale_against_each_other_leave_saliency_alone(factor: float) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    images, labels = batch()
+    measures: tuple[Saliency, ...] = (snip, gradient_norm)
+    before = [measure(model, images, labels) for measure in measures]
+    with torch.no_grad():
+        model[1].weight.mul_(factor)
+        model[1].bias.mul_(factor)
+        model[3].weight.div_(factor)
+    assert snip(model, images, labels) == pytest.approx(before[0], rel=1e-9)
+    if not 0.99 < factor < 1.01:
+        assert gradient_norm(model, images, labels) != pytest.approx(before[1], rel=1e-4)
+
+
+def test_layers_may_be_followed_by_work_in_place() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(196, 3)]
+    plain = nn.Sequential(*layers)
+    in_place = nn.Sequential(layers[0], nn.ReLU(inplace=True), *layers[2:])
+    images, labels = batch()
+    assert fisher(in_place, images, labels) == fisher(plain, images, labels)
+
+
+def test_frozen_parameters_do_not_count() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Linear(4, 3, bias=False)).double()
+    images, labels = batch()
+    model[1].requires_grad_(False)
+    weight = backward(model, images, labels)[2].weight
+    expected = float((weight.detach() * weight.grad).abs().sum())
+    assert snip(model, images, labels) == pytest.approx(expected)
+
+
+def test_nothing_depends_on_the_callers_gradient_mode() -> None:
+    example = one_linear_map()
+    with torch.no_grad():
+        assert grasp(*example) == pytest.approx(-10 * P**2 * (1 - P))
+
+
+@pytest.mark.parametrize("measure", [snip, gradient_norm, grasp, fisher])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: NoHead(), "NoHead has num_classes=0; this measure needs a classifier"),
+        (
+            lambda: nn.Conv2d(3, 2, 1),
+            r"Conv2d gives \(3, 2, 8, 8\) for 3 images; this measure needs a classifier",
+        ),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 1)),
+            "of at least 2 classes",
+        ),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).requires_grad_(False),
+            "Sequential has no parameter that requires a gradient",
+        ),
+        (lambda: Deaf(), "no parameter of Deaf reaches its loss"),
+    ],
+)
+def test_what_has_no_loss(measure: Saliency, model: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure(model(), *batch())
+
+
+def test_fisher_needs_a_layer() -> None:
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(3))
+    with pytest.raises(ValueError, match="Sequential has no linear layer or convolution"):
+        fisher(model, *batch())
+
+
+def test_a_batch_has_images_and_a_label_for_each() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    images, labels = batch()
+    with pytest.raises(ValueError, match="0 images"):
+        snip(model, images[:0], labels[:0])
+    with pytest.raises(ValueError, match="batch_size"):
+        snip(model, images, labels[:2])
+
+
+class NoHead(nn.Module):
+    num_classes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(192, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.flatten(1))
+        return out
+
+
+class Deaf(NoHead):
+    num_classes = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, :2]

@@ -1,0 +1,157 @@
+"""DSS against a value by hand, its definition, and what counts as attention and as an MLP."""
+
+import copy
+import math
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from proxies import dss
+from proxies.synaptic_diversity import _parts
+from tests.proxies.networks import MultiHead, asvit_network
+from tests.proxies.test_timm_models import MODELS
+
+
+class Attention(nn.Module):
+    """What is called attention, so that the numbers stay simple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Linear(2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.value(x)
+        return out
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Attention()
+        self.expand = nn.Linear(2, 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.expand(self.attention(x))
+        return out
+
+
+class Network(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.head = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.block(x.flatten(1)))
+        return out
+
+
+def test_by_hand() -> None:
+    model = Network(Block())
+    with torch.no_grad():
+        model.block.attention.value.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, -4.0]]))
+        model.block.expand.weight.copy_(torch.tensor([[1.0, -2.0], [0.0, 1.0]]))
+    # By the attention's |A| = diag(3, 4), of nuclear norm 7, ∂R/∂A is (1, 3)ᵀ(1, 1), of √10 · √2.
+    # Behind it is (3, 4): the saliencies of |M| = [[1, 2], [0, 1]] are 3, 8 and 4. No head.
+    expected = 7 * math.sqrt(20) + 15
+    assert dss(model, torch.empty(5, 1, 1, 2)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_equals_one_backward_pass(name: str) -> None:
+    torch.manual_seed(0)
+    side = MODELS[name].get("img_size", 32)
+    model = timm.create_model(name, num_classes=3, **MODELS[name])
+    done = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for parameter in done.parameters():
+            parameter.abs_()
+    done(torch.ones(1, 3, side, side, dtype=torch.float64)).sum().backward()
+    expected = 0.0
+    for path, module in done.named_modules():
+        if path.endswith((".attn.qkv", ".attn.proj")):
+            w, g = module.weight.detach(), module.weight.grad
+            expected += float(torch.linalg.svdvals(w).sum() * torch.linalg.svdvals(g).sum())
+        if path.endswith((".mlp.fc1", ".mlp.fc2")):
+            expected += float((module.weight.detach() * module.weight.grad).abs().sum())
+    assert dss(model, torch.empty(2, 3, side, side)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_images_are_seen_for_their_shape_alone() -> None:
+    torch.manual_seed(0)
+    model = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)()
+    assert dss(model, torch.randn(3, 3, 32, 32)) == dss(model, torch.zeros(1, 3, 32, 32))
+
+
+def named(model: nn.Module) -> dict[str, str]:
+    return dict(_parts(model))
+
+
+def test_parts_of_ours() -> None:
+    model = asvit_network("4,2,2|2,2,2|2,1,2|2,1,2|16,8", 32)()
+    parts = named(model)
+    assert len(parts) == 4 * 4
+    for name, part in parts.items():
+        assert part == ("attention" if ".attn." in name else "mlp")
+        assert ".attn." in name or ".mlps." in name
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("deit_tiny_patch16_224", 2 * 4),
+        ("swin_tiny_patch4_window7_224", 6 * 4),
+        ("pvt_v2_b0", 4 * 5),
+        ("pit_ti_224", 3 * 4),
+        ("vit_small_patch16_dinov3", 2 * 4),
+        ("crossvit_tiny_240", 0),
+    ],
+)
+def test_parts_of_timm(name: str, count: int) -> None:
+    model = timm.create_model(name, num_classes=3, **MODELS[name])
+    parts = named(model)
+    blocks = {path.rpartition(".attn.")[0] for path in parts if ".attn." in path}
+    assert blocks
+    assert len(parts) == count or not count
+    for path, part in parts.items():
+        assert part == ("attention" if ".attn." in path else "mlp")
+        assert ".attn." in path or ".mlp." in path
+
+
+def test_parts_of_torch() -> None:
+    assert named(MultiHead()) == {
+        "layer.self_attn.in_proj_weight": "attention",
+        "layer.self_attn.out_proj.weight": "attention",
+        "layer.linear1.weight": "mlp",
+        "layer.linear2.weight": "mlp",
+    }
+
+
+def test_pooling_by_attention_is_a_head() -> None:
+    model = timm.create_model(
+        "vit_base_patch16_siglip_224",
+        num_classes=3,
+        img_size=32,
+        depth=1,
+        embed_dim=24,
+        num_heads=2,
+    )
+    assert {name.split(".")[0] for name in named(model)} == {"blocks"}
+
+
+def test_a_shared_weight_counts_once() -> None:
+    torch.manual_seed(0)
+    block = Block()
+    block.expand.weight = block.attention.value.weight
+    assert len(_parts(Network(block))) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("convnext_atto", "ConvNeXt"), ("resnet18", "ResNet")])
+def test_what_is_no_transformer(name: str, kind: str) -> None:
+    model = timm.create_model(name, **MODELS[name])
+    message = f"{kind} has no attention with linear maps; dss needs a transformer"
+    with pytest.raises(ValueError, match=message):
+        dss(model, torch.empty(1, 3, 32, 32))

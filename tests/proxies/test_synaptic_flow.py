@@ -1,0 +1,160 @@
+"""Synaptic flow against sums over paths."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from proxies import synflow
+from tests.proxies.networks import Attention, MultiHead, asvit_network
+
+ONES = torch.empty(4, 1, 1, 2)  # only the shape of images counts
+
+
+def two_maps(*, bias: bool = False) -> nn.Sequential:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=bias), nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
+        model[2].weight.copy_(torch.tensor([[-1.0, 2.0], [0.0, 1.0]]))
+        if bias:
+            model[1].bias.copy_(torch.tensor([-1.0, 0.0]))
+    return model
+
+
+def test_by_hand() -> None:
+    # |W₁|1 = (3, 3), |W₂| of that (9, 3): R = 12. Each layer's θ·∂R/∂θ is R, and there are two.
+    assert synflow(two_maps(), ONES) == pytest.approx(math.log(2 * 12))
+
+
+def test_a_bias_starts_paths_of_its_own() -> None:
+    # From the bias 1 leads one path, of weight 1, over two parameters.
+    assert synflow(two_maps(bias=True), ONES) == pytest.approx(math.log(2 * 12 + 2 * 1))
+
+
+@pytest.mark.parametrize(
+    "bypassed",
+    [nn.LayerNorm(2), nn.BatchNorm1d(2), nn.GELU(), nn.ReLU(inplace=True), nn.Tanh(), nn.SiLU()],
+)
+def test_only_weights_count(bypassed: nn.Module) -> None:
+    flat, first, second = two_maps()
+    model = nn.Sequential(flat, first, bypassed, second)
+    assert synflow(model, ONES) == pytest.approx(math.log(2 * 12))
+
+
+def test_depth_that_overflows_float32() -> None:
+    layers, width = 40, 8
+    model = nn.Sequential(nn.Flatten(), *(nn.Linear(width, width, False) for _ in range(layers)))
+    with torch.no_grad():
+        for layer in model[1:]:
+            layer.weight.fill_(-2.0)
+    # R = 8 · 16⁴⁰, once for each layer.
+    assert 8 * 16.0**layers > torch.finfo(torch.float32).max
+    expected = math.log(layers) + math.log(8) + layers * math.log(16)
+    assert synflow(model, torch.empty(1, 1, 1, width)) == pytest.approx(expected, rel=1e-12)
+
+
+@given(factor=st.floats(0.1, 10), seed=st.integers(0, 99))
+def test_scaling_and_signs(factor: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, False), nn.GELU(), nn.Linear(5, 3, False))
+    images = torch.empty(1, 3, 2, 2)
+    before = synflow(model, images)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(factor * (1 - 2 * torch.randint(2, parameter.shape)))
+    assert synflow(model, images) == pytest.approx(before + 2 * math.log(factor), abs=1e-5)
+
+
+def paths_of_attention(model: Attention) -> float:
+    """The flow with attention and norms written as what they stand for, by one backward pass."""
+    model = copy.deepcopy(model).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.abs_()
+    tokens = model.patch(torch.ones(1, 3, 8, 8, dtype=torch.float64)).flatten(2).transpose(1, 2)
+    values = model.qkv(tokens)[..., 20:]
+    (tokens + values.mean(1, keepdim=True)).mean(1).sum().backward()
+    return math.log(sum(float((p.detach() * p.grad).sum()) for p in used(model)))
+
+
+def used(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_takes_the_mean_of_its_values(causal: bool) -> None:
+    torch.manual_seed(0)
+    model = Attention(causal=causal)
+    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(
+        paths_of_attention(model), rel=1e-12
+    )
+
+
+def test_attention_spelt_out_is_the_same() -> None:
+    torch.manual_seed(0)
+    model = SpeltOut()
+    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(
+        paths_of_attention(model), rel=1e-12
+    )
+
+
+def test_torch_s_own_attention_takes_the_mean_of_its_values() -> None:
+    torch.manual_seed(0)
+    model = MultiHead()
+    dtype = torch.float64
+    leaves = {n: p.detach().to(dtype).abs().requires_grad_() for n, p in model.named_parameters()}
+    tokens = F.conv2d(
+        torch.ones(1, 3, 8, 8, dtype=dtype), leaves["patch.weight"], leaves["patch.bias"], stride=4
+    )
+    x = tokens.flatten(2).transpose(1, 2)
+    value = x @ leaves["layer.self_attn.in_proj_weight"][16:].T
+    mixed = (value + leaves["layer.self_attn.in_proj_bias"][16:]).mean(1, keepdim=True)
+    out = mixed @ leaves["layer.self_attn.out_proj.weight"].T
+    x = x + out + leaves["layer.self_attn.out_proj.bias"]
+    hidden = x @ leaves["layer.linear1.weight"].T + leaves["layer.linear1.bias"]
+    x = x + hidden @ leaves["layer.linear2.weight"].T + leaves["layer.linear2.bias"]
+    (x.mean(1) + x[:, 0]).sum().backward()
+    flow = sum(float((p.detach() * p.grad).sum()) for p in leaves.values() if p.grad is not None)
+    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(math.log(flow), rel=1e-12)
+
+
+def test_saturating_heads_let_the_flow_through() -> None:
+    """Behind a tanh that is flat nothing would be seen of the network before it."""
+    torch.manual_seed(0)
+    scores = []
+    for text in ("4,2,2|2,2,2|2,1,2|2,1,2|16,8", "4,2,6|2,2,6|2,1,6|2,1,6|16,8"):
+        scores.append(synflow(asvit_network(text, 32)(), torch.empty(1, 3, 32, 32)))
+    assert scores[1] > scores[0] + 1
+
+
+def test_no_path_is_no_value() -> None:
+    model = two_maps()
+    nn.init.zeros_(model[2].weight)
+    assert math.isnan(synflow(model, ONES))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Flatten(), "no parameter of Flatten reaches its output"),
+        (nn.LSTM(2, 2), "LSTM gives tuple; this measure needs one tensor"),
+    ],
+)
+def test_what_has_no_flow(model: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        synflow(model, torch.empty(1, 1, 2))
+
+
+class SpeltOut(Attention):
+    """The same with its softmax in sight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm1(tokens)).unflatten(-1, (3, 2, 5)).permute(2, 0, 3, 1, 4)
+        mixed = (q @ k.transpose(-1, -2) + self.bias).softmax(dim=-1) @ v
+        return (tokens + mixed.transpose(1, 2).flatten(2)).mean(1)
