@@ -1,10 +1,12 @@
 """Networks and their cost, from the text of any space, of a published family or of timm."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from asvit.genotype import Genotype
 from asvit.spaces.base import Architecture, SearchSpace
@@ -94,11 +96,32 @@ def build_on_meta(
 ) -> nn.Module:
     """:func:`build` without memory or initialisation, as far as the network allows it."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingWritten():
             return build(arch, image_size, num_classes)
     except RuntimeError:
         # Some of timm's read values while they are put together.
         return build(arch, image_size, num_classes)
+
+
+class _NothingWritten(TorchFunctionMode):
+    """Leaves out the writing of initial weights: there is nowhere to, and it takes most time."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _WRITES and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+_WRITES = {
+    *(Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.clamp_),
+    *(Tensor.mul_, Tensor.add_, Tensor.fill_, Tensor.zero_),
+}
 
 
 def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
