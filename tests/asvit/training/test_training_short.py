@@ -1,0 +1,199 @@
+"""The short training: what it learns, what it draws, and that it is the same under one seed."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import asvit
+from asvit.data import load_images
+from asvit.training import short
+from asvit.training.short import Labelled, Recipe, accuracy, fit
+
+TINY = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
+RECIPE = Recipe(steps=4, batch_size=6, learning_rate=1e-2, warmup=1)
+
+
+def tiny(classes: int = 10, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return asvit.build(TINY, 32, classes)
+
+
+def linear(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
+
+
+@pytest.fixture(scope="module")
+def small() -> Labelled:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(16, 3, 8, 8, generator=generator), torch.arange(16) % 3
+
+
+def test_a_tiny_network_learns_digits() -> None:
+    images = load_images("digits", count=900, image_size=32, seed=0)
+    train, test = ((images.pixels[s], images.labels[s]) for s in (slice(600), slice(600, 900)))
+    recipe = Recipe(steps=100, batch_size=32, learning_rate=4e-3, warmup=10)
+    fitted = fit(tiny(), train, test, recipe, seed=0)
+    assert fitted.accuracy > 50  # chance is 10
+    assert len(fitted.losses) == 100
+    assert fitted.losses[0] == pytest.approx(math.log(10), abs=0.1)
+    assert fitted.losses[-1] < 1.5
+    assert fitted.reason is None
+
+
+@pytest.mark.parametrize("varied", [{}, {"shift": 2, "flip": True}], ids=["plain", "varied"])
+def test_equal_seeds_give_equal_bits_and_others_do_not(
+    small: Labelled, varied: dict[str, Any]
+) -> None:
+    recipe = dataclasses.replace(RECIPE, **varied)
+    models = [nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear()[1]) for _ in range(3)]
+    fitted = []
+    for model, seed in zip(models, (5, 5, 6), strict=True):
+        torch.manual_seed(seed + len(fitted))  # what was drawn before must not matter
+        fitted.append(fit(model, small, small, recipe, seed=seed))
+    assert fitted[0] == fitted[1]
+    assert fitted[0].losses != fitted[2].losses
+    first, second, third = (model[2].weight for model in models)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_it_leaves_the_generator_of_torch_alone(small: Labelled) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), linear()[1])
+    before = torch.get_rng_state()
+    fit(model, small, small, RECIPE, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def by_hand(model: nn.Module, batches: list[Labelled], recipe: Recipe) -> nn.Module:
+    """The same training, each rule written out, with the moments of Adam in plain tensors."""
+    parameters = list(model.parameters())
+    first = [torch.zeros_like(p) for p in parameters]
+    second = [torch.zeros_like(p) for p in parameters]
+    for step, (pixels, labels) in enumerate(batches):
+        logs = model(pixels).log_softmax(1)
+        hard = -logs[torch.arange(len(labels)), labels].mean()
+        loss = (1 - recipe.label_smoothing) * hard - recipe.label_smoothing * logs.mean()
+        gradients = torch.autograd.grad(loss, parameters)
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        scale = min(1.0, recipe.clip / (norm + 1e-6))
+        if step < recipe.warmup:
+            rate = recipe.learning_rate * (step + 1) / (recipe.warmup + 1)
+        else:
+            along = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
+            rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+        with torch.no_grad():
+            for p, g, m, v in zip(parameters, gradients, first, second, strict=True):
+                if p.ndim > 1:
+                    p -= rate * recipe.weight_decay * p
+                m += 0.1 * (scale * g - m)
+                v += 0.001 * ((scale * g) ** 2 - v)
+                unbiased = m / (1 - 0.9 ** (step + 1))
+                root = (v / (1 - 0.999 ** (step + 1))).sqrt()
+                p -= rate * unbiased / (root + 1e-8)
+    return model
+
+
+def test_the_steps_are_those_of_the_recipe(small: Labelled) -> None:
+    recipe = Recipe(
+        steps=6, batch_size=16, learning_rate=0.05, weight_decay=0.3, warmup=2, clip=0.7
+    )
+    trained = linear()
+    fit(trained, small, small, recipe, seed=3)
+    order = torch.Generator().manual_seed(3)
+    batches = []
+    for _ in range(6):  # one batch is one epoch
+        chosen = torch.randperm(16, generator=order)
+        batches.append((small[0][chosen], small[1][chosen]))
+    expected = by_hand(linear(), batches, recipe)
+    for ours, theirs in zip(trained.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_every_image_comes_once_before_any_comes_again() -> None:
+    labels = torch.arange(10)
+    pixels = labels.float().view(10, 1, 1, 1)
+    recipe = Recipe(steps=10, batch_size=4)
+    batches = list(short._batches(pixels, labels, recipe, torch.Generator().manual_seed(0)))
+    seen = torch.cat([labels for _, labels in batches])
+    assert all(torch.equal(p.flatten().long(), y) for p, y in batches)
+    assert [sorted(epoch.tolist()) for epoch in seen.split(10)] == [list(range(10))] * 4
+    assert len({tuple(epoch.tolist()) for epoch in seen.split(10)}) == 4
+
+
+def test_a_batch_may_be_larger_than_the_images() -> None:
+    labels = torch.arange(3)
+    ((_, seen),) = short._batches(
+        torch.zeros(3, 1, 1, 1), labels, Recipe(steps=1, batch_size=8), torch.Generator()
+    )
+    assert sorted(torch.bincount(seen).tolist()) == [2, 3, 3]
+
+
+def test_mirroring_mirrors_about_half_of_the_images() -> None:
+    pixels = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4).expand(200, -1, -1, -1)
+    recipe = Recipe(steps=1, flip=True)
+    varied = short._varied(pixels, recipe, torch.Generator().manual_seed(0))
+    mirrored = (varied == pixels.flip(3)).flatten(1).all(1)
+    assert 60 < int(mirrored.sum()) < 140
+    assert torch.equal(varied[~mirrored], pixels[~mirrored])
+
+
+def test_a_shift_moves_every_channel_alike_and_repeats_the_edge() -> None:
+    pixels = torch.arange(25.0).view(1, 1, 5, 5).expand(400, 2, 5, 5)
+    varied = short._varied(pixels, Recipe(steps=1, shift=1), torch.Generator().manual_seed(0))
+    assert torch.equal(varied[:, 0], varied[:, 1])
+    padded = nn.functional.pad(pixels[:1, :1], (1, 1, 1, 1), mode="replicate")[0, 0]
+    corners = [(y, x) for y in range(3) for x in range(3)]
+    moves = {tuple(padded[y : y + 5, x : x + 5].flatten().tolist()): 0 for y, x in corners}
+    for image in varied[:, 0]:
+        moves[tuple(image.flatten().tolist())] += 1  # a KeyError if it is none of the nine
+    assert min(moves.values()) > 20
+
+
+def test_accuracy_counts_what_is_right_in_evaluation_mode(small: Labelled) -> None:
+    class Fixed(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            assert not self.training
+            return nn.functional.one_hot(torch.zeros(len(pixels), dtype=torch.long), 3).float()
+
+    assert accuracy(Fixed().train(), *small, batch_size=5) == 100 * 6 / 16
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_with_the_reason(
+    small: Labelled, bad: float
+) -> None:
+    class Breaking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.calls = linear(), 0
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            self.calls += 1
+            factor = bad if self.calls == 3 else 1.0
+            return self.inner(pixels) * factor
+
+    fitted = fit(Breaking(), small, small, RECIPE, seed=0)
+    assert math.isnan(fitted.accuracy)
+    assert len(fitted.losses) == 3
+    assert fitted.reason is not None
+    assert "in step 3" in fitted.reason
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda x, y: (x[:0], y[:0]), lambda x, y: (x, y[:-1])],
+    ids=["empty", "a label short"],
+)
+def test_bad_images_are_refused(
+    small: Labelled, part: str, spoil: Callable[[Tensor, Tensor], Labelled]
+) -> None:
+    parts = {"train": small, "test": small, part: spoil(*small)}
+    with pytest.raises(ValueError, match=rf"images and \d+ labels to {part} on; give one label"):
+        fit(linear(), parts["train"], parts["test"], RECIPE, seed=0)
