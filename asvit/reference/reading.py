@@ -7,7 +7,6 @@ from pathlib import Path
 
 from asvit._text import first_line
 from asvit.reference.columns import (
-    LEAST_ROWS,
     as_number,
     find_default,
     find_targets,
@@ -16,7 +15,7 @@ from asvit.reference.columns import (
 )
 from asvit.reference.layouts import Layout, find_layout
 from asvit.reference.schema import Row, Sheet, read_sheet
-from asvit.reference.tables import ReferenceTable
+from asvit.reference.tables import LEAST_ROWS, ReferenceTable
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Training = Literal["scratch", "distilled", "inherited", "unknown"]
 
+#: Fewer rows than this have no ranking to speak of.
+LEAST_ROWS = 5
+
 #: The tables that come with asvit: name -> what is in it, in one line.
 REFERENCES: Mapping[str, str] = {
     "vitbench101-pit": "100 PiT of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
