@@ -22,7 +22,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 ALL = "all"
-FEWEST_ROWS = 5  # a correlation of fewer says nothing
 
 _AT_LEAST = {"repeats": 1, "images": 2, "points": 3, "seed": 0}
 
@@ -88,7 +87,7 @@ class Question(Settings):
         object.__setattr__(self, "proxies", proxy_names(self.proxies))
         object.__setattr__(self, "targets", _names(self.targets))
         if self.rows is not None:
-            check_whole(self, {"rows": FEWEST_ROWS})
+            check_whole(self, {"rows": 1})
         if self.max_params is not None:
             object.__setattr__(self, "max_params", str(_params(self.max_params)))
 
@@ -106,6 +105,15 @@ def make_settings(preset: str = "default", **given: Any) -> CorrelationSettings:
         TypeError: If there is no such setting.
     """
     return from_preset(CorrelationSettings, PRESETS, preset, given)
+
+
+def make_question(**given: Any) -> Question:
+    """A question from what a caller gave, with one name or several for proxies and targets.
+
+    Raises:
+        ValueError: If a value is not allowed.
+    """
+    return Question(**{name: value for name, value in given.items() if value is not None})
 
 
 def _names(targets: object) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def test_no_such_setting() -> None:
         ({"proxies": 3}, "must be names of measures"),
         ({"targets": 3}, "targets must be names of accuracies, got 3"),
         ({"targets": (3,)}, "targets must be names of accuracies"),
-        ({"rows": 4}, "rows must be at least 5, got 4"),
+        ({"rows": 0}, "rows must be at least 1, got 0"),
         ({"max_params": 3}, "max_params must be a text such as '100M', got 3"),
         ({"max_params": "22G"}, "max_params must count parameters"),
         ({"max_params": "100"}, "did you mean 100M"),

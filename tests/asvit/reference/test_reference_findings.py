@@ -1,0 +1,89 @@
+"""Findings: their order, their files, and what they come to."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from asvit.reference.findings import Finding, band_names, in_order, to_csv, verdict, winners
+from asvit.reference.statistics import Interval, correlate
+
+ACCURACIES = [60.0, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74]
+PARAMS = np.array([1.0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14])
+
+
+def finding(
+    measure: str, values: object, *, target: str = "top1", trivial: bool = False
+) -> Finding:
+    found = correlate(
+        np.asarray(values, dtype=float),
+        ACCURACIES,
+        better="higher",
+        counts={"params": PARAMS},
+        samples=50,
+    )
+    return Finding(measure, target, "higher", trivial, found)
+
+
+GOOD = finding("good", ACCURACIES)
+BAD = finding("bad", ACCURACIES[::-1])
+FEW = finding("few", [1.0, 2.0, 3.0, 4.0] + [math.nan] * 11)
+COUNT = finding("params", PARAMS, trivial=True)
+
+
+def test_counts_come_first_then_the_best_those_without_a_tau_last() -> None:
+    other = replace(GOOD, target="other")
+    found = in_order([FEW, BAD, other, GOOD, COUNT])
+    assert found == [COUNT, GOOD, BAD, FEW, other]
+
+
+@pytest.mark.parametrize("one", [GOOD, BAD, FEW, COUNT])
+def test_round_trip_through_strict_json(one: Finding) -> None:
+    text = json.dumps(one.to_json(), allow_nan=False)
+    assert repr(Finding.from_json(json.loads(text))) == repr(one)
+
+
+def test_a_finding_that_is_cut_short_is_refused() -> None:
+    content = GOOD.to_json()
+    del content["tau"]
+    with pytest.raises(KeyError):
+        Finding.from_json(content)
+
+
+def test_the_table_has_a_row_each_and_all_digits() -> None:
+    rows = list(csv.DictReader(to_csv([COUNT, GOOD, FEW]).splitlines()))
+    assert [row["measure"] for row in rows] == ["params", "good", "few"]
+    assert list(rows[0])[-1] == "reason"
+    assert float(rows[0]["tau"]) == COUNT.correlation.tau
+    assert float(rows[1]["difference_low"]) == GOOD.correlation.difference_interval.low
+    assert float(rows[1]["tau_params_2"]) == pytest.approx(1.0)
+    assert rows[0]["rival"] == "params"
+    assert (rows[2]["n"], rows[2]["dropped"], rows[2]["tau"]) == ("4", "11", "nan")
+    assert "4 row(s)" in rows[2]["reason"]
+
+
+def test_bands_are_named_from_the_fewest() -> None:
+    named = band_names(GOOD.correlation)
+    assert list(named) == ["tau_params_1", "tau_params_2", "tau_params_3"]
+    assert [band.low for band in named.values()] == sorted(band.low for band in named.values())
+
+
+def test_a_winner_is_clear_of_zero() -> None:
+    sure = replace(GOOD.correlation, difference_interval=Interval(0.01, 0.2))
+    unsure = replace(GOOD.correlation, difference_interval=Interval(0.0, 0.2))
+    assert winners([replace(GOOD, correlation=unsure), COUNT]) == []
+    assert verdict([COUNT, replace(GOOD, correlation=unsure)]).endswith(
+        "no measure is better with the interval of the difference clear of zero."
+    )
+    best = replace(GOOD, correlation=sure)
+    assert winners([COUNT, best, BAD, replace(best, trivial=True)]) == [best]
+    assert verdict([COUNT, best]).endswith("clear of zero: good (1.000).")
+    assert f"params with tau {COUNT.correlation.tau:.3f}" in verdict([COUNT, best])
+
+
+def test_without_a_count_nothing_is_compared() -> None:
+    unranked = replace(COUNT, correlation=replace(COUNT.correlation, tau=math.nan))
+    assert verdict([unranked, GOOD]) == "No count can be ranked by."
