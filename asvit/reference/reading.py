@@ -23,7 +23,10 @@ DEFAULT_IMAGE_SIZE = 224
 # Rounded counts from elsewhere may be of other heads; a larger difference deserves a word.
 _CLOSE = 0.01
 # What a network may raise that is put together for a size it was not made for.
-_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, RuntimeError, TypeError, ValueError),
+)
 
 
 def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> ReferenceTable:
@@ -85,10 +88,14 @@ def _text(layout: Layout, sheet: Sheet, row: Row, *, shipped: bool) -> str:
 
 
 def _canonical(text: str) -> str:
-    from asvit.spaces.architectures import canonical
-    from asvit.spaces.hosts import PREFIX, is_host
+    from asvit.spaces.architectures import canonical, is_fixed
+    from asvit.spaces.hosts import PREFIX
 
-    return canonical(PREFIX + text if is_host(text) else text)
+    if not text:
+        raise ValueError("no architecture; write a text that asvit.build takes")
+    # Texts of our own have bars; whatever has none is meant to be a name of timm's.
+    bare = "|" not in text and not is_fixed(text)
+    return canonical(PREFIX + text if bare else text)
 
 
 def _check_distinct(sheet: Sheet, texts: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -29,7 +29,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture: the line it ends on, from 1, and its cells by column."""
+    """One architecture: the line it starts on, from 1, and its cells by column."""
 
     line: int
     cells: Mapping[str, str]
@@ -146,40 +146,42 @@ def _read_rows(
     path: Path, lines: Sequence[str], above: int
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """The header's names and the rows, from the lines below ``above`` others."""
-    reader = csv.reader(lines, strict=True)
-    columns: tuple[str, ...] = ()
+    numbered = _cells(path, lines, above)
+    number, names = next(numbered, (0, []))
+    if not names:
+        raise ValueError(f"{path} is empty; a table has a header and a row for each architecture")
+    _check_header(path, number, names)
     rows = []
+    for line, cells in numbered:
+        if len(cells) != len(names):
+            problem = f"{len(cells)} cells under a header of {len(names)}"
+            raise fault(path, line, f"{problem}; quote cells that hold commas")
+        # A column without a name is an index that some tool wrote.
+        by_name = {name: cell for name, cell in zip(names, cells, strict=True) if name}
+        rows.append(Row(line, by_name))
+    return tuple(name for name in names if name), tuple(rows)
+
+
+def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, list[str]]]:
+    """Each row's line number and cells; rows of empty cells are left out."""
+    reader = csv.reader(lines, strict=True)
+    line = above + 1  # the first one of the row: a quoted cell may go over several
     try:
         for cells in reader:
-            line = above + reader.line_num
             found = [cell.strip() for cell in cells]
-            if not any(found):
-                continue
-            if not columns:
-                columns = _read_header(path, line, found)
-                continue
-            if len(found) != len(columns):
-                raise fault(
-                    path,
-                    line,
-                    f"{len(found)} cells under a header of {len(columns)}; quote cells that hold "
-                    "commas",
-                )
-            # A column without a name is an index that some tool wrote.
-            cells_by_name = {name: cell for name, cell in zip(columns, found, strict=True) if name}
-            rows.append(Row(line, cells_by_name))
+            if any(found):
+                yield line, found
+            line = above + reader.line_num + 1
     except csv.Error as error:
-        raise fault(path, above + reader.line_num, f"no CSV: {error}") from error
-    if not columns:
-        raise ValueError(f"{path} is empty; a table has a header and a row for each architecture")
-    return tuple(name for name in columns if name), tuple(rows)
+        raise fault(path, line, f"no CSV: {error}") from error
 
 
-def _read_header(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
+def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
     for name in names:
         if name and names.count(name) > 1:
             raise fault(path, line, f"column {name!r} is there twice; rename one")
-    return tuple(names)
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        raise fault(path, line, f"header {names[0]!r} has no commas; separate columns by commas")
 
 
 def format_table(

@@ -1,0 +1,250 @@
+"""Tables of one's own: what is taken, and what is refused in one line."""
+
+import logging
+import math
+
+import pytest
+
+import asvit
+from asvit.reference import load_reference
+from proxies.counts import count
+
+PITS = [f"pit:{dim},2|1,1,1|1,2,4" for dim in (4, 8, 12, 16, 20)]
+ACCURACIES = [50.5, 61.25, 60, 63, 71.0]
+
+
+def write(path, lines):
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def table(tmp_path, header="architecture,accuracy", change=None, above=()):
+    """A file of five small networks; ``change`` is line of the file -> what stands there."""
+    rows = [f'"{text}",{value}' for text, value in zip(PITS, ACCURACIES, strict=True)]
+    lines = [*above, header, *rows]
+    for line, text in (change or {}).items():
+        lines[line - 1 : line] = [text]
+    return write(tmp_path / "own.csv", lines)
+
+
+def refusal(path, **settings):
+    with pytest.raises(ValueError, match=path.name) as error:
+        load_reference(path, **settings)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_table_of_one_s_own(tmp_path):
+    path = table(tmp_path)
+    own = load_reference(path)
+    assert (own.name, own.path, len(own)) == ("own", path, 5)
+    assert own.architectures == tuple(PITS)
+    assert own.accuracies == {"accuracy": tuple(ACCURACIES)}
+    assert own.target().training == "unknown"
+    assert (own.num_classes, set(own.image_sizes)) == (1000, {224})
+    assert own.params == tuple(asvit.cost(text).params for text in PITS)
+    assert own.macs is None
+    assert load_reference(str(path)) == own
+
+
+def test_what_stands_above_the_header(tmp_path):
+    above = [
+        "# title: five of them",
+        "# num_classes: 10",
+        "# image_size: 32",
+        "# recipe: short",
+        "# recipe: and plain",
+        "# a remark: of any kind",
+        "",
+        "# target: accuracy | digits, no teacher | scratch",
+        "# noise_ceiling: accuracy | 0.875",
+    ]
+    own = load_reference(table(tmp_path, above=above))
+    assert own.provenance["title"] == "five of them"
+    assert own.provenance["recipe"] == "short and plain"
+    assert own.provenance["notes"] == "a remark: of any kind"
+    assert own.num_classes == 10
+    assert set(own.image_sizes) == {32}
+    assert own.target().description == "digits, no teacher"
+    assert own.target().training == "scratch"
+    assert own.target().noise_ceiling == 0.875
+    assert own.params[0] == count(own.build(0), 32).params
+
+
+def test_every_way_to_name_a_network(tmp_path):
+    lines = [
+        "architecture,note,image_size,top1",
+        'test_vit,"no prefix, and a comma",64,40',
+        "timm:resnet18,,64,70",
+        "pit: 8 ,2.0|1,x,32,",  # replaced below
+        '"8,2,3,1|4,1,2,1|4,1,4,1|4,1,6,1|32,32",,64,50.0',
+        '" autoformer:48|3,4|3.50,4",,32,60',
+        "timm:vit_tiny_patch16_224.augreg_in21k,,32,",
+        "test_vit2,,64,NaN",
+        "test_vit3,,64,41",
+    ]
+    lines[3] = '"pit: 8 ,2.0|1,1,1|1,2,4",,32,30'
+    own = load_reference(write(tmp_path / "mixed.csv", lines))
+    assert own.architectures == (
+        "timm:test_vit",
+        "timm:resnet18",
+        "pit:8,2|1,1,1|1,2,4",
+        "8,2,3|4,1,2|4,1,4|4,1,6|32",
+        "autoformer:48|3,4|3.5,4",
+        "timm:vit_tiny_patch16_224.augreg_in21k",
+        "timm:test_vit2",
+        "timm:test_vit3",
+    )
+    assert own.image_sizes == (64, 64, 32, 64, 32, 32, 64, 64)
+    assert [math.isnan(value) for value in own.accuracies["top1"]].count(True) == 2
+    assert own.params[0] == count(asvit.build("timm:test_vit", 64), 64).params
+
+
+def test_names_with_a_byte_order_mark_and_windows_line_ends(tmp_path):
+    path = table(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_reference(path).architectures == tuple(PITS)
+
+
+def test_an_index_without_a_name_is_left_out(tmp_path):
+    rows = [f'{i},"{t}",{v}' for i, (t, v) in enumerate(zip(PITS, ACCURACIES, strict=True))]
+    path = write(tmp_path / "own.csv", [",architecture,accuracy", *rows])
+    assert list(load_reference(path).targets) == ["accuracy"]
+
+
+def test_fractions_become_per_cent(tmp_path):
+    rows = [f'"{t}",{v / 100:.4f}' for t, v in zip(PITS, ACCURACIES, strict=True)]
+    own = load_reference(write(tmp_path / "own.csv", ["architecture,accuracy", *rows]))
+    assert own.accuracies["accuracy"] == pytest.approx(ACCURACIES)
+
+
+def test_counts_are_checked_where_exact_and_used_where_not_given(tmp_path, caplog):
+    exact = [asvit.cost(text).params for text in PITS]
+
+    def with_params(column, values):
+        rows = [f'"{t}",{v},{n}' for t, v, n in zip(PITS, ACCURACIES, values, strict=True)]
+        header = f"architecture,accuracy,{column}"
+        return write(tmp_path / "own.csv", [header, *rows])
+
+    assert load_reference(with_params("params", exact)).params == tuple(exact)
+    message = refusal(with_params("params", [*exact[:3], exact[3] + 1, exact[4]]))
+    assert f"line 5: params is {exact[3] + 1}, but the network with 1000 classes has" in message
+    assert "'# num_classes: N'" in message
+    assert "line 2: params '0.1' is no whole number" in refusal(with_params("params", [0.1] * 5))
+    with caplog.at_level(logging.WARNING):
+        rounded = load_reference(with_params("params_M", [n / 1e6 for n in exact]))
+        assert not caplog.records
+        assert rounded.params == tuple(exact)
+        assert load_reference(with_params("params_M", [9, *exact[1:]])).params == tuple(exact)
+    assert "line 2: params_M is 9, but the network with 1000 classes has" in caplog.text
+
+
+def test_checking_may_be_left_out(tmp_path):
+    path = table(tmp_path, change={3: "timm:resnet18.nope,60"})
+    assert "line 3: timm:resnet18.nope cannot be built for 224 px: timm has no" in refusal(path)
+    own = load_reference(path, check=False)
+    assert own.params is None
+    assert len(own) == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (3, '"pit:8,2|1,1|1,2,4",61', "line 3: pit:8,2|1,1|1,2,4 has 2 depths; give one for each"),
+        (3, "resnet81,61", "line 3: timm has no model 'resnet81'; did you mean 'timm:resn"),
+        (3, "timm:resnet81,61", "line 3: timm has no model 'resnet81'; did you mean 'timm:resn"),
+        (3, ",61", "line 3: no architecture; write a text that asvit.build takes"),
+        (3, '"4,8,2|2,4,2|2,2,2|2,1,2|48",61', "line 3: stage 4 heads=48 is not allowed"),
+        (3, "timm:deit_tiny_patch16_224.x,61", "line 3: timm:deit_tiny_patch16_224.x cannot be"),
+        (
+            6,
+            '"pit:4,2|1,1,1|1,2,4",61',
+            "line 6: architecture pit:4,2|1,1,1|1,2,4 is that of line",
+        ),
+        (6, '"pit: 4,2.0|1,1,1|1,2,4",61', "is that of line 2 again; keep one"),
+        (4, '"pit:5,2|1,1,1|1,2,4",good', "line 4: accuracy 'good' is no accuracy; write a numb"),
+        (4, '"pit:5,2|1,1,1|1,2,4",61%', "line 4: accuracy '61%' is no accuracy"),
+        (4, '"pit:5,2|1,1,1|1,2,4",101', "line 4: accuracy '101' is no accuracy"),
+        (4, '"pit:5,2|1,1,1|1,2,4",-1', "line 4: accuracy '-1' is no accuracy"),
+        (4, '"pit:5,2|1,1,1|1,2,4",inf', "line 4: accuracy 'inf' is no accuracy"),
+        (4, '"pit:5,2|1,1,1|1,2,4",6_1', "line 4: accuracy '6_1' is no accuracy"),
+        (4, "pit:5,2|1,1,1|1,2,4,61", "line 4: 7 cells under a header of 2; quote cells that h"),
+        (4, '"pit:5,2|1,1,1|1,2,4,61', "line 4: no CSV: "),
+        (4, '"pit:5,2|1,1,1|1,2,4",', "has 4 row(s) with a value of 'accuracy'; a ranking needs"),
+        (4, "", None),
+        (4, "8,2,3|4,1,2,61", "line 4: 6 cells under a header of 2; quote cells that hold commas"),
+        (1, "name,accuracy", "has no column 'architecture', only name, accuracy; docs/reference"),
+        (1, "architecture;accuracy", "line 1: header 'architecture;accuracy' has no commas; sep"),
+        (1, "architecture,architecture", "line 1: column 'architecture' is there twice; rename"),
+        (1, "architecture,notes", "has no column of accuracies, only architecture, notes; call"),
+        (1, "architecture,params", "has no column of accuracies, only architecture, params"),
+    ],
+)
+def test_what_is_refused(tmp_path, line, text, message):
+    path = table(tmp_path, change={line: text})
+    if message is None:  # a row left empty is no row
+        assert "has 4 row(s); a ranking needs at least 5" in refusal(path)
+    else:
+        assert message in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("above", "message"),
+    [
+        ("# target: accuracy | no kind", "line 1: target 'accuracy | no kind' is wrong; write"),
+        ("# target: accuracy | of what | guessed", "line 1: target 'accuracy | of what | guesse"),
+        ("# target: acuracy | of what | scratch", "no column 'acuracy', which it names as a targ"),
+        ("# default_target: acuracy", "'acuracy' as its default target; did you mean 'accuracy'"),
+        ("# num_classes: many", "num_classes 'many' is no whole number; write '# num_classes: 10"),
+        ("# num_classes: 0", "num_classes '0' is no whole number"),
+        ("# image_size: 8", "line 3: pit:4,2|1,1,1|1,2,4 cannot be built for 8 px: pit:4,2"),
+        ("# noise_ceiling: accuracy | 0.9", "line 1: noise_ceiling of 'accuracy', which is no ta"),
+        ("# noise_ceiling: accuracy | high", "line 1: noise_ceiling 'accuracy | high' is wrong"),
+        ("# noise_ceiling: accuracy | 90", "line 1: noise_ceiling 'accuracy | 90' is wrong"),
+    ],
+)
+def test_what_is_refused_above_the_header(tmp_path, above, message):
+    assert message in refusal(table(tmp_path, above=[above]))
+
+
+def test_a_target_named_twice(tmp_path):
+    line = "# target: accuracy | of what | scratch"
+    assert "line 2: target 'accuracy' is there twice" in refusal(table(tmp_path, above=[line] * 2))
+
+
+def test_image_sizes_that_are_none(tmp_path):
+    rows = [f'"{text}",70,{side}' for text, side in zip(PITS, (32, 32, "x", 32, 32), strict=True)]
+    path = write(tmp_path / "own.csv", ["architecture,accuracy,image_size", *rows])
+    assert "line 4: image_size 'x' is no whole number above 0; write pixels, as 224" in refusal(
+        path
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"# title: nothing else\n"])
+def test_empty_files(tmp_path, content):
+    path = tmp_path / "own.csv"
+    path.write_bytes(content)
+    assert "is empty; a table has a header and a row for each architecture" in refusal(path)
+
+
+def test_a_header_alone(tmp_path):
+    path = write(tmp_path / "own.csv", ["architecture,accuracy"])
+    assert "has 0 row(s); a ranking needs at least 5" in refusal(path)
+
+
+def test_other_encodings_and_other_things(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_bytes("architecture,accuracy\ncafé,1\n".encode("latin-1"))
+    assert "line 2: no UTF-8 text; save the table as CSV in UTF-8" in refusal(path)
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder; name a CSV file" in refusal(tmp_path / "folder.csv")
+
+
+def test_what_costs_time_comes_last(tmp_path, monkeypatch):
+    def built(*_args, **_settings):
+        raise AssertionError("built before the file was read")
+
+    monkeypatch.setattr("asvit.spaces.architectures.build_on_meta", built)
+    path = table(tmp_path, change={6: '"pit:20,2|1,1,1|1,2,4",good'})
+    assert "line 6: accuracy 'good'" in refusal(path)

@@ -1,0 +1,235 @@
+"""The tables that come with asvit."""
+
+import csv
+import hashlib
+import math
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+import torch
+
+import asvit
+from asvit.reference import REFERENCES, load_reference
+from asvit.reference.statistics import kendall
+from asvit.spaces.architectures import build_on_meta, canonical
+from asvit.spaces.families import PIT_STAGES, read_family
+from proxies.counts import count
+
+OURS = ["vitbench101-pit", "vitbench101-autoformer", "timm-in1k"]
+ROWS = {"vitbench101-pit": 100, "vitbench101-autoformer": 100, "timm-in1k": 197}
+
+
+def counted(table, row):
+    side, classes = table.image_sizes[row], table.num_classes
+    network = build_on_meta(table.architectures[row], image_size=side, num_classes=classes)
+    return count(network, side)
+
+
+def block_params(dim, hidden):
+    norms, attention = 4 * dim, 4 * dim**2 + 4 * dim
+    return norms + attention + 2 * dim * hidden + hidden + dim
+
+
+def block_macs(tokens, dim, hidden):
+    return tokens * (4 * dim**2 + 2 * tokens * dim + 2 * dim * hidden)
+
+
+def autoformer_by_hand(arch, side, classes):
+    """Parameters and multiply-adds from the shapes."""
+    patches, dim = (side // 16) ** 2, arch.width
+    params = (3 * 16**2 + 1) * dim + (patches + 2) * dim  # patches; positions and class token
+    macs = patches * 3 * 16**2 * dim
+    for ratio in arch.mlp_ratios:
+        params += block_params(dim, int(ratio * dim))
+        macs += block_macs(patches + 1, dim, int(ratio * dim))
+    return params + 2 * dim + (dim + 1) * classes, macs + dim * classes
+
+
+def pit_by_hand(arch, side, classes):
+    """Parameters and multiply-adds from the shapes."""
+    grid = (side - 16) // 8 + 1
+    dims = [arch.base_dim * heads for heads in arch.heads]
+    params = (3 * 16**2 + 1) * dims[0] + (grid**2 + 1) * dims[0]
+    macs = grid**2 * 3 * 16**2 * dims[0]
+    for stage in range(PIT_STAGES):
+        dim = dims[stage]
+        if stage:
+            grid = (grid + 1) // 2
+            params += 10 * dim + (dims[stage - 1] + 1) * dim  # depthwise 3x3; class token
+            macs += grid**2 * 9 * dim + dims[stage - 1] * dim
+        hidden = int(arch.mlp_ratio * dim)
+        params += arch.depths[stage] * block_params(dim, hidden)
+        macs += arch.depths[stage] * block_macs(grid**2 + 1, dim, hidden)
+    return params + 2 * dims[-1] + (dims[-1] + 1) * classes, macs + dims[-1] * classes
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_rows_and_provenance(name):
+    table = load_reference(name)
+    assert (table.name, len(table)) == (name, ROWS[name])
+    assert table.path.name == f"{name.replace('-', '_')}.csv"
+    assert table.digest == hashlib.sha256(table.path.read_bytes()).hexdigest()
+    assert {"title", "source", "licence", "recipe", "accuracies"} <= set(table.provenance)
+    assert "commit" in table.provenance["source"]
+    columns = [table.image_sizes, table.params, table.macs, *table.accuracies.values()]
+    assert {len(column) for column in columns} == {len(table)}
+    assert len(set(table.architectures)) == len(table)
+    assert str(ROWS[name]) in REFERENCES[name]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_texts_are_canonical(name):
+    # which is why loading does not need to make them so
+    for text in load_reference(name).architectures:
+        assert canonical(text) == text
+
+
+def test_every_table_that_is_named_is_there_and_the_other_way_round():
+    shipped = {file.name for file in files("asvit.reference").iterdir() if file.suffix == ".csv"}
+    assert shipped == {f"{name.replace('-', '_')}.csv" for name in REFERENCES}
+    for name in REFERENCES:
+        assert len(load_reference(name)) >= 5
+
+
+def test_kinds_of_training_are_apart():
+    kinds = {
+        name: {target.name: target.training for target in load_reference(name).targets.values()}
+        for name in OURS
+    }
+    pit, autoformer, timm = (kinds[name] for name in OURS)
+    for of in (pit, autoformer):
+        assert {n for n, kind in of.items() if kind == "scratch"} == {
+            "c100_base_acc",
+            "flower_base_acc",
+            "chaoyang_base_acc",
+        }
+        assert {n for n, kind in of.items() if kind == "distilled"} == {
+            "c100_kd_acc",
+            "flower_kd_acc",
+            "chaoyang_kd_acc",
+        }
+    assert set(autoformer) - set(pit) == {"imagenet_super_acc"}
+    assert autoformer["imagenet_super_acc"] == "inherited"
+    assert set(timm.values()) == {"scratch"}
+    for name in OURS:
+        assert load_reference(name).target().training == "scratch"
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [("vitbench101-pit", pit_by_hand), ("vitbench101-autoformer", autoformer_by_hand)],
+)
+def test_every_count_of_vitbench_by_hand(name, by_hand):
+    table = load_reference(name)
+    for text, side, params, macs in zip(
+        table.architectures, table.image_sizes, table.params, table.macs, strict=True
+    ):
+        assert by_hand(read_family(text), side, table.num_classes) == (params, macs)
+
+
+@pytest.mark.parametrize(("name", "step"), [(OURS[0], 33), (OURS[1], 33), (OURS[2], 40)])
+def test_networks_have_the_counts_of_their_rows(name, step):
+    table = load_reference(name)
+    for row in range(0, len(table), step):
+        cost = counted(table, row)
+        assert (cost.params, cost.macs) == (table.params[row], table.macs[row])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_every_network_builds_and_has_the_counts_of_its_row(name):
+    table = load_reference(name)
+    for row in range(len(table)):
+        cost = counted(table, row)
+        assert (cost.params, cost.macs) == (table.params[row], table.macs[row])
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "tau"),
+    [
+        ("vitbench101-pit", "c100_base_acc", 0.716),
+        ("timm-in1k", "top1", 0.681),
+    ],
+)
+def test_parameters_rank_as_published(name, target, tau):
+    table = load_reference(name)
+    assert table.default_target == target
+    assert round(kendall(table.params, table.accuracies[target]), 3) == tau
+
+
+def test_the_first_row_of_each_by_eye():
+    def row(name, target):
+        table = load_reference(name)
+        return (
+            table.architectures[0],
+            table.image_sizes[0],
+            table.params[0],
+            table.accuracies[target][0],
+        )
+
+    assert row("vitbench101-pit", "flower_kd_acc") == (
+        "pit:16,6|2,8,4|2,4,4",
+        224,
+        893_828,
+        58.9852,
+    )
+    assert row("vitbench101-autoformer", "imagenet_super_acc") == (
+        "autoformer:192|4,4,3,4,3,3,4,4,3,3,3,4|3.5,4,3.5,4,3.5,3.5,4,3.5,4,4,4,3.5",
+        224,
+        5_321_956,
+        74.644,
+    )
+    assert row("timm-in1k", "v2_top1") == ("timm:coat_lite_medium", 224, 44_571_048, 73.48)
+
+
+def test_a_row_builds_at_its_own_size_or_another():
+    table = load_reference("vitbench101-pit")
+    row = table.params.index(min(table.params))
+    own = table.build(row)
+    assert sum(parameter.numel() for parameter in own.parameters()) == table.params[row]
+    small = table.build(row, image_size=32)
+    assert small(torch.randn(1, 3, 32, 32)).shape == (1, 100)
+    assert type(small) is type(asvit.build(table.architectures[row]))
+    with pytest.raises(IndexError):
+        table.build(100)
+
+
+def test_targets_by_name():
+    table = load_reference("vitbench101-pit")
+    assert table.target().name == "c100_base_acc"
+    assert table.target("flower_kd_acc").training == "distilled"
+    with pytest.raises(ValueError, match="no target 'flower_acc'; did you mean 'flower_"):
+        table.target("flower_acc")
+
+
+def test_accuracies_are_per_cent():
+    for name in OURS:
+        for values in load_reference(name).accuracies.values():
+            assert all(30 < value < 100 for value in values)
+            assert not any(map(math.isnan, values))
+
+
+def test_what_is_no_table():
+    with pytest.raises(FileNotFoundError, match="'vitbench101-pt'; did you mean 'vitbench101-pi"):
+        load_reference("vitbench101-pt")
+    with pytest.raises(FileNotFoundError, match=r"'%\.csv'; use one of vitbench101-pit, .* or th"):
+        load_reference("%.csv")
+
+
+def test_a_file_has_its_header_where_other_tools_look_for_it():
+    path = load_reference("timm-in1k").path
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    assert len(rows) == 197
+    assert rows[0]["architecture"] == "timm:coat_lite_medium"
+
+
+def test_tables_are_read_without_torch():
+    # asvit list and messages of the command line need their names at once
+    code = (
+        "import sys, asvit.reference as r; r.load_reference('timm-in1k'); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'scipy')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
