@@ -1,0 +1,231 @@
+"""The whole of what is said about a measure."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from asvit.reference import load_reference
+from asvit.reference.statistics import best_count, correlate, kendall
+
+POINTS = ("tau", "spearman", "weighted_tau", "partial_tau", "difference")
+
+
+@st.composite
+def measured(draw, *, least=5):
+    """A measure, accuracies and a count, in whole numbers with ties."""
+    rows = draw(st.integers(least, 14))
+    of_rows = [
+        np.array(draw(st.lists(st.integers(low, 9), min_size=rows, max_size=rows)), dtype=float)
+        for low in (-9, 0, 0)
+    ]
+    for values in of_rows:
+        assume(len(set(values)) > 1)
+    return of_rows
+
+
+def points(values, accuracies, count, better="higher"):
+    found = correlate(
+        values, accuracies, better=better, counts={"params": count}, samples=20, bands=2
+    )
+    return [getattr(found, name) for name in POINTS] + list(found.regret.values())
+
+
+def test_a_table_by_other_means():
+    table = load_reference("vitbench101-pit")
+    accuracies = table.accuracies["c100_base_acc"]
+    found = correlate(
+        table.macs,
+        accuracies,
+        better="higher",
+        counts={"params": table.params, "macs": table.macs},
+    )
+    assert (found.n, found.dropped, found.reason) == (100, 0, "")
+    assert found.tau == pytest.approx(0.7012, abs=5e-5)
+    assert found.spearman == pytest.approx(stats.spearmanr(table.macs, accuracies).statistic)
+    weighted = stats.weightedtau(np.array(table.macs), np.array(accuracies)).statistic
+    assert found.weighted_tau == pytest.approx(weighted)
+    assert (found.rival, found.difference) == ("params", pytest.approx(0.7012 - 0.7163, abs=5e-5))
+    assert found.tau_interval.low < found.tau < found.tau_interval.high
+    assert found.difference_interval.low < found.difference < found.difference_interval.high
+    assert [(band.count, band.n) for band in found.in_bands] == [
+        *(("params", 34), ("params", 33), ("params", 33)),
+        *(("macs", 34), ("macs", 33), ("macs", 33)),
+    ]
+
+
+def test_the_interval_is_about_that_of_other_resamples():
+    table = load_reference("vitbench101-pit")
+    accuracies = np.array(table.accuracies["c100_base_acc"])
+    params = np.array(table.params, dtype=float)
+    found = correlate(params, accuracies, better="higher", samples=2000)
+    other = stats.bootstrap(
+        (params, accuracies),
+        lambda x, y: stats.kendalltau(x, y).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=600,
+        method="percentile",
+        rng=np.random.default_rng(7),
+    ).confidence_interval
+    assert found.tau_interval.low == pytest.approx(other.low, abs=0.02)
+    assert found.tau_interval.high == pytest.approx(other.high, abs=0.02)
+
+
+def test_a_count_beside_itself_differs_by_nothing():
+    table = load_reference("timm-in1k")
+    counts = {"params": table.params, "macs": table.macs}
+    found = correlate(table.params, table.accuracies["top1"], better="higher", counts=counts)
+    assert (found.rival, found.difference) == ("params", 0)
+    assert (found.difference_interval.low, found.difference_interval.high) == (0, 0)
+    assert math.isnan(found.partial_tau)
+
+
+def test_the_seed_decides_the_intervals_and_nothing_else():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 30))
+    first, again, other = (correlate(x, y, better="higher", seed=seed) for seed in (1, 1, 2))
+    assert first.tau_interval == again.tau_interval != other.tau_interval
+    assert first.tau == other.tau
+
+
+@settings(max_examples=40)
+@given(measured())
+def test_only_the_order_counts(columns):
+    values, accuracies, count = columns
+    bent = points(values**3 - 5, accuracies, 2.0**count)
+    np.testing.assert_array_equal(points(values, accuracies, count), bent)
+    ranks = stats.rankdata(accuracies)
+    np.testing.assert_array_equal(
+        points(values, accuracies, count)[:5], points(values, ranks, count)[:5]
+    )
+
+
+@settings(max_examples=40)
+@given(measured())
+def test_the_opposite_direction_turns_the_sign(columns):
+    values, accuracies, count = columns
+    up = correlate(values, accuracies, better="higher", counts={"params": count}, samples=20)
+    down = correlate(values, accuracies, better="lower", counts={"params": count}, samples=20)
+    assert down.tau == pytest.approx(-up.tau)
+    assert down.spearman == pytest.approx(-up.spearman)
+    assert down.partial_tau == pytest.approx(-up.partial_tau, nan_ok=True)
+    assert down.tau_interval.low == pytest.approx(-up.tau_interval.high, nan_ok=True)
+    np.testing.assert_array_equal(
+        points(values, accuracies, count, "lower"), points(-values, accuracies, count)
+    )
+    np.testing.assert_array_equal(
+        points(values, accuracies, count, "reported"), points(values, accuracies, count)
+    )
+
+
+@settings(max_examples=40)
+@given(measured(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_count(columns, random):
+    order = random.sample(range(len(columns[0])), len(columns[0]))
+    shuffled = [column[order] for column in columns]
+    assert points(*columns) == pytest.approx(points(*shuffled), nan_ok=True)
+
+
+@settings(max_examples=40)
+@given(measured())
+def test_a_measure_of_the_accuracy_itself_is_perfect(columns):
+    _, accuracies, count = columns
+    counts = {"params": count}
+    found = correlate(accuracies, accuracies, better="higher", counts=counts, samples=20)
+    assert found.tau == pytest.approx(1)
+    assert found.spearman == pytest.approx(1)
+    assert found.difference == pytest.approx(1 - kendall(count, accuracies))
+    assert set(found.regret.values()) == {0}
+
+
+@settings(max_examples=40)
+@given(measured())
+def test_numbers_are_within_their_bounds(columns):
+    values, accuracies, count = columns
+    found = correlate(values, accuracies, better="higher", counts={"params": count}, samples=50)
+    assert -1 <= found.tau_interval.low <= found.tau_interval.high <= 1
+    assert found.difference_interval.low <= found.difference_interval.high
+    assert all(regret >= 0 for regret in found.regret.values())
+    assert sum(band.n for band in found.in_bands) == found.n
+
+
+@settings(max_examples=40)
+@given(measured(least=8), st.sets(st.integers(0, 7), max_size=3))
+def test_failed_rows_are_as_if_they_were_not_there(columns, failed):
+    values, accuracies, count = columns
+    kept = np.array([row not in failed for row in range(len(values))])
+    assume(len(set(values[kept])) > 1)
+    assume(len(set(accuracies[kept])) > 1)
+    values[~kept] = math.nan
+    counts, counts_kept = {"params": count}, {"params": count[kept]}
+    whole = correlate(values, accuracies, better="higher", counts=counts, samples=20)
+    part = correlate(
+        values[kept], accuracies[kept], better="higher", counts=counts_kept, samples=20
+    )
+    assert (whole.n, whole.dropped) == (int(kept.sum()), len(failed))
+    assert whole.tau == part.tau
+    assert whole.tau_interval == part.tau_interval
+    assert repr(whole.in_bands) == repr(part.in_bands)  # equal, NaN included
+
+
+def test_infinite_values_have_failed_and_rows_without_accuracy_do_not_count():
+    accuracies = [50, 60, 70, 80, 90, math.nan]
+    found = correlate([1, 2, 3, 4, math.inf, 6], accuracies, better="higher")
+    assert (found.n, found.dropped) == (4, 1)
+    assert "4 row(s) have both a value and an accuracy; 5 are needed" in found.reason
+    assert found.regret[1] == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "accuracies", "reason"),
+    [
+        ([3, 3, 3, 3, 3], [1, 2, 3, 4, 5], "the measure is the same for all rows"),
+        ([1, 2, 3, 4, 5], [3, 3, 3, 3, 3], "the accuracy is the same for all rows"),
+        ([1, 2, 3], [1, 2, 3], "3 row(s) have both"),
+        ([math.nan] * 5, [1, 2, 3, 4, 5], "0 row(s) have both"),
+        ([], [], "0 row(s) have both"),
+    ],
+)
+def test_nothing_to_rank(values, accuracies, reason):
+    counts = {"params": [1.0] * len(values)}
+    found = correlate(values, accuracies, better="higher", counts=counts)
+    assert reason in found.reason
+    assert all(math.isnan(getattr(found, name)) for name in POINTS)
+    assert math.isnan(found.tau_interval.low)
+    assert found.rival == ""
+
+
+def test_the_best_count_is_the_rival():
+    y = np.arange(6.0)
+    counts = {
+        "same": np.ones(6),
+        "against": -y,
+        "near": np.array([0, 1, 2, 4, 3, 5.0]),
+        "unknown": np.array([0, 1, 2, 3, 4, math.nan]),
+    }
+    assert best_count(counts, y) == ("near", pytest.approx(13 / 15))
+    assert best_count({"against": -y}, y) == ("against", pytest.approx(-1))
+    assert best_count({"same": counts["same"]}, y) == ("", pytest.approx(math.nan, nan_ok=True))
+    found = correlate(y, y, better="higher", counts=counts)
+    assert found.rival == "near"
+    assert math.isnan(found.partial_tau)  # there is no count called params
+
+
+def test_without_counts_there_is_no_rival():
+    found = correlate(range(5), range(5), better="higher")
+    assert (found.rival, found.in_bands) == ("", ())
+    assert math.isnan(found.difference)
+    assert math.isnan(found.difference_interval.high)
+
+
+def test_columns_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"accuracies has shape \(3,\), the values \(2,\)"):
+        correlate([1, 2], [1, 2, 3], better="higher")
+    with pytest.raises(ValueError, match=r"macs has shape \(1,\), the values \(2,\)"):
+        correlate([1, 2], [1, 2], better="higher", counts={"macs": [1]})
+    with pytest.raises(ValueError, match="samples and bands must be at least 1, got 0 and 3"):
+        correlate([1, 2], [1, 2], better="higher", samples=0)
