@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asvit.report.correlate import write_correlation_report
     from asvit.report.scale import write_scale_report
     from asvit.report.search import write_search_report
 
-__all__ = ["write_report", "write_scale_report", "write_search_report"]
+__all__ = [
+    "write_correlation_report",
+    "write_report",
+    "write_scale_report",
+    "write_search_report",
+]
 
 _LAZY = {
+    "write_correlation_report": "asvit.report.correlate",
     "write_scale_report": "asvit.report.scale",
     "write_search_report": "asvit.report.search",
 }
@@ -24,11 +31,16 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
+    from asvit.report.correlate import write_correlation_report
+    from asvit.report.correlate_run import is_correlation_run
     from asvit.report.scale import write_scale_report
     from asvit.report.scale_run import is_scale_run
     from asvit.report.search import write_search_report
 
-    return (write_scale_report if is_scale_run(Path(folder)) else write_search_report)(folder)
+    folder = Path(folder)
+    if is_correlation_run(folder):
+        return write_correlation_report(folder)
+    return (write_scale_report if is_scale_run(folder) else write_search_report)(folder)
 
 
 def __getattr__(name: str) -> object:

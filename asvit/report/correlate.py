@@ -1,0 +1,222 @@
+"""The report of a correlation: figures with their rows beside them, and one page with it all.
+
+It needs a result.json and the values.csv beside it. The same folder gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from asvit.reference.findings import Finding, band_names, verdict
+from asvit.reference.tables import Target
+from asvit.report import correlate_figures as draw
+from asvit.report import correlate_rows as rows
+from asvit.report import html
+from asvit.report.correlate_figures import measure_label
+from asvit.report.correlate_run import (
+    BARS,
+    FIGURES,
+    SCATTER,
+    CorrelationRun,
+    read_correlation_run,
+)
+from asvit.report.parts import figures, origin, write_pages
+from asvit.report.pictures import Picture, make_picture
+
+OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
+
+
+def write_correlation_report(folder: Path | str) -> list[Path]:
+    """Write the figures of a correlation, their rows and ``report.html`` into its run folder.
+
+    Args:
+        folder: Run folder of a correlation that has answered a question.
+
+    Returns:
+        The files written, the page last.
+
+    Raises:
+        FileNotFoundError: If nothing is finished in the folder yet.
+        ValueError: If a file in it is not what it should be.
+        OSError: If it cannot be written to; each file is there as a whole or not at all.
+    """
+    folder = Path(folder)
+    run = read_correlation_run(folder)
+    drawn = correlation_pictures(run)
+    written = write_pages(folder, drawn, page(run, drawn))
+    for stale in {path for pattern in FIGURES for path in folder.glob(pattern)} - set(written):
+        stale.unlink(missing_ok=True)  # of a measure that was asked for before
+    return written
+
+
+def correlation_pictures(run: CorrelationRun) -> list[Picture]:
+    """Draw every picture of ``run``: the taus, then a scatter for each measure."""
+    taus = rows.tau_rows(run.findings)
+    ceilings = {t.name: t.noise_ceiling for t in run.targets if t.noise_ceiling is not None}
+    bars = make_picture(
+        BARS,
+        "Kendall's τ",
+        "How well each measure ranks the architectures by accuracy: the bar, and its 95 % "
+        "bootstrap interval as a line. A measure that ranks no better than the counts has found "
+        "nothing that the size does not tell.",
+        lambda: draw.draw_taus(taus, ceilings=ceilings),
+        (taus, rows.TauRow),
+        wide=True,
+    )
+    measures = dict.fromkeys(one.measure for one in run.findings)
+    return [bars, *(_scatter(run, name) for name in measures)]
+
+
+def _scatter(run: CorrelationRun, measure: str) -> Picture:
+    found = rows.pair_rows(run.values, measure)
+    own = {one.target: one for one in run.findings if one.measure == measure}
+    many = len(own) > 1
+    titles = {
+        target: f"{target}: {draw.tau_text(one)}" if many else draw.tau_text(one)
+        for target, one in own.items()
+    }
+    ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
+    return make_picture(
+        f"{SCATTER}{measure.replace('+', '-')}",
+        measure_label(measure),
+        " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
+        lambda: draw.draw_pairs(found, measure, titles),
+        (found, rows.PairRow),
+        wide=many,
+    )
+
+
+def page(run: CorrelationRun, drawn: Sequence[Picture]) -> str:
+    """The whole page of ``run`` around the pictures ``drawn`` of it."""
+    return html.page(
+        f"{run.name}: measures against accuracies",
+        [
+            _header(run),
+            *(_target(run, target) for target in run.targets),
+            figures(drawn),
+            _failures(run),
+            _values(run),
+            _origin(run),
+        ],
+    )
+
+
+def _header(run: CorrelationRun) -> str:
+    result = run.result
+    left_out = "".join(f"; {count} {why}" for why, count in result["excluded"].items())
+    sizes = sorted(set(run.values.image_sizes))
+    told = [f"reference {result['reference']}", f"{' to '.join(map(str, _ends(sizes)))} px"]
+    told += [f"{name} {result['settings'][name]}" for name in ("repeats", "seed")]
+    return (
+        html.paragraph("asvit correlate", "quiet")
+        + html.heading(run.name)
+        + html.paragraph(" · ".join(told), "quiet")
+        + html.paragraph(
+            f"{result['rows']} architectures{left_out}; "
+            f"measured in {html.duration(result['wall_seconds'])}."
+        )
+    )
+
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys((sizes[0], sizes[-1])))
+
+
+def _target(run: CorrelationRun, target: Target) -> str:
+    """The verdict on a target and the table of its findings."""
+    found = run.of(target)
+    words = [f"{target.description}; trained: {target.training}."]
+    if target.noise_ceiling is not None:
+        words.append(
+            f"Two training seeds agree with tau {target.noise_ceiling:.2f}, which no measure can "
+            "be expected to exceed."
+        )
+    return html.section(
+        target.name,
+        html.paragraph(" ".join(words)),
+        html.paragraph(verdict(found)),
+        html.card(_findings(found)),
+        html.paragraph(
+            "τ is Kendall's τ-b, partial τ is given the parameters; the difference is to the "
+            "best count's τ on the same rows. low and high bound 95 % bootstrap intervals. "
+            "Bands hold equally many architectures, from the smallest. Regret is what the best "
+            "of the k ranked highest lacks to the best of all, in points of accuracy.",
+            "quiet",
+        ),
+    )
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    bands = list(dict.fromkeys(name for one in found for name in band_names(one.correlation)))
+    regrets = list(dict.fromkeys(k for one in found for k in one.correlation.regret))
+    numeric = ["n", "dropped", "τ", "low", "high", "Spearman", "weighted τ", "partial τ"]
+    numeric += ["difference", "low ", "high "]  # a column is told by its name
+    numeric += [_band_label(name) for name in bands]
+    numeric += [f"regret at {k}" for k in regrets]
+    columns = ["measure", "better", *numeric, "compared with", "reason"]
+    cells: list[list[html.Cell]] = []
+    for one in found:
+        it = one.correlation
+        in_band = {name: band.tau for name, band in band_names(it).items()}
+        numbers = [it.tau, it.tau_interval.low, it.tau_interval.high]
+        numbers += [it.spearman, it.weighted_tau, it.partial_tau, it.difference]
+        numbers += [it.difference_interval.low, it.difference_interval.high]
+        numbers += [in_band.get(name, math.nan) for name in bands]
+        name = measure_label(one.measure) + (" (count)" if one.trivial else "")
+        numbers = [*map(_rounded, numbers), *(it.regret[k] for k in regrets)]
+        cells.append([name, one.better, it.n, it.dropped, *numbers, it.rival, it.reason])
+    failed = {place for place, one in enumerate(found) if one.correlation.reason}
+    return html.table(columns, cells, numeric=set(numeric), failed=failed)
+
+
+def _rounded(value: float) -> float:
+    """A correlation to the digits that mean something."""
+    return value if math.isnan(value) else round(value, 3)
+
+
+def _band_label(name: str) -> str:
+    _, count, place = name.split("_")
+    return f"τ, {count} band {place}"
+
+
+def _failures(run: CorrelationRun) -> str:
+    """The architectures of which a measure failed, and why."""
+    pairs = zip(run.values.architectures, run.values.reasons, strict=True)
+    failed = [(text, reason) for text, reason in pairs if reason]
+    if not failed:
+        return ""
+    words = f"{len(failed)} of {len(run.values.architectures)} architectures"
+    table = html.table(["architecture", "reason"], failed, long=len(failed) > OPEN_FAILURES)
+    return html.section(
+        "Without a value",
+        html.card(html.folded(words, table, unfolded=len(failed) <= OPEN_FAILURES)),
+    )
+
+
+def _values(run: CorrelationRun) -> str:
+    values = run.values
+    measures = {measure_label(name): column for name, column in values.measures.items()}
+    accuracies = {f"{name} (%)": column for name, column in values.accuracies.items()}
+    columns = accuracies | measures
+    table = html.table(
+        ["architecture", "image size", *columns],
+        zip(values.architectures, values.image_sizes, *columns.values(), strict=True),
+        numeric={"image size", *columns},
+        long=True,
+    )
+    words = f"{len(values.architectures)} architectures; values.csv has all digits"
+    return html.section("Values", html.card(html.folded(words, table)))
+
+
+def _origin(run: CorrelationRun) -> str:
+    result = dict(run.result)
+    result["images"] = {
+        f"{size} px": f"{of['source']}, digest {of['digest'][:12]}"
+        for size, of in result["images"].items()
+    }
+    question = {name: value for name, value in result["question"].items() if value}
+    return origin(
+        {**question, **result["settings"], "table digest": result["digest"][:12]}, result
+    )

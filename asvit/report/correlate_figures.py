@@ -1,0 +1,128 @@
+"""The pictures of a correlation. Each function takes rows and returns a figure of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from asvit.reference.names import parts
+from asvit.report.axes import dots, log_scale
+from asvit.report.correlate_rows import PairRow, TauRow
+from asvit.report.figures import label
+from asvit.report.style import COLOUR, figure, note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from asvit.reference.findings import Finding
+
+BAR_COLUMNS, PAIR_COLUMNS = 2, 3  # panels side by side
+
+
+def measure_label(name: str) -> str:
+    """A measure or a combination as people write it."""
+    return " + ".join(map(label, parts(name)))
+
+
+def tau_text(finding: Finding) -> str:
+    """Tau and its interval, or why there is none."""
+    found = finding.correlation
+    if math.isnan(found.tau):
+        return found.reason
+    interval = found.tau_interval
+    return f"τ {found.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = None) -> Figure:
+    """Bars of tau with their intervals, the best on top: a panel a target.
+
+    Args:
+        rows: The taus, target after target.
+        ceilings: Target to its noise ceiling, where it is known; drawn as a line.
+    """
+    panels = {name: list(group) for name, group in groupby(rows, key=lambda row: row.target)}
+    tallest = max((len(group) for group in panels.values()), default=0)
+    lines = math.ceil(len(panels) / BAR_COLUMNS) or 1
+    wide = min(BAR_COLUMNS, max(1, len(panels)))
+    made = figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
+    if not panels:
+        note(made.subplots(), "nothing has been correlated")
+        return made
+    grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
+    for axes, (name, group) in zip(grid, panels.items(), strict=False):
+        axes.set_title(name)
+        _bars(axes, group)
+        ceiling = (ceilings or {}).get(name)
+        if ceiling is not None:
+            axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    named = dict(zip(*reversed(grid[0].get_legend_handles_labels()), strict=True))
+    made.legend(
+        named.values(), named.keys(), loc="outside lower center", ncols=3, handletextpad=0.4
+    )
+    return made
+
+
+def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
+    """A bar for each row, with its interval as a line over its end."""
+    for trivial, colour, name in ((False, "first", "measures"), (True, "second", "counts")):
+        own = [(place, row) for place, row in enumerate(rows) if row.trivial == trivial]
+        known = [(place, row) for place, row in own if math.isfinite(row.tau)]
+        if not known:
+            continue
+        axes.barh(
+            [place for place, _ in known],
+            [row.tau for _, row in known],
+            color=COLOUR[colour],
+            alpha=0.75,
+            height=0.7,
+            label=name,
+        )
+        sure = [(place, row) for place, row in known if math.isfinite(row.low)]
+        axes.hlines(
+            [place for place, _ in sure],
+            [row.low for _, row in sure],
+            [row.high for _, row in sure],
+            color=COLOUR["ink"],
+            linewidth=1.1,
+        )
+    axes.axvline(0, color=COLOUR["muted"], linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [_lines(row.measure) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("Kendall's τ")
+
+
+def _lines(measure: str) -> str:
+    """The label of a measure, each part of a combination on a line of its own."""
+    return measure_label(measure).replace(" + ", " +\n")
+
+
+def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str]) -> Figure:
+    """Accuracies over a measure: a panel a target.
+
+    Args:
+        rows: The pairs, target after target.
+        measure: The measure or combination, across.
+        titles: Target to the title of its panel; those without a row have one, too.
+    """
+    panels = {name: [row for row in rows if row.target == name] for name in titles}
+    lines, wide = math.ceil(len(panels) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(panels))
+    made = figure(width=1.4 + 3.6 * wide, height=0.3 + 3.1 * lines)
+    grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
+    for axes, (name, group) in zip(grid, panels.items(), strict=False):
+        axes.set_title(titles[name])
+        if not group:
+            note(axes, "no architecture has both")
+            continue
+        dots(axes, [row.value for row in group], [row.accuracy for row in group])
+        log_scale(axes, "x", [row.value for row in group])
+        axes.set_ylabel(f"{name} (%)")
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    made.supxlabel(measure_label(measure), fontsize=9, color=COLOUR["muted"])
+    return made

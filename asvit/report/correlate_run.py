@@ -1,0 +1,78 @@
+"""What the run folder of a correlation holds, as its report needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit._run_files import RESULT, SCORES, VALUES
+from asvit.reference.findings import Finding
+from asvit.reference.tables import Target
+from asvit.reference.values import Values
+from asvit.report.run import read_object
+
+# The files of its figures; those of measures that are not asked for any more are removed.
+BARS, SCATTER = "tau", "scatter-"
+FIGURES = tuple(f"{name}.{kind}" for name in (BARS, f"{SCATTER}*") for kind in ("svg", "csv"))
+
+
+@dataclass(frozen=True)
+class CorrelationRun:
+    """A question about a reference table that was answered.
+
+    Attributes:
+        name: Name of the run folder.
+        targets: The accuracies that were correlated with.
+        findings: One a measure and target.
+        values: What was correlated, row by row.
+        result: Content of result.json.
+    """
+
+    name: str
+    targets: Sequence[Target]
+    findings: Sequence[Finding]
+    values: Values
+    result: Mapping[str, Any]
+
+    def of(self, target: Target) -> list[Finding]:
+        """The findings of a target, in their order."""
+        return [one for one in self.findings if one.target == target.name]
+
+
+def is_correlation_run(folder: Path) -> bool:
+    """Whether ``folder`` is the run folder of a correlation."""
+    return (folder / SCORES).is_file()
+
+
+def read_correlation_run(folder: Path) -> CorrelationRun:
+    """Read the run folder of a correlation.
+
+    Raises:
+        FileNotFoundError: If no question about a table has been answered in the folder yet.
+        ValueError: If one of its files is not what it should be.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit correlate makes one")
+    result = read_object(folder / RESULT)
+    if not result or not (folder / VALUES).is_file():
+        raise FileNotFoundError(
+            f"{folder} has no finished correlation yet; the same asvit correlate goes on with it"
+        )
+    try:
+        values = Values.from_csv((folder / VALUES).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / VALUES}: {error}") from error
+    try:
+        return CorrelationRun(
+            name=folder.resolve().name,
+            targets=[Target(**target) for target in result["targets"]],
+            findings=[Finding.from_json(one) for one in result["correlations"]],
+            values=values,
+            result=result,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / RESULT} is not the result of a correlation: {error!r}"
+        ) from error

@@ -1,0 +1,219 @@
+"""The report of a correlation's run folder: tables, figures, failures, names with markup."""
+
+import csv
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from asvit.reference.findings import Finding, in_order
+from asvit.reference.statistics import correlate
+from asvit.reference.tables import Target
+from asvit.reference.values import Values
+from asvit.report import correlate_figures as draw
+from asvit.report import correlate_rows as rows
+from asvit.report import write_correlation_report, write_report
+from asvit.report.correlate import page
+from asvit.report.correlate_run import is_correlation_run, read_correlation_run
+from asvit.report.style import style
+
+NAN = math.nan
+NAMES = [f"net <{place}>" for place in range(8)]
+PARAMS = (1e6, 3e6, 2e6, 4e6, 5e6, 7e6, 6e6, 8e6)
+LENGTH = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 7.0)
+KAPPA = (9.0, NAN, 7.0, 6.0, 5.0, 4.0, 3.0, 20.0)
+FEW = (1.0, NAN, NAN, NAN, NAN, NAN, NAN, 2.0)
+BOTH = "length_distortion+ntk_condition_number"
+MEASURES = {
+    "params": PARAMS,
+    "length_distortion": LENGTH,
+    "ntk_condition_number": KAPPA,
+    BOTH: (2.0, NAN, 5.0, 7.0, 9.0, 11.0, 14.0, 8.0),
+    "zico": FEW,
+}
+TARGETS = (
+    Target("top1", "ImageNet <b>val</b>", "scratch", 0.87),
+    Target("other", "something else", "unknown"),
+)
+ACCURACIES = {
+    "top1": (50.0, 52.0, 51.0, 54.0, 55.0, 53.0, 57.0, 58.0),
+    "other": (10.0, 11.0, NAN, 14.0, 13.0, 12.0, 15.0, 16.0),
+}
+REASONS = ("", "ntk_condition_number: it is <singular>", *[""] * 6)
+
+
+def finding(measure: str, target: str) -> Finding:
+    better: Any = "lower" if measure == "ntk_condition_number" else "higher"
+    found = correlate(
+        MEASURES[measure],
+        ACCURACIES[target],
+        better=better,
+        counts={"params": PARAMS},
+        samples=100,
+    )
+    return Finding(measure, target, better, measure == "params", found)
+
+
+def make_run(folder: Path, measures: tuple[str, ...] = tuple(MEASURES), targets: int = 2) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = TARGETS[:targets]
+    found = in_order([finding(name, target.name) for target in shown for name in measures])
+    result = {
+        "schema_version": 1, "kind": "correlation", "reference": "mine", "digest": "a" * 64,
+        "targets": [asdict(target) for target in shown], "rows": 8,
+        "excluded": {"above 100M parameters": 3}, "wall_seconds": 1563.2,
+        "correlations": [one.to_json() for one in found],
+        "settings": {"image_size": None, "repeats": 2, "seed": 7}, "question": {"rows": None},
+        "images": {"32": {"source": "frac <tal>", "digest": "b" * 64}}, "device": "cpu",
+        "versions": {"torch": "2.15.0"}, "command": "asvit correlate --reference 'my <b>.csv'",
+    }  # fmt: skip
+    values = Values(
+        tuple(NAMES),
+        (32,) * 7 + (64,),
+        {target.name: ACCURACIES[target.name] for target in shown},
+        {name: MEASURES[name] for name in measures},
+        REASONS,
+    )
+    (folder / "scores.jsonl").touch()
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "values.csv").write_text(values.to_csv())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_run(tmp_path_factory.mktemp("report") / "run")
+    write_correlation_report(folder)
+    return folder
+
+
+def test_everything_is_on_one_page_and_escaped(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert text.count("<svg ") == 1 + len(MEASURES)
+    for words in ("net &lt;3&gt;", "ImageNet &lt;b&gt;val&lt;/b&gt;", "it is &lt;singular&gt;"):
+        assert words in text
+    for words in ("frac &lt;tal&gt;", "my &lt;b&gt;.csv", "2 row(s)"):
+        assert words in text
+    for markup in ("<b>val", "<singular>", "net <", "<tal>", "<b>.csv"):
+        assert markup not in text
+    assert "8 architectures; 3 above 100M parameters; measured in 26 min." in text
+    assert "32 to 64 px" in text
+    assert "Two training seeds agree with tau 0.87" in text
+    assert "The best count is params with tau" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_the_files_beside_the_page(finished: Path) -> None:
+    names = {
+        "tau", "scatter-params", "scatter-length_distortion", "scatter-ntk_condition_number",
+        "scatter-length_distortion-ntk_condition_number", "scatter-zico",
+    }  # fmt: skip
+    assert {path.stem for path in finished.glob("*.svg")} == names
+    assert {path.stem for path in finished.glob("*.csv")} == names | {"values"}
+    with (finished / "scatter-ntk_condition_number.csv").open() as file:
+        pairs = list(csv.DictReader(file))
+    assert len(pairs) == 7 + 6  # one value and one accuracy are missing
+    with (finished / "tau.csv").open() as file:
+        taus = list(csv.DictReader(file))
+    assert [row["target"] for row in taus] == ["top1"] * 5 + ["other"] * 5
+    for block in (taus[:5], taus[5:]):
+        assert block[-1]["tau"] == "nan"
+        shown = [float(row["tau"]) for row in block[:-1]]
+        assert shown == sorted(shown, reverse=True)
+
+
+def test_a_scatter_has_tau_and_interval_in_its_title(finished: Path) -> None:
+    found = finding("length_distortion", "top1").correlation
+    low, high = found.tau_interval.low, found.tau_interval.high
+    text = (finished / "scatter-length_distortion.svg").read_text(encoding="utf-8")
+    assert f"top1: τ {found.tau:.2f} [{low:.2f}, {high:.2f}]" in text
+    assert "2 row(s) have both" in (finished / "scatter-zico.svg").read_text(encoding="utf-8")
+
+
+def test_the_same_run_gives_the_same_bytes(finished: Path) -> None:
+    first = {path.name: path.read_bytes() for path in finished.iterdir()}
+    assert write_report(finished)[-1] == finished / "report.html"
+    assert first == {path.name: path.read_bytes() for path in finished.iterdir()}
+
+
+def test_figures_of_an_earlier_question_are_removed(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    write_correlation_report(folder)
+    (folder / "notes.svg").write_text("mine")
+    write_correlation_report(make_run(folder, ("params", "length_distortion"), 1))
+    left = {path.stem for path in folder.glob("*.svg")}
+    assert left == {"tau", "scatter-params", "scatter-length_distortion", "notes"}
+    assert "zico" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    run = read_correlation_run(folder)
+    assert "Without a value" in page(run, [])
+    calm = replace(run, values=replace(run.values, reasons=("",) * 8))
+    assert "Without a value" not in page(calm, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("result.json", None, "has no finished correlation yet"),
+        ("values.csv", None, "has no finished correlation yet"),
+        ("values.csv", "a,b\n", r"values\.csv: not a table of values"),
+        ("result.json", "{", r"result\.json is not JSON"),
+        ("result.json", '{"kind": 1}', r"result\.json is not the result of a correlation"),
+    ],
+)
+def test_a_broken_folder_is_named(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / name).unlink() if content is None else (folder / name).write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        write_report(folder)
+
+
+def test_no_folder() -> None:
+    with pytest.raises(FileNotFoundError, match="asvit correlate makes one"):
+        write_correlation_report("nowhere")
+    assert not is_correlation_run(Path("nowhere"))
+
+
+def texts(made: Figure) -> list[str]:
+    return [text.get_text() for text in made.findobj(match=lambda one: hasattr(one, "get_text"))]
+
+
+@pytest.mark.filterwarnings("error")
+def test_figures_without_rows_say_so() -> None:
+    with style("test"):
+        taus = draw.draw_taus([])
+        pairs = draw.draw_pairs([], "params", {"top1": "nothing"})
+    assert "nothing has been correlated" in texts(taus)
+    assert "no architecture has both" in texts(pairs)
+
+
+def test_a_known_ceiling_is_a_line_in_its_own_panel() -> None:
+    found = rows.tau_rows([finding(m, t.name) for t in TARGETS for m in MEASURES])
+    with style("test"):
+        made = draw.draw_taus(found, ceilings={"top1": 0.87})
+    first, second = made.axes
+    positions = [[line.get_xdata()[0] for line in axes.lines] for axes in (first, second)]
+    assert positions == [[0, 0.87], [0]]
+    # Four measures have a bar, the fifth only its name.
+    assert len(first.patches) == 4
+    assert len(first.get_yticklabels()) == 5
+
+
+def test_values_over_decades_are_shown_on_a_logarithmic_axis() -> None:
+    wide = [rows.PairRow("top1", "x", value, 50.0) for value in (1.0, 10.0, 1000.0)]
+    near = [rows.PairRow("top1", "x", value, 50.0) for value in (1.0, 2.0, 3.0)]
+    with style("test"):
+        scales = [
+            draw.draw_pairs(found, "params", {"top1": ""}).axes[0].get_xscale()
+            for found in (wide, near)
+        ]
+    assert scales == ["log", "linear"]
