@@ -8,7 +8,7 @@ from asvit._version import __version__
 
 if TYPE_CHECKING:
     from asvit.genotype import Genotype
-    from asvit.runs import run_scaling, run_search
+    from asvit.runs import run_correlation, run_scaling, run_search
     from asvit.spaces import build, cost, load_space
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
@@ -17,11 +17,21 @@ _LAZY = {
     "build": "asvit.spaces",
     "cost": "asvit.spaces",
     "load_space": "asvit.spaces",
+    "run_correlation": "asvit.runs",
     "run_scaling": "asvit.runs",
     "run_search": "asvit.runs",
 }
 
-__all__ = ["Genotype", "__version__", "build", "cost", "load_space", "run_scaling", "run_search"]
+__all__ = [
+    "Genotype",
+    "__version__",
+    "build",
+    "cost",
+    "load_space",
+    "run_correlation",
+    "run_scaling",
+    "run_search",
+]
 
 register_with_timm()
 

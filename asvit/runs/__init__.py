@@ -8,12 +8,30 @@ from asvit.runs.result import SearchResult
 from asvit.runs.scale_result import ScaleResult
 
 if TYPE_CHECKING:
+    from asvit.runs.correlate import run_correlation
+    from asvit.runs.correlate_result import CorrelationResult
+    from asvit.runs.reference import build_reference
     from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
 
-__all__ = ["ScaleResult", "SearchResult", "newest_run", "run_scaling", "run_search"]
+__all__ = [
+    "CorrelationResult",
+    "ScaleResult",
+    "SearchResult",
+    "build_reference",
+    "newest_run",
+    "run_correlation",
+    "run_scaling",
+    "run_search",
+]
 
-_LAZY = {"run_scaling": "asvit.runs.scale", "run_search": "asvit.runs.search"}
+_LAZY = {
+    "CorrelationResult": "asvit.runs.correlate_result",
+    "build_reference": "asvit.runs.reference",
+    "run_correlation": "asvit.runs.correlate",
+    "run_scaling": "asvit.runs.scale",
+    "run_search": "asvit.runs.search",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,129 @@
+"""The result of a correlation, and its form in result.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit._files import write_text
+from asvit._run_files import VALUES
+from asvit.reference.findings import Finding
+from asvit.reference.settings import CorrelationSettings, Question
+from asvit.reference.tables import Target
+from asvit.reference.values import Values
+from asvit.runs.correlate_journal import KIND, SCHEMA_VERSION
+
+PROVENANCE = ("images", "device", "versions", "command")
+
+
+@dataclass(frozen=True)
+class CorrelationResult:
+    """What a reference table says of measures.
+
+    Attributes:
+        folder: Run folder.
+        reference: Name of the table.
+        digest: SHA-256 of its file.
+        targets: The accuracies that were correlated with.
+        rows: Rows of the table that were measured.
+        excluded: Why others were left out, in words, to how many.
+        correlations: One finding a measure and target: target after target, in each the counts
+            first, then the measures by tau.
+        values: What was correlated, row by row.
+        wall_seconds: Time that measuring took in all sessions, of all that is in the folder.
+        settings: How the networks were measured.
+        question: What was asked.
+        provenance: Image sources and digests by size, device, versions and the command.
+    """
+
+    folder: Path
+    reference: str
+    digest: str
+    targets: Sequence[Target]
+    rows: int
+    excluded: Mapping[str, int]
+    correlations: Sequence[Finding]
+    values: Values
+    wall_seconds: float
+    settings: CorrelationSettings
+    question: Question
+    provenance: Mapping[str, Any]
+
+    def finding(self, measure: str, target: str | None = None) -> Finding:
+        """How well a measure ranks a target, by default the first one.
+
+        Raises:
+            KeyError: If that was not asked.
+        """
+        wanted = self.targets[0].name if target is None else target
+        for one in self.correlations:
+            if (one.measure, one.target) == (measure, wanted):
+                return one
+        raise KeyError(f"nothing was asked of {measure!r} and {wanted!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json, in the types of strict JSON: None for NaN."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "reference": self.reference,
+            "digest": self.digest,
+            "targets": [dataclasses.asdict(target) for target in self.targets],
+            "rows": self.rows,
+            "excluded": dict(self.excluded),
+            "correlations": [one.to_json() for one in self.correlations],
+            "wall_seconds": round(self.wall_seconds, 3),
+            "settings": self.settings.to_json(),
+            "question": self.question.to_json(),
+            **self.provenance,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write result.json at ``path`` as a whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> CorrelationResult:
+        """Read ``path`` back, and the values beside it.
+
+        Raises:
+            FileNotFoundError: If one of them is not there.
+            ValueError: If it is not the result of a correlation, or of a newer version.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
+                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
+            values = Values.from_csv((path.parent / VALUES).read_text(encoding="utf-8"))
+            return cls._from_json(content, path.parent, values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not the result of a correlation that this version can read: {error}"
+            ) from error
+
+    @classmethod
+    def _from_json(
+        cls, content: Mapping[str, Any], folder: Path, values: Values
+    ) -> CorrelationResult:
+        return cls(
+            folder=folder,
+            reference=content["reference"],
+            digest=content["digest"],
+            targets=tuple(Target(**target) for target in content["targets"]),
+            rows=content["rows"],
+            excluded=content["excluded"],
+            correlations=[Finding.from_json(one) for one in content["correlations"]],
+            values=values,
+            wall_seconds=content["wall_seconds"],
+            settings=CorrelationSettings.from_json(content["settings"]),
+            question=Question.from_json(content["question"]),
+            provenance={name: content[name] for name in PROVENANCE},
+        )
