@@ -1,0 +1,129 @@
+"""Blocks, width and expansions, counted by hand."""
+
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+from timm.layers import SqueezeExcite, SwiGLU
+from torch import nn
+
+import asvit
+from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
+from tests.proxies.networks import NETWORKS
+from tests.proxies.test_timm_models import MODELS
+
+# Depth, width and expansions as the settings in MODELS say; None where there is no such part.
+EXPECTED: dict[str, tuple[int, int, float | None]] = {
+    "deit_tiny_patch16_224": (2, 48, 8),
+    "deit_tiny_distilled_patch16_224": (2, 48, 8),
+    "swin_tiny_patch4_window7_224": (6, 12, 24),
+    "pvt_v2_b0": (4, 8, 8 + 8 + 4 + 4),
+    "pit_ti_224": (3, 64, 12),
+    "convnext_atto": (4, 8, 16),
+    "resnet18": (8, 8, None),
+    "vit_small_patch16_dinov3": (2, 48, 8),
+    "crossvit_tiny_240": (2, 96, 8),
+    "vit_little_patch16_reg4_gap_256": (2, 48, 2 * 268 / 48),
+}
+
+
+class Residual(nn.Module):
+    """A block of anything."""
+
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+
+class Holder(nn.Module):
+    """A module with the children that it is given."""
+
+    def __init__(self, **children: nn.Module) -> None:
+        super().__init__()
+        for name, child in children.items():
+            setattr(self, name, child)
+
+
+def block(width: int = 4) -> nn.Module:
+    return Residual(nn.Linear(width, width))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_that_are_not_ours(name: str) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=3, **MODELS[name])
+    blocks, width, expansion = EXPECTED[name]
+    assert depth(model) == blocks
+    assert embedding_width(model) == width
+    if expansion is not None:
+        assert total_expansion(model) == expansion
+    else:
+        with pytest.raises(ValueError, match="no block of ResNet has a feed-forward part"):
+            total_expansion(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8,2,3,1|4,1,2,1|4,1,4,1|4,1,6,1|32", (4, 32, 15)),
+        ("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180", (14, 180, 15 + 4 + 20 + 12)),
+    ],
+)
+def test_as_vit_has_what_its_text_says(text: str, expected: tuple[int, int, float]) -> None:
+    with torch.device("meta"):
+        model = asvit.build(text, image_size=224)
+    assert (depth(model), embedding_width(model), total_expansion(model)) == expected
+
+
+def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
+    stage = Holder(downsample=nn.Linear(4, 4), blocks=nn.ModuleList([block(), block()]))
+    body = Holder(
+        stages=nn.Sequential(stage, nn.ModuleList([block()])), tail_blocks=nn.Sequential()
+    )
+    assert [*residual_blocks(Holder(trunk=body, head=nn.Linear(4, 2)))] == [
+        "trunk.stages.0.blocks.0",
+        "trunk.stages.0.blocks.1",
+        "trunk.stages.1.0",
+    ]
+
+
+def test_numbered_lists_count() -> None:
+    model = Holder(layer1=nn.Sequential(block(3), block(3)), layer2=nn.Sequential(block(5)))
+    assert depth(model) == 3
+    assert embedding_width(model) == 3
+
+
+def test_pytorch_encoder() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 24, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+    assert (depth(model), embedding_width(model), total_expansion(model)) == (3, 8, 9)
+
+
+def test_gates_and_networks_of_positions_are_no_feed_forward_parts() -> None:
+    positions = Holder(fc1=nn.Linear(2, 512), fc2=nn.Linear(512, 8))
+    parts = nn.Sequential(Holder(fc1=nn.Linear(8, 20), fc2=nn.Linear(20, 8)), SqueezeExcite(64))
+    model = Holder(blocks=nn.Sequential(Holder(bias=positions, parts=parts)))
+    assert total_expansion(model) == 2.5
+
+
+def test_a_gated_part_counts_what_is_left_after_the_gate() -> None:
+    model = Holder(blocks=nn.Sequential(Residual(SwiGLU(8, 16)), Residual(SwiGLU(8, 24))))
+    assert total_expansion(model) == 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("count", "model", "message"),
+    [
+        (depth, nn.Linear(2, 2), "Linear has no list of blocks"),
+        (embedding_width, NETWORKS["convolutions"][0](), "Sequential has no list of blocks"),
+        # Nothing goes past single operations.
+        (depth, Holder(layers=nn.Sequential(nn.Linear(2, 2), nn.GELU())), "Holder has no list"),
+        (total_expansion, Holder(blocks=nn.Sequential(block())), "no block of Holder has a feed"),
+    ],
+)
+def test_what_has_no_such_count_says_why(
+    count: Callable[[nn.Module], float], model: nn.Module, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        count(model)
