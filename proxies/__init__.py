@@ -1,6 +1,9 @@
 """Training-free measures of freshly initialised networks: any ``nn.Module`` in, numbers out."""
 
 from proxies import catalogue  # noqa: F401  registers the measures
+from proxies.activations import jacobian_covariance, naswot
+from proxies.aggregation import az_nas_aggregate
+from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
 from proxies.circle import Circle
 from proxies.counts import Cost, count
 from proxies.evaluation import Score, measure, seed_for
@@ -16,6 +19,7 @@ from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
 from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
 from proxies.saliency import fisher, gradient_norm, grasp, snip
+from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
 from proxies.synaptic_diversity import dss
 from proxies.synaptic_flow import synflow
 
@@ -26,10 +30,16 @@ __all__ = [
     "Inputs",
     "Proxy",
     "Score",
+    "az_expressivity",
+    "az_nas_aggregate",
+    "az_progressivity",
+    "az_trainability",
     "count",
     "curve_speed",
     "curve_velocity",
+    "depth",
     "dss",
+    "embedding_width",
     "extrinsic_curvature",
     "fisher",
     "gauss_map_length",
@@ -37,13 +47,17 @@ __all__ = [
     "get_proxy",
     "gradient_norm",
     "grasp",
+    "jacobian_covariance",
     "length_distortion",
     "measure",
+    "naswot",
     "ntk_condition_number",
     "ntk_matrix",
     "ntk_spectrum",
+    "residual_blocks",
     "seed_for",
     "snip",
     "synflow",
+    "total_expansion",
     "zico",
 ]

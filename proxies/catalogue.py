@@ -1,16 +1,26 @@
 """Every measure, registered by name."""
 
+from proxies.activations import jacobian_covariance, naswot
+from proxies.az_nas import (
+    az_expressivity,
+    az_progressivity,
+    az_trainability,
+    standard_normal_like,
+)
 from proxies.counts import count
 from proxies.expansion import extrinsic_curvature, gauss_map_length, length_distortion
 from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number
 from proxies.registry import Proxy, register
 from proxies.saliency import fisher, gradient_norm, grasp, snip
+from proxies.structure import depth, embedding_width, total_expansion
 from proxies.synaptic_diversity import dss
 from proxies.synaptic_flow import synflow
 
 EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
 CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"
+NASWOT_PAPER = "Mellor et al. 2020, arXiv:2006.04647"
+AZ_NAS_PAPER = "AZ-NAS, arXiv:2403.19232"
 ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 
 register(
@@ -135,5 +145,93 @@ register(
         "higher",
         "TF-TAS, arXiv:2203.12217",
         lambda model, inputs: dss(model, inputs.images),
+    )
+)
+
+# The rivals that look at activations: how they, or gradients by the input, differ between images.
+register(
+    Proxy(
+        "jacob_cov",
+        "how little the input gradients of different images correlate",
+        "higher",
+        NASWOT_PAPER,
+        lambda model, inputs: jacobian_covariance(model, inputs.images),
+    )
+)
+register(
+    Proxy(
+        "naswot",
+        "in how many units, on or off, different images differ: ln det of a kernel",
+        "higher",
+        NASWOT_PAPER,
+        lambda model, inputs: naswot(model, inputs.images),
+        undefined="two images have the same code, or there are too few units",
+    )
+)
+
+# AZ-NAS, whose inputs are standard normal, whatever the images; its complexity is macs.
+register(
+    Proxy(
+        "az_expressivity",
+        "how evenly features spread over their directions, summed over blocks",
+        "higher",
+        AZ_NAS_PAPER,
+        lambda model, inputs: az_expressivity(
+            model, standard_normal_like(inputs.images, inputs.seed)
+        ),
+    )
+)
+register(
+    Proxy(
+        "az_progressivity",
+        "the least by which that spread rises from block to block",
+        "higher",
+        AZ_NAS_PAPER,
+        lambda model, inputs: az_progressivity(
+            model, standard_normal_like(inputs.images, inputs.seed)
+        ),
+    )
+)
+register(
+    Proxy(
+        "az_trainability",
+        "how close blocks come to keeping the size of gradients",
+        "higher",
+        AZ_NAS_PAPER,
+        lambda model, inputs: az_trainability(
+            model, standard_normal_like(inputs.images, inputs.seed), seed=inputs.seed
+        ),
+    )
+)
+
+# More trivial rivals, read off the modules.
+register(
+    Proxy(
+        "depth",
+        "number of residual blocks",
+        "higher",
+        "none",
+        lambda model, inputs: float(depth(model)),
+        random=False,
+    )
+)
+register(
+    Proxy(
+        "width",
+        "channels of a token in the first block",
+        "higher",
+        "none",
+        lambda model, inputs: float(embedding_width(model)),
+        random=False,
+    )
+)
+register(
+    Proxy(
+        "expansions",
+        "expansions of the feed-forward parts, summed over blocks",
+        "higher",
+        "none",
+        lambda model, inputs: total_expansion(model),
+        random=False,
     )
 )

@@ -1,0 +1,248 @@
+"""Input gradients and signs of units: by hand, and by their definitions spelt out."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import asvit
+import proxies.activations
+import proxies.memory
+from proxies import jacobian_covariance, naswot
+from tests.proxies.networks import NETWORKS, asvit_network
+
+K = 1e-5
+
+
+class Square(nn.Module):
+    """Half the sum of squares, whose gradient is the image itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * x).flatten(1).sum(1, keepdim=True) / 2
+
+
+class Apply(nn.Module):
+    """A function of the pixels, as flat rows."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x).flatten(1)
+
+
+def score(eigenvalues: list[float]) -> float:
+    return -sum(math.log(value + K) + 1 / (value + K) for value in eigenvalues)
+
+
+def image_rows(rows: list[list[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)[:, None, None, :]
+
+
+def test_uncorrelated_gradients_reach_the_most_there_is() -> None:
+    images = image_rows([[1, -1, 1, -1], [3, 3, -3, -3], [0, 5, 5, 0]])
+    # The rows' means do not count, nor their lengths: 5 5 0 0 is ± 2.5.
+    assert jacobian_covariance(Square().double(), images) == pytest.approx(score([1, 1, 1]))
+    assert jacobian_covariance(Square().double(), images) == pytest.approx(-3, rel=1e-4)
+
+
+def test_correlated_gradients_by_hand() -> None:
+    # Centred, the rows are (−1, 0, 1) and (−1, 1, 0): their correlation is 1/2.
+    images = image_rows([[1, 2, 3], [0, 2, 1]])
+    assert jacobian_covariance(Square(), images) == pytest.approx(score([0.5, 1.5]))
+
+
+def test_a_linear_network_has_the_least() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).double()
+    found = jacobian_covariance(linear, torch.randn(2, 3, 2, 2, dtype=torch.float64))
+    # An eigenvalue of 0 has its rounding error divided by k².
+    assert found == pytest.approx(score([0, 2]), rel=1e-8)
+
+
+@pytest.mark.parametrize("name", ["convolutions", "tokens", "attention", "windows"])
+def test_jacobian_covariance_equals_its_definition(name: str) -> None:
+    build, side = NETWORKS[name]
+    model = build().double()
+    images = torch.randn(3, 3, side, side, dtype=torch.float64)
+    model.eval()
+    rows = [
+        torch.autograd.functional.jacobian(model, image[None]).flatten(0, -4).sum(0).flatten()
+        for image in images
+    ]
+    correlation = torch.corrcoef(torch.stack(rows))
+    expected = score(torch.linalg.eigvalsh(correlation).tolist())
+    assert jacobian_covariance(model.train(), images) == pytest.approx(expected, rel=1e-6)
+
+
+def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = NETWORKS["attention"][0]().double()
+    images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    expected = jacobian_covariance(model, images)
+    forward = type(model).forward
+
+    def small(self: nn.Module, x: Tensor) -> Tensor:
+        if len(x) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        return forward(self, x)
+
+    monkeypatch.setattr(type(model), "forward", small)
+    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
+
+
+def test_naswot_by_hand() -> None:
+    # Signs + + −, + − − and − − +: two agree in 2, 0 and 1 of 3 units.
+    images = image_rows([[1, 2, -1], [3, -1, -1], [-1, -1, 1]])
+    kernel = torch.tensor([[3.0, 2, 0], [2, 3, 1], [0, 1, 3]])
+    assert kernel.det() == pytest.approx(12)
+    assert naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images) == pytest.approx(math.log(12))
+
+
+def test_zero_is_off() -> None:
+    images = image_rows([[0, 1], [-1, 1]])
+    assert math.isnan(naswot(Apply(F.relu), images))
+
+
+def hamming_kernel(model: nn.Module, images: Tensor) -> Tensor:
+    """Units less Hamming distance, for models whose rectifiers are modules called once."""
+    codes: list[Tensor] = []
+    handles = [
+        module.register_forward_pre_hook(lambda _, args: codes.append(args[0] > 0))
+        for module in model.modules()
+        if isinstance(module, nn.ReLU | nn.GELU)
+    ]
+    model.eval()(images)
+    for handle in handles:
+        handle.remove()
+    long = torch.cat([code.reshape(len(images), -1) for code in codes], 1).tolist()
+    kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
+    for i, j in itertools.product(range(len(images)), repeat=2):
+        distance = sum(a != b for a, b in zip(long[i], long[j], strict=True))
+        kernel[i, j] = len(long[i]) - distance
+    return kernel
+
+
+@pytest.mark.parametrize("block", [1 << 22, 7])
+@pytest.mark.parametrize("name", ["convolutions", "tokens", "one window", "windows"])
+def test_naswot_equals_hamming_distances(
+    monkeypatch: pytest.MonkeyPatch, name: str, block: int
+) -> None:
+    monkeypatch.setattr(proxies.activations, "_BLOCK_SIGNS", block)
+    build, side = NETWORKS[name]
+    model = build()
+    # More signs than one piece holds, few enough for the definition.
+    images = torch.randn(3, 3, side, side)
+    kernel = hamming_kernel(model, images)
+    assert naswot(model, images) == pytest.approx(float(kernel.logdet()), rel=1e-12)
+
+
+RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu in place": lambda x: F.relu(x, inplace=True),
+    "relu as a method": lambda x: x.relu(),
+    "relu as a method in place": lambda x: x.relu_(),
+    "relu by keyword": lambda x: F.relu(input=x),
+    "torch.relu": torch.relu,
+    "relu6": F.relu6,
+    "leaky relu": F.leaky_relu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "celu": F.celu,
+    "gelu": F.gelu,
+    "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "hard swish": F.hardswish,
+    "softplus": F.softplus,
+    "module": nn.SiLU(),
+    "parametric": nn.PReLU(),
+}
+
+
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_every_form_of_a_rectifier_counts_once(name: str) -> None:
+    images = torch.randn(4, 1, 5, 5)
+    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
+    assert naswot(Apply(RECTIFIERS[name]), images) == pytest.approx(expected)
+
+
+def test_pytorch_encoder_layer_is_not_fused_away() -> None:
+    layer = nn.TransformerEncoderLayer(6, 2, 5, batch_first=True, activation="gelu").eval()
+    model = nn.Sequential(nn.Flatten(2), layer)
+    images = torch.randn(3, 4, 2, 3)
+    seen: list[Tensor] = []
+    handle = layer.linear1.register_forward_hook(lambda m, args, out: seen.append(out))
+    model(images)
+    handle.remove()
+    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), seen[0])
+    assert naswot(model, images) == pytest.approx(expected)
+
+
+def test_only_what_depends_on_the_image_counts_wherever_its_axis_is() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.randn(6, 9))
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = x.flatten(2).permute(2, 0, 1)  # [tokens, n, channels]
+            bias = F.relu(self.table).mean()  # of a network for positions
+            return F.gelu(tokens).transpose(0, 1).flatten(1) + bias
+
+    images = torch.randn(6, 3, 2, 2)
+    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
+    assert naswot(Mixed(), images) == pytest.approx(expected)
+
+
+def test_windows_folded_into_the_batch_belong_to_their_image() -> None:
+    folded = Apply(lambda x: F.gelu(x.reshape(-1, 3)).reshape(len(x), -1))
+    images = torch.randn(4, 1, 6, 6)
+    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
+    assert naswot(folded, images) == pytest.approx(expected)
+
+
+def test_saturating_functions_are_no_rectifiers() -> None:
+    model = asvit_network("5,2,2|3,1,2|2,1,2|2,1,3|16", 32)()
+    images = torch.randn(3, 3, 32, 32)
+    expected = naswot(model, images)
+    model.head = nn.Identity()  # has a tanh
+    assert naswot(model, images) == expected
+
+
+def test_equal_codes_have_no_logarithm() -> None:
+    model = NETWORKS["convolutions"][0]()
+    images = torch.randn(3, 3, 8, 8)
+    assert math.isfinite(naswot(model, images))
+    assert math.isnan(naswot(model, images[[0, 1, 2, 0]]))
+
+
+@pytest.mark.parametrize("measure", [jacobian_covariance, naswot])
+def test_one_image_has_nothing_to_compare_with(
+    measure: Callable[[nn.Module, Tensor], float],
+) -> None:
+    with pytest.raises(ValueError, match="1 images cannot be told apart; use at least 2"):
+        measure(NETWORKS["tokens"][0](), torch.randn(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("measure", "model", "message"),
+    [
+        (naswot, nn.Flatten(), "Flatten has no rectifier that depends on the image"),
+        (naswot, Apply(lambda x: F.relu(x) / 0), "outputs that are not finite"),
+        (naswot, asvit.build("4,8,2|2,4,2|2,2,2|2,1,2|16", image_size=32), "does not divide"),
+        (jacobian_covariance, Apply(torch.zeros_like), "output of Apply ignores its input"),
+        (jacobian_covariance, Apply(lambda x: 0 * x), "Apply gives an image a constant gradient"),
+        (jacobian_covariance, nn.ModuleList(), "ModuleList"),
+        (jacobian_covariance, Apply(lambda x: x[0]), r"gives \(3, 16\) for 2 images"),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    measure: Callable[[nn.Module, Tensor], float], model: nn.Module, message: str
+) -> None:
+    with pytest.raises((ValueError, NotImplementedError), match=message):
+        measure(model, torch.randn(2, 3, 4, 4))

@@ -1,0 +1,180 @@
+"""AZ-NAS's measures: by hand, and by their definitions on whole networks."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from proxies import az_expressivity, az_progressivity, az_trainability
+from proxies.az_nas import standard_normal_like
+from tests.proxies.test_timm_models import VIT
+
+
+class Unit(nn.Module):
+    """A block that is one convolution."""
+
+    def __init__(self, weight: Tensor, stride: int = 1) -> None:
+        super().__init__()
+        out, channels, kernel, _ = weight.shape
+        self.map = nn.Conv2d(channels, out, kernel, stride=stride, bias=False).to(weight)
+        self.map.weight.data.copy_(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(x)
+
+
+class Net(nn.Module):
+    def __init__(self, *blocks: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+def pointwise(matrix: list[list[float]]) -> Unit:
+    return Unit(torch.tensor(matrix, dtype=torch.float64)[:, :, None, None])
+
+
+def all_signs(channels: int) -> Tensor:
+    """An image whose pixels are all vectors of ±1: uncorrelated channels of equal variance."""
+    grid = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * channels)
+    return grid.T.reshape(1, channels, 1, -1)
+
+
+def entropy(eigenvalues: list[float]) -> float:
+    shares = [value / sum(eigenvalues) for value in eigenvalues]
+    return -sum(share * math.log(share) for share in shares)
+
+
+def test_expressivity_by_hand() -> None:
+    # Covariances I, diag(1, 9, 4) and, of two channels only, diag(4, 4).
+    net = Net(
+        pointwise([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+        pointwise([[1, 0, 0], [0, 3, 0], [0, 0, 2]]),
+        pointwise([[2, 0, 0], [0, 0, 1]]),
+    )
+    expected = [math.log(3), entropy([1, 9, 4]), math.log(2)]
+    image = all_signs(3)
+    assert az_expressivity(net, image) == pytest.approx(sum(expected), rel=1e-12)
+    assert az_progressivity(net, image) == pytest.approx(min(np.diff(expected)), rel=1e-12)
+
+
+def test_the_mean_over_positions_is_taken_off_and_rotations_do_not_matter() -> None:
+    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0].tolist()
+    found = az_expressivity(Net(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
+    assert found == pytest.approx(math.log(3), rel=1e-12)
+
+
+def test_fewer_positions_than_channels() -> None:
+    net = Net(Unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
+    image = torch.randn(1, 3, 1, 4, dtype=torch.float64)
+    rows = net(image).detach()[0, :, 0].T.numpy()
+    expected = entropy(np.linalg.eigvalsh(np.cov(rows, rowvar=False))[-3:].tolist())
+    assert az_expressivity(net, image) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_trainability_by_hand(seed: int) -> None:
+    # With one channel the estimate is exact: the gain itself, the first block's left out.
+    net = Net(*(pointwise([[gain]]) for gain in (7.0, 2.0, -0.5, 1.0)))
+    image = torch.randn(2, 1, 3, 3, dtype=torch.float64)
+    expected = (2 - 2 - 1 / 2 + 2 - 1 / 2 - 2 + 2 - 1 - 1) / 3
+    assert az_trainability(net, image, seed=seed) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_stride_turns_positions_into_channels() -> None:
+    weight = torch.tensor([[[[1.0, 2.0], [2.0, 4.0]]]], dtype=torch.float64)
+    net = Net(pointwise([[1]]), Unit(weight, stride=2))
+    image = torch.randn(2, 1, 4, 6, dtype=torch.float64)
+    assert az_trainability(net, image) == pytest.approx(2 - 5 - 1 / 5, rel=1e-12)
+
+
+def test_blocks_whose_positions_do_not_correspond_are_left_out() -> None:
+    weight = torch.ones(1, 1, 2, 2, dtype=torch.float64)
+    net = Net(pointwise([[1]]), pointwise([[4]]), Unit(weight))
+    image = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    assert az_trainability(net, image) == pytest.approx(2 - 4 - 1 / 4, rel=1e-12)
+
+
+def residual_features(model: nn.Module, images: Tensor) -> list[list[Tensor]]:
+    """What goes into each block of a vision transformer, is in its middle, and comes out."""
+    x, features = model._pos_embed(model.patch_embed(images)), []
+    for block in model.blocks:
+        middle = x + block.attn(block.norm1(x))
+        out = middle + block.mlp(block.norm2(middle))
+        features.append([x, middle, out])
+        x = out
+    return features
+
+
+@pytest.fixture
+def vit() -> nn.Module:
+    # Square patches of 8, so that there are more positions than channels.
+    settings = VIT | {"patch_size": 8, "num_classes": 3}
+    return timm.create_model("deit_tiny_patch16_224", **settings).double().eval()
+
+
+def test_expressivity_of_a_vision_transformer_equals_its_definition(vit: nn.Module) -> None:
+    images = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    expected = []
+    for _, *written in residual_features(vit, images):
+        for feature in written:
+            rows = feature.detach().flatten(0, 1).numpy()
+            expected.append(entropy(np.linalg.eigvalsh(np.cov(rows, rowvar=False)).tolist()))
+    assert len(expected) == 4
+    assert az_expressivity(vit, images) == pytest.approx(sum(expected), rel=1e-9)
+    assert az_progressivity(vit, images) == pytest.approx(min(np.diff(expected)), rel=1e-7)
+
+
+def test_trainability_of_a_vision_transformer_equals_its_definition(vit: nn.Module) -> None:
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(3)
+    expected = []
+    for features in residual_features(vit, images):
+        for before, after in itertools.pairwise(features):
+            signs = 2 * torch.empty_like(after).bernoulli_(generator=generator) - 1
+            back = torch.autograd.grad(after, before, signs, retain_graph=True)[0]
+            jacobian = torch.einsum("bni,bno->io", back, signs) / signs[..., 0].numel()
+            sigma = float(torch.linalg.matrix_norm(jacobian.detach(), ord=2))
+            expected.append(2 - sigma - 1 / sigma)
+    found = az_trainability(vit, images, seed=3)
+    assert found == pytest.approx(np.mean(expected[1:]), rel=1e-9)
+    assert az_trainability(vit, images, seed=3) == found
+    assert az_trainability(vit, images, seed=4) != found
+
+
+def test_noise_is_the_same_for_all_that_look_the_same() -> None:
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.float64)
+    noise = standard_normal_like(images, 5)
+    assert noise.dtype == torch.float64
+    assert noise.std() == pytest.approx(1, abs=0.2)
+    assert torch.equal(noise, standard_normal_like(images + 1, 5))
+    assert not torch.equal(noise, standard_normal_like(images, 6))
+
+
+@pytest.mark.parametrize(
+    ("measure", "model", "message"),
+    [
+        (az_expressivity, nn.Flatten(), "Flatten has no list of blocks"),
+        (az_trainability, nn.Flatten(), "Flatten has no list of blocks"),
+        (az_progressivity, Net(pointwise([[1]])), "Net has one primary block; at least 2"),
+        (az_trainability, Net(pointwise([[1]])), "Net has no Jacobian but the first"),
+        (az_expressivity, Net(pointwise([[0]])), "feature of Net is the same at every position"),
+        (
+            az_trainability,
+            Net(pointwise([[1]]), pointwise([[0]])),
+            "no gradient comes back through a block of Net",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_says_why(
+    measure: Callable[[nn.Module, Tensor], float], model: nn.Module, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure(model, torch.randn(2, 1, 4, 4))
