@@ -194,8 +194,8 @@ def test_what_is_refused(tmp_path, line, text, message):
     [
         ("# target: accuracy | no kind", "line 1: target 'accuracy | no kind' is wrong; write"),
         ("# target: accuracy | of what | guessed", "line 1: target 'accuracy | of what | guesse"),
-        ("# target: acuracy | of what | scratch", "no column 'acuracy', which it names as a targ"),
-        ("# default_target: acuracy", "'acuracy' as its default target; did you mean 'accuracy'"),
+        ("# target: accurac | of what | scratch", "no column 'accurac', which it names as a targ"),
+        ("# default_target: accurac", "'accurac' as its default target; did you mean 'accuracy'"),
         ("# num_classes: many", "num_classes 'many' is no whole number; write '# num_classes: 10"),
         ("# num_classes: 0", "num_classes '0' is no whole number"),
         ("# image_size: 8", "line 3: pit:4,2|1,1,1|1,2,4 cannot be built for 8 px: pit:4,2"),
