@@ -89,7 +89,7 @@ register(
         "higher",
         "Tanaka et al. 2020, arXiv:2006.05467",
         lambda model, inputs: synflow(model, inputs.images),
-        undefined="no path of weights reaches the output",
+        undefined="the flow is not positive: a layer starts at zero, or centres its weights",
     )
 )
 register(
@@ -198,8 +198,9 @@ register(
         "how close blocks come to keeping the size of gradients",
         "higher",
         AZ_NAS_PAPER,
+        # Signs from another stream than the noise.
         lambda model, inputs: az_trainability(
-            model, standard_normal_like(inputs.images, inputs.seed), seed=inputs.seed
+            model, standard_normal_like(inputs.images, inputs.seed), seed=inputs.seed + 1
         ),
     )
 )
