@@ -29,8 +29,9 @@ COMMANDS = {
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
+    "correlate": "Tell how well measures rank a reference table.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
-    "list": "List spaces, controllers, proxies, models, presets or data.",
+    "list": "List spaces, controllers, proxies, models, presets, data or references.",
     "report": "Rebuild the figures and report.html of a run folder.",
     "completion": "Print the completion script of a shell.",
 }

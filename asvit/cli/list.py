@@ -60,6 +60,12 @@ def _data() -> list[Row]:
     return [dict(source._asdict()) for source in list_sources()]
 
 
+def _references() -> list[Row]:
+    from asvit.reference import REFERENCES
+
+    return [{"name": name, "description": words} for name, words in REFERENCES.items()]
+
+
 KINDS: dict[str, Callable[[], list[Row]]] = {
     "proxies": _proxies,
     "spaces": _spaces,
@@ -67,6 +73,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "models": _models,
     "presets": _presets,
     "data": _data,
+    "references": _references,
 }
 
 
@@ -75,7 +82,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 @click.argument("pattern", default="*")
 @json_option
 def command(kind: str, pattern: str, as_json: bool) -> None:
-    """List what can be named: proxies, spaces, controllers, models, presets or data.
+    """List what can be named: proxies, spaces, controllers, models, presets, data, references.
 
     PATTERN is a wildcard on the names, such as "ntk*" or "*vit*"; quote it, or the shell may
     take it for files.

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from asvit._run_files import SERIES, TRIALS
+from asvit._run_files import CORRELATIONS, SERIES, TRIALS
 from asvit.cli.options import completes, json_option
 from asvit.cli.output import emit_json
 
 
 def _runs() -> list[str]:
-    found = (path for name in (TRIALS, SERIES) for path in Path("runs").glob(f"*/{name}"))
+    tables = (TRIALS, SERIES, CORRELATIONS)
+    found = (path for name in tables for path in Path("runs").glob(f"*/{name}"))
     return sorted({str(path.parent) for path in found})
 
 

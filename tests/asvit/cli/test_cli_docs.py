@@ -18,10 +18,15 @@ def command(name: str) -> click.Command:
     return found
 
 
+def section(name: str) -> str:
+    """What the page says of a command."""
+    (found,) = re.findall(rf"^## asvit {name}$(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
 def test_every_option_is_documented_and_every_documented_one_exists(name: str) -> None:
-    (section,) = re.findall(rf"^## asvit {name}$(.*?)(?=^## |\Z)", TEXT, re.DOTALL | re.MULTILINE)
-    documented = set(re.findall(r"--[a-z][a-z-]*", section))
+    documented = set(re.findall(r"--[a-z][a-z-]*", section(name)))
     options = {option for parameter in command(name).params for option in parameter.opts}
     assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
 
@@ -38,7 +43,8 @@ def test_the_help_of_search_states_the_real_defaults() -> None:
 
 
 def test_the_documented_defaults_of_search_are_the_real_ones() -> None:
-    documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", TEXT, re.MULTILINE))
+    rows = re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", section("search"), re.MULTILINE)
+    documented = dict(rows)
     settings = SearchSettings()
     for option, value in documented.items():
         name = option.replace("-", "_")

@@ -1,0 +1,306 @@
+"""``asvit correlate``: how well measures rank the architectures of a reference table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asvit.cli.app import again
+from asvit.cli.correlate_progress import table_progress
+from asvit.cli.options import (
+    POSITIVE,
+    Setting,
+    completes,
+    json_option,
+    known,
+    measuring_options,
+    names,
+    registered,
+)
+from asvit.cli.output import MISSING, console, emit_json, networks, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from asvit.reference import ReferenceTable, Target
+    from asvit.reference.findings import Finding
+    from asvit.reference.settings import CorrelationSettings
+    from asvit.runs.correlate_measure import RowEvent
+    from asvit.runs.correlate_plan import Plan
+    from asvit.runs.correlate_result import CorrelationResult
+
+_COLUMNS = (
+    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
+    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
+)
+_LEGEND = """\
+[95 %]: bootstrap intervals; partial τ: given params; τ − count's: to the best count's on the same
+rows; bands: thirds of the rows by size, from the smallest; regret: what the best of the 1, 5 and
+10 ranked highest lacks to the best of all, in points of accuracy"""
+
+_QUESTION = ("proxies", "targets", "rows", "max_params")
+
+
+def shown_defaults(**texts: str) -> Callable[[click.Command], click.Command]:
+    """Say in the help of shared options what leaving them out means here."""
+
+    def changed(command: click.Command) -> click.Command:
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name in texts:
+                parameter.show_default = texts[parameter.name]
+        return command
+
+    return changed
+
+
+def _proxies() -> list[str]:
+    from proxies import PROXIES
+
+    return ["all", *PROXIES]
+
+
+@shown_defaults(image_size="the table's own", repeats="2")
+@click.command()
+@click.option(
+    "--reference",
+    required=True,
+    metavar="TABLE",
+    shell_complete=registered("asvit.reference", "REFERENCES"),
+    help="Name of a reference table (see asvit list references), or the path of a CSV file.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    cls=Setting,
+    multiple=True,
+    callback=names,
+    metavar="NAME",
+    shell_complete=completes(_proxies),
+    show_default="all",
+    help="Measure to correlate, or a+b for the sum of the ranks by a and by b; repeat it or "
+    "separate names by commas.",
+)
+@click.option(
+    "--target",
+    "targets",
+    cls=Setting,
+    multiple=True,
+    callback=names,
+    metavar="NAME",
+    show_default="the table's own",
+    help="Accuracies to correlate with, by the name of their column; or all.",
+)
+@click.option(
+    "--rows", metavar="N", type=POSITIVE, help="Take only N rows of the table, drawn by the seed."
+)
+@click.option(
+    "--max-params", metavar="SIZE", help="Take only rows of at most so many parameters: 100M."
+)
+@measuring_options
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=registered("asvit.reference.settings", "PRESETS"),
+    default="default",
+    show_default=True,
+    help="Settings to start from; options given beside it win.",
+)
+@click.option(
+    "--out",
+    cls=Setting,
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="a folder in runs, named after the table",
+    help="Run folder.",
+)
+@click.option("--retry", is_flag=True, help="Measure again what failed.")
+@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    reference: str,
+    preset: str,
+    out: Path | None,
+    retry: bool,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Tell how well measures rank the architectures of a reference table by accuracy.
+
+    Every measure stands beside the counts, such as parameters and multiply-adds, which are always
+    taken. Given again, with other measures or targets, too, the command measures only what it
+    does not know yet.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    asked = {name: given.pop(name) for name in _QUESTION if name in given}
+    found, settings, plan = _checked(reference, preset, given, asked)
+    from asvit.runs import run_correlation
+
+    last: RowEvent | None = None
+
+    def follow(event: RowEvent) -> None:
+        nonlocal last
+        last = event
+        watch.row(event)
+
+    try:
+        with table_progress(_title(plan, settings), quiet=quiet) as watch:
+            result = run_correlation(
+                found,
+                target=asked.pop("targets", None),
+                out=out,
+                progress=follow,
+                image_progress=watch.images,
+                fresh=fresh,
+                retry=retry,
+                preset=preset,
+                **asked,
+                **given,
+            )
+    except KeyboardInterrupt:
+        where = "before its first row" if last is None else f"after row {last.row} of {last.rows}"
+        click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+        raise
+    if last is None and not quiet:
+        click.echo("nothing to measure: every score is known; --fresh starts over", err=True)
+    if as_json:
+        emit_json({"folder": result.folder, **result.to_json()})
+    if not (as_json and quiet):
+        show_result(result, console(err=as_json))
+
+
+def _checked(
+    reference: str, preset: str, given: dict[str, Any], asked: dict[str, Any]
+) -> tuple[ReferenceTable, CorrelationSettings, Plan]:
+    """The table, the settings and the plan that the options ask for.
+
+    Raises:
+        click.UsageError: If a name is unknown or a value is not allowed.
+        ValueError: If the table is none.
+        OSError: If there is no such table.
+    """
+    from asvit.reference import load_reference
+    from asvit.reference.settings import PRESETS, make_question, make_settings
+    from asvit.runs.correlate_plan import make_plan
+
+    known("preset", preset, list(PRESETS))
+    try:
+        settings, question = make_settings(preset, **given), make_question(**asked)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    found = load_reference(reference)
+    try:
+        return found, settings, make_plan(found, question, seed=settings.seed)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _title(plan: Plan, settings: CorrelationSettings) -> str:
+    """What is about to be measured, and on what."""
+    from proxies.evaluation import resolve_device
+
+    size = f"{settings.image_size} px" if settings.image_size else "each at its own size"
+    return (
+        f"measuring {len(plan.rows)} architectures of {plan.table.name}: "
+        f"{len(plan.measures)} measures, {networks(settings.repeats)} each, {size}, "
+        f"device {resolve_device(settings.device)}, seed {settings.seed}"
+    )
+
+
+def show_result(result: CorrelationResult, screen: Console) -> None:
+    """Write a table a target on ``screen``, what it comes to, and where everything is."""
+    from asvit.reference.findings import verdict
+
+    for target in result.targets:
+        found = [one for one in result.correlations if one.target == target.name]
+        screen.print()
+        for part in _tables(found, _heading(result, target), screen):
+            screen.print(part)
+        for one in found:
+            if one.correlation.reason:
+                screen.print(f"{one.measure}: {one.correlation.reason}")
+        screen.print(verdict(found))
+    left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
+    failed = sum(1 for reason in result.values.reasons if reason)
+    reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
+    screen.print(f"{result.rows} architectures of {result.reference}{left_out}{reasons}")
+    screen.print(_LEGEND)
+    files = "report.html, values.csv, correlations.csv, result.json, figures"
+    screen.print(f"folder: {result.folder} ({files})")
+
+
+def _heading(result: CorrelationResult, target: Target) -> str:
+    ceiling = target.noise_ceiling
+    known_ceiling = "" if ceiling is None else f"; noise ceiling {ceiling:.3f}"
+    return f"{result.reference}, {target.name}: {target.description}{known_ceiling}"
+
+
+def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[Table]:
+    """The findings of a target, the counts above the line; several tables on a narrow screen."""
+    cells = [_cells(one) for one in found]
+    counts = sum(one.trivial for one in found)
+    wide = screen.options.update(width=1000)
+
+    def made(columns: Sequence[str], title: str | None) -> Table:
+        return table(
+            ["measure", *columns],
+            [
+                [one.measure, *(row[name] for name in columns)]
+                for one, row in zip(found, cells, strict=True)
+            ],
+            title=title,
+            left=("measure",),
+            rule=counts if counts < len(found) else 0,
+        )
+
+    tables: list[list[str]] = [[]]
+    for column in _COLUMNS:
+        more = [*tables[-1], column]
+        if tables[-1] and screen.measure(made(more, None), options=wide).maximum > screen.width:
+            tables.append([column])
+        else:
+            tables[-1] = more
+    return [made(columns, None if place else title) for place, columns in enumerate(tables)]
+
+
+def _cells(one: Finding) -> dict[str, object]:
+    """The columns of a finding."""
+    it = one.correlation
+    apart = it.difference_interval
+    bands = {
+        count: " ".join(_rounded(band.tau, 2) for band in it.in_bands if band.count == count)
+        for count in ("params", "macs")
+    }
+    numbers: list[object] = [
+        it.n,
+        it.dropped,
+        _with_interval(it.tau, it.tau_interval.low, it.tau_interval.high),
+        _rounded(it.spearman),
+        _rounded(it.weighted_tau),
+        _rounded(it.partial_tau),
+        _with_interval(it.difference, apart.low, apart.high, sign="+"),
+        bands["params"],
+        bands["macs"],
+        " ".join(_rounded(points, 2) for points in it.regret.values()),
+    ]
+    return dict(zip(_COLUMNS, numbers, strict=True))
+
+
+def _rounded(value: float, digits: int = 3, sign: str = "") -> str:
+    """A number with so many decimals; a dash where there is none."""
+    return MISSING if math.isnan(value) else f"{value:{sign}.{digits}f}"
+
+
+def _with_interval(value: float, low: float, high: float, sign: str = "") -> str:
+    told = _rounded(value, sign=sign)
+    return told if math.isnan(low) else f"{told} [{low:{sign}.2f}, {high:{sign}.2f}]"
