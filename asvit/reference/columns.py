@@ -136,7 +136,7 @@ def _is_accuracy(sheet: Sheet, name: str) -> bool:
     if _ACCURACY.fullmatch(lower):
         return True
     filled = [text for row in sheet.rows if (text := row.cells[name]).lower() not in _NO_VALUE]
-    fitting = [text for text in filled if 0 <= (as_number(text) or -1.0) <= 100]
+    fitting = [n for text in filled if (n := as_number(text)) is not None and 0 <= n <= 100]
     return bool(fitting) and 2 * len(fitting) >= len(filled)
 
 

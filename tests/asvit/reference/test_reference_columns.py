@@ -37,6 +37,10 @@ def test_numbers_from_0_to_100_are_accuracies(read):
     assert list(table.targets) == ["cifar"]
 
 
+def test_zero_is_an_accuracy(read):
+    assert read(cifar=[0, 0, 0, 0, 0, 1]).accuracies["cifar"][5] == 100
+
+
 def test_a_few_wrong_cells_are_no_excuse(read):
     with pytest.raises(ValueError, match="line 3: cifar 'x' is no accuracy"):
         read(cifar=[50, "x", 55, 70, 65, 62])
