@@ -1,0 +1,164 @@
+"""What a table is made of: what is drawn, its rows, its spread and noise, and its file."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import asvit
+from asvit.reference import load_reference
+from asvit.reference.build import Row, draw, noise_ceiling, rows_of, size_of, spread, to_csv
+from asvit.reference.journal import Outcome, Training
+from asvit.reference.recipe import BuildSettings, make_settings
+from asvit.spaces import load_space
+
+SETTINGS = BuildSettings(n=8, image_size=32, width=8)
+percent = st.floats(0, 100)
+
+
+def row(*accuracies: float, text: str = "a") -> Row:
+    return Row(text, 1, 2, accuracies)
+
+
+def test_architectures_are_distinct_and_carry_their_width() -> None:
+    texts = draw(load_space("asvit"), SETTINGS)
+    assert len(set(texts)) == 8
+    assert all(text.endswith(",8") for text in texts)
+    assert all(len(asvit.Genotype.parse(text).depths) == 4 for text in texts)
+
+
+def test_a_larger_table_begins_with_a_smaller_one() -> None:
+    space = load_space("asvit-tiny")
+    few, many = (draw(space, make_settings(n=n, space="asvit-tiny")) for n in (20, 384))
+    assert many[:20] == few
+    assert len(set(many)) == space.size == 384
+
+
+def test_another_seed_draws_others() -> None:
+    texts = [draw(load_space("asvit"), make_settings(n=5, seed=seed)) for seed in (0, 1)]
+    assert not set(texts[0]) & set(texts[1])
+
+
+def test_no_more_are_drawn_than_there_are() -> None:
+    with pytest.raises(ValueError, match=r"n=385, but space 'asvit-tiny' has 384 arch.*; use few"):
+        draw(load_space("asvit-tiny"), make_settings(n=385, space="asvit-tiny"))
+
+
+def test_a_width_below_the_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match="width=4 is less than its 8 heads; use a width C of"):
+        draw(load_space("asvit"), make_settings(n=40, width=4))
+
+
+def test_sizes_are_those_of_the_network_that_is_trained() -> None:
+    text = "8,2,2|3,1,2|3,1,6|2,1,5|64,8"
+    model = asvit.build(text, 32, 7)
+    size = size_of(text, 32, 7)
+    assert size.params == sum(p.numel() for p in model.parameters())
+    assert size.macs == size_of(text, 32, 1000).macs - 64 * (1000 - 7)
+
+
+def test_rows_wait_for_all_their_trainings() -> None:
+    few = make_settings(n=2, seeds=2, image_size=32, width=8)
+    texts = draw(load_space("asvit"), few)
+    outcomes = {
+        Training(texts[1], 0): Outcome(50.0, 1.0, 3.0),
+        Training(texts[0], 1): Outcome(40.0, 1.0, 3.0),
+        Training(texts[1], 1): Outcome(math.nan, math.nan, 3.0, "the loss became nan in step 1"),
+    }
+    (only,) = rows_of(texts, outcomes, few, 10)
+    assert (only.architecture, only.accuracies[0]) == (texts[1], 50.0)
+    assert math.isnan(only.mean)
+    assert math.isnan(only.std)
+    outcomes[Training(texts[0], 0)] = Outcome(44.0, 1.0, 3.0)
+    first, _ = rows_of(texts, outcomes, few, 10)
+    assert (first.architecture, first.accuracies, first.mean) == (texts[0], (44.0, 40.0), 42.0)
+    assert first.std == pytest.approx(math.sqrt(8))
+
+
+def test_spread_by_hand() -> None:
+    rows = [row(10, 14), row(20, 20), row(30, 33), row(50, math.nan)]
+    apart = spread(rows)
+    assert (apart.lowest, apart.median, apart.highest) == (12, 20, 31.5)
+    assert apart.between == pytest.approx(math.sqrt(((9.167**2) + 1.167**2 + 10.333**2) / 2), 1e-3)
+    # Variances 8, 0 and 4.5.
+    assert apart.within == pytest.approx(math.sqrt(12.5 / 3))
+
+
+def test_one_seed_has_a_spread_between_architectures_only() -> None:
+    apart = spread([row(1), row(3)])
+    assert apart.between == pytest.approx(math.sqrt(2))
+    assert math.isnan(apart.within)
+
+
+@pytest.mark.parametrize("rows", [[], [row(1, 2)], [row(1, 2), row(3, math.nan)]])
+def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[Row]) -> None:
+    assert math.isnan(spread(rows).between)
+    assert math.isnan(noise_ceiling(rows))
+
+
+def test_the_noise_ceiling_by_hand() -> None:
+    # Of the 6 pairs, seeds 0 and 1 order 5 alike and 1 the other way round.
+    rows = [row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)]
+    assert noise_ceiling(rows) == pytest.approx(4 / 6)
+
+
+def test_the_noise_ceiling_of_three_seeds_is_the_mean_over_pairs() -> None:
+    rows = [row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)]
+    assert noise_ceiling(rows) == pytest.approx((1 - 1 - 1) / 3)
+
+
+def test_one_seed_has_no_noise_ceiling() -> None:
+    assert math.isnan(noise_ceiling([row(1), row(2), row(3)]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(percent, percent), min_size=5, max_size=9, unique=True))
+def test_a_table_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
+) -> None:
+    texts = draw(load_space("asvit"), make_settings(n=len(values), image_size=32, width=8))
+    rows = [
+        Row(text, *vars(size_of(text, 32, 10)).values(), pair)
+        for text, pair in zip(texts, values, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("tables") / "mine.csv"
+    path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
+    table = load_reference(path)
+    assert table.architectures == texts
+    assert table.image_sizes == (32,) * len(rows)
+    assert table.params == tuple(each.params for each in rows)
+    assert table.macs == tuple(each.macs for each in rows)
+    assert table.default_target == "accuracy"
+    assert set(table.targets) == {"accuracy", "accuracy_seed0", "accuracy_seed1"}
+    assert {target.training for target in table.targets.values()} == {"scratch"}
+
+
+def test_a_failed_training_leaves_its_cells_empty(tmp_path: Path) -> None:
+    texts = draw(load_space("asvit"), make_settings(n=6, image_size=32, width=8))
+    rows = [
+        Row(text, *vars(size_of(text, 32, 10)).values(), (50.0 + i, math.nan if i == 2 else 51.0))
+        for i, text in enumerate(texts)
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
+    table = load_reference(path)
+    assert math.isnan(table.accuracies["accuracy"][2])
+    assert math.isnan(table.accuracies["accuracy_seed1"][2])
+    assert table.accuracies["accuracy_seed0"][2] == 52.0
+    assert table.accuracies["accuracy"][3] == 52.0
+    assert table.targets["accuracy"].noise_ceiling is None  # one seed has the same for all
+
+
+def test_the_file_says_the_noise_ceiling(tmp_path: Path) -> None:
+    texts = draw(load_space("asvit"), make_settings(n=5, image_size=32, width=8))
+    values = [(10.0, 11.0), (20.0, 22.0), (30.0, 21.0), (40.0, 41.0), (50.0, 49.0)]
+    rows = [
+        Row(text, *vars(size_of(text, 32, 10)).values(), pair)
+        for text, pair in zip(texts, values, strict=True)
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
+    ceilings = {target.noise_ceiling for target in load_reference(path).targets.values()}
+    assert ceilings == {0.8}  # 9 of 10 pairs are ordered alike

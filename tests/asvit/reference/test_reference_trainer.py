@@ -1,0 +1,113 @@
+"""Trainings of a table: the same whatever came before, and on images shared out fairly."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.reference import trainer as module
+from asvit.reference.journal import Training
+from asvit.reference.recipe import BuildSettings, make_settings
+from asvit.reference.trainer import Trainer, _split, _stratified
+
+TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
+SETTINGS = make_settings(
+    "quick", n=2, classes=3, train_images=12, test_images=9, steps=2, batch_size=4
+)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return Trainer(SETTINGS, "cpu")
+
+
+def test_a_training_depends_on_its_architecture_and_seed_alone(trainer: Trainer) -> None:
+    first = trainer(Training(TEXT, 0))
+    torch.rand(3)
+    other = trainer(Training(TEXT, 1))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        again = Trainer(SETTINGS, "cpu")(Training(TEXT, 0))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert (again.loss, again.accuracy) == (first.loss, first.accuracy)
+    assert other.loss != first.loss
+    assert first.seconds > 0
+    assert first.reason == ""
+
+
+def test_the_seed_of_the_table_matters(trainer: Trainer) -> None:
+    other = Trainer(dataclasses.replace(SETTINGS, seed=1), "cpu")
+    assert other.provenance["digest"] != trainer.provenance["digest"]
+    assert other(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
+
+
+def test_what_the_images_are_is_known(trainer: Trainer) -> None:
+    assert trainer.num_classes == 3
+    assert trainer.provenance["source"] == "fractal images, 3 classes, seed 0, generator 1"
+
+
+def test_a_training_that_diverges_fails_with_the_reason(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = module.build
+
+    def broken(*arguments: object) -> torch.nn.Module:
+        model = build(*arguments)  # type: ignore[arg-type]
+        next(model.parameters()).data.fill_(math.nan)
+        return model
+
+    monkeypatch.setattr(module, "build", broken)
+    outcome = trainer(Training(TEXT, 0))
+    assert outcome.reason == "the loss became nan in step 1"
+    assert math.isnan(outcome.accuracy)
+    assert math.isnan(outcome.loss)
+
+
+def test_classes_are_shared_out_by_hand() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+    assert _stratified(labels, 4).nonzero().flatten().tolist() == [0, 1, 4, 6]
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.data())
+def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, len(labels)))
+    tested = _stratified(np.array(labels), count).numpy()
+    assert tested.sum() == count
+    for label in set(labels):
+        mine = np.array(labels) == label
+        share = count / len(labels) * mine.sum()
+        assert abs((mine & tested).sum() - share) <= 1.5
+
+
+def test_no_image_is_trained_and_tested_on() -> None:
+    pixels = torch.arange(20.0).view(20, 1, 1, 1)
+    train, test = _split(pixels, torch.arange(20) % 4, 8, source="twenty")
+    assert len(train[0]) == 12
+    assert len(test[0]) == 8
+    assert sorted(torch.cat([train[0], test[0]]).flatten().tolist()) == list(range(20))
+    assert torch.bincount(test[1]).tolist() == [2] * 4
+    assert all(torch.equal(x.flatten() % 4, y.float()) for x, y in (train, test))
+
+
+def refused(settings: BuildSettings, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Trainer(settings, "cpu")
+
+
+def test_images_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+    small = dataclasses.replace(SETTINGS, data="digits", train_images=1500, test_images=500)
+    refused(small, "2000 images are needed, but there are 1797: scikit-learn digits")
+    one = dataclasses.replace(SETTINGS, data="gaussian")
+    refused(one, r"two classes or more; standard normal noise, seed 0 has one")
+    many = dataclasses.replace(SETTINGS, classes=30, train_images=2, test_images=40)
+    refused(many, r"class 0 has no image to train on \(2 training and 40 test images of fractal")
+    with pytest.raises(FileNotFoundError, match=r"no folder '\./none'"):
+        Trainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")

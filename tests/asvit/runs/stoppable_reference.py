@@ -1,0 +1,94 @@
+"""A table whose networks are never trained, in a process of its own, for tests to stop."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import asvit.runs.reference as runs_reference
+from asvit.reference.journal import Outcome, Training
+from asvit.reference.recipe import BuildSettings
+
+# Where a process stops itself, the how-manieth time it passes there, and by which signal.
+Stop = tuple[str, int, int]
+
+SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
+
+
+class FakeTrainer:
+    """Outcomes that follow from the training; one in eight fails."""
+
+    num_classes = 10
+    provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
+    sleep = 0.0
+
+    def __init__(self, _settings: BuildSettings, _device: str, **_: object) -> None: ...
+
+    def __call__(self, training: Training) -> Outcome:
+        """Pretend to train."""
+        time.sleep(self.sleep)
+        drawn = crc32(repr(training).encode())
+        if drawn % 8 == 0:
+            return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
+        return Outcome(drawn % 9973 / 100, 1.0, 1.0)
+
+
+def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
+    """Put the fake in place."""
+    setattr_(runs_reference, "Trainer", FakeTrainer)
+
+
+def run(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    stop: Stop | None = None,
+    sleep: float = 0.0,
+    largest_file: int | None = None,
+) -> None:
+    """Build in ``folder``; an interrupt exits with 130, a file that grows too large with 3."""
+    faked()
+    FakeTrainer.sleep = sleep
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    if stop is not None:
+        _stop_at(stop)
+    try:
+        runs_reference.build_reference(out=folder, **{**SETTINGS, **settings})
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError:
+        sys.exit(3)
+
+
+def _stop_at(stop: Stop) -> None:
+    """Have this process stop itself at ``stop``."""
+    point, count, number = stop
+    places = {
+        "fsync": (os, "fsync"),  # written, but not known to be
+        "training": (FakeTrainer, "__call__"),
+        "table": (runs_reference, "write_text"),
+        "result": (runs_reference, "BuildResult"),  # all trained, no result yet
+    }
+    where, name = places[point]
+    function = getattr(where, name)
+    passed = 0
+
+    @functools.wraps(function, updated=())
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        nonlocal passed
+        passed += 1
+        if passed == count:
+            os.kill(os.getpid(), number)
+            time.sleep(60)  # until the signal is here
+        return function(*arguments, **named)
+
+    setattr(where, name, wrapped)
