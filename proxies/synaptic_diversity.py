@@ -55,7 +55,7 @@ def dss(model: nn.Module, images: Tensor) -> float:
             f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
         )
     parameters = absolute_parameters(model)
-    weights = [parameters[name].requires_grad_() for name in parts]
+    weights = [parameters[parameter].requires_grad_() for parameter in parts]
     with evaluating(model), torch.enable_grad():
         response = response_to_ones(model, parameters, images)
         gradients = torch.autograd.grad(response, weights, allow_unused=True)
@@ -76,15 +76,14 @@ def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
     return norms.prod()
 
 
-def _parts(model: nn.Module) -> dict[str, Part]:
-    """Weights of the linear maps in attention and in MLPs, by name; each once."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
+    """Weights of the linear maps in attention and in MLPs, each once."""
     modules = dict(model.named_modules())
-    parts: dict[str, Part] = {}
+    parts: dict[nn.Parameter, Part] = {}
     for path, module in modules.items():
         if (part := _part(modules, path)) is not None:
             for weight in _linear_maps(module):
-                parts.setdefault(names[weight], part)
+                parts.setdefault(weight, part)
     return parts
 
 

@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from proxies.attention import plain_arguments
+from proxies.errors import first_line
 from proxies.features import measured, reference_tensor
 
 
@@ -36,7 +37,8 @@ def synflow(model: nn.Module, images: Tensor) -> float:
         images: ``[n, C, H, W]``; only the shape is used.
 
     Returns:
-        The score; NaN where no path reaches the output.
+        The score; infinite beyond float64, NaN where no path reaches the output, as behind a head
+        that starts at zero.
 
     Raises:
         ValueError: If the model gives something else than one tensor, or one that no parameter
@@ -48,40 +50,60 @@ def synflow(model: nn.Module, images: Tensor) -> float:
     with measured(model, norms="bypassed"), torch.enable_grad(), _OnlyWeights():
         factor = torch.ones((), dtype=torch.float64, device=reference_tensor(model).device)
         factor.requires_grad_()
-        weights = {name: factor * p for name, p in absolute_parameters(model).items()}
+        weights = {p: factor * size for p, size in absolute_parameters(model).items()}
         paths = response_to_ones(model, weights, images)
-        flow = float(torch.autograd.grad(paths, factor)[0])
+        flow, of_ones = torch.stack([*torch.autograd.grad(paths, factor), paths.detach()]).tolist()
+    if not math.isfinite(of_ones):
+        return math.inf
     return math.log(flow) if flow > 0 else math.nan
 
 
-def absolute_parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Absolute values of all parameters by name, in float64; copies."""
-    return {name: p.detach().double().abs() for name, p in model.named_parameters()}
+def absolute_parameters(model: nn.Module) -> dict[nn.Parameter, Tensor]:
+    """Absolute values of all parameters, in float64; copies."""
+    return {p: p.detach().double().abs() for p in model.parameters()}
 
 
-def response_to_ones(model: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) -> Tensor:
+def response_to_ones(
+    model: nn.Module, parameters: Mapping[nn.Parameter, Tensor], images: Tensor
+) -> Tensor:
     """Sum of what a model with other parameters gives for one image of ones, in float64.
 
     Args:
         model: Any module that gives one tensor.
-        parameters: In place of the model's own, by name.
+        parameters: What stands in for each of the model's own.
         images: ``[n, C, H, W]``; only the shape is used.
 
     Raises:
-        ValueError: If the model gives something else than one tensor, or one that no parameter
-            reaches.
+        ValueError: If the model cannot take the image, or gives something else than one tensor,
+            or one that no parameter reaches.
     """
-    buffers = {n: b.double() if b.is_floating_point() else b for n, b in model.named_buffers()}
     device = reference_tensor(model).device
     ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
-    out: object = functional_call(model, {**buffers, **parameters}, ones)
-    if not isinstance(out, Tensor):
-        raise ValueError(
-            f"{type(model).__name__} gives {type(out).__name__}; this measure needs one tensor"
+    kind = type(model).__name__
+    try:
+        # By its ties, a place with two names would be filled twice and not be put back.
+        out: object = functional_call(
+            model, _stand_ins(model, parameters), ones, tie_weights=False
         )
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{kind}: {first_line(error)}") from error
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{kind} gives {type(out).__name__}; this measure needs one tensor")
     if not out.requires_grad:
-        raise ValueError(f"no parameter of {type(model).__name__} reaches its output")
+        raise ValueError(f"no parameter of {kind} reaches its output")
     return out.sum()
+
+
+def _stand_ins(model: nn.Module, parameters: Mapping[nn.Parameter, Tensor]) -> dict[str, Tensor]:
+    """One name of every place that holds a parameter or a buffer, and what to put there."""
+    found: dict[str, Tensor] = {}
+    own: dict[str, Any] = {"recurse": False, "remove_duplicate": False}
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(path, **own):
+            found[name] = parameters[parameter]
+        for name, buffer in module.named_buffers(path, **own):
+            found[name] = buffer.double() if buffer.is_floating_point() else buffer
+    return found
 
 
 class _OnlyWeights(TorchFunctionMode):

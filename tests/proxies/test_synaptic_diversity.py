@@ -87,7 +87,8 @@ def test_images_are_seen_for_their_shape_alone() -> None:
 
 
 def named(model: nn.Module) -> dict[str, str]:
-    return dict(_parts(model))
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {names[parameter]: part for parameter, part in _parts(model).items()}
 
 
 def test_parts_of_ours() -> None:
