@@ -4,7 +4,7 @@ All see one batch with its labels, in evaluation mode, with every normalisation 
 made to prune single weights, and rank networks by the sum over all of them (arXiv:2101.08134).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,6 +17,8 @@ from proxies.features import evaluating, logits, reference_tensor
 
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
 """What counts as a layer where a measure is defined layer by layer."""
+# Images whose gradient is differentiated at once: some hundred MB each where windows are large.
+_AT_ONCE = 4
 
 
 def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -62,7 +64,8 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     Removing ``θ`` changes the gradient's squared norm by about ``−2 θᵀHg``: a network scores high
     where its weights hold the gradient back. Pruning removes the highest scores first; ranked as a
     whole, as here, the higher network is taken for the better one. In squared nats per squared
-    unit of weight. Costs a forward and a backward pass and the derivative of both.
+    unit of weight. Costs a forward and a backward pass, and both again with their derivatives: in
+    pieces of a few images, since every attention map is kept.
 
     The paper's code divides the logits by a temperature of 200, which its formula does not have;
     neither has this. Arguments and errors as :func:`snip`.
@@ -70,15 +73,32 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     References:
         Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
     """
-    # Fused attention has no second derivative.
-    with _differentiable(model) as parameters, sdpa_kernel(SDPBackend.MATH):
+    with _differentiable(model) as parameters:
         loss = batch_loss(model, images, labels)
-        found = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
-        gradients = [g for g in found if g is not None and g.requires_grad]
-        directions = [g.detach() for g in gradients]
-        products = torch.autograd.grad(gradients, parameters, directions, allow_unused=True)
+        directions = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        batches = zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True)
+        # Fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            return -total(
+                len(x) / len(images) * _growth_along(model, parameters, directions, (x, y))
+                for x, y in batches
+            )
+
+
+def _growth_along(
+    model: nn.Module,
+    parameters: Sequence[Tensor],
+    directions: Sequence[Tensor],
+    batch: tuple[Tensor, Tensor],
+) -> Tensor:
+    """``θᵀHv`` of a batch for directions ``v``, by differentiating its gradient's part along v."""
+    loss = batch_loss(model, *batch)
+    found = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+    moving = [(g, v) for g, v in zip(found, directions, strict=True) if g.requires_grad]
+    gradients, along = zip(*moving, strict=True)
+    products = torch.autograd.grad(gradients, parameters, along, materialize_grads=True)
     pairs = zip(parameters, products, strict=True)
-    return -total(p.detach() * hg for p, hg in pairs if hg is not None)
+    return torch.stack([(p.detach() * hv).sum(dtype=torch.float64) for p, hv in pairs]).sum()
 
 
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -88,11 +108,11 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     squared nats; higher is better. Costs one forward and one backward pass.
 
     Widely used code adds ``z ⊙ ∂L/∂z`` up over the positions of a channel before it squares, as
-    Theis et al. do to prune channels, and takes half the mean over images; the definition of the
-    rank has neither. Arguments and errors as :func:`snip`.
+    pruning of channels does, and takes half the mean over images; the definition of the rank has
+    neither. Arguments and errors as :func:`snip`.
 
     References:
-        Abdelfattah et al. 2021, arXiv:2101.08134; Theis et al. 2018, arXiv:1801.05787.
+        Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
     """
     with _differentiable(model):
         with _layer_outputs(model) as outputs:

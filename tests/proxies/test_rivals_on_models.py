@@ -20,14 +20,43 @@ NOT_DEFINED = {("convnext_atto", "dss"): "ConvNeXt has no attention"} | {
 }
 
 
+class Shared(nn.Module):
+    """Blocks that share a module, and modules that share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = AttentionBlock(), AttentionBlock()
+        self.second.attn = self.first.attn
+        self.second.mlp.weight = self.first.mlp.weight
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.mean(1)  # [n, 12, 12]
+        out: Tensor = self.head(self.second(self.first(rows)).mean(1))
+        return out
+
+
+class AttentionBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.mlp = nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.mlp(self.attn(x, x, x)[0])
+        return out
+
+
 def builder(name: str) -> tuple[Callable[[], nn.Module], int]:
     if name == "as-vit":
         return asvit_network("8,2,3|4,1,2|4,1,2|4,1,2|16,8", 32), 32
+    if name == "shared":
+        return Shared, 12
     settings: dict[str, Any] = MODELS[name]
     return lambda: timm.create_model(name, num_classes=3, **settings), settings.get("img_size", 32)
 
 
-@pytest.mark.parametrize("name", ["as-vit", *MODELS])
+@pytest.mark.parametrize("name", ["as-vit", "shared", *MODELS])
 def test_a_finite_value_or_a_reason(name: str) -> None:
     build, side = builder(name)
     images = torch.randn(4, 3, side, side)
@@ -69,7 +98,7 @@ def used_before(name: str) -> tuple[nn.Module, int]:
 
 
 @pytest.mark.parametrize("measure", NAMES)
-@pytest.mark.parametrize("name", ["as-vit", "deit_tiny_patch16_224", "resnet18"])
+@pytest.mark.parametrize("name", ["as-vit", "shared", "deit_tiny_patch16_224", "resnet18"])
 def test_the_model_is_left_as_it_was(name: str, measure: str) -> None:
     model, side = used_before(name)
     given = inputs(side)
@@ -100,9 +129,20 @@ def test_the_model_is_left_as_it_was_when_interrupted(measure: str) -> None:
     assert state(model) == before
 
 
+class Broken(Shared):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyError("token")
+
+
+@pytest.mark.parametrize("measure", NAMES)
+def test_errors_of_a_model_are_told(measure: str) -> None:
+    with pytest.raises(ValueError, match="Broken: 'token'"):
+        PROXIES[measure].value(Broken(), inputs(12))
+
+
 @pytest.mark.parametrize("measure", NAMES)
 def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
-    """As many forward passes for four images as for two: one, or one a batch."""
+    """As many forward passes for four images as for two: one, or two where there are two steps."""
     model, side = used_before("as-vit")
     passes = []
     for images in (2, 4):
@@ -111,4 +151,4 @@ def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
         PROXIES[measure].value(model, inputs(side, images))
         handle.remove()
         passes.append(len(calls))
-    assert passes == ([2, 2] if measure == "zico" else [1, 1])
+    assert passes == ([2, 2] if measure in ("zico", "grasp") else [1, 1])
