@@ -6,7 +6,7 @@ import torch
 from timm.layers import BatchNormAct2d, RmsNorm
 from torch import nn
 
-from proxies.features import is_norm, measured, pooled_feature
+from proxies.features import evaluating, is_norm, logits, measured, pooled_feature
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.RMSNorm(4), RmsNorm(4)])
@@ -57,3 +57,39 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
     assert feature.shape == (2, model.num_features)
     # A final norm would leave unit variance over the features.
     assert (feature.std(dim=1) - 1).abs().min() > 0.05
+
+
+def test_evaluation_bypasses_nothing_and_ends_with_every_mode_as_it_was() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=4).train()
+    model.blocks.eval()
+    x = torch.randn(2, 3, 32, 32)
+    precision = torch.backends.cuda.matmul.fp32_precision
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with evaluating(model):
+            assert not any(module.training for module in model.modules())
+            inside = model(x)
+            raise KeyboardInterrupt
+    assert torch.backends.cuda.matmul.fp32_precision == precision
+    assert model.training
+    assert not model.blocks.training
+    torch.testing.assert_close(inside, model.eval()(x))
+
+
+def test_logits_are_what_the_model_gives() -> None:
+    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=4).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(logits(model, x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (timm.create_model("resnet10t", num_classes=0), "ResNet has num_classes=0"),
+        (nn.LSTM(3, 2), "LSTM gives tuple for 3 images"),
+        (nn.Flatten(0), r"Flatten gives \(9,\) for 3 images"),
+        (nn.Linear(3, 1), r"Linear gives \(3, 1\) for 3 images.*at least 2 classes"),
+    ],
+)
+def test_what_has_no_logits(model: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        logits(model, torch.randn(3, 3))
