@@ -58,6 +58,14 @@ def test_depth_that_overflows_float32() -> None:
     assert synflow(model, torch.empty(1, 1, 1, width)) == pytest.approx(expected, rel=1e-12)
 
 
+def test_beyond_float64_it_is_infinite() -> None:
+    model = two_maps().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1e200)
+    assert synflow(model, ONES) == math.inf
+
+
 @given(factor=st.floats(0.1, 10), seed=st.integers(0, 99))
 def test_scaling_and_signs(factor: float, seed: int) -> None:
     torch.manual_seed(seed)
