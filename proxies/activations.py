@@ -6,12 +6,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import first_line
 from proxies.features import evaluating, reference_tensor
 from proxies.memory import in_chunks
+from proxies.substitution import call_with, stand_ins
 
 # Keeps the logarithm and the inverse finite, as in the paper.
 _OFFSET = 1e-5
@@ -109,9 +109,8 @@ def network_output(model: nn.Module, images: Tensor) -> Tensor:
         ValueError: If the model cannot take the images, or gives something else than one tensor
             with a row per image.
     """
-    constants = {name: parameter.detach() for name, parameter in model.named_parameters()}
     try:
-        out: object = functional_call(model, constants, (images,))
+        out = call_with(model, stand_ins(model, Tensor.detach), images)
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"{type(model).__name__}: {first_line(error)}") from error
     if not isinstance(out, Tensor) or out.shape[:1] != images.shape[:1]:

@@ -8,12 +8,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.overrides import TorchFunctionMode
 
 from proxies.attention import attention, plain_arguments
@@ -22,6 +22,7 @@ from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.memory import first_that_fits, out_of_memory
 from proxies.sample_gradients import USES, Use, gram_matrix
+from proxies.substitution import call_with, stand_ins
 
 
 def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
@@ -221,15 +222,16 @@ def _kernel_by_pairs(
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     """Gram matrix of one weight, however it is used, at the price of a pass of its own."""
     feature = _Feature(model)
-    weight = model.get_parameter(name).detach()
+    parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
-        total: Tensor = functional_call(feature, {f"model.{name}": weight}, (image[None],)).sum()
-        return total
+        tensors = stand_ins(feature, lambda tensor: weight if tensor is parameter else None)
+        return cast("Tensor", call_with(feature, tensors, image[None])).sum()
 
     try:
         with torch.no_grad(), ExplicitAttention():
-            gradients = vmap(grad(scalar), in_dims=(None, 0))(weight, images).flatten(1)
+            each = vmap(grad(scalar), in_dims=(None, 0))
+            gradients = each(parameter.detach(), images).flatten(1)
     except RuntimeError as error:
         if out_of_memory(error):
             raise

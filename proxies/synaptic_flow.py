@@ -7,12 +7,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from proxies.attention import plain_arguments
 from proxies.errors import first_line
 from proxies.features import measured, reference_tensor
+from proxies.substitution import call_with, stand_ins
 
 
 def synflow(model: nn.Module, images: Tensor) -> float:
@@ -80,11 +80,14 @@ def response_to_ones(
     device = reference_tensor(model).device
     ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
     kind = type(model).__name__
+
+    def substitute(tensor: Tensor) -> Tensor:
+        if isinstance(tensor, nn.Parameter):
+            return parameters[tensor]
+        return tensor.double() if tensor.is_floating_point() else tensor
+
     try:
-        # By its ties, a place with two names would be filled twice and not be put back.
-        out: object = functional_call(
-            model, _stand_ins(model, parameters), ones, tie_weights=False
-        )
+        out = call_with(model, stand_ins(model, substitute), ones)
     except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"{kind}: {first_line(error)}") from error
     if not isinstance(out, Tensor):
@@ -92,18 +95,6 @@ def response_to_ones(
     if not out.requires_grad:
         raise ValueError(f"no parameter of {kind} reaches its output")
     return out.sum()
-
-
-def _stand_ins(model: nn.Module, parameters: Mapping[nn.Parameter, Tensor]) -> dict[str, Tensor]:
-    """One name of every place that holds a parameter or a buffer, and what to put there."""
-    found: dict[str, Tensor] = {}
-    own: dict[str, Any] = {"recurse": False, "remove_duplicate": False}
-    for path, module in model.named_modules():
-        for name, parameter in module.named_parameters(path, **own):
-            found[name] = parameters[parameter]
-        for name, buffer in module.named_buffers(path, **own):
-            found[name] = buffer.double() if buffer.is_floating_point() else buffer
-    return found
 
 
 class _OnlyWeights(TorchFunctionMode):
