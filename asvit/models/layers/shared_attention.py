@@ -1,0 +1,178 @@
+"""Transformer layers of which two neighbours may share one attention map."""
+
+from typing import cast
+
+from timm.layers import DropPath
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asvit.models.layers.mlp import Mlp
+
+_EPS = 1e-6  # of the norms, as DeiT has it
+
+
+class MapAttention(nn.Module):
+    """Multi-head self-attention among all tokens, which can hand out its map.
+
+    Args:
+        dim: Width of a token.
+        heads: Number of heads, at most ``dim``. Each is ``dim // heads`` wide, so that together
+            they are narrower than ``dim`` where it does not divide.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = dim // heads
+        inner = self.head_dim * heads
+        self.qkv = nn.Linear(dim, 3 * inner)
+        self.proj = nn.Linear(inner, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``; the map is never held in memory as a whole."""
+        q, k, v = self._queries_keys_values(x)
+        return self._project(F.scaled_dot_product_attention(q, k, v))
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, N, dim] -> [B, N, dim]`` and the map ``[B, heads, N, N]``, whose rows sum to 1."""
+        q, k, v = self._queries_keys_values(x)
+        attention = (q * self.head_dim**-0.5 @ k.transpose(2, 3)).softmax(dim=-1)
+        return self._project(attention @ v), attention
+
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[B, N, dim]`` to three times ``[B, heads, N, head_dim]``."""
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, self.head_dim))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        return q, k, v
+
+    def _project(self, mixed: Tensor) -> Tensor:
+        """``[B, heads, N, head_dim] -> [B, N, dim]``."""
+        return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
+
+
+class SharedAttention(nn.Module):
+    """Multi-head attention with a map that another layer made: no queries, keys or softmax.
+
+    Beside :class:`MapAttention` it saves ``2 * dim**2 + 2 * dim`` parameters and, for N tokens,
+    ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
+
+    Args:
+        dim: Width of a token.
+        heads: Number of heads, those of the layer that makes the map.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = dim // heads
+        inner = self.head_dim * heads
+        self.v = nn.Linear(dim, inner)
+        self.proj = nn.Linear(inner, dim)
+
+    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
+        """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
+        v = self.v(x).unflatten(2, (self.heads, self.head_dim)).transpose(1, 2)
+        mixed = attention @ v
+        return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
+
+
+class _Layer(nn.Module):
+    """Pre-norm transformer layer around an attention: what all layers have in common."""
+
+    def __init__(self, attention: nn.Module, dim: int, hidden: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
+        self.attn = attention
+        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
+        self.mlp = Mlp(dim, hidden)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The token plus what attention made of it, then the feed-forward part."""
+        x = x + self.drop_path(mixed)
+        return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
+
+
+class BasicLayer(_Layer):
+    """One ordinary transformer layer.
+
+    ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens where ``hidden`` is
+    ``4 * dim``.
+
+    Args:
+        dim: Width of a token.
+        heads: Attention heads.
+        hidden: Hidden width of the feed-forward part.
+        drop_path: Probability of leaving out a residual branch of a sample in training.
+    """
+
+    layers = 1
+
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+        super().__init__(MapAttention(dim, heads), dim, hidden, drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``."""
+        return self._add(x, self.attn(self.norm1(x)))
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`forward`, and the attention map ``[B, heads, N, N]`` after the softmax."""
+        mixed, attention = cast("MapAttention", self.attn).with_map(self.norm1(x))
+        return self._add(x, mixed), attention
+
+
+class SharingLayer(_Layer):
+    """A layer with the attention map of its predecessor, and all else its own.
+
+    ``10 * N * dim**2 + N**2 * dim`` multiply-adds for N tokens where ``hidden`` is ``4 * dim``.
+
+    Args:
+        dim: Width of a token.
+        heads: Attention heads, those of the predecessor.
+        hidden: Hidden width of the feed-forward part.
+        drop_path: Probability of leaving out a residual branch of a sample in training.
+    """
+
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+        super().__init__(SharedAttention(dim, heads), dim, hidden, drop_path)
+
+    def forward(self, x: Tensor, attention: Tensor) -> Tensor:
+        """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""
+        return self._add(x, self.attn(self.norm1(x), attention))
+
+
+class SharingPair(nn.Module):
+    """Two layers, of which the second uses the attention map of the first.
+
+    Args:
+        dim: Width of a token.
+        heads: Attention heads.
+        hidden: Hidden width of the feed-forward parts.
+        drop_path: Probability of leaving out a residual branch of a sample in training, for both
+            layers, or for each of the two.
+
+    References:
+        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
+        Sharing", arXiv:2108.03428. That the shared map is the one after the softmax is our
+        reading.
+    """
+
+    layers = 2
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        *,
+        drop_path: float | tuple[float, float] = 0.0,
+    ) -> None:
+        super().__init__()
+        rates = drop_path if isinstance(drop_path, tuple) else (drop_path, drop_path)
+        self.first = BasicLayer(dim, heads, hidden, drop_path=rates[0])
+        self.second = SharingLayer(dim, heads, hidden, drop_path=rates[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim] -> [B, N, dim]``."""
+        x, attention = self.first.with_map(x)
+        return cast("Tensor", self.second(x, attention))
