@@ -1,21 +1,31 @@
 """Parameters and multiply-adds: exact anchors, closed forms, and nothing disturbed."""
 
+import logging
+
 import pytest
 import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import asvit  # noqa: F401  registers its networks with timm
 from proxies.counts import Cost, count, count_by_module
 
-# fvcore 0.1.5 at 224 px, 1000 classes: convolutions, linear maps and matrix products; exact.
+# fvcore 0.1.5 at 224 px, 1000 classes, attention written out: parameters, multiply-adds of
+# convolutions, linear maps and matrix products, and with what it adds for the rest; exact.
 ANCHORS = {
-    "deit_tiny_patch16_224": Cost(5_717_416, 1_253_683_200),
-    "deit_small_patch16_224": Cost(22_050_664, 4_598_882_304),
-    "pvt_v2_b0": Cost(3_666_760, 566_065_664),
-    "pvt_v2_b1": Cost(14_009_000, 2_108_355_584),
-    "nextvit_small": Cost(31_763_368, 5_794_420_224),
-    "swin_tiny_patch4_window7_224": Cost(28_288_354, 4_490_566_656),
+    "deit_tiny_patch16_224": (5_717_416, 1_253_683_200, 1_258_411_200),
+    "deit_small_patch16_224": (22_050_664, 4_598_882_304, 4_608_338_304),
+    "deit_base_patch16_224": (86_567_656, 17_563_828_224, 17_582_740_224),
+    "pvt_v2_b0": (3_666_760, 566_065_664, 572_024_064),
+    "pvt_v2_b1": (14_009_000, 2_108_355_584, 2_120_272_384),
+    "pvt_v2_b2": (25_362_856, 4_026_734_592, 4_045_817_152),
+    "nextvit_small": (31_763_368, 5_794_420_224, 5_810_520_448),
+    "swin_tiny_patch4_window7_224": (28_288_354, 4_490_566_656, 4_509_194_496),
+    "swin_small_patch4_window7_224": (49_606_258, 8_740_875_264, 8_768_534_784),
+    "swin_base_patch4_window7_224": (87_768_224, 15_430_946_816, 15_467_826_176),
+    "asvit_small": (28_775_328, 5_132_134_656, 5_156_454_336),
+    "asvit_large": (87_580_820, 22_357_813_760, 22_422_572_160),
 }
 
 
@@ -33,7 +43,11 @@ class Failing(nn.Module):
 
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors(name):
-    assert count(timm.create_model(name)) == ANCHORS[name]
+    params, core, fvcore = ANCHORS[name]
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    assert count(model) == Cost(params, core)
+    assert count(model, rules="fvcore") == Cost(params, fvcore)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,44 @@ def test_anchors(name):
 )
 def test_closed_forms_at_8_pixels(module, cost):
     assert count(module, 8) == cost
+
+
+@pytest.mark.parametrize(
+    ("module", "charge"),
+    [
+        (nn.LayerNorm(8), 5),
+        (nn.LayerNorm(8, elementwise_affine=False), 4),
+        (nn.LayerNorm(8, bias=False), 5),
+        (nn.GroupNorm(1, 3), 5),
+        (nn.GroupNorm(3, 3, affine=False), 4),
+        (nn.InstanceNorm2d(3), 4),
+        (nn.InstanceNorm2d(3, affine=True), 5),
+        (nn.BatchNorm2d(3), 2),
+        (nn.BatchNorm2d(3, affine=False), 1),
+        (nn.BatchNorm2d(3, track_running_stats=False), 5),
+        (nn.AdaptiveAvgPool2d(2), 1),
+        (nn.AvgPool2d(2), 0),
+        (nn.RMSNorm(8), 0),
+        (nn.Sequential(nn.GELU(), nn.Dropout()), 0),
+    ],
+)
+def test_charges_of_an_element_by_fvcores_rules(module, charge):
+    assert count(module, 8).macs == 0
+    assert count(module, 8, rules="fvcore").macs == charge * 3 * 8 * 8
+
+
+@pytest.mark.parametrize("name", ["pvt_v2_b0", "nextvit_small"])
+def test_charges_are_fvcores_own(name):
+    fvcore = pytest.importorskip("fvcore.nn")
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    model = timm.create_model(name).eval()
+    for part in model.modules():
+        if hasattr(part, "fused_attn"):
+            part.fused_attn = False
+    with torch.no_grad():
+        expected = fvcore.FlopCountAnalysis(model, torch.zeros(1, 3, 64, 64))
+        expected.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        assert count(model, 64, rules="fvcore").macs == expected.total()
 
 
 def test_pytorch_fused_encoder_layer_is_counted():
@@ -88,13 +140,30 @@ def test_the_module_is_left_as_it_was():
     assert module[0].plain.device.type == "cpu"
 
 
-def test_parts_add_up():
+@pytest.mark.parametrize("rules", ["core", "fvcore"])
+def test_parts_add_up(rules):
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 2, 1), nn.GELU()))
-    parts = count_by_module(module, 8)
-    assert parts[""] == count(module, 8) == parts["0"] + parts["1"]
+    parts = count_by_module(module, 8, rules=rules)
+    assert parts[""] == count(module, 8, rules=rules) == parts["0"] + parts["1"]
     assert parts["0"] == Cost(16, 64 * 12)
     assert parts["1.0"] == parts["1"] == Cost(10, 64 * 8)
     assert parts["1.1"] == Cost(0, 0)
+
+
+def test_charges_are_those_of_the_module_they_arise_in():
+    module = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.GroupNorm(1, 4)
+    )
+    parts = count_by_module(module, 8, rules="fvcore")
+    assert parts["0.1"] == Cost(8, 2 * 256)
+    assert parts["0"] == Cost(24, 64 * 12 + 2 * 256)
+    assert parts["1"] == Cost(8, 5 * 256)
+    assert parts[""] == parts["0"] + parts["1"]
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(ValueError, match="rules='all' is not one of 'core', 'fvcore'"):
+        count(nn.Identity(), 8, rules="all")
 
 
 @pytest.mark.parametrize(
