@@ -8,13 +8,14 @@ from asvit._version import __version__
 
 if TYPE_CHECKING:
     from asvit.genotype import Genotype
-    from asvit.runs import run_correlation, run_scaling, run_search
+    from asvit.runs import build_reference, run_correlation, run_scaling, run_search
     from asvit.spaces import build, cost, load_space
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
 _LAZY = {
     "Genotype": "asvit.genotype",
     "build": "asvit.spaces",
+    "build_reference": "asvit.runs",
     "cost": "asvit.spaces",
     "load_space": "asvit.spaces",
     "run_correlation": "asvit.runs",
@@ -26,6 +27,7 @@ __all__ = [
     "Genotype",
     "__version__",
     "build",
+    "build_reference",
     "cost",
     "load_space",
     "run_correlation",

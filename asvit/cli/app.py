@@ -29,6 +29,7 @@ COMMANDS = {
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
+    "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "list": "List spaces, controllers, proxies, models, presets, data or references.",

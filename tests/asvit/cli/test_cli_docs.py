@@ -27,7 +27,9 @@ def section(name: str) -> str:
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "completion"])
 def test_every_option_is_documented_and_every_documented_one_exists(name: str) -> None:
     documented = set(re.findall(r"--[a-z][a-z-]*", section(name)))
-    options = {option for parameter in command(name).params for option in parameter.opts}
+    found = command(name)
+    commands = [found, *(found.commands.values() if isinstance(found, click.Group) else ())]
+    options = {option for one in commands for param in one.params for option in param.opts}
     assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
 
 
