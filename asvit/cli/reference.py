@@ -88,7 +88,7 @@ def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callabl
     shell_complete=registered("asvit.reference.recipe", "PRESETS"),
     default="default",
     show_default=True,
-    help="Settings to start from, default or quick; options given beside it win.",
+    help="default, quick or asvit-fractal: settings to start from; options given beside it win.",
 )
 @click.option(
     "--out",

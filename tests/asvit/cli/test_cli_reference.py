@@ -61,7 +61,7 @@ def test_build_tells_people_on_stderr(built: tuple[Path, Result]) -> None:
     assert lines[:2] == [
         "preparing 70 images",
         "training 5 architectures of asvit, 2 seed(s) each: 2 steps of 8 images, fractal:3, "
-        "32 px, C=8, seed 0",
+        "32 px, C=16, seed 0",
     ]
     assert sum(line.startswith("training ") and "/10  ETA " in line for line in lines) == 10
     assert "noise ceiling, tau between two seeds" in built[1].stderr

@@ -34,7 +34,7 @@ def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
     assert "--preset" not in text
     assert "asvit reference build --n 6 " in text
     assert "# num_classes: 10\n# image_size: 32\n" in text
-    assert "60 steps of 32 images, learning rate 0.001 (10% linear warm-up" in text
+    assert "300 steps of 32 images, learning rate 0.001 (10% linear warm-up" in text
     content = json.loads((tmp_path / "run" / "result.json").read_text())
     assert content["kind"] == "reference"
     assert [row["architecture"] for row in content["rows"]] == [
@@ -80,7 +80,7 @@ def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"steps": 61}, "started with other settings: steps 60 (now 61); give --out"),
+        ({"steps": 301}, "started with other settings: steps 300 (now 301); give --out"),
         ({"n": 5}, "started with other settings: n 6 (now 5); give --out"),
         ({"seeds": 1}, "started with other settings: seeds 2 (now 1); give --out"),
         ({"n": 7, "seed": 3}, "started with other settings: seed 0 (now 3); give --out"),
