@@ -1,0 +1,243 @@
+"""A path through the PSViT supernet as text and as a frozen dataclass.
+
+``psvit2d:CELLS|CELLS|CELLS[|L1,L2,L3][|W]``: for each of three stages six cells, each ``b`` (a
+basic layer), ``s`` (two layers, the second with the attention map of the first) or ``-``
+(nothing); then the layers of each stage where they are not those of the cells, and the width of
+stage 1 where it is not the default.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import reprlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from typing import ClassVar, Final, Self, SupportsIndex
+
+STAGES: Final = 3
+CELLS: Final = 6  # in each stage
+BASIC: Final = "b"
+SHARED: Final = "s"
+IDENTITY: Final = "-"
+#: Cell -> how many layers it has.
+CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
+
+#: What scaling may set.
+DEPTH_CHOICES: Final = range(257)
+MOST_WIDTH: Final = 4096
+
+Three = tuple[int, int, int]
+Cells = tuple[str, str, str]
+
+# ASCII digits only, since int() also takes signs, underscores and other scripts.
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+_EXAMPLE: Final = "bbs---|bs----|bb----"
+
+
+@dataclass(frozen=True)
+class PSViTPath:
+    """One path through a supernet of three stages of six cells, and what scaling grows of it.
+
+    There is a path without any layer, since a search may draw it; the spaces refuse to build it.
+
+    Attributes:
+        cells: The six cells of each stage.
+        depths: Layers in each stage, 0 to 256; those of the cells where left out. A stage with
+            other depths than its cells give repeats them, cut where the layers are used up: of a
+            pair of which only one layer is left over, that is a basic one. A stage of nothing but
+            identities grows basic layers. This rule is ours.
+        width: Channels of stage 1; that of the tiny presets where left out.
+
+    Raises:
+        ValueError: If a stage has other than six cells, a letter is unknown, or a number is out of
+            range. The one-line message names it and what is allowed.
+
+    References:
+        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
+        Sharing", arXiv:2108.03428, which gives no widths or heads: those of the subclasses, and
+        how widths grow, are ours.
+    """
+
+    #: Name of the space, and what its texts start with.
+    space: ClassVar[str]
+    #: Attention heads of each stage; they stay when the width changes.
+    heads: ClassVar[Three]
+    default_width: ClassVar[int]
+
+    cells: Cells
+    depths: tuple[int, ...]
+    width: int
+
+    def __post_init__(self) -> None:
+        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        object.__setattr__(self, "cells", _checked_cells(self.cells))
+        depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
+        if len(depths) != STAGES:
+            raise ValueError(f"depths has {len(depths)} value(s); give one for each of 3 stages")
+        depths = tuple(
+            _whole(f"stage {i} depth", depth, DEPTH_CHOICES) for i, depth in enumerate(depths, 1)
+        )
+        widths = range(self.heads[0], MOST_WIDTH + 1)
+        width = _whole("stage 1 width", self.width, widths)
+        object.__setattr__(self, "depths", depths)
+        object.__setattr__(self, "width", width)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text; see the head of this module.
+
+        Raises:
+            ValueError: If ``text`` is anything else; one line that says what would be right.
+        """
+        prefix = f"{cls.space}:"
+        parts = text.removeprefix(prefix).split("|")
+        cells, rest = parts[:STAGES], parts[STAGES:]
+        depths = rest.pop(0).split(",") if rest and "," in rest[0] else []
+        if not text.startswith(prefix) or len(cells) != STAGES or len(rest) > 1:
+            raise ValueError(
+                f"{_shown(text)} is not {prefix}CELLS|CELLS|CELLS[|L1,L2,L3][|W], "
+                f"as in {prefix}{_EXAMPLE}"
+            )
+        for number in (*depths, *rest):
+            if not _NUMBER.fullmatch(number):
+                raise ValueError(
+                    f"{_shown(number)} in {_shown(text)} is no whole number of up to 5 digits"
+                )
+        width = int(rest[0]) if rest else cls.default_width
+        first, second, third = cells
+        return cls((first, second, third), tuple(map(int, depths)), width)
+
+    def __str__(self) -> str:
+        """The canonical text: depths where the cells give others, the width where not default."""
+        parts = list(self.cells)
+        if self.depths != tuple(map(layers_of, self.cells)):
+            parts.append(",".join(map(str, self.depths)))
+        if self.width != self.default_width:
+            parts.append(str(self.width))
+        return f"{self.space}:{'|'.join(parts)}"
+
+    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
+        """The same path at other depths and another stage-1 width; None keeps what is there.
+
+        Raises:
+            ValueError: If the result is not a valid path.
+        """
+        return replace(
+            self,
+            depths=self.depths if depths is None else tuple(depths),
+            width=self.width if width is None else width,
+        )
+
+    @property
+    def layers(self) -> int:
+        """Layers of the whole path."""
+        return sum(self.depths)
+
+    @property
+    def stage_cells(self) -> Cells:
+        """The cells of each stage that the network is built of, identities left out."""
+        first, second, third = map(unrolled, self.cells, self.depths)
+        return first, second, third
+
+    @property
+    def stage_widths(self) -> Three:
+        """Channels of each stage."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PSViT1dPath(PSViTPath):
+    """A path with token pooling along the list of tokens; widths W, 4W/3 and 2W, heads 3, 4, 6."""
+
+    space: ClassVar[str] = "psvit1d"
+    heads: ClassVar[Three] = (3, 4, 6)
+    default_width: ClassVar[int] = 192
+
+    depths: tuple[int, ...] = ()
+    width: int = default_width
+
+    @property
+    def stage_widths(self) -> Three:
+        """Channels of each stage: about √2 times as many for half the tokens."""
+        return self.width, round(self.width * 4 / 3), 2 * self.width
+
+
+@dataclass(frozen=True)
+class PSViT2dPath(PSViTPath):
+    """A path with token pooling on the grid of tokens; widths W, 2W and 4W, heads 3, 6, 12."""
+
+    space: ClassVar[str] = "psvit2d"
+    heads: ClassVar[Three] = (3, 6, 12)
+    default_width: ClassVar[int] = 96
+
+    depths: tuple[int, ...] = ()
+    width: int = default_width
+
+    @property
+    def stage_widths(self) -> Three:
+        """Channels of each stage: twice as many for a quarter of the tokens."""
+        return self.width, 2 * self.width, 4 * self.width
+
+
+def layers_of(cells: str) -> int:
+    """How many layers the cells of a stage have."""
+    return sum(CELL_LAYERS[cell] for cell in cells)
+
+
+def canonical(cells: Sequence[str]) -> tuple[str, ...]:
+    """The cells of each stage with the identities last: equal for paths of equal function.
+
+    Where identities stand makes no difference once the weights of a supernet are left aside, so
+    that of the ``3**18`` paths ``127**3`` are distinct, the one without layers included.
+    """
+    return tuple(stage.replace(IDENTITY, "").ljust(len(stage), IDENTITY) for stage in cells)
+
+
+def unrolled(cells: str, depth: int) -> str:
+    """``cells`` without identities, over and over, until there are ``depth`` layers.
+
+    >>> unrolled("bs----", 5)
+    'bsbb'
+    """
+    pattern = cells.replace(IDENTITY, "") or BASIC
+    chosen, left = [], depth
+    for cell in cycle(pattern):
+        if left == 0:
+            break
+        chosen.append(cell if CELL_LAYERS[cell] <= left else BASIC)
+        left -= CELL_LAYERS[chosen[-1]]
+    return "".join(chosen)
+
+
+def _checked_cells(cells: Sequence[str]) -> Cells:
+    if len(cells) != STAGES:
+        raise ValueError(f"cells has {len(cells)} value(s); give one text for each of 3 stages")
+    for i, stage in enumerate(cells, 1):
+        if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
+            raise ValueError(
+                f"stage {i} cells={_shown(stage)} is not allowed; use six of 'b' (basic), "
+                "'s' (a pair that shares attention) and '-' (nothing)"
+            )
+    first, second, third = cells
+    return first, second, third
+
+
+def _whole(what: str, value: object, choices: range) -> int:
+    """``value`` as a plain int, if it is one of the choices."""
+    if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
+        raise _not_allowed(what, value, choices)
+    return operator.index(value)
+
+
+def _not_allowed(what: str, value: object, choices: range) -> ValueError:
+    return ValueError(
+        f"{what}={_shown(value)} is not allowed; "
+        f"use a whole number from {choices[0]} to {choices[-1]}"
+    )
+
+
+def _shown(value: object) -> str:
+    """``value`` for a one-line message: escaped, and cut when long."""
+    return reprlib.repr(value)
