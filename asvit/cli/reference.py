@@ -10,7 +10,7 @@ import click
 
 from asvit.cli.app import again, debug_option
 from asvit.cli.options import POSITIVE, Setting, json_option, known, registered, seed_option
-from asvit.cli.output import console, emit_json, table
+from asvit.cli.output import console, emit_json, number, table
 from asvit.cli.progress import clock
 from asvit.cli.training_progress import training_progress
 
@@ -199,7 +199,11 @@ def show_result(result: BuildResult, screen: Console) -> None:
         f"deviation {apart.between:.2f} points between architectures, {apart.within:.2f} between "
         "seeds"
     )
-    screen.print(f"noise ceiling, tau between two seeds: {result.noise_ceiling:.3f}")
+    screen.print(
+        f"noise ceiling, tau between two seeds: {number(result.noise_ceiling, 3)}; with the means "
+        f"of {result.settings.seeds} a perfect measure would reach about "
+        f"{number(result.reachable, 3)}"
+    )
     told = f"{result.settings.n * result.settings.seeds} trainings"
     screen.print(f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed")
     for training, reason in result.failures.items():

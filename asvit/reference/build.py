@@ -126,6 +126,29 @@ def noise_ceiling(rows: Sequence[Row]) -> float:
     return statistics.fmean(float(kendalltau(a, b).statistic) for a, b in pairs)
 
 
+def reachable(ceiling: float, seeds: int) -> float:
+    """The tau that a measure could reach on the mean of so many seeds if it knew no noise.
+
+    The noise ceiling itself compares two noisy columns; expected accuracies rank the mean over
+    the seeds better than another training does. Accuracies and noise are taken as normal: tau is
+    then that of a correlation ``r`` with ``tau = 2/pi arcsin(r)`` (Greiner), of ``k`` trainings
+    on average ``k r / (1 + (k - 1) r)`` (Spearman, Brown), and the expected accuracies correlate
+    with them by its root.
+
+    Args:
+        ceiling: Kendall's tau between two seeds.
+        seeds: Trainings that are averaged; 1 for a column of one seed.
+
+    Returns:
+        Tau, above the ceiling; NaN where the ceiling is not above 0.
+    """
+    if not ceiling > 0:
+        return math.nan
+    one = math.sin(math.pi / 2 * ceiling)
+    several = seeds * one / (1 + (seeds - 1) * one)
+    return 2 / math.pi * math.asin(math.sqrt(several))
+
+
 def rows_of(
     architectures: Sequence[str],
     outcomes: Mapping[Training, Outcome],

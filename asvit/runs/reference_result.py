@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import write_text
-from asvit.reference.build import Row, Spread, noise_ceiling, spread
+from asvit.reference.build import Row, Spread, noise_ceiling, reachable, spread
 from asvit.reference.journal import Journal
 from asvit.reference.recipe import BuildSettings
 from asvit.runs.provenance import changed_options, versions
@@ -54,6 +54,11 @@ class BuildResult:
         return noise_ceiling(self.rows)
 
     @property
+    def reachable(self) -> float:
+        """What a measure could reach on the means; see :func:`asvit.reference.build.reachable`."""
+        return reachable(self.noise_ceiling, self.settings.seeds)
+
+    @property
     def spread(self) -> Spread:
         """See :class:`asvit.reference.build.Spread`."""
         return spread(self.rows)
@@ -66,6 +71,7 @@ class BuildResult:
             "space": self.settings.space,
             "table": str(self.table),
             "noise_ceiling": _finite(self.noise_ceiling),
+            "reachable": _finite(self.reachable),
             "spread": {name: _finite(value) for name, value in vars(self.spread).items()},
             "rows": [
                 {
@@ -112,7 +118,7 @@ def provenance_of(
     Nothing that differs between two runs of the same command is in it, such as times.
     """
     s = settings
-    used, apart = versions(), spread(rows)
+    used, apart, ceiling = versions(), spread(rows), noise_ceiling(rows)
     images = s.images if journal.images is None else journal.images["source"]
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
@@ -127,6 +133,10 @@ def provenance_of(
         "spread": (
             f"standard deviation {apart.between:.2f} points between architectures, "
             f"{apart.within:.2f} between training seeds"
+        ),
+        "noise": (
+            f"tau between two training seeds {ceiling:.3f}; of the expected accuracies with the "
+            f"mean over the seeds about {reachable(ceiling, s.seeds):.3f}"
         ),
         "made_with": f"torch {used['torch']}, device {journal.device}",
         "num_classes": str(journal.num_classes),

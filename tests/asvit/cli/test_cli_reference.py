@@ -39,7 +39,8 @@ def test_build_gives_its_result_as_json(built: tuple[Path, Result]) -> None:
     assert result.exit_code == 0, result.stderr
     data = json.loads(result.stdout, parse_constant=pytest.fail)
     assert set(data) == {
-        "folder", "schema_version", "kind", "space", "table", "noise_ceiling", "spread", "rows",
+        "folder", "schema_version", "kind", "space", "table", "noise_ceiling", "reachable",
+        "spread", "rows",
         "failures", "num_classes", "wall_seconds", "training_seconds", "settings", "images",
         "device", "versions", "command", "next_command",
     }  # fmt: skip

@@ -3,13 +3,24 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 import asvit
 from asvit.reference import load_reference
-from asvit.reference.build import Row, draw, noise_ceiling, rows_of, size_of, spread, to_csv
+from asvit.reference.build import (
+    Row,
+    draw,
+    noise_ceiling,
+    reachable,
+    rows_of,
+    size_of,
+    spread,
+    to_csv,
+)
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings, make_settings
 from asvit.spaces import load_space
@@ -111,6 +122,23 @@ def test_the_noise_ceiling_of_three_seeds_is_the_mean_over_pairs() -> None:
 
 def test_one_seed_has_no_noise_ceiling() -> None:
     assert math.isnan(noise_ceiling([row(1), row(2), row(3)]))
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_what_is_reachable_is_what_the_truth_reaches(noise: float, seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(20_000)
+    columns = truth + noise * rng.standard_normal((max(seeds, 2), len(truth)))
+    ceiling = kendalltau(columns[0], columns[1]).statistic
+    of_the_truth = kendalltau(truth, columns[:seeds].mean(0)).statistic
+    assert reachable(ceiling, seeds) == pytest.approx(of_the_truth, abs=0.01)
+    assert reachable(ceiling, seeds) > ceiling
+
+
+def test_nothing_is_reachable_where_seeds_do_not_agree() -> None:
+    assert reachable(1.0, 2) == pytest.approx(1.0)
+    assert all(math.isnan(reachable(ceiling, 2)) for ceiling in (0.0, -0.1, math.nan))
 
 
 @settings(max_examples=10, deadline=None)
