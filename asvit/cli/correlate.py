@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from asvit.cli.app import again
 from asvit.cli.correlate_progress import table_progress
+from asvit.cli.correlate_tables import show_result
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -21,27 +21,13 @@ from asvit.cli.options import (
     names,
     registered,
 )
-from asvit.cli.output import MISSING, console, emit_json, networks, table
+from asvit.cli.output import console, emit_json, networks
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from asvit.reference import ReferenceTable, Target
-    from asvit.reference.findings import Finding
+    from asvit.reference import ReferenceTable
     from asvit.reference.settings import CorrelationSettings
     from asvit.runs.correlate_measure import RowEvent
     from asvit.runs.correlate_plan import Plan
-    from asvit.runs.correlate_result import CorrelationResult
-
-_COLUMNS = (
-    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
-    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
-)
-_LEGEND = """\
-[95 %]: bootstrap intervals; partial τ: given params; τ − count's: to the best count's on the same
-rows; bands: thirds of the rows by size, from the smallest; regret: what the best of the 1, 5 and
-10 ranked highest lacks to the best of all, in points of accuracy"""
 
 _QUESTION = ("proxies", "targets", "rows", "max_params")
 
@@ -215,92 +201,3 @@ def _title(plan: Plan, settings: CorrelationSettings) -> str:
         f"{len(plan.measures)} measures, {networks(settings.repeats)} each, {size}, "
         f"device {resolve_device(settings.device)}, seed {settings.seed}"
     )
-
-
-def show_result(result: CorrelationResult, screen: Console) -> None:
-    """Write a table a target on ``screen``, what it comes to, and where everything is."""
-    from asvit.reference.findings import verdict
-
-    for target in result.targets:
-        found = [one for one in result.correlations if one.target == target.name]
-        screen.print()
-        for part in _tables(found, _heading(result, target), screen):
-            screen.print(part)
-        for one in found:
-            if one.correlation.reason:
-                screen.print(f"{one.measure}: {one.correlation.reason}")
-        screen.print(verdict(found))
-    left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
-    failed = sum(1 for reason in result.values.reasons if reason)
-    reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
-    screen.print(f"{result.rows} architectures of {result.reference}{left_out}{reasons}")
-    screen.print(_LEGEND)
-    files = "report.html, values.csv, correlations.csv, result.json, figures"
-    screen.print(f"folder: {result.folder} ({files})")
-
-
-def _heading(result: CorrelationResult, target: Target) -> str:
-    ceiling = target.noise_ceiling
-    known_ceiling = "" if ceiling is None else f"; noise ceiling {ceiling:.3f}"
-    return f"{result.reference}, {target.name}: {target.description}{known_ceiling}"
-
-
-def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[Table]:
-    """The findings of a target, the counts above the line; several tables on a narrow screen."""
-    cells = [_cells(one) for one in found]
-    counts = sum(one.trivial for one in found)
-    wide = screen.options.update(width=1000)
-
-    def made(columns: Sequence[str], title: str | None) -> Table:
-        return table(
-            ["measure", *columns],
-            [
-                [one.measure, *(row[name] for name in columns)]
-                for one, row in zip(found, cells, strict=True)
-            ],
-            title=title,
-            left=("measure",),
-            rule=counts if counts < len(found) else 0,
-        )
-
-    tables: list[list[str]] = [[]]
-    for column in _COLUMNS:
-        more = [*tables[-1], column]
-        if tables[-1] and screen.measure(made(more, None), options=wide).maximum > screen.width:
-            tables.append([column])
-        else:
-            tables[-1] = more
-    return [made(columns, None if place else title) for place, columns in enumerate(tables)]
-
-
-def _cells(one: Finding) -> dict[str, object]:
-    """The columns of a finding."""
-    it = one.correlation
-    apart = it.difference_interval
-    bands = {
-        count: " ".join(_rounded(band.tau, 2) for band in it.in_bands if band.count == count)
-        for count in ("params", "macs")
-    }
-    numbers: list[object] = [
-        it.n,
-        it.dropped,
-        _with_interval(it.tau, it.tau_interval.low, it.tau_interval.high),
-        _rounded(it.spearman),
-        _rounded(it.weighted_tau),
-        _rounded(it.partial_tau),
-        _with_interval(it.difference, apart.low, apart.high, sign="+"),
-        bands["params"],
-        bands["macs"],
-        " ".join(_rounded(points, 2) for points in it.regret.values()),
-    ]
-    return dict(zip(_COLUMNS, numbers, strict=True))
-
-
-def _rounded(value: float, digits: int = 3, sign: str = "") -> str:
-    """A number with so many decimals; a dash where there is none."""
-    return MISSING if math.isnan(value) else f"{value:{sign}.{digits}f}"
-
-
-def _with_interval(value: float, low: float, high: float, sign: str = "") -> str:
-    told = _rounded(value, sign=sign)
-    return told if math.isnan(low) else f"{told} [{low:{sign}.2f}, {high:{sign}.2f}]"

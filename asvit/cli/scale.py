@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.cli.app import again
+from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.growth_progress import growth_progress
 from asvit.cli.options import (
     POSITIVE,
@@ -22,6 +24,7 @@ from asvit.cli.options import (
 )
 from asvit.cli.output import console, emit_json, networks, table
 from asvit.cli.progress import clock, short
+from asvit.cli.reliability import find_table, judge, reference_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,6 +104,7 @@ def share(_context: click.Context, parameter: click.Parameter, value: str | None
     show_default=True,
     help="Settings to start from; options given beside it win (see asvit list presets).",
 )
+@reference_option
 @click.option(
     "--out",
     cls=Setting,
@@ -119,6 +123,7 @@ def command(
     budget: str,
     architecture: str | None,
     preset: str,
+    reference: str | None,
     out: Path | None,
     fresh: bool,
     quiet: bool,
@@ -134,8 +139,10 @@ def command(
     text, origin = _seed(architecture)
     given = {name: value for name, value in options.items() if value is not None}
     settings = _checked(preset, {**given, "architecture": text, "budgets": budget})
+    benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_scaling
 
+    asked = {"budget": budget, "out": out, "preset": preset, **given}
     last: GrowthEvent | None = None
 
     def follow(event: GrowthEvent) -> None:
@@ -147,13 +154,10 @@ def command(
         with growth_progress(_title(settings, origin), quiet=quiet) as watch:
             result = run_scaling(
                 architecture,
-                budget=budget,
-                out=out,
                 fresh=fresh,
-                preset=preset,
                 progress=follow,
                 image_progress=watch.images,
-                **given,
+                **asked,
             )
     except KeyboardInterrupt:
         where = "before its first step" if last is None else f"in step {last.step}"
@@ -161,6 +165,10 @@ def command(
         raise
     if last is None and not quiet:
         click.echo("this scaling had finished before; --fresh starts it over", err=True)
+    if benchmark is not None:
+        # The newest search may be another one by now; the start is what it was.
+        run = partial(run_scaling, result.settings.architecture, **asked)
+        result = judge(context, benchmark, settings, run, quiet=quiet)
     if as_json:
         emit_json({"folder": result.folder, **result.to_json()})
     if not (as_json and quiet):
@@ -239,5 +247,7 @@ def show_result(result: ScaleResult, screen: Console) -> None:
     )
     if not result.reached:
         screen.print(f"not as near as asked: {result.reason}")
+    if result.reliability is not None:
+        show_reliability(result.reliability, screen)
     screen.print(f"folder: {result.folder} (report.html, steps.csv, result.json, figures)")
     screen.print(f"next:   {result.next_command}")

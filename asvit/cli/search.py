@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.cli.app import again
+from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -21,6 +23,7 @@ from asvit.cli.options import (
 )
 from asvit.cli.output import console, emit_json, networks, table
 from asvit.cli.progress import clock, search_progress, short
+from asvit.cli.reliability import find_table, judge, reference_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Settings to start from; options given beside it win (see asvit list presets).",
 )
+@reference_option
 @click.option(
     "--out",
     cls=Setting,
@@ -91,6 +95,7 @@ def command(
     /,
     *,
     preset: str,
+    reference: str | None,
     out: Path | None,
     storage: str | None,
     fresh: bool,
@@ -105,8 +110,10 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     settings = _checked(preset, given)
+    benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_search
 
+    run = partial(run_search, out=out, storage=storage, preset=preset, **given)
     last: StepEvent | None = None
 
     def follow(event: StepEvent) -> None:
@@ -116,20 +123,14 @@ def command(
 
     try:
         with search_progress(_title(settings), quiet=quiet) as watch:
-            result = run_search(
-                out=out,
-                storage=storage,
-                fresh=fresh,
-                preset=preset,
-                progress=follow,
-                image_progress=watch.images,
-                **given,
-            )
+            result = run(fresh=fresh, progress=follow, image_progress=watch.images)
     except KeyboardInterrupt:
         click.echo(_how_to_go_on(context, last), err=True)
         raise
     if last is None and not quiet:
         click.echo("this search had finished before; --fresh starts it over", err=True)
+    if benchmark is not None:
+        result = judge(context, benchmark, settings, run, quiet=quiet)
     if as_json:
         emit_json({"folder": result.folder, **result.to_json()})
     if not (as_json and quiet):
@@ -200,5 +201,7 @@ def show_result(result: SearchResult, screen: Console) -> None:
     if result.reason:
         told.append(f"of the seed {result.reason}")
     screen.print("; ".join(told))
+    if result.reliability is not None:
+        show_reliability(result.reliability, screen)
     screen.print(f"folder: {result.folder} (report.html, trials.csv, result.json, figures)")
     screen.print(f"next:   {result.next_command}")

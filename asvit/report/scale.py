@@ -16,6 +16,7 @@ from asvit.report import scale_rows as rows
 from asvit.report.figures import label
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
+from asvit.report.reliability import trust
 from asvit.report.scale_run import ScaleRun, read_scale_run
 from scaling.budget import NAMES, parse_budgets
 
@@ -99,6 +100,7 @@ def page(run: ScaleRun, drawn: Sequence[Picture]) -> str:
             _nearest(run),
             _series(run),
             figures(drawn),
+            trust(run.result),
             _candidates(run),
             origin(run.settings, run.result),
         ],

@@ -14,6 +14,7 @@ from asvit.report import html
 from asvit.report.figures import label
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, pictures
+from asvit.report.reliability import trust
 from asvit.report.run import SearchRun, read_run
 from asvit.search.front import pareto_front
 from asvit.search.rows import without_sizes
@@ -55,6 +56,7 @@ def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
             _seed(run),
             figures(drawn),
             _front(run),
+            trust(run.result),
             _trials(run),
             origin(run.settings, run.result),
         ],

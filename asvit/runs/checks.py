@@ -1,7 +1,10 @@
-"""Checks of a search's settings against the registries, before anything is made."""
+"""Checks of what a run is asked to do against the registries, before anything is made."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from asvit.reference import ReferenceTable, load_reference
 from asvit.search.loop import objectives
 from asvit.spaces import SearchSpace, load_space
 from proxies import get_proxy
@@ -28,6 +31,16 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
         }
         space.check(space.decode(choice), image_size)
     return space
+
+
+def find_table(reference: str | Path | ReferenceTable) -> ReferenceTable:
+    """The reference table of a name or a path; one that is loaded is taken as it is.
+
+    Raises:
+        ValueError: If it is no table.
+        OSError: If there is none.
+    """
+    return reference if isinstance(reference, ReferenceTable) else load_reference(reference)
 
 
 def find_directions(names: tuple[str, ...]) -> dict[str, Better]:

@@ -20,7 +20,8 @@ from asvit.reference.settings import (
     make_question,
     make_settings,
 )
-from asvit.reference.tables import REFERENCES, ReferenceTable, load_reference
+from asvit.reference.tables import REFERENCES, ReferenceTable
+from asvit.runs.checks import find_table
 from asvit.runs.correlate_journal import ScoreJournal
 from asvit.runs.correlate_measure import RowEvent, TableBench, due_rows, measure_rows
 from asvit.runs.correlate_plan import Plan, make_plan
@@ -83,7 +84,7 @@ def run_correlation(
             found.
         TypeError: If there is no such setting.
     """
-    table = reference if isinstance(reference, ReferenceTable) else load_reference(reference)
+    table = find_table(reference)
     wanted = own_sizes(make_settings(preset, **settings), table)
     question = make_question(proxies=proxies, targets=target, rows=rows, max_params=max_params)
     plan = make_plan(table, question, seed=wanted.seed)

@@ -38,6 +38,8 @@ class SearchResult:
         settings: Settings of the search.
         provenance: Image source and digest, device, versions and the command.
         next_command: What to type next.
+        reliability: How well the measures rank a reference table, where one was asked; see
+            :func:`asvit.runs.reliability.reliability`.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class SearchResult:
     settings: SearchSettings
     provenance: Mapping[str, Any]
     next_command: str
+    reliability: Mapping[str, Any] | None = None
 
     @property
     def length_distortion(self) -> float:
@@ -87,6 +90,7 @@ class SearchResult:
             "settings": self.settings.to_json(),
             **self.provenance,
             "next_command": self.next_command,
+            **({} if self.reliability is None else {"reliability": dict(self.reliability)}),
         }
 
     def write(self, path: Path) -> None:
@@ -133,6 +137,7 @@ class SearchResult:
             settings=settings,
             provenance={name: content[name] for name in PROVENANCE},
             next_command=content["next_command"],
+            reliability=content.get("reliability"),
         )
 
 

@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asvit._files import write_text
 from asvit._run_files import CANDIDATES, JOURNAL, REPORT, RESULT, SERIES
 from asvit.growth import Journal, ScaleSettings, make_settings
 from asvit.growth.journal import NAME as MEASURED
+from asvit.reference import ReferenceTable
+from asvit.runs.checks import find_table
 from asvit.runs.evaluator import Bench
 from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
 from asvit.runs.growable import Growable
@@ -23,6 +25,9 @@ from asvit.spaces.architectures import find
 from scaling import GrowthEvent, Step, Trajectory, grow
 from scaling.meter import directions
 from scaling.trajectory import rows_of, to_csv
+
+if TYPE_CHECKING:
+    from asvit.runs.correlate_measure import RowEvent
 
 FIGURES = ("growth", "sizes", "measures", "clouds")
 REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")))
@@ -37,6 +42,8 @@ def run_scaling(
     image_progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
     preset: str = "default",
+    reference: str | Path | ReferenceTable | None = None,
+    reference_progress: Callable[[RowEvent], None] | None = None,
     **settings: Any,
 ) -> ScaleResult:
     """Grow an architecture to a budget; the same call continues a run that was stopped.
@@ -58,6 +65,9 @@ def run_scaling(
             there will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
         preset: Name of a set of settings; see :data:`asvit.growth.PRESETS`.
+        reference: Reference table, by its name or path, that tells how far the run's measures can
+            be trusted: after the growth they are correlated with its accuracies.
+        reference_progress: Called after each row of it that is measured.
         **settings: Other fields of :class:`asvit.growth.ScaleSettings`, on top of the preset's.
 
     Returns:
@@ -70,6 +80,7 @@ def run_scaling(
             cannot be found.
         TypeError: If there is no such setting.
     """
+    table = None if reference is None else find_table(reference)
     seed_run = newest_run() if architecture is None else None
     text = architecture if seed_run is None else seed_of(seed_run)
     wanted = make_settings(preset, architecture=text, budgets=budget, **settings)
@@ -116,6 +127,16 @@ def run_scaling(
             result.write(folder / RESULT)
         if not (folder / REPORT).exists():
             _write_report(folder)
+        if table is not None:
+            from asvit.runs.reliability import judged  # scipy, which the rest does not need
+
+            result = judged(
+                result,
+                table,
+                progress=reference_progress,
+                image_progress=image_progress,
+                write_report=_write_report,
+            )
     return result
 
 

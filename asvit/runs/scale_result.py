@@ -31,6 +31,8 @@ class ScaleResult:
         provenance: The search that the seed came from, image source and digest, device, versions
             and the command.
         next_command: What to type next.
+        reliability: How well the measures rank a reference table, where one was asked; see
+            :func:`asvit.runs.reliability.reliability`.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class ScaleResult:
     settings: ScaleSettings
     provenance: Mapping[str, Any]
     next_command: str
+    reliability: Mapping[str, Any] | None = None
 
     @property
     def reached(self) -> bool:
@@ -95,6 +98,7 @@ class ScaleResult:
             "settings": self.settings.to_json(),
             **self.provenance,
             "next_command": self.next_command,
+            **({} if self.reliability is None else {"reliability": dict(self.reliability)}),
         }
 
     def write(self, path: Path) -> None:
@@ -139,4 +143,5 @@ class ScaleResult:
             settings=ScaleSettings.from_json(content["settings"]),
             provenance={name: content[name] for name in PROVENANCE},
             next_command=content["next_command"],
+            reliability=content.get("reliability"),
         )

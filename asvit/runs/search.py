@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -14,7 +14,8 @@ from optuna.study import Study
 from sqlalchemy.engine import make_url
 
 from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
-from asvit.runs.checks import find_directions, find_space
+from asvit.reference import ReferenceTable
+from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.folder import check_writable, claimed, remove_files
 from asvit.runs.provenance import changed_options, versions
@@ -45,6 +46,9 @@ from asvit.search.study import (
 )
 from scaling.ranking import Better
 
+if TYPE_CHECKING:
+    from asvit.runs.correlate_measure import RowEvent
+
 SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
 
 
@@ -56,6 +60,8 @@ def run_search(
     fresh: bool = False,
     storage: str | None = None,
     preset: str = "default",
+    reference: str | Path | ReferenceTable | None = None,
+    reference_progress: Callable[[RowEvent], None] | None = None,
     evaluate: Evaluate | None = None,
     **settings: Any,
 ) -> SearchResult:
@@ -75,6 +81,9 @@ def run_search(
         storage: URL of any Optuna storage; a journal in the run folder by default. The study in
             it is named after the run folder.
         preset: Name of a set of settings; see :data:`asvit.search.PRESETS`.
+        reference: Reference table, by its name or path, that tells how far the run's measures can
+            be trusted: after the search they are correlated with its accuracies.
+        reference_progress: Called after each row of it that is measured.
         evaluate: Measures the architecture of a text; with the proxies by default.
         **settings: Fields of :class:`asvit.search.SearchSettings`, on top of the preset's.
 
@@ -90,6 +99,7 @@ def run_search(
     """
     started = time.monotonic()
     wanted = make_settings(preset, **settings)
+    table = None if reference is None else find_table(reference)
     get_controller(wanted.controller)
     better = find_directions(wanted.proxies)
     space = find_space(wanted.space, image_size=wanted.image_size)
@@ -127,6 +137,16 @@ def run_search(
             write_trials(folder / TRIALS, recall(study, space, wanted, better), wanted.proxies)
         if not (folder / REPORT).exists():
             _write_report(folder)
+        if table is not None:
+            from asvit.runs.reliability import judged  # scipy, which the rest does not need
+
+            result = judged(
+                result,
+                table,
+                progress=reference_progress,
+                image_progress=image_progress,
+                write_report=_write_report,
+            )
     return result
 
 

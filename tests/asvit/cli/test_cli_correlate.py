@@ -117,7 +117,7 @@ def test_the_table_of_another_question_from_what_is_known(
 def test_on_a_narrow_screen_there_are_several_tables(correlated: tuple[Path, Any]) -> None:
     from rich.console import Console
 
-    from asvit.cli.correlate import show_result
+    from asvit.cli.correlate_tables import show_result
     from asvit.runs import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)
