@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import IO
 
 from asvit.reference.journal import Outcome, Training
@@ -55,8 +55,9 @@ def train_all(
                 raise outcome
             yield training, outcome
     finally:
-        while not waiting.empty():
-            waiting.get()
+        with suppress(queue.Empty):
+            while True:
+                waiting.get_nowait()
         for worker in workers:
             worker.kill()
         for thread in threads:
@@ -92,6 +93,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the process that has the journal
         )
         self._order = {"settings": settings.to_json(), "device": device}
 
@@ -102,7 +104,7 @@ class _Worker:
 
     def close(self) -> None:
         """Give back what the process was spoken to through."""
-        with self._process:
+        with suppress(BrokenPipeError), self._process:  # it may have died with an order unread
             pass
 
     def train(self, training: Training) -> Outcome:
@@ -134,7 +136,6 @@ def _write(stream: IO[str] | None, content: object) -> None:
 
 def _serve() -> None:
     """Train what stdin asks for until it ends: what a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that has the journal
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no answer
     orders: queue.SimpleQueue[str] = queue.SimpleQueue()
