@@ -1,0 +1,165 @@
+"""What the PSViT network and its supernet are put together from: embedding, cells and stages."""
+
+from collections.abc import Iterable
+from typing import Literal, cast
+
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from asvit.models.layers.shared_attention import BasicLayer, SharingPair
+from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
+from asvit.psvit_path import BASIC, CELL_LAYERS, IDENTITY
+
+Pooling = Literal["1d", "2d"]
+
+
+class PatchTokens(nn.Module):
+    """Cuts an image into patches and adds learned position embeddings, once and for all.
+
+    Args:
+        channels: Channels of the image.
+        dim: Width of a token.
+        patch: Side of a patch in pixels.
+        grid: Patches (rows, columns) of the images that positions are learned for; those of
+            other images are resampled bicubically, but for the class token's.
+        class_token: Put a learned token in front of the list of patches.
+        drop: Dropout after the sum.
+
+    Attributes:
+        prefix: Tokens in front of the patches, 1 or 0.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        *,
+        patch: int,
+        grid: tuple[int, int],
+        class_token: bool,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.patch = patch
+        self.grid = grid
+        self.prefix = int(class_token)
+        self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.prefix + grid[0] * grid[1], dim))
+        self.drop = nn.Dropout(drop)
+        for embedding in (self.pos_embed, self.cls_token):
+            if embedding is not None:
+                nn.init.trunc_normal_(embedding, std=0.02)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, channels, H, W] -> [B, prefix + h * w, dim]``, h and w patches along the sides."""
+        x = self.proj(image)
+        grid = (x.shape[2], x.shape[3])
+        x = x.flatten(2).transpose(1, 2).contiguous()
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        return cast("Tensor", self.drop(x + self.positions(grid)))
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """``[1, prefix + h * w, dim]``: position embeddings for h rows of w patches."""
+        if grid == self.grid:
+            return self.pos_embed
+        resampled = resample_abs_pos_embed(
+            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=self.prefix
+        )
+        return cast("Tensor", resampled)
+
+
+class PSViTStage(nn.Module):
+    """What leads into a stage, and its cells, at one width and number of tokens.
+
+    Args:
+        downsample: Token pooling, or the identity in front of the first stage.
+        cells: The cells; each takes ``[B, N, dim]`` and gives the same shape.
+    """
+
+    def __init__(self, downsample: nn.Module, cells: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.cells = nn.ModuleList(cells)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim_before] -> [B, n, dim]``, or the same of a grid, ``[B, h, w, ...]``."""
+        x = self.downsample(x)
+        shape = x.shape
+        x = x.flatten(1, -2)
+        for cell in self.cells:
+            if self.grad_checkpointing and self.training:
+                x = cast("Tensor", checkpoint(cell, x, use_reentrant=False))
+            else:
+                x = cell(x)
+        return x.reshape(shape)
+
+
+def make_cell(
+    kind: str, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, ...] = ()
+) -> nn.Module:
+    """A cell by its letter: ``b``, ``s`` or ``-``.
+
+    Args:
+        kind: The letter.
+        dim: Width of a token.
+        heads: Attention heads.
+        hidden: Hidden width of the feed-forward parts.
+        drop_path: Drop-path probability of each of its layers; 0 where left out.
+
+    Raises:
+        ValueError: If there is no such cell.
+    """
+    if kind not in CELL_LAYERS:
+        raise ValueError(f"cell {kind!r} is not allowed; use one of {', '.join(CELL_LAYERS)}")
+    rates = drop_path or (0.0,) * CELL_LAYERS[kind]
+    if kind == IDENTITY:
+        return nn.Identity()
+    if kind == BASIC:
+        return BasicLayer(dim, heads, hidden, drop_path=rates[0])
+    return SharingPair(dim, heads, hidden, drop_path=(rates[0], rates[1]))
+
+
+def make_pooling(
+    pooling: Pooling,
+    dim: int,
+    out_dim: int,
+    *,
+    kernel: int | None = None,
+    window: int = 2,
+    stride: int = 2,
+    prefix: int = 0,
+) -> TokenPooling1d | TokenPooling2d:
+    """What stands between two stages.
+
+    Args:
+        pooling: Whether tokens are a list or a grid.
+        dim: Width of the old tokens.
+        out_dim: Width of the new ones.
+        kernel: Of the convolution; 1 on a list and 3 on a grid where left out.
+        window: Of the max-pool along a list.
+        stride: Of the max-pool along a list, or of the convolution on a grid.
+        prefix: Leading tokens of a list that are not pooled.
+
+    Raises:
+        ValueError: If there is no such pooling, or the kernel is even.
+    """
+    if pooling == "1d":
+        return TokenPooling1d(
+            dim, out_dim, kernel=kernel or 1, pool=window, stride=stride, prefix=prefix
+        )
+    if pooling == "2d":
+        return TokenPooling2d(dim, out_dim, kernel=kernel or 3, stride=stride)
+    raise ValueError(f"pooling={pooling!r} is not one of '1d', '2d'")
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal for linear maps, as DeiT has it; PyTorch's own for convolutions."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
