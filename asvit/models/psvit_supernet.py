@@ -1,0 +1,184 @@
+"""The PSViT supernet: every cell holds the weights of all it can be, and a path picks one each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from asvit.models.psvit import PSViT
+from asvit.models.psvit_parts import Pooling, init_weights, make_cell
+from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
+
+
+class PSViTSupernet(nn.Module):
+    """All paths of a PSViT space at once, with shared weights.
+
+    A cell holds a basic layer and, with weights of its own, a pair of layers of which the second
+    uses the attention map of the first; as the identity it uses neither. A path is the letters of
+    the cells of each stage, ``("bs----", "ss----", "b-----")``. It ends with its last stage that
+    has layers: token pooling into empty stages behind it is skipped, and every stage has a final
+    norm and a head of its own. That weights are separate, that tails are skipped, and the heads
+    are our reading of the paper.
+
+    Args:
+        dims: Width of a token in each stage.
+        heads: Attention heads in each stage.
+        pooling: ``"1d"`` for a list of tokens behind a class token, ``"2d"`` for a grid.
+        cells: Cells of a stage.
+        img_size: Side of the images in pixels.
+        num_classes: Classes.
+        **options: Other arguments of :class:`asvit.models.psvit.PSViT` that say what all paths
+            have in common: ``patch_size``, ``in_chans``, ``mlp_ratio``, ``conv_kernel``, ...
+
+    Raises:
+        ValueError: If an argument does not exist, or an image is too small.
+
+    References:
+        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
+        Sharing", arXiv:2108.03428.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        heads: Sequence[int],
+        *,
+        pooling: Pooling,
+        cells: int = CELLS,
+        img_size: int = 224,
+        num_classes: int = 1000,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self._shape: dict[str, Any] = {
+            "dims": tuple(dims),
+            "heads": tuple(heads),
+            "pooling": pooling,
+            "img_size": img_size,
+            "num_classes": num_classes,
+            **options,
+        }
+        # What leads from image to tokens and from stage to stage is that of any path.
+        frame = self._alone([BASIC] * len(dims))
+        self.patch_embed = frame.patch_embed
+        self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
+        hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
+        self.cells = nn.ModuleList(
+            nn.ModuleList(_choices(*of_stage) for _ in range(cells))
+            for of_stage in zip(dims, heads, hidden, strict=True)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for dim in dims)
+        self.heads = nn.ModuleList(nn.Linear(dim, num_classes) for dim in dims)
+        self.apply(init_weights)
+
+    def forward(self, image: Tensor, path: Sequence[str]) -> Tensor:
+        """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``.
+
+        Raises:
+            ValueError: If ``path`` is none of this supernet, or has no layer.
+        """
+        used = self._used(path)
+        x: Tensor = self.patch_embed(image)  # [B, prefix + N, dim]
+        if self._shape["pooling"] == "2d":
+            x = x.unflatten(1, self.patch_embed.grid)
+        for i in range(used):
+            x = self.downsamples[i](x)
+            shape = x.shape
+            x = x.flatten(1, -2)
+            for layer in self._layers(path, i):
+                x = layer(x)
+            x = x.reshape(shape)
+        x = self.norms[used - 1](x.flatten(1, -2))
+        x = x[:, 0] if self.patch_embed.prefix else x.mean(dim=1)
+        logits: Tensor = self.heads[used - 1](x)
+        return logits
+
+    def extract(self, path: Sequence[str]) -> PSViT:
+        """The network of ``path`` alone, with copies of its weights; its output is the same.
+
+        Raises:
+            ValueError: As :meth:`forward`.
+        """
+        used = self._used(path)
+        alone = self._alone([stage.replace(IDENTITY, "") for stage in path])
+        parts: dict[str, nn.Module] = {
+            "patch_embed": self.patch_embed,
+            "norm": self.norms[used - 1],
+            "head": self.heads[used - 1],
+        }
+        for i in range(used):
+            parts[f"stages.{i}.downsample"] = self.downsamples[i]
+            layers = self._layers(path, i)
+            parts |= {f"stages.{i}.cells.{place}": layer for place, layer in enumerate(layers)}
+        weights = {
+            f"{name}.{key}": tensor
+            for name, part in parts.items()
+            for key, tensor in part.state_dict().items()
+        }
+        like = next(self.parameters())
+        alone.to(device=like.device, dtype=like.dtype).load_state_dict(weights)
+        return alone.train(self.training)
+
+    def on(self, path: Sequence[str]) -> OnePath:
+        """The supernet as a network of images alone, which takes ``path``.
+
+        Raises:
+            ValueError: As :meth:`forward`.
+        """
+        return OnePath(self, path)
+
+    def _alone(self, cells: Sequence[str]) -> PSViT:
+        """A fresh network with these cells and the shape of the supernet."""
+        return PSViT(cells, **self._shape)
+
+    def _layers(self, path: Sequence[str], stage: int) -> list[nn.Module]:
+        """What ``path`` picks of a stage, identities left out."""
+        cells = zip(cast("nn.ModuleList", self.cells[stage]), path[stage], strict=True)
+        return [cast("nn.ModuleDict", cell)[kind] for cell, kind in cells if kind != IDENTITY]
+
+    def _used(self, path: Sequence[str]) -> int:
+        """How many stages ``path`` has up to its last layer."""
+        cells = len(cast("nn.ModuleList", self.cells[0]))
+        known = {BASIC, SHARED, IDENTITY}
+        if len(path) != len(self.cells) or any(
+            len(stage) != cells or not set(stage) <= known for stage in path
+        ):
+            raise ValueError(
+                f"path {'|'.join(path)!r} is none of this supernet; give {len(self.cells)} texts "
+                f"of {cells} letters 'b', 's' or '-'"
+            )
+        filled = [i for i, stage in enumerate(path, 1) if layers_of(stage)]
+        if not filled:
+            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
+        return filled[-1]
+
+
+class OnePath(nn.Module):
+    """A supernet that takes one path, as a network of images.
+
+    Args:
+        supernet: The supernet, which is shared and not copied.
+        path: The cells of each stage.
+
+    Raises:
+        ValueError: If ``path`` is none of the supernet, or has no layer.
+    """
+
+    def __init__(self, supernet: PSViTSupernet, path: Sequence[str]) -> None:
+        super().__init__()
+        supernet._used(path)
+        self.supernet = supernet
+        self.path = tuple(path)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, in_chans, img_size, img_size] -> [B, num_classes]``."""
+        logits: Tensor = self.supernet(image, self.path)
+        return logits
+
+
+def _choices(dim: int, heads: int, hidden: int) -> nn.ModuleDict:
+    """What one cell of a supernet can be but the identity."""
+    return nn.ModuleDict({kind: make_cell(kind, dim, heads, hidden) for kind in (BASIC, SHARED)})

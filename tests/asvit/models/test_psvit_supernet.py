@@ -1,0 +1,134 @@
+"""The supernet: every path of it is the network of that path alone."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asvit.models.psvit_supernet import OnePath, PSViTSupernet
+from asvit.psvit_path import layers_of
+from proxies import count
+
+KINDS = ("1d", "2d")
+SIZES = {"1d": {"img_size": 32, "patch_size": 8}, "2d": {"img_size": 32}}
+
+
+def make(kind: str, seed: int = 0) -> PSViTSupernet:
+    torch.manual_seed(seed)
+    net = PSViTSupernet(
+        (12, 16, 24), (3, 4, 6), pooling=kind, num_classes=5, mlp_ratio=2, **SIZES[kind]
+    )  # type: ignore[arg-type]
+    for name, parameter in net.named_parameters():
+        if "norm" in name or name.endswith("bias"):  # initially all alike
+            torch.nn.init.normal_(parameter, 0.5, 0.5)
+    return net
+
+
+NETS = {kind: make(kind).eval() for kind in KINDS}
+PATHS = st.tuples(*[st.text("bs-", min_size=6, max_size=6)] * 3).filter(
+    lambda path: any(map(layers_of, path))
+)
+
+
+def images(count: int = 2) -> torch.Tensor:
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(KINDS), PATHS)
+def test_a_path_is_the_network_of_that_path_alone(kind: str, path: tuple[str, ...]) -> None:
+    net = NETS[kind]
+    with torch.inference_mode():
+        ours, alone = net(images(), path), net.extract(path)(images())
+        assert torch.equal(net.on(path)(images()), ours)
+    assert ours.shape == (2, 5)
+    torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_extracted_is_a_copy(kind: str) -> None:
+    net, path = make(kind).eval(), ("b-s---", "------", "-s----")
+    before = net(images(), path).detach()
+    alone = net.extract(path)
+    assert not alone.training
+    for parameter in alone.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert torch.equal(net(images(), path), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_path_uses_its_own_cells_alone(kind: str) -> None:
+    net, path = make(kind), ("b-s---", "-b----", "------")
+    net(images(), path).sum().backward()
+    used = {
+        name.rpartition(".")[0].split(".attn")[0].split(".mlp")[0].split(".norm")[0]
+        for name, parameter in net.named_parameters()
+        if parameter.grad is not None
+    }
+    cells = {".".join(name.split(".")[:4]) for name in used if name.startswith("cells")}
+    assert cells == {"cells.0.0.b", "cells.0.2.s", "cells.1.1.b"}
+    others = {".".join(name.split(".")[:2]) for name in used if not name.startswith("cells")}
+    # The last stage is empty: neither its pooling nor its norm and head take part.
+    assert {name for name in others if not name.startswith("patch_embed")} == {
+        "downsamples.1", "norms.1", "heads.1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_is_on_some_path(kind: str) -> None:
+    net = make(kind)
+    for path in [("bbbbbb",) * 3, ("ssssss",) * 3, ("b-----", *["------"] * 2),
+                 ("s-----", "s-----", "------")]:  # fmt: skip
+        net(images(), path).square().sum().backward()
+    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    # Keys add the same to all scores of a query, which the softmax takes away.
+    assert [name for name in without if not name.endswith("qkv.bias")] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_basic_layers_and_pairs_share_no_weights(kind: str) -> None:
+    net = make(kind)
+    names = dict(net.named_parameters())
+    for stage, cell in itertools.product(range(3), range(6)):
+        letters = {
+            name.split(".")[3] for name in names if name.startswith(f"cells.{stage}.{cell}")
+        }
+        assert letters == {"b", "s"}
+    assert len({p.data_ptr() for p in names.values()}) == len(names)
+    # A pair has no queries and keys of its own in its second layer.
+    assert not [name for name in names if ".s.second.attn.qkv" in name]
+    assert "cells.0.0.s.second.attn.v.weight" in names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_path_costs_what_it_does_alone(kind: str) -> None:
+    path = ("bs----", "s-b---", "------")
+    net = NETS[kind]
+    assert count(net.on(path), 32).macs == count(net.extract(path), 32).macs
+
+
+def test_paths_that_are_none_are_refused() -> None:
+    net = NETS["2d"]
+    for path in [("b" * 6,) * 2, ("b" * 5, "b" * 6, "b" * 6), ("bbbbbx",) * 3]:
+        with pytest.raises(ValueError, match="none of this supernet; give 3 texts of 6 letters"):
+            net(images(), path)
+    for call in (net.on, net.extract, lambda path: net(images(), path)):
+        with pytest.raises(ValueError, match="has no layer; use at least one 'b' or 's'"):
+            call(("------",) * 3)
+
+
+def test_sizes_that_do_not_suit_are_refused() -> None:
+    with pytest.raises(ValueError, match="patches of 8 px do not fill an image side of 36 px"):
+        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="2d", img_size=36)
+    with pytest.raises(ValueError, match="cannot pool"):
+        PSViTSupernet((8, 8, 8), (1, 1, 1), pooling="1d", img_size=16)
+    with pytest.raises(ValueError, match="give one of each for every stage"):
+        PSViTSupernet((8, 8, 8), (1, 1), pooling="2d", img_size=32)
+
+
+def test_other_numbers_of_stages_and_cells_work() -> None:
+    net = PSViTSupernet((8, 12), (1, 2), pooling="2d", cells=2, img_size=16, num_classes=3)
+    assert net(torch.zeros(1, 3, 16, 16), ("b-", "-s")).shape == (1, 3)
+    assert isinstance(net.on(("--", "ss")), OnePath)
