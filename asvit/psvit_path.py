@@ -64,6 +64,8 @@ class PSViTPath:
     space: ClassVar[str]
     #: Attention heads of each stage; they stay when the width changes.
     heads: ClassVar[Three]
+    #: Pixels along a side of a patch.
+    patch: ClassVar[int]
     default_width: ClassVar[int]
 
     cells: Cells
@@ -146,6 +148,29 @@ class PSViTPath:
         """Channels of each stage."""
         raise NotImplementedError
 
+    def token_counts(self, image_side: int) -> tuple[int, ...]:
+        """Tokens of each stage up to the last one with layers, the class token left out.
+
+        Args:
+            image_side: Side of the image in pixels.
+
+        Raises:
+            ValueError: If patches do not fill the image, or there are too few to pool.
+        """
+        patch = self.patch
+        if image_side < patch or image_side % patch:
+            below, above = image_side // patch * patch, (image_side // patch + 1) * patch
+            sizes = f"{below} or {above}" if below > 0 else f"{patch}"
+            raise ValueError(
+                f"patches of {patch} px do not fill an image of {image_side} px; use {sizes} px"
+            )
+        stages = max((i for i, depth in enumerate(self.depths, 1) if depth), default=0)
+        return self._token_counts(image_side // patch, stages)
+
+    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
+        """Tokens of so many stages, from patches along a side."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class PSViT1dPath(PSViTPath):
@@ -153,6 +178,7 @@ class PSViT1dPath(PSViTPath):
 
     space: ClassVar[str] = "psvit1d"
     heads: ClassVar[Three] = (3, 4, 6)
+    patch: ClassVar[int] = 16
     default_width: ClassVar[int] = 192
 
     depths: tuple[int, ...] = ()
@@ -163,6 +189,15 @@ class PSViT1dPath(PSViTPath):
         """Channels of each stage: about √2 times as many for half the tokens."""
         return self.width, round(self.width * 4 / 3), 2 * self.width
 
+    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
+        counts = tuple(side**2 // 2**i for i in range(stages))
+        if 0 in counts:
+            raise ValueError(
+                f"stage {counts.index(0) + 1} cannot pool one token by two (image "
+                f"{side * self.patch} px); use {2 * self.patch} px or more"
+            )
+        return counts
+
 
 @dataclass(frozen=True)
 class PSViT2dPath(PSViTPath):
@@ -170,6 +205,7 @@ class PSViT2dPath(PSViTPath):
 
     space: ClassVar[str] = "psvit2d"
     heads: ClassVar[Three] = (3, 6, 12)
+    patch: ClassVar[int] = 8
     default_width: ClassVar[int] = 96
 
     depths: tuple[int, ...] = ()
@@ -179,6 +215,9 @@ class PSViT2dPath(PSViTPath):
     def stage_widths(self) -> Three:
         """Channels of each stage: twice as many for a quarter of the tokens."""
         return self.width, 2 * self.width, 4 * self.width
+
+    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
+        return tuple((-(-side // 2**i)) ** 2 for i in range(stages))
 
 
 def layers_of(cells: str) -> int:

@@ -3,6 +3,7 @@
 from asvit.spaces.architectures import build, cost
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import SearchSpace
+from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.registry import SPACES, load_space, register_space
 from asvit.spaces.table import StageRow, stage_table
 
@@ -10,6 +11,8 @@ __all__ = [
     "SPACES",
     "AsVitSpace",
     "AsVitTinySpace",
+    "PSViT1dSpace",
+    "PSViT2dSpace",
     "SearchSpace",
     "StageRow",
     "build",

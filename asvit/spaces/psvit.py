@@ -1,0 +1,122 @@
+"""The two spaces of PSViT paths: tokens in a list, and tokens on a grid."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from asvit.models.psvit import PSViT
+from asvit.models.psvit_parts import Pooling
+from asvit.psvit_path import (
+    BASIC,
+    CELLS,
+    IDENTITY,
+    SHARED,
+    STAGES,
+    PSViT1dPath,
+    PSViT2dPath,
+    PSViTPath,
+)
+from asvit.spaces.base import Choice, SearchSpace
+from asvit.spaces.registry import register_space
+
+
+class PSViTSpace(SearchSpace):
+    """What each of 3 × 6 cells is: a basic layer, a pair that shares attention, or nothing.
+
+    One of the ``3**18`` choices has no layer at all. It can be decoded, so that a search that
+    draws it can go on; its text is refused, and so is building it; :meth:`sample` leaves it out.
+
+    Attributes:
+        pooling: Whether tokens are a list or a grid.
+
+    References:
+        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
+        Sharing", arXiv:2108.03428.
+    """
+
+    pooling: ClassVar[Pooling]
+    architecture: ClassVar[type[PSViTPath]]
+    paper = "PSViT, arXiv:2108.03428"
+    # Orders differ so that no place holds the identity everywhere: choices of equal places make
+    # the architectures that a search tries an image size on.
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        f"S{stage}C{cell}": choices
+        for stage, choices in enumerate(
+            ((SHARED, BASIC, IDENTITY), (IDENTITY, BASIC, SHARED), (IDENTITY, BASIC, SHARED)), 1
+        )
+        for cell in range(1, CELLS + 1)
+    }
+
+    def sample(self, rng: np.random.Generator) -> PSViTPath:
+        """Draw uniformly one of those that have layers."""
+        path: PSViTPath = super().sample(rng)
+        while path.layers == 0:
+            path = super().sample(rng)
+        return path
+
+    def encode(self, arch: PSViTPath) -> dict[str, Choice]:
+        """See :meth:`SearchSpace.encode`; depths and width are not part of the space."""
+        return dict(zip(self.dimensions, "".join(arch.cells), strict=True))
+
+    def decode(self, params: Mapping[str, Choice]) -> PSViTPath:
+        """See :meth:`SearchSpace.decode`; the choice without layers is no error here."""
+        self.check_choices(params)
+        letters = "".join(str(params[name]) for name in self.dimensions)
+        first, second, third = (letters[i * CELLS : (i + 1) * CELLS] for i in range(STAGES))
+        return self.architecture((first, second, third), (), self.architecture.default_width)
+
+    def parse(self, text: str) -> PSViTPath:
+        """See :meth:`SearchSpace.parse`."""
+        return _with_layers(self.architecture.parse(text))
+
+    def build(
+        self,
+        arch: PSViTPath | str,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+    ) -> PSViT:
+        """See :meth:`SearchSpace.build`; layers of a stage are its blocks, and may be 0."""
+        grown: PSViTPath = self.read(arch).with_(depths=depths, width=width)
+        self.check(grown, image_size)
+        return PSViT(
+            grown.stage_cells,
+            grown.stage_widths,
+            grown.heads,
+            pooling=self.pooling,
+            img_size=image_size,
+            num_classes=num_classes,
+        )
+
+    def check(self, arch: PSViTPath | str, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`; what has no layers takes no images."""
+        _with_layers(self.read(arch)).token_counts(image_size)
+
+
+@register_space
+class PSViT1dSpace(PSViTSpace):
+    """Paths with token pooling along the list of tokens, behind a class token."""
+
+    name = PSViT1dPath.space
+    description = "basic, attention-sharing or no layers in 3 × 6 cells; tokens in a list"
+    architecture = PSViT1dPath
+    pooling = "1d"
+
+
+@register_space
+class PSViT2dSpace(PSViTSpace):
+    """Paths with token pooling on the grid of tokens."""
+
+    name = PSViT2dPath.space
+    description = "basic, attention-sharing or no layers in 3 × 6 cells; tokens on a grid"
+    architecture = PSViT2dPath
+    pooling = "2d"
+
+
+def _with_layers(path: PSViTPath) -> PSViTPath:
+    if path.layers == 0:
+        raise ValueError(f"{path} has no layers; use 'b' or 's' in at least one cell")
+    return path
