@@ -201,7 +201,7 @@ BAD = "4,8,2|2,4,2|2,2,2|2,1,2"
         ([], 2, "--reference"),
         (["--reference", "vitbench101-pti"], 3, "did you mean 'vitbench101-pit'"),
         (["--reference", "vitbench101-pit", "--target", "c100"], 2, "unknown target 'c100'"),
-        (["--reference", "vitbench101-pit", "--proxy", "lenght"], 2, "unknown proxy 'lenght'"),
+        (["--reference", "vitbench101-pit", "--proxy", "snipp"], 2, "did you mean 'snip'"),
         (["--reference", "vitbench101-pit", "--preset", "swift"], 2, "use one of default, quick"),
         (["--reference", "vitbench101-pit", "--rows", "3"], 2, "3 of 100 rows"),
         (["--reference", "vitbench101-pit", "--max-params", "1G"], 2, "must count parameters"),
