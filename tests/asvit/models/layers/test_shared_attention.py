@@ -1,0 +1,158 @@
+"""Layers that share an attention map, against loops, closed forms and their own parts."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from asvit.models.layers.shared_attention import (
+    BasicLayer,
+    MapAttention,
+    SharedAttention,
+    SharingLayer,
+    SharingPair,
+)
+from proxies import count
+
+
+def mixed_by_loops(values: torch.Tensor, maps: list[torch.Tensor], head_dim: int) -> torch.Tensor:
+    """Values ``[N, inner]`` mixed by one map ``[N, N]`` for each head."""
+    parts = [m @ values[:, i * head_dim : (i + 1) * head_dim] for i, m in enumerate(maps)]
+    return torch.cat(parts, dim=1)
+
+
+def maps_by_loops(layer: MapAttention, x: torch.Tensor) -> list[torch.Tensor]:
+    """The maps of one image ``[N, dim]``, one query at a time."""
+    inner = layer.heads * layer.head_dim
+    q, k, _ = layer.qkv(x).split(inner, dim=1)
+    found = []
+    for head in range(layer.heads):
+        own = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
+        rows = [(k[:, own] @ query[own] * layer.head_dim**-0.5).softmax(0) for query in q]
+        found.append(torch.stack(rows))
+    return found
+
+
+class OnTokens(nn.Module):
+    """A part as a network, so that it can be counted."""
+
+    def __init__(self, part: nn.Module, tokens: int, dim: int) -> None:
+        super().__init__()
+        self.part = part
+        self.shape = (1, tokens, dim)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.part(image.new_zeros(self.shape))
+
+
+def params(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4), (5, 5)])
+def test_attention_equals_loops_with_and_without_its_map(dim, heads):
+    layer = MapAttention(dim, heads).double()
+    x = torch.randn(3, 6, dim, dtype=torch.float64)
+    values = layer.qkv(x).split(layer.heads * layer.head_dim, dim=2)[2]
+    maps = [maps_by_loops(layer, image) for image in x]
+    expected = torch.stack(
+        [
+            layer.proj(mixed_by_loops(v, own, layer.head_dim))
+            for v, own in zip(values, maps, strict=True)
+        ]
+    )
+    torch.testing.assert_close(layer(x), expected)
+    out, attention = layer.with_map(x)
+    torch.testing.assert_close(out, expected)
+    assert attention.shape == (3, heads, 6, 6)
+    torch.testing.assert_close(attention, torch.stack([torch.stack(own) for own in maps]))
+    torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]))
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4)])
+def test_shared_attention_mixes_its_own_values_by_the_map_it_is_given(dim, heads):
+    layer = SharedAttention(dim, heads).double()
+    x = torch.randn(3, 6, dim, dtype=torch.float64)
+    attention = torch.rand(3, heads, 6, 6, dtype=torch.float64)
+    expected = torch.stack(
+        [
+            layer.proj(mixed_by_loops(layer.v(image), list(own), layer.head_dim))
+            for image, own in zip(x, attention, strict=True)
+        ]
+    )
+    torch.testing.assert_close(layer(x, attention), expected)
+
+
+def test_a_sharing_layer_has_no_queries_and_keys():
+    names = {name for name, _ in SharingLayer(8, 2, 32).named_parameters()}
+    ordinary = {name for name, _ in BasicLayer(8, 2, 32).named_parameters()}
+    assert names - ordinary == {"attn.v.weight", "attn.v.bias"}
+    assert ordinary - names == {"attn.qkv.weight", "attn.qkv.bias"}
+
+
+@pytest.mark.parametrize(("tokens", "dim", "heads"), [(197, 192, 3), (50, 384, 6), (49, 96, 3)])
+def test_costs_in_closed_form(tokens, dim, heads):
+    basic, pair = BasicLayer(dim, heads, 4 * dim), SharingPair(dim, heads, 4 * dim)
+    assert 2 * params(basic) - params(pair) == 2 * dim**2 + 2 * dim
+    alone = count(OnTokens(basic, tokens, dim)).macs
+    assert alone == 12 * tokens * dim**2 + 2 * tokens**2 * dim
+    second = count(OnTokens(pair, tokens, dim)).macs - alone
+    assert second == 10 * tokens * dim**2 + tokens**2 * dim
+
+
+def test_costs_at_197_tokens():
+    basic, pair = BasicLayer(192, 3, 768), SharingPair(192, 3, 768)
+    alone = count(OnTokens(basic, 197, 192)).macs
+    assert alone == 102_049_152
+    assert count(OnTokens(pair, 197, 192)).macs - alone == 80_073_408
+    assert 2 * params(basic) - params(pair) == 74_112
+
+
+def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
+    pair = SharingPair(8, 2, 16).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    attention = pair.first.attn.with_map(pair.first.norm1(x))[1]
+    middle = pair.first(x)  # by the fused function
+    mixed = middle + pair.second.attn(pair.second.norm1(middle), attention)
+    torch.testing.assert_close(pair(x), mixed + pair.second.mlp(pair.second.norm2(mixed)))
+
+
+def test_gradients_flow_through_the_shared_map():
+    pair = SharingPair(8, 2, 16)
+    # Attention of the first layer has no effect of its own any more: only its map has.
+    nn.init.zeros_(pair.first.attn.proj.weight)
+    pair(torch.randn(2, 5, 8)).square().sum().backward()
+    queries, keys, values = pair.first.attn.qkv.weight.grad.chunk(3)
+    assert queries.abs().max() > 0
+    assert keys.abs().max() > 0
+    assert values.abs().max() == 0
+
+
+def test_a_map_is_held_only_where_it_is_shared(monkeypatch):
+    fused = []
+    function = F.scaled_dot_product_attention
+
+    def counted(*args, **kwargs):
+        fused.append(args[0].shape)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    x = torch.randn(2, 5, 8)
+    BasicLayer(8, 2, 16)(x)
+    assert fused == [(2, 2, 5, 4)]
+    SharingPair(8, 2, 16)(x)
+    assert len(fused) == 1
+
+
+def test_drop_path_of_both_layers():
+    pair = SharingPair(8, 2, 16, drop_path=(0.1, 0.2))
+    assert pair.first.drop_path.drop_prob == 0.1
+    assert pair.second.drop_path.drop_prob == 0.2
+    same = SharingPair(8, 2, 16, drop_path=0.3)
+    assert same.first.drop_path.drop_prob == same.second.drop_path.drop_prob == 0.3
+    # A dropped branch is left out: what remains is the input.
+    whole = SharingPair(8, 2, 16, drop_path=0.999)
+    torch.manual_seed(0)
+    x = torch.randn(1, 5, 8)
+    assert torch.equal(whole.train()(x), x)
+    assert not torch.equal(whole.eval()(x), x)
