@@ -8,7 +8,10 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from proxies import Score
 
 logger = logging.getLogger(__name__)
 
@@ -75,3 +78,27 @@ def finite(value: float) -> float | None:
 def number(value: float | None) -> float:
     """What :func:`finite` made of a number; NaN for None."""
     return math.nan if value is None else value
+
+
+def score_to_json(score: Score) -> dict[str, Any]:
+    """``score`` in the types of strict JSON: None for what is not finite."""
+    return {
+        "value": finite(score.value),
+        "std": finite(score.std),
+        "values": [finite(value) for value in score.values],
+        "better": score.better,
+        "reason": score.reason,
+    }
+
+
+def score_from_json(content: Mapping[str, Any]) -> Score:
+    """Undo :func:`score_to_json`."""
+    from proxies import Score  # torch, which reading settings alone does not need
+
+    return Score(
+        value=number(content["value"]),
+        std=number(content["std"]),
+        values=tuple(number(value) for value in content["values"]),
+        better=content["better"],
+        reason=content["reason"],
+    )

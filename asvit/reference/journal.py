@@ -5,28 +5,18 @@ One JSON object a line, on the disk before the next training ends. The table fol
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asvit._records import append_record, finite, number, read_records
 from asvit.reference.recipe import BuildSettings
-
-logger = logging.getLogger(__name__)
 
 NAME = "trainings.jsonl"
 SCHEMA_VERSION = 1
 KIND = "reference"
-
-_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
-_LOST_NOTHING = (
-    "the journal cannot be written; what was trained is safe, and the same command continues"
-)
 
 
 class Training(NamedTuple):
@@ -55,8 +45,8 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """The outcome in the types of strict JSON: None for NaN."""
         return {
-            "accuracy": _finite(self.accuracy),
-            "loss": _finite(self.loss),
+            "accuracy": finite(self.accuracy),
+            "loss": finite(self.loss),
             "seconds": round(self.seconds, 3),
             "reason": self.reason,
         }
@@ -65,8 +55,8 @@ class Outcome:
     def from_json(cls, content: Mapping[str, Any]) -> Outcome:
         """Undo :meth:`to_json`."""
         return cls(
-            accuracy=_number(content["accuracy"]),
-            loss=_number(content["loss"]),
+            accuracy=number(content["accuracy"]),
+            loss=number(content["loss"]),
             seconds=content["seconds"],
             reason=content["reason"],
         )
@@ -101,9 +91,8 @@ class Journal:
         self.num_classes = 0
         self.device: str | None = None
         self.seconds = self._before = 0.0
-        if path.exists():
-            self._read()
-            self._before = self.seconds
+        read_records(path, self._take, what="a reference table")
+        self._before = self.seconds
 
     def start(
         self, settings: BuildSettings, images: Mapping[str, str], num_classes: int, device: str
@@ -115,7 +104,8 @@ class Journal:
         """
         if (settings, images, device) == (self.settings, self.images, self.device):
             return
-        self._append(
+        append_record(
+            self._path,
             {
                 "schema_version": SCHEMA_VERSION,
                 "kind": KIND,
@@ -123,7 +113,7 @@ class Journal:
                 "images": dict(images),
                 "num_classes": num_classes,
                 "device": device,
-            }
+            },
         )
         self.settings, self.images, self.device = settings, dict(images), device
         self.num_classes = num_classes
@@ -135,35 +125,8 @@ class Journal:
             OSError: If it cannot be written. What was trained before is safe.
         """
         elapsed = round(self._before + time.monotonic() - self._started, 3)
-        self._append({**training._asdict(), **outcome.to_json(), "elapsed": elapsed})
+        append_record(self._path, {**training._asdict(), **outcome.to_json(), "elapsed": elapsed})
         self.outcomes[training], self.seconds = outcome, elapsed
-
-    def _append(self, record: Mapping[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
-        try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
-
-    def _read(self) -> None:
-        content = self._path.read_bytes()
-        whole, end, tail = content.rpartition(b"\n")
-        for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
-            try:
-                self._take(json.loads(line))
-            except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-                raise ValueError(
-                    f"{self._path}, line {number} is not a record of a reference table; {_ADVICE}"
-                ) from error
-        if tail:
-            with self._path.open("r+b") as file:
-                file.truncate(len(content) - len(tail))
-            logger.warning(
-                "cut off %d bytes of an unfinished record at the end of %s", len(tail), self._path
-            )
 
     def _take(self, record: Mapping[str, Any]) -> None:
         """Take in one record of the file."""
@@ -177,11 +140,3 @@ class Journal:
         training = Training(record["architecture"], record["seed"])
         self.outcomes[training] = Outcome.from_json(record)
         self.seconds = record["elapsed"]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asvit._records import append_record, finite, number, read_records
+from asvit._records import append_record, read_records, score_from_json, score_to_json
 from asvit._run_files import SCORES
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.tables import ReferenceTable
@@ -123,7 +123,7 @@ class ScoreJournal:
         record = {
             "architecture": architecture,
             "seconds": round(seconds, 3),
-            "scores": {name: _plain(score) for name, score in scores.items()},
+            "scores": {name: score_to_json(score) for name, score in scores.items()},
         }
         append_record(self._path, record)
         self._scores.setdefault(architecture, {}).update(scores)
@@ -139,7 +139,7 @@ class ScoreJournal:
         elif "images" in record:
             self.images[record["image_size"]] = record["images"]
         else:
-            scores = {name: _score(of) for name, of in record["scores"].items()}
+            scores = {name: score_from_json(of) for name, of in record["scores"].items()}
             self._scores.setdefault(record["architecture"], {}).update(scores)
             self.seconds += record["seconds"]
 
@@ -151,24 +151,3 @@ def _identity(table: ReferenceTable) -> dict[str, str]:
 
 def _named(table: Mapping[str, str]) -> str:
     return f"{table['name']}, digest {table['digest'][:12]}"
-
-
-def _plain(score: Score) -> dict[str, Any]:
-    """``score`` in the types of strict JSON: None for what is not finite."""
-    return {
-        "value": finite(score.value),
-        "std": finite(score.std),
-        "values": [finite(value) for value in score.values],
-        "better": score.better,
-        "reason": score.reason,
-    }
-
-
-def _score(content: Mapping[str, Any]) -> Score:
-    return Score(
-        value=number(content["value"]),
-        std=number(content["std"]),
-        values=tuple(map(number, content["values"])),
-        better=content["better"],
-        reason=content["reason"],
-    )

@@ -95,5 +95,5 @@ def test_a_disk_that_refuses_is_told(path: Path) -> None:
     journal = Journal(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(OSError, match="what was measured is safe"):
+    with pytest.raises(OSError, match="what it holds is safe"):
         journal[SHAPE] = SCORES
