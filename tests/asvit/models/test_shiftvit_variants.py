@@ -1,0 +1,272 @@
+"""ShiftViT as timm models: the released variants, their counts and their weights' names."""
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2
+from torch import nn
+
+from asvit.models import SHIFTVIT_VARIANTS, ShiftViT
+from proxies import count
+from proxies.counts import Cost
+
+IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+#: Cheap enough to run: overrides of a variant's own settings.
+TINY = {"depths": (1, 2, 1, 1), "width": 24, "num_classes": 5}
+
+# Counted with an implementation of the published description, 224 px and 1000 classes; exact.
+# The first five agree with the paper's and the repository's figures after rounding.
+COUNTS = {
+    "shiftvit_light_tiny": Cost(19_608_328, 2_963_159_040),
+    "shiftvit_r4_tiny": Cost(31_426_312, 4_581_636_096),
+    "shiftvit_r2_tiny": Cost(28_566_664, 4_581_636_096),
+    "shiftvit_light_small": Cost(33_796_360, 5_737_691_136),
+    "shiftvit_r2_small": Cost(50_304_136, 8_743_434_240),
+}
+# Published, in millions of parameters and billions of multiply-adds.
+PUBLISHED = {
+    "shiftvit_light_tiny": (20, 3.0),
+    "shiftvit_r2_tiny": (29, 4.5),
+    "shiftvit_light_small": (34, 5.7),
+    "shiftvit_r2_small": (50, 8.8),
+    "shiftvit_r2_base": (89, 15.6),
+}
+
+
+def tiny(**settings):
+    torch.manual_seed(0)
+    return timm.create_model("shiftvit_r2_tiny", **{**TINY, **settings})
+
+
+def by_hand(name):
+    """Parameters and multiply-adds from the published description alone."""
+    c, depths, ratio, _, _ = SHIFTVIT_VARIANTS[name]
+    widths, sides = [c * 2**i for i in range(4)], (56, 28, 14, 7)
+    params = 48 * c + c + 2 * c + 2 * widths[3] + 1000 * widths[3] + 1000
+    macs = 48 * c * 56**2 + 1000 * widths[3]
+    for width, side, depth in zip(widths, sides, depths, strict=True):
+        hidden = ratio * width
+        params += depth * (2 * width + 2 * width * hidden + hidden + width)
+        macs += depth * 2 * width * hidden * side**2
+    for width, side in zip(widths[:3], sides[1:], strict=True):
+        params += 2 * width + 4 * width * 2 * width
+        macs += 4 * width * 2 * width * side**2
+    return Cost(params, macs)
+
+
+@pytest.mark.parametrize("name", SHIFTVIT_VARIANTS)
+def test_counts(name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    counted = count(model)
+    assert counted == by_hand(name) == COUNTS.get(name, counted)
+    if name in PUBLISHED:
+        params, macs = PUBLISHED[name]
+        assert round(counted.params / 1e6) == params
+        assert counted.macs / 1e9 == pytest.approx(macs, abs=0.1)
+    assert model.default_cfg["input_size"] == (3, 224, 224)
+
+
+def test_the_released_variants_are_registered():
+    assert timm.list_models("*shift*") == sorted(SHIFTVIT_VARIANTS)
+    assert len(SHIFTVIT_VARIANTS) == 9
+
+
+@pytest.mark.parametrize("name", SHIFTVIT_VARIANTS)
+def test_each_has_the_drop_path_it_was_trained_with_unless_told(name):
+    with torch.device("meta"):
+        rates = [
+            timm.create_model(name, **given).layers[3].blocks[-1].drop_path
+            for given in ({}, {"drop_path_rate": 0.1}, {"drop_path_rate": 0.0})
+        ]
+    own = {"tiny": 0.2, "small": 0.4, "base": 0.5}[name.rpartition("_")[2]]
+    expected = 0.6 if name == "shiftvit_r2_base" else own
+    assert rates[0].drop_prob == pytest.approx(expected)
+    assert rates[1].drop_prob == pytest.approx(0.1)
+    assert isinstance(rates[2], nn.Identity)
+
+
+def released_names(depths):
+    """The names of a released state dict, as its code writes them."""
+    names = ["patch_embed.proj", "patch_embed.norm"]
+    for i, depth in enumerate(depths):
+        for j in range(depth):
+            names += [f"layers.{i}.blocks.{j}.{part}" for part in ("norm2", "mlp.fc1", "mlp.fc2")]
+        if i < 3:
+            names += [f"layers.{i}.downsample.norm"]
+    both = [f"{name}.{kind}" for name in [*names, "norm", "head"] for kind in ("weight", "bias")]
+    return {*both, *(f"layers.{i}.downsample.reduction.weight" for i in range(3))}
+
+
+def test_released_names_and_shapes():
+    with torch.device("meta"):
+        weights = timm.create_model("shiftvit_light_tiny").state_dict()
+    assert weights.keys() == released_names((2, 2, 6, 2))
+    assert weights["patch_embed.proj.weight"].shape == (96, 3, 4, 4)
+    assert weights["layers.0.blocks.1.mlp.fc1.weight"].shape == (384, 96, 1, 1)
+    assert weights["layers.3.blocks.0.mlp.fc2.weight"].shape == (768, 3072, 1, 1)
+    assert weights["layers.1.downsample.reduction.weight"].shape == (384, 192, 2, 2)
+    assert weights["layers.1.downsample.norm.weight"].shape == (192,)
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A file as the released ones are, and its weights."""
+    torch.manual_seed(7)
+    weights = {name: torch.randn_like(tensor) / 8 for name, tensor in tiny().state_dict().items()}
+    assert weights.keys() == released_names(TINY["depths"])
+    path = tmp_path / "released.pth"
+    torch.save({"model": weights, "epoch": 299}, path)
+    return path, weights
+
+
+def test_a_released_file_loads_strictly(released):
+    path, weights = released
+    plain = tiny()
+    plain.load_state_dict(torch.load(path, weights_only=True)["model"], strict=True)
+    through_timm = [
+        tiny(checkpoint_path=str(path)),
+        tiny(pretrained=True, pretrained_cfg_overlay={"file": str(path), "num_classes": 5}),
+        tiny(
+            pretrained=True,
+            pretrained_cfg_overlay={"state_dict": {"model": weights}, "num_classes": 5},
+        ),
+    ]
+    for model in (plain, *through_timm):
+        assert all(torch.equal(model.state_dict()[name], weights[name]) for name in weights)
+
+
+def test_a_released_file_with_other_classes_loads_all_but_the_head(released):
+    path, weights = released
+    overlay = {"file": str(path), "num_classes": 5}
+    model = tiny(pretrained=True, num_classes=3, pretrained_cfg_overlay=overlay)
+    assert torch.equal(model.norm.weight, weights["norm.weight"])
+    assert model(IMAGE).shape == (2, 3)
+
+
+def test_safetensors_load_too(tmp_path):
+    model = tiny(num_classes=7).eval()
+    save_file(model.state_dict(), tmp_path / "own.safetensors")
+    again = tiny(num_classes=7, checkpoint_path=str(tmp_path / "own.safetensors")).eval()
+    assert torch.equal(again(IMAGE), model(IMAGE))
+
+
+def test_arguments_of_the_caller_count():
+    model = tiny(in_chans=1, num_classes=10, step=2, n_div=8, ratio=3, act_layer="relu")
+    block = model.layers[1].blocks[1]
+    assert (block.shift.step, block.shift.n_div, block.mlp.fc1.out_channels) == (2, 8, 144)
+    assert model(IMAGE[:, :1]).shape == (2, 10)
+
+
+def test_forward_is_features_then_head():
+    model = tiny().eval()
+    features = model.forward_features(IMAGE)
+    assert features.shape == (2, 192, 2, 3) == (2, model.num_features, 2, 3)
+    pooled = model.forward_head(features, pre_logits=True)
+    torch.testing.assert_close(pooled, features.mean((2, 3)))
+    torch.testing.assert_close(model(IMAGE), model.get_classifier()(pooled))
+
+
+def test_reset_classifier():
+    model = tiny().double().eval()
+    image = IMAGE.double()
+    model.reset_classifier(7)
+    assert model(image).shape == (2, model.num_classes) == (2, 7)
+    assert abs(model.get_classifier().weight.std() - 0.02) < 0.005
+    model.reset_classifier(0)
+    assert isinstance(model.get_classifier(), nn.Identity)
+    torch.testing.assert_close(model(image), model.forward_features(image).mean((2, 3)))
+    model.reset_classifier(4, "")
+    at = model(image)
+    assert at.shape == (2, 4, 2, 3)
+    torch.testing.assert_close(
+        at[:, :, 1, 2], model.get_classifier()(model.forward_features(image)[:, :, 1, 2])
+    )
+    with pytest.raises(ValueError, match="global_pool='max' is not one of 'avg', ''"):
+        model.reset_classifier(5, "max")
+    with pytest.raises(ValueError, match="global_pool='token'"):
+        tiny(global_pool="token")
+
+
+@pytest.mark.parametrize("indices", [(0, 1, 2, 3), (1, 2), (-1,), 2])
+def test_features_only(indices):
+    model = tiny(features_only=True, out_indices=indices)
+    stages = {2: (2, 3), (-1,): (3,)}.get(indices, indices)
+    assert model.feature_info.channels() == [24 * 2**i for i in stages]
+    assert model.feature_info.reduction() == [4 * 2**i for i in stages]
+    maps = model(IMAGE)
+    assert [m.shape for m in maps] == [(2, 24 * 2**i, 16 >> i, 24 >> i) for i in stages]
+    sum(m.square().sum() for m in maps).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_intermediates():
+    model = tiny().eval()
+    final, maps = model.forward_intermediates(IMAGE, norm=True)
+    torch.testing.assert_close(final, model.forward_features(IMAGE))
+    torch.testing.assert_close(maps[3], final)
+    last, raw = model.forward_intermediates(IMAGE, [0, 3])
+    torch.testing.assert_close(model.norm(raw[1]), last)
+    for i, level in enumerate(maps[:3]):
+        x, early = model.forward_intermediates(IMAGE, [i], stop_early=True)
+        torch.testing.assert_close(early[0], level)
+        torch.testing.assert_close(x, level)
+    with pytest.raises(ValueError, match="output_fmt='NHWC' is not allowed; use 'NCHW'"):
+        model.forward_intermediates(IMAGE, output_fmt="NHWC")
+
+
+def test_pruned_features_equal_those_of_the_whole():
+    model = tiny().eval()
+    _, maps = model.forward_intermediates(IMAGE)
+    assert model.prune_intermediate_layers([0, 2], prune_norm=True) == [0, 2]
+    assert len(model.layers) == 3
+    assert model.num_features == 96
+    pruned = model.forward_intermediates(IMAGE, [0, 2], intermediates_only=True)
+    torch.testing.assert_close(pruned, [maps[0], maps[2]])
+
+
+def test_gradient_checkpointing_gives_the_same_gradients():
+    model = tiny(drop_path_rate=0.3)
+    gradients = []
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        assert all(stage.grad_checkpointing is enable for stage in model.layers)
+        torch.manual_seed(0)
+        model(IMAGE).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+        model.zero_grad()
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+def test_weight_decay_spares_norms_and_biases():
+    model = tiny()
+    assert model.no_weight_decay() == set()
+    for group in create_optimizer_v2(model, "adamw", lr=1e-3, weight_decay=0.05).param_groups:
+        decayed = group["weight_decay"] > 0
+        assert all((p.ndim > 1) is decayed for p in group["params"])
+
+
+def test_parameters_group_in_the_order_of_the_network():
+    model = tiny()
+    groups = group_parameters(model, model.group_matcher())
+    names = [name for layer in sorted(groups) for name in groups[layer]]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    order = [groups[layer][0].rpartition(".")[0] for layer in sorted(groups)]
+    assert order[:4] == [
+        "patch_embed.proj",
+        "layers.0.blocks.0.norm2",
+        "layers.0.downsample.norm",
+        "layers.1.blocks.0.norm2",
+    ]
+    assert order[-1] in ("norm", "head")
+    assert len(group_parameters(model, model.group_matcher(coarse=True))) == 6
+
+
+def test_the_default_is_shift_t():
+    with torch.device("meta"):
+        ours, named = ShiftViT(), timm.create_model("shiftvit_r2_tiny")
+    assert count(ours) == count(named)
+    assert repr(ours.layers[0].blocks[0].shift) == "Shift(n_div=12, step=1)"
