@@ -85,6 +85,6 @@ def test_what_cannot_be_written_says_that_the_rest_is_safe(path: Path) -> None:
     journal = Journal(path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(OSError, match="what was trained is safe, and the same command continues"):
+    with pytest.raises(OSError, match="what it holds is safe, and the same command continues"):
         journal.add(Training("c", 0), FAILED)
     assert Training("c", 0) not in journal.outcomes
