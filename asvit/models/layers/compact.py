@@ -1,0 +1,171 @@
+"""The compact feed-forward part: its second map in two factors, each of branches that merge."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+_STD = 0.02  # of weights of the maps that are replaced, as the hosts start them
+
+
+def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
+    """Channels between the factors of a map from ``hidden`` to ``out`` channels.
+
+    ``ratio * m * C / (m + 1)`` to the nearest whole number, with ``out = C`` and ``hidden = mC``;
+    at ratio 1 two factors are as much work as the map.
+
+    Raises:
+        ValueError: If the ratio is not positive, or leaves no channel.
+    """
+    if not ratio > 0:
+        raise ValueError(f"ratio must be positive, got {ratio}")
+    width = round(ratio * hidden * out / (hidden + out))
+    if width < 1:
+        raise ValueError(f"ratio={ratio} leaves no channel between {hidden} and {out}; use more")
+    return width
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of tokens: statistics of each channel over batch and tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., channels] -> [..., channels]``."""
+        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
+class Branch(nn.Module):
+    """A linear map without bias, then a batch norm; arguments as :class:`BranchedMap`."""
+
+    def __init__(self, inputs: int, outputs: int, *, images: bool, std: float) -> None:
+        super().__init__()
+        self.linear = _map(inputs, outputs, images=images, bias=False, std=std)
+        self.norm = nn.BatchNorm2d(outputs) if images else TokenBatchNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As :class:`BranchedMap`."""
+        out: Tensor = self.norm(self.linear(x))
+        return out
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one map that this is in evaluation, in float64."""
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        if mean is None or variance is None:
+            raise ValueError("a batch norm without running statistics cannot be merged")
+        weight, bias = self.linear.weight.double(), self.norm.bias.double()
+        scale = self.norm.weight.double() / (variance.double() + self.norm.eps).sqrt()
+        rows = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        return rows * weight, bias - scale * mean.double()
+
+
+class BranchedMap(nn.Module):
+    """A linear map, trained as a sum of branches: a map without bias, then a batch norm.
+
+    At rest, as in evaluation, that is one map with a bias, which :meth:`merged` makes of it.
+
+    Args:
+        inputs: Channels read.
+        outputs: Channels written.
+        branches: Number of branches.
+        images: Whether it is applied to ``[B, channels, H, W]``, as a 1 × 1 convolution, or to
+            ``[..., channels]``.
+        std: Spread of the sum of the branches' weights at the start.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, branches: int, *, images: bool = False, std: float = _STD
+    ) -> None:
+        super().__init__()
+        std *= branches**-0.5
+        self.branches = nn.ModuleList(
+            Branch(inputs, outputs, images=images, std=std) for _ in range(branches)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
+        first, *others = list(self.branches)
+        out: Tensor = first(x)
+        for branch in others:
+            out = out + branch(x)
+        return out
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear | nn.Conv2d:
+        """One map with a bias that does in evaluation what the branches do.
+
+        For a branch with weight W, gain γ, offset β, running mean μ and variance v, with
+        ``s = γ / √(v + ε)``: weight ``Σ diag(s) W`` and bias ``Σ β − s ⊙ μ``.
+
+        Raises:
+            ValueError: If a batch norm has no running statistics.
+        """
+        branches = [cast("Branch", branch) for branch in self.branches]
+        weights, biases = zip(*(branch.folded() for branch in branches), strict=True)
+        like = branches[0].linear.weight
+        outputs, inputs, *kernel = like.shape
+        one: nn.Linear | nn.Conv2d
+        # From the meta device, where nothing is drawn at random.
+        if kernel:
+            one = nn.Conv2d(inputs, outputs, 1, device="meta", dtype=like.dtype)
+        else:
+            one = nn.Linear(inputs, outputs, device="meta", dtype=like.dtype)
+        one.to_empty(device=like.device)
+        one.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
+        return one.train(self.training)
+
+
+class CompactMap(nn.Module):
+    """A linear map in two factors with nothing between them: fewer weights and less work.
+
+    Stands where a feed-forward part has its second map. The factors are never multiplied out:
+    that would be the whole map again.
+
+    Args:
+        inputs: Channels read, the hidden width of the feed-forward part.
+        outputs: Channels written.
+        width: Channels between the factors; see :func:`compact_width`.
+        branches: Branches that each factor is trained with, see :class:`BranchedMap`; 0 for plain
+            maps, as they are after merging.
+        images: As :class:`BranchedMap`.
+
+    Raises:
+        ValueError: If ``branches`` is negative.
+
+    References:
+        arXiv:2306.10875.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, *, branches: int = 2, images: bool = False
+    ) -> None:
+        super().__init__()
+        if branches < 0:
+            raise ValueError(f"branches must be at least 0, got {branches}")
+        # Entries of the product then spread as those of the map that it stands for.
+        self.reduce = _factor(inputs, width, branches, images=images, std=width**-0.5)
+        self.expand = _factor(width, outputs, branches, images=images, std=_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
+        out: Tensor = self.expand(self.reduce(x))
+        return out
+
+
+def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: float) -> nn.Module:
+    if branches:
+        return BranchedMap(inputs, outputs, branches, images=images, std=std)
+    return _map(inputs, outputs, images=images, bias=True, std=std)
+
+
+def _map(
+    inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD
+) -> nn.Linear | nn.Conv2d:
+    """A linear map or a 1 × 1 convolution with fresh weights."""
+    made: nn.Linear | nn.Conv2d
+    if images:
+        made = nn.Conv2d(inputs, outputs, 1, bias=bias)
+    else:
+        made = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(made.weight, std=std)
+    if made.bias is not None:
+        nn.init.zeros_(made.bias)
+    return made

@@ -1,0 +1,238 @@
+"""Attention of which half of the maps are computed, and half are made from those."""
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+Axis = Literal["key", "query"]
+HeadRule = Literal["double_odd", "double", "floor", "ceil"]
+ClassTokenRule = Literal["identity", "isolated"]
+
+
+class HeadSplit(NamedTuple):
+    """Heads of an attention, and how many of their maps are real."""
+
+    heads: int
+    real: int
+
+
+def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
+    """Divide heads into real and hallucinated ones.
+
+    The paper takes even numbers for granted; what becomes of odd ones is our choice.
+
+    Args:
+        heads: Heads of ordinary attention.
+        rule: ``"double_odd"`` doubles an odd number, each head half as wide, so that half of the
+            maps are real; ``"double"`` doubles every number; ``"floor"`` and ``"ceil"`` keep the
+            number and round the real half of it, to at least 1.
+
+    Raises:
+        ValueError: If there is no such rule, or less than one head.
+    """
+    if rule not in get_args(HeadRule):
+        raise ValueError(f"heads={rule!r} is not one of {_listed(get_args(HeadRule))}")
+    if heads < 1:
+        raise ValueError(f"heads must be at least 1, got {heads}")
+    if rule == "double" or (rule == "double_odd" and heads % 2):
+        return HeadSplit(2 * heads, heads)
+    return HeadSplit(heads, (heads + 1) // 2 if rule == "ceil" else max(1, heads // 2))
+
+
+class MapHallucination(nn.Module):
+    """More attention maps out of some, before the softmax.
+
+    Intra-head: one axis of every map stays a list; the other is unfolded to the grid of its
+    tokens, over which a depthwise 3 × 3 convolution mixes each score with those of its
+    neighbours: one kernel a head. Cross-head: a 1 × 1 convolution over the heads. Nothing is
+    between the two. ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
+
+    Kernels start so that made maps have the spread of the real ones where scores are independent.
+
+    Args:
+        real: Maps that come in.
+        hallucinated: Maps that are made of them.
+        axis: Which tokens are unfolded: those of the keys, or of the queries.
+        class_token: What the first convolution makes of tokens that are on no grid: the
+            ``"identity"`` leaves them as they are, ``"isolated"`` takes each for a grid of one.
+        bias: Whether both convolutions have one.
+
+    Raises:
+        ValueError: If ``axis`` or ``class_token`` is none of these.
+    """
+
+    def __init__(
+        self,
+        real: int,
+        hallucinated: int,
+        *,
+        axis: Axis = "key",
+        class_token: ClassTokenRule = "identity",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (("axis", axis, Axis), ("class_token", class_token, _RULES)):
+            if value not in get_args(known):
+                raise ValueError(f"{name}={value!r} is not one of {_listed(get_args(known))}")
+        self.axis = axis
+        self.class_token = class_token
+        self.intra = nn.Conv2d(real, real, 3, padding=1, groups=real, bias=bias)
+        self.cross = nn.Conv2d(real, hallucinated, 1, bias=bias)
+        for conv, inputs in ((self.intra, 9), (self.cross, real)):
+            nn.init.normal_(conv.weight, std=inputs**-0.5)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+
+    def forward(self, scores: Tensor, grid: tuple[int, int], prefix: int = 0) -> Tensor:
+        """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
+
+        Args:
+            scores: Scaled products of queries and keys.
+            grid: Rows and columns of the tokens along the unfolded axis.
+            prefix: Class tokens in front of them.
+        """
+        order = (0, 2, 1, 3) if self.axis == "key" else (0, 3, 1, 2)
+        # Samples stay in front, so that whatever reads them off the first axis still can.
+        x = scores.permute(order)  # [B, listed, real, unfolded]
+        batch, listed = x.shape[:2]
+        x = x.flatten(0, 1)
+        y = self.intra(x[..., prefix:].unflatten(-1, grid)).flatten(2)
+        if prefix:
+            y = torch.cat([self._off_grid(x[..., :prefix]), y], -1)
+        made = self.cross(y.unsqueeze(-1)).squeeze(-1).unflatten(0, (batch, listed))
+        # Both orders swap back: keys by themselves, queries by the inverse.
+        made = made.permute((0, 2, 1, 3) if self.axis == "key" else (0, 2, 3, 1))
+        return torch.cat([scores, made], 1)
+
+    def _off_grid(self, x: Tensor) -> Tensor:
+        """``[lists, real, prefix] -> [lists, real, prefix]``."""
+        if self.class_token == "identity":
+            return x
+        tokens = [self.intra(token[..., None, None]).flatten(2) for token in x.unbind(-1)]
+        return torch.cat(tokens, -1)
+
+
+class HallucinatedHeads(nn.Module):
+    """Multi-head attention, half of whose maps are hallucinated; what hosts build theirs on.
+
+    Queries and keys are those of the real heads alone, half as many channels. Values, output and
+    softmax are those of ordinary attention.
+
+    Args:
+        dim: Width of a token.
+        split: Heads, and how many are real; a pair from :func:`split_heads`.
+        inner: Channels of all heads' values together; ``dim`` unless given.
+        prefix: Class tokens in front of the tokens of the grid.
+        axis: Which tokens are unfolded; see :class:`MapHallucination`.
+        class_token: See :class:`MapHallucination`.
+        map_bias: Whether the convolutions over maps have a bias.
+        qkv_bias: Whether queries, keys and values have one.
+
+    Raises:
+        ValueError: If the heads do not divide ``inner``, or a rule is unknown.
+
+    References:
+        arXiv:2306.10875, where keys' grid, class tokens, odd head counts and biases are left
+        open: those are our defaults.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        split: HeadSplit,
+        *,
+        inner: int | None = None,
+        prefix: int = 0,
+        axis: Axis = "key",
+        class_token: ClassTokenRule = "identity",
+        map_bias: bool = True,
+        qkv_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        inner = dim if inner is None else inner
+        self.heads, self.real = split
+        if inner % self.heads:
+            raise ValueError(
+                f"{self.heads} heads do not divide the width {inner} of the attention"
+            )
+        self.prefix = prefix
+        self.head_dim = inner // self.heads
+        self.q = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
+        self.k = nn.Linear(dim, self.real * self.head_dim, bias=qkv_bias)
+        self.v = nn.Linear(dim, inner, bias=qkv_bias)
+        self.hallucinate: MapHallucination | None = None
+        if self.heads > self.real:
+            self.hallucinate = MapHallucination(
+                self.real,
+                self.heads - self.real,
+                axis=axis,
+                class_token=class_token,
+                bias=map_bias,
+            )
+        self.attn_drop: nn.Module = nn.Identity()
+        self.proj = nn.Linear(inner, dim)
+        self.proj_drop: nn.Module = nn.Identity()
+        for linear in (self.q, self.k, self.v, self.proj):
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    @property
+    def axis(self) -> Axis:
+        """Which tokens are unfolded to a grid; keys where no map is hallucinated."""
+        return "key" if self.hallucinate is None else self.hallucinate.axis
+
+    def attend(
+        self,
+        x: Tensor,
+        grid: tuple[int, int],
+        *,
+        sources: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """``[..., N, dim] -> [..., N, dim]`` and the maps ``[lists, heads, N, M]``.
+
+        Args:
+            x: The tokens.
+            grid: Rows and columns of the tokens along the unfolded axis, class tokens apart.
+            sources: ``[..., M, dim]``, what keys and values are read from; ``x`` unless given.
+            mask: Added to the scores of all heads, or True where a query may look.
+        """
+        sources = x if sources is None else sources
+        q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
+        v = self._by_head(self.v(sources), self.heads)
+        scores = (q * self.head_dim**-0.5) @ k.transpose(-1, -2)
+        if self.hallucinate is not None:
+            scores = self.hallucinate(scores, grid, self.prefix)
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        elif mask is not None:
+            scores = scores + mask
+        maps = scores.softmax(dim=-1)
+        mixed = (self.attn_drop(maps) @ v).transpose(1, 2).reshape(*x.shape[:-1], -1)
+        out: Tensor = self.proj_drop(self.proj(mixed))
+        return out, maps
+
+    def _by_head(self, x: Tensor, heads: int) -> Tensor:
+        """``[..., tokens, heads * head_dim] -> [lists, heads, tokens, head_dim]``."""
+        tokens = x.shape[-2]
+        return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
+
+
+class HallucinatedAttention(HallucinatedHeads):
+    """Self-attention among tokens on a grid, half of whose maps are hallucinated.
+
+    Arguments as :class:`HallucinatedHeads`.
+    """
+
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``[..., prefix + h * w, dim] -> [..., prefix + h * w, dim]``, with a grid ``(h, w)``."""
+        return self.attend(x, grid)[0]
+
+
+_RULES = ClassTokenRule
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, values))

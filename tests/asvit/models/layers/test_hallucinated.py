@@ -1,0 +1,218 @@
+"""Hallucinated attention: maps against loops, head rules, formulas against the counter."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asvit.models.complexity import (
+    attention_macs,
+    compact_feed_forward_macs,
+    feed_forward_macs,
+    hallucinated_attention_macs,
+    hallucinated_attention_saving,
+)
+from asvit.models.layers.hallucinated import (
+    HallucinatedAttention,
+    HeadSplit,
+    MapHallucination,
+    split_heads,
+)
+from asvit.models.layers.token_grid import TokenGrid, nominal_grid
+from proxies.counts import count
+
+
+class OnImage(nn.Module):
+    """A layer of tokens as one of images, so that the counter takes it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layer(image.flatten(2).transpose(1, 2), image.shape[2:])
+
+
+def made_by_loops(
+    layer: MapHallucination, scores: Tensor, grid: tuple[int, int], prefix: int
+) -> Tensor:
+    """Hallucinated maps by their definition, one score at a time."""
+    if layer.axis == "query":
+        scores = scores.transpose(2, 3)
+    rows, columns = grid
+    mixed = scores.new_zeros(scores.shape)
+    for b, head, n, t in itertools.product(*map(range, scores.shape)):
+        kernel, bias = layer.intra.weight[head, 0], layer.intra.bias[head]
+        if t < prefix:
+            alone = kernel[1, 1] * scores[b, head, n, t] + bias
+            mixed[b, head, n, t] = (
+                scores[b, head, n, t] if layer.class_token == "identity" else alone
+            )
+            continue
+        row, column = divmod(t - prefix, columns)
+        total = bias.clone()
+        for i, j in itertools.product((-1, 0, 1), repeat=2):
+            if 0 <= row + i < rows and 0 <= column + j < columns:
+                source = prefix + (row + i) * columns + column + j
+                total += kernel[i + 1, j + 1] * scores[b, head, n, source]
+        mixed[b, head, n, t] = total
+    made = torch.einsum("gh,bhnt->bgnt", layer.cross.weight[..., 0, 0], mixed)
+    made = made + layer.cross.bias[:, None, None]
+    return made.transpose(2, 3) if layer.axis == "query" else made
+
+
+@pytest.mark.parametrize("axis", ["key", "query"])
+@pytest.mark.parametrize(
+    ("prefix", "class_token"), [(0, "identity"), (2, "identity"), (1, "isolated")]
+)
+@torch.no_grad()
+def test_maps_are_those_of_the_definition(axis, prefix, class_token):
+    torch.manual_seed(0)
+    layer = MapHallucination(2, 3, axis=axis, class_token=class_token).double()
+    nn.init.normal_(layer.intra.bias)
+    nn.init.normal_(layer.cross.bias)
+    shape = (4, prefix + 6) if axis == "key" else (prefix + 6, 4)
+    scores = torch.randn(2, 2, *shape, dtype=torch.float64)
+    maps = layer(scores, (2, 3), prefix)
+    assert torch.equal(maps[:, :2], scores)
+    torch.testing.assert_close(maps[:, 2:], made_by_loops(layer, scores, (2, 3), prefix))
+
+
+@torch.no_grad()
+def test_made_maps_spread_as_the_real_ones_at_the_start():
+    torch.manual_seed(0)
+    layer = MapHallucination(64, 64)
+    maps = layer(torch.randn(4, 64, 16, 256), (16, 16))
+    inside = maps[:, 64:].unflatten(-1, (16, 16))[..., 1:-1, 1:-1]
+    assert inside.std().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("heads", "rule", "split"),
+    [
+        (1, "double_odd", (2, 1)),
+        (3, "double_odd", (6, 3)),
+        (6, "double_odd", (6, 3)),
+        (6, "double", (12, 6)),
+        (1, "floor", (1, 1)),
+        (5, "floor", (5, 2)),
+        (8, "floor", (8, 4)),
+        (1, "ceil", (1, 1)),
+        (3, "ceil", (3, 2)),
+    ],
+)
+def test_head_rules(heads, rule, split):
+    assert split_heads(heads, rule) == split
+
+
+@torch.no_grad()
+def test_with_real_heads_alone_it_is_ordinary_attention():
+    torch.manual_seed(0)
+    layer = HallucinatedAttention(12, HeadSplit(3, 3))
+    assert layer.hallucinate is None
+    x = torch.randn(2, 6, 12)
+    q, k, v = (
+        part(x).unflatten(2, (3, 4)).transpose(1, 2) for part in (layer.q, layer.k, layer.v)
+    )
+    expected = layer.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, (2, 3)), expected)
+
+
+@torch.no_grad()
+def test_attention_by_its_steps():
+    torch.manual_seed(0)
+    layer = HallucinatedAttention(16, split_heads(4), prefix=1)
+    x = torch.randn(2, 7, 16)
+    assert [part.out_features for part in (layer.q, layer.k, layer.v)] == [8, 8, 16]
+    q, k = (part(x).unflatten(2, (2, 4)).transpose(1, 2) for part in (layer.q, layer.k))
+    v = layer.v(x).unflatten(2, (4, 4)).transpose(1, 2)
+    scores = q @ k.transpose(2, 3) / 2
+    maps = torch.cat([scores, made_by_loops(layer.hallucinate, scores, (2, 3), 1)], 1).softmax(-1)
+    out, used = layer.attend(x, (2, 3))
+    torch.testing.assert_close(used, maps)
+    torch.testing.assert_close(out, layer.proj((maps @ v).transpose(1, 2).flatten(2)))
+
+
+def test_masked_keys_are_never_looked_at():
+    layer = HallucinatedAttention(8, split_heads(2))
+    seen = torch.tensor([True, True, False, True])
+    added = torch.zeros(4).masked_fill(~seen, float("-inf"))
+    x = torch.randn(2, 4, 8)
+    _, maps = layer.attend(x, (2, 2), mask=seen)
+    assert not maps[..., 2].any()
+    torch.testing.assert_close(layer.attend(x, (2, 2), mask=added)[1], maps)
+
+
+def test_a_bias_of_the_convolutions_is_taken_away_by_the_softmax():
+    layer = HallucinatedAttention(8, split_heads(2))
+    x = torch.randn(2, 6, 8)
+    before = layer(x, (2, 3))
+    nn.init.constant_(layer.hallucinate.intra.bias, 0.7)
+    nn.init.constant_(layer.hallucinate.cross.bias, -0.3)
+    torch.testing.assert_close(layer(x, (2, 3)), before)
+
+
+def test_formulas_have_the_known_values():
+    assert attention_macs(196, 384) == 145_108_992
+    assert hallucinated_attention_macs(196, 384, 12) == 112_289_184
+    assert hallucinated_attention_saving(196, 384, 12) == 145_108_992 - 112_289_184
+    assert feed_forward_macs(196, 384) == 231_211_008
+    assert compact_feed_forward_macs(196, 384) == 192_675_840
+    assert hallucinated_attention_saving(196, 24, 24) < 0
+
+
+@pytest.mark.parametrize("axis", ["key", "query"])
+@pytest.mark.parametrize(("width", "heads", "side"), [(24, 2, 6), (48, 6, 4), (16, 16, 3)])
+def test_formula_agrees_with_the_counter_and_with_the_published_terms(axis, width, heads, side):
+    layer = HallucinatedAttention(width, split_heads(heads), axis=axis)
+    cost = count(OnImage(layer), side, channels=width)
+    n, c, h = side**2, width, heads
+    assert cost.macs == hallucinated_attention_macs(n, c, h)
+    assert cost.macs == 3 * n * c**2 + 1.5 * n**2 * c + 4.5 * h * n**2 + h**2 / 4 * n**2
+    assert cost.params == (
+        2 * (c * c // 2 + c // 2) + 2 * (c**2 + c) + 10 * h // 2 + (h // 2) ** 2 + h // 2
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_reach_every_parameter(dtype):
+    layer = HallucinatedAttention(12, split_heads(3), prefix=1).to(dtype)
+    layer(torch.randn(2, 7, 12, dtype=dtype), (3, 2)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+    assert all(p.grad.any() for name, p in layer.named_parameters() if "weight" in name)
+
+
+def test_grids_of_tokens():
+    assert [nominal_grid(n) for n in (49, 98, 7, 1, 60)] == [
+        (7, 7),
+        (14, 7),
+        (7, 1),
+        (1, 1),
+        (10, 6),
+    ]
+    assert TokenGrid((2, 3)).of(6) == (2, 3)
+    with pytest.raises(ValueError, match="8 tokens are not a grid of 2 rows and 3 columns"):
+        TokenGrid((2, 3)).of(8)
+    with pytest.raises(ValueError, match="the grid of 8 tokens is not known"):
+        TokenGrid().of(8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: split_heads(3, "triple"), "heads='triple' is not one of 'double_odd', 'double'"),
+        (lambda: split_heads(0), "heads must be at least 1, got 0"),
+        (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
+        (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
+        (lambda: HallucinatedAttention(9, split_heads(3)), "6 heads do not divide the width 9"),
+        (
+            lambda: hallucinated_attention_macs(4, 9, 3),
+            "heads must be even and divide the width 9",
+        ),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
