@@ -8,6 +8,7 @@ from asvit._version import __version__
 
 if TYPE_CHECKING:
     from asvit.genotype import Genotype
+    from asvit.models import convert, merge
     from asvit.runs import build_reference, run_correlation, run_scaling, run_search
     from asvit.spaces import build, cost, load_space
 
@@ -16,8 +17,10 @@ _LAZY = {
     "Genotype": "asvit.genotype",
     "build": "asvit.spaces",
     "build_reference": "asvit.runs",
+    "convert": "asvit.models",
     "cost": "asvit.spaces",
     "load_space": "asvit.spaces",
+    "merge": "asvit.models",
     "run_correlation": "asvit.runs",
     "run_scaling": "asvit.runs",
     "run_search": "asvit.runs",
@@ -28,8 +31,10 @@ __all__ = [
     "__version__",
     "build",
     "build_reference",
+    "convert",
     "cost",
     "load_space",
+    "merge",
     "run_correlation",
     "run_scaling",
     "run_search",
