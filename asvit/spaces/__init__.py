@@ -5,6 +5,7 @@ from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import SearchSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.registry import SPACES, load_space, register_space
+from asvit.spaces.shiftvit import ShiftViTSpace
 from asvit.spaces.table import StageRow, stage_table
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PSViT1dSpace",
     "PSViT2dSpace",
     "SearchSpace",
+    "ShiftViTSpace",
     "StageRow",
     "build",
     "cost",

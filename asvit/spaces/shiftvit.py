@@ -1,0 +1,192 @@
+"""The space of ShiftViT: how many blocks where, and what shifts and widens in them."""
+
+from __future__ import annotations
+
+import operator
+import re
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, Self, TypeVar
+
+from asvit.models import ShiftViT
+from asvit.spaces.base import Choice, SearchSpace
+from asvit.spaces.registry import register_space
+
+N = TypeVar("N", int, float)
+
+PREFIX: Final = "shift:"
+FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
+STAGES: Final = 4
+#: The narrowest stage 1 of which an 8th, a 12th and a 16th are whole and differ.
+DEFAULT_WIDTH: Final = 48
+#: Pixels per side that leave stage 4 one position.
+LEAST_SIDE: Final = 32
+
+#: Attribute -> its limits; wide ones, so that only slips of the pen are refused.
+_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+    "depth": (1, 256),
+    "ratio": (1, 64),
+    "n_div": (4, 1024),
+    "step": (0, 256),
+    "width": (1, 1024),
+}
+_WHOLE: Final = " *([0-9]{1,5}) *"
+_DECIMAL: Final = r" *([0-9]{1,5}(?:\.[0-9]{1,6})?) *"
+_TEXT: Final = re.compile(
+    PREFIX + r"\|".join([",".join([_WHOLE] * STAGES), _DECIMAL, _WHOLE, _WHOLE, _WHOLE])
+)
+
+
+@dataclass(frozen=True)
+class ShiftArchitecture:
+    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: one ShiftViT.
+
+    Attributes:
+        depths: Blocks in each stage, 1 to 256.
+        ratio: Hidden channels of the feed-forward part over those of the stage, 1 to 64.
+        n_div: Each of the four moved groups is one of so many parts of the channels, rounded
+            down; 4 to 1024.
+        step: Positions that a group moves; 0 for none.
+        width: Channels of stage 1, 1 to 1024; each later stage doubles them.
+
+    Raises:
+        ValueError: If a value is out of its range. The one-line message names it.
+
+    References:
+        Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
+        Alternative to Attention Mechanism", arXiv:2201.10801.
+    """
+
+    depths: tuple[int, int, int, int]
+    ratio: float = 2
+    n_div: int = 12
+    step: int = 1
+    width: int = DEFAULT_WIDTH
+
+    def __post_init__(self) -> None:
+        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        depths = tuple(_whole("depth", value) for value in self.depths)
+        if len(depths) != STAGES:
+            raise ValueError(f"depths has {len(depths)} value(s); give one for each of 4 stages")
+        object.__setattr__(self, "depths", depths)
+        for name in ("n_div", "step", "width"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        ratio = _within("ratio", float(self.ratio))
+        object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine.
+
+        Raises:
+            ValueError: If ``text`` is anything else; one line that says what would be right.
+        """
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{reprlib.repr(text)} is not {FORM}")
+        a, b, c, d, ratio, n_div, step, width = found.groups()
+        return cls(
+            (int(a), int(b), int(c), int(d)), float(ratio), int(n_div), int(step), int(width)
+        )
+
+    def __str__(self) -> str:
+        """The canonical text."""
+        depths = ",".join(map(str, self.depths))
+        return f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
+
+    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
+        """The same blocks at other depths and another stage-1 width; None keeps what is there.
+
+        Raises:
+            ValueError: If the result is not a valid architecture.
+        """
+        return replace(
+            self,
+            depths=self.depths if depths is None else tuple(depths),  # type: ignore[arg-type]
+            width=self.width if width is None else width,
+        )
+
+
+@register_space
+class ShiftViTSpace(SearchSpace):
+    """Depth split, ratio, shifted fraction and step of a ShiftViT; the choices are ours.
+
+    The paper compares ratios 1 to 4, fractions of four in 20, 16, 12 and 8 parts, and steps 0, 1
+    and 2, each by itself. All of these are here, but for step 0: there, nothing mixes positions
+    within a stage. The depths lie around those of its lightest network.
+    """
+
+    name = "shiftvit"
+    description = "depth split, feed-forward ratio, shifted fraction and step; no attention"
+    paper = "ShiftViT, arXiv:2201.10801"
+    architecture = ShiftArchitecture
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        **{"L1": (1, 2, 3), "L2": (1, 2, 3), "L3": (2, 4, 6), "L4": (1, 2, 3)},
+        **{"R": (1, 2, 3, 4), "N": (20, 16, 12, 8), "S": (1, 2)},
+    }
+
+    def encode(self, arch: ShiftArchitecture) -> dict[str, Choice]:
+        """See :meth:`SearchSpace.encode`; the width is not part of the space."""
+        values = (*arch.depths, arch.ratio, arch.n_div, arch.step)
+        params: dict[str, Choice] = dict(zip(self.dimensions, values, strict=True))
+        self.check_choices(params)
+        return params
+
+    def decode(self, params: Mapping[str, Choice]) -> ShiftArchitecture:
+        """See :meth:`SearchSpace.decode`."""
+        self.check_choices(params)
+        a, b, c, d, ratio, n_div, step = (int(params[name]) for name in self.dimensions)
+        return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
+
+    def parse(self, text: str) -> ShiftArchitecture:
+        """Read any ShiftViT: growing leaves the depths to choose from, and ablations the rest.
+
+        Raises:
+            ValueError: If the text is wrong.
+        """
+        return ShiftArchitecture.parse(text)
+
+    def build(
+        self,
+        arch: ShiftArchitecture | str,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+    ) -> ShiftViT:
+        """See :meth:`SearchSpace.build`."""
+        grown: ShiftArchitecture = self.read(arch).with_(depths=depths, width=width)
+        self.check(grown, image_size)
+        return ShiftViT(
+            depths=grown.depths,
+            width=grown.width,
+            ratio=grown.ratio,
+            n_div=grown.n_div,
+            step=grown.step,
+            num_classes=num_classes,
+        )
+
+    def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`; every architecture takes the same images."""
+        self.read(arch)
+        if image_size < LEAST_SIDE:
+            raise ValueError(
+                f"an image of {image_size} px leaves stage 4 no position; "
+                f"use {LEAST_SIDE} px or more"
+            )
+
+
+def _whole(name: str, value: object) -> int:
+    try:
+        return _within(name, operator.index(value))  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{name}={value!r} is not allowed; use a whole number") from None
+
+
+def _within(name: str, value: N) -> N:
+    low, high = _LIMITS[name]
+    if not low <= value <= high:
+        raise ValueError(f"{name}={value:g} is not allowed; use {low} to {high}")
+    return value
