@@ -44,6 +44,18 @@ register(
 )
 register(
     Proxy(
+        "ntk_condition_number_noise",
+        "κ_Θ of a batch of standard normal noise, whatever the images",
+        "lower",
+        EXPANSION_PAPER,
+        lambda model, inputs: ntk_condition_number(
+            model, standard_normal_like(inputs.images, inputs.seed)
+        ),
+        undefined="the kernel is singular",
+    )
+)
+register(
+    Proxy(
         "extrinsic_curvature",
         "curvature κ of the feature curve, integrated over the circle's angle",
         "reported",
