@@ -1,0 +1,152 @@
+"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asvit.search.supernet_evolution import Candidate, Evolution, Known, Path, Proposal, ranked
+
+SHAPE = ("----", "----")
+COST = {"b": 10, "s": 17, "-": 0}
+
+
+def look(path: Path) -> Known | None:
+    """Cells count wherever they stand; nothing without layers, nothing above 100."""
+    text = "|".join(stage.replace("-", "") for stage in path)
+    macs = sum(COST[cell] for stage in path for cell in stage)
+    return Known(text, macs) if 0 < macs <= 100 else None
+
+
+def evolution(**changes: object) -> Evolution:
+    settings = {"seed": 0, "population": 12, "keep": 4, "crossovers": 5, "mutations": 5}
+    return Evolution(SHAPE, "bs-", look, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def fitness(one: Proposal) -> float:
+    """More pairs are better, most of all in stage 2."""
+    return float(one.path[0].count("s") + 3 * one.path[1].count("s"))
+
+
+def run(evolution: Evolution, generations: int) -> list[Candidate]:
+    candidates: list[Candidate] = []
+    for generation in range(generations):
+        found = evolution.propose(generation, candidates)
+        candidates += [Candidate(**vars(one), fitness=fitness(one)) for one in found]
+    return candidates
+
+
+def test_generations_hold_what_was_asked_for_and_no_network_twice() -> None:
+    candidates = run(evolution(), 6)
+    assert len({one.architecture for one in candidates}) == len(candidates)
+    assert all(one.macs <= 100 for one in candidates)
+    assert Counter(one.origin for one in candidates if one.generation == 0) == {"random": 12}
+    for generation in (1, 2, 3):
+        counts = Counter(one.origin for one in candidates if one.generation == generation)
+        assert sum(counts.values()) == 12
+        assert counts["crossover"] <= 5
+        assert counts["mutation"] <= 5
+
+
+def test_equal_networks_in_other_cells_are_one() -> None:
+    architectures = [one.architecture for one in run(evolution(population=200), 1)]
+    # Stages of up to four cells: 1 + 2 + 4 + 8 + 16 each; the empty one and those above 100 go.
+    each = ["".join(word) for n in range(5) for word in itertools.product("bs", repeat=n)]
+    possible = {
+        f"{a}|{b}"
+        for a, b in itertools.product(each, repeat=2)
+        if 0 < sum(COST[cell] for cell in a + b) <= 100
+    }
+    assert len(each) == 31
+    assert set(architectures) <= possible
+    assert len(architectures) == 200
+
+
+def test_it_finds_the_best_that_the_window_allows() -> None:
+    best = ranked(run(evolution(population=30, crossovers=12, mutations=12), 12))[0]
+    # Four pairs in stage 2 take 68; one more in stage 1, 85; a basic layer then adds nothing.
+    assert best.fitness == 13
+    assert best.macs == 85
+
+
+def test_a_generation_follows_from_what_was_before_it_alone() -> None:
+    candidates = run(evolution(), 4)
+    before = [one for one in candidates if one.generation < 3]
+    again = evolution().propose(3, before)
+    assert [vars(one) for one in again] == [
+        {name: value for name, value in vars(one).items() if name != "fitness"}
+        for one in candidates
+        if one.generation == 3
+    ]
+    assert evolution(seed=1).propose(3, before) != again
+
+
+def test_children_are_of_the_best_alone() -> None:
+    parent = Candidate(0, "random", ("ssss", "bb--"), "ssss|bb", 88, 9.0)
+    others = [Candidate(0, "random", ("b---", f"{x}---"), f"b|{x}", 20, 1.0) for x in "bs"]
+    only = evolution(keep=1, mutations=10, crossovers=2, mutation_probability=0.1)
+    children = [one for one in only.propose(1, [*others, parent]) if one.origin != "random"]
+    # One parent crossed with itself gives itself, which is known.
+    assert children
+    assert {one.origin for one in children} == {"mutation"}
+    assert all(one.path[0].count("s") >= 2 for one in children)
+
+
+def test_crossover_takes_each_cell_from_either_parent() -> None:
+    two = [
+        Candidate(0, "random", ("bbbb", "----"), "bbbb|", 40, 2.0),
+        Candidate(0, "random", ("ss--", "ssbb"), "ss|ssbb", 88, 1.0),
+    ]
+    children = evolution(crossovers=8, mutations=0, population=8).propose(1, two)
+    crossed = [one.path for one in children if one.origin == "crossover"]
+    assert len(crossed) == 8
+    for path in crossed:
+        for stage, *parents in zip(path, *(one.path for one in two), strict=True):
+            assert all(cell in both for cell, *both in zip(stage, *parents, strict=True))
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_mutation_redraws_each_cell_with_its_probability(seed: int, rate: float) -> None:
+    of = evolution(mutation_probability=rate)
+    parent = ("b" * 4, "s" * 4)
+    rng = np.random.default_rng(seed)
+    changed = sum(
+        child != cell
+        for _ in range(400)
+        for pair in zip(of._mutated([parent], rng), parent, strict=True)
+        for child, cell in zip(*pair, strict=True)
+    )
+    # A redrawn cell stays what it is once in three times.
+    expected = 3200 * rate * 2 / 3
+    assert abs(changed - expected) <= 6 * (3200 * 0.25) ** 0.5
+
+
+def test_drawing_is_uniform_in_every_cell() -> None:
+    rng = np.random.default_rng(0)
+    paths = [evolution().draw(rng) for _ in range(3000)]
+    for stage in range(2):
+        for cell in range(4):
+            counts = Counter(path[stage][cell] for path in paths)
+            assert set(counts) == set("bs-")
+            assert max(abs(n - 1000) for n in counts.values()) < 130  # five standard deviations
+
+
+def test_ties_go_to_fewer_multiply_adds_then_to_the_text() -> None:
+    made = [
+        Candidate(0, "random", ("b", "-"), text, macs, value)
+        for text, macs, value in [("d", 2, 5.0), ("c", 1, 5.0), ("b", 1, 5.0), ("a", 9, 6.0)]
+    ]
+    assert "".join(one.architecture for one in ranked(made)) == "abcd"
+
+
+def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvit.search.supernet_evolution._FILL_TRIES", 2000)
+    small = Evolution(("--",), "b-", look, 0, population=50)
+    first = small.propose(0, [])
+    assert {one.architecture for one in first} == {"b", "bb"}
+    candidates = [Candidate(**vars(one), fitness=1.0) for one in first]
+    assert small.propose(1, candidates) == []
