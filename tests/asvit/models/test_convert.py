@@ -1,0 +1,324 @@
+"""Converted networks: counts, weights kept, merging, sizes, and what is refused."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from timm.models.nextvit import NextViT
+from timm.models.pvt_v2 import PyramidVisionTransformerV2
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+import asvit
+from asvit.models import PSViT, convert, merge
+from asvit.models.hallucinated_hosts import HallucinatedHeads, ListGrid
+from asvit.models.layers.compact import BranchedMap, CompactMap
+from asvit.models.layers.hallucinated import MapHallucination
+from proxies.counts import Cost, count
+
+
+def deit(**changes) -> nn.Module:
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    return VisionTransformer(**{**shape, "num_classes": 5, **changes})
+
+
+def pyramid(**changes) -> nn.Module:
+    shape = {
+        "depths": (1, 1, 1, 1),
+        "embed_dims": (8, 16, 20, 32),
+        "num_heads": (1, 2, 5, 8),
+        "mlp_ratios": (4, 4, 4, 4),
+    }
+    return PyramidVisionTransformerV2(**{**shape, "num_classes": 5, **changes})
+
+
+def next_vit() -> nn.Module:
+    """The smallest there is: widths are given, and the third stage has fives of blocks."""
+    return NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1))
+
+
+def as_vit() -> nn.Module:
+    return asvit.build("7,4,2|2,2,2|2,1,2|3,1,2|16", image_size=64, num_classes=5)
+
+
+def psvit_1d() -> nn.Module:
+    return PSViT(
+        ("bs", "s", "b"), (12, 16, 24), (3, 4, 6), pooling="1d", img_size=64, num_classes=5
+    )
+
+
+def psvit_2d() -> nn.Module:
+    return PSViT(("s", "b"), (12, 16), (3, 4), pooling="2d", img_size=64, num_classes=5)
+
+
+def shift_vit() -> nn.Module:
+    return timm.create_model("shiftvit_light_tiny", depths=(1, 1, 1, 1), width=24, num_classes=5)
+
+
+# Name -> (builder, height and width of an image).
+HOSTS = {
+    "deit": (deit, (32, 32)),
+    "deit, any size": (lambda: deit(dynamic_img_size=True), (24, 48)),
+    "pvt": (pyramid, (64, 96)),
+    "next": (next_vit, (32, 64)),
+    "asvit": (as_vit, (64, 128)),
+    "psvit 1d": (psvit_1d, (64, 48)),
+    "psvit 2d": (psvit_2d, (64, 48)),
+}
+
+# Multiply-adds by fvcore's rules of the merged network at 224 px, and parameters; exact.
+COUNTS = [
+    ("pvt_v2_b1", "hallucinated", None, "double", 13_237_444, 2_030_507_520),
+    ("pvt_v2_b1", "hallucinated", "compact", "double", 12_158_368, 1_806_446_592),
+    ("pvt_v2_b1", "hallucinated", "compact", "double_odd", 12_158_156, 1_805_121_240),
+    ("pvt_v2_b1", "hallucinated", "compact", "floor", 12_125_262, 1_818_412_392),
+    ("pvt_v2_b1", "hallucinated", "compact", "ceil", 12_207_456, 1_829_849_776),
+    ("pvt_v2_b1", None, "compact", "double_odd", 12_929_924, 1_896_211_456),
+    ("nextvit_small", None, "compact", "double_odd", 28_178_521, 5_211_469_184),
+    ("nextvit_small", "hallucinated", "compact", "double_odd", 27_255_715, 5_126_506_124),
+    ("deit_tiny_patch16_224", "hallucinated", "compact", "double_odd", 4_680_040, 1_026_155_292),
+    ("deit_tiny_patch16_224", "hallucinated", "compact", "ceil", 4_828_036, 1_062_676_728),
+    ("deit_small_patch16_224", "hallucinated", "compact", "double_odd", 17_924_860, 3_723_164_508),
+]
+
+
+def converted(name: str, **settings) -> nn.Module:
+    """A host with both parts; batch norms with statistics of their own."""
+    torch.manual_seed(0)
+    model = convert(HOSTS[name][0](), "hallucinated", "compact", **settings)
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.weight, 0.5, 2)
+    return model.eval()
+
+
+def image_of(name: str, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 3, *HOSTS[name][1], generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("name", "attention", "ffn", "heads", "params", "macs"), COUNTS)
+def test_published_and_further_counts(name, attention, ffn, heads, params, macs):
+    with torch.device("meta"):
+        host = timm.create_model(name)
+    training_form = convert(host, attention, ffn, heads=heads)
+    assert count(merge(training_form), rules="fvcore") == Cost(params, macs)
+
+
+def test_training_form_of_pvt_has_the_known_size():
+    with torch.device("meta"):
+        model = convert(timm.create_model("pvt_v2_b1"), "hallucinated", "compact", heads="double")
+    assert sum(p.numel() for p in model.parameters()) == 14_331_700
+
+
+def test_deit_small_with_twelve_heads_by_hand():
+    with torch.device("meta"):
+        host = timm.create_model("deit_small_patch16_224")
+        model = convert(host, "hallucinated", heads="double")
+    was, now = count(host), count(model)
+    n, c, real = 197, 384, 6
+    maps = 9 * real * n * (n - 1) + real * real * n * n
+    assert was.macs - now.macs == 12 * (n * c * c + n * n * c // 2 - maps)
+    assert was.params - now.params == 12 * (c * c + c - 10 * real - real * (real + 1))
+
+
+@pytest.mark.parametrize("name", ["deit", "pvt", "next", "asvit", "psvit 2d"])
+def test_both_axes_cost_the_same_where_images_are_square(name):
+    costs = [
+        count(convert(HOSTS[name][0](), "hallucinated", axis=axis), HOSTS[name][1][0])
+        for axis in ("key", "query")
+    ]
+    assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@torch.no_grad()
+def test_merging_changes_nothing_but_the_size(name):
+    model = converted(name)
+    merged = merge(model)
+    assert not any(isinstance(part, BranchedMap) for part in merged.modules())
+    assert any(isinstance(part, BranchedMap) for part in model.modules())
+    assert sum(p.numel() for p in merged.parameters()) < sum(p.numel() for p in model.parameters())
+    x = image_of(name)
+    torch.testing.assert_close(merged(x), model(x), rtol=0, atol=1e-5)
+    assert merge(model, inplace=True) is model
+    torch.testing.assert_close(merged(x), model(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("axis", ["key", "query"])
+@pytest.mark.parametrize("name", HOSTS)
+def test_gradients_reach_every_parameter(name, axis):
+    model = converted(name, axis=axis, class_token="isolated").train()
+    model(image_of(name)).square().sum().backward()
+    missing = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not missing
+    assert all(p.grad.any() for n, p in model.named_parameters() if "weight" in n)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@torch.no_grad()
+def test_samples_do_not_interact_in_evaluation(name):
+    model, x = converted(name), image_of(name)
+    torch.testing.assert_close(model(x)[1:], model(x[1:]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@torch.no_grad()
+def test_bfloat16_follows_the_host(name):
+    model = HOSTS[name][0]().to(torch.bfloat16).eval()
+    model = convert(model, "hallucinated", "compact")
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert not any(part.training for part in model.modules())
+    assert model(image_of(name).bfloat16()).isfinite().all()
+
+
+@torch.no_grad()
+def test_rows_and_columns_are_those_of_the_image(monkeypatch):
+    grids = []
+    forward = MapHallucination.forward
+
+    def spy(self, scores, grid, prefix=0):
+        grids.append(tuple(grid))
+        return forward(self, scores, grid, prefix)
+
+    monkeypatch.setattr(MapHallucination, "forward", spy)
+    expected = {
+        ("deit", "key"): [(4, 4)] * 2,
+        ("deit, any size", "query"): [(3, 6)] * 2,
+        ("pvt", "key"): [(2, 3)] * 4,
+        ("pvt", "query"): [(16, 24), (8, 12), (4, 6), (2, 3)],
+        ("next", "query"): [(4, 8), (2, 4), (1, 2)],
+        ("next", "key"): [(1, 2)] * 3,
+        ("asvit", "key"): [(4, 8), (4, 8), (4, 8), (2, 4)],
+        ("psvit 1d", "key"): [(4, 3), (4, 3), (3, 2), (3, 1)],
+        ("psvit 2d", "key"): [(8, 6), (4, 3)],
+    }
+    for (name, axis), wanted in expected.items():
+        grids.clear()
+        converted(name, axis=axis)(image_of(name))
+        assert grids == wanted, (name, axis)
+
+
+def test_lists_keep_their_rows_as_long_as_they_shrink_alike():
+    assert [ListGrid((14, 14)).of(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_what_keeps_its_shape_keeps_its_weights(name):
+    host = HOSTS[name][0]()
+    before = {n: t.clone() for n, t in host.state_dict().items()}
+    model = convert(host, "hallucinated", "compact")
+    assert host.state_dict().keys() == before.keys()
+    after = model.state_dict()
+    replaced = ("attn.q", "attn.k", "e_mhsa.q.", "e_mhsa.k.", "fc2.")
+    for key, tensor in before.items():
+        assert torch.equal(host.state_dict()[key], tensor)
+        if not any(part in key for part in replaced):
+            assert torch.equal(after[key], tensor), key
+    if f"{_attention_of(name)}.qkv.weight" in before:
+        values = before[f"{_attention_of(name)}.qkv.weight"].chunk(3)[2]
+        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
+    if f"{_attention_of(name)}.kv.weight" in before:
+        values = before[f"{_attention_of(name)}.kv.weight"].chunk(2)[1]
+        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
+
+
+def _attention_of(name: str) -> str:
+    return {"pvt": "stages.0.blocks.0.attn", "asvit": "layers.0.blocks.0.attn"}.get(
+        name, "blocks.0.attn"
+    )
+
+
+def test_either_part_alone():
+    attention, ffn = convert(deit(), "hallucinated"), convert(deit(), ffn="compact")
+    assert not any(isinstance(part, CompactMap) for part in attention.modules())
+    assert not any(isinstance(part, HallucinatedHeads) for part in ffn.modules())
+    both = convert(ffn, attention="hallucinated", inplace=True)
+    assert both is ffn
+    assert sum(isinstance(part, CompactMap) for part in both.modules()) == 2
+    assert sum(isinstance(part, HallucinatedHeads) for part in both.modules()) == 2
+
+
+def test_a_copy_of_a_converted_network_has_grids_of_its_own():
+    model = convert(deit(dynamic_img_size=True), "hallucinated").eval()
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin(torch.randn(1, 3, 24, 48))
+    assert model.blocks[0].attn.where.grid == (4, 4)
+    assert twin.blocks[1].attn.where.grid == (3, 6)
+
+
+def test_distilled_and_registered_tokens_are_class_tokens():
+    distilled = timm.create_model(
+        "deit_tiny_distilled_patch16_224", img_size=32, embed_dim=24, depth=1, num_classes=5
+    )
+    registers = deit(reg_tokens=3)
+    for host, prefix, side in ((distilled, 2, 32), (registers, 4, 32)):
+        model = convert(host, "hallucinated").eval()
+        assert model.blocks[0].attn.prefix == prefix
+        assert model(torch.randn(1, 3, side, side)).shape == (1, 5)
+
+
+def test_next_vit_still_folds_its_own_norms():
+    model = merge(converted("next"))
+    x = image_of("next")
+    with torch.no_grad():
+        before = model(x)
+        for part in model.modules():
+            if hasattr(part, "reparameterize"):
+                part.reparameterize()
+        torch.testing.assert_close(model(x), before, rtol=0, atol=1e-4)
+
+
+def test_feed_forward_parts_of_other_networks_are_compacted_too():
+    model = convert(shift_vit(), ffn="compact")
+    assert sum(isinstance(part, CompactMap) for part in model.modules()) == 4
+    swin = convert(timm.create_model("swin_tiny_patch4_window7_224"), ffn="compact", branches=0)
+    host = 28_288_354
+    factors = [(width, round(8 * width / 15)) for width in (96, 192, 384, 768)]
+    saved = [4 * w * w + w - (4 * w * t + t + t * w + w) for w, t in factors]
+    expected = host - sum(n * s for n, s in zip((2, 2, 6, 2), saved, strict=True))
+    assert sum(p.numel() for p in swin.parameters()) == expected
+
+
+def test_feature_pyramids_are_converted_too():
+    host = timm.create_model("pvt_v2_b0", features_only=True)
+    levels = convert(host, "hallucinated", "compact").eval()(torch.randn(1, 3, 64, 96))
+    assert [tuple(x.shape[1:]) for x in levels] == [
+        (32, 16, 24),
+        (64, 8, 12),
+        (160, 4, 6),
+        (256, 2, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: convert(deit()), "nothing to convert; ask for attention='hallucinated'"),
+        (lambda: convert(deit(), "dense"), "attention='dense' is not one of 'hallucinated', None"),
+        (lambda: convert(deit(), ffn="small"), "ffn='small' is not one of 'compact', None"),
+        (lambda: convert(nn.Linear(3, 3), "hallucinated"), "Linear has no attention that can be"),
+        (lambda: convert(nn.Linear(3, 3), ffn="compact"), "Linear has no feed-forward part"),
+        (lambda: convert(deit(qk_norm=True), "hallucinated"), "only plain attention can be"),
+        (lambda: convert(pyramid(linear=True), "hallucinated"), "linear attention cannot be"),
+        (lambda: convert(deit(embed_dim=27), "hallucinated"), "6 heads of 3, too many for 27"),
+        (lambda: convert(deit(), "hallucinated", heads="half"), "heads='half' is not one of"),
+        (
+            lambda: convert(convert(deit(), "hallucinated"), "hallucinated"),
+            "no attention that can",
+        ),
+        (lambda: convert(convert(deit(), None, "compact"), None, "compact"), "no feed-forward"),
+    ],
+)
+def test_what_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_attention_that_looks_only_back_is_refused():
+    model = convert(deit(), "hallucinated")
+    with pytest.raises(ValueError, match="cannot be causal"):
+        model.blocks[0](torch.zeros(1, 17, 24), is_causal=True)
