@@ -221,7 +221,14 @@ class PSViT2dPath(PSViTPath):
 
 
 def layers_of(cells: str) -> int:
-    """How many layers the cells of a stage have."""
+    """How many layers the cells of a stage have.
+
+    Raises:
+        ValueError: If there is no such cell.
+    """
+    for cell in cells:
+        if cell not in CELL_LAYERS:
+            raise ValueError(f"cell {_shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")
     return sum(CELL_LAYERS[cell] for cell in cells)
 
 

@@ -272,7 +272,7 @@ class PSViT(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns by which timm groups parameters in layers, stem first."""
         fine = [
-            (r"^stages\.(\d+)\.downsample", (0,)),  # before the cells of its stage
+            (r"^stages\.(\d+)\.downsample", (-1,)),  # before the cells of its stage
             (r"^stages\.(\d+)\.cells\.(\d+)", None),
             (r"^norm", (99999,)),
         ]

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from asvit.models.layers.shared_attention import BasicLayer, SharingPair
 from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
-from asvit.psvit_path import BASIC, CELL_LAYERS, IDENTITY
+from asvit.psvit_path import BASIC, IDENTITY, layers_of
 
 Pooling = Literal["1d", "2d"]
 
@@ -59,7 +59,7 @@ class PatchTokens(nn.Module):
         grid = (x.shape[2], x.shape[3])
         x = x.flatten(2).transpose(1, 2).contiguous()
         if self.cls_token is not None:
-            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         return cast("Tensor", self.drop(x + self.positions(grid)))
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
@@ -114,9 +114,7 @@ def make_cell(
     Raises:
         ValueError: If there is no such cell.
     """
-    if kind not in CELL_LAYERS:
-        raise ValueError(f"cell {kind!r} is not allowed; use one of {', '.join(CELL_LAYERS)}")
-    rates = drop_path or (0.0,) * CELL_LAYERS[kind]
+    rates = drop_path or (0.0,) * layers_of(kind)
     if kind == IDENTITY:
         return nn.Identity()
     if kind == BASIC:

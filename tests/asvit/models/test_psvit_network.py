@@ -1,0 +1,299 @@
+"""The PSViT network: counts, token pooling, attention sharing, readouts, sizes and formats."""
+
+import pytest
+import timm
+import torch
+from torch.nn import functional as F
+
+from asvit.models import PSViT
+from asvit.models.psvit_presets import PRESETS
+from proxies import count
+
+# Parameters and multiply-adds by fvcore's rules at 224 px, 1000 classes. Exact.
+COSTS = {
+    "psvit_1d_tiny": (12_755_880, 1_153_361_664),
+    "psvit_1d_tiny_shared": (11_753_128, 1_047_028_608),
+    "psvit_1d_base": (196_707_048, 17_013_316_608),
+    "psvit_2d_tiny": (12_185_032, 1_341_908_352),
+    "psvit_2d_base": (217_078_120, 18_988_310_016),
+}
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGE = torch.randn(2, 3, 64, 32, generator=GENERATOR)
+
+VARIANTS = {
+    "1d": {"pooling": "1d"},
+    "1d-kernel": {"pooling": "1d", "conv_kernel": 3},
+    "1d-pooled-class": {"pooling": "1d", "pool_class_token": True},
+    "1d-mean": {"pooling": "1d", "global_pool": "avg"},
+    "1d-no-class": {"pooling": "1d", "class_token": False},
+    "1d-windows": {"pooling": "1d", "pool_window": 3, "pool_stride": 1},
+    "2d": {"pooling": "2d"},
+    "2d-kernel": {"pooling": "2d", "conv_kernel": 1},
+    "2d-tail": {"pooling": "2d", "cells": ("b", "s", "-"), "skip_empty_tail": False},
+    "2d-middle": {"pooling": "2d", "cells": ("s", "-", "b")},
+}
+
+
+def tiny(**settings) -> PSViT:
+    cells = settings.pop("cells", ("b-s", "s", "b"))
+    chosen = {"pooling": "2d", "img_size": (64, 32), "patch_size": 8, "num_classes": 5}
+    return PSViT(cells, (8, 12, 16), (2, 3, 4), **{**chosen, **settings})
+
+
+def by_hand(cells: tuple[str, ...], pooling: str, dims: tuple[int, ...]) -> tuple[int, int]:
+    """Parameters and multiply-adds at 224 px with 1000 classes, from the formulas."""
+    patch, prefix = (16, 1) if pooling == "1d" else (8, 0)
+    side = 224 // patch
+    tokens, dim = side**2, dims[0]
+    params = 3 * patch**2 * dim + dim + (tokens + prefix) * dim + prefix * dim
+    macs = 3 * patch**2 * dim * tokens
+    used = max(i for i, stage in enumerate(cells) if stage.strip("-"))
+    for i in range(used + 1):
+        if i > 0:
+            before, dim = dim, dims[i]
+            if pooling == "1d":
+                macs += (tokens + prefix) * before * dim
+                params += before * dim + dim
+                tokens //= 2
+            else:
+                side = -(-side // 2)
+                tokens = side**2
+                macs += 9 * tokens * before * dim
+                params += 9 * before * dim + dim
+        n = tokens + prefix
+        for cell in cells[i]:
+            if cell in "bs":
+                params += 12 * dim**2 + 13 * dim
+                macs += 12 * n * dim**2 + 2 * n**2 * dim
+            if cell == "s":
+                params += 10 * dim**2 + 11 * dim
+                macs += 10 * n * dim**2 + n**2 * dim
+    return params + 2 * dim + dim * 1000 + 1000, macs + dim * 1000
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_exact_costs_of_the_presets(name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    cost = count(model, rules="fvcore")
+    assert (cost.params, cost.macs) == COSTS[name]
+    preset = PRESETS[name]
+    core = count(model)
+    assert (core.params, core.macs) == by_hand(preset.cells, preset.pooling, preset.dims)
+    assert sorted(COSTS) == sorted(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("cells", "cost"),
+    [("bbbbbb", (18_774_056, 1_705_644_288)), ("ssssss", (33_820_328, 3_043_492_992))],
+)
+def test_exact_costs_of_the_largest_paths(cells, cost):
+    with torch.device("meta"):
+        model = PSViT((cells,) * 3, (192, 256, 384), (3, 4, 6), pooling="1d")
+    found = count(model, rules="fvcore")
+    assert (found.params, found.macs) == cost
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+@pytest.mark.parametrize(
+    "cells",
+    [("ssssss", "------", "------"), ("-b-s--", "------", "b-----"), ("------", "s-----", "b-")],
+)
+def test_costs_follow_from_the_path(cells, pooling):
+    with torch.device("meta"):
+        model = PSViT(cells, (24, 32, 48), (3, 4, 6), pooling=pooling)
+    found = count(model)
+    assert (found.params, found.macs) == by_hand(cells, pooling, (24, 32, 48))
+
+
+def test_tokens_of_the_stages():
+    listed = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="1d")
+    assert [len(t[0]) for t in tokens_of(listed)] == [196, 98, 49]
+    assert listed.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 50, 8)
+    pooled = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="1d", pool_class_token=True)
+    assert pooled.forward_features(torch.zeros(1, 3, 224, 224)).shape == (1, 49, 8)
+    grid = PSViT(("b",) * 3, (8, 8, 8), (1, 1, 1), pooling="2d")
+    assert [len(t[0]) for t in tokens_of(grid)] == [28**2, 14**2, 7**2]
+
+
+def tokens_of(model: PSViT) -> list[torch.Tensor]:
+    image = torch.zeros(1, 3, 224, 224)
+    return model.forward_intermediates(image, output_fmt="NLC", intermediates_only=True)
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_a_tail_without_layers_is_left_out(pooling):
+    path = {"cells": ("ssssss", "------", "------"), "pooling": pooling}
+    short = tiny(**path)
+    assert [type(stage.downsample).__name__ for stage in short.stages] == ["Identity"]
+    assert short.num_features == short.head.in_features == 8
+    whole = tiny(**path, skip_empty_tail=False)
+    assert len(whole.stages) == 3
+    assert whole.num_features == whole.head.in_features == 16
+    for model in (short, whole):
+        assert model(IMAGE).shape == (2, 5)
+    # Stages without layers before others do pool.
+    assert len(tiny(cells=("b", "------", "s"), pooling=pooling).stages) == 3
+
+
+def test_networks_without_layers_are_refused():
+    for tail in (True, False):
+        with pytest.raises(ValueError, match=r"cells -\|\|-- have no layer; use at least one"):
+            tiny(cells=("-", "", "--"), skip_empty_tail=tail)
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_forward_is_the_parts_in_order(pooling):
+    model = tiny(pooling=pooling).eval()
+    x = model.patch_embed(IMAGE)
+    if pooling == "2d":
+        x = x.unflatten(1, (8, 4))
+    for stage in model.stages:
+        x = stage.downsample(x)
+        tokens = x.flatten(1, -2)
+        for cell in stage.cells:
+            tokens = cell(tokens)
+        x = tokens.view_as(x)
+    tokens = model.norm(x.flatten(1, -2))
+    torch.testing.assert_close(model.forward_features(IMAGE), tokens)
+    read = tokens[:, 0] if pooling == "1d" else tokens.mean(1)
+    torch.testing.assert_close(model.forward_head(tokens, pre_logits=True), read)
+    torch.testing.assert_close(model(IMAGE), model.head(read))
+
+
+def test_where_identities_stand_makes_no_difference():
+    one, other = tiny(cells=("-b-s", "s-", "b")), tiny(cells=("bs--", "-s", "--b"))
+    for to, source in zip(other.parameters(), one.parameters(), strict=True):
+        to.data.copy_(source)
+    assert torch.equal(one(IMAGE), other(IMAGE))
+
+
+def test_readouts_of_a_list():
+    by_token, by_mean = tiny(pooling="1d"), tiny(pooling="1d", global_pool="avg")
+    by_mean.load_state_dict(by_token.state_dict())
+    tokens = by_token.forward_features(IMAGE)
+    assert tokens.shape == (2, 1 + 32 // 4, 16)
+    torch.testing.assert_close(by_token(IMAGE), by_token.head(tokens[:, 0]))
+    torch.testing.assert_close(by_mean(IMAGE), by_mean.head(tokens[:, 1:].mean(1)))
+    without = tiny(pooling="1d", class_token=False)
+    assert without.patch_embed.cls_token is None
+    assert without.forward_features(IMAGE).shape == (2, 8, 16)
+    assert without.global_pool == "avg"
+
+
+def test_positions_are_added_once_and_tell_patches_apart():
+    model = tiny()
+    assert [name for name, _ in model.named_parameters() if "pos" in name] == [
+        "patch_embed.pos_embed"
+    ]
+    assert torch.equal(model.patch_embed.positions((8, 4)), model.patch_embed.pos_embed)
+    image = torch.cat([IMAGE[:, :, :32], IMAGE[:, :, :32]], dim=2)
+    tokens = model.patch_embed(image)
+    assert not torch.allclose(tokens[:, 0], tokens[:, 16])
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_positions_for_other_images_are_resampled(pooling):
+    model = tiny(pooling=pooling)
+    prefix = model.num_prefix_tokens
+    own = model.patch_embed.pos_embed
+    grid = own[:, prefix:].unflatten(1, (8, 4)).permute(0, 3, 1, 2)
+    expected = F.interpolate(grid, size=(5, 6), mode="bicubic", antialias=True)
+    found = model.patch_embed.positions((5, 6))
+    assert torch.equal(found[:, :prefix], own[:, :prefix])
+    torch.testing.assert_close(found[:, prefix:], expected.flatten(2).transpose(1, 2))
+    logits = model(torch.randn(2, 3, 40, 48))
+    assert logits.shape == (2, 5)
+    logits.sum().backward()
+    assert own.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_gradients_reach_every_parameter(name):
+    model = tiny(**VARIANTS[name])
+    logits = model(IMAGE)
+    assert logits.shape == (2, 5)
+    logits.square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_bfloat16_is_near_float32(name):
+    model = tiny(**VARIANTS[name]).eval()
+    expected = model(IMAGE)
+    found = model.bfloat16()(IMAGE.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.1)
+    other = model(torch.randn(1, 3, 32, 48).bfloat16())
+    assert other.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_channels_last(pooling):
+    model = tiny(pooling=pooling).eval()
+    expected = model(IMAGE)
+    model = model.to(memory_format=torch.channels_last)
+    found = model(IMAGE.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_compiled_as_one_graph(pooling):
+    model = tiny(pooling=pooling, cells=("s", "-", "b"))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found, expected = compiled(IMAGE), model(IMAGE)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("pooling", ["1d", "2d"])
+def test_exported_with_any_batch(pooling):
+    model = tiny(pooling=pooling, cells=("s", "-", "b")).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (IMAGE,), dynamic_shapes=({0: batch},))
+    images = torch.randn(5, 3, 64, 32)
+    torch.testing.assert_close(program.module()(images), model(images))
+
+
+def test_drop_path_ramps_over_all_layers():
+    model = tiny(drop_path_rate=0.5)
+    rates = [m.drop_prob for m in model.modules() if type(m).__name__ == "DropPath"]
+    # Five layers remain after the first, b|s s|s s|b, whose rate is 0.
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pooling": "3d"}, "pooling='3d' is not one of '1d', '2d'"),
+        ({"cells": ("bx", "s", "b")}, "cell 'x' is not allowed; use b, s, -"),
+        ({"cells": ("b", "s")}, "2 stages of cells, 3 dims and 3 heads; give one of each"),
+        ({"img_size": 60}, "patches of 8 px do not fill an image side of 60 px; use 56 or 64 px"),
+        ({"img_size": 4}, "do not fill an image side of 4 px; use 8 px"),
+        ({"class_token": True}, "pooling='2d' has no class token; leave it out, or use '1d'"),
+        ({"global_pool": "token"}, "global_pool='token' is not one of 'avg', ''"),
+        ({"pooling": "1d", "global_pool": "max"}, "global_pool='max' is not one of 'token'"),
+        ({"conv_kernel": 2}, "kernel=2 has no token in its middle"),
+        ({"pooling": "1d", "img_size": 8}, r"stage 2 cannot pool 1 token\(s\) by windows of 2"),
+        ({"pooling": "1d", "img_size": (8, 16)}, r"stage 3 cannot pool 1 token\(s\)"),
+    ],
+)
+def test_what_cannot_be_built(settings, message):
+    with pytest.raises(ValueError, match=message):
+        tiny(**settings)
+
+
+def test_heads_must_fit_the_width():
+    with pytest.raises(ValueError, match="stage 2 has 9 heads for a width of 8; use 1 to 8"):
+        PSViT(("b", "b"), (8, 8), (2, 9), pooling="2d")
+
+
+def test_images_that_do_not_suit():
+    model = tiny(pooling="1d")
+    with pytest.raises(ValueError, match="do not fill an image side of 60 px"):
+        model(torch.zeros(1, 3, 60, 64))
+    with pytest.raises(ValueError, match="stage 2 cannot pool 1 token"):
+        model(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"shape \(3, 64, 64\); use \[batch, channels"):
+        model(torch.zeros(3, 64, 64))
