@@ -51,10 +51,7 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     group = x.shape[1] // n_div
     if torch.compiler.is_compiling() or torch._C._is_tracing():
         return _spelt_out(x, group, step)
-    if x.requires_grad and torch.is_grad_enabled():
-        moved: Tensor = _Shift.apply(x, group, step)
-        return moved
-    return _moved(x, group, step)
+    return _differentiable(x, group, step)
 
 
 def check_shift(n_div: int, step: int) -> None:
@@ -67,6 +64,13 @@ def check_shift(n_div: int, step: int) -> None:
         raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use at least 4")
     if step < 0:
         raise ValueError(f"step={step} is not allowed; use 0 (no shift) or more")
+
+
+def _differentiable(x: Tensor, group: int, step: int) -> Tensor:
+    """The shift, on record only where somebody may ask for its gradient."""
+    if x.requires_grad and torch.is_grad_enabled():
+        return cast("Tensor", _Shift.apply(x, group, step))
+    return _moved(x, group, step)
 
 
 def _moved(x: Tensor, group: int, step: int) -> Tensor:
@@ -116,11 +120,11 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Shift.apply(grads[0], ctx.group, -ctx.step), None, None
+        return _differentiable(grads[0], ctx.group, -ctx.step), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        return cast("Tensor", _Shift.apply(tangents[0], ctx.group, ctx.step))
+        return _differentiable(tangents[0], ctx.group, ctx.step)
 
 
 class Shift(nn.Module):

@@ -1,0 +1,30 @@
+"""The script that times the shift beside other ways to write it."""
+
+import sys
+
+import pytest
+
+from experiments import bench_shift
+
+
+def test_every_way_is_timed_in_either_format(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--batch", "1", "--runs", "1"])
+    bench_shift.main()
+    printed = capsys.readouterr().out.splitlines()
+    for way in bench_shift.WAYS:
+        lines = [line for line in printed if line.startswith(way)]
+        assert len(lines) == 2
+        assert all(line.count("|") == 4 for line in lines)
+    assert [line.split(":")[0] for line in printed if "forward |" in line] == [
+        "contiguous_format",
+        "channels_last",
+    ]
+
+
+def test_a_way_that_gives_other_numbers_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", "--batch", "1", "--runs", "1"])
+    monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
+    with pytest.raises(RuntimeError, match="wrong gives other numbers"):
+        bench_shift.main()
