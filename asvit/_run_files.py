@@ -17,3 +17,10 @@ CANDIDATES = "candidates.csv"
 SCORES = "scores.jsonl"
 VALUES = "values.csv"
 CORRELATIONS = "correlations.csv"
+
+# Of a supernet.
+LOSSES = "losses.csv"
+
+# Of an evolution over its paths.
+INHERITED = "inherited.safetensors"
+RETRAINED = "retrained.safetensors"

@@ -137,11 +137,12 @@ class Evolution:
         )
 
     def _crossed(self, parents: Sequence[Path], rng: np.random.Generator) -> Path:
-        first, second = rng.choice(len(parents), size=2, replace=len(parents) < 2).tolist()
-        return _mixed(parents[first], parents[second], 0.5, rng)
+        places = rng.choice(len(parents), size=2, replace=len(parents) < 2)
+        first, second = (parents[int(place)] for place in places)
+        return _mixed(first, second, 0.5, rng)
 
     def _mutated(self, parents: Sequence[Path], rng: np.random.Generator) -> Path:
-        parent = parents[rng.integers(len(parents))]
+        parent = parents[int(rng.integers(len(parents)))]
         return _mixed(parent, self.draw(rng), self.mutation_probability, rng)
 
 

@@ -1,0 +1,167 @@
+"""The pictures of an evolution over a supernet, and the rows that they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asvit.report.axes import dots, legend
+from asvit.report.style import COLOUR, figure, note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """A path that was evaluated; its accuracy is on the validation images, per cent."""
+
+    number: int
+    generation: int
+    origin: str
+    architecture: str
+    path: str
+    macs: int
+    validation: float
+
+
+@dataclass(frozen=True)
+class GenerationRow:
+    """One generation in numbers; accuracies on the validation images, per cent."""
+
+    generation: int
+    paths: int
+    best: float
+    median: float
+    best_so_far: float
+
+
+def read_candidates(text: str) -> list[CandidateRow]:
+    """Read the table of candidates of an evolution.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    rows = csv.DictReader(io.StringIO(text))
+    try:
+        return [
+            CandidateRow(
+                number=int(row["number"]),
+                generation=int(row["generation"]),
+                origin=row["origin"],
+                architecture=row["architecture"],
+                path=row["path"],
+                macs=int(row["macs"]),
+                validation=float(row["validation"]),
+            )
+            for row in rows
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no table of candidates: {error!r}") from error
+
+
+def generation_rows(rows: Iterable[Mapping[str, Any]]) -> list[GenerationRow]:
+    """The generations as result.json holds them."""
+    return [GenerationRow(**row) for row in rows]
+
+
+def draw_generations(
+    rows: Sequence[GenerationRow],
+    candidates: Sequence[CandidateRow],
+    *,
+    random: Mapping[str, float],
+) -> Figure:
+    """Accuracy over generations: every path, the median of each, and the best so far.
+
+    Args:
+        rows: The generations.
+        candidates: Every path.
+        random: Median accuracies of random paths, by what they are.
+    """
+    made = figure(height=3.4)
+    axes = made.subplots()
+    if not rows:
+        note(axes, "no path has been evaluated yet")
+        return made
+    dots(axes, [one.generation for one in candidates], [one.validation for one in candidates])
+    numbers = [row.generation for row in rows]
+    alone = "o" if len(rows) == 1 else ""
+    axes.plot(
+        numbers,
+        [row.median for row in rows],
+        color=COLOUR["muted"],
+        marker=alone,
+        label="median of the generation",
+    )
+    axes.plot(
+        numbers,
+        [row.best_so_far for row in rows],
+        color=COLOUR["second"],
+        marker=alone,
+        drawstyle="steps-post",
+        label="best so far",
+    )
+    for place, (name, value) in enumerate(random.items()):
+        axes.axhline(
+            value,
+            color=COLOUR["ink"],
+            linewidth=1,
+            linestyle=(0, (3, 3)) if place == 0 else (0, (1, 2)),
+            label=f"median of random paths, {name}",
+        )
+    axes.set_xlabel("generation")
+    _whole(axes)
+    axes.set_ylabel("validation accuracy (%)")
+    legend(axes)
+    return made
+
+
+def draw_costs(candidates: Sequence[CandidateRow], *, limit: int, winner: str) -> Figure:
+    """Accuracy over multiply-adds of every path, the winner marked.
+
+    Args:
+        candidates: Every path.
+        limit: Most multiply-adds that were allowed.
+        winner: Text of the architecture that won.
+    """
+    made = figure(height=3.4)
+    axes = made.subplots()
+    if not candidates:
+        note(axes, "no path has been evaluated yet")
+        return made
+    for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
+        own = [one for one in candidates if (one.generation == 1) is first]
+        axes.scatter(
+            [one.macs / 1e6 for one in own],
+            [one.validation for one in own],
+            color=COLOUR[colour],
+            s=14,
+            linewidths=0,
+            alpha=0.6,
+            label=name if own else None,
+        )
+    best = [one for one in candidates if one.architecture == winner]
+    axes.scatter(
+        [one.macs / 1e6 for one in best],
+        [one.validation for one in best],
+        s=70,
+        facecolors="none",
+        edgecolors=COLOUR["second"],
+        linewidths=1.6,
+        label="winner",
+    )
+    axes.axvline(limit / 1e6, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    axes.set_xlabel("multiply-adds (million)")
+    axes.set_ylabel("validation accuracy (%)")
+    legend(axes)
+    return made
+
+
+def _whole(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
