@@ -80,6 +80,7 @@ COUNTS = [
     ("deit_tiny_patch16_224", "hallucinated", "compact", "double_odd", 4_680_040, 1_026_155_292),
     ("deit_tiny_patch16_224", "hallucinated", "compact", "ceil", 4_828_036, 1_062_676_728),
     ("deit_small_patch16_224", "hallucinated", "compact", "double_odd", 17_924_860, 3_723_164_508),
+    ("deit_small_patch16_224", "hallucinated", "compact", "double", 17_925_580, 3_748_248_912),
 ]
 
 
