@@ -125,7 +125,8 @@ def _seconds(call: Callable[[], object], device: str) -> float:
 def _groups(x: Tensor) -> tuple[Tensor, ...]:
     """The four groups that move, and the channels that stay."""
     group = x.shape[1] // N_DIV
-    return x.split([group] * 4 + [x.shape[1] - 4 * group], dim=1)
+    groups: tuple[Tensor, ...] = x.split([group] * 4 + [x.shape[1] - 4 * group], dim=1)
+    return groups
 
 
 if __name__ == "__main__":
