@@ -3,6 +3,10 @@
 from proxies import catalogue  # noqa: F401  registers the measures
 from proxies.activations import jacobian_covariance, naswot
 from proxies.aggregation import az_nas_aggregate
+from proxies.attention_similarity import (
+    contribution_cosine_similarity,
+    head_similarities,
+)
 from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
 from proxies.circle import Circle
 from proxies.counts import Cost, count
@@ -34,6 +38,7 @@ __all__ = [
     "az_nas_aggregate",
     "az_progressivity",
     "az_trainability",
+    "contribution_cosine_similarity",
     "count",
     "curve_speed",
     "curve_velocity",
@@ -47,6 +52,7 @@ __all__ = [
     "get_proxy",
     "gradient_norm",
     "grasp",
+    "head_similarities",
     "jacobian_covariance",
     "length_distortion",
     "measure",

@@ -1,6 +1,7 @@
 """Every measure, registered by name."""
 
 from proxies.activations import jacobian_covariance, naswot
+from proxies.attention_similarity import contribution_cosine_similarity
 from proxies.az_nas import (
     az_expressivity,
     az_progressivity,
@@ -161,6 +162,15 @@ register(
 )
 
 # The rivals that look at activations: how they, or gradients by the input, differ between images.
+register(
+    Proxy(
+        "ccs",
+        "CCS: how alike the maps of different attention heads are, a cosine",
+        "lower",
+        "arXiv:2306.10875",
+        lambda model, inputs: contribution_cosine_similarity(model, inputs.images),
+    )
+)
 register(
     Proxy(
         "jacob_cov",
