@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from asvit._text import first_line
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.growth import ScaleSettings
@@ -82,9 +84,20 @@ class Evaluator:
         self.provenance = self._bench.provenance
 
     def __call__(self, text: str) -> Measurement:
-        """Measure the architecture called ``text``; a failed measure is NaN with its reason."""
-        architecture = self._space.parse(text)
+        """Measure the architecture called ``text``; a failed measure is NaN with its reason.
+
+        One that its space refuses, although a choice in each dimension leads to it, has failed
+        every measure, and has no size.
+        """
         side = self._settings.image_size
+        try:
+            architecture = self._space.parse(text)
+            self._space.check(architecture, side)
+        except ValueError as refusal:
+            names = self._settings.proxies
+            return Measurement(
+                0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, first_line(refusal))
+            )
         scores = measure(
             lambda: self._space.build(architecture, image_size=side),
             self._settings.proxies,

@@ -1,0 +1,184 @@
+"""The spaces of PSViT paths: members, what is refused, searching and scaling them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import asvit
+from asvit.psvit_path import PSViT1dPath, PSViT2dPath
+from asvit.runs import run_scaling, run_search
+from asvit.runs.evaluator import Evaluator
+from asvit.search import make_settings
+from asvit.search.rows import read_trials
+from asvit.spaces import SPACES, load_space
+from asvit.spaces.architectures import find
+
+NAMES = ("psvit1d", "psvit2d")
+CELLS = "bs----|b-----|------"
+NOTHING = "------|------|------"
+QUICK: dict[str, Any] = {
+    "image_size": 32, "images": 2, "points": 3, "repeats": 1, "data": "gaussian", "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_eighteen_cells_of_three_choices(name: str) -> None:
+    space = load_space(name)
+    assert len(space.dimensions) == 18
+    assert all(sorted(choices) == ["-", "b", "s"] for choices in space.dimensions.values())
+    assert space.size == 387_420_489
+
+
+def test_what_a_choice_in_each_dimension_leads_to() -> None:
+    space = load_space("psvit2d")
+    path = PSViT2dPath.parse("psvit2d:bbs---|-s----|----bb")
+    params = space.encode(path)
+    assert [params[f"S{i}C{j}"] for i, j in ((1, 1), (1, 3), (2, 2), (3, 6))] == [
+        "b",
+        "s",
+        "s",
+        "b",
+    ]
+    assert space.encode(path.with_(depths=(1, 2, 3), width=12)) == params
+    assert space.decode(params) == path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_belongs_to_one_space(name: str) -> None:
+    text = f"{name}:{CELLS}"
+    taken = []
+    for space in SPACES.values():
+        try:
+            space.parse(text)
+            taken.append(space.name)
+        except ValueError:
+            pass
+    assert taken == [name]
+    assert find(text)[0] is load_space(name)
+    assert find(find(text)[1])[0] is load_space(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_built_at_other_depths_and_width(name: str) -> None:
+    model = asvit.build(f"{name}:{CELLS}", 32, 5, depths=(2, 0, 3), width=6)
+    assert model.cells == ("bb", "", "bbb")
+    assert model.dims == {"psvit1d": (6, 8, 12), "psvit2d": (6, 12, 24)}[name]
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
+    same = asvit.build(f"{name}:{CELLS}|2,0,3|6", 32, 5)
+    assert same.cells == model.cells
+    assert same.dims == model.dims
+
+
+def test_costs_are_those_of_the_presets() -> None:
+    # The presets have four layers a stage, or two pairs.
+    for cells, name in (("bbbb--", "psvit_1d_tiny"), ("ss----", "psvit_1d_tiny_shared")):
+        assert asvit.cost(f"psvit1d:{cells}|{cells}|{cells}") == asvit.cost(f"timm:{name}")
+    assert asvit.cost("psvit2d:bb----|bbbb--|bbbbb-") == asvit.cost("timm:psvit_2d_tiny")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_has_no_layers_is_refused(name: str) -> None:
+    space = load_space(name)
+    text = f"{name}:{NOTHING}"
+    path = space.decode(dict.fromkeys(space.dimensions, "-"))
+    assert str(path) == text
+    refusals = (
+        lambda: space.parse(text),
+        lambda: space.check(path, 32),
+        lambda: space.build(path, image_size=32),
+        lambda: space.build(f"{name}:{CELLS}", image_size=32, depths=(0, 0, 0)),
+    )
+    for refused in refusals:
+        with pytest.raises(ValueError, match="has no layers; use 'b' or 's' in at least one cell"):
+            refused()
+
+
+def test_what_has_no_layers_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = load_space("psvit1d")
+    drawn = iter([PSViT1dPath(tuple(NOTHING.split("|"))), PSViT1dPath(tuple(CELLS.split("|")))])
+    monkeypatch.setattr(type(space), "decode", lambda _self, _params: next(drawn))
+    assert str(space.sample(np.random.default_rng(0))) == f"psvit1d:{CELLS}"
+
+
+def test_images_are_checked_by_the_stages_that_are_there() -> None:
+    space = load_space("psvit1d")
+    space.check("psvit1d:b-----|------|------", 16)
+    with pytest.raises(ValueError, match="stage 2 cannot pool one token by two"):
+        space.check("psvit1d:b-----|b-----|------", 16)
+    with pytest.raises(ValueError, match="patches of 8 px do not fill an image of 36 px"):
+        load_space("psvit2d").check(f"psvit2d:{CELLS}", 36)
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are slow, and tested elsewhere."""
+    monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
+    monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
+
+
+def interrupt(after: int) -> Any:
+    """A progress callback that stops a run after so many events."""
+    seen = []
+
+    def progress(event: object) -> None:
+        seen.append(event)
+        if len(seen) == after:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_is_stopped_and_goes_on(name: str, tmp_path: Path) -> None:
+    settings = {"space": name, "steps": 3, **QUICK}
+    whole = run_search(out=tmp_path / "whole", **settings)
+    assert whole.failures == 0
+    load_space(name).parse(whole.seed_architecture)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(out=tmp_path / "parts", progress=interrupt(2), **settings)
+    parts = run_search(out=tmp_path / "parts", **settings)
+    tables = [(tmp_path / run / "trials.csv").read_bytes() for run in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    assert parts.seed_architecture == whole.seed_architecture
+
+
+def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> None:
+    settings = {"space": "psvit2d", "steps": 2, **QUICK}
+    evaluator = Evaluator(load_space("psvit2d"), make_settings(**settings))
+    refused = evaluator(f"psvit2d:{NOTHING}")
+    assert (refused.params, refused.macs) == (0, 0)
+    assert all(math.isnan(value) for value in refused.values.values())
+    assert refused.reason.startswith(f"length_distortion: psvit2d:{NOTHING} has no layers; use")
+    measurements = iter([refused, evaluator(f"psvit2d:{CELLS}"), evaluator(f"psvit2d:{CELLS}")])
+    run_search(out=tmp_path, evaluate=lambda _text: next(measurements), **settings)
+    rows = read_trials(tmp_path / "trials.csv")
+    assert [row.state for row in rows] == ["failed", "complete"]
+    assert "has no layers" in rows[0].reason
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scaling_is_stopped_and_goes_on(name: str, tmp_path: Path) -> None:
+    settings = {
+        "architecture": f"{name}:{CELLS}|12", "budget": "90K", "count_size": 32, "ratio": 0.5,
+        **QUICK,
+    }  # fmt: skip
+    whole = run_scaling(out=tmp_path / "whole", **settings)
+    assert len(whole.series) > 2
+    for row in whole.series:
+        path = load_space(name).parse(row.architecture)
+        assert (path.depths, path.width) == (tuple(row.depths), row.width)
+        assert path.cells == tuple(CELLS.split("|"))
+        assert asvit.cost(row.architecture, image_size=32).params == row.params <= 90_000
+    with pytest.raises(KeyboardInterrupt):
+        run_scaling(out=tmp_path / "parts", progress=interrupt(7), **settings)
+    run_scaling(out=tmp_path / "parts", **settings)
+    for name in ("steps.csv", "candidates.csv"):
+        tables = [(tmp_path / run / name).read_bytes() for run in ("whole", "parts")]
+        assert tables[0] == tables[1]
