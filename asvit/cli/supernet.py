@@ -1,0 +1,304 @@
+"""``asvit supernet``: train all paths of a space at once, then find the best of them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asvit.cli.app import again, debug_option
+from asvit.cli.options import POSITIVE, Setting, json_option, known, seed_option
+from asvit.cli.output import console, emit_json
+from asvit.cli.supernet_progress import Moment, percent, supernet_progress
+from asvit.cli.supernet_tables import show_evolution, show_supernet
+
+if TYPE_CHECKING:
+    from asvit.runs.evolution_session import EvolutionEvent
+    from asvit.runs.supernet import SupernetEvent
+    from asvit.search.supernet_settings import EvolutionSettings
+    from asvit.training.supernet_settings import SupernetSettings
+
+_SPACES = "psvit2d or psvit1d"
+_COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
+_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+@click.group(no_args_is_help=True)
+def command() -> None:
+    """Search with shared weights: train a supernet, then choose among its paths."""
+
+
+def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callable[..., Any]:
+    """An option for a number of the settings."""
+    return click.option(name, cls=Setting, metavar="N", type=kind, show_default=default, help=text)
+
+
+def count(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """A number of multiply-adds written as ``20M``, ``1.3G`` or ``2e7``; None when absent."""
+    if value is None:
+        return None
+    found = _COUNT.fullmatch(value.strip())
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no number of multiply-adds such as 20M or 1.3G")
+    return round(Decimal(found[1]) * _FACTORS[found[2].upper()])
+
+
+_FROM_ZERO = click.IntRange(min=0)
+
+_device = click.option(
+    "--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda, ..."
+)
+_preset = click.option(
+    "--preset",
+    metavar="NAME",
+    default="default",
+    show_default=True,
+    help="Settings to start from, default or quick; options given beside it win.",
+)
+_out = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="a folder in runs, named after the settings",
+    help="Run folder.",
+)
+_fresh = click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
+_quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
+
+
+@command.command()
+@click.option(
+    "--space", metavar="NAME", cls=Setting, show_default="psvit2d", help=f"Space: {_SPACES}."
+)
+@click.option(
+    "--data",
+    cls=Setting,
+    metavar="DATA",
+    show_default="fractal",
+    help="fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+)
+@_number("--classes", "20", "Classes of the fractals.", click.IntRange(min=2))
+@_number("--train-images", "8000", "Images to train on, over all classes.")
+@_number("--validation-images", "1000", "Images set apart, to choose paths by.")
+@_number("--test-images", "1000", "Images that neither sees.")
+@_number("--image-size", "64", "Side of the square images, in pixels.")
+@_number("--width", "48", "Channels of the first stage.")
+@_number("--epochs", "60", "Times that every training image is seen.")
+@_number("--batch-size", "64", "Images in a batch; each trains one path.")
+@_number("--learning-rate", "0.001", "Highest learning rate of AdamW.", float)
+@_number("--weight-decay", "0.05", "Weight decay of matrices.", float)
+@_number("--warmup", "0.1", "Share of the steps with a rising learning rate.", float)
+@_number("--label-smoothing", "0.1", "Share of the target spread over all classes.", float)
+@_number("--clip", "1", "Largest norm of the gradient.", float)
+@_number("--shift", "0", "Move training images by up to N pixels.", _FROM_ZERO)
+@click.option("--flip", is_flag=True, default=None, help="Mirror half of the training images.")
+@seed_option
+@_device
+@_preset
+@_out
+@_fresh
+@_quiet
+@json_option
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    *,
+    device: str,
+    preset: str,
+    out: Path | None,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train the supernet of a space: every batch trains one path drawn at random.
+
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = _training_settings(preset, given)
+    from asvit.runs.supernet import train_supernet
+
+    last: SupernetEvent | None = None
+
+    def follow(event: SupernetEvent) -> None:
+        nonlocal last
+        last = event
+        told = f"loss {event.loss:.3f}"
+        watch.moment(Moment(event.step, event.steps, event.resumed, event.seconds, told))
+
+    try:
+        with supernet_progress(_training_title(settings), "step", quiet=quiet) as watch:
+            result = train_supernet(
+                out=out,
+                device=device,
+                fresh=fresh,
+                preset=preset,
+                progress=follow,
+                image_progress=watch.images,
+                **given,
+            )
+    except KeyboardInterrupt:
+        done = None if last is None else f"in step {last.step} of {last.steps}"
+        _stopped(context, done or "before its first step")
+        raise
+    if last is None and not quiet:
+        click.echo("this supernet had been trained before; --fresh starts it over", err=True)
+    if as_json:
+        emit_json({"folder": result.folder, **result.to_json()})
+    if not (as_json and quiet):
+        show_supernet(result, console(err=as_json))
+
+
+@command.command()
+@click.argument("supernet", type=click.Path(path_type=Path, file_okay=False), required=False)
+@_number("--population", "50", "Paths in a generation.")
+@_number("--generations", "20", "Generations, the random first one among them.")
+@_number("--keep", "10", "Best paths that children come from.")
+@_number("--crossovers", "25", "Children of two in a generation.", _FROM_ZERO)
+@_number("--mutations", "25", "Children of one in a generation.", _FROM_ZERO)
+@_number("--mutation-probability", "0.2", "Probability of a cell to be drawn anew.", float)
+@click.option(
+    "--max-macs",
+    cls=Setting,
+    metavar="N",
+    callback=count,
+    show_default="those of the DeiT of its size",
+    help="Most multiply-adds of a path, as 20M or 1.3G.",
+)
+@click.option(
+    "--min-macs",
+    cls=Setting,
+    metavar="N",
+    callback=count,
+    show_default="0",
+    help="Fewest of them.",
+)
+@_number("--random-paths", "50", "Random paths of any cost to compare with.")
+@seed_option
+@click.option(
+    "--retrain", is_flag=True, help="Then train the winner from scratch, for as many steps."
+)
+@_device
+@_preset
+@_out
+@_fresh
+@_quiet
+@json_option
+@click.pass_context
+def evolve(
+    context: click.Context,
+    /,
+    *,
+    supernet: Path | None,
+    retrain: bool,
+    device: str,
+    preset: str,
+    out: Path | None,
+    fresh: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find the best path of the supernet in the run folder SUPERNET by evolution.
+
+    Paths inherit the supernet's weights; none is trained. Without SUPERNET it takes the newest
+    finished one in runs. Given again, the same command continues a run that was stopped, or shows
+    the result of a finished one; more generations extend it.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = _evolution_settings(preset, given)
+    from asvit.runs import newest_run
+    from asvit.runs.evolution import evolve_supernet
+
+    source = newest_run("supernet") if supernet is None else supernet
+    last: EvolutionEvent | None = None
+
+    def follow(event: EvolutionEvent) -> None:
+        nonlocal last
+        last = event
+        best = f"best {event.best.architecture} ({percent(event.best.fitness)})"
+        told = f"generation {event.generation}  {best}"
+        watch.moment(Moment(event.done, event.total, event.resumed, event.seconds, told))
+
+    try:
+        with supernet_progress(_evolution_title(settings, source), "path", quiet=quiet) as watch:
+            result = evolve_supernet(
+                source,
+                out=out,
+                device=device,
+                retrain=retrain,
+                fresh=fresh,
+                preset=preset,
+                progress=follow,
+                image_progress=watch.images,
+                **given,
+            )
+    except KeyboardInterrupt:
+        done = None if last is None else f"after path {last.done} of {last.total}"
+        _stopped(context, done or "before its first path")
+        raise
+    if last is None and not quiet:
+        click.echo("all its paths had been evaluated before; --fresh starts it over", err=True)
+    if as_json:
+        emit_json({"folder": result.folder, **result.to_json()})
+    if not (as_json and quiet):
+        show_evolution(result, console(err=as_json))
+
+
+for _subcommand in (train, evolve):
+    _subcommand.params.append(debug_option())
+
+
+def _training_settings(preset: str, given: dict[str, Any]) -> SupernetSettings:
+    """The settings that the options ask for.
+
+    Raises:
+        click.UsageError: If a name is unknown or a value is not allowed.
+    """
+    from asvit.spaces import SPACES
+    from asvit.training.supernet_settings import PRESETS, make_settings
+
+    known("preset", preset, list(PRESETS))
+    if "space" in given:
+        known("space", given["space"], list(SPACES))
+    try:
+        return make_settings(preset, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _evolution_settings(preset: str, given: dict[str, Any]) -> EvolutionSettings:
+    """The same of an evolution."""
+    from asvit.search.supernet_settings import PRESETS, make_settings
+
+    known("preset", preset, list(PRESETS))
+    try:
+        return make_settings(preset, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _stopped(context: click.Context, where: str) -> None:
+    click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+
+
+def _training_title(settings: SupernetSettings) -> str:
+    return (
+        f"training the supernet of {settings.space}: {settings.epochs} epochs of "
+        f"{settings.train_images} images in batches of {settings.batch_size}, {settings.images}, "
+        f"{settings.image_size} px, width {settings.width}, seed {settings.seed}"
+    )
+
+
+def _evolution_title(settings: EvolutionSettings, supernet: Path) -> str:
+    return (
+        f"evolving paths of {shlex.quote(str(supernet))}: {settings.generations} generations of "
+        f"{settings.population}, seed {settings.seed}"
+    )

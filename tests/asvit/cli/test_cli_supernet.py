@@ -1,0 +1,254 @@
+"""``asvit supernet train`` and ``evolve`` and their progress, on small settings."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from safetensors import safe_open
+
+import asvit
+from asvit.cli.app import app
+from asvit.cli.supernet_progress import Lines, Moment
+from asvit.runs import supernet as runs_supernet
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.short import accuracy
+from asvit.training.supernet_settings import SupernetSettings, make_settings
+
+TRAIN = [
+    "supernet", "train", "--preset", "quick", "--classes", "3", "--train-images", "30",
+    "--validation-images", "15", "--test-images", "12", "--image-size", "16", "--width", "6",
+    "--epochs", "2", "--batch-size", "10", "--device", "cpu",
+]  # fmt: skip
+EVOLVE = [
+    "--population", "6", "--generations", "3", "--keep", "2", "--crossovers", "2",
+    "--mutations", "2", "--random-paths", "4", "--device", "cpu",
+]  # fmt: skip
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("supernet") / "run"
+    return folder, run(*TRAIN, "--out", folder, "--json")
+
+
+@pytest.fixture(scope="module")
+def evolved(
+    trained: tuple[Path, Result], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("evolution") / "run"
+    return folder, run("supernet", "evolve", trained[0], *EVOLVE, "--out", folder, "--json")
+
+
+def test_train_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
+    folder, result = trained
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert set(data) == {
+        "folder", "schema_version", "kind", "space", "num_classes", "params", "losses",
+        "accuracy", "wall_seconds", "settings", "images", "device", "versions", "command",
+        "next_command",
+    }  # fmt: skip
+    assert len(data["losses"]) == 2
+    assert set(data["accuracy"]) == {"paths", "lowest", "median", "highest"}
+    assert json.loads((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+    assert (folder / "losses.csv").read_text().splitlines()[0] == "epoch,loss"
+
+
+def test_train_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
+    lines = trained[1].stderr.splitlines()
+    assert lines[0] == "preparing 57 images"
+    assert lines[1] == (
+        "training the supernet of psvit2d: 2 epochs of 30 images in batches of 10, fractal:3, "
+        "16 px, width 6, seed 0"
+    )
+    assert lines[2].startswith("step 1/6  ETA ")
+    assert lines[-1] == f"next:   asvit supernet evolve {trained[0]}"
+
+
+def test_a_trained_supernet_is_shown_again(trained: tuple[Path, Result]) -> None:
+    before = (trained[0] / "supernet.safetensors").read_bytes()
+    result = run(*TRAIN, "--out", trained[0])
+    assert result.exit_code == 0
+    assert "had been trained before; --fresh starts it over" in result.stderr
+    assert "random paths on the validation images" in result.stdout
+    assert (trained[0] / "supernet.safetensors").read_bytes() == before
+
+
+def test_evolve_gives_its_result_as_json(evolved: tuple[Path, Result]) -> None:
+    folder, result = evolved
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert set(data) == {
+        "folder", "schema_version", "kind", "space", "architecture", "path", "params", "macs",
+        "validation", "test", "random", "generations", "evaluated", "reason", "deit_macs",
+        "retrained", "wall_seconds", "settings", "supernet", "images", "device", "versions",
+        "command", "next_command",
+    }  # fmt: skip
+    assert json.loads((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+    assert data["macs"] <= data["settings"]["max_macs"] == data["deit_macs"]
+    assert data["evaluated"] == sum(row["paths"] for row in data["generations"]) == 18
+    assert data["validation"] == max(row["best"] for row in data["generations"])
+    assert data["validation"] >= data["random"]["in_window"]["validation"]["highest"]
+    assert data["random"]["anywhere"]["test"]["paths"] == 4
+    assert data["next_command"] == f"{data['command']} --retrain"
+
+
+def test_evolve_leaves_a_report_and_tables(evolved: tuple[Path, Result]) -> None:
+    folder = evolved[0]
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "accuracies.jsonl", "costs.csv", "costs.svg", "generations.csv", "generations.svg",
+        "inherited.safetensors", "report.html", "result.json", "trials.csv",
+    }  # fmt: skip
+    rows = (folder / "trials.csv").read_text().splitlines()
+    assert rows[0] == "number,generation,origin,architecture,path,macs,validation"
+    assert len(rows) == 19
+    winner = json.loads((folder / "result.json").read_text())["architecture"]
+    assert winner in (folder / "report.html").read_text()
+
+
+def test_the_weights_of_the_winner_are_those_that_were_tested(
+    trained: tuple[Path, Result], evolved: tuple[Path, Result]
+) -> None:
+    result = json.loads((evolved[0] / "result.json").read_text())
+    with safe_open(evolved[0] / "inherited.safetensors", "pt") as file:
+        about = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert about["architecture"] == result["architecture"]
+    model = asvit.build(about["architecture"], int(about["image_size"]), 3)
+    model.load_state_dict(weights)
+    settings = json.loads((trained[0] / "result.json").read_text())["settings"]
+    parts = runs_supernet.load_parts(make_settings(**settings))
+    assert accuracy(model, *parts.test) == result["test"]
+    assert accuracy(model, *parts.validation) == result["validation"]
+
+
+def test_a_finished_evolution_is_shown_again_and_retrained(
+    trained: tuple[Path, Result], evolved: tuple[Path, Result]
+) -> None:
+    words = ["supernet", "evolve", trained[0], *EVOLVE, "--out", evolved[0]]
+    result = run(*words)
+    assert result.exit_code == 0
+    assert "all its paths had been evaluated before" in result.stderr
+    assert "The winner beside random paths with the same weights" in result.stdout
+    again = run(*words, "--retrain", "--json")
+    assert again.exit_code == 0, again.stderr
+    retrained = json.loads(again.stdout)["retrained"]
+    assert retrained["architecture"] == json.loads(again.stdout)["architecture"]
+    assert 0 <= retrained["accuracy"] <= 100
+    assert (evolved[0] / "retrained.safetensors").exists()
+    assert "trained from scratch" in (evolved[0] / "report.html").read_text()
+
+
+def test_more_generations_extend_an_evolution(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    whole, short = tmp_path / "whole", tmp_path / "short"
+    words = ["supernet", "evolve", trained[0], *EVOLVE, "--quiet", "--json"]
+    run(*words, "--generations", 3, "--out", whole)
+    run(*words, "--generations", 1, "--out", short)
+    extended = json.loads(run(*words, "--generations", 3, "--out", short).stdout)
+    assert (
+        extended["generations"] == json.loads((whole / "result.json").read_text())["generations"]
+    )
+    assert (short / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
+    fewer = run(*words, "--generations", 2, "--out", short)
+    assert fewer.exit_code == 3
+    assert "was started with other settings: generations 3 (now 2)" in fewer.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--epochs", "0"], "0 is not in the range x>=1"),
+        (["train", "--space", "psvit3d"], "unknown space 'psvit3d'; did you mean 'psvit"),
+        (["train", "--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'?"),
+        (["train", "--learning-rate", "0"], "learning_rate must be a number above 0, got 0.0"),
+        (["evolve", "--max-macs", "20X"], "'20X' is no number of multiply-adds such as 20M"),
+        (["evolve", "--population", "10"], "25 crossovers and 25 mutations do not fit"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
+    result = run("supernet", *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_cannot_be_trained_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
+    for words, message in [
+        (["--space", "asvit"], "space 'asvit' has no supernet; use one of psvit1d, psvit2d"),
+        (["--image-size", "20"], "20 px"),
+        (["--data", "./none"], "no folder './none'; give a folder of images"),
+        (["--device", "nowhere"], "device 'nowhere' is not available"),
+    ]:
+        result = run(*TRAIN, *words, "--out", tmp_path / "run")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1), result.stderr
+        assert message in result.stderr
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_evolved_is_one_line_and_exit_code_3(
+    trained: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, message in [
+        ([], "no finished supernet in runs"),
+        (["none"], "no supernet 'none/supernet.safetensors'"),
+        ([str(trained[0]), "--max-macs", "1K"], "no path takes 0 to 1,000 multiply-adds; those"),
+        ([str(trained[0]), "--out", str(trained[0])], "has result.json but not accuracies.jsonl"),
+    ]:
+        result = run("supernet", "evolve", *words)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1), result.stderr
+        assert message in result.stderr
+
+
+def test_an_unfinished_supernet_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_training: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs_supernet.SupernetTraining, "step", interrupt)
+    stopped = run(*TRAIN, "--out", tmp_path / "run")
+    assert stopped.exit_code == 130
+    assert f"stopped before its first step; to go on: asvit {' '.join(TRAIN)}" in stopped.stderr
+    result = run("supernet", "evolve", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "is unfinished, 0 of 6 steps; the same asvit supernet train goes on" in result.stderr
+
+
+def test_the_help_states_the_real_defaults() -> None:
+    import click
+
+    from asvit.cli.supernet import command
+
+    assert isinstance(command, click.Group)
+    for name, settings in (("train", SupernetSettings()), ("evolve", EvolutionSettings())):
+        params = {p.name: p for p in command.commands[name].params}
+        for field in dataclasses.fields(settings):
+            value = getattr(settings, field.name)
+            if value is None or isinstance(value, bool):
+                continue
+            shown: Any = getattr(params[field.name], "show_default", None)
+            assert float(shown) == value if isinstance(value, int | float) else shown == value
+
+
+def test_lines_come_at_the_start_and_every_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines("training", "step")
+    for done in range(41, 61):
+        lines(Moment(done, 100, 40, float(done - 40), "loss 1"))
+    written = capsys.readouterr().err.splitlines()
+    assert written[0] == "training; going on after step 40"
+    assert [line.split()[1] for line in written[1:]] == ["41/100", "45/100", "50/100", "55/100",
+                                                         "60/100"]  # fmt: skip
+    assert written[1] == "step 41/100  ETA 0:59  loss 1"
+    assert math.isnan(Moment(3, 9, 3, 0.0, "").remaining)
