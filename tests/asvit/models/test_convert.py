@@ -175,6 +175,16 @@ def test_bfloat16_follows_the_host(name):
     assert model(image_of(name).bfloat16()).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["pvt", "next"])
+@torch.no_grad()
+def test_channels_may_come_last(name):
+    model, x = converted(name), image_of(name)
+    expected = model(x)
+    model.to(memory_format=torch.channels_last)
+    last = model(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+
+
 @torch.no_grad()
 def test_rows_and_columns_are_those_of_the_image(monkeypatch):
     grids = []
