@@ -115,7 +115,7 @@ def draw_generations(
         )
     axes.set_xlabel("generation")
     _whole(axes)
-    axes.set_ylabel("validation accuracy (%)")
+    _accuracies(axes, candidates)
     legend(axes)
     return made
 
@@ -156,9 +156,30 @@ def draw_costs(candidates: Sequence[CandidateRow], *, limit: int, winner: str) -
     )
     axes.axvline(limit / 1e6, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     axes.set_xlabel("multiply-adds (million)")
-    axes.set_ylabel("validation accuracy (%)")
+    _accuracies(axes, candidates)
     legend(axes)
     return made
+
+
+def _accuracies(axes: Axes, candidates: Sequence[CandidateRow]) -> None:
+    """Scale the upward axis for most of the paths; a few whose head never learnt lie far below."""
+    values = sorted(one.validation for one in candidates)
+    low, high = values[len(values) // 50], values[-1]
+    margin = 0.08 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    below = sum(value < low - margin for value in values)
+    if below:
+        axes.annotate(
+            f"{below} below",
+            (1, 0),
+            xycoords="axes fraction",
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+            color=COLOUR["muted"],
+        )
+    axes.set_ylabel("validation accuracy (%)")
 
 
 def _whole(axes: Axes) -> None:
