@@ -1,0 +1,116 @@
+"""How well do the measures rank the networks of a reference table? The table of docs/evidence.md.
+
+Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It is
+``asvit correlate`` with its result as a table in Markdown: Kendall's tau with a 95 % bootstrap
+interval over the rows, a column a target; in bold where a measure beats the best count with the
+interval of the difference clear of zero. A stopped run continues when the command is given again.
+"""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from asvit.reference.findings import Finding, winners
+from asvit.runs.correlate import run_correlation
+from asvit.runs.correlate_measure import RowEvent
+from experiments.growing import markdown
+
+MAIN = (
+    "length_distortion",
+    "ntk_condition_number",
+    "ntk_condition_number_noise",
+    "length_distortion+ntk_condition_number",
+    "length_distortion+ntk_condition_number_noise",
+    "params+length_distortion",
+    "params+ntk_condition_number_noise",
+    "macs+ntk_condition_number_noise",
+    "params+length_distortion+ntk_condition_number_noise",
+)
+RIVALS = (
+    "synflow",
+    "snip",
+    "grad_norm",
+    "fisher",
+    "zico",
+    "dss",
+    "jacob_cov",
+    "naswot",
+    "az_expressivity",
+    "az_progressivity",
+    "az_trainability",
+    "az_expressivity+az_trainability+macs",
+    "grasp",
+)
+
+
+def main() -> None:
+    """Measure what is missing, then print the table."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--reference", required=True, help="name of a table, or a CSV file")
+    made.add_argument("--target", default="all", help="accuracies, separated by commas")
+    made.add_argument("--proxy", help="measures, separated by commas")
+    made.add_argument("--rivals", action="store_true", help="the measures of others, too")
+    made.add_argument("--preset", default="default")
+    made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
+    made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
+    made.add_argument("--out", type=Path, default=Path("runs/tau-table"))
+    options = made.parse_args()
+    names = options.proxy.split(",") if options.proxy else [*MAIN, *options.rivals * RIVALS]
+    result = run_correlation(
+        options.reference,
+        target=options.target.split(","),
+        proxies=names,
+        preset=options.preset,
+        rows=options.rows,
+        max_params=options.max_params,
+        out=options.out / f"{Path(options.reference).stem}-{options.preset}",
+        progress=partial(_tell, options.reference),
+    )
+    print(_table(result.correlations, [target.name for target in result.targets]))
+    print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
+
+
+def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
+    """Measures in the order of their mean tau over the targets, the counts first."""
+    cells = {(one.measure, one.target): one for one in findings}
+    best = {(one.measure, one.target) for one in winners(findings)}
+    measures = dict.fromkeys(one.measure for one in findings)
+
+    def place(measure: str) -> tuple[bool, float]:
+        own = [cells[measure, target].correlation.tau for target in targets]
+        known = [tau for tau in own if tau == tau]
+        return not cells[measure, targets[0]].trivial, -sum(known) / max(1, len(known))
+
+    rows = [
+        (
+            measure.replace("+", " + "),
+            *(_cell(cells[measure, target], (measure, target) in best) for target in targets),
+        )
+        for measure in sorted(measures, key=place)
+    ]
+    return markdown({"measure": "l", **dict.fromkeys(targets, "r")}, rows)
+
+
+def _cell(finding: Finding, beats: bool) -> str:
+    found = finding.correlation
+    if found.reason:
+        return "-"
+    tau = f"**{found.tau:.3f}**" if beats else f"{found.tau:.3f}"
+    dropped = f", {found.dropped} failed" if found.dropped else ""
+    return f"{tau} ({found.tau_interval.low:.2f} to {found.tau_interval.high:.2f}{dropped})"
+
+
+def _rivals(findings: Sequence[Finding]) -> str:
+    """The best count of every target."""
+    known = {one.target: one.correlation.rival for one in findings if one.correlation.rival}
+    return ", ".join(f"{rival} for {target}" for target, rival in known.items())
+
+
+def _tell(name: str, event: RowEvent) -> None:
+    if event.row % 10 == 0 or event.row == event.rows:
+        print(f"{name}: {event.row} of {event.rows}, {event.seconds:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
