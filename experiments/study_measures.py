@@ -33,15 +33,15 @@ from proxies.registry import PROXIES, register
 
 EXPANSION = "length_distortion"
 KERNEL = "ntk_condition_number"
-NOISE = "ntk_condition_number_noise"
+NORMED = "ntk_condition_number_normed"
 COUNTS = ("params", "macs")
 SUMS = (
     f"{EXPANSION}+{KERNEL}",
-    f"{EXPANSION}+{NOISE}",
+    f"{EXPANSION}+{NORMED}",
     f"params+{EXPANSION}",
-    f"params+{NOISE}",
-    f"macs+{NOISE}",
-    f"params+{EXPANSION}+{NOISE}",
+    f"params+{NORMED}",
+    f"macs+{NORMED}",
+    f"params+{EXPANSION}+{NORMED}",
 )
 
 
@@ -78,8 +78,10 @@ VARIANTS = (
     Variant("L^E, radius 1", EXPANSION, {"radius": "unit"}),
     Variant("L^E, 5 points", EXPANSION, {"points": 5}),
     Variant("L^E, 20 points", EXPANSION, {"points": 20}),
-    Variant("κ of 8 images of noise", NOISE, {"images": 8}),
-    Variant("κ of 32 images of noise", NOISE, {"images": 32}),
+    Variant("κ of noise", KERNEL, {"data": "gaussian"}),
+    Variant("κ behind the final norm, of noise", NORMED, {"data": "gaussian"}),
+    Variant("κ behind the final norm, 8 images", NORMED, {"images": 8}),
+    Variant("κ behind the final norm, 32 images", NORMED, {"images": 32}),
 )
 LABELS = {
     "params": "parameters",
@@ -88,7 +90,7 @@ LABELS = {
     NORMS_KEPT.name: "L^E, norms kept",
     TOKENS.name: "L^E, all tokens",
     KERNEL: "κ",
-    NOISE: "κ of noise",
+    NORMED: "κ behind the final norm",
 }
 Row = tuple[str, dict[str, Correlation]]
 
@@ -118,7 +120,7 @@ def _study(options: argparse.Namespace) -> tuple[list[str], list[Row]]:
     named = [name for name in LABELS if name not in COUNTS]
     base = _run(options, "default", [*named, *SUMS], {})
     rows = [_findings(base, name, _label(name)) for name in (*COUNTS, *named)]
-    for name in (KERNEL, NOISE):
+    for name in (KERNEL, NORMED):
         logs = _of_logarithms(base, name, seed=options.seed)
         rows.append((f"{_label(name)}, mean of logarithms", logs))
     for variant in VARIANTS:

@@ -19,13 +19,13 @@ from experiments.growing import markdown
 MAIN = (
     "length_distortion",
     "ntk_condition_number",
-    "ntk_condition_number_noise",
+    "ntk_condition_number_normed",
     "length_distortion+ntk_condition_number",
-    "length_distortion+ntk_condition_number_noise",
+    "length_distortion+ntk_condition_number_normed",
     "params+length_distortion",
-    "params+ntk_condition_number_noise",
-    "macs+ntk_condition_number_noise",
-    "params+length_distortion+ntk_condition_number_noise",
+    "params+ntk_condition_number_normed",
+    "macs+ntk_condition_number_normed",
+    "params+length_distortion+ntk_condition_number_normed",
 )
 RIVALS = (
     "synflow",

@@ -45,13 +45,11 @@ register(
 )
 register(
     Proxy(
-        "ntk_condition_number_noise",
-        "κ_Θ of a batch of standard normal noise, whatever the images",
+        "ntk_condition_number_normed",
+        "κ_Θ of the feature behind the final normalisation, as the head reads it",
         "lower",
         EXPANSION_PAPER,
-        lambda model, inputs: ntk_condition_number(
-            model, standard_normal_like(inputs.images, inputs.seed)
-        ),
+        lambda model, inputs: ntk_condition_number(model, inputs.images, final_norm=True),
         undefined="the kernel is singular",
     )
 )

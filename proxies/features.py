@@ -113,13 +113,14 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
+def measured(model: nn.Module, *, norms: Norms, final_norm: bool = False) -> Iterator[nn.Module]:
     """Hold a model in the state that measures of the feature are defined in, then put all back.
 
-    As in :func:`evaluating`; besides, the final normalisation is the identity, and with
-    ``norms="bypassed"`` every other one too. An activation fused into a normalisation stays.
+    As in :func:`evaluating`; besides, the final normalisation is the identity unless
+    ``final_norm``, and with ``norms="bypassed"`` every one is. An activation fused into a
+    normalisation stays.
     """
-    bypassed = {id(module): module for module in _final_norms(model)}
+    bypassed = {} if final_norm else {id(module): module for module in _final_norms(model)}
     if norms == "bypassed":
         bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
     with evaluating(model):

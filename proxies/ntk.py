@@ -25,7 +25,7 @@ from proxies.sample_gradients import USES, Use, gram_matrix
 from proxies.substitution import call_with, stand_ins
 
 
-def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
+def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
     """Kernel ``Θ`` of a batch, ``[n, n]`` float64.
 
     One forward and one backward pass for the batch. Every parameter with "weight" in its name
@@ -34,6 +34,8 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     Args:
         model: Any module whose samples do not interact.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
+        final_norm: Whether the feature is what the head reads, behind the final normalisation;
+            the measure's definition takes it in front of that.
 
     Raises:
         ValueError: If there is no image, or no weight reaches the feature, or a weight is used in
@@ -42,20 +44,21 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     if not len(images):
         raise ValueError("the kernel of 0 images is empty; use at least 1")
     images = images.to(reference_tensor(model))
-    with measured(model, norms="kept"), _only_weights(model) as weights:
+    state = measured(model, norms="kept", final_norm=final_norm)
+    with state, _only_weights(model) as weights:
         return _kernel_in_pieces(model, images, weights)
 
 
-def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
+def ntk_spectrum(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
     """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
-    kernel = ntk_matrix(model, images)
+    kernel = ntk_matrix(model, images, final_norm=final_norm)
     if not kernel.isfinite().all():
         raise ValueError("the kernel is not finite")
     spectrum: Tensor = torch.linalg.eigvalsh(kernel.cpu())
     return spectrum
 
 
-def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
+def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
     NaN when the kernel is singular to working precision: the smallest eigenvalue is then rounding
@@ -64,7 +67,7 @@ def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
     """
-    spectrum = ntk_spectrum(model, images)
+    spectrum = ntk_spectrum(model, images, final_norm=final_norm)
     largest, smallest = float(spectrum[-1]), float(spectrum[0])
     epsilon = torch.finfo(reference_tensor(model).dtype).eps
     if not smallest > len(spectrum) * epsilon * largest:

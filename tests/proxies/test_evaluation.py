@@ -184,17 +184,3 @@ def test_measures_meet_the_labels_and_a_seed_for_each_repeat(
 def test_labels_must_be_one_class_an_image(labels: Tensor) -> None:
     with pytest.raises(ValueError, match="use one whole number an image"):
         measure(build, ["params"], images=torch.zeros(2, 3, SIDE, SIDE), labels=labels)
-
-
-def test_the_kernel_of_noise_does_not_depend_on_the_images() -> None:
-    name = "ntk_condition_number_noise"
-    generator = torch.Generator().manual_seed(0)
-    pairs = [
-        measure(build, [name, "ntk_condition_number"], images=images, repeats=2, device="cpu")
-        for images in torch.randn(2, 4, 3, SIDE, SIDE, generator=generator)
-    ]
-    first, second = pairs
-    assert first[name].valid
-    assert first[name] == second[name]
-    assert first[name].values[0] != first[name].values[1]
-    assert first["ntk_condition_number"] != second["ntk_condition_number"]

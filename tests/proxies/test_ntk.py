@@ -153,3 +153,24 @@ def test_modules_that_cannot_be_measured_say_why(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         ntk_matrix(model, torch.randn(images, 3, 4, 4))
+
+
+def test_the_feature_may_be_what_the_head_reads() -> None:
+    import timm
+
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=0
+    ).double()
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    model.eval()
+    weights = [weight for name, weight in model.named_parameters() if "weight" in name]
+    rows = []
+    for image in images:
+        total = model(image[None]).sum()  # without classes: the class token behind the last norm
+        gradients = torch.autograd.grad(total, weights)
+        rows.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    jacobian = torch.stack(rows)
+    kernel = ntk_matrix(model, images, final_norm=True)
+    torch.testing.assert_close(kernel, jacobian @ jacobian.T)
+    assert not torch.allclose(kernel, ntk_matrix(model, images))
