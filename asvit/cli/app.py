@@ -28,8 +28,8 @@ USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 COMMANDS = {
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
-    "supernet": "Train a space's supernet, then find its best path.",
     "score": "Measure one or more architectures.",
+    "supernet": "Train a space's supernet, then find its best path.",
     "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
