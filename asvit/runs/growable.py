@@ -76,6 +76,6 @@ def find_growable(text: str) -> tuple[SearchSpace, Architecture]:
     if not all(hasattr(architecture, name) for name in ("with_", "depths", "width")):
         raise ValueError(
             f"architectures of space {space.name!r}, such as {text}, have no depths and width to "
-            "grow; use one of space 'asvit'"
+            "grow; use one of another space"
         )
     return space, architecture

@@ -160,7 +160,8 @@ def seed_of(run: Path) -> str:
 
 def default_folder(settings: ScaleSettings) -> Path:
     """Where a scaling with these settings runs unless another folder is named."""
-    text = settings.architecture.replace(",", ".").replace("|", "-")
+    # No character of it may mean something to a shell or a file system.
+    text = settings.architecture.translate(str.maketrans(",|:", ".--"))
     return Path("runs") / f"scale-{text}-{settings.image_size}px-seed{settings.seed}"
 
 

@@ -128,7 +128,7 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     """The first space that ``arch`` belongs to, and the architecture itself.
 
     Raises:
-        ValueError: If it fits no space; what the first space has to say about a text.
+        ValueError: If it fits no space; what the space of its prefix has to say about a text.
     """
     if not isinstance(arch, str):
         for space in SPACES.values():
@@ -140,7 +140,10 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     if is_fixed(arch):
         raise ValueError(f"{arch!r} belongs to no search space; use one of {', '.join(SPACES)}")
     refusals = []
-    for space in SPACES.values():
+    prefixed = [
+        space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
+    ]
+    for space in prefixed or SPACES.values():
         try:
             return space, space.parse(arch)
         except ValueError as refusal:

@@ -20,6 +20,7 @@ class SearchSpace(ABC):
         name: What the space is called on the command line.
         description: One line on what is searched.
         paper: Where it was published.
+        prefix: What its texts begin with and no other space's do; empty for As-ViT's.
         architecture: Class of its architectures.
         dimensions: Name of each dimension -> its choices, in order.
     """
@@ -27,6 +28,7 @@ class SearchSpace(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     paper: ClassVar[str]
+    prefix: ClassVar[str] = ""
     architecture: ClassVar[type]
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
 

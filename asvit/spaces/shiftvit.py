@@ -118,6 +118,7 @@ class ShiftViTSpace(SearchSpace):
     """
 
     name = "shiftvit"
+    prefix = PREFIX
     description = "depth split, feed-forward ratio, shifted fraction and step; no attention"
     paper = "ShiftViT, arXiv:2201.10801"
     architecture = ShiftArchitecture
