@@ -25,6 +25,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 32,
     },
     "asvit-fractal": {
+        "seeds": 3,
         "classes": 20,
         "train_images": 4_000,
         "test_images": 5_000,

@@ -23,6 +23,7 @@ REFERENCES: Mapping[str, str] = {
     "vitbench101-pit": "100 PiT of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
     "vitbench101-autoformer": "100 AutoFormer of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
     "timm-in1k": "197 timm models trained on ImageNet-1k alone, each by its own recipe",
+    "asvit-fractal": "60 As-ViT topologies on 20 classes of fractals, three training seeds each",
 }
 
 
