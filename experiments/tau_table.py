@@ -52,6 +52,7 @@ def main() -> None:
     made.add_argument("--proxy", help="measures, separated by commas")
     made.add_argument("--rivals", action="store_true", help="the measures of others, too")
     made.add_argument("--preset", default="default")
+    made.add_argument("--data", default="fractal", help="images to measure on")
     made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
     made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
     made.add_argument("--out", type=Path, default=Path("runs/tau-table"))
@@ -62,13 +63,19 @@ def main() -> None:
         target=options.target.split(","),
         proxies=names,
         preset=options.preset,
+        data=options.data,
         rows=options.rows,
         max_params=options.max_params,
-        out=options.out / f"{Path(options.reference).stem}-{options.preset}",
+        out=options.out / _folder(options.reference, options.preset, options.data),
         progress=partial(_tell, options.reference),
     )
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
+
+
+def _folder(*words: str) -> str:
+    """A name for a run of its own."""
+    return "-".join(Path(word).stem for word in words)
 
 
 def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
