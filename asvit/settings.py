@@ -90,6 +90,19 @@ def check_names(settings: object, names: Sequence[str]) -> None:
             raise ValueError(f"{name} must be a name, got {value!r}")
 
 
+def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
+    """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
+        least = "at least 0" if zero else "above 0"
+        most = "" if math.isinf(below) else f" and below {below:g}"
+        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
+
+
 def proxy_names(proxies: object) -> tuple[str, ...]:
     """One name or several as a tuple.
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asvit.report.correlate import write_correlation_report
+    from asvit.report.evolution import write_evolution_report
     from asvit.report.scale import write_scale_report
     from asvit.report.search import write_search_report
 
 __all__ = [
     "write_correlation_report",
+    "write_evolution_report",
     "write_report",
     "write_scale_report",
     "write_search_report",
@@ -18,6 +20,7 @@ __all__ = [
 
 _LAZY = {
     "write_correlation_report": "asvit.report.correlate",
+    "write_evolution_report": "asvit.report.evolution",
     "write_scale_report": "asvit.report.scale",
     "write_search_report": "asvit.report.search",
 }
@@ -33,6 +36,7 @@ def write_report(folder: Path | str) -> list[Path]:
     """
     from asvit.report.correlate import write_correlation_report
     from asvit.report.correlate_run import is_correlation_run
+    from asvit.report.evolution import is_evolution_run, write_evolution_report
     from asvit.report.scale import write_scale_report
     from asvit.report.scale_run import is_scale_run
     from asvit.report.search import write_search_report
@@ -40,6 +44,8 @@ def write_report(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if is_correlation_run(folder):
         return write_correlation_report(folder)
+    if is_evolution_run(folder):
+        return write_evolution_report(folder)
     return (write_scale_report if is_scale_run(folder) else write_search_report)(folder)
 
 

@@ -108,8 +108,10 @@ def _train(
     model: nn.Module, train: Labelled, recipe: Recipe, generator: torch.Generator
 ) -> tuple[tuple[float, ...], str | None]:
     """Train ``model``; the losses, and why it had to end early."""
-    optimizer = torch.optim.AdamW(_groups(model, recipe.weight_decay), lr=recipe.learning_rate)
-    schedule = LambdaLR(optimizer, lambda step: _pace(step, recipe))
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate
+    )
+    schedule = LambdaLR(optimizer, lambda step: pace(step, recipe))
     losses: list[float] = []
     model.train()
     for pixels, labels in _batches(*train, recipe, generator):
@@ -126,7 +128,7 @@ def _train(
     return tuple(losses), None
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """The parameters with and without weight decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
@@ -135,7 +137,7 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     ]
 
 
-def _pace(step: int, recipe: Recipe) -> float:
+def pace(step: int, recipe: Recipe) -> float:
     """The learning rate of ``step``, from 0, over the highest one."""
     if step < recipe.warmup:
         return (step + 1) / (recipe.warmup + 1)
@@ -156,10 +158,10 @@ def _batches(
             queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
         chosen, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
         chosen = chosen.to(labels.device)
-        yield _varied(pixels[chosen], recipe, generator), labels[chosen]
+        yield varied(pixels[chosen], recipe, generator), labels[chosen]
 
 
-def _varied(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def varied(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """``[B, C, H, W]``: each image mirrored and moved at random, as the recipe asks."""
     count, _, height, width = pixels.shape
     rows = torch.arange(height).expand(count, height)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.training.short import Labelled, Recipe, _groups, _pace, _varied
+from asvit.training.short import Labelled, Recipe, pace, parameter_groups, varied
 from proxies.evaluation import seed_for
 
 P = TypeVar("P")
@@ -67,7 +67,7 @@ class SupernetTraining(Generic[P]):
         self._seed = seed
         self._names = dict(supernet.named_parameters())
         self._optimizer = torch.optim.AdamW(
-            _groups(supernet, recipe.weight_decay), lr=recipe.learning_rate
+            parameter_groups(supernet, recipe.weight_decay), lr=recipe.learning_rate
         )
         self.losses: list[float] = []
 
@@ -112,7 +112,7 @@ class SupernetTraining(Generic[P]):
         loss.backward()
         nn.utils.clip_grad_norm_(self._supernet.parameters(), self._recipe.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * _pace(step, self._recipe)
+            group["lr"] = self._recipe.learning_rate * pace(step, self._recipe)
         self._optimizer.step()
         self.losses.append(value)
         return value
@@ -156,7 +156,7 @@ class SupernetTraining(Generic[P]):
         size = self._recipe.batch_size
         order = torch.randperm(len(self._labels), generator=self._generator("order", epoch))
         chosen = order[place * size : (place + 1) * size].to(self._labels.device)
-        pixels = _varied(self._images[chosen], self._recipe, self._generator("images", step))
+        pixels = varied(self._images[chosen], self._recipe, self._generator("images", step))
         return pixels, self._labels[chosen]
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:

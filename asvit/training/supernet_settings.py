@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.settings import Settings, check_names, check_whole, from_preset
+from asvit.settings import Settings, check_names, check_number, check_whole, from_preset
 from asvit.training.short import Recipe
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -92,9 +92,9 @@ class SupernetSettings(Settings):
         check_whole(self, _AT_LEAST)
         check_names(self, ("space", "data"))
         for name in ("learning_rate", "clip"):
-            _check_number(name, getattr(self, name), math.inf, zero=False)
+            check_number(name, getattr(self, name), math.inf, zero=False)
         for name in ("weight_decay", "warmup", "label_smoothing"):
-            _check_number(name, getattr(self, name), 1.0, zero=True)
+            check_number(name, getattr(self, name), 1.0, zero=True)
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be true or false, got {self.flip!r}")
         if self.batch_size > self.train_images:
@@ -138,12 +138,3 @@ def make_settings(preset: str = "default", **given: Any) -> SupernetSettings:
         TypeError: If there is no such setting.
     """
     return from_preset(SupernetSettings, PRESETS, preset, given)
-
-
-def _check_number(name: str, value: object, below: float, *, zero: bool) -> None:
-    """Check that ``value`` is a number under ``below``, and above 0 or also 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
-        least = "at least 0" if zero else "above 0"
-        most = "" if math.isinf(below) else f" and below {below:g}"
-        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")

@@ -137,7 +137,7 @@ def test_a_batch_may_be_larger_than_the_images() -> None:
 def test_mirroring_mirrors_about_half_of_the_images() -> None:
     pixels = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4).expand(200, -1, -1, -1)
     recipe = Recipe(steps=1, flip=True)
-    varied = short._varied(pixels, recipe, torch.Generator().manual_seed(0))
+    varied = short.varied(pixels, recipe, torch.Generator().manual_seed(0))
     mirrored = (varied == pixels.flip(3)).flatten(1).all(1)
     assert 60 < int(mirrored.sum()) < 140
     assert torch.equal(varied[~mirrored], pixels[~mirrored])
@@ -145,7 +145,7 @@ def test_mirroring_mirrors_about_half_of_the_images() -> None:
 
 def test_a_shift_moves_every_channel_alike_and_repeats_the_edge() -> None:
     pixels = torch.arange(25.0).view(1, 1, 5, 5).expand(400, 2, 5, 5)
-    varied = short._varied(pixels, Recipe(steps=1, shift=1), torch.Generator().manual_seed(0))
+    varied = short.varied(pixels, Recipe(steps=1, shift=1), torch.Generator().manual_seed(0))
     assert torch.equal(varied[:, 0], varied[:, 1])
     padded = nn.functional.pad(pixels[:1, :1], (1, 1, 1, 1), mode="replicate")[0, 0]
     corners = [(y, x) for y in range(3) for x in range(3)]
