@@ -36,8 +36,8 @@ class Target:
         description: What was trained on what, and tested on what.
         training: From scratch; with a teacher; with weights inherited from a supernet; or not
             known. Columns of different kinds do not mix.
-        noise_ceiling: Kendall's tau between two training seeds, where it is known: no measure can
-            be expected to rank better.
+        noise_ceiling: Kendall's tau between two training seeds, where it is known: how well one
+            training ranks another. A measure can rank means over seeds somewhat better.
     """
 
     name: str

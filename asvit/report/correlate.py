@@ -130,8 +130,8 @@ def _target(run: CorrelationRun, target: Target) -> str:
     words = [f"{target.description}; trained: {target.training}."]
     if target.noise_ceiling is not None:
         words.append(
-            f"Two training seeds agree with tau {target.noise_ceiling:.2f}, which no measure can "
-            "be expected to exceed."
+            f"Two training seeds agree with tau {target.noise_ceiling:.2f}: training each network "
+            "once ranks no better."
         )
     return html.section(
         target.name,
