@@ -46,16 +46,17 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a CSV file")
     layout, sheet = find_layout(read_sheet(path))
+    # What is wrong with a row is told before that there are too few of them.
+    texts = tuple(_text(layout, sheet, row, shipped=shipped) for row in sheet.rows)
+    _check_distinct(sheet, texts)
+    targets = find_targets(sheet) if sheet.rows else ()
+    accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
     if len(sheet.rows) < LEAST_ROWS:
         raise ValueError(
             f"{path} has {len(sheet.rows)} row(s); a ranking needs at least {LEAST_ROWS}"
         )
-    targets = find_targets(sheet)
     num_classes = _number_above(sheet, "num_classes", layout.num_classes)
-    accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
     sides = _image_sizes(sheet)
-    texts = tuple(_text(layout, sheet, row, shipped=shipped) for row in sheet.rows)
-    _check_distinct(sheet, texts)
     params = _wholes(sheet, "params", "the exact count, or call the column params_M")
     macs = _wholes(sheet, "macs", "the exact count, or call the column gmacs")
     if check:
