@@ -135,6 +135,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--reference", required=True, help="name of a table, or a CSV file")
     made.add_argument("--targets", help="accuracies, separated by commas [all from scratch]")
     made.add_argument("--repeats", type=int, default=2)
+    made.add_argument("--image-size", type=int, help="for all rows, in place of their own")
     made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
     made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
     made.add_argument("--seed", type=int, default=0)
@@ -158,6 +159,7 @@ def _run(
         out=options.out / options.table.name / folder,
         progress=partial(_tell, label),
         repeats=options.repeats,
+        image_size=options.image_size,
         rows=options.rows,
         max_params=options.max_params,
         seed=options.seed,
