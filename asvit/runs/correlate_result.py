@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
 from asvit._run_files import VALUES
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationSettings, Question
 from asvit.reference.tables import Target
 from asvit.reference.values import Values
 from asvit.runs.correlate_journal import KIND, SCHEMA_VERSION
+from asvit.runs.result_file import read_result, write_result
 
 PROVENANCE = ("images", "device", "versions", "command")
 
@@ -88,7 +87,7 @@ class CorrelationResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> CorrelationResult:
@@ -98,21 +97,16 @@ class CorrelationResult:
             FileNotFoundError: If one of them is not there.
             ValueError: If it is not the result of a correlation, or of a newer version.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            values = Values.from_csv((path.parent / VALUES).read_text(encoding="utf-8"))
-            return cls._from_json(content, path.parent, values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not the result of a correlation that this version can read: {error}"
-            ) from error
+        return read_result(
+            path,
+            lambda content: cls._from_json(content, path.parent),
+            kind=KIND,
+            schema=SCHEMA_VERSION,
+            what="a correlation",
+        )
 
     @classmethod
-    def _from_json(
-        cls, content: Mapping[str, Any], folder: Path, values: Values
-    ) -> CorrelationResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> CorrelationResult:
         return cls(
             folder=folder,
             reference=content["reference"],
@@ -121,7 +115,7 @@ class CorrelationResult:
             rows=content["rows"],
             excluded=content["excluded"],
             correlations=[Finding.from_json(one) for one in content["correlations"]],
-            values=values,
+            values=Values.from_csv((folder / VALUES).read_text(encoding="utf-8")),
             wall_seconds=content["wall_seconds"],
             settings=CorrelationSettings.from_json(content["settings"]),
             question=Question.from_json(content["question"]),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
+from asvit.runs.result_file import read_result, write_result
 from asvit.runs.supernet_result import Spread
 from asvit.search.supernet_evolution import Candidate
 from asvit.search.supernet_journal import KIND, SCHEMA_VERSION
@@ -136,7 +135,7 @@ class EvolutionResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> EvolutionResult:
@@ -146,15 +145,13 @@ class EvolutionResult:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not the result of an evolution, or of a newer version.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            return cls._from_json(content, path.parent)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not the result of an evolution that this version can read: {error}"
-            ) from error
+        return read_result(
+            path,
+            lambda content: cls._from_json(content, path.parent),
+            kind=KIND,
+            schema=SCHEMA_VERSION,
+            what="an evolution",
+        )
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any], folder: Path) -> EvolutionResult:

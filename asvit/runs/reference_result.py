@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
 from asvit.reference.build import Row, Spread, noise_ceiling, reachable, spread
 from asvit.reference.journal import Journal
 from asvit.reference.recipe import BuildSettings
 from asvit.runs.provenance import changed_options, versions
+from asvit.runs.result_file import write_result
 
 SCHEMA_VERSION = 1
 KIND = "reference"
@@ -98,7 +97,7 @@ class BuildResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
 
 def command_of(settings: BuildSettings, out: Path | str | None = None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
+from asvit.runs.result_file import read_result, write_result
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.rows import finite, without_sizes
 
@@ -99,7 +98,7 @@ class SearchResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> SearchResult:
@@ -109,15 +108,13 @@ class SearchResult:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not the result of a search, or of a newer version.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            return cls._from_json(content, path.parent)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not the result of a search that this version can read: {error}"
-            ) from error
+        return read_result(
+            path,
+            lambda content: cls._from_json(content, path.parent),
+            kind=KIND,
+            schema=SCHEMA_VERSION,
+            what="a search",
+        )
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any], folder: Path) -> SearchResult:

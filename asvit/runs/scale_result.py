@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import KIND, SCHEMA_VERSION
+from asvit.runs.result_file import read_result, write_result
 from scaling import Budget, Row
 
 PROVENANCE = ("seed_run", "images", "device", "versions", "command")
@@ -107,7 +106,7 @@ class ScaleResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> ScaleResult:
@@ -117,15 +116,13 @@ class ScaleResult:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not the result of a scaling, or of a newer version.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            return cls._from_json(content, path.parent)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not the result of a scaling that this version can read: {error}"
-            ) from error
+        return read_result(
+            path,
+            lambda content: cls._from_json(content, path.parent),
+            kind=KIND,
+            schema=SCHEMA_VERSION,
+            what="a scaling",
+        )
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any], folder: Path) -> ScaleResult:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from asvit._files import write_text
+from asvit.runs.result_file import read_result, write_result
 from asvit.training.supernet_file import KIND, SCHEMA_VERSION
 from asvit.training.supernet_settings import SupernetSettings
 
@@ -87,7 +86,7 @@ class SupernetResult:
         Raises:
             OSError: If it cannot be written.
         """
-        write_text(path, json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+        write_result(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> SupernetResult:
@@ -97,22 +96,24 @@ class SupernetResult:
             FileNotFoundError: If there is no such file.
             ValueError: If it is not the result of such a training, or of a newer version.
         """
-        try:
-            content = json.loads(path.read_bytes())
-            if (content["kind"], content["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            return cls(
-                folder=path.parent,
-                losses=content["losses"],
-                num_classes=content["num_classes"],
-                accuracy=Spread(**content["accuracy"]),
-                params=content["params"],
-                wall_seconds=content["wall_seconds"],
-                settings=SupernetSettings.from_json(content["settings"]),
-                provenance={name: content[name] for name in PROVENANCE},
-                next_command=content["next_command"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is not the result of a supernet that this version can read: {error}"
-            ) from error
+        return read_result(
+            path,
+            lambda content: cls._from_json(content, path.parent),
+            kind=KIND,
+            schema=SCHEMA_VERSION,
+            what="a supernet",
+        )
+
+    @classmethod
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> SupernetResult:
+        return cls(
+            folder=folder,
+            losses=content["losses"],
+            num_classes=content["num_classes"],
+            accuracy=Spread(**content["accuracy"]),
+            params=content["params"],
+            wall_seconds=content["wall_seconds"],
+            settings=SupernetSettings.from_json(content["settings"]),
+            provenance={name: content[name] for name in PROVENANCE},
+            next_command=content["next_command"],
+        )
