@@ -116,7 +116,7 @@ def _measure(
     texts: Sequence[str], settings: SearchSettings, *, quiet: bool
 ) -> dict[str, dict[str, Score]]:
     """The scores of every architecture, with a line on stderr as each one's turn comes."""
-    from asvit.data import load_images
+    from asvit.runs.evaluator import Bench
     from asvit.spaces import build, cost
     from proxies import measure
     from proxies.evaluation import resolve_device
@@ -126,13 +126,7 @@ def _measure(
     for text in texts:
         cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
     with images_progress(quiet=quiet) as progress:
-        images = load_images(
-            settings.data,
-            count=settings.images,
-            image_size=side,
-            seed=settings.seed,
-            progress=progress,
-        )
+        bench = Bench(settings, progress=progress)
     found: dict[str, dict[str, Score]] = {}
     started = time.monotonic()
     for place, text in enumerate(texts):
@@ -146,13 +140,6 @@ def _measure(
             partial(build, text, image_size=side),
             settings.proxies,
             key=text,
-            repeats=settings.repeats,
-            seed=settings.seed,
-            image_size=side,
-            images=images.pixels,
-            labels=images.labels if len(images.classes) > 1 else None,
-            device=settings.device,
-            points=settings.points,
-            radius=settings.radius,
+            **bench.arguments,
         )
     return found

@@ -24,3 +24,14 @@ def taken_stages(indices: int | Sequence[int] | None, stages: int) -> list[int]:
     if not taken or not all(0 <= i < stages for i in taken):
         raise ValueError(f"stages {list(indices)} do not all exist; use 0 to {stages - 1}")
     return taken
+
+
+def known_pool(name: str) -> str:
+    """``name``, if it is a way to pool a map.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if name not in ("avg", ""):
+        raise ValueError(f"global_pool={name!r} is not one of 'avg', '' (no pooling)")
+    return name

@@ -9,7 +9,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
-from asvit.models._features import taken_stages
+from asvit.models._features import known_pool, taken_stages
 from asvit.models.layers import Block, PatchEmbedding, ReEmbedding, Stage
 
 __all__ = ["SIZES", "AsViT"]
@@ -64,7 +64,7 @@ class AsViT(nn.Module):
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
         self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
         self.norm: nn.Module = nn.LayerNorm(self.num_features)
-        self.global_pool = _known_pool(global_pool)
+        self.global_pool = known_pool(global_pool)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = _head(self.num_features, num_classes)
         self.apply(_init_weights)
@@ -181,7 +181,7 @@ class AsViT(nn.Module):
             global_pool: ``"avg"`` or ``""``; None keeps what is there.
         """
         if global_pool is not None:
-            self.global_pool = _known_pool(global_pool)
+            self.global_pool = known_pool(global_pool)
         head = _head(self.num_features, num_classes).apply(_init_weights)
         like = next(self.parameters())
         head.to(device=like.device, dtype=like.dtype)
@@ -245,12 +245,6 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _known_pool(name: str) -> str:
-    if name not in ("avg", ""):
-        raise ValueError(f"global_pool={name!r} is not one of 'avg', '' (no pooling)")
-    return name
 
 
 def _cfg(**settings: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit._text import unknown
-from asvit.models._features import taken_stages
+from asvit.models._features import known_pool, taken_stages
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
 
 __all__ = ["ShiftViT"]
@@ -97,7 +97,7 @@ class ShiftViT(nn.Module):
                 ShiftStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
             )
         self.norm = norm(self.num_features)
-        self.global_pool = _known_pool(global_pool)
+        self.global_pool = known_pool(global_pool)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = _head(self.num_features, num_classes)
         self.apply(_init_weights)
@@ -214,7 +214,7 @@ class ShiftViT(nn.Module):
             global_pool: ``"avg"`` or ``""``; None keeps what is there.
         """
         if global_pool is not None:
-            self.global_pool = _known_pool(global_pool)
+            self.global_pool = known_pool(global_pool)
         like = next(self.parameters())
         head = _head(self.num_features, num_classes).apply(_init_weights)
         self.head = head.to(device=like.device, dtype=like.dtype)
@@ -281,9 +281,3 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _known_pool(name: str) -> str:
-    if name not in ("avg", ""):
-        raise ValueError(f"global_pool={name!r} is not one of 'avg', '' (no pooling)")
-    return name

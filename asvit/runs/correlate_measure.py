@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.tables import ReferenceTable
 from asvit.runs.correlate_journal import ScoreJournal
 from asvit.runs.correlate_plan import Plan
+from asvit.runs.evaluator import Bench
 from proxies import Score, measure
 from proxies.evaluation import resolve_device
 
@@ -59,7 +59,7 @@ class TableBench:
     def __init__(self, settings: CorrelationSettings, *, progress: Progress | None = None) -> None:
         self._settings = settings
         self._progress = progress
-        self._arguments: dict[int, Mapping[str, Any]] = {}
+        self._benches: dict[int, Bench] = {}
         self.device = str(resolve_device(settings.device))
         self.provenance: dict[int, Mapping[str, str]] = {}
 
@@ -74,27 +74,10 @@ class TableBench:
             ValueError: If there are too few images, or one cannot be read.
             OSError: If the images cannot be found.
         """
-        if side not in self._arguments:
-            settings = self._settings
-            images = load_images(
-                settings.data,
-                count=settings.images,
-                image_size=side,
-                seed=settings.seed,
-                progress=self._progress,
-            )
-            self.provenance[side] = {"source": images.source, "digest": images.digest}
-            self._arguments[side] = {
-                "repeats": settings.repeats,
-                "seed": settings.seed,
-                "image_size": side,
-                "images": images.pixels,
-                "labels": images.labels if len(images.classes) > 1 else None,
-                "device": self.device,
-                "points": settings.points,
-                "radius": settings.radius,
-            }
-        return self._arguments[side]
+        if side not in self._benches:
+            self._benches[side] = Bench(self._settings, image_size=side, progress=self._progress)
+            self.provenance[side] = self._benches[side].provenance
+        return self._benches[side].arguments
 
 
 def measure_rows(

@@ -10,6 +10,7 @@ from asvit._text import first_line
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.growth import ScaleSettings
+from asvit.reference.settings import CorrelationSettings
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace, cost
 from proxies import measure
@@ -21,6 +22,7 @@ class Bench:
 
     Args:
         settings: Settings of the run.
+        image_size: Side of the images in pixels; that of the settings by default.
         progress: Called with how many images are ready, and how many there will be.
 
     Attributes:
@@ -34,13 +36,20 @@ class Bench:
     """
 
     def __init__(
-        self, settings: SearchSettings | ScaleSettings, *, progress: Progress | None = None
+        self,
+        settings: SearchSettings | ScaleSettings | CorrelationSettings,
+        *,
+        image_size: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
+        side = settings.image_size if image_size is None else image_size
+        if side is None:
+            raise ValueError("these settings have no image size of their own; give image_size")
         self.device = str(resolve_device(settings.device))
         images = load_images(
             settings.data,
             count=settings.images,
-            image_size=settings.image_size,
+            image_size=side,
             seed=settings.seed,
             progress=progress,
         )
@@ -48,7 +57,7 @@ class Bench:
         self.arguments: Mapping[str, Any] = {
             "repeats": settings.repeats,
             "seed": settings.seed,
-            "image_size": settings.image_size,
+            "image_size": side,
             "images": images.pixels,
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
