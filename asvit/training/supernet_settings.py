@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.settings import Settings, check_names, check_number, check_whole, from_preset
+from asvit.settings import Settings, check_whole, from_preset
+from asvit.training.asked import check_asked, images_of, recipe_of
 from asvit.training.short import Recipe
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -90,13 +90,7 @@ class SupernetSettings(Settings):
 
     def __post_init__(self) -> None:
         check_whole(self, _AT_LEAST)
-        check_names(self, ("space", "data"))
-        for name in ("learning_rate", "clip"):
-            check_number(name, getattr(self, name), math.inf, zero=False)
-        for name in ("weight_decay", "warmup", "label_smoothing"):
-            check_number(name, getattr(self, name), 1.0, zero=True)
-        if not isinstance(self.flip, bool):
-            raise ValueError(f"flip must be true or false, got {self.flip!r}")
+        check_asked(self)
         if self.batch_size > self.train_images:
             raise ValueError(
                 f"batch_size={self.batch_size} is more than there are training images, "
@@ -106,7 +100,7 @@ class SupernetSettings(Settings):
     @property
     def images(self) -> str:
         """Where the images come from, with the number of classes."""
-        return f"fractal:{self.classes}" if self.data == "fractal" else self.data
+        return images_of(self)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,18 +110,7 @@ class SupernetSettings(Settings):
     @property
     def recipe(self) -> Recipe:
         """How the supernet is trained, and how a network alone is with the same effort."""
-        steps = self.epochs * self.steps_per_epoch
-        return Recipe(
-            steps=steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=round(self.warmup * steps),
-            label_smoothing=self.label_smoothing,
-            clip=self.clip,
-            shift=self.shift,
-            flip=self.flip,
-        )
+        return recipe_of(self, self.epochs * self.steps_per_epoch)
 
 
 def make_settings(preset: str = "default", **given: Any) -> SupernetSettings:
