@@ -23,6 +23,8 @@ def build(
     *,
     depths: Iterable[int] | None = None,
     width: int | None = None,
+    drop_path: float | None = None,
+    drop: float | None = None,
 ) -> nn.Module:
     """A freshly initialised network.
 
@@ -33,17 +35,27 @@ def build(
         num_classes: Classes; 0 for the pooled features.
         depths: Blocks in each stage, in place of the architecture's own.
         width: Channels of the first stage, in place of the architecture's own.
+        drop_path: Drop-path probability of the last block, up a linear ramp from 0; None for the
+            network's own: 0 but for some of timm's.
+        drop: Dropout in front of the head; None for the network's own.
 
     Raises:
         ValueError: If the text is wrong, timm has no such model, or the sizes do not suit.
     """
+    given = {"drop_path": drop_path, "drop": drop}
+    rates = {name: rate for name, rate in given.items() if rate is not None}
     if isinstance(arch, str) and is_fixed(arch):
         if depths is not None or width is not None:
             raise ValueError(f"{arch!r} has its own depths and width; leave both out")
-        return _fixed(arch)(image_size=image_size, num_classes=num_classes)
+        return _fixed(arch)(image_size=image_size, num_classes=num_classes, **rates)
     space, known = find(arch)
     return space.build(
-        known, image_size=image_size, num_classes=num_classes, depths=depths, width=width
+        known,
+        image_size=image_size,
+        num_classes=num_classes,
+        depths=depths,
+        width=width,
+        **rates,
     )
 
 

@@ -68,10 +68,18 @@ class AsVitSpace(SearchSpace):
         num_classes: int = 1000,
         depths: Iterable[int] | None = None,
         width: int | None = None,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
     ) -> AsViT:
         """See :meth:`SearchSpace.build`."""
         grown = self.read(arch).with_(depths=depths, width=width)
-        return AsViT(grown, img_size=image_size, num_classes=num_classes)
+        return AsViT(
+            grown,
+            img_size=image_size,
+            num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
+        )
 
     def check(self, arch: Genotype | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`."""

@@ -87,6 +87,8 @@ class SearchSpace(ABC):
         num_classes: int = 1000,
         depths: Iterable[int] | None = None,
         width: int | None = None,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
     ) -> nn.Module:
         """A freshly initialised network.
 
@@ -96,6 +98,8 @@ class SearchSpace(ABC):
             num_classes: Classes; 0 for the pooled features.
             depths: Blocks in each stage, in place of the architecture's own.
             width: Channels of the first stage, in place of the architecture's own.
+            drop_path: Drop-path probability of the last block; a linear ramp from 0 leads to it.
+            drop: Dropout in front of the head.
 
         Raises:
             ValueError: If the text is wrong, depths or width do not suit, or :meth:`check` finds

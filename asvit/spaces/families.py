@@ -91,12 +91,21 @@ class PitArchitecture:
         first = _list([self.base_dim, self.mlp_ratio])
         return f"pit:{first}|{_list(self.depths)}|{_list(self.heads)}"
 
-    def build(self, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+    def build(
+        self,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
+    ) -> nn.Module:
         """A freshly initialised network; its feature is the class token.
 
         Args:
             image_size: Side of the images in pixels.
             num_classes: Classes; 0 for the feature.
+            drop_path: Drop-path probability of the last block, up a linear ramp from 0.
+            drop: Dropout in front of the head.
 
         Raises:
             ValueError: If the image is smaller than a patch.
@@ -111,6 +120,8 @@ class PitArchitecture:
             heads=self.heads,
             mlp_ratio=self.mlp_ratio,
             num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
         )
         return network
 
@@ -179,12 +190,21 @@ class AutoFormerArchitecture:
     def __str__(self) -> str:
         return f"autoformer:{self.width}|{_list(self.heads)}|{_list(self.mlp_ratios)}"
 
-    def build(self, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+    def build(
+        self,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
+    ) -> nn.Module:
         """A freshly initialised network; its feature is the mean over patches.
 
         Args:
             image_size: Side of the images in pixels; what does not fill a patch is left out.
             num_classes: Classes; 0 for the feature.
+            drop_path: Drop-path probability of the last block, up a linear ramp from 0.
+            drop: Dropout in front of the head.
 
         Raises:
             ValueError: If the image is smaller than a patch.
@@ -197,6 +217,8 @@ class AutoFormerArchitecture:
             depth=len(self.heads),
             num_heads=self.heads[0],
             num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
             global_pool="avg",
             fc_norm=False,  # the tokens are normalised, then averaged
             block_fn=self._blocks(),

@@ -25,16 +25,26 @@ def check_host(name: str) -> None:
         raise ValueError(f"timm has no model {name!r}; {hint}")
 
 
-def build_host(name: str, *, image_size: int = 224, num_classes: int = 1000) -> nn.Module:
+def build_host(
+    name: str,
+    *,
+    image_size: int = 224,
+    num_classes: int = 1000,
+    drop_path: float | None = None,
+    drop: float | None = None,
+) -> nn.Module:
     """A freshly initialised timm model; nothing is downloaded.
 
     Args:
         name: timm's name, without the prefix.
         image_size: Side of the images in pixels.
         num_classes: Classes; 0 for the pooled features.
+        drop_path: Drop-path probability of the last block; None for the model's own.
+        drop: Dropout in front of the head; None for the model's own.
 
     Raises:
-        ValueError: If timm has no such model, or it cannot take such images.
+        ValueError: If timm has no such model, it cannot take such images, or it has no drop-path
+            or dropout.
     """
     check_host(name)
     try:
@@ -43,8 +53,13 @@ def build_host(name: str, *, image_size: int = 224, num_classes: int = 1000) -> 
         raise ValueError(f"timm has no model {name!r}: {error}") from error
     # Where timm fixes the input size when it builds a model, the model takes it by name.
     size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+    rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm leaves out those that are None
     try:
-        model: nn.Module = timm.create_model(name, num_classes=num_classes, **size)
+        model: nn.Module = timm.create_model(name, num_classes=num_classes, **size, **rates)
     except AssertionError as error:
         raise ValueError(f"timm model {name!r} cannot take {image_size} px: {error}") from error
+    except TypeError as error:
+        if missing := [rate for rate in rates if f"'{rate}'" in str(error)]:
+            raise ValueError(f"timm model {name!r} has no {missing[0]}; leave it out") from error
+        raise
     return model

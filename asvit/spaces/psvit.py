@@ -78,6 +78,8 @@ class PSViTSpace(SearchSpace):
         num_classes: int = 1000,
         depths: Iterable[int] | None = None,
         width: int | None = None,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
     ) -> PSViT:
         """See :meth:`SearchSpace.build`; layers of a stage are its blocks, and may be 0."""
         grown: PSViTPath = self.read(arch).with_(depths=depths, width=width)
@@ -89,6 +91,8 @@ class PSViTSpace(SearchSpace):
             pooling=self.pooling,
             img_size=image_size,
             num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
         )
 
     def check(self, arch: PSViTPath | str, image_size: int) -> None:

@@ -156,6 +156,8 @@ class ShiftViTSpace(SearchSpace):
         num_classes: int = 1000,
         depths: Iterable[int] | None = None,
         width: int | None = None,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
     ) -> ShiftViT:
         """See :meth:`SearchSpace.build`."""
         grown: ShiftArchitecture = self.read(arch).with_(depths=depths, width=width)
@@ -167,6 +169,8 @@ class ShiftViTSpace(SearchSpace):
             n_div=grown.n_div,
             step=grown.step,
             num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
         )
 
     def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:

@@ -1,0 +1,127 @@
+"""Throughput of each system's published form, as ratios to the model that it is compared with.
+
+Run from a checkout: ``python -m experiments.bench_models``. The runs of a model and of its
+baseline are interleaved in one process, and the shortest of each counts: a training step is a
+forward and a backward pass.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import asvit
+
+
+class Entry(NamedTuple):
+    """A model, the one that it is compared with, and what is done to it."""
+
+    name: str
+    baseline: str
+    parts: tuple[tuple[str, str], ...] = ()
+    channels_last: bool = False
+
+    def build(self) -> nn.Module:
+        """The model, with random weights."""
+        torch.manual_seed(0)
+        model: nn.Module = timm.create_model(self.name)
+        model = asvit.convert(model, **dict(self.parts)) if self.parts else model
+        memory = torch.channels_last if self.channels_last else torch.contiguous_format
+        return model.to(memory_format=memory)
+
+    @property
+    def label(self) -> str:
+        """What the table calls it."""
+        words = [self.name, *("+ " + kind for _, kind in self.parts)]
+        return " ".join([*words, "(channels last)"] if self.channels_last else words)
+
+
+_HMHSA = (("attention", "hallucinated"),)
+_CFFN = (("ffn", "compact"),)
+
+ENTRIES = (
+    *(
+        Entry(name, "swin_tiny_patch4_window7_224", channels_last=last)
+        for name in ("shiftvit_r2_tiny", "shiftvit_light_tiny")
+        for last in (False, True)
+    ),
+    Entry("psvit_1d_tiny", "deit_tiny_patch16_224"),
+    Entry("psvit_1d_tiny_shared", "deit_tiny_patch16_224"),
+    Entry("psvit_2d_tiny", "deit_tiny_patch16_224"),
+    *(
+        Entry(host, host, parts)
+        for host in ("deit_tiny_patch16_224", "deit_small_patch16_224", "pvt_v2_b1")
+        for parts in (_HMHSA, _CFFN, _HMHSA + _CFFN)
+    ),
+    Entry("nextvit_small", "nextvit_small", _HMHSA),
+    Entry("nextvit_small", "nextvit_small", _HMHSA + _CFFN),
+)
+
+
+def main() -> None:
+    """Print one row for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--runs", type=int, default=7, help="runs, of which the shortest counts")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="part of a name")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    print(
+        f"torch {torch.__version__}, {options.device}, {torch.get_num_threads()} threads, "
+        f"batch {options.batch}, 224 px, float32; throughput over that of the baseline"
+    )
+    print(f"{'model':50}{'baseline':32}{'MACs':>7}{'inference':>11}{'training':>10}")
+    for entry in ENTRIES:
+        if options.only in entry.name:
+            print(_row(entry, options), flush=True)
+
+
+def _row(entry: Entry, options: argparse.Namespace) -> str:
+    """The line of one model."""
+    models = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
+    macs = [asvit.cost(model).macs for model in models]
+    models = [model.to(options.device) for model in models]
+    ratios = []
+    for run in (_infer, _train):
+        images = torch.randn(options.batch, 3, 224, 224, device=options.device)
+        memory = torch.channels_last if entry.channels_last else torch.contiguous_format
+        inputs = [images.to(memory_format=memory), images]
+        best = [float("inf"), float("inf")]
+        for _ in range(options.runs + 1):  # the first of which warms up
+            for place, (model, some) in enumerate(zip(models, inputs, strict=True)):
+                best[place] = min(best[place], _seconds(run, model, some))
+        ratios.append(best[1] / best[0])
+    return (
+        f"{entry.label:50}{entry.baseline:32}{macs[0] / macs[1]:7.2f}"
+        f"{ratios[0]:11.2f}{ratios[1]:10.2f}"
+    )
+
+
+def _infer(model: nn.Module, images: Tensor) -> None:
+    with torch.inference_mode():
+        model.eval()(images)
+
+
+def _train(model: nn.Module, images: Tensor) -> None:
+    model.train()(images).square().mean().backward()
+    model.zero_grad(set_to_none=True)
+
+
+def _seconds(
+    run: Callable[[nn.Module, Tensor], None], model: nn.Module, images: Tensor
+) -> float:
+    started = time.perf_counter()
+    run(model, images)
+    if images.device.type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
