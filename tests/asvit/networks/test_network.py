@@ -1,0 +1,70 @@
+import pytest
+import torch
+from timm.layers import DropPath
+
+from asvit.networks import Network
+
+TEXTS = (
+    "8,2,3|4,1,2|4,1,4|4,1,6|32",
+    "shift:1,2,2,1|2|8|1|16",
+    "psvit2d:bbs---|bs----|bb----",
+    "pit:10,4|2,6,4|2,4,8",
+    "timm:test_vit",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_json_and_back_builds_the_same_parameters(text: str) -> None:
+    network = Network(text, image_size=64, num_classes=3)
+    again = Network.from_json(network.to_json())
+    assert again == network
+    shapes = [{n: p.shape for n, p in one.build().named_parameters()} for one in (network, again)]
+    assert shapes[0] == shapes[1]
+
+
+def test_text_is_kept_in_its_canonical_form() -> None:
+    assert Network(" 8,2,3 | 4,1,2|4,1,4|4,1,6|32").architecture == TEXTS[0]
+
+
+def test_parts_are_put_in_and_merge_to_the_form_for_inference() -> None:
+    parts = {"attention": "hallucinated", "ffn": "compact"}
+    trained = Network("timm:deit_tiny_patch16_224", 32, 5, **parts, branches=2)
+    model = trained.build().eval()
+    network, merged = trained.merged(model)
+    assert network == Network("timm:deit_tiny_patch16_224", 32, 5, **parts)
+    merged.load_state_dict(network.build().state_dict())  # strict: same names and shapes
+    assert sum(p.numel() for p in merged.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+def test_without_branches_nothing_is_merged() -> None:
+    network = Network(TEXTS[1], 32, 5)
+    model = network.build()
+    assert network.merged(model) == (network, model)
+
+
+def test_drop_path_reaches_the_last_block() -> None:
+    model = Network(TEXTS[0], 64, 3).build(drop_path=0.25, drop=0.5)
+    rates = [m.drop_prob for m in model.modules() if isinstance(m, DropPath)]
+    assert rates[-1] == pytest.approx(0.25)
+    dropouts = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    assert dropouts == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"architecture": ""}, "architecture must be a name"),
+        ({"architecture": "timm:deit_tin"}, "did you mean 'timm:"),
+        ({"architecture": TEXTS[0], "ffn": "small"}, "ffn must be 'compact' or nothing"),
+        ({"architecture": TEXTS[0], "branches": 2}, "ask for ffn='compact'"),
+        ({"architecture": TEXTS[0], "image_size": 0}, "image_size must be at least 1"),
+    ],
+)
+def test_a_wrong_value_is_named(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Network(**given)  # type: ignore[arg-type]
+
+
+def test_parts_that_do_not_fit_are_refused_when_built() -> None:
+    with pytest.raises(ValueError, match="has no attention that can be replaced"):
+        Network(TEXTS[1], 32, 5, attention="hallucinated").build()

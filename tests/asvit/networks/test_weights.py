@@ -1,0 +1,130 @@
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from asvit.networks import Network, WeightsFile, load_state, read_state
+
+NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
+FACTS = {"mean": [0.5, 0.5, 0.5], "accuracy": 81.5}
+
+
+@pytest.fixture
+def stored() -> WeightsFile:
+    torch.manual_seed(0)
+    return WeightsFile(NETWORK, NETWORK.build().state_dict(), ("cat", "dog", "ox"), FACTS)
+
+
+def test_a_file_read_back_gives_the_same_outputs(stored: WeightsFile, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    stored.write(path)
+    again = WeightsFile.read(path)
+    assert (again.network, again.classes, again.facts) == (NETWORK, stored.classes, FACTS)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(again.load()(images), stored.load()(images), rtol=0, atol=0)
+    assert not again.load().training
+
+
+def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
+    one = torch.zeros(2)
+    WeightsFile(NETWORK, {"a": one, "b": one}).write(tmp_path / "tied.safetensors")
+    assert set(read_state(tmp_path / "tied.safetensors")) == {"a", "b"}
+
+
+def test_weights_of_another_network_are_refused(stored: WeightsFile) -> None:
+    other = Network("shift:1,1,2,1|1|8|1|16", image_size=32, num_classes=3)
+    wrong = WeightsFile(other, stored.weights)
+    with pytest.raises(ValueError, match=r"do not fit the network: layers\.2\.\S+.* are missing"):
+        wrong.load()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_of_weights_alone_is_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    weights = {"fc.weight": torch.ones(2, 2)}
+    if suffix == ".pth":
+        torch.save({"model": weights, "epoch": 3}, path)
+    else:
+        save_file(weights, path)
+        with pytest.raises(ValueError, match="not which network they are of"):
+            WeightsFile.read(path)
+    assert torch.equal(read_state(path)["fc.weight"], weights["fc.weight"])
+
+
+def test_the_moving_average_of_a_checkpoint_is_taken(tmp_path: Path) -> None:
+    torch.save(
+        {"state_dict": {"w": torch.zeros(1)}, "state_dict_ema": {"w": torch.ones(1)}},
+        tmp_path / "both.pth",
+    )
+    assert read_state(tmp_path / "both.pth")["w"] == 1
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (pytest.fail, ("code from a file of weights was run",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"w": _Harmful()}, "cannot be read as weights"),
+        ([1, 2], "holds no state dict, but a list"),
+        ({"epoch": 3}, "'epoch' is no tensor"),
+    ],
+)
+def test_what_are_no_weights_is_refused(content: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=message):
+        read_state(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_truncated_file_is_refused(stored: WeightsFile, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pth":
+        torch.save(dict(stored.weights), path)
+    else:
+        stored.write(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"damaged|cannot be read"):
+        read_state(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for read in (read_state, WeightsFile.read):
+        with pytest.raises(FileNotFoundError, match=r"no file of weights '.*gone\.safetensors'"):
+            read(tmp_path / "gone.safetensors")
+
+
+def test_a_full_disk_leaves_the_file_before(
+    stored: WeightsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    stored.write(path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        stored.write(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_another_head_stays_as_it_was_where_it_may() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 5))
+    weights = {n: torch.ones_like(t) for n, t in model.state_dict().items()}
+    weights["1.weight"] = torch.ones(3, 2)
+    del weights["1.bias"]
+    before = model[1].weight.clone()
+    with pytest.raises(ValueError, match=r"x do not fit the network: 1\.bias are missing"):
+        load_state(model, weights, what="x")
+    assert load_state(model, weights, what="x", may_lack=["1."]) == ("1.weight", "1.bias")
+    assert torch.equal(model[1].weight, before)
+    assert torch.equal(model[0].weight, torch.ones(2, 2))
