@@ -1,14 +1,15 @@
 """Throughput of each system's published form, as ratios to the model that it is compared with.
 
 Run from a checkout: ``python -m experiments.bench_models``. The runs of a model and of its
-baseline are interleaved in one process, and the shortest of each counts: a training step is a
-forward and a backward pass.
+baseline are interleaved in one process, and the shortest of each counts. A training step is a
+forward and a backward pass, of the training form; inference and MACs are of the merged form.
 """
 
 import argparse
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -22,26 +23,26 @@ class Entry(NamedTuple):
 
     name: str
     baseline: str
-    parts: tuple[tuple[str, str], ...] = ()
+    parts: Mapping[str, Any] = MappingProxyType({})
     channels_last: bool = False
 
     def build(self) -> nn.Module:
         """The model, with random weights."""
         torch.manual_seed(0)
         model: nn.Module = timm.create_model(self.name)
-        model = asvit.convert(model, **dict(self.parts)) if self.parts else model
+        model = asvit.convert(model, **self.parts) if self.parts else model
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(memory_format=memory)
 
     @property
     def label(self) -> str:
         """What the table calls it."""
-        words = [self.name, *("+ " + kind for _, kind in self.parts)]
+        words = [self.name, *("+ " + kind for kind in self.parts.values())]
         return " ".join([*words, "(channels last)"] if self.channels_last else words)
 
 
-_HMHSA = (("attention", "hallucinated"),)
-_CFFN = (("ffn", "compact"),)
+_HMHSA = {"attention": "hallucinated"}
+_CFFN = {"ffn": "compact"}
 
 ENTRIES = (
     *(
@@ -55,10 +56,10 @@ ENTRIES = (
     *(
         Entry(host, host, parts)
         for host in ("deit_tiny_patch16_224", "deit_small_patch16_224", "pvt_v2_b1")
-        for parts in (_HMHSA, _CFFN, _HMHSA + _CFFN)
+        for parts in (_HMHSA, _CFFN, _HMHSA | _CFFN)
     ),
     Entry("nextvit_small", "nextvit_small", _HMHSA),
-    Entry("nextvit_small", "nextvit_small", _HMHSA + _CFFN),
+    Entry("nextvit_small", "nextvit_small", _HMHSA | _CFFN),
 )
 
 
@@ -84,11 +85,12 @@ def main() -> None:
 
 def _row(entry: Entry, options: argparse.Namespace) -> str:
     """The line of one model."""
-    models = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
-    macs = [asvit.cost(model).macs for model in models]
-    models = [model.to(options.device) for model in models]
+    trained = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
+    merged = [asvit.merge(model) for model in trained]
+    macs = [asvit.cost(model).macs for model in merged]
     ratios = []
-    for run in (_infer, _train):
+    for run, models in ((_infer, merged), (_train, trained)):
+        models = [model.to(options.device) for model in models]
         images = torch.randn(options.batch, 3, 224, 224, device=options.device)
         memory = torch.channels_last if entry.channels_last else torch.contiguous_format
         inputs = [images.to(memory_format=memory), images]
@@ -113,9 +115,7 @@ def _train(model: nn.Module, images: Tensor) -> None:
     model.zero_grad(set_to_none=True)
 
 
-def _seconds(
-    run: Callable[[nn.Module, Tensor], None], model: nn.Module, images: Tensor
-) -> float:
+def _seconds(run: Callable[[nn.Module, Tensor], None], model: nn.Module, images: Tensor) -> float:
     started = time.perf_counter()
     run(model, images)
     if images.device.type != "cpu":
