@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from asvit.models.layers.map_convolution import convolve_maps
+
 Axis = Literal["key", "query"]
 HeadRule = Literal["double_odd", "double", "floor", "ceil"]
 ClassTokenRule = Literal["identity", "isolated"]
@@ -92,25 +94,21 @@ class MapHallucination(nn.Module):
             grid: Rows and columns of the tokens along the unfolded axis.
             prefix: Class tokens in front of them.
         """
-        order = (0, 2, 1, 3) if self.axis == "key" else (0, 3, 1, 2)
-        # Samples stay in front, so that whatever reads them off the first axis still can.
-        x = scores.permute(order)  # [B, listed, real, unfolded]
-        batch, listed = x.shape[:2]
-        x = x.flatten(0, 1)
-        y = self.intra(x[..., prefix:].unflatten(-1, grid)).flatten(2)
+        x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
+        grids = x[..., prefix:].unflatten(-1, grid)
+        y = convolve_maps(grids, self.intra.weight, self.intra.bias).flatten(3)
         if prefix:
             y = torch.cat([self._off_grid(x[..., :prefix]), y], -1)
-        made = self.cross(y.unsqueeze(-1)).squeeze(-1).unflatten(0, (batch, listed))
-        # Both orders swap back: keys by themselves, queries by the inverse.
-        made = made.permute((0, 2, 1, 3) if self.axis == "key" else (0, 2, 3, 1))
-        return torch.cat([scores, made], 1)
+        made = self.cross(y)
+        return torch.cat([scores, made if self.axis == "key" else made.transpose(2, 3)], 1)
 
     def _off_grid(self, x: Tensor) -> Tensor:
-        """``[lists, real, prefix] -> [lists, real, prefix]``."""
+        """``[B, real, listed, prefix] -> [B, real, listed, prefix]``."""
         if self.class_token == "identity":
             return x
-        tokens = [self.intra(token[..., None, None]).flatten(2) for token in x.unbind(-1)]
-        return torch.cat(tokens, -1)
+        middle = self.intra.weight[:, :, 1:2, 1:2]  # all that a grid of one sees of the kernel
+        alone = convolve_maps(x.unsqueeze(-1), middle, self.intra.bias)
+        return alone.squeeze(-1)
 
 
 class HallucinatedHeads(nn.Module):
