@@ -33,7 +33,8 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     groups = heads * lists
     out = F.conv2d(x.flatten(1, 2), kernels, offsets, padding=padding, groups=groups)
-    return out.unflatten(1, (heads, lists))
+    maps: Tensor = out.unflatten(1, (heads, lists))
+    return maps
 
 
 @dataclass(frozen=True)
