@@ -1,0 +1,262 @@
+"""Networks as pyramids of feature maps."""
+
+import math
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.ops import FeaturePyramidNetwork
+
+import asvit
+from asvit.networks import Network, WeightsFile
+from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
+
+AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+GROWN = "4,2,2,2|2,2,2,1|2,1,2,1|2,1,2,1|16,16"
+SHIFT_VIT = "timm:shiftvit_light_tiny"
+GRIDS = "psvit2d:b-----|b-----|b-----|16"
+LIST = "psvit1d:b-----|b-----|b-----|16"
+SWIN = "timm:swin_tiny_patch4_window7_224"
+
+
+def shapes(maps: OrderedDict[str, Tensor]) -> list[tuple[int, ...]]:
+    return [tuple(level.shape) for level in maps.values()]
+
+
+@pytest.mark.parametrize("arch", [AS_VIT, GROWN, SHIFT_VIT, SWIN, "timm:convnext_atto"])
+def test_four_maps_of_strides_4_to_32(arch: str) -> None:
+    pyramid = backbone(arch, 64)
+    maps = pyramid(torch.randn(2, 3, 64, 96))
+    assert pyramid.strides == (4, 8, 16, 32)
+    assert list(maps) == ["0", "1", "2", "3"]
+    assert shapes(maps) == [
+        (2, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(pyramid.channels, pyramid.strides, strict=True)
+    ]
+    assert pyramid.out_channels == pyramid.channels[-1]
+
+
+@pytest.mark.parametrize("size", [(33, 40), (100, 64), (31, 95)])
+@pytest.mark.parametrize("arch", [AS_VIT, SHIFT_VIT, GRIDS])
+def test_any_size_is_padded_and_the_maps_are_cut_back(arch: str, size: tuple[int, int]) -> None:
+    pyramid = backbone(arch, 64).eval()
+    image = torch.randn(1, 3, *size)
+    padded = torch.zeros(1, 3, *(math.ceil(side / 32) * 32 for side in size))
+    padded[..., : size[0], : size[1]] = image
+    maps, whole = pyramid(image), pyramid(padded)
+    for level, large, stride in zip(maps.values(), whole.values(), pyramid.strides, strict=True):
+        rows, columns = (math.ceil(side / stride) for side in size)
+        assert torch.equal(level, large[..., :rows, :columns])
+
+
+def test_maps_are_those_of_the_network() -> None:
+    model = asvit.build(AS_VIT, 64).eval()
+    image = torch.randn(1, 3, 64, 64)
+    expected = model.forward_intermediates(image, intermediates_only=True)
+    maps = backbone(model).eval()(image)
+    for level, wanted in zip(maps.values(), expected, strict=True):
+        assert torch.equal(level, wanted)
+
+
+def test_grids_of_psvit_have_three_maps_and_lists_no_pyramid() -> None:
+    pyramid = backbone(GRIDS, 64)
+    assert pyramid.strides == (8, 16, 32)
+    assert list(pyramid(torch.randn(1, 3, 64, 64))) == ["0", "1", "2"]
+    with pytest.raises(ValueError, match=r"stride 16 px only.*'psvit2d:' path") as refusal:
+        backbone(LIST, 64)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match="VisionTransformer has maps of stride 16 px only"):
+        backbone("timm:deit_tiny_patch16_224")
+
+
+def test_what_gives_no_maps_is_refused() -> None:
+    with pytest.raises(ValueError, match="Linear gives no feature maps"):
+        backbone(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("wanted", [(1, 3), [3, 1]])
+def test_some_of_the_maps(wanted: tuple[int, ...]) -> None:
+    model = asvit.build(AS_VIT, 64)
+    every = backbone(AS_VIT, 64)
+    some = backbone(model, out_indices=wanted)
+    assert some.channels == (every.channels[1], every.channels[3])
+    assert some.strides == (8, 32)
+    assert list(some(torch.randn(1, 3, 64, 64))) == ["0", "1"]
+
+
+def test_stages_that_no_map_needs_are_cut_off() -> None:
+    names = {name.split(".")[2] for name in backbone(AS_VIT, 64, out_indices=(0, 1)).state_dict()}
+    assert names <= {"proj", "norm", "0", "1", "weight", "bias"}
+
+
+@pytest.mark.parametrize("wanted", [(), (4,), (-1,)])
+def test_maps_that_do_not_exist(wanted: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="use some of 0 to 3"):
+        backbone(AS_VIT, 64, out_indices=wanted)
+
+
+def test_norms_on_the_maps() -> None:
+    maps = backbone(AS_VIT, 64, norms=True)(torch.randn(2, 3, 64, 64))
+    for level in maps.values():
+        assert level.mean(dim=1).abs().max() < 1e-5
+        assert level.var(dim=1, correction=0).sub(1).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("arch", [AS_VIT, "timm:resnet10t"])
+def test_frozen_stages_get_no_gradient_and_stay_in_evaluation_mode(arch: str) -> None:
+    pyramid = backbone(arch, 64, frozen_stages=2).train()
+    maps = pyramid(torch.randn(2, 3, 64, 64))
+    assert [level.requires_grad for level in maps.values()] == [False, False, True, True]
+    sum(level.sum() for level in maps.values() if level.requires_grad).backward()
+    assert all(p.grad is not None for p in pyramid.parameters() if p.requires_grad)
+    for name, module in pyramid.named_modules():
+        if own := list(module.parameters(recurse=False)):
+            assert module.training == own[0].requires_grad, name
+
+
+def test_statistics_of_frozen_stages_stay() -> None:
+    pyramid = backbone("timm:resnet10t", 64, frozen_stages=1).train()
+    before = {name: tensor.clone() for name, tensor in pyramid.state_dict().items()}
+    pyramid(torch.randn(2, 3, 64, 64))
+    changed = {n for n, t in pyramid.state_dict().items() if not torch.equal(t, before[n])}
+    assert {name.split(".")[1] for name in changed} == {"layer2", "layer3", "layer4"}
+
+
+def test_the_re_embedding_behind_the_last_frozen_stage_is_trained() -> None:
+    pyramid = backbone(AS_VIT, 64, frozen_stages=1)
+    trained = {name for name, p in pyramid.named_parameters() if p.requires_grad}
+    assert "body.layers.0.downsample.reduction.weight" in trained
+    assert not any(name.startswith("body.layers.0.blocks") for name in trained)
+    assert not any(name.startswith("body.patch_embed") for name in trained)
+
+
+def test_stages_that_cannot_be_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen_stages=5; use 0 to 4"):
+        backbone(AS_VIT, 64, frozen_stages=5)
+
+
+def test_gradients_with_and_without_checkpointing_agree() -> None:
+    image = torch.randn(1, 3, 64, 64)
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        pyramid = backbone(AS_VIT, 64, grad_checkpointing=checkpointing).train()
+        sum(level.square().sum() for level in pyramid(image).values()).backward()
+        gradients.append([p.grad for p in pyramid.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize("arch", [AS_VIT, SHIFT_VIT, GRIDS])
+def test_weights_of_a_classifier(arch: str, tmp_path: Path) -> None:
+    network = Network(arch, image_size=64, num_classes=7)
+    model = network.build().eval()
+    file = tmp_path / "weights.safetensors"
+    WeightsFile(network, model.state_dict()).write(file)
+    maps = backbone(arch, 64, weights=file).eval()(image := torch.randn(1, 3, 64, 64))
+    expected = model.forward_intermediates(image, intermediates_only=True)
+    for level, wanted in zip(maps.values(), expected, strict=True):
+        assert torch.equal(level, wanted)
+
+
+def test_learned_positions_are_resampled_for_another_image_size(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    model = asvit.build(GRIDS, 64).eval()
+    save_file(model.state_dict(), file)
+    pyramid = backbone(GRIDS, 96, weights=file).eval()
+    maps = pyramid(image := torch.randn(1, 3, 96, 96))
+    expected = model.forward_intermediates(image, intermediates_only=True)
+    torch.testing.assert_close(list(maps.values()), expected)
+
+
+def test_weights_without_one_of_the_pyramid(tmp_path: Path) -> None:
+    state = asvit.build(AS_VIT, 64).state_dict()
+    del state["layers.1.blocks.0.norm1.weight"], state["norm.weight"]
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"layers\.1\.blocks\.0\.norm1\.weight are missing"):
+        backbone(AS_VIT, 64, weights=tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("other", [GROWN, "8,4,2|4,4,2|2,1,2|2,1,2|16,24"])
+def test_weights_of_another_network(other: str, tmp_path: Path) -> None:
+    save_file(asvit.build(other, 64).state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match=r"the weights in .* do not fit the network") as refusal:
+        backbone(AS_VIT, 64, weights=tmp_path / "weights.safetensors")
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_file_of_weights() -> None:
+    with pytest.raises(FileNotFoundError, match="no file of weights"):
+        backbone(AS_VIT, 64, weights="missing.safetensors")
+
+
+def test_networks_of_one_image_size_take_smaller_images() -> None:
+    pyramid = backbone("pit:16,2|1,1,1|1,2,4", 64)
+    assert pyramid.strides == (8, 16, 32)
+    assert [level.shape[-2:] for level in pyramid(torch.randn(1, 3, 40, 64)).values()] == [
+        (5, 7),
+        (3, 4),
+        (2, 2),
+    ]
+    with pytest.raises(ValueError, match=r"65 x 64 px does not fit.*image_size=65"):
+        pyramid(torch.randn(1, 3, 65, 64))
+
+
+def test_converted_networks() -> None:
+    network = Network(SHIFT_VIT, image_size=64, ffn="compact", branches=2)
+    assert backbone(network).strides == (4, 8, 16, 32)
+    with pytest.raises(ValueError, match="drop_path is set when a network is built"):
+        backbone(network.build(), drop_path=0.1)
+
+
+def test_drop_path_reaches_the_network() -> None:
+    pyramid = backbone(AS_VIT, 64, drop_path=0.5)
+    assert any("DropPath" in type(module).__name__ for module in pyramid.modules())
+
+
+def test_under_torchvisions_feature_pyramid_network() -> None:
+    pyramid = backbone(AS_VIT, 64)
+    levels = FeaturePyramidNetwork(list(pyramid.channels), 8)(pyramid(torch.randn(1, 3, 64, 64)))
+    assert shapes(levels) == [(1, 8, side, side) for side in (16, 8, 4, 2)]
+
+
+def test_with_a_feature_pyramid_network_under_mask_rcnn() -> None:
+    pyramid = backbone(AS_VIT, 64, fpn=16)
+    assert isinstance(pyramid, PyramidWithFpn)
+    assert (pyramid.out_channels, pyramid.strides) == (16, (4, 8, 16, 32, 64))
+    assert pyramid.channels == (16,) * 5
+    detector = MaskRCNN(pyramid, 3, min_size=64, max_size=64)
+    target = {
+        "boxes": torch.tensor([[4.0, 4.0, 40.0, 40.0]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.ones(1, 64, 48, dtype=torch.uint8),
+    }
+    losses = detector([torch.rand(3, 64, 48)], [target])
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in pyramid.parameters())
+    found = detector.eval()([torch.rand(3, 50, 60)])
+    assert found[0]["masks"].shape[-2:] == (50, 60)
+    with pytest.raises(ValueError, match="fpn=0"):
+        backbone(AS_VIT, 64, fpn=0)
+
+
+def test_one_map_under_a_detector() -> None:
+    pyramid = backbone(AS_VIT, 64, out_indices=(2,))
+    assert isinstance(pyramid, Pyramid)
+    assert pyramid.out_channels == pyramid.channels[0] == 64
+
+
+def test_timms_own_feature_extraction_gives_the_same() -> None:
+    torch.manual_seed(1)
+    theirs = timm.create_model("shiftvit_light_tiny", features_only=True, drop_path_rate=0.0)
+    model = timm.create_model("shiftvit_light_tiny", drop_path_rate=0.0)
+    ours = backbone(model, 64).eval()
+    ours.body.load_state_dict(theirs.model.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    for level, wanted in zip(ours(image).values(), theirs.eval()(image), strict=True):
+        assert torch.equal(level, wanted)
