@@ -5,6 +5,7 @@ from asvit.data.files import FolderDataset
 from asvit.data.fractals import FractalDataset
 from asvit.data.sources import MEAN, STD, Images, Source, list_sources, load_images, open_dataset
 from asvit.data.store import cache_folder
+from asvit.data.training_sets import TrainingSets, open_training_sets
 
 __all__ = [
     "MEAN",
@@ -14,8 +15,10 @@ __all__ = [
     "Images",
     "LabelledImages",
     "Source",
+    "TrainingSets",
     "cache_folder",
     "list_sources",
     "load_images",
     "open_dataset",
+    "open_training_sets",
 ]

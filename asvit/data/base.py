@@ -66,3 +66,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
             ValueError: If it cannot be read; the message names it.
         """
         raise NotImplementedError
+
+    def name(self, index: int) -> str:
+        """Return what image ``index`` is called within the set, for messages and counts."""
+        return f"image {index}"

@@ -33,8 +33,8 @@ class FolderDataset(LabelledImages):
             raise FileNotFoundError(f"no folder {str(root)!r}; give a folder of images")
         if not root.is_dir():
             raise ValueError(f"{str(root)!r} is a file; give a folder of images")
-        flat, inner = _list(root)
-        if {"train", "val"} <= set(inner) and _list(root / "train")[1]:
+        flat, inner = list_folder(root)
+        if {"train", "val"} <= set(inner) and list_folder(root / "train")[1]:
             raise ValueError(
                 f"{str(root)!r} holds splits, not classes; give {str(root / 'train')!r}"
             )
@@ -50,13 +50,13 @@ class FolderDataset(LabelledImages):
         if empty:
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(EXTENSIONS)} files")
-        self.paths = tuple(
-            root / (name if inner else "") / file
-            for name, files in groups.items()
-            for file in files
+        self.root = root
+        # Texts, since a million paths would take several times the memory.
+        self._files = tuple(
+            f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
         super().__init__(
-            f"folder {root.resolve()}, {len(self.paths)} images, {len(groups)} classes",
+            f"folder {root.resolve()}, {len(self._files)} images, {len(groups)} classes",
             tuple(groups),
             np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()]),
             transform=transform,
@@ -68,10 +68,19 @@ class FolderDataset(LabelledImages):
         Raises:
             ValueError: If the file cannot be read as an image.
         """
-        return read_image(self.paths[index])
+        return read_image(self.root / self._files[index])
+
+    def name(self, index: int) -> str:
+        """Return the path of image ``index`` from the folder on, as ``CLASS/image.jpg``."""
+        return self._files[index]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of all images."""
+        return tuple(self.root / file for file in self._files)
 
 
-def _list(folder: Path) -> tuple[list[str], list[str]]:
+def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted names of the images and of the folders in ``folder``."""
     with os.scandir(folder) as found:
         entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
@@ -83,7 +92,7 @@ def _list(folder: Path) -> tuple[list[str], list[str]]:
 
 def _walk(folder: Path) -> list[str]:
     """All images under ``folder``, relative to it: its own first, then folder by folder."""
-    images, folders = _list(folder)
+    images, folders = list_folder(folder)
     return images + [f"{name}/{image}" for name in folders for image in _walk(folder / name)]
 
 

@@ -133,6 +133,11 @@ class FractalDataset(LabelledImages):
         kept = None if file is None else store.read_picture(file, index - begin, shape)
         return Image.fromarray(self._draw(index) if kept is None else kept)
 
+    def name(self, index: int) -> str:
+        """Return what makes image ``index``: generator, set, class and instance."""
+        instance, label = divmod(index, len(self.classes))
+        return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
+
     def load(self, count: int, *, progress: Progress | None = None) -> NDArray[np.uint8]:
         """Return the first ``count`` images, keeping those that had to be made.
 

@@ -1,12 +1,10 @@
-"""Images that other libraries know: scikit-learn's digits, torchvision, Hugging Face datasets.
+"""Images that other libraries know: scikit-learn's digits, the datasets of torchvision.
 
 Nothing here goes to the network unless ``download`` is true.
 """
 
-import contextlib
 import inspect
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -108,7 +106,51 @@ def open_torchvision(
         FileNotFoundError: If its files are missing or damaged and ``download`` is false.
         OSError: If the download fails.
     """
+    return _torchvision_part(name, _torchvision_class(name), {}, download, transform)
+
+
+def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
+    """Open the part of a torchvision dataset that is for validation, else the one for tests.
+
+    A set whose training part is ``trainval`` gives its test part.
+
+    Args:
+        name: Class name in ``torchvision.datasets``.
+        download: Fetch it if it is not there.
+
+    Returns:
+        The part; None if the dataset is in one piece.
+
+    Raises:
+        ValueError: As :func:`open_torchvision`.
+        FileNotFoundError: As there.
+        OSError: As there.
+    """
     kind = _torchvision_class(name)
+    accepted = inspect.signature(kind).parameters
+    if "train" in accepted:
+        return _torchvision_part(name, kind, {"train": False}, download, None)
+    if "split" not in accepted:
+        return None
+    both = accepted["split"].default == "trainval"
+    for part in ("test",) if both else ("val", "valid", "test"):
+        try:
+            return _torchvision_part(name, kind, {"split": part}, download, None)
+        except OSError as error:
+            # What torchvision's datasets say of a part that they do not have.
+            if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
+                raise
+    return None
+
+
+def _torchvision_part(
+    name: str,
+    kind: Any,
+    part: dict[str, Any],
+    download: bool,
+    transform: Transform | None,
+) -> LabelledImages:
+    """Open the part of a torchvision dataset that its arguments ``part`` choose."""
     accepted = inspect.signature(kind).parameters
     missing = [
         other.name
@@ -121,7 +163,7 @@ def open_torchvision(
         )
     given_root = os.environ.get("ASVIT_DATA")
     root = expanded(given_root) if given_root else cache_folder() / "datasets"
-    given = {"root": root, "download": download}
+    given = {"root": root, "download": download, **part}
     try:
         items = kind(**{key: value for key, value in given.items() if key in accepted})
     except (*UNREADABLE, RuntimeError, AssertionError) as error:
@@ -133,7 +175,8 @@ def open_torchvision(
             f"cannot open torchvision:{name} in {str(root)!r}: {reason};"
             f" set ASVIT_DATA to its folder{ask}"
         ) from error
-    source = f"torchvision {name}, {len(items)} images"
+    words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
+    source = f"torchvision {name}{words}, {len(items)} images"
     labels = _targets(items, source)
     return LibraryDataset(source, _names(items), labels, items=items, key=0, transform=transform)
 
@@ -175,73 +218,3 @@ def _names(items: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
     return tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
-
-
-def open_hub(
-    name: str, *, download: bool = False, transform: Transform | None = None
-) -> LabelledImages:
-    """Open the training part of a dataset of the Hugging Face hub.
-
-    Args:
-        name: ``owner/dataset``, or a local folder that the library can read.
-        download: Fetch it if it is not in the library's own cache.
-        transform: Applied to each picture.
-
-    Raises:
-        ImportError: If the library is not installed.
-        FileNotFoundError: If it is not in the cache and ``download`` is false.
-        OSError: If the download fails.
-        ValueError: If it has no images with class labels.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        message = f"images 'hf:{name}' need the datasets library: pip install 'asvit[train]'"
-        raise ImportError(message) from error
-    from datasets.exceptions import DatasetsError
-
-    try:
-        with contextlib.nullcontext() if download else _offline():
-            table = datasets.load_dataset(name, split="train")
-    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
-        reason = first_line(error)
-        if not isinstance(error, OSError):
-            raise ValueError(f"cannot open hf:{name}: {reason}") from error
-        if download:
-            raise OSError(f"cannot download hf:{name}: {reason}") from error
-        raise FileNotFoundError(
-            f"hf:{name} is not on this machine; ask for 'hf:{name}:download' to fetch it"
-        ) from error
-    kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
-    if "Image" not in kinds:
-        raise ValueError(f"hf:{name} has no column of images; its columns: {list(table.features)}")
-    classes: tuple[str, ...] = ("images",)
-    labels = np.zeros(len(table), np.int64)
-    if column := kinds.get("ClassLabel"):
-        classes = tuple(table.features[column].names)
-        labels = np.asarray(table[column][:], np.int64)
-    return LibraryDataset(
-        f"Hugging Face {name}, {len(table)} images",
-        classes,
-        labels,
-        items=table.select_columns([kinds["Image"]]),
-        key=kinds["Image"],
-        transform=transform,
-    )
-
-
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep the Hugging Face libraries off the network; they read the variable only on import."""
-    import datasets.config
-    import huggingface_hub.constants
-
-    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
-    before = [module.HF_HUB_OFFLINE for module in modules]
-    try:
-        for module in modules:
-            module.HF_HUB_OFFLINE = True
-        yield
-    finally:
-        for module, value in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = value

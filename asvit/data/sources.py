@@ -17,14 +17,15 @@ from asvit._text import nearest
 from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
-from asvit.data.libraries import DigitsDataset, open_hub, open_torchvision
+from asvit.data.hub import open_hub
+from asvit.data.libraries import DigitsDataset, open_torchvision
 from asvit.data.store import cache_folder
 
 # Of ImageNet, as nearly all published recipes use them; red, green, blue, for pixels in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
-_DOWNLOAD = ":download"
+DOWNLOAD = ":download"
 
 
 class Source(NamedTuple):
@@ -110,11 +111,11 @@ def load_images(
         raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
     if seed < 0:
         raise ValueError(f"seed {seed}; use 0 or more")
-    kind, _, rest = spec.partition(":")
+    kind = spec.partition(":")[0]
     if spec == "gaussian":
         return _noise(count, image_size, seed)
     if kind == "fractal":
-        classes = _class_count(spec, rest)
+        classes = fractal_classes(spec)
         dataset = FractalDataset(
             classes,
             per_class=-(-count // max(classes, 1)),
@@ -142,11 +143,11 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
     """
     kind, _, rest = spec.partition(":")
     if kind in {"torchvision", "hf"}:
-        name = rest.removesuffix(_DOWNLOAD)
+        name = rest.removesuffix(DOWNLOAD)
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = open_torchvision if kind == "torchvision" else open_hub
-        return opened(name, download=rest.endswith(_DOWNLOAD), transform=transform)
+        return opened(name, download=rest.endswith(DOWNLOAD), transform=transform)
     if spec == "digits":
         return DigitsDataset(transform=transform)
     folder = expanded(spec)
@@ -168,8 +169,14 @@ def _unknown(spec: str) -> Exception:
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
 
 
-def _class_count(spec: str, text: str) -> int:
-    if ":" not in spec:
+def fractal_classes(spec: str) -> int:
+    """The number of classes that ``fractal`` or ``fractal:CLASSES`` asks for.
+
+    Raises:
+        ValueError: If it is not a number.
+    """
+    _, colon, text = spec.partition(":")
+    if not colon:
         return DEFAULT_CLASSES
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")

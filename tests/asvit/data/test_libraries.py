@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from asvit.data.libraries import DigitsDataset, LibraryDataset, open_hub, open_torchvision
+from asvit.data.libraries import (
+    DigitsDataset,
+    LibraryDataset,
+    open_torchvision,
+    open_torchvision_test,
+)
 
 
 @pytest.fixture
@@ -114,38 +118,56 @@ def test_items_that_are_not_images_are_named() -> None:
         dataset.picture(1)
 
 
-def test_hub_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"'hf:me/set' need .*pip install 'asvit\[train\]'"):
-        open_hub("me/set")
+def test_the_test_part(mnist: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    path.write_bytes(struct.pack(">II", 0x801, 20) + bytes([7] * 20))
+    test = open_torchvision_test("MNIST")
+    assert test is not None
+    assert test.labels.tolist() == [7] * 20
+    assert test.source == "torchvision MNIST test, 20 images"
+    assert test.classes == open_torchvision("MNIST").classes
 
 
-@pytest.fixture
-def hub_folder(tmp_path: Path) -> str:
-    """A local dataset in a layout that the library reads by itself."""
-    for label, name in enumerate(("cat", "dog")):
-        folder = tmp_path / "set" / "train" / name
-        folder.mkdir(parents=True)
-        for number in range(3):
-            Image.new("L", (20, 10), 100 * label + number).save(folder / f"{number}.png")
-    return str(tmp_path / "set")
+@pytest.mark.parametrize("part", ["val", "valid", "test"])
+def test_the_part_that_is_chosen_by_name(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for in turn; what torchvision says of the others is not an error."""
+    from torchvision import datasets
+    from torchvision.datasets.utils import verify_str_arg
+
+    class Parted(datasets.FakeData):
+        def __init__(self, root: str, split: str = "train", download: bool = False) -> None:
+            self.split = verify_str_arg(split, "split", ("train", part, "test"))
+            super().__init__(size=10)
+
+    monkeypatch.setattr(datasets, "SVHN", Parted)
+    for download in (False, True):
+        opened = open_torchvision_test("SVHN", download=download)
+        assert opened is not None
+        assert opened.source == f"torchvision SVHN {part}, 10 images"
 
 
-def test_hub(hub_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    dataset = open_hub(hub_folder)
-    assert dataset.classes == ("cat", "dog")
-    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert dataset.picture(4).getpixel((0, 0)) == (101, 101, 101)
-    assert datasets.config.HF_HUB_OFFLINE is False  # put back
+def test_training_and_validation_images_in_one_are_not_validated_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torchvision import datasets
+
+    class Pet(datasets.FakeData):
+        def __init__(self, root: str, split: str = "trainval") -> None:
+            super().__init__(size={"trainval": 20, "val": 10, "test": 5}[split])
+
+    monkeypatch.setattr(datasets, "OxfordIIITPet", Pet)
+    opened = open_torchvision_test("OxfordIIITPet")
+    assert opened is not None
+    assert len(opened) == 5
 
 
-def test_hub_stays_off_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("datasets")
-    import socket
+def test_a_set_in_one_piece_has_no_test_part() -> None:
+    assert open_torchvision_test("FakeData") is None
 
-    monkeypatch.setattr(socket, "create_connection", None)
-    monkeypatch.setattr(socket, "getaddrinfo", None)
-    with pytest.raises(FileNotFoundError, match="ask for 'hf:nobody/nothing:download'"):
-        open_hub("nobody/nothing")
+
+def test_a_test_part_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="cannot open torchvision:SVHN in"):
+        open_torchvision_test("SVHN")

@@ -1,0 +1,248 @@
+"""Images to train on and to validate with, from one line of text."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asvit._files import expanded
+from asvit.data.base import LabelledImages, Progress
+from asvit.data.files import FolderDataset, list_folder
+from asvit.data.fractals import FractalDataset
+from asvit.data.hub import open_hub_parts
+from asvit.data.libraries import open_torchvision_test
+from asvit.data.sources import DOWNLOAD, balanced_choice, fractal_classes, open_dataset
+from asvit.data.store import cache_folder
+from asvit.data.subset import SubsetImages, divide
+
+_PER_CLASS = (100, 10)  # fractals to train on and to validate with, where no number is given
+
+_VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
+
+_TRAINED, _VALIDATED = "to train on", "to validate with"  # words for the two parts
+
+_Pair = tuple[LabelledImages, LabelledImages | None]
+_Counts = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSets:
+    """Images in two parts that share their classes and no image.
+
+    Attributes:
+        train: Images to train on.
+        validation: Images to validate with.
+        classes: Name of each label.
+        provenance: What the parts are in words (``source``, ``validation``), and a SHA-256 of
+            the names, labels and classes of their images (``digest``): equal digests, equal
+            sets, unless a file was changed under its name.
+    """
+
+    train: LabelledImages
+    validation: LabelledImages
+    classes: tuple[str, ...]
+    provenance: Mapping[str, str]
+
+
+def open_training_sets(
+    spec: str,
+    *,
+    validation: str | None = None,
+    held_out: float = 0.1,
+    image_size: int,
+    seed: int,
+    train_images: int | None = None,
+    validation_images: int | None = None,
+    classes: int | None = None,
+    progress: Progress | None = None,
+) -> TrainingSets:
+    """Open the images that ``spec`` names to train on, and those to validate with.
+
+    A source that has a validation part of its own, or one for tests, is validated with that one;
+    any other is divided, with the same share of every class. Fractals are made and kept first;
+    validation takes later instances of the same classes.
+
+    Args:
+        spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
+            ``valid``, ``test``) that have them; ``torchvision:NAME``, ``hf:NAME``, ``digits``,
+            ``fractal`` or ``fractal:CLASSES``.
+        validation: A folder of the same classes to validate with instead.
+        held_out: Share of the images to validate with where they must be divided.
+        image_size: Pixels per side of fractals.
+        seed: How images are divided and chosen; for fractals which endless set.
+        train_images: How many images to train on, the same number of each class as far as it
+            goes; all of them by default, and of fractals 100 per class.
+        validation_images: The same for validation; of fractals 10 per class.
+        classes: How many classes there must be; for ``fractal`` how many are made.
+        progress: Called with how many fractals are ready, and how many there will be.
+
+    Raises:
+        FileNotFoundError: If a folder or dataset is not there.
+        ImportError: If the library that ``spec`` needs is not installed.
+        OSError: If a download that was asked for fails.
+        ValueError: If ``spec`` is unknown, a number is out of range, there are fewer than two
+            classes or another number than ``classes``, a class is missing in one part, has no
+            image or is too small to divide, or there are fewer images than asked for.
+    """
+    counts = train_images, validation_images
+    _check(held_out, seed, counts)
+    if spec.partition(":")[0] == "fractal":
+        if validation is not None:
+            raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
+        train, other = _fractals(spec, classes, image_size, seed, counts, progress)
+    else:
+        train, found = _opened(spec, validation)
+        _check_classes(train, classes)
+        train, other = (train, found) if found is not None else _divided(train, held_out, seed)
+        _check_same_classes(train, other)
+        train = _chosen(train, train_images, seed, _TRAINED)
+        other = _chosen(other, validation_images, seed, _VALIDATED)
+    if len(train) < len(train.classes):
+        raise ValueError(
+            f"{len(train)} images to train on are too few for {len(train.classes)} classes:"
+            f" {train.source}"
+        )
+    return TrainingSets(train, other, train.classes, _provenance(train, other))
+
+
+def _provenance(train: LabelledImages, validation: LabelledImages) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for part in (train, validation):
+        digest.update(repr(part.classes).encode())
+        digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
+        names = "\n".join(part.name(index) for index in range(len(part)))
+        digest.update(names.encode(errors="surrogateescape"))
+    return {
+        "source": train.source,
+        "validation": validation.source,
+        "digest": digest.hexdigest(),
+    }
+
+
+def _check(held_out: float, seed: int, counts: _Counts) -> None:
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
+    if seed < 0:
+        raise ValueError(f"seed {seed}; use 0 or more")
+    for what, count in zip((_TRAINED, _VALIDATED), counts, strict=True):
+        if count is not None and count < 1:
+            raise ValueError(f"{count} images {what} are asked for; use 1 or more")
+
+
+def _fractals(
+    spec: str,
+    classes: int | None,
+    image_size: int,
+    seed: int,
+    counts: _Counts,
+    progress: Progress | None,
+) -> tuple[LabelledImages, LabelledImages]:
+    """Make both parts of an endless set: validation has the instances after those to train on."""
+    made = fractal_classes(spec)
+    if classes is not None:
+        if ":" in spec and made != classes:
+            raise ValueError(f"{classes} classes asked for, but {spec!r} has {made}")
+        made = classes
+    if made < 2:
+        raise ValueError(f"training needs two classes or more, got {made} fractal classes")
+    parts: list[LabelledImages] = []
+    first = 0
+    for count, default, what in zip(counts, _PER_CLASS, (_TRAINED, _VALIDATED), strict=True):
+        size = made * default if count is None else count
+        each = -(-size // made)
+        part = FractalDataset(made, each, image_size, seed=seed, first=first, cache=cache_folder())
+        part.prepare(progress=progress)
+        first += each
+        # Their order goes round the classes, so that the beginning has as many of each.
+        some = SubsetImages(part, np.arange(size), what) if size < len(part) else part
+        parts.append(some)
+    return parts[0], parts[1]
+
+
+def _opened(spec: str, validation: str | None) -> _Pair:
+    """Stored images, and those to validate with if there are any."""
+    train, other = _parts(spec, alone=validation is not None)
+    return train, other if validation is None else FolderDataset(expanded(validation))
+
+
+def _parts(spec: str, *, alone: bool) -> _Pair:
+    """The training part of a source and, unless that is wanted ``alone``, the other one."""
+    kind, _, rest = spec.partition(":")
+    name, download = rest.removesuffix(DOWNLOAD), rest.endswith(DOWNLOAD)
+    if spec == "gaussian":
+        raise ValueError("'gaussian' is noise without classes; use e.g. 'fractal' or a folder")
+    if kind == "hf" and name and not alone:
+        return open_hub_parts(name, download=download)
+    if kind == "torchvision" and name and not alone:
+        return open_dataset(spec), open_torchvision_test(name, download=download)
+    folder = expanded(spec)
+    if kind in {"torchvision", "hf"} or spec == "digits" or not spec or not folder.is_dir():
+        return open_dataset(spec), None
+    return _folders(folder, alone=alone)
+
+
+def _folders(folder: Path, *, alone: bool) -> _Pair:
+    """A folder of classes, or of a training part and another one."""
+    train, inner = folder / "train", list_folder(folder)[1]
+    if "train" not in inner or not list_folder(train)[1]:  # "train" may be the name of a class
+        return FolderDataset(folder), None
+    others = [name for name in _VALIDATION_FOLDERS if name in inner]
+    if others:
+        return FolderDataset(train), None if alone else FolderDataset(folder / others[0])
+    if inner == ["train"]:
+        if alone:
+            return FolderDataset(train), None
+        raise ValueError(
+            f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
+        )
+    return FolderDataset(folder), None
+
+
+def _divided(
+    images: LabelledImages, held_out: float, seed: int
+) -> tuple[LabelledImages, LabelledImages]:
+    labels, sizes = np.unique(images.labels, return_counts=True)
+    if sizes.min() < 2:
+        lonely = images.classes[int(labels[int(sizes.argmin())])]
+        raise ValueError(
+            f"class {lonely!r} has one image, which cannot be divided: add images to it or give"
+            f" a folder to validate with ({images.source})"
+        )
+    stay, held = divide(images.labels, held_out, seed)
+    return SubsetImages(images, stay, _TRAINED), SubsetImages(images, held, _VALIDATED)
+
+
+def _check_classes(images: LabelledImages, wanted: int | None) -> None:
+    if len(images.classes) < 2:
+        raise ValueError(f"training needs two classes or more, there is one: {images.source}")
+    if wanted is not None and len(images.classes) != wanted:
+        raise ValueError(
+            f"{wanted} classes asked for, but there are {len(images.classes)}: {images.source}"
+        )
+
+
+def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
+    """Check that a label means the same in both parts."""
+    if train.classes == other.classes:
+        return
+    for here, there in ((train, other), (other, train)):
+        if missing := sorted(set(here.classes) - set(there.classes)):
+            raise ValueError(
+                f"class {missing[0]!r} of {here.source} is missing in {there.source};"
+                " both parts need the same classes"
+            )
+    raise ValueError(f"{train.source} and {other.source} number their classes differently")
+
+
+def _chosen(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:
+    """So many images of a set, as many of each class as can be."""
+    if count is None or count == len(images):
+        return images
+    if count > len(images):
+        raise ValueError(
+            f"{count} images {what} are asked for, but there are {len(images)}: {images.source}"
+        )
+    chosen = np.sort(balanced_choice(images.labels, count, seed))
+    return SubsetImages(images, chosen, what)

@@ -1,0 +1,239 @@
+"""Images to train on and to validate with."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asvit.data import open_training_sets
+from asvit.data.training_sets import TrainingSets
+
+
+def fill(folder: Path, **counts: int) -> Path:
+    """Class folders with so many images of 8 × 8 pixels."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name / f"{number:03d}.png")
+    return folder
+
+
+def opened(spec: object, **given: object) -> TrainingSets:
+    return open_training_sets(str(spec), **{"image_size": 8, "seed": 0, **given})  # type: ignore[arg-type]
+
+
+def names(sets: TrainingSets) -> list[set[str]]:
+    return [{part.name(i) for i in range(len(part))} for part in (sets.train, sets.validation)]
+
+
+def test_a_folder_of_classes_is_divided(tmp_path: Path) -> None:
+    sets = opened(fill(tmp_path / "pets", cat=10, dog=30), held_out=0.2)
+    assert sets.classes == ("cat", "dog")
+    assert np.bincount(sets.train.labels).tolist() == [8, 24]
+    assert np.bincount(sets.validation.labels).tolist() == [2, 6]
+    train, validation = names(sets)
+    assert not train & validation
+    assert len(train | validation) == 40
+    assert sets.train.name(0).startswith("cat/")
+    assert "40 images, 2 classes; 32 of them to train on" in sets.provenance["source"]
+    assert sets.provenance["validation"].endswith("; 8 of them to validate with")
+
+
+def test_the_same_division_for_the_same_seed(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets", cat=10, dog=10)
+    digests = [opened(folder, seed=seed).provenance["digest"] for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_digest_follows_the_images_and_not_their_place(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets", cat=10, dog=10)
+    first = opened(folder).provenance["digest"]
+    moved = folder.rename(tmp_path / "animals")
+    assert opened(moved).provenance["digest"] == first
+    (moved / "cat" / "000.png").rename(moved / "cat" / "zero.png")
+    assert opened(moved).provenance["digest"] != first
+
+
+@pytest.mark.parametrize("part", ["val", "validation", "valid", "test"])
+def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
+    fill(tmp_path / "pets" / "train", cat=3, dog=4)
+    fill(tmp_path / "pets" / part, cat=2, dog=1)
+    sets = opened(tmp_path / "pets")
+    assert [len(sets.train), len(sets.validation)] == [7, 3]
+    assert sets.validation.labels.tolist() == [0, 0, 1]
+
+
+def test_validation_comes_before_tests(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("val", 2), ("test", 1)):
+        fill(tmp_path / "pets" / part, cat=count, dog=count)
+    assert len(opened(tmp_path / "pets").validation) == 4
+
+
+def test_train_may_be_a_class(tmp_path: Path) -> None:
+    sets = opened(fill(tmp_path / "rails", tram=4, train=4))
+    assert sets.classes == ("train", "tram")
+
+
+@pytest.mark.parametrize("within", ["", "train"])
+def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
+    fill(tmp_path / "pets" / within, cat=3, dog=4)
+    other = fill(tmp_path / "later", cat=1, dog=1)
+    sets = opened(tmp_path / "pets", validation=str(other))
+    assert [len(sets.train), len(sets.validation)] == [7, 2]
+
+
+def test_torchvision_has_a_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 10)):
+        head = struct.pack(">IIII", 0x803, count, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + bytes(count * 28 * 28))
+        labels = bytes(i % 10 for i in range(count))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">II", 0x801, count) + labels
+        )
+    sets = opened("torchvision:MNIST")
+    assert [len(sets.train), len(sets.validation)] == [20, 10]
+    assert len(sets.classes) == 10
+
+
+def test_a_torchvision_set_in_one_piece_is_divided() -> None:
+    sets = opened("torchvision:FakeData")
+    assert len(sets.train) + len(sets.validation) == 1000
+    assert 90 <= len(sets.validation) <= 110
+
+
+def test_a_hub_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    fill(tmp_path / "pets" / "train", cat=3, dog=4)
+    fill(tmp_path / "pets" / "test", cat=2, dog=1)
+    sets = opened(f"hf:{tmp_path / 'pets'}")
+    assert [len(sets.train), len(sets.validation)] == [7, 3]
+
+
+def test_digits_are_divided() -> None:
+    pytest.importorskip("sklearn")
+    sets = opened("digits")
+    assert len(sets.train) + len(sets.validation) == 1797
+    assert set(np.bincount(sets.validation.labels)) <= {17, 18}  # of 174 to 183 each
+
+
+def test_fractals() -> None:
+    sets = opened("fractal:3", train_images=7, validation_images=4)
+    assert sets.train.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert sets.validation.labels.tolist() == [0, 1, 2, 0]
+    assert len(sets.classes) == 3
+    train = [np.asarray(sets.train.picture(i)) for i in range(7)]
+    for index in range(4):
+        picture = np.asarray(sets.validation.picture(index))
+        assert not any(np.array_equal(picture, other) for other in train)
+    digests = [
+        opened("fractal:3", train_images=7, validation_images=4, seed=s).provenance["digest"]
+        for s in (0, 1)
+    ]
+    assert digests[0] != digests[1]
+
+
+def test_fractals_by_default() -> None:
+    ready: list[tuple[int, int]] = []
+    sets = opened("fractal", classes=2, progress=lambda *done: ready.append(done))
+    assert [len(sets.train), len(sets.validation)] == [200, 20]
+    assert ready[-1] == (20, 20)
+    assert (200, 200) in ready
+
+
+def test_fewer_images(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "pets", cat=10, dog=10, owl=10)
+    sets = opened(folder, train_images=6, validation_images=2)
+    assert np.bincount(sets.train.labels).tolist() == [2, 2, 2]
+    assert len(sets.validation) == 2
+    assert not set.intersection(*names(sets))
+
+
+def test_pictures_come_from_the_right_files(tmp_path: Path) -> None:
+    sets = opened(fill(tmp_path / "pets", cat=10, dog=10))
+    for part in (sets.train, sets.validation):
+        for index in range(len(part)):
+            number = int(Path(part.name(index)).stem)
+            assert part.picture(index).getpixel((0, 0)) == (number, 0, 0)
+
+
+def bad_folders(root: Path) -> dict[str, Path]:
+    fill(root / "parts" / "train", cat=3, dog=4)
+    fill(root / "parts" / "val", cat=2)
+    fill(root / "more" / "train", cat=3)
+    fill(root / "more" / "val", cat=2, dog=1)
+    fill(root / "hollow" / "train", cat=3, dog=0)
+    fill(root / "hollow" / "val", cat=2, dog=1)
+    fill(root / "lonely", cat=3, dog=1)
+    fill(root / "alone" / "train", cat=3, dog=3)
+    fill(root / "flat", only=3)
+    fill(root / "good", cat=3, dog=3)
+    return {path.name: path for path in root.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("folder", "given", "message"),
+    [
+        ("parts", {}, "class 'dog' of folder .*train, 7 images.* is missing in folder .*val, 2 "),
+        ("more", {}, "training needs two classes or more, there is one: folder .*train"),
+        ("hollow", {}, "no images in '.*hollow/train/dog'; use .jpg"),
+        ("lonely", {}, "class 'dog' has one image, which cannot be divided"),
+        ("alone", {}, "holds 'train' alone; add 'val', or give '.*alone/train' to divide it"),
+        ("flat", {}, "training needs two classes or more"),
+        ("good", {"validation": "parts/val"}, "class 'dog' of folder .*good.* is missing in"),
+        ("parts/val", {"validation": "good"}, "training needs two classes"),
+        ("good", {"classes": 10}, "10 classes asked for, but there are 2: folder .*good"),
+        ("good", {"train_images": 5}, "5 images to train on are asked for, but there are 4"),
+        ("good", {"validation_images": 3}, "3 images to validate with are asked for, but there"),
+        ("good", {"train_images": 1}, "1 images to train on are too few for 2 classes"),
+        ("good", {"train_images": 0}, "0 images to train on are asked for; use 1 or more"),
+        ("good", {"held_out": 1.0}, "held_out is 1.0; use a share above 0 and below 1"),
+        ("good", {"seed": -1}, "seed -1; use 0 or more"),
+        ("good", {"validation": "good/cat/000.png"}, "is a file; give a folder of images"),
+    ],
+)
+def test_wrong_folders(
+    tmp_path: Path, folder: str, given: dict[str, object], message: str
+) -> None:
+    bad_folders(tmp_path)
+    if "validation" in given:
+        given = {**given, "validation": str(tmp_path / str(given["validation"]))}
+    with pytest.raises(ValueError, match=message) as caught:
+        opened(tmp_path / folder, **given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "message"),
+    [
+        ("gaussian", {}, "'gaussian' is noise without classes; use e.g. 'fractal' or a folder"),
+        ("fractal:1", {}, "training needs two classes or more, got 1 fractal"),
+        ("fractal:3", {"classes": 4}, "4 classes asked for, but 'fractal:3' has 3"),
+        ("fractal:x", {}, "'x' is not a number of classes"),
+        ("fractal:3", {"train_images": 2}, "2 images to train on are too few for 3 classes"),
+        ("fractal", {"validation": "pets"}, "'fractal' has images to validate with"),
+        ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
+        ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),
+        ("torchvision:", {}, "names no dataset"),
+        ("torchvision:CIFAR", {}, "did you mean"),
+    ],
+)
+def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        opened(spec, **given)
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "./nowhere", ""])
+def test_no_such_folder(spec: str) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        opened(spec)
+
+
+def test_no_such_folder_to_validate_with(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        opened(fill(tmp_path / "pets", cat=2, dog=2), validation="nowhere")
