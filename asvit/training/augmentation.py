@@ -1,0 +1,147 @@
+"""How training images are varied, and how validation images are cropped: timm's transforms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+from torch import Tensor
+
+from asvit._text import first_line, unknown
+from asvit.settings import Settings, check_number, check_whole
+
+KINDS = ("timm", "none")
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
+
+Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
+PictureTransform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation(Settings):
+    """How images are varied in training. The defaults are those of DeiT and Swin.
+
+    Attributes:
+        kind: ``"timm"``, or ``"none"`` for pictures that are only resized, cropped to the middle
+            and never mixed.
+        auto_augment: timm's text of a random augmentation such as ``"rand-m9-mstd0.5-inc1"``,
+            ``"augmix-m5-w4-d2"``, ``"3a"`` or ``"original"``; None for none.
+        color_jitter: Strength of the colour jitter. timm jitters only where ``auto_augment`` is
+            None or ``"3a"``.
+        erasing: Probability that a rectangle of an image is filled with noise.
+        mixup: Alpha of mixup, the larger the more even the mixtures; 0 for none.
+        cutmix: Alpha of CutMix; 0 for none.
+        switch: Share of batches that CutMix takes where there are both.
+        hflip: Probability that an image is mirrored.
+        scale: Smallest share of an image's area that a random crop has.
+        interpolation: One of ``INTERPOLATIONS``.
+        crop_pct: Share of the side that the middle crop for validation keeps.
+        repeats: How many differently varied copies of an image an epoch has, of fewer images;
+            0 or 1 for one of each.
+
+    Raises:
+        ValueError: If a value is out of its range.
+
+    References:
+        RandAugment, arXiv:1909.13719; random erasing, arXiv:1708.04896; mixup, arXiv:1710.09412;
+        CutMix, arXiv:1905.04899; repeated augmentation, arXiv:1901.09335.
+    """
+
+    kind: str = "timm"
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    color_jitter: float = 0.4
+    erasing: float = 0.25
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    switch: float = 0.5
+    hflip: float = 0.5
+    scale: float = 0.08
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+    repeats: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", KINDS), ("interpolation", INTERPOLATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown(name, str(getattr(self, name)), known))
+        check_whole(self, {"repeats": 0})
+        for name in ("color_jitter", "mixup", "cutmix"):
+            check_number(name, getattr(self, name), math.inf, zero=True)
+        for name in ("erasing", "switch", "hflip", "scale", "crop_pct"):
+            value = getattr(self, name)
+            check_number(name, value, math.inf, zero=name not in {"scale", "crop_pct"})
+            if value > 1:
+                raise ValueError(f"{name} must be at most 1, got {value}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with each other."""
+        return self.kind == "timm" and (self.mixup > 0 or self.cutmix > 0)
+
+    @property
+    def copies(self) -> int:
+        """How many copies of an image an epoch has, at least 1."""
+        return max(self.repeats, 1) if self.kind == "timm" else 1
+
+    def train_transform(
+        self, image_size: int, *, mean: Statistics, std: Statistics
+    ) -> PictureTransform:
+        """What is done to a picture in training, but for mixing.
+
+        It draws from the global generators of Python, numpy and PyTorch.
+
+        Args:
+            image_size: Pixels per side of the result, ``[3, S, S]`` float32.
+            mean: Taken off the pixels.
+            std: What they are then divided by.
+
+        Raises:
+            ValueError: If timm does not know ``auto_augment``.
+        """
+        from timm.data import create_transform
+
+        try:
+            transform: PictureTransform = create_transform(
+                image_size,
+                is_training=True,
+                no_aug=self.kind == "none",
+                auto_augment=self.auto_augment,
+                color_jitter=self.color_jitter or None,
+                re_prob=self.erasing,
+                re_mode="pixel",
+                hflip=self.hflip,
+                scale=(self.scale, 1.0),
+                interpolation=self.interpolation,
+                mean=mean,
+                std=std,
+            )
+        except (AssertionError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"timm cannot read auto_augment {self.auto_augment!r} ({first_line(error)}); use"
+                " e.g. 'rand-m9-mstd0.5-inc1'"
+            ) from error
+        return transform
+
+    def validation_transform(
+        self, image_size: int, *, mean: Statistics, std: Statistics
+    ) -> PictureTransform:
+        """What is done to a picture in validation: the shorter side is resized, the middle cut.
+
+        Args:
+            image_size: Pixels per side of the result, ``[3, S, S]`` float32.
+            mean: Taken off the pixels.
+            std: What they are then divided by.
+        """
+        from timm.data import create_transform
+
+        transform: PictureTransform = create_transform(
+            image_size,
+            is_training=False,
+            interpolation=self.interpolation,
+            crop_pct=self.crop_pct,
+            mean=mean,
+            std=std,
+        )
+        return transform
