@@ -1,62 +1,81 @@
-"""The winner of a supernet beside that of the training-free search, trained at the same cost.
+"""Winners of a supernet beside those of the training-free search and random paths, at equal cost.
 
-Run from a checkout: ``python -m experiments.compare_psvit RUN``, where RUN is the run folder of a
-finished ``asvit supernet evolve``. It searches the same space without training, draws random
-architectures, brings all of them to the largest width whose multiply-adds stay within the limit
-of the evolution, and trains each from scratch with the images and the steps of the supernet. The
-search is an ordinary run folder and every training is kept, so that a stopped comparison
-continues when the command is given again.
+For every seed: images, a supernet of them and its evolution; a search of the same space without
+training; random paths. All of them are brought to the largest width whose multiply-adds stay
+within the limit of the evolution, and each is trained from scratch with the images and the steps
+of the supernet. Run from a checkout: ``python -m experiments.compare_psvit --seeds 4``. Supernets,
+evolutions and searches are ordinary run folders and every training is kept, so that a stopped
+comparison continues when the command is given again.
 """
 
 import argparse
 import csv
+import io
 import statistics
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import asvit
-from asvit.runs.evolution import read_supernet
+from asvit._files import write_text
+from asvit.runs.evolution import evolve_supernet
 from asvit.runs.evolution_result import EvolutionResult
 from asvit.runs.retraining import train_alone
+from asvit.runs.supernet import train_supernet
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.parts import Parts, load_parts
 from asvit.training.supernet_settings import SupernetSettings
 from proxies import count
 
+# Classes enough that none of the networks learns all of them.
+TRAINING: dict[str, Any] = {
+    "classes": 20, "train_images": 3000, "validation_images": 1000, "test_images": 2000,
+    "image_size": 32, "width": 24, "epochs": 25, "batch_size": 50,
+}  # fmt: skip
+EVOLUTION: dict[str, Any] = {"generations": 10, "random_paths": 20}
+
+SUPERNET, FREE, RANDOM = "supernet", "training-free", "random"
+
 
 @dataclass(frozen=True)
 class Row:
     """One training of one architecture; the accuracy is on the test images, per cent."""
 
+    seed: int
     origin: str
     architecture: str
     params: int
     macs: int
-    seed: int
     accuracy: float
 
 
 def main() -> None:
-    """Search, draw and train what is missing, then print the table."""
+    """Search, draw and train what is missing, then print the tables."""
     options = _options()
-    evolution = EvolutionResult.read(options.run / "result.json")
-    settings = read_supernet(Path(evolution.provenance["supernet"]["folder"])).origin.settings
-    parts = load_parts(settings)
-    limit = int(evolution.settings.max_macs or 0)
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "trainings.csv"
     rows = _read(table)
-    for origin, text in _contestants(options, evolution, settings):
-        fitted = at_limit(text, settings, parts.classes, limit)
-        for seed in range(options.seeds):
-            if (origin, fitted, seed) not in {(r.origin, r.architecture, r.seed) for r in rows}:
-                rows.append(_train(origin, fitted, settings, parts, seed))
-                print(f"{origin}, seed {seed}: {rows[-1].accuracy:.2f} %", flush=True)
+    for seed in range(options.seeds):
+        folder = options.out / f"seed{seed}"
+        supernet = train_supernet(
+            space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
+        )
+        evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
+        parts = load_parts(supernet.settings)
+        limit = int(evolution.settings.max_macs or 0)
+        for origin, text in _contestants(options, evolution, supernet.settings):
+            fitted = at_limit(text, supernet.settings, parts.classes, limit)
+            if (seed, origin, fitted) not in {(r.seed, r.origin, r.architecture) for r in rows}:
+                rows.append(_train(seed, origin, fitted, supernet.settings, parts))
+                print(f"seed {seed}, {origin}: {rows[-1].accuracy:.2f} %", flush=True)
                 _write(table, rows)
-    print(_table(rows))
+    print(_trainings(rows))
+    print()
+    print("\n".join(_differences(rows)))
 
 
 def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int) -> str:
@@ -84,20 +103,38 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
     return str(path.with_(width=low))
 
 
+def gaps(rows: Sequence[Row], one: str, other: str) -> list[float]:
+    """How much more accurate ``one`` is than ``other`` in every seed, in points.
+
+    Of random paths the mean of a seed counts.
+    """
+    seeds = sorted({row.seed for row in rows})
+    means = {
+        (seed, kind): statistics.fmean(
+            row.accuracy for row in rows if row.seed == seed and row.origin.startswith(kind)
+        )
+        for seed in seeds
+        for kind in (one, other)
+    }
+    return [means[seed, one] - means[seed, other] for seed in seeds]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="run folder of an evolution")
-    parser.add_argument("--steps", type=int, default=200, help="of the training-free search")
-    parser.add_argument("--random", type=int, default=3, help="random architectures")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each")
+    parser.add_argument("--space", default="psvit2d")
+    parser.add_argument("--data", default="fractal")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=100, help="of the training-free search")
+    parser.add_argument("--random", type=int, default=3, help="random paths of a seed")
     parser.add_argument("--out", type=Path, default=Path("runs/compare-psvit"))
     return parser.parse_args()
 
 
 def _contestants(
     options: argparse.Namespace, evolution: EvolutionResult, settings: SupernetSettings
-) -> list[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     """Where an architecture comes from, and its text."""
+    yield SUPERNET, evolution.winner.architecture
     found = asvit.run_search(
         space=settings.space,
         preset="quick",
@@ -105,61 +142,59 @@ def _contestants(
         image_size=settings.image_size,
         data=settings.images,
         seed=settings.seed,
-        out=options.out / "search",
+        out=options.out / f"seed{settings.seed}" / "search",
     )
+    yield FREE, found.seed_architecture
     rng = np.random.default_rng(settings.seed)
     space = load_space(settings.space)
-    drawn = [(f"random {i}", str(space.sample(rng))) for i in range(1, options.random + 1)]
-    return [
-        ("supernet", evolution.winner.architecture),
-        ("training-free", found.seed_architecture),
-        *drawn,
-    ]
+    for number in range(1, options.random + 1):
+        yield f"{RANDOM} {number}", str(space.sample(rng))
 
 
-def _train(origin: str, text: str, settings: SupernetSettings, parts: Parts, seed: int) -> Row:
-    model, fitted = train_alone(text, settings, parts, seed=seed)
+def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Parts) -> Row:
+    model, fitted = train_alone(text, settings, parts)
     cost = count(model, settings.image_size)
-    return Row(origin, text, cost.params, cost.macs, seed, fitted.accuracy)
+    return Row(seed, origin, text, cost.params, cost.macs, fitted.accuracy)
 
 
 def _read(path: Path) -> list[Row]:
     if not path.exists():
         return []
+    kinds = {field.name: field.type for field in fields(Row)}
     with path.open(newline="") as file:
         return [
-            Row(
-                row["origin"],
-                row["architecture"],
-                int(row["params"]),
-                int(row["macs"]),
-                int(row["seed"]),
-                float(row["accuracy"]),
-            )
+            Row(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
             for row in csv.DictReader(file)
         ]
 
 
-def _write(path: Path, rows: list[Row]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(asdict(rows[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_text(path, buffer.getvalue())
 
 
-def _table(rows: list[Row]) -> str:
-    lines = ["| architecture of | text | params | multiply-adds | accuracies | mean |"]
-    lines.append("|---|---|---:|---:|---|---:|")
-    for origin in dict.fromkeys(row.origin for row in rows):
-        own = [row for row in rows if row.origin == origin]
-        first = own[0]
-        text = first.architecture.replace("|", r"\|")
-        each = ", ".join(f"{row.accuracy:.2f}" for row in own)
-        mean = statistics.fmean(row.accuracy for row in own)
-        lines.append(
-            f"| {origin} | `{text}` | {first.params:,} | {first.macs:,} | {each} | {mean:.2f} |"
-        )
+def _trainings(rows: Sequence[Row]) -> str:
+    lines = ["| seed | architecture of | text | params | multiply-adds | test accuracy |"]
+    lines.append("|--:|---|---|---:|---:|---:|")
+    for row in sorted(rows, key=lambda row: row.seed):
+        text = row.architecture.replace("|", r"\|")
+        counts = f"{row.params:,} | {row.macs:,}"
+        lines.append(f"| {row.seed} | {row.origin} | `{text}` | {counts} | {row.accuracy:.2f} |")
     return "\n".join(lines)
+
+
+def _differences(rows: Sequence[Row]) -> list[str]:
+    lines = ["| points more | in each seed | mean | standard error |", "|---|---|---:|---:|"]
+    for one, other in ((SUPERNET, FREE), (SUPERNET, RANDOM), (FREE, RANDOM)):
+        found = gaps(rows, one, other)
+        each = ", ".join(f"{gap:+.2f}" for gap in found)
+        error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else float("nan")
+        mean = statistics.fmean(found)
+        lines.append(f"| {one} than {other} | {each} | {mean:+.2f} | {error:.2f} |")
+    return lines
 
 
 if __name__ == "__main__":

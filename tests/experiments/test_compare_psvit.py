@@ -1,48 +1,78 @@
-"""The comparison of a supernet's winner with others runs, at its smallest, and goes on."""
+"""The comparison of a supernet's winners with others runs, at its smallest, and goes on."""
 
 import csv
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from asvit.runs.evolution import evolve_supernet
-from asvit.runs.supernet import train_supernet
+import asvit
+from asvit.runs.evolution_result import EvolutionResult
 from asvit.training.supernet_settings import make_settings
 from experiments import compare_psvit
+from experiments.compare_psvit import Row, gaps
+
+TRAINING = {
+    "classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9, "image_size": 32,
+    "width": 12, "epochs": 1, "batch_size": 12, "device": "cpu",
+}  # fmt: skip
+EVOLUTION = {
+    "population": 3, "generations": 1, "keep": 1, "crossovers": 0, "mutations": 0,
+    "random_paths": 1, "device": "cpu",
+}  # fmt: skip
 
 
 def test_all_are_trained_at_the_largest_width_within_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def searched(*, space: str, seed: int, out: Path, **settings: Any) -> SimpleNamespace:
+        assert (space, seed, out) == ("psvit2d", 0, Path("out/seed0/search"))
+        assert (settings["data"], settings["image_size"], settings["steps"]) == (
+            "fractal:3",
+            32,
+            2,
+        )
+        return SimpleNamespace(seed_architecture="psvit2d:b-----|s-----|b-----")
+
     monkeypatch.chdir(tmp_path)
-    train_supernet(
-        out="net", device="cpu", classes=3, train_images=24, validation_images=9, test_images=9,
-        image_size=32, width=12, epochs=1, batch_size=12,
-    )  # fmt: skip
-    evolution = evolve_supernet(
-        "net", out="found", device="cpu", population=3, generations=1, keep=1, crossovers=0,
-        mutations=0, random_paths=1,
-    )  # fmt: skip
-    words = "compare found --steps 2 --random 1 --seeds 1 --out compared"
-    monkeypatch.setattr(sys, "argv", words.split())
+    monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
+    monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
+    monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
+    words = ["compare", "--steps", "2", "--random", "1", "--seeds", "1", "--out", "out"]
+    monkeypatch.setattr(sys, "argv", words)
     compare_psvit.main()
-    table = capsys.readouterr().out.splitlines()[-5:]
-    assert [line.split(" | ")[0] for line in table[2:]] == [
-        "| supernet", "| training-free", "| random 1",
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in told[-9:-6]] == [
+        ["| 0", origin] for origin in ("supernet", "training-free", "random 1")
+    ]
+    assert [line.split(" | ")[0] for line in told[-3:]] == [
+        "| supernet than training-free", "| supernet than random", "| training-free than random",
     ]  # fmt: skip
-    with Path("compared/trainings.csv").open(newline="") as file:
+    with Path("out/trainings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    limit = int(evolution.settings.max_macs or 0)
     assert len(rows) == 3
+    limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
     for row in rows:
         assert 0.8 * limit < int(row["macs"]) <= limit
         assert 0 <= float(row["accuracy"]) <= 100
     compare_psvit.main()
-    assert capsys.readouterr().out.splitlines() == table  # nothing is trained again
+    assert capsys.readouterr().out.splitlines() == told[3:]  # nothing is trained again
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
     settings = make_settings(image_size=32)
     with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
+
+
+def test_gaps_are_those_within_a_seed() -> None:
+    rows = [
+        Row(seed, origin, "", 0, 0, accuracy)
+        for seed, origin, accuracy in (
+            (0, "supernet", 50.0), (0, "random 1", 44.0), (0, "random 2", 46.0),
+            (1, "supernet", 30.0), (1, "random 1", 33.0), (1, "random 2", 31.0),
+        )
+    ]  # fmt: skip
+    assert gaps(rows, "supernet", "random") == [5.0, -2.0]
