@@ -1,0 +1,250 @@
+"""Trains UperNet on a network of ours, or of timm's, on images with a class for each pixel.
+
+Run from a checkout: ``python -m experiments.train_segmentation ARCH --data FOLDER``, or with
+``accelerate launch -m`` in place of ``python -m`` on several devices. FOLDER is in ADE20K's
+format: ``images/training``, ``images/validation``, and the same in ``annotations``, where a
+picture of the same name has the class of each pixel from 1, and 0 for none. Every epoch ends with
+a checkpoint in the run folder and one JSON line of metrics on stdout; a stopped training goes on
+when the command is given again.
+
+Defaults: as Swin was trained under UperNet (arXiv 2103.14030), of which 160,000 steps of 16
+images are 127 epochs of ADE20K. No result of As-ViT in segmentation is published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from asvit.networks.pyramid import Pyramid
+from asvit.settings import check_whole
+from asvit.training.processes import Processes
+from experiments.transfer_data import IGNORED, Sample, SceneImages, library
+from experiments.transfer_run import How, Metrics, train
+from experiments.transfer_settings import (
+    TransferSettings,
+    call,
+    falling,
+    normalisation,
+    options_of,
+    pyramid_of,
+)
+
+AUXILIARY = 0.4  # weight of the loss of the auxiliary head
+SIZES = 16  # sides among which an image is resized at random
+
+
+@dataclass(frozen=True)
+class SegmentationSettings(TransferSettings):
+    """What a training of a segmenter is asked; the others are those of every transfer.
+
+    Attributes:
+        classes: Number of classes.
+        train: Split to train on; empty for a folder without splits.
+        validation: Split to evaluate on; empty for a folder without splits.
+        head: Channels of UperNet's head; half of them in the auxiliary head.
+    """
+
+    classes: int
+    train: str
+    validation: str
+    head: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole(self, {"classes": 2, "head": 2, "batch_size": 2})
+        if self.classes > IGNORED:
+            raise ValueError(f"classes={self.classes}; use at most {IGNORED}")
+
+
+class UperNet(nn.Module):
+    """A pyramid under UperNet's head, with an auxiliary head on its second map from the top.
+
+    Args:
+        pyramid: The pyramid.
+        classes: Number of classes.
+        head: Channels of the head.
+        mean, std: By which colours from 0 to 1 are normalised.
+
+    Raises:
+        ImportError: If transformers is not installed.
+
+    References:
+        Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv:1807.10221.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        pyramid: Pyramid,
+        classes: int,
+        *,
+        head: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        # Its whole model builds the network from a config of its own, so take the heads alone.
+        parts = library("transformers.models.upernet.modeling_upernet")
+        config = library("transformers").UperNetConfig(
+            num_labels=classes, hidden_size=head, auxiliary_channels=head // 2
+        )
+        self.backbone = pyramid
+        self.decode_head: nn.Module = parts.UperNetHead(config, pyramid.channels)
+        self.auxiliary_head: nn.Module = parts.UperNetFCNHead(
+            config, pyramid.channels, in_index=max(len(pyramid.channels) - 2, 0)
+        )
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
+        """Logits ``[B, classes, H, W]`` of ``[B, 3, H, W]`` from 0 to 1, or losses by name.
+
+        Args:
+            image: The images.
+            labels: ``[B, H, W]`` int64, 255 where there is no class; None for the logits.
+        """
+        maps = list(self.backbone((image - self.mean) / self.std).values())
+        logits = _enlarged(self.decode_head(maps), image)
+        if labels is None:
+            return logits
+        auxiliary = _enlarged(self.auxiliary_head(maps), image)
+        return {
+            "loss_decode": _cross_entropy(logits, labels),
+            "loss_auxiliary": AUXILIARY * _cross_entropy(auxiliary, labels),
+        }
+
+
+def _enlarged(logits: Tensor, image: Tensor) -> Tensor:
+    return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels that have a class; 0, not NaN, if none has."""
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+class Segmentation:
+    """The training of a segmenter, as :class:`experiments.transfer_run.Task` has it."""
+
+    def __init__(
+        self, settings: SegmentationSettings, *, grad_checkpointing: bool = False
+    ) -> None:
+        self._settings = settings
+        folder, classes, side = Path(settings.data), settings.classes, settings.image_size
+        self.images = SceneImages(folder, settings.train, classes=classes)
+        self._validation = SceneImages(folder, settings.validation, classes=classes)
+        self.places = range(len(self.images))
+        mean, std = normalisation(settings)
+        pyramid = cast("Pyramid", pyramid_of(settings, grad_checkpointing=grad_checkpointing))
+        self.model: nn.Module = UperNet(pyramid, classes, head=settings.head, mean=mean, std=std)
+        least, most = settings.scale
+        sides = [
+            max(round(side * (least + (most - least) * i / (SIZES - 1))), 1) for i in range(SIZES)
+        ]
+        self.transform = v2.Compose(
+            [
+                v2.RandomShortestSize(sides, antialias=True),
+                v2.RandomCrop(
+                    side,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED},
+                ),
+                v2.RandomHorizontalFlip(),
+                v2.RandomPhotometricDistort(),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            ]
+        )
+
+    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Tensor, Tensor]:
+        """``[B, 3, S, S]`` and ``[B, S, S]``."""
+        images = torch.stack([image for image, _ in samples])
+        labels = torch.stack([classes[0] for _, classes in samples])
+        return images.to(device), labels.to(device).long()
+
+    def pace(self, step: int, steps: int) -> float:
+        """Along a line, after a warm-up."""
+        return falling(step, steps, warmup=self._settings.warmup)
+
+    @torch.inference_mode()
+    def evaluate(self, processes: Processes) -> Metrics:
+        """Mean intersection over union of the classes, and the share of pixels put right.
+
+        Both in per cent; the shorter side of an image is resized to the image size, and classes
+        that neither are there nor were found do not count.
+        """
+        metrics = library("torchmetrics.classification")
+        count = self._settings.classes
+        confusion = metrics.MulticlassConfusionMatrix(count, ignore_index=IGNORED)
+        confusion.to(processes.device)
+        self.model.eval()
+        for place in range(processes.rank, len(self._validation), processes.world):
+            image, classes = self._validation[place]
+            wanted = classes.to(processes.device).long()
+            small = v2.functional.resize(image, [self._settings.image_size], antialias=True)
+            small = v2.functional.to_dtype(small, scale=True).to(processes.device)
+            logits = _enlarged(self.model(small[None]), wanted)
+            confusion.update(logits.argmax(dim=1), wanted)
+        pairs = confusion.compute().double()
+        right, either = pairs.diag(), pairs.sum(0) + pairs.sum(1) - pairs.diag()
+        seen = either > 0
+        return {
+            "mean_iou": round(100 * float((right[seen] / either[seen]).mean()), 3),
+            "pixel_accuracy": round(100 * float(right.sum() / pairs.sum()), 3),
+        }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train as the command line asks."""
+    settings = SegmentationSettings.of(options)
+    train(
+        lambda: Segmentation(settings, grad_checkpointing=options.grad_checkpointing),
+        settings,
+        options.out,
+        fresh=options.fresh,
+        how=How(options.device, options.precision, options.workers),
+        report=lambda metrics: print(json.dumps(metrics), flush=True),
+    )
+
+
+def main() -> int:
+    """The command line."""
+    made = options_of(
+        __doc__,
+        "runs/segmentation",
+        image_size=512,
+        epochs=127,
+        batch_size=16,
+        learning_rate=6e-5,
+        weight_decay=0.01,
+        warmup=1500,
+        drop_path=0.2,
+        frozen_stages=0,
+        clip=0.0,
+        seed=0,
+        scale=(0.5, 2.0),
+    )
+    made.add_argument("--classes", type=int, default=150, metavar="N", help="number of classes")
+    made.add_argument("--train", default="training", metavar="SPLIT", help="split to train on")
+    made.add_argument(
+        "--validation", default="validation", metavar="SPLIT", help="and to evaluate"
+    )
+    made.add_argument("--head", type=int, default=512, metavar="N", help="channels of the head")
+    return call(made, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Images with objects (COCO's format) or with a class for each pixel (ADE20K's), from folders."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as tvf
+
+from asvit._text import first_line
+from asvit.data.base import UNREADABLE
+from asvit.data.files import list_folder, read_image
+from proxies.evaluation import seed_for
+
+IGNORED = 255  # label of pixels that do not count
+
+Sample = tuple[Tensor, Any]
+Transform = Callable[[Tensor, Any], Sample]
+
+
+def library(name: str) -> Any:
+    """A module of a library that only these experiments need.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        top = name.partition(".")[0]
+        raise ImportError(f"this needs {top}: pip install 'asvit[transfer]'") from error
+
+
+class CocoImages(Dataset[Sample]):
+    """One split of a folder in COCO's format.
+
+    ``FOLDER/annotations/instances_SPLIT.json`` lists images, objects and categories;
+    ``FOLDER/SPLIT`` holds the images. An item is the image, ``[3, H, W]`` uint8, and of its n
+    objects ``boxes`` ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from
+    1 in the order of ``classes``, ``masks`` ``[n, H, W]``, and what evaluation asks for beside
+    them: ``iscrowd`` and ``area``.
+
+    Args:
+        folder: The folder.
+        split: Name of the split, such as ``"train2017"``.
+        crowds: Keep objects that are marked as crowds; training leaves them out.
+
+    Attributes:
+        classes: Names of the categories, by their number in the file.
+
+    Raises:
+        FileNotFoundError: If the folder or the file is missing.
+        ValueError: If the file is not in the format, or there are no objects.
+    """
+
+    def __init__(self, folder: Path, split: str, *, crowds: bool = False) -> None:
+        file = folder / "annotations" / f"instances_{split}.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"no {str(file)!r}; give a folder in COCO's format")
+        self._images = folder / split
+        if not self._images.is_dir():
+            raise FileNotFoundError(f"no folder of images {str(self._images)!r}")
+        self._coco = _read_coco(file)
+        categories = sorted(self._coco.cats.values(), key=lambda category: category["id"])
+        self.classes = tuple(str(category["name"]) for category in categories)
+        self._labels = {category["id"]: i for i, category in enumerate(categories, 1)}
+        self._crowds = crowds
+        self._ids = sorted(self._coco.imgs)
+        self.with_objects = [i for i in range(len(self._ids)) if self._objects(i)]
+        if not self.with_objects:
+            raise ValueError(f"{file} has no objects with an area; give annotated images")
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self._coco.imgs[self._ids[index]]
+        height, width = entry["height"], entry["width"]
+        path = self._images / entry["file_name"]
+        image = _pixels(read_image(path))
+        if image.shape[-2:] != (height, width):
+            raise ValueError(
+                f"{path} has {image.shape[-1]} x {image.shape[-2]} px, and {width} x {height} px "
+                "by its annotations"
+            )
+        objects = self._objects(index)
+        corners = np.array([o["bbox"] for o in objects], np.float32).reshape(-1, 4)
+        corners[:, 2:] += corners[:, :2]
+        masks = [self._coco.annToMask(o) for o in objects]
+        return image, {
+            "boxes": tv_tensors.BoundingBoxes(corners, format="XYXY", canvas_size=(height, width)),
+            "labels": torch.tensor([self._labels[o["category_id"]] for o in objects]).long(),
+            "masks": tv_tensors.Mask(np.array(masks, np.uint8).reshape(-1, height, width)),
+            "iscrowd": torch.tensor([o.get("iscrowd", 0) for o in objects]).long(),
+            "area": torch.tensor([float(o["area"]) for o in objects]),
+        }
+
+    def _objects(self, index: int) -> list[dict[str, Any]]:
+        """The annotations of an image that have an extent."""
+        return [
+            o
+            for o in self._coco.imgToAnns.get(self._ids[index], [])
+            if min(o["bbox"][2:]) > 0 and (self._crowds or not o.get("iscrowd", 0))
+        ]
+
+
+def _read_coco(file: Path) -> Any:
+    """What pycocotools makes of a file, without its talk.
+
+    Raises:
+        ImportError: If pycocotools is not installed.
+        ValueError: If the file is not in the format.
+    """
+    reader = library("pycocotools.coco").COCO
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = reader(file)
+        for entry in coco.imgs.values():
+            entry["height"], entry["width"], entry["file_name"]
+        for o in coco.anns.values():
+            o["bbox"][3], o["segmentation"], o["area"], coco.cats[o["category_id"]]["name"]
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"{file} is not in COCO's format ({reason})") from error
+    return coco
+
+
+class SceneImages(Dataset[Sample]):
+    """One split of a folder in ADE20K's format, of images with a class for every pixel.
+
+    ``FOLDER/images`` and ``FOLDER/annotations`` hold files of the same names but for their ends,
+    or each a folder for every split that does. In an annotation 0 means no class and class k is
+    k. An item is the image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, from 0 for
+    class 1, and 255 for no class.
+
+    Args:
+        folder: The folder.
+        split: Name of the split, such as ``"training"``; empty for a folder without splits.
+        classes: Number of classes; 150 in ADE20K.
+
+    Raises:
+        FileNotFoundError: If a folder or an annotation is missing.
+        ValueError: If there are no images.
+    """
+
+    def __init__(self, folder: Path, split: str, *, classes: int) -> None:
+        images, annotations = folder / "images" / split, folder / "annotations" / split
+        for each in (images, annotations):
+            if not each.is_dir():
+                raise FileNotFoundError(f"no folder {str(each)!r}; give one in ADE20K's format")
+        by_stem = {Path(name).stem: annotations / name for name in list_folder(annotations)[0]}
+        self._files: list[tuple[Path, Path]] = []
+        for name in list_folder(images)[0]:
+            if Path(name).stem not in by_stem:
+                raise FileNotFoundError(f"no annotation of {str(images / name)!r}")
+            self._files.append((images / name, by_stem[Path(name).stem]))
+        if not self._files:
+            raise ValueError(f"no images in {str(images)!r}")
+        self._classes = classes
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Sample:
+        path, annotation = self._files[index]
+        image = _pixels(read_image(path))
+        classes = _read_classes(annotation)
+        if classes.shape != image.shape[-2:]:
+            raise ValueError(f"{annotation} and {path} do not have the same size")
+        if (highest := int(classes.max())) > self._classes:
+            raise ValueError(
+                f"{annotation} has class {highest}, not up to {self._classes}; give --classes"
+            )
+        # No class is 0 there, and one below it is 255 here.
+        return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
+
+
+def _read_classes(path: Path) -> np.ndarray[Any, Any]:
+    """``[H, W]``: the numbers in an annotation, which is grey or has a palette."""
+    try:
+        with Image.open(path) as image:
+            numbers = np.asarray(image)
+    except UNREADABLE as error:
+        raise ValueError(f"cannot read annotation {str(path)!r}: {first_line(error)}") from error
+    if numbers.ndim != 2 or numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise ValueError(f"{path} is no annotation: it has no single number for each pixel")
+    return numbers
+
+
+def _pixels(image: Image.Image) -> tv_tensors.Image:
+    """``[3, H, W]`` uint8."""
+    return tv_tensors.Image(tvf.pil_to_tensor(image))
+
+
+@dataclass(frozen=True)
+class Varied(Dataset[Sample]):
+    """Images as one epoch sees them: what becomes of each follows from the seed, epoch and image.
+
+    Attributes:
+        images: The images.
+        places: Which of them, in the order of the epoch.
+        transform: What varies them by chance, with torch's generator.
+        seed: Seed of the training.
+        epoch: The epoch.
+    """
+
+    images: Dataset[Sample]
+    places: Sequence[int]
+    transform: Transform
+    seed: int
+    epoch: int
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Sample:
+        place = self.places[index]
+        image, target = self.images[place]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(self.seed, f"epoch {self.epoch}", place))
+            return self.transform(image, target)

@@ -1,0 +1,285 @@
+"""The training of a detector or a segmenter, epoch by epoch, which goes on after a stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from asvit._files import write_bytes, write_text
+from asvit._text import first_line
+from asvit.networks import load_state
+from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.settings import other_settings
+from asvit.training.processes import Processes
+from asvit.training.short import parameter_groups
+from asvit.training.state import load_optimizer, optimizer_state
+from asvit.training.validation import autocast
+from experiments.transfer_data import Sample, Transform, Varied
+from experiments.transfer_settings import TransferSettings
+from proxies.evaluation import seed_for
+
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+
+_HEADER = "asvit"  # safetensors holds text by name beside the tensors
+_WEIGHTS, _MOMENTS = "weights/", "moments/"
+_SCHEMA_VERSION = 1
+
+Metrics = dict[str, float | int | None]
+
+
+class Task(Protocol):
+    """What a script has to say of its training.
+
+    Attributes:
+        model: Takes images and targets, and gives losses by name; what it trains in place.
+        images: The training images.
+        places: Those of them to train on.
+        transform: Varies an image and its target by chance.
+    """
+
+    model: nn.Module
+    transform: Transform
+
+    @property
+    def images(self) -> Dataset[Sample]: ...  # noqa: D102
+    @property
+    def places(self) -> Sequence[int]: ...  # noqa: D102
+
+    def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
+        """Images and targets as the model takes them."""
+        ...
+
+    def pace(self, step: int, steps: int) -> float:
+        """The learning rate of a step over the highest one."""
+        ...
+
+    def evaluate(self, processes: Processes) -> Metrics:
+        """What the model is worth on the validation images; every process calls it."""
+        ...
+
+
+@dataclass(frozen=True)
+class How:
+    """What makes no difference to the result, but for rounding.
+
+    Attributes:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        precision: ``"float32"`` or ``"bf16"``.
+        workers: Processes that read images.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    workers: int = 0
+
+
+def train(
+    make: Callable[[], Task],
+    settings: TransferSettings,
+    out: Path,
+    *,
+    fresh: bool = False,
+    how: How | None = None,
+    report: Callable[[Metrics], None] = lambda metrics: None,
+) -> list[Metrics]:
+    """Train, evaluate and write a checkpoint after every epoch; go on from one that is there.
+
+    Args:
+        make: Makes the task, its model freshly initialised from torch's generator.
+        settings: What to do.
+        out: Run folder, for ``checkpoint.safetensors`` and ``metrics.jsonl`` (an epoch a line).
+        fresh: Start over.
+        how: Device and so on.
+        report: Called with the metrics of each new epoch.
+
+    Returns:
+        The metrics of all epochs.
+
+    Raises:
+        ValueError: If the run folder is of other settings, a value does not suit, or the loss is
+            not finite; the last checkpoint is then still there.
+        OSError: If something cannot be read or written.
+        ImportError: If a library is missing.
+    """
+    how = how or How()
+    processes = Processes(how.device)
+    check_writable(out)
+    if not processes.first:
+        return _train(make, settings, out, processes, how, report)
+    with claimed(out, "training"):
+        if fresh:
+            remove_files(out, (CHECKPOINT, METRICS))
+        return _train(make, settings, out, processes, how, report)
+
+
+def _train(
+    make: Callable[[], Task],
+    settings: TransferSettings,
+    out: Path,
+    processes: Processes,
+    how: How,
+    report: Callable[[Metrics], None],
+) -> list[Metrics]:
+    processes.wait()  # for the first one to have made the folder, and emptied it
+    torch.manual_seed(seed_for(settings.seed, "weights"))
+    task = make()
+    task.model.to(processes.device)
+    groups = parameter_groups(task.model, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    history = _resume(out, settings, task.model, optimizer)
+    shared = processes.share(task.model)
+    for epoch in range(len(history), settings.epochs):
+        metrics = _epoch(task, shared, optimizer, settings, epoch, processes, how)
+        metrics |= task.evaluate(processes)
+        history.append(metrics)
+        if processes.first:
+            _write(out / CHECKPOINT, settings, task.model, optimizer, history)
+            lines = (json.dumps(line, allow_nan=False) + "\n" for line in history)
+            write_text(out / METRICS, "".join(lines))
+            report(metrics)
+        processes.wait()
+    return history
+
+
+def _epoch(
+    task: Task,
+    shared: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: TransferSettings,
+    epoch: int,
+    processes: Processes,
+    how: How,
+) -> Metrics:
+    """One pass over the images: mean losses, learning rate and time."""
+    loader = _loader(task, settings, epoch, processes, how.workers)
+    if not len(loader):
+        raise ValueError(
+            f"batch_size={settings.batch_size} for {len(task.places)} training images; use at "
+            "most as many"
+        )
+    began = time.perf_counter()
+    shared.train()
+    steps, totals = settings.epochs * len(loader), dict[str, Tensor]()
+    # Drop-path, and the detector's own draws.
+    torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
+    for place, samples in enumerate(loader):
+        step = epoch * len(loader) + place
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * task.pace(step, steps)
+        with autocast(processes.device, how.precision):
+            losses: dict[str, Tensor] = shared(*task.batch(samples, processes.device))
+        loss = torch.stack([value.float() for value in losses.values()]).sum()
+        mean = processes.mean(loss.detach())
+        if not math.isfinite(float(mean)):
+            raise ValueError(
+                f"the loss became {float(mean)} in step {step + 1} of {steps}; use a lower "
+                f"learning rate than {settings.learning_rate:g}, or a norm to clip at"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.clip:
+            nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
+        optimizer.step()
+        for name, value in {"loss": mean, **losses}.items():
+            totals[name] = totals.get(name, torch.zeros_like(mean)) + value.detach().float()
+    return {
+        "epoch": epoch + 1,
+        "steps": step + 1,
+        "learning_rate": optimizer.param_groups[0]["lr"],
+        **{name: round(float(total) / len(loader), 6) for name, total in totals.items()},
+        "train_seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def _loader(
+    task: Task, settings: TransferSettings, epoch: int, processes: Processes, workers: int
+) -> DataLoader[Any]:
+    """The batches of an epoch: whole ones, of which this process reads its share."""
+    if settings.batch_size % processes.world:
+        raise ValueError(
+            f"batch_size={settings.batch_size} for {processes.world} processes; use a multiple"
+        )
+    generator = torch.Generator().manual_seed(seed_for(settings.seed, "order", epoch))
+    order = torch.randperm(len(task.places), generator=generator).tolist()
+    whole = len(order) // settings.batch_size * settings.batch_size
+    share = order[:whole][processes.rank :: processes.world]
+    images = Varied(
+        task.images, [task.places[i] for i in share], task.transform, settings.seed, epoch
+    )
+    return DataLoader(
+        images,
+        batch_size=settings.batch_size // processes.world,
+        num_workers=workers,
+        collate_fn=list,
+        pin_memory=False,
+    )
+
+
+def _write(
+    path: Path,
+    settings: TransferSettings,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a checkpoint as a whole or not at all."""
+    moments, numbers = optimizer_state(optimizer)
+    named = {_WEIGHTS + name: tensor for name, tensor in model.state_dict().items()}
+    named |= {_MOMENTS + name: tensor for name, tensor in moments.items()}
+    header = {
+        "schema_version": _SCHEMA_VERSION,
+        "settings": settings.to_json(),
+        "optimizer": numbers,
+        "history": list(history),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+    write_bytes(path, save(tensors, {_HEADER: json.dumps(header, allow_nan=False)}))
+
+
+def _resume(
+    out: Path, settings: TransferSettings, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> list[Metrics]:
+    """Put back what the checkpoint in ``out`` holds; the metrics up to it, none without one."""
+    path = out / CHECKPOINT
+    if not path.exists():
+        return []
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        stored = type(settings).from_json(header["settings"])
+        if header["schema_version"] != _SCHEMA_VERSION:
+            raise ValueError(f"schema {header['schema_version']!r}")
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no checkpoint that this version can read ({first_line(error)}); give "
+            "--fresh to start over"
+        ) from error
+    if changed := stored.difference(settings):
+        raise other_settings(out, stored, changed)
+    load_state(model, _under(_WEIGHTS, tensors), what=f"the weights in {path}")
+    load_optimizer(optimizer, _under(_MOMENTS, tensors), header["optimizer"])
+    history: list[Metrics] = header["history"]
+    return history
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, by their names in the model."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return _under(_WEIGHTS, tensors)
+
+
+def _under(beginning: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(beginning): t for n, t in tensors.items() if n.startswith(beginning)}

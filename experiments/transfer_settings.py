@@ -1,0 +1,211 @@
+"""What the trainings of detectors and segmenters are asked, and how they are asked on a line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from asvit._text import first_line
+from asvit.networks import Network, WeightsFile
+from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
+from asvit.settings import Settings, check_names, check_number, check_whole
+
+USAGE, FAILED, INTERRUPTED = 2, 3, 130  # exit codes, as the commands of asvit have them
+
+
+@dataclass(frozen=True)
+class TransferSettings(Settings):
+    """What follows from these is the same whenever it is computed (on one CPU).
+
+    Attributes:
+        arch: Text of the network; empty to take that of the weights.
+        data: The folder.
+        image_size: Side of the square that training images are cut to, in pixels.
+        weights: File that the network starts from; empty for none.
+        epochs: Passes over the images.
+        batch_size: Images of a step, of all processes together.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled decay of matrices; norms and biases are spared.
+        warmup: Steps in which the learning rate rises.
+        drop_path: Drop-path probability of the last block.
+        frozen_stages: Stages that are not trained.
+        scale: Least and most that an image is resized by, at random, beside fitting it in.
+        clip: Largest norm of the gradient; 0 for no limit.
+        norms: Put layer norms on the maps.
+        seed: Of initial weights, order, variation and drop-path.
+
+    Raises:
+        ValueError: If one is out of its range.
+    """
+
+    arch: str
+    data: str
+    image_size: int
+    weights: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: int
+    drop_path: float
+    frozen_stages: int
+    scale: tuple[float, float]
+    clip: float
+    norms: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_names(self, ("data",))
+        if not self.arch and not self.weights:
+            raise ValueError("name an architecture, or --weights that say theirs")
+        whole = {"image_size": 32, "epochs": 1, "batch_size": 1, "warmup": 0, "frozen_stages": 0}
+        check_whole(self, {**whole, "seed": 0})
+        check_number("learning_rate", self.learning_rate, math.inf, zero=False)
+        check_number("clip", self.clip, math.inf, zero=True)
+        for name in ("weight_decay", "drop_path"):
+            check_number(name, getattr(self, name), 1.0, zero=True)
+        object.__setattr__(self, "scale", tuple(self.scale))  # a list in JSON
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise ValueError(f"scale must be two numbers, least first, got {self.scale}")
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Self:
+        """The settings that were asked for on a line."""
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+
+
+def pyramid_of(
+    settings: TransferSettings, *, fpn: int | None = None, grad_checkpointing: bool = False
+) -> Pyramid | PyramidWithFpn:
+    """The network as a pyramid, with its weights.
+
+    Raises:
+        ValueError: As :func:`asvit.networks.pyramid.backbone`.
+        FileNotFoundError: As there.
+    """
+    arch: str | Network = settings.arch
+    if not arch:
+        known = WeightsFile.read(Path(settings.weights)).network
+        arch = replace(known, image_size=settings.image_size)
+    return backbone(
+        arch,
+        settings.image_size,
+        weights=settings.weights or None,
+        norms=settings.norms,
+        frozen_stages=settings.frozen_stages,
+        drop_path=settings.drop_path,
+        grad_checkpointing=grad_checkpointing,
+        fpn=fpn,
+    )
+
+
+def normalisation(settings: TransferSettings) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the colours (0 to 1): those of the weights, else ImageNet's."""
+    facts: Any = {}
+    if settings.weights:
+        try:
+            facts = WeightsFile.read(Path(settings.weights)).facts
+        except ValueError:  # weights of another kind do not say
+            facts = {}
+    return (
+        tuple(facts.get("mean", IMAGENET_DEFAULT_MEAN)),
+        tuple(facts.get("std", IMAGENET_DEFAULT_STD)),
+    )
+
+
+def options_of(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
+    """The options that both scripts share.
+
+    Args:
+        doc: What the script does.
+        out: Folder that it writes to unless told otherwise.
+        **defaults: Its own defaults, by the name of the setting.
+    """
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "arch",
+        nargs="?",
+        default="",
+        metavar="ARCH",
+        help="text of any architecture, or timm:NAME; left out, that of --weights",
+    )
+    made.add_argument("--data", required=True, metavar="FOLDER", help="images and annotations")
+    made.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER", help="run folder")
+    made.add_argument("--weights", default="", metavar="FILE", help="weights to start from")
+    for name, (kind, text) in _OPTIONS.items():
+        made.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            default=defaults[name],
+            metavar="N" if kind is int else "X",
+            help=f"{text} (default {defaults[name]:g})",
+        )
+    made.add_argument(
+        "--scale",
+        type=float,
+        nargs=2,
+        default=defaults["scale"],
+        metavar=("LEAST", "MOST"),
+        help=f"range of random resizing (default {defaults['scale'][0]:g} "
+        f"{defaults['scale'][1]:g}; 1 1 for none)",
+    )
+    made.add_argument(
+        "--no-norms", dest="norms", action="store_false", help="no layer norms on the maps"
+    )
+    made.add_argument("--fresh", action="store_true", help="start over in the run folder")
+    made.add_argument(
+        "--grad-checkpointing", action="store_true", help="save memory, take more time"
+    )
+    made.add_argument("--workers", type=int, default=0, metavar="N", help="reading processes")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    made.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    return made
+
+
+_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "image_size": (int, "side of the square that images are cut to, px"),
+    "epochs": (int, "passes over the images"),
+    "batch_size": (int, "images of a step, of all processes together"),
+    "learning_rate": (float, "highest learning rate of AdamW"),
+    "weight_decay": (float, "decay of matrices"),
+    "warmup": (int, "steps in which the learning rate rises"),
+    "drop_path": (float, "drop-path probability of the last block"),
+    "frozen_stages": (int, "stages that are not trained"),
+    "clip": (float, "largest norm of the gradient, 0 for no limit"),
+    "seed": (int, "seed of all that is random"),
+}
+
+
+def call(made: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> int:
+    """Run with the options of the command line; errors become one line and an exit code."""
+    options = made.parse_args()
+    try:
+        run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {first_line(error)}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last epoch", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def at_steps(step: int, steps: int, *, warmup: int, marks: Sequence[float]) -> float:
+    """The learning rate of a step over the highest: a tenth after each mark, a share of all."""
+    rise = min((step + 1) / (warmup + 1), 1.0)
+    return rise * 0.1 ** sum(step >= mark * steps for mark in marks)
+
+
+def falling(step: int, steps: int, *, warmup: int) -> float:
+    """The learning rate of a step over the highest: down to 0 along a line."""
+    rise = min((step + 1) / (warmup + 1), 1.0)
+    return rise * (1 - step / steps)
