@@ -5,6 +5,7 @@ from asvit.models.convert import convert, merge
 from asvit.models.hallucinated import HALLUCINATED_HOSTS
 from asvit.models.psvit import PSViT
 from asvit.models.psvit_presets import PRESETS as PSVIT_PRESETS
+from asvit.models.retokenization import Tokens, retokenize, token_stages
 from asvit.models.shiftvit import ShiftViT
 from asvit.models.shiftvit_variants import VARIANTS as SHIFTVIT_VARIANTS
 
@@ -15,6 +16,9 @@ __all__ = [
     "AsViT",
     "PSViT",
     "ShiftViT",
+    "Tokens",
     "convert",
     "merge",
+    "retokenize",
+    "token_stages",
 ]

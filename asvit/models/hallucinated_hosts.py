@@ -21,7 +21,7 @@ from asvit.models.layers.hallucinated import (
 from asvit.models.layers.shared_attention import MapAttention, SharedAttention
 from asvit.models.layers.stage import Stage
 from asvit.models.layers.token_grid import Grid, TokenGrid, nominal_grid
-from asvit.models.layers.windows import WindowAttention
+from asvit.models.layers.windows import WindowAttention, fitting_splits
 from asvit.models.psvit import PSViT
 
 
@@ -133,7 +133,9 @@ class WindowGrid(TokenGrid):
 
     def note_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
         """Forward pre-hook of a stage, which gets ``[B, h, w, dim]``."""
-        self.grid = (args[0].shape[1] // stage.splits, args[0].shape[2] // stage.splits)
+        height, width = args[0].shape[1:3]
+        splits = fitting_splits(stage.splits, height, width)
+        self.grid = (height // splits, width // splits)
 
 
 class ListGrid(TokenGrid):

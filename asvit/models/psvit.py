@@ -108,7 +108,7 @@ class PSViT(nn.Module):
             in_chans,
             dims[0],
             patch=self.patch_size,
-            grid=self._grid(height, width),
+            grid=self._patches(height, width),
             class_token=class_token,
             drop=pos_drop_rate,
         )
@@ -295,7 +295,17 @@ class PSViT(nn.Module):
         return x if self.pooling == "1d" else x.unflatten(1, grid)
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
-        """Patches along the sides of an image in pixels."""
+        """Tokens along the sides of an image: its patches, or fewer at a coarser stride."""
+        self._patches(height, width)
+        rows, columns = self.patch_embed.proj.stride
+        return -(-height // rows), -(-width // columns)
+
+    def _patches(self, height: int, width: int) -> tuple[int, int]:
+        """Patches along the sides of an image in pixels.
+
+        Raises:
+            ValueError: If they do not fill a side.
+        """
         patch = self.patch_size
         for side in (height, width):
             if side < patch or side % patch:

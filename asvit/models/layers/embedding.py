@@ -5,10 +5,43 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def _same_padding(kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """Zero padding (left, right, top, bottom) that leaves side / stride outputs per side."""
-    before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-    return (before, after, before, after)
+def same_padding(
+    kernel: int, stride: int, dilation: int = 1, *, missing: int = 0
+) -> tuple[int, int]:
+    """Zeros in front of a side and behind it, for one output of every ``stride`` inputs.
+
+    An odd number of zeros has the one more behind. This is what TensorFlow calls SAME.
+
+    Args:
+        kernel: Inputs that an output reads along the side.
+        stride: Inputs from one output to the next.
+        dilation: Inputs from one that is read to the next.
+        missing: Inputs by which the side falls short of a multiple of the stride; they are made
+            up for, so that side / stride is rounded up.
+    """
+    reach = (kernel - 1) * dilation + 1
+    zeros = max(0, reach - stride + missing)
+    return zeros // 2, zeros - zeros // 2
+
+
+class TokenConv2d(nn.Conv2d):
+    """Convolution that makes side / stride tokens, rounded up, whatever its kernel and dilation.
+
+    It pads by itself, with zeros as :func:`same_padding` has them; its ``padding`` is not used.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, in_channels, H, W] -> [B, out_channels, h, w]``."""
+        top, bottom = self._zeros(image.shape[2], axis=0)
+        left, right = self._zeros(image.shape[3], axis=1)
+        if top or bottom or left or right:
+            image = F.pad(image, (left, right, top, bottom))
+        return F.conv2d(image, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _zeros(self, side: int, axis: int) -> tuple[int, int]:
+        stride = self.stride[axis]
+        kernel, dilation = self.kernel_size[axis], self.dilation[axis]
+        return same_padding(kernel, stride, dilation, missing=-side % stride)
 
 
 class PatchEmbedding(nn.Module):
@@ -24,13 +57,12 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, dim: int, kernel: int) -> None:
         super().__init__()
-        self.padding = _same_padding(kernel, self.stride)
-        self.proj = nn.Conv2d(channels, dim, kernel, stride=self.stride)
+        self.proj = TokenConv2d(channels, dim, kernel, stride=self.stride)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        """``[B, channels, 4h, 4w] -> [B, h, w, dim]``."""
-        x = self.proj(F.pad(image, self.padding))
+        """``[B, channels, 4h, 4w] -> [B, h, w, dim]``; fewer tokens at a coarser stride."""
+        x = self.proj(image)
         # Contiguous tokens, also where the norm is replaced by one that does not copy.
         tokens: Tensor = self.norm(x.permute(0, 2, 3, 1).contiguous())
         return tokens
@@ -53,7 +85,7 @@ class ReEmbedding(nn.Module):
     def __init__(self, dim: int, out_dim: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel
-        self.padding = _same_padding(kernel, self.stride)
+        self.padding = same_padding(kernel, self.stride)
         self.norm = nn.LayerNorm(kernel**2 * dim)
         self.reduction = nn.Linear(kernel**2 * dim, out_dim, bias=False)
 
@@ -69,8 +101,8 @@ class ReEmbedding(nn.Module):
         ``F.unfold`` on a CPU, and its backward pass adds in a fixed order on every device.
         """
         height, width = x.shape[1:3]
-        left, right, top, bottom = self.padding
-        x = F.pad(x, (0, 0, left, right + width % 2, top, bottom + height % 2))
+        before, after = self.padding
+        x = F.pad(x, (0, 0, before, after + width % 2, before, after + height % 2))
         offsets = range(self.kernel)
         x = torch.stack([x[:, i : i + height : self.stride] for i in offsets], dim=-1)
         x = torch.stack([x[:, :, j : j + width : self.stride] for j in offsets], dim=-1)

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from asvit.models.layers.mlp import Mlp
-from asvit.models.layers.windows import WindowAttention, join_windows, split_windows
+from asvit.models.layers.windows import (
+    WindowAttention,
+    fitting_splits,
+    join_windows,
+    split_windows,
+)
 
 
 class Block(nn.Module):
@@ -43,7 +48,8 @@ class Stage(nn.Module):
 
     Args:
         blocks: The blocks.
-        splits: Windows per side of the token grid.
+        splits: Windows per side of the token grid; where they do not divide it, as on grids of
+            coarser tokens, the largest smaller number that does.
         downsample: What leads to the next stage; the identity after the last.
     """
 
@@ -55,13 +61,14 @@ class Stage(nn.Module):
         self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, h, w, dim] -> [B, h, w, dim]``; ``splits`` divides h and w."""
+        """``[B, h, w, dim] -> [B, h, w, dim]``."""
         height, width = x.shape[1:3]
+        splits = fitting_splits(self.splits, height, width)
         # Windows never shift, so tokens are put in window order once a stage, not once a block.
-        x = split_windows(x, self.splits)
+        x = split_windows(x, splits)
         for block in self.blocks:
             if self.grad_checkpointing and self.training:
                 x = cast("Tensor", checkpoint(block, x, use_reentrant=False))
             else:
                 x = block(x)
-        return join_windows(x, self.splits, height, width)
+        return join_windows(x, splits, height, width)

@@ -4,6 +4,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def fitting_splits(splits: int, height: int, width: int) -> int:
+    """The largest number up to ``splits`` that divides both sides of a grid."""
+    return next(n for n in range(splits, 0, -1) if height % n == 0 and width % n == 0)
+
+
 def split_windows(x: Tensor, splits: int) -> Tensor:
     """``[B, h, w, dim] -> [B, splits**2, tokens, dim]``; a view when there is one window.
 

@@ -1,0 +1,220 @@
+"""Learned positions at coarser tokens, against networks put together by hand."""
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from asvit.models.retokenization import SCHEDULE, patch_padding, retokenize, token_stages
+from tests.asvit.models.retokenized_networks import images, make, small_pit, small_swin
+
+COARSER = (0, 1)
+
+
+def stem_tokens(conv, image, tokens):
+    """``[B, dim, h, w]``: the kernel at other strides, padded by hand."""
+    before, after = patch_padding(conv.kernel_size[0], tokens)
+    padded = F.pad(image, (before, after, before, after))
+    return F.conv2d(padded, conv.weight, conv.bias, tokens.stride, 0, tokens.dilation)
+
+
+def resampled(grid, sides):
+    """``[1, dim, h, w]`` at other sides."""
+    return F.interpolate(grid, sides, mode="bicubic", antialias=True)
+
+
+@pytest.mark.parametrize("stage", COARSER)
+@pytest.mark.parametrize("name", ["vit", "vit, any size", "deit with a teacher"])
+def test_positions_of_vision_transformers(name, stage):
+    model, image = make(name), images()
+    tokens = token_stages(model)[stage]
+    leading = [model.cls_token]
+    if model.num_prefix_tokens == 2:
+        leading.append(model.dist_token)
+    prefix = model.pos_embed[:, : len(leading)]  # those of no place stay as they are
+    grid = model.pos_embed[:, len(leading) :].unflatten(1, (8, 8)).permute(0, 3, 1, 2)
+
+    x = stem_tokens(model.patch_embed.proj, image, tokens)
+    side = 64 // tokens.stride
+    assert x.shape[2:] == (side, side)
+    places = resampled(grid, (side, side)).flatten(2).transpose(1, 2)
+    x = torch.cat([*(token.expand(2, -1, -1) for token in leading), x.flatten(2).mT], dim=1)
+    x = model.norm(model.blocks(x + torch.cat([prefix, places], dim=1)))
+    wanted = model.forward_head(x)
+
+    retokenize(model, tokens)
+    torch.testing.assert_close(model(image), wanted)
+
+
+@pytest.mark.parametrize("stage", COARSER)
+def test_positions_without_entries_for_class_tokens(stage):
+    model, image = make("vit, mean of tokens"), images()
+    tokens = token_stages(model)[stage]
+    x = stem_tokens(model.patch_embed.proj, image, tokens)
+    grid = model.pos_embed.unflatten(1, (8, 8)).permute(0, 3, 1, 2)
+    x = (x + resampled(grid, x.shape[2:])).flatten(2).mT
+    x = model.blocks(torch.cat([model.reg_token.expand(2, -1, -1), x], dim=1))
+    wanted = model.head(model.fc_norm(model.norm(x)[:, 2:].mean(1)))
+    retokenize(model, tokens)
+    torch.testing.assert_close(model(image), wanted)
+
+
+@pytest.mark.parametrize("stage", COARSER)
+def test_positions_of_pit(stage):
+    model, image = make("pit"), images()
+    tokens = token_stages(model)[stage]
+    x = stem_tokens(model.patch_embed.conv, image, tokens)
+    assert model.pos_embed.shape[2:] == (15, 15)  # its stem has no padding of its own
+    x = x + resampled(model.pos_embed, x.shape[2:])
+    _, token = model.transformers((x, model.cls_token.expand(2, -1, -1)))
+    wanted = model.head(model.norm(token)[:, 0])
+    retokenize(model, tokens)
+    torch.testing.assert_close(model(image), wanted)
+    assert model.pos_embed.shape[2:] == (64 // tokens.stride,) * 2
+    assert model.state_dict()["pos_embed"].shape[2:] == (15, 15)
+
+
+@pytest.mark.parametrize("stage", COARSER)
+def test_positions_of_psvit(stage):
+    model, image = make("psvit 1d"), images()
+    tokens = token_stages(model)[stage]
+    embed = model.patch_embed
+    x = stem_tokens(embed.proj, image, tokens)
+    grid = embed.pos_embed[:, 1:].unflatten(1, (16, 16)).permute(0, 3, 1, 2)
+    x = (x + resampled(grid, x.shape[2:])).flatten(2).mT
+    x = torch.cat([(embed.cls_token + embed.pos_embed[:, :1]).expand(2, -1, -1), x], dim=1)
+    for part in model.stages:
+        x = part(x)
+    wanted = model.head(model.norm(x)[:, 0])
+    retokenize(model, tokens)
+    torch.testing.assert_close(model(image), wanted)
+
+
+def test_positions_learn_at_coarse_tokens():
+    for model, name in ((make("vit"), "pos_embed"), (make("pit"), "pos_embed")):
+        retokenize(model, token_stages(model)[0])
+        model(images()).square().sum().backward()
+        assert (dict(model.named_parameters())[name].grad != 0).all()
+
+
+def test_other_weights_can_stand_in_for_those_of_a_coarse_pit():
+    model, image = small_pit().eval(), images()
+    retokenize(model, token_stages(model)[0])
+    named = dict(model.named_parameters())
+    named["pos_embed"] = torch.zeros_like(named["pos_embed"])
+    blank = functional_call(model, named, (image,))
+    assert not torch.allclose(blank, model(image))
+    with torch.no_grad():
+        model.state_dict()["pos_embed"].zero_()
+    assert torch.equal(model(image), blank)
+
+
+def test_positions_in_half_precision():
+    for name in ("vit", "pit", "swin"):
+        model = make(name).bfloat16()
+        retokenize(model, token_stages(model)[0])
+        assert model(images().bfloat16()).dtype == torch.bfloat16
+
+
+# What Swin is at coarser tokens: grids of 4, 2, 1 and of 8, 4, 2, with windows of up to 4.
+@pytest.mark.parametrize(
+    ("stage", "windows", "shifts"),
+    [(0, (4, 2, 1), (0, 0, 0)), (1, (4, 4, 2), (2, 0, 0)), (2, (4, 4, 4), (2, 2, 0))],
+)
+def test_windows_of_swin_keep_their_size_up_to_that_of_the_grid(stage, windows, shifts):
+    model = make("swin")
+    retokenize(model, SCHEDULE[stage])
+    for layer, window, shift in zip(model.layers, windows, shifts, strict=True):
+        first, second = layer.blocks
+        assert first.window_size == second.window_size == (window, window)
+        assert (first.shift_size, second.shift_size) == ((0, 0), (shift, shift))
+
+
+@pytest.mark.parametrize("stage", COARSER)
+def test_biases_of_swin_are_those_of_the_same_distances(stage):
+    model = make("swin")
+    retokenize(model, SCHEDULE[stage])
+    for layer in model.layers:
+        block = layer.blocks[0]
+        side, table = block.window_size[0], block.attn.relative_position_bias_table
+        assert table.shape[0] == 49  # distances of -3 to 3 either way
+        made = block.attn._get_rel_pos_bias()[0]  # [heads, side * side, side * side]
+        for i in range(side * side):
+            for j in range(side * side):
+                down, right = i // side - j // side, i % side - j % side
+                assert torch.equal(made[:, i, j], table[(down + 3) * 7 + right + 3])
+
+
+@pytest.mark.parametrize("sides", [(64, 64), (48, 80)])
+@pytest.mark.parametrize("stage", COARSER)
+def test_swin_is_timms_own_for_images_of_that_grid(stage, sides):
+    torch.manual_seed(0)
+    model = small_swin(img_size=sides).eval()
+    tokens = SCHEDULE[stage]
+    image = torch.randn(2, 3, *sides)
+    grid = [-(-side // tokens.stride) for side in sides]
+    other = small_swin(img_size=[4 * side for side in grid]).eval()
+    weights = model.state_dict()
+    for name, part in other.named_modules():
+        if hasattr(part, "relative_position_bias_table"):
+            (a, b), (h, w) = model.get_submodule(name).window_size, part.window_size
+            key = f"{name}.relative_position_bias_table"
+            full = weights[key].unflatten(0, (2 * a - 1, 2 * b - 1))
+            weights[key] = full[a - h : a + h - 1, b - w : b + w - 1].flatten(0, 1)
+    other.load_state_dict(weights)
+    retokenize(model, tokens)
+    x = model.patch_embed(image)
+    assert list(x.shape[1:3]) == grid
+    torch.testing.assert_close(model.layers(x), other.layers(x))
+    torch.testing.assert_close(model(image), other.head(other.norm(other.layers(x))))
+
+
+@pytest.mark.parametrize("settings", [{"always_partition": True}, {"strict_img_size": False}])
+def test_swin_with_options(settings):
+    torch.manual_seed(0)
+    model, image = small_swin(**settings).eval(), images()
+    plain = model(image)
+    for tokens in (*SCHEDULE, SCHEDULE[1], SCHEDULE[2]):
+        retokenize(model, tokens)
+        out = model(image)
+        assert out.isfinite().all()
+    assert torch.equal(out, plain)
+
+
+def test_swins_are_moved_while_they_are_coarse():
+    model, image = make("swin"), images()
+    plain = model.double()(image.double())
+    model.float()
+    retokenize(model, SCHEDULE[0])
+    model.double()
+    retokenize(model, SCHEDULE[2])
+    assert all(buffer.dtype != torch.float32 for buffer in model.buffers())
+    torch.testing.assert_close(model(image.double()), plain)
+
+
+class OtherPit(type(small_pit())):
+    pass
+
+
+def test_kinds_of_pit_that_are_not_known_are_refused():
+    model = small_pit()
+    model.__class__ = OtherPit
+    with pytest.raises(ValueError, match="OtherPit is not timm's own PiT"):
+        retokenize(model, token_stages(model)[0])
+
+
+def test_images_that_no_token_stride_divides_are_padded():
+    # 48 px and patches of 8: 2 x 2 tokens of stride 32, of which 16 px are padding.
+    model = VisionTransformer(img_size=48, patch_size=8, embed_dim=8, depth=1, num_heads=1).eval()
+    tokens = token_stages(model)[0]
+    assert tokens == (32, 4)
+    retokenize(model, tokens)
+    seen = []
+    model.patch_embed.register_forward_hook(lambda _, args, out: seen.append(out))
+    image = torch.randn(1, 3, 48, 48)
+    model(image)
+    # A kernel reaches over 29 px: 13 px of padding, 6 of them in front.
+    proj = model.patch_embed.proj
+    wanted = F.conv2d(F.pad(image, (6, 7, 6, 7)), proj.weight, proj.bias, 32, 0, 4)
+    torch.testing.assert_close(seen[0], wanted.permute(0, 2, 3, 1))
