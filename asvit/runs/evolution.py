@@ -9,7 +9,7 @@ from typing import Any
 
 from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
 from asvit.runs.evolution_result import EvolutionResult
-from asvit.runs.evolution_session import EvolutionEvent, Session
+from asvit.runs.evolution_session import RETRAINING, EvolutionEvent, Session
 from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernet_host import Host
@@ -48,7 +48,8 @@ def evolve_supernet(
     ``accuracies.jsonl`` (every accuracy), ``trials.csv``, ``inherited.safetensors`` (the winner
     with its inherited weights), ``result.json`` and the report. Stopped at any point, even by
     ``kill -9``, the run continues to the identical winner; at most the path in flight is
-    evaluated again. More generations or random paths than before extend it.
+    evaluated again, and of a training of the winner at most an epoch is trained again, of a long
+    one at most a minute. More generations or random paths than before extend it.
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
@@ -88,7 +89,7 @@ def evolve_supernet(
         parts = _load(source, trained, image_progress)
     with claimed(folder, "evolution"):
         if fresh:
-            names = (RESULT, TRIALS, INHERITED, RETRAINED, *REPORT_FILES, ACCURACIES)
+            names = (RESULT, TRIALS, INHERITED, RETRAINED, RETRAINING, *REPORT_FILES, ACCURACIES)
             remove_files(folder, names)
         journal = _open(folder, wanted, origin)
         result = _finished(folder, wanted, retrain=retrain)
@@ -107,6 +108,8 @@ def evolve_supernet(
             }
             if retrain and journal.retrained is None:
                 session.retrain()
+            if journal.retrained is not None:
+                remove_files(folder, [RETRAINING])
             result = session.result(provenance)
             remove_files(folder, [REPORT])  # of an earlier result; written below or later
             result.write(folder / RESULT)

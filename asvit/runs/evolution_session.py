@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save
 from torch import nn
 
-from asvit._files import write_bytes, write_text
+from asvit._files import write_text
 from asvit._run_files import INHERITED, RETRAINED, TRIALS
+from asvit.data import MEAN, STD
+from asvit.networks.network import Network
+from asvit.networks.weights import WeightsFile
 from asvit.runs.evolution_result import (
     Compared,
     EvolutionResult,
@@ -29,10 +31,12 @@ from asvit.runs.supernet_paths import AllowedPaths
 from asvit.runs.supernet_result import Spread
 from asvit.search.supernet_evolution import Candidate, ranked
 from asvit.search.supernet_evolution import Path as Cells
-from asvit.search.supernet_journal import Journal, Part
+from asvit.search.supernet_journal import KIND, Journal, Part
 from asvit.training.parts import Parts
 from asvit.training.supernet_file import SupernetFile
 from proxies.evaluation import seed_for
+
+RETRAINING = "retraining.safetensors"
 
 
 @dataclass(frozen=True)
@@ -124,18 +128,25 @@ class Session:
             )
 
     def retrain(self) -> None:
-        """Train the winner from scratch, and keep its weights and what it came to."""
-        started = time.monotonic()
-        model, fitted = train_alone(self._best.architecture, self._origin.settings, self._parts)
-        self._write(RETRAINED, model, self._best)
-        last = fitted.losses[-self._origin.settings.steps_per_epoch :]
+        """Train the winner from scratch, and keep its weights and what it came to.
+
+        How far it is is on the disk as it goes on, so that a kill costs an epoch at most, and of
+        a long one a minute.
+        """
+        state = self._folder / RETRAINING
+        trained = train_alone(
+            self._best.architecture, self._origin.settings, self._parts, state=state
+        )
+        accuracy = None if trained.reason else trained.accuracy
+        last = trained.losses[-self._origin.settings.steps_per_epoch :]
+        self._write(RETRAINED, trained.model, test=accuracy)
         self._journal.add_retrained(
             {
                 "architecture": self._best.architecture,
-                "accuracy": None if fitted.reason else fitted.accuracy,
-                "loss": None if fitted.reason else statistics.fmean(last),
-                "seconds": round(time.monotonic() - started, 3),
-                "reason": fitted.reason or "",
+                "accuracy": accuracy,
+                "loss": None if trained.reason else statistics.fmean(last),
+                "seconds": round(trained.seconds, 3),
+                "reason": trained.reason,
             }
         )
 
@@ -154,7 +165,7 @@ class Session:
             validation=best.fitness,
             test=self._accuracy("test", best.path),
         )
-        self._write(INHERITED, self._supernet.extract(best.path), best)
+        self._write(INHERITED, self._supernet.extract(best.path), test=winner.test)
         short = len(generations) < settings.generations
         return EvolutionResult(
             folder=self._folder,
@@ -198,15 +209,19 @@ class Session:
             return f"{command} --retrain"
         return shlex.join(["asvit", "cost", self._best.architecture])
 
-    def _write(self, name: str, model: nn.Module, best: Candidate) -> None:
-        weights = {key: tensor.cpu().contiguous() for key, tensor in model.state_dict().items()}
-        settings = self._origin.settings
-        about = {
-            "architecture": best.architecture,
-            "image_size": str(settings.image_size),
-            "num_classes": str(self._origin.num_classes),
+    def _write(self, name: str, model: nn.Module, *, test: float | None) -> None:
+        settings, best = self._origin.settings, self._best
+        network = Network(best.architecture, settings.image_size, self._origin.num_classes)
+        facts = {
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": "bicubic",
+            "crop_pct": 1.0,
+            "images": self._origin.images["source"],
+            "top1": test,
+            "found_by": {"kind": KIND, "path": "|".join(best.path)},
         }
-        write_bytes(self._folder / name, save(weights, about))
+        WeightsFile(network, model.state_dict(), facts=facts).write(self._folder / name)
 
 
 _PARTS: tuple[Part, Part] = ("validation", "test")

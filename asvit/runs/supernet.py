@@ -25,7 +25,6 @@ from asvit.training.supernet_file import NAME, Origin, SupernetFile
 from asvit.training.supernet_settings import SupernetSettings, make_settings
 from proxies.evaluation import resolve_device, seed_for
 
-SAVE_SECONDS = 60.0  # longest time between two saves of an epoch that takes longer
 LOOKED_AT = 20  # random paths whose accuracies tell how far training has come
 
 
@@ -155,16 +154,14 @@ class _Session:
         """Train to the end, and save at the end of every epoch and within long ones."""
         training, steps = self._training, self._origin.settings.recipe.steps
         resumed, began = len(training.losses), time.monotonic()
-        saved = began
-        while not training.finished:
-            training.step()
-            now, step = time.monotonic(), len(training.losses)
-            if step % training.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
-                self._save()
-                saved = now
+
+        def tell() -> None:
             if progress is not None:
+                step, seconds = len(training.losses), time.monotonic() - began
                 loss = statistics.fmean(training.losses[-training.steps_per_epoch :])
-                progress(SupernetEvent(step, steps, resumed, now - began, loss))
+                progress(SupernetEvent(step, steps, resumed, seconds, loss))
+
+        training.run(self._save, after_step=tell)
 
     def result(self, command: str) -> SupernetResult:
         """The result, when every step is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -16,7 +17,13 @@ from proxies.evaluation import seed_for
 
 P = TypeVar("P")
 
+SAVE_SECONDS = 60.0  # longest time between two saves of an epoch that takes longer
+
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
+
+
+class LossNotFinite(ValueError):
+    """The loss of a step is infinite or not a number."""
 
 
 class SupernetTraining(Generic[P]):
@@ -91,7 +98,7 @@ class SupernetTraining(Generic[P]):
         Cost: three forward passes of the path for each image of a batch.
 
         Raises:
-            ValueError: If the loss is not finite; the weights are then those of the step before.
+            LossNotFinite: If the loss is; the weights are then those of the step before.
         """
         step = len(self.losses)
         images, labels = self._batch(step)
@@ -103,7 +110,7 @@ class SupernetTraining(Generic[P]):
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise ValueError(
+            raise LossNotFinite(
                 f"the loss became {value} in step {step + 1}; use a lower learning rate than "
                 f"{self._recipe.learning_rate:g}"
             )
@@ -116,6 +123,28 @@ class SupernetTraining(Generic[P]):
         self._optimizer.step()
         self.losses.append(value)
         return value
+
+    def run(
+        self, save: Callable[[], None], *, after_step: Callable[[], None] | None = None
+    ) -> None:
+        """Train to the end.
+
+        Args:
+            save: Called at the end of every epoch, and each minute within longer ones.
+            after_step: Called after every step.
+
+        Raises:
+            LossNotFinite: As :meth:`step`.
+        """
+        saved = time.monotonic()
+        while not self.finished:
+            self.step()
+            long_ago = time.monotonic() - saved > SAVE_SECONDS
+            if len(self.losses) % self.steps_per_epoch == 0 or long_ago:
+                save()
+                saved = time.monotonic()
+            if after_step is not None:
+                after_step()
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""

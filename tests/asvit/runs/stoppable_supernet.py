@@ -11,6 +11,7 @@ from typing import Any
 
 import asvit.runs.evolution as runs_evolution
 import asvit.runs.evolution_session as runs_session
+import asvit.runs.retraining as runs_retraining
 import asvit.runs.supernet as runs_supernet
 from asvit.search.supernet_journal import Journal
 from asvit.training.supernet import SupernetTraining
@@ -36,6 +37,9 @@ _PLACES: dict[str, tuple[Any, str]] = {
     "accuracy": (Journal, "add"),
     "table": (runs_session, "write_text"),
     "report": (runs_evolution, "_write_report"),
+    "state": (runs_retraining, "write_bytes"),  # of the training of a winner
+    "weights": (runs_session, "WeightsFile"),
+    "retrained": (Journal, "add_retrained"),
 }
 
 
@@ -44,9 +48,12 @@ def train(folder: Path, stop: Stop | None = None) -> None:
     _run(stop, runs_supernet.train_supernet, out=folder, **TRAINING)
 
 
-def evolve(supernet: Path, folder: Path, stop: Stop | None = None) -> None:
+def evolve(
+    supernet: Path, folder: Path, stop: Stop | None = None, *, retrain: bool = False
+) -> None:
     """Evolve in ``folder``; an interrupt exits with 130."""
-    _run(stop, runs_evolution.evolve_supernet, supernet=supernet, out=folder, **EVOLUTION)
+    settings = {"supernet": supernet, "out": folder, "retrain": retrain, **EVOLUTION}
+    _run(stop, runs_evolution.evolve_supernet, **settings)
 
 
 def _run(stop: Stop | None, function: Any, **settings: Any) -> None:

@@ -13,6 +13,7 @@ import stoppable_supernet
 import torch
 
 import asvit
+from asvit.runs.evolution_session import RETRAINING
 from asvit.runs.supernet import train_supernet
 from asvit.training.supernet_file import NAME, SupernetFile
 
@@ -34,8 +35,8 @@ def run() -> Iterator[Run]:
         reports = ["matplotlib.figure", "matplotlib.backends.backend_svg"]
         context.set_forkserver_preload([*modules, "stoppable_supernet", *reports])
 
-        def ran(function: Callable[..., None], *arguments: Any) -> int | None:
-            process = context.Process(target=function, args=arguments)
+        def ran(function: Callable[..., None], *arguments: Any, **named: Any) -> int | None:
+            process = context.Process(target=function, args=arguments, kwargs=named)
             process.start()
             process.join(timeout=300)
             return process.exitcode
@@ -61,12 +62,27 @@ def evolved(
     return outcome(folder)
 
 
+@pytest.fixture(scope="module")
+def retrained(
+    run: Run, trained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, object]:
+    """What an evolution leaves whose winner was trained without a stop."""
+    folder = tmp_path_factory.mktemp("retrained") / "run"
+    assert run(stoppable_supernet.evolve, trained, folder, retrain=True) == 0
+    return outcome(folder)
+
+
 def outcome(folder: Path) -> dict[str, object]:
     """All that a run leaves, but for the time it took and the folders' own names."""
     result = json.loads((folder / "result.json").read_text())
     for name in ("wall_seconds", "command", "next_command"):
         del result[name]
-    names = ("losses.csv", "trials.csv", "generations.svg", "costs.csv", "inherited.safetensors")
+    if result.get("retrained"):
+        del result["retrained"]["seconds"]
+    names = (
+        "losses.csv", "trials.csv", "generations.svg", "costs.csv", "inherited.safetensors",
+        "retrained.safetensors",
+    )  # fmt: skip
     kept = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
     return {"result": result, **kept}
 
@@ -119,6 +135,39 @@ def test_a_stopped_evolution_ends_in_the_same_winner(
     assert ended == EXITS[signal.Signals(stop[2])]
     assert run(stoppable_supernet.evolve, trained, folder) == 0
     assert outcome(folder) == evolved
+
+
+# Twelve steps, six an epoch, with a state at the end of each.
+@pytest.mark.parametrize(
+    "stop",
+    [
+        *[("step", count, KILL) for count in (1, 6, 9)],
+        *[("state", count, KILL) for count in (1, 2)],
+        ("weights", 1, KILL),
+        ("retrained", 1, KILL),
+        ("report", 1, KILL),
+        ("step", 8, INTERRUPT),
+    ],
+    ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
+)
+def test_a_stopped_training_of_the_winner_ends_in_the_same_weights(
+    tmp_path: Path, run: Run, trained: Path, retrained: object, stop: stoppable_supernet.Stop
+) -> None:
+    folder = tmp_path / "run"
+    ended = run(stoppable_supernet.evolve, trained, folder, stop, retrain=True)
+    assert ended == EXITS[signal.Signals(stop[2])]
+    assert run(stoppable_supernet.evolve, trained, folder, retrain=True) == 0
+    assert outcome(folder) == retrained
+    assert not (folder / RETRAINING).exists()
+
+
+def test_a_kill_costs_an_epoch_of_the_winners_training_at_most(
+    tmp_path: Path, run: Run, trained: Path
+) -> None:
+    stop = ("step", 7, KILL)
+    assert run(stoppable_supernet.evolve, trained, tmp_path / "run", stop, retrain=True) == -KILL
+    # Six steps are kept and six are left, so that the seventh is never reached.
+    assert run(stoppable_supernet.evolve, trained, tmp_path / "run", stop, retrain=True) == 0
 
 
 def test_a_training_that_goes_on_elsewhere_is_refused(trained: Path) -> None:
