@@ -16,8 +16,7 @@ from torch import nn
 from asvit._files import write_text
 from asvit._run_files import INHERITED, RETRAINED, TRIALS
 from asvit.data import MEAN, STD
-from asvit.networks.network import Network
-from asvit.networks.weights import WeightsFile
+from asvit.networks import Network, WeightsFile
 from asvit.runs.evolution_result import (
     Compared,
     EvolutionResult,

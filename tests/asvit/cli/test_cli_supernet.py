@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from safetensors import safe_open
 
-import asvit
 from asvit.cli.app import app
 from asvit.cli.supernet_progress import Lines, Moment
+from asvit.data import MEAN
+from asvit.networks import Network, WeightsFile
 from asvit.runs import supernet as runs_supernet
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.short import accuracy
@@ -119,12 +119,10 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     trained: tuple[Path, Result], evolved: tuple[Path, Result]
 ) -> None:
     result = json.loads((evolved[0] / "result.json").read_text())
-    with safe_open(evolved[0] / "inherited.safetensors", "pt") as file:
-        about = file.metadata()
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    assert about["architecture"] == result["architecture"]
-    model = asvit.build(about["architecture"], int(about["image_size"]), 3)
-    model.load_state_dict(weights)
+    file = WeightsFile.read(evolved[0] / "inherited.safetensors")
+    assert file.network == Network(result["architecture"], 16, 3)
+    assert (file.facts["top1"], file.facts["mean"]) == (result["test"], list(MEAN))
+    model = file.load()
     settings = json.loads((trained[0] / "result.json").read_text())["settings"]
     parts = runs_supernet.load_parts(make_settings(**settings))
     assert accuracy(model, *parts.test) == result["test"]

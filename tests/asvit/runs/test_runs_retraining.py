@@ -69,8 +69,11 @@ def test_the_state_of_another_training_is_not_used(
 ) -> None:
     state = tmp_path / "state"
     if damage == "another seed":
-        other = {"seed": 1, "state": state}
-        stopped_after(7, monkeypatch, lambda: train_alone(ARCHITECTURE, SETTINGS, parts, **other))
+
+        def other() -> Trained:
+            return train_alone(ARCHITECTURE, SETTINGS, parts, seed=1, state=state)
+
+        stopped_after(7, monkeypatch, other)
     else:
         state.write_bytes(b"nothing that can be read")
     expected = train_alone(ARCHITECTURE, SETTINGS, parts)
