@@ -24,6 +24,7 @@ def register_with_timm() -> None:
 
 def _register() -> None:
     import_module("asvit.models")
+    import_module("asvit._timm_entry")
 
 
 class _TimmFinder(MetaPathFinder):

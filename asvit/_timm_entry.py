@@ -1,0 +1,84 @@
+"""Any network of ours in timm's registry, as ``asvit`` with its text.
+
+Apart from the other registrations, which are beside their networks in ``asvit.models``: a text may
+be of any space, and spaces stand above models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__: list[str] = []  # timm adds the name
+
+default_cfgs = generate_default_cfgs(
+    {
+        "asvit": {
+            "crop_pct": 0.9,
+            "interpolation": "bicubic",
+            "first_conv": None,
+            "classifier": None,
+        }
+    }
+)
+
+# timm has no types, and an untyped decorator would take ours away.
+_register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]", register_model)
+
+
+@_register
+def asvit(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """The network of ``architecture=TEXT``, of any space, grown or searched, with its parts.
+
+    Arguments as :class:`asvit.networks.Network`, with ``img_size`` for its image size, and timm's
+    ``drop_rate`` and ``drop_path_rate``.
+
+    Raises:
+        ValueError: If there is no text, it is wrong, or the sizes do not suit.
+    """
+    model: nn.Module = build_model_with_cfg(
+        _build,
+        "asvit",
+        pretrained,
+        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        **kwargs,
+    )
+    return model
+
+
+def _build(
+    *,
+    architecture: str | None = None,
+    img_size: int | tuple[int, int] = 224,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    attention: str | None = None,
+    ffn: str | None = None,
+    branches: int = 0,
+    drop_rate: float | None = None,
+    drop_path_rate: float | None = None,
+) -> nn.Module:
+    # Not before a network is asked for: what is imported here may itself be waiting for timm.
+    from asvit.networks import Network
+
+    if architecture is None:
+        raise ValueError("timm's model 'asvit' needs architecture=TEXT, of any space")
+    if in_chans != 3:
+        raise ValueError(f"in_chans={in_chans} is not possible; these networks take 3")
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if height != width:
+        raise ValueError(f"img_size={height, width} is no square; give one number")
+    network = Network(
+        architecture,
+        image_size=height,
+        num_classes=num_classes,
+        attention=attention,
+        ffn=ffn,
+        branches=branches,
+    )
+    return network.build(drop_path=drop_path_rate, drop=drop_rate)

@@ -1,0 +1,68 @@
+"""The entry of any of our networks in timm's registry."""
+
+import pytest
+import timm
+import torch
+
+import asvit
+
+TEXTS = {
+    "searched": "8,2,3|4,1,2|4,1,4|4,1,6|32",
+    "grown": "8,2,3,2|4,1,2,1|4,1,4,1|4,1,6,1|32,8",
+    "shiftvit": "shift:1,1,1,1|1|8|1|16",
+    "psvit": "psvit2d:b-----|s-----|b-----",
+    "pit": "pit:10,4|1,1,1|1,2,4",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_any_text_builds_what_asvit_builds(text: str) -> None:
+    made = timm.create_model("asvit", architecture=text, img_size=64, num_classes=3)
+    ours = asvit.build(text, 64, 3)
+    shapes = [{n: t.shape for n, t in model.state_dict().items()} for model in (made, ours)]
+    assert shapes[0] == shapes[1]
+    assert made(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+
+
+def test_parts_of_ours_are_put_in() -> None:
+    made = timm.create_model(
+        "asvit",
+        architecture="timm:deit_tiny_patch16_224",
+        img_size=32,
+        num_classes=3,
+        attention="hallucinated",
+        ffn="compact",
+        branches=2,
+    )
+    names = list(made.state_dict())
+    assert any("hallucinate.intra" in name for name in names)
+    assert any("reduce.branches.1" in name for name in names)
+
+
+def test_rates_reach_the_network() -> None:
+    made = timm.create_model(
+        "asvit", architecture=TEXTS["grown"], drop_rate=0.25, drop_path_rate=0.5
+    )
+    assert made.head_drop.p == 0.25
+    assert made.layers[-1].blocks[-1].drop_path.drop_prob == pytest.approx(0.5)
+
+
+def test_features_of_a_pyramid_come_out() -> None:
+    made = timm.create_model("asvit", architecture=TEXTS["shiftvit"], features_only=True)
+    maps = made(torch.zeros(1, 3, 64, 64))
+    assert [m.shape[-1] for m in maps] == [16, 8, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "needs architecture=TEXT"),
+        ({"architecture": "8,2,3|4"}, "8,2,3"),
+        ({"architecture": TEXTS["grown"], "in_chans": 1}, "in_chans=1 is not possible"),
+        ({"architecture": TEXTS["grown"], "img_size": (32, 64)}, r"img_size=\(32, 64\)"),
+        ({"architecture": TEXTS["grown"], "ffn": "small"}, "ffn must be 'compact'"),
+    ],
+)
+def test_a_wrong_argument_is_named(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        timm.create_model("asvit", **given)
