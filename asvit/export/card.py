@@ -1,0 +1,155 @@
+"""The model card: what is known of a network, in Markdown beside its copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from asvit.export.comparison import TOLERANCE
+from asvit.export.exported import Exported
+from asvit.export.formats import INPUT
+
+UNKNOWN: Final = "not recorded"
+
+# Facts that have a place of their own on the card.
+_INPUT: Final = ("mean", "std", "interpolation", "crop_pct")
+_TRAINING: Final = ("recipe", "epochs", "epoch", "images", "top1", "weights", "tokens")
+_PLACED: Final = (*_INPUT, *_TRAINING, "found_by", "asvit")
+
+# For the pages of models that people publish; other readers take it for a table of metadata.
+_FRONT: Final = """---
+library_name: timm
+tags:
+- image-classification
+---
+"""
+
+
+def model_card(exported: Exported) -> str:
+    """The card, from what is known; what is not is said to be not recorded."""
+    front = _FRONT if exported.form.name == "timm" else ""
+    parts = (
+        ("Network", _network(exported)),
+        ("Input", _input(exported)),
+        ("Training", _training(exported)),
+        ("How it was found", _finding(exported.content.facts.get("found_by"))),
+        ("This copy", _copy(exported)),
+        ("Loading", f"```python\n{exported.loading_code(exported.out.name)}\n```"),
+        ("Made with", _making(exported)),
+    )
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
+    return f"{front}# {exported.out.stem}\n\n{body}\n"
+
+
+def _network(exported: Exported) -> str:
+    network, classes = exported.content.network, exported.content.classes
+    points = {
+        "architecture": f"`{network.architecture}`",
+        "attention": network.attention,
+        "feed-forward parts": network.ffn and f"{network.ffn}, {_form(network.branches)}",
+        "parameters": f"{exported.cost.params:,}",
+        "multiply-adds of one image": f"{exported.cost.macs:,} at {network.image_size} px",
+        "classes": _classes(network.num_classes, classes),
+    }
+    return _list({name: value for name, value in points.items() if value is not None})
+
+
+def _form(branches: int) -> str:
+    return f"{branches} branches" if branches else "merged"
+
+
+def _classes(count: int, names: tuple[str, ...]) -> str:
+    if not count:
+        return "none; the outputs are pooled features"
+    return f"{count}: {', '.join(names)}" if names else f"{count}, names {UNKNOWN}"
+
+
+def _input(exported: Exported) -> str:
+    facts, side = exported.content.facts, exported.content.network.image_size
+    return _list(
+        {
+            "shape": f"[batch, 3, {side}, {side}], RGB in 0 to 1, then normalised",
+            **{_WORDS[name]: _text(facts.get(name)) for name in _INPUT},
+        }
+    )
+
+
+_WORDS: Final = {
+    "mean": "mean",
+    "std": "standard deviation",
+    "interpolation": "resized by interpolation",
+    "crop_pct": "share of the side that the middle crop keeps",
+    "recipe": "recipe",
+    "epochs": "epochs",
+    "images": "images",
+}
+
+
+def _training(exported: Exported) -> str:
+    facts = exported.content.facts
+    if exported.weights is None:
+        return "None: the weights are random. The copy is of use for measuring speed only."
+    points = {
+        "weights from": f"`{exported.weights}`",
+        **{_WORDS[name]: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
+        "accuracy": _accuracy(exported),
+    }
+    if facts.get("tokens"):
+        points["last trained with tokens of stride and dilation"] = str(facts["tokens"])
+    others = {name: _text(fact) for name, fact in facts.items() if name not in _PLACED}
+    return _list({**points, **others})
+
+
+def _accuracy(exported: Exported) -> str:
+    facts = exported.content.facts
+    if "top1" not in facts:
+        return UNKNOWN
+    told = [f"top-1 {facts['top1']:.2f} % on the images held out for validation"]
+    if "epoch" in facts:
+        told.append(f"after epoch {facts['epoch']}")
+    if facts.get("weights") == "average":
+        told.append("of the moving average of the weights, which these are")
+    if exported.trained_size not in (None, exported.content.network.image_size):
+        told.append(f"at {exported.trained_size} px, not at the size of this copy")
+    return ", ".join(told)
+
+
+def _finding(found_by: Mapping[str, Any] | None) -> str:
+    if not found_by:
+        return f"{UNKNOWN.capitalize()}: the architecture was given as a text."
+    return _list({name.replace("_", " "): _text(value) for name, value in found_by.items()})
+
+
+def _copy(exported: Exported) -> str:
+    points = {"format": exported.form.name}
+    if exported.form.name in ("onnx", "pt2"):
+        points["batch"] = "any number of images" if exported.batch is None else str(exported.batch)
+    if exported.opset is not None:
+        points["operator set"] = f"{exported.opset}; its input is called `{INPUT}`"
+    for one in exported.differences:
+        points[f"largest difference from the network, batch of {one.batch}"] = (
+            f"{one.absolute:.2g}, which is {one.relative:.2g} of the largest output"
+        )
+    points["allowed"] = f"{TOLERANCE:g} of the largest output, on random images"
+    return _list(points)
+
+
+def _making(exported: Exported) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in exported.versions.items())
+    trained = exported.content.facts.get("asvit")
+    points = {"versions": versions, "command": f"`{exported.command}`"}
+    if trained is not None:
+        points["trained with"] = f"asvit {trained}"
+    return _list(points)
+
+
+def _list(points: Mapping[str, str | None]) -> str:
+    return "\n".join(f"* {name}: {text}" for name, text in points.items())
+
+
+def _text(fact: object) -> str:
+    """A fact in words; numbers and lists as JSON has them."""
+    if fact is None:
+        return UNKNOWN
+    return fact if isinstance(fact, str) else json.dumps(fact)

@@ -1,0 +1,119 @@
+"""The forms that a network is exported in: what they are called, and where they are put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from asvit._files import check_target
+from asvit._text import unknown
+
+# Of a folder that timm reads; the names are timm's.
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+README: Final = "README.md"
+FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
+
+INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
+
+
+@dataclass(frozen=True)
+class Format:
+    """A form that a network is exported in.
+
+    Attributes:
+        name: What ``--to`` takes.
+        suffix: What its files end in; empty for a folder.
+        description: What it is, in a line.
+        libraries: What has to be installed for it beyond what we always need.
+    """
+
+    name: str
+    suffix: str
+    description: str
+    libraries: tuple[str, ...] = ()
+
+    def card_path(self, out: Path) -> Path:
+        """Where the model card of a copy at ``out`` is put."""
+        return out.with_suffix(".md") if self.suffix else out / README
+
+    def part_path(self, out: Path) -> Path:
+        """Where a copy waits, beside ``out``, until it is proved equal."""
+        return out.with_name(f".{out.name}.part{self.suffix}")
+
+    def check_libraries(self) -> None:
+        """Check that what the format needs is installed.
+
+        Raises:
+            ImportError: If it is not.
+        """
+        for library in self.libraries:
+            try:
+                import_module(library)
+            except ImportError as error:
+                raise ImportError(
+                    f"the format {self.name} needs {library}: pip install 'asvit[export]'"
+                ) from error
+
+    def check_out(self, out: Path, *, card: bool, force: bool) -> None:
+        """Check that a copy can be put at ``out``, without making anything.
+
+        Args:
+            out: File, or folder for timm.
+            card: Whether a model card is to be put beside it.
+            force: Whether a copy that is there may be replaced.
+
+        Raises:
+            ValueError: If the name is not one for this format, or something else is there.
+            FileExistsError: If a copy or a card is there.
+            OSError: If the folder that it is to be in does not exist or may not be written to.
+        """
+        if out.suffix != self.suffix and self.suffix:
+            raise ValueError(
+                f"files for {self.name} end in {self.suffix}, got {out.name!r}; "
+                f"name it {out.stem + self.suffix!r}"
+            )
+        if not self.suffix and out.is_dir():
+            strange = sorted({path.name for path in out.iterdir()} - set(FOLDER_FILES))
+            if strange:
+                raise ValueError(
+                    f"the folder {str(out)!r} holds {strange[0]!r}, which is no part of a model "
+                    "for timm; name another folder"
+                )
+        else:
+            check_target(out)
+        there = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
+        if there and not force:
+            raise FileExistsError(f"{str(there[0])!r} exists; name another one or give --force")
+
+
+_ALL = (
+    Format("timm", "", "a folder that timm.create_model loads as local-dir:FOLDER"),
+    Format(
+        "onnx",
+        ".onnx",
+        "an ONNX graph with its weights, for ONNX Runtime and others",
+        libraries=("onnx", "onnxscript", "onnxruntime"),
+    ),
+    Format("pt2", ".pt2", "a torch.export program, which PyTorch runs without our code"),
+    Format(
+        "safetensors", ".safetensors", "weights, and in the header what builds the network again"
+    ),
+)
+
+#: The formats by name.
+FORMATS: Mapping[str, Format] = {form.name: form for form in _ALL}
+
+
+def find_format(name: str) -> Format:
+    """The format called ``name``.
+
+    Raises:
+        ValueError: If there is none; the message has the nearest name, or all.
+    """
+    if name not in FORMATS:
+        raise ValueError(unknown("format", name, FORMATS))
+    return FORMATS[name]

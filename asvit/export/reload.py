@@ -1,0 +1,104 @@
+"""An exported copy, reloaded and run: what a fresh process does to prove it.
+
+``python -m asvit.export.reload FORMAT PATH IMAGES OUTPUTS`` runs the copy at PATH on every tensor
+of the safetensors file IMAGES, and writes what comes out, under the same names, to OUTPUTS.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.numpy import load_file, save_file
+
+from asvit.export.formats import CONFIG, INPUT, WEIGHTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    Run = Callable[["NDArray[Any]"], "NDArray[Any]"]
+
+
+def main(arguments: list[str]) -> None:
+    """Run the copy; see the module."""
+    name, path, images, outputs = arguments
+    run = _LOADERS[name](Path(path))
+    save_file({key: run(batch) for key, batch in load_file(images).items()}, outputs)
+
+
+def _onnx(path: Path) -> Run:
+    """By ONNX Runtime alone, as where there is no PyTorch."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(images: NDArray[Any]) -> NDArray[Any]:
+        output: NDArray[Any] = session.run(None, {INPUT: images})[0]
+        return output
+
+    return run
+
+
+def _pt2(path: Path) -> Run:
+    """By PyTorch alone: the program needs none of our networks."""
+    import torch
+
+    return _by_torch(torch.export.load(path).module())
+
+
+def _safetensors(path: Path) -> Run:
+    from asvit.networks import WeightsFile
+
+    return _by_torch(WeightsFile.read(path).load())
+
+
+def _timm(path: Path) -> Run:
+    """By timm, in both ways in which it takes weights, which have to agree to the last bit."""
+    import json
+
+    import numpy as np
+    import timm
+
+    folder = _by_torch(timm.create_model(f"local-dir:{path}", pretrained=True).eval())
+    config = json.loads((path / CONFIG).read_bytes())
+    file = _by_torch(
+        timm.create_model(
+            config["architecture"],
+            num_classes=config["num_classes"],
+            checkpoint_path=path / WEIGHTS,
+            **config["model_args"],
+        ).eval()
+    )
+
+    def run(images: NDArray[Any]) -> NDArray[Any]:
+        outputs = folder(images)
+        if not np.array_equal(outputs, file(images)):
+            raise ValueError("timm makes different networks of local-dir and checkpoint_path")
+        return outputs
+
+    return run
+
+
+def _by_torch(model: nn.Module) -> Run:
+    import torch
+
+    def run(images: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            output: NDArray[Any] = model(torch.from_numpy(images)).numpy()
+        return output
+
+    return run
+
+
+_LOADERS: Mapping[str, Callable[[Path], Run]] = {
+    "onnx": _onnx,
+    "pt2": _pt2,
+    "safetensors": _safetensors,
+    "timm": _timm,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
