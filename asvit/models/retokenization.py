@@ -19,7 +19,15 @@ from asvit.models.position_grids import FOLLOWERS
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
 
-__all__ = ["SCHEDULE", "Tokens", "patch_padding", "retokenize", "token_stages", "tokens_of"]
+__all__ = [
+    "SCHEDULE",
+    "Tokens",
+    "patch_padding",
+    "retokenize",
+    "stem_of",
+    "token_stages",
+    "tokens_of",
+]
 
 
 class Tokens(NamedTuple):
@@ -69,7 +77,7 @@ def token_stages(model: nn.Module) -> tuple[Tokens, ...]:
     Raises:
         ValueError: If its first convolution does not cut images into tokens.
     """
-    stride = unchanged(_stem(model), "stride")[0]
+    stride = unchanged(stem_of(model), "stride")[0]
     return tuple(Tokens(f * stride, (f * stride - 1) // (stride - 1)) for f in _FACTORS)
 
 
@@ -79,8 +87,32 @@ def tokens_of(model: nn.Module) -> Tokens:
     Raises:
         ValueError: As :func:`token_stages`.
     """
-    stem = _stem(model)
+    stem = stem_of(model)
     return Tokens(stem.stride[0], stem.dilation[0])
+
+
+def stem_of(model: nn.Module) -> nn.Conv2d:
+    """The first convolution of a network, which cuts images into tokens.
+
+    Raises:
+        ValueError: If it does not, or there is none.
+    """
+    stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if stem is None:
+        raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
+    if type(stem) not in (nn.Conv2d, TokenConv2d) or stem.padding_mode != "zeros":
+        raise ValueError(
+            f"{_name(model)} starts with {stem}, whose padding is its own; "
+            "only a plain convolution can make coarser tokens"
+        )
+    (kernel, width), (stride, across) = stem.kernel_size, unchanged(stem, "stride")
+    square = kernel == width and stride == across
+    if not (square and kernel >= stride > 1 and unchanged(stem, "dilation") == (1, 1)):
+        raise ValueError(
+            f"{_name(model)} starts with {stem}, which cuts no tokens out of images; use a "
+            "square kernel, and a stride that is at least 2 and at most the kernel"
+        )
+    return stem
 
 
 def retokenize(model: nn.Module, tokens: Tokens) -> None:
@@ -129,7 +161,7 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
 def _cut(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool = False) -> None:
     """Change a network from the plain one."""
     put_back(model)
-    stem = _stem(model)
+    stem = stem_of(model)
     if coarse:
         for module in model.modules():
             if _cuts_patches(module):
@@ -176,26 +208,6 @@ def _image_side(model: nn.Module) -> int | None:
     said = [getattr(module, "img_size", None) for module in model.modules()]
     height, width = next(filter(None, said), config.get("input_size", (3, 0, 1))[1:])
     return int(height) if height == width else None
-
-
-def _stem(model: nn.Module) -> nn.Conv2d:
-    """The first convolution of a network, if it cuts images into tokens."""
-    stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if stem is None:
-        raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
-    if type(stem) not in (nn.Conv2d, TokenConv2d) or stem.padding_mode != "zeros":
-        raise ValueError(
-            f"{_name(model)} starts with {stem}, whose padding is its own; "
-            "only a plain convolution can make coarser tokens"
-        )
-    (kernel, width), (stride, across) = stem.kernel_size, unchanged(stem, "stride")
-    square = kernel == width and stride == across
-    if not (square and kernel >= stride > 1 and unchanged(stem, "dilation") == (1, 1)):
-        raise ValueError(
-            f"{_name(model)} starts with {stem}, which cuts no tokens out of images; use a "
-            "square kernel, and a stride that is at least 2 and at most the kernel"
-        )
-    return stem
 
 
 def _cuts_patches(module: nn.Module) -> bool:
