@@ -24,3 +24,11 @@ LOSSES = "losses.csv"
 # Of an evolution over its paths.
 INHERITED = "inherited.safetensors"
 RETRAINED = "retrained.safetensors"
+
+# Of a training.
+CHECKPOINT = "checkpoint.safetensors"
+BEST = "best.safetensors"
+MODEL = "model.safetensors"
+METRICS_CSV = "metrics.csv"
+METRICS_JSONL = "metrics.jsonl"
+TENSORBOARD = "tensorboard"

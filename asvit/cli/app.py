@@ -29,6 +29,7 @@ COMMANDS = {
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",
+    "train": "Train a network on your images.",
     "supernet": "Train a space's supernet, then find its best path.",
     "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",

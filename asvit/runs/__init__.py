@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asvit.runs.reference import build_reference
     from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
+    from asvit.runs.train import run_training
 
 __all__ = [
     "CorrelationResult",
@@ -23,6 +24,7 @@ __all__ = [
     "run_correlation",
     "run_scaling",
     "run_search",
+    "run_training",
 ]
 
 _LAZY = {
@@ -31,6 +33,7 @@ _LAZY = {
     "run_correlation": "asvit.runs.correlate",
     "run_scaling": "asvit.runs.scale",
     "run_search": "asvit.runs.search",
+    "run_training": "asvit.runs.train",
 }
 
 

@@ -1,0 +1,163 @@
+"""``asvit train``: train a network on labelled images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asvit.cli.app import again
+from asvit.cli.options import (
+    Setting,
+    image_size_option,
+    json_option,
+    known,
+    registered,
+    seed_option,
+)
+from asvit.cli.output import console, emit_json
+from asvit.cli.train_options import setting_options
+from asvit.cli.train_progress import train_progress
+from asvit.cli.train_tables import show_plan, show_result
+
+if TYPE_CHECKING:
+    from asvit.runs.train_session import TrainEvent
+
+
+@click.command(no_args_is_help=True)
+@click.argument("architecture", metavar="ARCH")
+@image_size_option
+@click.option(
+    "--recipe",
+    cls=Setting,
+    metavar="NAME",
+    shell_complete=registered("asvit.training.recipes", "RECIPES"),
+    show_default="swin",
+    help="deit, swin, pvt, nextvit, shiftvit, small or finetune: values of the options below.",
+)
+@setting_options
+@click.option("--new-head", is_flag=True, default=None, help="Start with a fresh classifier.")
+@click.option("--compile", is_flag=True, default=None, help="Let PyTorch compile the network.")
+@seed_option
+@click.option(
+    "--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda, ..."
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=0),
+    show_default="the cores there are, at most 8; 0 for few images",
+    help="Processes that prepare images.",
+)
+@click.option("--tensorboard", is_flag=True, help="Also write the epochs for TensorBoard.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=registered("asvit.training.recipes", "PRESETS"),
+    default="default",
+    show_default=True,
+    help="default, quick, cifar100-384 or dogs-448: settings to start from.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="a folder in runs, named after the settings",
+    help="Run folder.",
+)
+@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and end.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    *,
+    architecture: str,
+    device: str,
+    workers: int | None,
+    tensorboard: bool,
+    preset: str,
+    out: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
+
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one. Several processes share the batches:
+    accelerate launch -m asvit train ARCH ...
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    _check(architecture, preset, given)
+    from asvit.runs.train import plan_training, run_training
+
+    first = os.environ.get("RANK", "0") == "0"  # of several processes only one talks
+    quiet = quiet or not first
+    asked = {"out": out, "device": device, "preset": preset, **given}
+    last: TrainEvent | None = None
+
+    def follow(event: TrainEvent) -> None:
+        nonlocal last
+        last = event
+        watch.event(event)
+
+    if dry_run:
+        plan = plan_training(architecture, **asked)
+        if as_json and first:
+            emit_json(plan.to_json())
+        if not (as_json and quiet) and first:
+            show_plan(plan, console(err=as_json))
+        return
+    try:
+        with train_progress(quiet=quiet) as watch:
+            result = run_training(
+                architecture,
+                workers=workers,
+                tensorboard=tensorboard,
+                planned=watch.planned,
+                progress=follow,
+                image_progress=watch.images,
+                fresh=fresh,
+                **asked,
+            )
+    except KeyboardInterrupt:
+        done = None if last is None else f"in epoch {last.epoch} of {last.epochs}"
+        where = done or "before its first step"
+        click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+        raise
+    if not first:
+        return
+    if last is None and not quiet:
+        click.echo("this training had finished before; --fresh starts it over", err=True)
+    if as_json:
+        emit_json({"folder": result.folder, **result.to_json()})
+    if not (as_json and quiet):
+        show_result(result, console(err=as_json))
+
+
+def _check(architecture: str, preset: str, given: dict[str, Any]) -> None:
+    """Check what the options ask for, before anything heavy is loaded for long.
+
+    Raises:
+        click.UsageError: If a name is unknown or a value is not allowed.
+        OSError: If a run folder has no result.
+    """
+    from asvit.training.recipes import PRESETS, RECIPES
+    from asvit.training.train_settings import make_settings
+
+    known("preset", preset, list(PRESETS))
+    if "recipe" in given:
+        known("recipe", given["recipe"], list(RECIPES))
+    from asvit.runs.train_source import find_architecture
+
+    try:
+        found = find_architecture(architecture)
+        make_settings(preset, architecture=found.architecture, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,78 @@
+"""The architecture to train: a text, or what an earlier run ended in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit._files import expanded
+from asvit._run_files import RESULT
+from asvit.spaces.architectures import canonical
+
+# Kind of run to where its result has the architecture that it ended in.
+_ENDS = {
+    "search": "seed_architecture",
+    "scale": "architecture",
+    "evolution": "architecture",
+    "training": "architecture",
+}
+_MEASURES = ("length_distortion", "ntk_condition_number")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An architecture, and where it comes from.
+
+    Attributes:
+        architecture: Its text, in the canonical form.
+        by: The run that found it: its kind, folder, and what it measured; None for a text.
+    """
+
+    architecture: str
+    by: Mapping[str, Any] | None = None
+
+
+def find_architecture(text: str) -> Found:
+    """The architecture of a text, or the one that the run in a folder ended in.
+
+    Raises:
+        FileNotFoundError: If the folder has no result.
+        ValueError: If there is no such architecture, or the run ends in none.
+    """
+    folder = expanded(text)
+    if not folder.is_dir():
+        return Found(canonical(text))
+    content = _result(folder)
+    kind = content.get("kind")
+    if kind not in _ENDS:
+        raise ValueError(
+            f"{folder} holds a run of kind {kind!r}, which ends in no architecture; "
+            f"use a {', '.join(_ENDS)} or an architecture"
+        )
+    try:
+        architecture = canonical(content[_ENDS[kind]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder} ends in no architecture that is known here: {error}"
+        ) from error
+    measures = content["steps"][-1] if kind == "scale" else content
+    measured = {name: measures[name] for name in _MEASURES if name in measures}
+    return Found(architecture, {"kind": kind, "run": str(folder), **measured})
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / RESULT
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder} has no {RESULT}: it is no finished run; name an architecture"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no result of a run")
+    return content

@@ -1,0 +1,161 @@
+"""``checkpoint.safetensors``: a training after a whole number of epochs, in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from asvit._files import write_bytes
+from asvit._text import first_line
+from asvit.training.metrics import EpochRow
+from asvit.training.state import EngineState
+from asvit.training.train_settings import TrainSettings
+
+SCHEMA_VERSION = 1
+KIND = "training checkpoint"
+
+_HEADER = "asvit"  # safetensors holds text by name beside the tensors
+_WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a training works with.
+
+    Attributes:
+        settings: Settings of the run.
+        images: Where its images came from (``source``) and what they are (``digest``).
+        classes: Names of the classes.
+        device: Kind of device it runs on, such as ``"cpu"``.
+        stages: Measured cost of each stage of tokens, in the types of JSON; empty without stages.
+    """
+
+    settings: TrainSettings
+    images: Mapping[str, str]
+    classes: tuple[str, ...]
+    device: str
+    stages: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after some epochs.
+
+    Attributes:
+        origin: What it works with.
+        history: Its epochs so far.
+        seconds: Wall-clock time of all sessions.
+        bad_images: How often each image that could not be read was replaced, by its name.
+        state: As :meth:`asvit.training.engine.Engine.state` gives it; without the optimiser's
+            once all epochs are done.
+    """
+
+    origin: Origin
+    history: tuple[EpochRow, ...]
+    seconds: float
+    bad_images: Mapping[str, int]
+    state: EngineState
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self.history) >= self.origin.settings.epochs
+
+    def write(self, path: Path) -> None:
+        """Write the file as a whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written; what was there is then still there.
+        """
+        state = self.state
+        tensors = {
+            **_named(_WEIGHTS, state.weights),
+            **_named(_AVERAGE, state.average),
+            **({} if self.finished else _named(_MOMENTS, state.moments)),
+        }
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "settings": self.origin.settings.to_json(),
+            "images": dict(self.origin.images),
+            "classes": list(self.origin.classes),
+            "device": self.origin.device,
+            "stages": [dict(stage) for stage in self.origin.stages],
+            "history": [row.to_json() for row in self.history],
+            "seconds": round(self.seconds, 3),
+            "bad_images": dict(self.bad_images),
+            "numbers": dict(state.numbers),
+        }
+        write_bytes(path, save(_apart(tensors), {_HEADER: json.dumps(header, allow_nan=False)}))
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read the file.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is no checkpoint, damaged, or of a newer version.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
+                raise ValueError(f"kind {header['kind']!r}, schema {header['schema_version']!r}")
+            return cls(
+                origin=Origin(
+                    settings=TrainSettings.from_json(header["settings"]),
+                    images=header["images"],
+                    classes=tuple(header["classes"]),
+                    device=header["device"],
+                    stages=tuple(header["stages"]),
+                ),
+                history=tuple(EpochRow.from_json(row) for row in header["history"]),
+                seconds=header["seconds"],
+                bad_images=header["bad_images"],
+                state=EngineState(
+                    weights=_under(_WEIGHTS, tensors),
+                    average=_under(_AVERAGE, tensors),
+                    moments=_under(_MOMENTS, tensors),
+                    numbers=header["numbers"],
+                ),
+            )
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
+        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a checkpoint that this version can read ({first_line(error)}); "
+                "restore it from a copy, or give --fresh to start over (nothing was changed)"
+            ) from error
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU; those that share memory, as tied weights do, get their own."""
+    taken: set[int] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        kept[name] = own.clone(memory_format=torch.contiguous_format) if place in taken else own
+        taken.add(place)
+    return kept

@@ -1,0 +1,214 @@
+"""The engine against a loop that is written out, and what it refuses."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from timm.scheduler import CosineLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asvit.training.distillation import Teacher
+from asvit.training.engine import Engine, Step
+from asvit.training.processes import Processes
+from asvit.training.train_settings import TrainSettings, make_settings
+
+STEPS, BATCH, CLASSES = 4, 12, 5
+
+
+class Small(nn.Module):
+    """A network with a norm, dropout, and a parameter that is to be spared from decay."""
+
+    def __init__(self, drop: float = 0.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.conv = nn.Conv2d(3, 8, 4, stride=4)
+        self.norm = nn.GroupNorm(1, 8)
+        self.drop = nn.Dropout(drop)
+        self.head = nn.Linear(8, CLASSES)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"scale"}
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.norm(self.conv(images) * self.scale).mean((2, 3))
+        return self.head(self.drop(x))
+
+
+def settings(**given: Any) -> TrainSettings:
+    usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
+    return make_settings(
+        architecture="timm:resnet18", **{**usual, "learning_rate": 1e-2, "clip": 0.5, **given}
+    )
+
+
+def network(drop: float = 0.0) -> Small:
+    torch.manual_seed(1)
+    return Small(drop)
+
+
+def batches(epoch: int, *, soft: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(epoch)
+    for _ in range(STEPS):
+        images = torch.randn(BATCH, 3, 8, 8, generator=generator)
+        labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+        yield images, F.one_hot(labels, CLASSES).float() if soft else labels
+
+
+def engine(model: nn.Module, asked: TrainSettings, **other: Any) -> Engine:
+    return Engine(model, asked, Processes("cpu"), steps_per_epoch=STEPS, **other)
+
+
+def same(ours: nn.Module, theirs: nn.Module) -> bool:
+    pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
+    asked = settings(ema=0.9)
+    model, plain = network(), network()
+    average = network()
+    ours = engine(model, asked)
+    decayed = [plain.conv.weight, plain.head.weight]
+    spared = [p for p in plain.parameters() if all(p is not d for d in decayed)]
+    optimizer = torch.optim.AdamW(
+        [{"params": spared, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.05}],
+        lr=1e-2,
+    )
+    schedule = CosineLRScheduler(
+        optimizer, 3 * STEPS, lr_min=1e-5, warmup_t=STEPS, warmup_lr_init=1e-6, t_in_epochs=False
+    )
+    update = 0
+    for epoch in range(3):
+        told = ours.train(epoch, batches(epoch, soft=soft))
+        total = 0.0
+        for images, targets in batches(epoch, soft=soft):
+            logits = plain(images)
+            smoothed = 0.0 if soft else 0.1
+            loss = F.cross_entropy(logits, targets, label_smoothing=smoothed)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            update += 1
+            schedule.step_update(update)
+            with torch.no_grad():
+                for old, new in zip(average.parameters(), plain.parameters(), strict=True):
+                    old.lerp_(new, 0.1)
+            total += float(loss.detach())
+        assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
+        assert told.learning_rate == rate
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert ours.average is not None
+    for a, b in zip(ours.average.parameters(), average.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_parts_of_a_batch_give_the_same_gradient() -> None:
+    whole, parts = network(), network()
+    engine(whole, settings()).train(0, batches(0))
+    engine(parts, settings(accumulate=5)).train(0, batches(0))  # 12 images in 3, 3, 3, 3
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_what_is_dropped_follows_from_the_seed_and_the_update_alone() -> None:
+    models = [network(0.5) for _ in range(3)]
+    for number, model in enumerate(models):
+        torch.manual_seed(number)
+        state = torch.get_rng_state()
+        engine(model, settings(seed=number // 2)).train(0, batches(0))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+
+
+def test_going_on_from_a_state_gives_the_same_bits() -> None:
+    asked = settings(ema=0.9)
+    whole, first, second = (network(0.5) for _ in range(3))
+    never = engine(whole, asked)
+    before = engine(first, asked)
+    for epoch in range(3):
+        never.train(epoch, batches(epoch))
+    before.train(0, batches(0))
+    after = engine(second, asked)
+    after.load_state(before.state(), epochs=1)
+    for epoch in (1, 2):
+        after.train(epoch, batches(epoch))
+    assert same(second, whole)
+    assert after.average is not None
+    assert never.average is not None
+    assert same(after.average, never.average)
+
+
+def test_progress_counts_the_steps() -> None:
+    steps: list[Step] = []
+    told = engine(network(), settings()).train(0, batches(0), progress=steps.append)
+    assert [(step.epoch, step.done, step.steps) for step in steps] == [
+        (0, done, STEPS) for done in range(1, STEPS + 1)
+    ]
+    assert sum(step.loss for step in steps) / STEPS == pytest.approx(told.loss, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
+    def spoiled() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, (images, labels) in enumerate(batches(2)):
+            yield images * (float("nan") if number == 2 else 1), labels
+
+    made = engine(network(), settings())
+    with pytest.raises(ValueError, match=r"the loss became nan in epoch 3, step 3; nothing of"):
+        made.train(2, spoiled())
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_noticed() -> None:
+    model = network()
+    made = engine(model, settings(clip=0))
+
+    def spoiled() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, (images, labels) in enumerate(batches(0)):
+            if number == STEPS - 1:
+                model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+            yield images, labels
+
+    with pytest.raises(ValueError, match=r"weights became infinite or NaN in epoch 1, step 4"):
+        made.train(0, spoiled())
+
+
+def test_an_unknown_optimiser_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown optimizer 'adamv'; did you mean"):
+        engine(network(), settings(optimizer="adamv"))
+
+
+def test_a_teacher_has_its_share_of_the_loss() -> None:
+    torch.manual_seed(5)
+    taught = Small()
+    zero, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    teacher = Teacher(taught, 8, mean=zero, std=one, student_mean=zero, student_std=one)
+    asked = replace(
+        settings(epochs=1, warmup_epochs=0, label_smoothing=0.0),
+        teacher="timm:resnet18",
+        teacher_weights="file",
+        distillation_weight=0.25,
+    )
+    images, labels = next(batches(0))
+    model = network()
+    with torch.no_grad():
+        own = F.cross_entropy(model(images), labels)
+        from_teacher = F.cross_entropy(model(images), taught(images).argmax(1))
+    steps: list[Step] = []
+    engine(model, asked, teacher=teacher).train(0, batches(0), progress=steps.append)
+    assert steps[0].loss == pytest.approx(float(0.75 * own + 0.25 * from_teacher), rel=1e-5)
+
+
+def test_bfloat16_is_near() -> None:
+    exact, rough = network(), network()
+    a = engine(exact, settings()).train(0, batches(0))
+    b = engine(rough, settings(precision="bf16")).train(0, batches(0))
+    assert a.loss != b.loss
+    assert a.loss == pytest.approx(b.loss, rel=2e-2)
+    assert all(p.dtype == torch.float32 for p in rough.parameters())

@@ -1,0 +1,57 @@
+"""The state of an optimiser as tensors and numbers, and back."""
+
+import json
+
+import pytest
+import torch
+from timm.optim import create_optimizer_v2
+from torch import nn
+
+from asvit.training.state import EngineState, load_optimizer, optimizer_state
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
+
+
+def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(5, 4, generator=generator)).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lamb", "adafactor", "lion", "muon"])
+def test_an_optimiser_goes_on_as_if_it_had_never_stopped(name: str) -> None:
+    whole, first = network(), network()
+    optimizer = create_optimizer_v2(whole, name, lr=1e-2, weight_decay=0.1)
+    trained(whole, optimizer, 3)
+    trained(whole, optimizer, 2)
+
+    before = create_optimizer_v2(first, name, lr=1e-2, weight_decay=0.1)
+    trained(first, before, 3)
+    tensors, numbers = optimizer_state(before)
+    second = network()
+    second.load_state_dict(first.state_dict())
+    after = create_optimizer_v2(second, name, lr=1e-2, weight_decay=0.1)
+    copied = {key: value.clone() for key, value in tensors.items()}
+    load_optimizer(after, copied, json.loads(json.dumps(numbers)))
+    trained(second, after, 2)
+    ours, theirs = second.state_dict(), whole.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_another_networks_optimiser_is_refused() -> None:
+    _, numbers = optimizer_state(torch.optim.AdamW(network().parameters()))
+    model = network()
+    groups = [{"params": [p]} for p in model.parameters()]
+    with pytest.raises(ValueError, match="another network"):
+        load_optimizer(torch.optim.AdamW(groups), {}, numbers)
+
+
+def test_another_networks_weights_are_refused() -> None:
+    state = EngineState({"0.weight": torch.zeros(2, 2)}, {}, {}, {})
+    with pytest.raises(ValueError, match="the weights of the checkpoint do not fit"):
+        state.load(network(), None)
