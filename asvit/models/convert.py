@@ -37,8 +37,9 @@ def convert(
         model: The network.
         attention: ``"hallucinated"``, or None to leave it as it is.
         ffn: ``"compact"``, or None to leave them as they are.
-        heads: How many heads there are and how many of them are real: ``"double_odd"`` doubles odd
-            numbers, ``"double"`` all; ``"floor"`` and ``"ceil"`` keep the number and round the
+        heads: How many heads there are and how many of them are real: ``"double_odd"`` doubles all
+            numbers of a network in which one is odd, ``"double_each"`` the odd ones alone,
+            ``"double"`` all in any case; ``"floor"`` and ``"ceil"`` keep the number and round the
             real half.
         axis: Whether the grid of the ``"key"`` or of the ``"query"`` tokens is convolved over.
         class_token: What that convolution makes of tokens on no grid: ``"identity"`` leaves them,

@@ -1,12 +1,14 @@
 """Attention of hosts replaced: what each keeps of its own, and where its keys lie on a grid."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from timm.layers import Attention as TokenAttention
+from timm.models.nextvit import EfficientAttention as NextAttention
 from timm.models.nextvit import NextTransformerBlock
+from timm.models.pvt_v2 import Attention as PyramidAttention
 from timm.models.pvt_v2 import Block as PyramidBlock
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -166,12 +168,24 @@ def hallucinate(model: nn.Module, rules: MapRules) -> int:
         ValueError: If a host's attention has what a hallucinated one has not, or its heads are
             too narrow for the rule.
     """
+    if rules.heads == "double_odd":
+        odd = any(heads % 2 for heads in _head_counts(model))
+        rules = replace(rules, heads="double" if odd else "double_each")
     count = 0
     for module in list(model.modules()):
-        for host, replace in _HOSTS.items():
+        for host, in_host in _HOSTS.items():
             if isinstance(module, host):
-                count += replace(module, rules)
+                count += in_host(module, rules)
     return count
+
+
+def _head_counts(model: nn.Module) -> Iterator[int]:
+    """Heads of every attention that may be replaced."""
+    for module in model.modules():
+        if isinstance(module, TokenAttention | PyramidAttention | NextAttention):
+            yield module.num_heads
+        elif isinstance(module, WindowAttention | MapAttention):
+            yield module.heads
 
 
 def _in_vision_transformer(model: Any, rules: MapRules) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from asvit.models.layers.map_convolution import convolve_maps
 
 Axis = Literal["key", "query"]
-HeadRule = Literal["double_odd", "double", "floor", "ceil"]
+HeadRule = Literal["double_odd", "double_each", "double", "floor", "ceil"]
 ClassTokenRule = Literal["identity", "isolated"]
 
 
@@ -26,9 +26,10 @@ def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
 
     Args:
         heads: Heads of ordinary attention.
-        rule: ``"double_odd"`` doubles an odd number, each head half as wide, so that half of the
-            maps are real; ``"double"`` doubles every number; ``"floor"`` and ``"ceil"`` keep the
-            number and round the real half of it, to at least 1.
+        rule: ``"double_odd"`` and ``"double_each"`` double an odd number, each head half as wide,
+            so that half of the maps are real (they differ in networks of several numbers; see
+            :func:`asvit.models.convert`); ``"double"`` doubles every number; ``"floor"`` and
+            ``"ceil"`` keep the number and round the real half of it, to at least 1.
 
     Raises:
         ValueError: If there is no such rule, or less than one head.
@@ -37,7 +38,7 @@ def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
         raise ValueError(f"heads={rule!r} is not one of {_listed(get_args(HeadRule))}")
     if heads < 1:
         raise ValueError(f"heads must be at least 1, got {heads}")
-    if rule == "double" or (rule == "double_odd" and heads % 2):
+    if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
         return HeadSplit(2 * heads, heads)
     return HeadSplit(heads, (heads + 1) // 2 if rule == "ceil" else max(1, heads // 2))
 

@@ -95,6 +95,8 @@ def test_made_maps_spread_as_the_real_ones_at_the_start():
         (1, "double_odd", (2, 1)),
         (3, "double_odd", (6, 3)),
         (6, "double_odd", (6, 3)),
+        (5, "double_each", (10, 5)),
+        (4, "double_each", (4, 2)),
         (6, "double", (12, 6)),
         (1, "floor", (1, 1)),
         (5, "floor", (5, 2)),
@@ -202,7 +204,10 @@ def test_grids_of_tokens():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: split_heads(3, "triple"), "heads='triple' is not one of 'double_odd', 'double'"),
+        (
+            lambda: split_heads(3, "triple"),
+            "heads='triple' is not one of 'double_odd', 'double_each'",
+        ),
         (lambda: split_heads(0), "heads must be at least 1, got 0"),
         (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
         (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
