@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
+from importlib import import_module
+from typing import Any
 
 import click
 
@@ -11,6 +13,17 @@ from asvit.cli.options import json_option
 from asvit.cli.output import console, emit_json, table
 
 Row = dict[str, object]
+
+# Command to the module with its presets.
+_PRESETS = {
+    "search": "asvit.search.settings",
+    "scale": "asvit.growth.settings",
+    "correlate": "asvit.reference.settings",
+    "reference build": "asvit.reference.recipe",
+    "supernet train": "asvit.training.supernet_settings",
+    "supernet evolve": "asvit.search.supernet_settings",
+    "train": "asvit.training.recipes",
+}
 
 
 def _proxies() -> list[Row]:
@@ -47,11 +60,14 @@ def _models() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    from asvit.search import PRESETS, make_settings
-
-    shown = ("steps", "repeats", "image_size", "images", "points")
-    settings = {name: make_settings(name).to_json() for name in PRESETS}
-    return [{"name": name, **{key: settings[name][key] for key in shown}} for name in PRESETS]
+    rows: list[Row] = []
+    for command, module in _PRESETS.items():
+        presets: Mapping[str, Mapping[str, Any]] = import_module(module).PRESETS
+        rows += [
+            {"name": name, "command": command, "settings": dict(settings)}
+            for name, settings in presets.items()
+        ]
+    return rows
 
 
 def _data() -> list[Row]:
@@ -92,8 +108,15 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         emit_json(rows)
     elif rows:
         columns = list(rows[0])
-        cells = [list(row.values()) for row in rows]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
         words = [name for name in columns if not isinstance(rows[0][name], int)]
         console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
     if not rows:
         click.echo(f"no {kind} match {pattern!r}", err=True)
+
+
+def _cell(value: object) -> object:
+    """What a table shows of a value."""
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(f"{name} {setting}" for name, setting in value.items()) or "as in --help"

@@ -58,7 +58,7 @@ _preset = click.option(
     metavar="NAME",
     default="default",
     show_default=True,
-    help="Settings to start from, default or quick; options given beside it win.",
+    help="Settings to start from; options given beside it win (see asvit list presets).",
 )
 _out = click.option(
     "--out",

@@ -4,12 +4,15 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
+from asvit.search import PRESETS
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -354,7 +357,7 @@ def test_cost_says_what_it_counts() -> None:
         ("spaces", "asvit", {"name", "size", "description", "paper"}),
         ("controllers", "reinforce", {"name", "description", "paper"}),
         ("models", "timm:asvit_large", {"name"}),
-        ("presets", "quick", {"name", "steps", "repeats", "image_size", "images", "points"}),
+        ("presets", "quick", {"name", "command", "settings"}),
         ("data", "fractal", {"name", "description"}),
     ],
 )
@@ -363,6 +366,25 @@ def test_list(kind: str, name: str, keys: set[str]) -> None:
     assert name in [row["name"] for row in rows]
     assert all(set(row) == keys for row in rows)
     assert name in run("list", kind).stdout
+
+
+def commands_with_presets(group: click.Group, context: click.Context, words: str) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands_with_presets(command, context, f"{words}{name} ")
+        elif command and any(parameter.name == "preset" for parameter in command.params):
+            yield f"{words}{name}"
+
+
+def test_list_has_the_presets_of_every_command() -> None:
+    rows = strict(run("list", "presets", "--json").stdout)
+    assert {"name": "quick", "command": "search", "settings": dict(PRESETS["quick"])} in rows
+    listed = {row["command"] for row in rows}
+    assert {"supernet train", "supernet evolve"} < listed
+    assert set(commands_with_presets(app, click.Context(app), "")) <= listed
+    shown = run("list", "presets", "quick").stdout
+    assert "population 20, generations 5" in " ".join(shown.split())
 
 
 def test_list_takes_a_wildcard() -> None:
