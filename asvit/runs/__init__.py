@@ -10,30 +10,42 @@ from asvit.runs.scale_result import ScaleResult
 if TYPE_CHECKING:
     from asvit.runs.correlate import run_correlation
     from asvit.runs.correlate_result import CorrelationResult
+    from asvit.runs.evolution import evolve_supernet
+    from asvit.runs.evolution_result import EvolutionResult
     from asvit.runs.reference import build_reference
     from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
+    from asvit.runs.supernet import train_supernet
+    from asvit.runs.supernet_result import SupernetResult
     from asvit.runs.train import run_training
 
 __all__ = [
     "CorrelationResult",
+    "EvolutionResult",
     "ScaleResult",
     "SearchResult",
+    "SupernetResult",
     "build_reference",
+    "evolve_supernet",
     "newest_run",
     "run_correlation",
     "run_scaling",
     "run_search",
     "run_training",
+    "train_supernet",
 ]
 
 _LAZY = {
     "CorrelationResult": "asvit.runs.correlate_result",
+    "EvolutionResult": "asvit.runs.evolution_result",
+    "SupernetResult": "asvit.runs.supernet_result",
     "build_reference": "asvit.runs.reference",
+    "evolve_supernet": "asvit.runs.evolution",
     "run_correlation": "asvit.runs.correlate",
     "run_scaling": "asvit.runs.scale",
     "run_search": "asvit.runs.search",
     "run_training": "asvit.runs.train",
+    "train_supernet": "asvit.runs.supernet",
 }
 
 
