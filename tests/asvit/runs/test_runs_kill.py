@@ -166,6 +166,18 @@ def test_a_batch_is_continued_in_its_middle(
     assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("space", ["shiftvit", "psvit2d", "psvit1d"])
+def test_every_space_is_continued_after_kills(
+    tmp_path: Path, run: Callable[..., int | None], space: str
+) -> None:
+    settings = {"space": space}
+    assert run(tmp_path / "whole", settings=settings) == 0
+    for stop in (("evaluate", 5, KILL), ("fsync", 9, KILL), ("table", 2, KILL)):
+        assert run(tmp_path / "cut", settings=settings, stop=stop) == -KILL
+    assert run(tmp_path / "cut", settings=settings) == 0
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
 def test_an_interrupt_leaves_the_table_of_what_was_measured(
     tmp_path: Path, run: Callable[..., int | None], whole: Callable[[str], Outcome]
 ) -> None:
