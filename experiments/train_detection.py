@@ -1,10 +1,10 @@
 """Trains Mask R-CNN on a network of ours, or of timm's, on images in COCO's format.
 
-Run from a checkout: ``python -m experiments.train_detection ARCH --data FOLDER``, or with
-``accelerate launch -m`` in place of ``python -m`` on several devices. FOLDER holds
-``annotations/instances_train2017.json``, ``annotations/instances_val2017.json`` and the images
-in ``train2017`` and ``val2017``. Every epoch ends with a checkpoint in the run folder and one
-JSON line of metrics on stdout; a stopped training goes on when the command is given again.
+Run from a checkout: ``python -m experiments.train_detection ARCH --data FOLDER``, or on eight
+devices with ``torchrun --nproc-per-node 8 -m`` in place of ``python -m``. FOLDER holds
+``annotations/instances_train2017.json``, ``annotations/instances_val2017.json`` and the images in
+``train2017`` and ``val2017``. Every epoch ends with a checkpoint in the run folder and one JSON
+line of metrics on stdout; a stopped training goes on when the command is given again.
 
 Defaults: AdamW as Swin's detectors were trained (arXiv 2103.14030), 36 epochs with a tenth of the
 learning rate from epochs 28 and 34 on, and large-scale jitter (arXiv 2012.07177) at 1024 px, the

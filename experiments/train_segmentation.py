@@ -1,11 +1,11 @@
 """Trains UperNet on a network of ours, or of timm's, on images with a class for each pixel.
 
-Run from a checkout: ``python -m experiments.train_segmentation ARCH --data FOLDER``, or with
-``accelerate launch -m`` in place of ``python -m`` on several devices. FOLDER is in ADE20K's
-format: ``images/training``, ``images/validation``, and the same in ``annotations``, where a
-picture of the same name has the class of each pixel from 1, and 0 for none. Every epoch ends with
-a checkpoint in the run folder and one JSON line of metrics on stdout; a stopped training goes on
-when the command is given again.
+Run from a checkout: ``python -m experiments.train_segmentation ARCH --data FOLDER``, or on
+eight devices with ``torchrun --nproc-per-node 8 -m`` in place of ``python -m``. FOLDER is in
+ADE20K's format: ``images/training``, ``images/validation``, and the same in ``annotations``,
+where a picture of the same name has the class of each pixel from 1, and 0 for none. Every epoch
+ends with a checkpoint in the run folder and one JSON line of metrics on stdout; a stopped training
+goes on when the command is given again.
 
 Defaults: as Swin was trained under UperNet (arXiv 2103.14030), of which 160,000 steps of 16
 images are 127 epochs of ADE20K. No result of As-ViT in segmentation is published.

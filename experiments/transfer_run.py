@@ -141,6 +141,7 @@ def _train(
     shared = processes.share(task.model)
     for epoch in range(len(history), settings.epochs):
         metrics = _epoch(task, shared, optimizer, settings, epoch, processes, how)
+        _agree(task.model, processes)
         metrics |= task.evaluate(processes)
         history.append(metrics)
         if processes.first:
@@ -191,15 +192,24 @@ def _epoch(
         if settings.clip:
             nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
         optimizer.step()
-        for name, value in {"loss": mean, **losses}.items():
+        for name, value in {"loss": loss, **losses}.items():
             totals[name] = totals.get(name, torch.zeros_like(mean)) + value.detach().float()
+    means = processes.mean(torch.stack(list(totals.values())) / len(loader)).tolist()
     return {
         "epoch": epoch + 1,
         "steps": step + 1,
         "learning_rate": optimizer.param_groups[0]["lr"],
-        **{name: round(float(total) / len(loader), 6) for name, total in totals.items()},
+        **{name: round(value, 6) for name, value in zip(totals, means, strict=True)},
         "train_seconds": round(time.perf_counter() - began, 3),
     }
+
+
+def _agree(model: nn.Module, processes: Processes) -> None:
+    """Average the statistics of batch norms, which every process has from images of its own."""
+    if processes.world > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(processes.mean(buffer))
 
 
 def _loader(

@@ -18,7 +18,7 @@ from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
 
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
 GROWN = "4,2,2,2|2,2,2,1|2,1,2,1|2,1,2,1|16,16"
-SHIFT_VIT = "timm:shiftvit_light_tiny"
+SHIFT_VIT = "shift:1,1,1,1|2|12|1|24"
 GRIDS = "psvit2d:b-----|b-----|b-----|16"
 LIST = "psvit1d:b-----|b-----|b-----|16"
 SWIN = "timm:swin_tiny_patch4_window7_224"

@@ -1,0 +1,219 @@
+"""Mask R-CNN learns objects on tiny pictures, from the command line."""
+
+import json
+import math
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_scenes import make_coco
+from torchvision.models.detection import MaskRCNN
+from torchvision.transforms import v2
+
+from asvit.networks import Network, WeightsFile
+from experiments import train_detection
+from experiments.train_detection import Detection, DetectionSettings, detector, main
+from experiments.transfer_run import read_weights
+
+AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+LINE = (
+    "--data data --train train --validation val --image-size 64 --epochs 6 --batch-size 4 "
+    "--learning-rate 1e-3 --warmup 4 --clip 1 --drop-path 0 --scale 1 1 --fpn 32 --anchor 4 "
+    "--regions 16 --device cpu"
+)
+# pycocotools' own, with numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def settings(**changes: Any) -> DetectionSettings:
+    given = {
+        "arch": AS_VIT,
+        "data": "data",
+        "image_size": 64,
+        "weights": "",
+        "epochs": 1,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.05,
+        "warmup": 0,
+        "drop_path": 0.0,
+        "frozen_stages": 0,
+        "scale": (1.0, 1.0),
+        "clip": 0.0,
+        "norms": True,
+        "seed": 0,
+        "train": "train",
+        "validation": "val",
+        "anchor": 4.0,
+        "fpn": 16,
+        "regions": 16,
+    }
+    return DetectionSettings(**{**given, **changes})
+
+
+def call(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["train_detection", *words.split()])
+    return main()
+
+
+@pytest.fixture
+def _few_detections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten objects an image in place of a hundred: masks take most of the time."""
+    few = partial(MaskRCNN, box_detections_per_img=10)
+    monkeypatch.setattr(train_detection, "MaskRCNN", few)
+
+
+def make_data(*, train: int = 8, val: int = 2) -> None:
+    make_coco(Path("data"), "train", images=train)
+    make_coco(Path("data"), "val", images=val)  # the first of the training images
+
+
+@pytest.mark.usefixtures("_few_detections")
+def test_losses_fall_and_boxes_and_masks_come_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_data()
+    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert lines[-1]["loss_mask"] < 0.8 * lines[0]["loss_mask"]
+    for kind in ("box", "mask"):
+        assert all(0 <= line[f"{kind}_map"] <= line[f"{kind}_map_50"] <= 100 for line in lines)
+        assert lines[-1][f"{kind}_map_50"] > 5
+    assert Path("run/metrics.jsonl").read_text().splitlines() == [*map(json.dumps, lines)]
+    model = detector(settings(fpn=32), 2).eval()
+    model.load_state_dict(read_weights(Path("run/checkpoint.safetensors")))
+    with torch.inference_mode():
+        found = model([torch.rand(3, 48, 80)])[0]
+    assert found["boxes"].shape == (len(found["scores"]), 4)
+    assert found["masks"].shape == (len(found["scores"]), 1, 48, 80)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_few_detections")
+def test_tiny_pictures_are_learnt_by_heart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_data(val=8)
+    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run --epochs 20") == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["box_map_50"] > 60
+    assert last["mask_map_50"] > 60
+
+
+@pytest.mark.parametrize(
+    ("arch", "maps"),
+    [("shift:1,1,1,1|2|12|1|24", 5), ("psvit2d:b-----|b-----|b-----|16", 4)],
+)
+def test_other_networks_under_the_detector(arch: str, maps: int) -> None:
+    model = detector(settings(arch=arch, frozen_stages=1), 2)
+    assert len(model.rpn.anchor_generator.sizes) == maps
+    target = {
+        "boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]),
+        "labels": torch.tensor([1]),
+        "masks": torch.ones(1, 64, 64, dtype=torch.uint8),
+    }
+    losses = model([torch.rand(3, 64, 64)], [target])
+    assert all(math.isfinite(loss.item()) for loss in losses.values())
+
+
+def test_anchors_follow_the_strides() -> None:
+    sizes = detector(settings(anchor=8.0), 2).rpn.anchor_generator.sizes
+    assert sizes == ((32,), (64,), (128,), (256,), (512,))
+
+
+def test_training_starts_from_weights(tmp_path: Path) -> None:
+    network = Network(AS_VIT, image_size=64, num_classes=2)
+    source = network.build()
+    file = tmp_path / "weights.safetensors"
+    WeightsFile(network, source.state_dict()).write(file)
+    model = detector(settings(weights=str(file), arch=""), 2)
+    loaded = model.backbone.body.body.state_dict()
+    for name, tensor in source.state_dict().items():
+        if name in loaded:
+            assert torch.equal(loaded[name], tensor)
+
+
+def test_training_images_are_square_whatever_their_size() -> None:
+    make_data(train=2)
+    task = Detection(settings(scale=(0.3, 2.0), image_size=96))
+    crop = v2.RandomCrop((50, 64))
+    for place in task.places:
+        image, target = task.images[place]
+        varied, objects = task.transform(*crop(image, target))
+        assert (varied.shape, varied.dtype) == ((3, 96, 96), torch.float32)
+        assert varied.max() <= 1
+        assert objects["masks"].shape[1:] == (96, 96)
+        assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("psvit1d:b-----|b-----|b-----|16", "stride 16 px only"),
+        ("8,4,2|4,4,2", "error: "),
+        (f"{AS_VIT} --weights missing.pth", "no file of weights 'missing.pth'"),
+        (f"{AS_VIT} --data elsewhere", "give a folder in COCO's format"),
+        (f"{AS_VIT} --epochs 0", "epochs must be at least 1"),
+        (f"{AS_VIT} --device nowhere", "device 'nowhere' is not available"),
+        ("", "name an architecture"),
+    ],
+)
+def test_errors_are_one_line(
+    words: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_data(train=1, val=1)
+    assert call(monkeypatch, f"{LINE} --out run {words}") == 3
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_splits_of_other_classes() -> None:
+    make_data(train=1, val=1)
+    file = Path("data/annotations/instances_val.json")
+    file.write_text(file.read_text().replace("ellipse", "circle"))
+    with pytest.raises(ValueError, match="train has the classes ellipse, rectangle, and val has"):
+        Detection(settings())
+
+
+def test_a_truncated_picture_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_data(train=4, val=1)
+    picture = Path("data/train/000002.png")
+    picture.write_bytes(picture.read_bytes()[:400])
+    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run") == 3
+    assert "000002.png" in capsys.readouterr().err
+
+
+def test_help_names_every_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        call(monkeypatch, "--help")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for name in DetectionSettings.__dataclass_fields__:
+        if name not in ("arch", "norms"):
+            assert f"--{name.replace('_', '-')}" in shown
+    assert "COCO" in shown
+
+
+def test_defaults_are_those_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[DetectionSettings] = []
+
+    def spy(make: object, asked: DetectionSettings, *rest: object, **options: object) -> None:
+        seen.append(asked)
+
+    monkeypatch.setattr(train_detection, "train", spy)
+    assert call(monkeypatch, f"{AS_VIT} --data coco") == 0
+    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (1024, 36, 16)
+    assert (seen[0].learning_rate, seen[0].weight_decay) == (1e-4, 0.05)

@@ -1,0 +1,197 @@
+"""UperNet learns classes of pixels on tiny pictures, from the command line."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_scenes import make_ade
+from torch import nn
+from torchvision.transforms import v2
+
+from asvit.networks.pyramid import Pyramid, backbone
+from asvit.training.processes import Processes
+from experiments import train_segmentation
+from experiments.train_segmentation import Segmentation, SegmentationSettings, UperNet, main
+from experiments.transfer_run import read_weights
+from experiments.transfer_settings import TransferSettings
+
+AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+LINE = (
+    "--data data --image-size 64 --epochs 8 --batch-size 4 --learning-rate 2e-3 --warmup 2 "
+    "--drop-path 0 --scale 1 1 --classes 3 --head 32 --device cpu"
+)
+
+
+def settings(**changes: object) -> SegmentationSettings:
+    given: dict[str, object] = {
+        "arch": AS_VIT,
+        "data": "data",
+        "image_size": 64,
+        "weights": "",
+        "epochs": 1,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "warmup": 0,
+        "drop_path": 0.0,
+        "frozen_stages": 0,
+        "scale": (1.0, 1.0),
+        "clip": 0.0,
+        "norms": True,
+        "seed": 0,
+        "classes": 3,
+        "train": "training",
+        "validation": "validation",
+        "head": 16,
+    }
+    return SegmentationSettings(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["train_segmentation", *words.split()])
+    return main()
+
+
+def make_data(*, train: int = 8, validation: int = 4) -> None:
+    make_ade(Path("data"), "training", images=train)
+    make_ade(Path("data"), "validation", images=validation, seed=1)
+
+
+def upernet(arch: str = AS_VIT, classes: int = 3) -> UperNet:
+    pyramid = cast("Pyramid", backbone(arch, 64))
+    return UperNet(pyramid, classes, head=16, mean=(0.5,) * 3, std=(0.2,) * 3)
+
+
+@pytest.mark.parametrize("arch", [AS_VIT, "shift:1,1,1,1|2|12|1|24"])
+def test_loss_falls_and_mean_iou_rises_above_chance(
+    arch: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_data()
+    assert call(monkeypatch, f"{arch} {LINE} --out run") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
+    assert lines[-1]["mean_iou"] > 100 / 3
+    assert lines[-1]["pixel_accuracy"] > lines[-1]["mean_iou"]
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 8
+    assert any(n.startswith("decode_head") for n in read_weights(Path("run") / CHECKPOINT))
+
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@pytest.mark.parametrize("arch", [AS_VIT, "psvit2d:b-----|b-----|b-----|16"])
+@pytest.mark.parametrize("size", [(64, 64), (50, 70)])
+def test_logits_have_the_size_of_the_image(arch: str, size: tuple[int, int]) -> None:
+    model = upernet(arch).train()
+    image, labels = torch.rand(2, 3, *size), torch.randint(3, (2, *size))
+    losses = model(image, labels)
+    assert sorted(losses) == ["loss_auxiliary", "loss_decode"]
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model.eval()(image).shape == (2, 3, *size)
+
+
+def test_pixels_without_a_class_do_not_count() -> None:
+    model = upernet().eval()
+    image, labels = torch.rand(2, 3, 64, 64), torch.randint(3, (2, 64, 64))
+    labels[:, 32:] = 255
+    with torch.no_grad():
+        loss = model(image, labels)["loss_decode"]
+        logits = model(image)[:, :, :32]
+        nothing = model(image, torch.full_like(labels, 255))
+    torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, labels[:, :32]))
+    assert [float(value) for value in nothing.values()] == [0, 0]
+
+
+def test_images_are_normalised_inside() -> None:
+    model = upernet().eval()
+    with torch.no_grad():
+        expected = model(torch.zeros(1, 3, 64, 64))
+        model.mean += 0.3
+        shifted = model(torch.full((1, 3, 64, 64), 0.3))
+    torch.testing.assert_close(shifted, expected)
+
+
+def test_evaluation_counts_what_it_says() -> None:
+    make_data(train=1, validation=2)
+    task = Segmentation(settings())
+
+    class First(nn.Module):
+        """Finds class 1 everywhere."""
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, *image.shape[-2:])
+
+    task.model = First()
+    stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
+    right = sum((classes == 1).sum() for classes in stored)
+    counted = sum((classes > 0).sum() for classes in stored)
+    values = task.evaluate(Processes("cpu"))
+    assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
+    assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
+
+
+def test_evaluation_is_at_the_size_of_the_annotation() -> None:
+    make_ade(Path("data"), "training", images=1)
+    make_ade(Path("data"), "validation", images=1, side=100)
+    values = Segmentation(settings()).evaluate(Processes("cpu"))
+    assert all(math.isfinite(cast("float", value)) for value in values.values())
+
+
+def test_training_images_are_square_and_their_frame_has_no_class() -> None:
+    make_data(train=2, validation=1)
+    task = Segmentation(settings(scale=(0.5, 0.5)))
+    image, labels = task.transform(*task.images[0])
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.float32)
+    assert labels.shape == (1, 64, 64)
+    assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
+    assert (labels == 255).float().mean() > 0.7  # a quarter of it is image
+    assert any(isinstance(step, v2.RandomPhotometricDistort) for step in task.transform.transforms)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{AS_VIT} --classes 2", "has class 3, not up to 2"),
+        (f"{AS_VIT} --classes 300", "classes=300; use at most 255"),
+        (f"{AS_VIT} --batch-size 1", "batch_size must be at least 2"),
+        (f"{AS_VIT} --data elsewhere", "give one in ADE20K's format"),
+        ("timm:deit_tiny_patch16_224", "stride 16 px only"),
+        (f"{AS_VIT} --batch-size 16", "batch_size=16 for 4 training images"),
+    ],
+)
+def test_errors_are_one_line(
+    words: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_data(train=4, validation=1)
+    assert call(monkeypatch, f"{LINE} --out run {words}") == 3
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_defaults_and_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[TransferSettings] = []
+
+    def spy(make: object, asked: TransferSettings, *rest: object, **options: object) -> None:
+        seen.append(asked)
+
+    monkeypatch.setattr(train_segmentation, "train", spy)
+    assert call(monkeypatch, f"{AS_VIT} --data ade") == 0
+    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (512, 127, 16)
+    assert (seen[0].learning_rate, seen[0].weight_decay) == (6e-5, 0.01)
+    with pytest.raises(SystemExit):
+        call(monkeypatch, "--help")
+    assert "ADE20K" in capsys.readouterr().out

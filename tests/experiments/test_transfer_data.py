@@ -1,0 +1,197 @@
+"""Images with objects, and with a class for each pixel, read from folders."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_scenes import make_ade, make_coco, runs
+from torch import Tensor
+from torchvision.transforms import v2
+
+from experiments.transfer_data import CocoImages, SceneImages, Varied, library
+
+# pycocotools' own, with numpy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def changed(file: Path, **parts: object) -> None:
+    """Put parts of a file in COCO's format in place of what it has."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **parts}))
+
+
+def test_objects_have_boxes_labels_and_masks_that_agree(tmp_path: Path) -> None:
+    make_coco(tmp_path, "train", images=3, side=40)
+    images = CocoImages(tmp_path, "train")
+    assert images.classes == ("ellipse", "rectangle")
+    assert (len(images), images.with_objects) == (3, [0, 1, 2])
+    for image, target in (images[i] for i in range(3)):
+        assert (image.shape, image.dtype) == ((3, 40, 40), torch.uint8)
+        assert target["labels"].tolist() == [1, 2]  # 3 and 7 in the file
+        for box, mask, area in zip(*(target[n] for n in ("boxes", "masks", "area")), strict=True):
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert box.tolist() == [float(edge) for edge in edges]
+            assert int(mask.sum()) == area
+            inside = image[:, mask.bool()]
+            assert int(inside.float().std(dim=1).max()) == 0  # one colour, and all of it
+            assert set(inside[:, 0].tolist()) in ({220, 60}, {60, 90, 230})
+
+
+def test_polygons(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1, side=32)
+    square = {"bbox": [4, 6, 10, 8], "area": 80, "image_id": 1, "category_id": 3, "id": 1}
+    outline = [[4, 6, 14, 6, 14, 14, 4, 14]]
+    changed(file, annotations=[{**square, "segmentation": outline}])
+    target = CocoImages(tmp_path, "train")[0][1]
+    wanted = torch.zeros(32, 32, dtype=torch.uint8)
+    wanted[6:14, 4:14] = 1
+    assert torch.equal(torch.as_tensor(target["masks"][0]), wanted)
+    assert target["boxes"].tolist() == [[4, 6, 14, 14]]
+    assert target["iscrowd"].tolist() == [0]
+
+
+def test_crowds_and_boxes_without_extent_are_left_out_of_training(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=2)
+    objects = json.loads(file.read_text())["annotations"]
+    objects[0]["iscrowd"] = 1
+    objects[1]["bbox"][2] = 0
+    changed(file, annotations=objects)
+    images = CocoImages(tmp_path, "train")
+    assert images.with_objects == [1]
+    image, target = images[0]
+    assert target["boxes"].shape == (0, 4)
+    assert target["masks"].shape == (0, *image.shape[-2:])
+    kept = CocoImages(tmp_path, "train", crowds=True)
+    assert kept[0][1]["iscrowd"].tolist() == [1]
+
+
+def test_a_folder_without_the_split(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"instances_train.json.*COCO's format"):
+        CocoImages(tmp_path, "train")
+    file = make_coco(tmp_path, "train", images=1)
+    file.rename(file.with_name("instances_other.json"))
+    with pytest.raises(FileNotFoundError, match="no folder of images"):
+        CocoImages(tmp_path, "other")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"images": [{"id": 1}]}', '{"images": [], "annotations": [{"id": 1}]}', "{"],
+)
+def test_a_file_in_no_such_format(content: str, tmp_path: Path) -> None:
+    make_coco(tmp_path, "train", images=1).write_text(content)
+    with pytest.raises(ValueError, match=r"not in COCO's format|has no objects") as refusal:
+        CocoImages(tmp_path, "train")
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_object_of_no_category(tmp_path: Path) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    changed(file, categories=[{"id": 3, "name": "ellipse"}])
+    with pytest.raises(ValueError, match=r"not in COCO's format \(KeyError: 7\)"):
+        CocoImages(tmp_path, "train")
+
+
+def test_no_objects(tmp_path: Path) -> None:
+    changed(make_coco(tmp_path, "train", images=1), annotations=[])
+    with pytest.raises(ValueError, match="has no objects"):
+        CocoImages(tmp_path, "train")
+
+
+def test_reading_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_coco(tmp_path, "train", images=1)
+    CocoImages(tmp_path, "train")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_picture_that_is_missing_truncated_or_of_another_size(tmp_path: Path) -> None:
+    make_coco(tmp_path, "train", images=3)
+    images = CocoImages(tmp_path, "train")
+    first, second, third = (tmp_path / "train" / f"{n:06}.png" for n in (1, 2, 3))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:300])
+    Image.new("RGB", (20, 30)).save(third)
+    for place, what in enumerate(("cannot read .*000001", "cannot read .*000002", "000003.* px")):
+        with pytest.raises(ValueError, match=what):
+            images[place]
+
+
+def test_classes_of_pixels_from_0_and_255_for_none(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=2)
+    image, classes = SceneImages(tmp_path, "training", classes=3)[1]
+    stored = np.asarray(Image.open(tmp_path / "annotations/training/000002.png")).astype(int)
+    wanted = np.where(stored == 0, 255, stored - 1)
+    assert classes.shape == (1, *image.shape[-2:])
+    assert np.array_equal(classes[0].numpy(), wanted)
+    assert set(np.unique(wanted)) == {0, 1, 2, 255}
+
+
+def test_a_folder_without_splits_and_pictures_of_another_kind(tmp_path: Path) -> None:
+    make_ade(tmp_path, "", images=2)
+    picture = tmp_path / "images" / "000001.png"
+    Image.open(picture).save(picture.with_suffix(".jpg"))
+    picture.unlink()
+    assert len(SceneImages(tmp_path, "", classes=3)) == 2
+
+
+def test_bad_scenes(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="ADE20K's format"):
+        SceneImages(tmp_path, "training", classes=3)
+    make_ade(tmp_path, "training", images=4)
+    few = SceneImages(tmp_path, "training", classes=2)
+    with pytest.raises(ValueError, match="has class 3, not up to 2"):
+        few[0]
+    images = SceneImages(tmp_path, "training", classes=3)
+    folder = tmp_path / "annotations" / "training"
+    Image.new("L", (5, 5)).save(folder / "000001.png")
+    Image.new("RGB", (64, 64)).save(folder / "000002.png")
+    (folder / "000003.png").write_bytes(b"nothing")
+    faults = ("do not have the same size", "no single number for each pixel", "cannot read")
+    for place, fault in enumerate(faults):
+        with pytest.raises(ValueError, match=fault):
+            images[place]
+    (folder / "000004.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no annotation of .*000004"):
+        SceneImages(tmp_path, "training", classes=3)
+
+
+def test_no_scenes(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=0)
+    with pytest.raises(ValueError, match="no images in"):
+        SceneImages(tmp_path, "training", classes=3)
+
+
+def test_variation_follows_from_seed_epoch_and_image_alone(tmp_path: Path) -> None:
+    make_ade(tmp_path, "training", images=3)
+    images = SceneImages(tmp_path, "training", classes=3)
+    crop = v2.RandomCrop(20)
+
+    def seen(places: list[int], *, seed: int = 0, epoch: int = 0) -> list[Tensor]:
+        varied = Varied(images, places, crop, seed, epoch)
+        torch.rand(1)  # what others draw does not count
+        return [varied[i][0] for i in range(len(varied))]
+
+    first = seen([0, 1, 2])
+    assert all(torch.equal(a, b) for a, b in zip(first, seen([2, 1, 0])[::-1], strict=True))
+    for other in (seen([0, 1, 2], seed=1), seen([0, 1, 2], epoch=1)):
+        assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    image, classes = Varied(images, [1], crop, 0, 0)[0]
+    assert image.shape[-2:] == classes.shape[-2:] == (20, 20)
+
+
+def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(ImportError, match=r"needs pycocotools: pip install 'asvit\[transfer\]'"):
+        library("pycocotools.coco")
+
+
+@pytest.mark.parametrize(
+    ("rows", "lengths"),
+    [([[0, 1], [1, 1]], [1, 3]), ([[1, 0], [0, 0]], [0, 1, 3]), ([[0, 0]], [2])],
+)
+def test_the_runs_that_these_tests_write(rows: list[list[int]], lengths: list[int]) -> None:
+    assert runs(np.array(rows)) == lengths
