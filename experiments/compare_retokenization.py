@@ -1,0 +1,179 @@
+"""Does coarse-to-fine re-tokenization reach the accuracy of plain training for less?
+
+Run from a checkout: ``python -m experiments.compare_retokenization``. Each training is an ordinary
+run folder, so a stopped comparison continues when the command is given again. Trained are, seed by
+seed and on the same images: the plain network; the same with coarse tokens first, by a bold and by
+a careful schedule; and the plain network again for as many epochs as the multiply-adds of the bold
+schedule pay for.
+"""
+
+import argparse
+import csv
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asvit.models.retokenization import Tokens
+from asvit.runs.train import run_training
+from asvit.runs.train_result import TrainResult
+
+SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+SCHEDULES = {"plain": "off", "bold": "0.4/0.3/0.3", "careful": "0.2/0.2/0.6"}
+SHORT = "plain, short"
+COLOURS = {"plain": "#66707b", "bold": "#bd5519", "careful": "#2862a5", SHORT: "#3f7d4e"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: what it cost beside the plain one of its seed, and what it came to."""
+
+    schedule: str
+    seed: int
+    epochs: int
+    top1: float
+    best: float
+    macs: float
+    seconds: float
+    macs_to_plain: float | None
+    seconds_to_plain: float | None
+
+
+def main() -> None:
+    """Train what is missing, then write the table and the figure."""
+    options = _options()
+    runs: dict[tuple[str, int], TrainResult] = {}
+    for seed in range(options.seeds):
+        for schedule, tokens in SCHEDULES.items():
+            runs[schedule, seed] = _train(options, schedule, seed, tokens, options.epochs)
+        share = _macs(runs["bold", seed])[-1] / _macs(runs["plain", seed])[-1]
+        epochs = max(1, round(share * options.epochs))
+        runs[SHORT, seed] = _train(options, SHORT, seed, "off", epochs)
+    rows = [_row(key, result, runs["plain", key[1]]) for key, result in runs.items()]
+    with (options.out / "retokenization.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    _figure(runs).savefig(options.out / "retokenization.svg")
+    print(_table(rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architecture", default=SEED_ARCHITECTURE)
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each schedule")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--data", default="fractal:20")
+    parser.add_argument("--train-images", type=int, default=2000)
+    parser.add_argument("--validation-images", type=int, default=1000)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("runs/retokenization"))
+    return parser.parse_args()
+
+
+def _train(
+    options: argparse.Namespace, schedule: str, seed: int, tokens: str, epochs: int
+) -> TrainResult:
+    folder = options.out / f"{schedule.replace(', ', '-')}-seed{seed}"
+    print(f"{schedule}, seed {seed}: {folder}", flush=True)
+    settings: dict[str, Any] = {
+        "recipe": "small",
+        "data": options.data,
+        "train_images": options.train_images,
+        "validation_images": options.validation_images,
+        "image_size": options.image_size,
+        "batch_size": options.batch_size,
+        "epochs": epochs,
+        "retokenize": tokens,
+        "seed": seed,
+    }
+    return run_training(options.architecture, out=folder, workers=0, **settings)
+
+
+def _macs(result: TrainResult) -> list[float]:
+    """Multiply-adds spent by the end of each epoch, in units of an epoch at full resolution."""
+    shares = {str(Tokens(s["stride"], s["dilation"])): s["fraction"] for s in result.stages}
+    return list(itertools.accumulate(shares.get(row.tokens, 1.0) for row in result.history))
+
+
+def _seconds(result: TrainResult) -> list[float]:
+    """Wall-clock time of training spent by the end of each epoch, validation apart."""
+    images = result.settings.train_images or 0
+    return list(itertools.accumulate(images / row.images_per_second for row in result.history))
+
+
+def _row(key: tuple[str, int], result: TrainResult, plain: TrainResult) -> Row:
+    schedule, seed = key
+    macs, seconds = _macs(result), _seconds(result)
+    # The first epoch that is as good as the plain network is at its end.
+    goal = plain.last.top1
+    there = next((i for i, row in enumerate(result.history) if row.top1 >= goal), None)
+    return Row(
+        schedule=schedule,
+        seed=seed,
+        epochs=len(result.history),
+        top1=result.last.top1,
+        best=max(row.top1 for row in result.history),
+        macs=macs[-1] / _macs(plain)[-1],
+        seconds=seconds[-1] / _seconds(plain)[-1],
+        macs_to_plain=None if there is None else macs[there] / _macs(plain)[-1],
+        seconds_to_plain=None if there is None else seconds[there] / _seconds(plain)[-1],
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = [
+        "| schedule | epochs | top-1 at the end, mean (each seed) | multiply-adds | time |",
+        "|---|--:|---|--:|--:|",
+    ]
+    for schedule in dict.fromkeys(row.schedule for row in rows):
+        own = [row for row in rows if row.schedule == schedule]
+        each = ", ".join(f"{row.top1:.1f}" for row in own)
+        lines.append(
+            f"| {schedule} | {own[0].epochs} | {statistics.fmean(r.top1 for r in own):.1f} "
+            f"({each}) | {statistics.fmean(r.macs for r in own):.1%} "
+            f"| {statistics.fmean(r.seconds for r in own):.1%} |"
+        )
+    return "\n".join(lines)
+
+
+def _figure(runs: Mapping[tuple[str, int], TrainResult]) -> Figure:
+    """Accuracy over multiply-adds and over time; each as a share of what the plain one took."""
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, spent, label in zip(
+        panels, (_macs, _seconds), ("multiply-adds", "time in training"), strict=True
+    ):
+        _draw(axes, runs, spent)
+        axes.set_xlabel(f"{label}, of the plain training's (%)")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("top-1 on validation images (%)")
+    panels[1].legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _draw(axes: Axes, runs: Mapping[tuple[str, int], TrainResult], spent: Any) -> None:
+    for (schedule, seed), result in runs.items():
+        if schedule == SHORT:  # the plain one's beginning, but for its schedule: its end only
+            end = 100 * spent(result)[-1] / spent(runs["plain", seed])[-1]
+            axes.plot(end, result.last.top1, "o", color=COLOURS[schedule], markersize=4)
+            continue
+        whole = spent(runs["plain", seed])[-1]
+        axes.plot(
+            [100 * x / whole for x in spent(result)],
+            [row.top1 for row in result.history],
+            color=COLOURS[schedule],
+            linewidth=1.2,
+            label=schedule if seed == 0 else None,
+        )
+    axes.plot([], [], "o", color=COLOURS[SHORT], markersize=4, label=SHORT)
+
+
+if __name__ == "__main__":
+    main()
