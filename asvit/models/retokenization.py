@@ -159,7 +159,17 @@ def retokenize(model: nn.Module, tokens: Tokens) -> None:
 
 
 def _cut(model: nn.Module, tokens: Tokens, *, coarse: bool, tried: bool = False) -> None:
-    """Change a network from the plain one."""
+    """Make a network the plain one, then change it.
+
+    Args:
+        model: The network, at any tokens.
+        tokens: Those that it gets.
+        coarse: Whether they are not those of the plain one.
+        tried: Whether it is known to run with them.
+
+    Raises:
+        ValueError: If it cannot follow; it is then changed in part.
+    """
     put_back(model)
     stem = stem_of(model)
     if coarse:
@@ -206,7 +216,8 @@ def _image_side(model: nn.Module) -> int | None:
     """Side of the square images that a network says it was built for."""
     config = getattr(model, "pretrained_cfg", None) or {}  # timm's
     said = [getattr(module, "img_size", None) for module in model.modules()]
-    height, width = next(filter(None, said), config.get("input_size", (3, 0, 1))[1:])
+    pairs = [size for size in said if isinstance(size, tuple)]
+    height, width = (*pairs, config.get("input_size", (3, 0, 1))[1:])[0]
     return int(height) if height == width else None
 
 

@@ -330,7 +330,13 @@ def test_hybrid_stems_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nextvit_small", "pvt_v2_b0", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nextvit_small", "pvt_v2_b0", "swin_tiny_patch4_window7_224", "pit_ti_224"),
+        *("hallucinated_nextvit_small", "hallucinated_deit_tiny_patch16_224"),
+    ],
+)
 def test_published_hosts_at_224_px(name):
     torch.manual_seed(0)
     model, image = timm.create_model(name, num_classes=3).eval(), images(1, 224)
