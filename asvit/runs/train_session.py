@@ -163,8 +163,7 @@ class Session:
             self._engine.use_tokens(tokens)
         self._train.set_epoch(epoch)
         trained = self._engine.train(epoch, self._train, progress=tell)
-        accuracy = self._engine.validate(self._validation)
-        average = self._engine.validate_average(self._validation)
+        accuracy, average = self._engine.validate(self._validation)
         bad = self._processes.gather(self._train.bad + self._validation.bad)
         self.bad_images = dict(sum(bad, Counter(self._bad_before)))
         return EpochRow(

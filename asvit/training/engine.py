@@ -177,13 +177,16 @@ class Engine:
         self._check_weights(epoch)
         return Epoch(mean, pace, rate)
 
-    def validate(self, batches: Batches) -> Accuracy:
-        """How good the network is on images, each process with its share of them."""
-        return self._evaluated(self.network, batches)
+    def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
+        """How good the network is on images, each process with its share of them.
 
-    def validate_average(self, batches: Batches) -> Accuracy | None:
-        """The same of the moving average; None where there is none."""
-        return None if self.average is None else self._evaluated(self.average, batches)
+        Returns:
+            The accuracy of the network and that of its moving average; None where there is none.
+        """
+        networks = [self.network] if self.average is None else [self.network, self.average]
+        precision = self._settings.precision
+        found = evaluate(networks, batches, self._processes, precision=precision)
+        return found[0], found[1] if len(found) > 1 else None
 
     def state(self) -> EngineState:
         """Everything that later epochs depend on; tensors are not copied from the CPU."""
@@ -285,9 +288,6 @@ class Engine:
             f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
             "a longer warm-up or a smaller clip"
         )
-
-    def _evaluated(self, network: nn.Module, batches: Batches) -> Accuracy:
-        return evaluate(network, batches, self._processes, precision=self._settings.precision)
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

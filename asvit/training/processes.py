@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from proxies.evaluation import resolve_device
+
+logger = logging.getLogger(__name__)
 
 
 class Processes:
@@ -43,6 +46,11 @@ class Processes:
         # the device, so that a process may train on one after the other; nor with the precision.
         cpu = launched and where.type == "cpu"
         self._accelerator: Any = Accelerator(cpu=cpu, device_placement=False, mixed_precision="no")
+        if asked_for_cpu and not launched and "MASTER_ADDR" in os.environ:
+            logger.warning(
+                "accelerate launch --cpu has started one process; several need --multi_gpu, which "
+                "also serves CPUs, beside it no --cpu; or torchrun --nproc-per-node"
+            )
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device if self.world > 1 else where
