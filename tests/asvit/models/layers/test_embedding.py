@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
 from asvit.models.layers import PatchEmbedding, ReEmbedding
+from asvit.models.layers.embedding import TokenConv2d, same_padding
 
 
 def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
@@ -60,3 +64,38 @@ def test_reembedding_has_forward_and_backward_derivatives(kernel):
     layer = ReEmbedding(2, 3, kernel).double()
     x = torch.randn(1, 4, 4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (x,), check_forward_ad=True)
+
+
+@given(
+    kernel=st.integers(1, 9),
+    stride=st.integers(1, 9),
+    dilation=st.integers(1, 6),
+    side=st.integers(1, 60),
+)
+def test_padding_gives_an_output_for_every_stride_begun(kernel, stride, dilation, side):
+    before, after = same_padding(kernel, stride, dilation, missing=-side % stride)
+    assert before <= after <= before + 1
+    padded = torch.empty(1, 1, side + before + after, 1, device="meta")
+    conv = nn.Conv2d(1, 1, (kernel, 1), (stride, 1), dilation=(dilation, 1), device="meta")
+    assert conv(padded).shape[2] == -(-side // stride)
+
+
+@given(kernel=st.integers(1, 7), dilation=st.integers(1, 5))
+def test_padding_at_stride_1_is_pytorchs_own(kernel, dilation):
+    conv = nn.Conv1d(1, 1, kernel, dilation=dilation, padding="same")
+    assert list(same_padding(kernel, 1, dilation)) == conv._reversed_padding_repeated_twice
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("sides", [(16, 24), (13, 30), (3, 5)])
+def test_token_convolution_is_one_of_a_padded_image(sides, groups):
+    conv = TokenConv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups, padding=7).double()
+    image = torch.randn(2, 2, *sides, dtype=torch.float64)
+    top, bottom = same_padding(3, 4, 2, missing=-sides[0] % 4)
+    left, right = same_padding(3, 8, 3, missing=-sides[1] % 8)
+    wide = image.new_zeros(2, 2, sides[0] + top + bottom, sides[1] + left + right)
+    wide[:, :, top : top + sides[0], left : left + sides[1]] = image
+    plain = nn.Conv2d(2, 4, 3, stride=(4, 8), dilation=(2, 3), groups=groups).double()
+    plain.load_state_dict(conv.state_dict())
+    assert conv(image).shape[2:] == (-(-sides[0] // 4), -(-sides[1] // 8))
+    torch.testing.assert_close(conv(image), plain(wide))

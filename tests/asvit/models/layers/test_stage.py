@@ -35,6 +35,13 @@ def test_stage_mixes_tokens_inside_its_windows_only():
     assert torch.equal(differs, expected)
 
 
+def test_stage_has_fewer_windows_where_its_splits_do_not_divide_the_grid():
+    stage = Stage([Block(8, 2, 16)], splits=4, downsample=nn.Identity())
+    fewer = Stage(stage.blocks, splits=3, downsample=nn.Identity())
+    x = torch.randn(1, 6, 9, 8)
+    assert torch.equal(stage(x), fewer(x))
+
+
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])
 def test_checkpointing_changes_no_gradient(drop_path):
     stage = Stage(

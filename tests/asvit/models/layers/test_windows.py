@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from asvit.models.layers import WindowAttention, join_windows, split_windows
+from asvit.models.layers.windows import fitting_splits
 
 
 def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
@@ -32,6 +33,23 @@ def test_windows_are_blocks_of_the_grid(splits):
             block = x[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
             torch.testing.assert_close(windows[:, row * splits + column], block.flatten(1, 2))
     torch.testing.assert_close(join_windows(windows, splits, 4, 8), x)
+
+
+@pytest.mark.parametrize(
+    ("splits", "sides", "wanted"),
+    [
+        (2, (56, 56), 2),
+        (8, (14, 14), 7),
+        (4, (7, 7), 1),
+        (4, (14, 14), 2),
+        (8, (12, 18), 6),
+        (4, (7, 14), 1),
+        (1, (5, 3), 1),
+        (8, (1, 1), 1),
+    ],
+)
+def test_splits_that_divide_a_grid(splits, sides, wanted):
+    assert fitting_splits(splits, *sides) == wanted
 
 
 def test_one_window_is_a_view():
