@@ -1,0 +1,357 @@
+"""``asvit train`` on small settings: what it writes where, and what it says of bad input."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from asvit.cli.app import app
+from asvit.cli.train_progress import Lines, remaining
+from asvit.networks import Network, WeightsFile
+from asvit.runs.train_session import TrainEvent
+from asvit.training import checkpoint as checkpoint_file
+from asvit.training.checkpoint import Checkpoint
+
+ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
+OTHER = "4,2,2|4,1,2|4,1,2|4,1,2|16,16"
+QUICK = [
+    "--preset", "quick", "--classes", "3", "--train-images", "24", "--validation-images", "9",
+    "--image-size", "32", "--epochs", "2", "--batch-size", "8", "--device", "cpu",
+]  # fmt: skip
+
+
+def run(*args: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def last_line(result: Result) -> str:
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("train") / "run"
+    asked = ["train", ARCH, *QUICK, "--retokenize", "1/0/1", "--ema", "0.5"]
+    return folder, run(*asked, "--out", folder, "--json")
+
+
+def pictures(folder: Path, *, per_class: int = 6, side: int = 40) -> Path:
+    """A folder of two classes of pictures."""
+    generator = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = generator.integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def train_on(folder: Path, *more: str | Path) -> Result:
+    asked = ["train", ARCH, "--recipe", "small", "--data", folder, "--image-size", "32"]
+    small = ["--epochs", "1", "--batch-size", "4", "--device", "cpu", "--held-out", "0.3"]
+    return run(*asked, *small, *more)
+
+
+def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
+    folder, result = trained
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert set(data) == {
+        "folder", "schema_version", "kind", "architecture", "network", "params", "macs", "top1",
+        "best", "stages", "saved", "bad_images", "wall_seconds", "history", "settings",
+        "found_by", "images", "device", "processes", "versions", "command", "next_command",
+    }  # fmt: skip
+    assert json.loads((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+    assert [row["epoch"] for row in data["history"]] == [1, 2]
+    assert [row["tokens"] for row in data["history"]] == ["(16,5)", "(4,1)"]
+    assert data["best"]["epoch"] == 2  # the first was not at the network's own tokens
+    assert data["top1"] == max(data["history"][1][name] for name in ("top1", "average_top1"))
+    assert [stage["epochs"] for stage in data["stages"]] == [1, 0, 1]
+    assert data["saved"]["macs"] == pytest.approx((1 - data["stages"][0]["fraction"]) / 2)
+    assert data["saved"]["published"] == pytest.approx((1 - 0.132) / 2)
+
+
+def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
+    text = trained[1].stderr
+    assert f"training {ARCH}: 94,531 params" in text
+    assert "24 to train on, 9 to validate with" in text
+    assert "recipe small: 2 epochs of 3 updates with 8 images, adamw" in text
+    assert "13.2%" in text
+    assert "at the published costs they would save 43.4% of the multiply-adds" in text
+    assert "epoch 2/2  ETA 0:00  loss " in text
+    assert f"next:   asvit export {trained[0]}" in text
+
+
+def test_the_run_folder(trained: tuple[Path, Result]) -> None:
+    folder = trained[0]
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
+        "metrics.jsonl", "result.json",
+    }  # fmt: skip
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert rows[0] == (
+        "epoch,tokens,learning_rate,train_loss,loss,top1,top5,average_loss,average_top1,"
+        "average_top5,images_per_second,seconds"
+    )
+    file = WeightsFile.read(folder / "model.safetensors")
+    assert file.network == Network(ARCH, 32, 3)
+    assert file.facts["recipe"] == "small"
+    assert file.facts["weights"] in ("trained", "average")
+    file.load()
+
+
+def test_a_finished_training_is_shown_again(trained: tuple[Path, Result]) -> None:
+    before = (trained[0] / "model.safetensors").stat().st_mtime_ns
+    asked = [*QUICK, "--retokenize", "1/0/1", "--ema", "0.5", "--out", trained[0]]
+    result = run("train", ARCH, *asked)
+    assert result.exit_code == 0
+    assert "had finished before; --fresh starts it over" in result.stderr
+    assert "On the validation images" in result.stdout
+    assert (trained[0] / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_are_refused(trained: tuple[Path, Result]) -> None:
+    result = run("train", ARCH, *QUICK, "--out", trained[0])
+    assert result.exit_code == 3
+    assert "retokenize 1/0/1 (now off)" in result.stderr
+    assert "give --out for a new folder or --fresh" in result.stderr
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    result = run("train", ARCH, *QUICK, "--dry-run", "--json", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    plan = json.loads(result.stdout)
+    assert plan["steps_per_epoch"] == 3
+    assert plan["images"] == {"train": 24, "validation": 9}
+    assert plan["settings"]["learning_rate"] == 4e-3 * 8 / 512
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path) -> None:
+    result = run("train", trained[0], *QUICK, "--epochs", "1", "--out", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["architecture"] == ARCH
+    assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--recipe", "swim"], 2, "unknown recipe 'swim'; did you mean 'swin'?"),
+        (["--preset", "quik"], 2, "unknown preset 'quik'; did you mean 'quick'?"),
+        (["--learning-rate", "0"], 2, "learning_rate must be a number above 0, got 0.0"),
+        (["--retokenize", "1/1"], 2, "'1/1' is no plan of 3 stages of tokens"),
+        (["--batch-size", "64"], 3, "a batch of 64 images is more than there are"),
+        (["--data", "nowhere/at/all"], 3, "no folder 'nowhere/at/all'"),
+        (["--optimizer", "adamv"], 3, "unknown optimizer 'adamv'"),
+        (["--weights", "no.safetensors"], 3, "no file of weights 'no.safetensors'"),
+        (["--auto-augment", "rnd"], 3, "timm cannot read auto_augment 'rnd'"),
+        (["--device", "cuda:77"], 3, "device 'cuda:77' is not available"),
+        (["--teacher", "timm:resnet18"], 2, "knows nothing without weights"),
+        (["--attention", "imagined"], 3, "attention must be 'hallucinated' or nothing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_option_is_one_line(
+    words: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    result = run("train", ARCH, *QUICK, *words, "--out", tmp_path / "run")
+    assert result.exit_code == code, result.stderr
+    assert message in last_line(result)
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("text", ["8,2,3", "timm:no_such_model"])
+def test_an_unknown_architecture_is_usage(text: str) -> None:
+    assert run("train", text, *QUICK).exit_code == 2
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    result = run("train", tmp_path, *QUICK)
+    assert result.exit_code == 3
+    assert "has no result.json" in last_line(result)
+
+
+def test_an_empty_class_folder(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data")
+    (folder / "empty").mkdir()
+    result = train_on(folder)
+    assert result.exit_code == 3
+    assert "no images in" in last_line(result)
+    assert "data/empty'" in last_line(result)
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data")
+    for path in folder.glob("*/*.png"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = train_on(folder, "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    assert ".png" in last_line(result)
+    assert "Traceback" not in result.stderr
+
+
+def test_a_truncated_image_is_replaced_and_counted(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data")
+    for name in ("cats", "dogs"):
+        path = folder / name / "2.png"
+        path.write_bytes(path.read_bytes()[:300])
+    words = ["--bad-images", "replace", "--epochs", "2", "--out", tmp_path / "run", "--json"]
+    result = train_on(folder, *words)
+    assert result.exit_code == 0, result.stderr
+    bad = json.loads(result.stdout)["bad_images"]
+    assert {Path(name).name for name in bad} == {"2.png"}
+    assert all(times >= 1 for times in bad.values())
+    assert "could not be read and was replaced" in result.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_epoch_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ["--learning-rate", "1e30", "--clip", "0", "--warmup-epochs", "1", "--min-lr", "0"]
+    result = run(
+        "train", ARCH, *QUICK, "--epochs", "3", *words, "--warmup-lr", "0", "--out", folder
+    )
+    assert result.exit_code == 3
+    line = last_line(result)
+    assert line.startswith("asvit: ")
+    assert " in epoch " in line
+    assert ", step " in line
+    assert "use a lower learning rate than 1e+30" in line
+    kept = folder / "checkpoint.safetensors"
+    if kept.exists():
+        weights = Checkpoint.read(kept).state.weights
+        assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, written = tmp_path / "run", checkpoint_file.write_bytes
+
+    def full(path: Path, data: bytes) -> None:
+        if path.exists():
+            path.with_name(f".{path.name}.part").write_bytes(data[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        written(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_file, "write_bytes", full)
+        result = run("train", ARCH, *QUICK, "--out", folder)
+    assert result.exit_code == 3
+    line = last_line(result)
+    assert line.startswith("asvit: No space left on device (epoch 2 could not be kept; those")
+    assert line.endswith("checkpoint.safetensors")
+    assert len(Checkpoint.read(folder / "checkpoint.safetensors").history) == 1
+    again = run("train", ARCH, *QUICK, "--out", folder)
+    assert again.exit_code == 0, again.stderr
+    assert (folder / "model.safetensors").exists()
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("train", ARCH, *QUICK, "--out", tmp_path / "file" / "run")
+    assert result.exit_code == 3
+    assert "is a file, not a folder" in last_line(result)
+
+
+def test_a_damaged_checkpoint_is_refused_and_left(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run("train", ARCH, *QUICK, "--epochs", "1", "--out", folder).exit_code == 0
+    path = folder / "checkpoint.safetensors"
+    damaged = path.read_bytes()[:2000]
+    path.write_bytes(damaged)
+    result = run("train", ARCH, *QUICK, "--epochs", "1", "--out", folder)
+    assert result.exit_code == 3
+    assert "is not a checkpoint that this version can read" in last_line(result)
+    assert path.read_bytes() == damaged
+    assert run("train", ARCH, *QUICK, "--epochs", "1", "--out", folder, "--fresh").exit_code == 0
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(trained: tuple[Path, Result]) -> None:
+    path = trained[0] / "checkpoint.safetensors"
+    before = path.read_bytes()
+    words = [*QUICK, "--retokenize", "1/0/1", "--ema", "0.5", "--out", trained[0]]
+    result = run("train", OTHER, *words)
+    assert result.exit_code == 3
+    assert f"architecture {ARCH} (now {OTHER})" in last_line(result)
+    assert path.read_bytes() == before
+
+
+# Starting from weights
+
+
+def test_weights_of_another_architecture_are_refused(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    result = run("train", OTHER, *QUICK, "--weights", trained[0], "--out", tmp_path / "run")
+    assert result.exit_code == 3
+    assert "do not fit the network" in last_line(result)
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_weights_for_other_classes_need_a_new_head(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    words = [*QUICK, "--classes", "4", "--weights", trained[0], "--out", tmp_path / "run"]
+    result = run("train", ARCH, *words)
+    assert result.exit_code == 3
+    assert "are for 3 classes, the images have 4; give --new-head" in last_line(result)
+    assert run("train", ARCH, *words, "--new-head").exit_code == 0
+
+
+def test_a_teacher_of_other_classes_is_refused(
+    trained: tuple[Path, Result], tmp_path: Path
+) -> None:
+    teacher = ["--teacher", ARCH, "--teacher-weights", trained[0]]
+    words = [*QUICK, *teacher, "--out", tmp_path / "run"]
+    assert run("train", ARCH, *words).exit_code == 0
+    result = run("train", ARCH, *words, "--classes", "4", "--fresh")
+    assert result.exit_code == 3
+    assert "knows 3 classes, the images have 4" in last_line(result)
+
+
+# Progress
+
+
+def event(**changes: Any) -> TrainEvent:
+    usual = {
+        "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "share": 0.5, "resumed": 0.25,
+        "seconds": 30.0, "loss": 1.5, "images_per_second": 800.0, "row": None,
+    }  # fmt: skip
+    return TrainEvent(**{**usual, **changes})
+
+
+def test_the_time_left_is_that_at_the_pace_of_the_session() -> None:
+    assert remaining(event()) == 60.0
+    assert np.isnan(remaining(event(share=0.25)))
+
+
+def test_lines_within_an_epoch_are_rare(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("asvit.cli.train_progress.time", clock)
+    lines = Lines()
+    for step in range(1, 8):
+        lines(event(step=step))
+        now += 20
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in told] == [
+        "epoch 2/4, step 1/10", "epoch 2/4, step 4/10", "epoch 2/4, step 7/10",
+    ]  # fmt: skip
