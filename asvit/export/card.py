@@ -103,9 +103,10 @@ def _training(exported: Exported) -> str:
 
 def _accuracy(exported: Exported) -> str:
     facts = exported.content.facts
-    if "top1" not in facts:
+    top1 = facts.get("top1")
+    if not isinstance(top1, int | float):
         return UNKNOWN
-    told = [f"top-1 {facts['top1']:.2f} % on the images held out for validation"]
+    told = [f"top-1 {top1:.2f} % on the images held out for validation"]
     if "epoch" in facts:
         told.append(f"after epoch {facts['epoch']}")
     if facts.get("weights") == "average":

@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-import asvit
 from asvit.export.formats import Format
 
 #: The largest difference allowed, over the largest output; ours.
@@ -113,7 +112,7 @@ def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, T
 
 def _python_path() -> str:
     """Where the fresh process finds us, from a checkout too."""
-    ours = str(Path(asvit.__file__).parents[1])
+    ours = str(Path(__file__).parents[2])
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 

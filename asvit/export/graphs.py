@@ -90,6 +90,7 @@ def write_onnx(
         made = torch.onnx.export(
             program,
             dynamo=True,
+            dynamic_shapes=({0: "batch"},),
             opset_version=opset,
             input_names=[INPUT],
             output_names=[OUTPUT],

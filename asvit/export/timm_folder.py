@@ -46,7 +46,7 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         **known,
         "input_size": [3, side, side],
         "num_classes": network.num_classes,
-        "classifier": classifier_name(model),
+        "classifier": classifier_name(model) or known.get("classifier"),
         **{key: content.facts[key] for key in PREPARATION if key in content.facts},
     }
     entry.pop("test_input_size", None)

@@ -1,0 +1,80 @@
+"""Tiny networks of every kind, and copies of them run without a process of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from asvit.export import Format, reload
+from asvit.models import convert, merge
+from asvit.networks import Network, WeightsFile
+
+SHIFT = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
+SIDE = 32  # pixels
+CLASSES = 3
+
+
+def as_file(network: Network) -> tuple[nn.Module, WeightsFile]:
+    """A freshly initialised network, in evaluation mode, and the same as a file of weights."""
+    model = network.build().eval()
+    return model, WeightsFile(network, model.state_dict())
+
+
+def _of_text(text: str) -> nn.Module:
+    return Network(text, SIDE, CLASSES).build()
+
+
+def _deit(depth: int = 1) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        "deit_tiny_patch16_224", img_size=SIDE, num_classes=CLASSES, depth=depth
+    )
+    return model
+
+
+def _hallucinated() -> nn.Module:
+    return convert(_deit(), attention="hallucinated")
+
+
+def _merged() -> nn.Module:
+    """Branches whose batch norms have seen something, so that merging them does something."""
+    model = convert(_deit(), ffn="compact", branches=2)
+    model.train()(torch.randn(4, 3, SIDE, SIDE))
+    return merge(model.eval())
+
+
+#: Those of the first are quick to export; the others are more of the same kinds.
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "asvit": lambda: _of_text("8,2,3|4,1,2|4,1,4|4,1,6|32,8"),
+    "shiftvit": lambda: _of_text(SHIFT.architecture),
+    "psvit1d": lambda: _of_text("psvit1d:s-----|b-----|------"),
+    "psvit2d": lambda: _of_text("psvit2d:s-----|b-----|------"),
+    "deit, hallucinated": _hallucinated,
+    "deit, merged compact": _merged,
+}
+MORE: dict[str, Callable[[], nn.Module]] = {
+    "asvit, hallucinated": lambda: convert(NETWORKS["asvit"](), attention="hallucinated"),
+    "psvit1d, hallucinated": lambda: convert(NETWORKS["psvit1d"](), attention="hallucinated"),
+    "psvit2d, hallucinated": lambda: convert(NETWORKS["psvit2d"](), attention="hallucinated"),
+    "pit": lambda: _of_text("pit:10,4|1,1,1|1,2,4"),
+    "autoformer": lambda: _of_text("autoformer:48|3,4|3.5,4"),
+    "pvt, both": lambda: convert(
+        _of_text("timm:pvt_v2_b0"), attention="hallucinated", ffn="compact"
+    ),
+    "deit, branches": lambda: convert(_deit(), ffn="compact", branches=2),
+}
+
+
+def run_in_this_process(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What :func:`asvit.export.comparison.run_copy` gives, without its fresh process."""
+    given, made = path.with_name("given.safetensors"), path.with_name("made.safetensors")
+    save_file(images, given)
+    reload.main([form.name, str(path), str(given), str(made)])
+    outputs = load_file(made)
+    given.unlink()
+    made.unlink()
+    return outputs

@@ -1,0 +1,108 @@
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exported_networks import SHIFT, as_file, run_in_this_process
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from asvit.export import FORMATS, Difference, compare, comparison, write_copy
+from asvit.export.comparison import difference, run_copy
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_copy_reloaded_in_a_fresh_process_is_equal(name: str, tmp_path: Path) -> None:
+    model, content = as_file(SHIFT)
+    form = FORMATS[name]
+    path = tmp_path / f"copy{form.suffix}"
+    write_copy(form, path, model=model, content=content)
+    found = compare(model, form, path, image_size=SHIFT.image_size, batches=(1, 3))
+    assert [one.batch for one in found] == [1, 3]
+    assert all(one.equal for one in found)
+
+
+def test_a_copy_with_other_weights_is_not_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "run_copy", run_in_this_process)
+    model, _ = as_file(SHIFT)
+    _, other = as_file(SHIFT)
+    path = tmp_path / "copy.safetensors"
+    other.write(path)
+    form = FORMATS["safetensors"]
+    (found,) = compare(model, form, path, image_size=SHIFT.image_size, batches=(2,))
+    assert not found.equal
+
+
+def test_an_onnx_file_needs_no_pytorch(tmp_path: Path) -> None:
+    model, content = as_file(SHIFT)
+    path, given, made = (tmp_path / f"{n}" for n in ("c.onnx", "g.safetensors", "m.safetensors"))
+    write_copy(FORMATS["onnx"], path, model=model, content=content)
+    images = torch.randn(2, 3, 32, 32)
+    save_file({"one": images.numpy()}, given)
+    program = (
+        "import sys; sys.modules['torch'] = None  # imports of it fail\n"
+        "from asvit.export import reload; reload.main(sys.argv[1:])"
+    )
+    root = str(Path(__file__).parents[3])
+    subprocess.run(
+        [sys.executable, "-c", program, "onnx", str(path), str(given), str(made)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    with torch.no_grad():
+        np.testing.assert_allclose(load_file(made)["one"], model(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_difference_is_of_the_largest_output() -> None:
+    expected = torch.tensor([[1.0, -4.0], [0.0, 2.0]])
+    found = expected + torch.tensor([[0.0, 0.0], [0.001, 0.0]])
+    apart = difference(found, expected)
+    assert apart.batch == 2
+    assert apart.absolute == pytest.approx(0.001)
+    assert apart.relative == pytest.approx(0.00025)
+    assert not apart.equal
+    assert difference(expected, expected) == Difference(2, 0.0, 0.0)
+
+
+def test_an_output_that_is_no_number_is_not_equal() -> None:
+    expected = torch.ones(1, 2)
+    apart = difference(torch.tensor([[1.0, math.nan]]), expected)
+    assert math.isnan(apart.relative)
+    assert not apart.equal
+
+
+def test_outputs_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"gives \(1, 3\) where the network gives \(1, 2\)"):
+        difference(torch.ones(1, 3), torch.ones(1, 2))
+
+
+class _Constant(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.full((len(images), 2), self.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(0.0, "gives 0 for every image"), (math.nan, "gives NaN or infinity")]
+)
+def test_outputs_that_would_prove_nothing_are_refused(
+    value: float, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(_Constant(value), FORMATS["onnx"], tmp_path / "x", image_size=8, batches=(1,))
+
+
+def test_a_copy_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "copy.onnx"
+    path.write_bytes(b"no graph")
+    with pytest.raises(ChildProcessError, match=r"cannot be loaded and run: .*copy\.onnx"):
+        run_copy(FORMATS["onnx"], path, {"one": torch.zeros(1, 3, 8, 8)})
