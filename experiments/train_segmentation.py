@@ -233,6 +233,7 @@ def main() -> int:
         warmup=1500,
         drop_path=0.2,
         frozen_stages=0,
+        windows=0,
         clip=0.0,
         seed=0,
         scale=(0.5, 2.0),

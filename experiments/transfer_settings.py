@@ -39,6 +39,8 @@ class TransferSettings(Settings):
         scale: Least and most that an image is resized by, at random, beside fitting it in.
         clip: Largest norm of the gradient; 0 for no limit.
         norms: Put layer norms on the maps.
+        windows: How many times its windows per side an As-ViT has; 0 to keep them about as large
+            as at 224 px.
         seed: Of initial weights, order, variation and drop-path.
 
     Raises:
@@ -59,6 +61,7 @@ class TransferSettings(Settings):
     scale: tuple[float, float]
     clip: float
     norms: bool
+    windows: int
     seed: int
 
     def __post_init__(self) -> None:
@@ -66,7 +69,7 @@ class TransferSettings(Settings):
         if not self.arch and not self.weights:
             raise ValueError("name an architecture, or --weights that say theirs")
         whole = {"image_size": 32, "epochs": 1, "batch_size": 1, "warmup": 0, "frozen_stages": 0}
-        check_whole(self, {**whole, "seed": 0})
+        check_whole(self, {**whole, "windows": 0, "seed": 0})
         check_number("learning_rate", self.learning_rate, math.inf, zero=False)
         check_number("clip", self.clip, math.inf, zero=True)
         for name in ("weight_decay", "drop_path"):
@@ -102,6 +105,7 @@ def pyramid_of(
         frozen_stages=settings.frozen_stages,
         drop_path=settings.drop_path,
         grad_checkpointing=grad_checkpointing,
+        windows=settings.windows or None,
         fpn=fpn,
     )
 
@@ -180,6 +184,7 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "warmup": (int, "steps in which the learning rate rises"),
     "drop_path": (float, "drop-path probability of the last block"),
     "frozen_stages": (int, "stages that are not trained"),
+    "windows": (int, "windows per side of an As-ViT, times its own; 0 for about those of 224 px"),
     "clip": (float, "largest norm of the gradient, 0 for no limit"),
     "seed": (int, "seed of all that is random"),
 }

@@ -18,6 +18,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
+from asvit.models.layers import Stage
 from asvit.models.psvit_presets import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
@@ -27,6 +28,7 @@ from asvit.spaces.hosts import PREFIX
 
 FINEST = 4  # pixels; detectors and segmenters have no use for finer maps
 MULTIPLE = 32  # pixels; every split of an As-ViT divides its tokens then
+CLASSIFIED = 224  # pixels; side of the images that classifiers are mostly trained on
 
 
 class Pyramid(nn.Module):
@@ -51,6 +53,11 @@ class Pyramid(nn.Module):
         frozen_stages: What the first so many of the network's maps are made of gets no gradient
             and stays in evaluation mode.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
+        windows: For an As-ViT: each stage has so many times its windows per side. Their number is
+            part of the architecture, so that they grow with the image, and attention with their
+            square; weights know nothing of either. None keeps them about as large as at 224 px:
+            ``image_size // 224`` times, and 1 for other networks. Images are padded up to
+            multiples of 32 px times this.
 
     Attributes:
         channels: Of each map.
@@ -59,7 +66,8 @@ class Pyramid(nn.Module):
             widths, which :class:`PyramidWithFpn` gives, or one map.
 
     Raises:
-        ValueError: If the network has maps of one stride only or none, or has no such map.
+        ValueError: If the network has maps of one stride only or none, or has no such map; if a
+            number is out of its range.
 
     References:
         Liu et al. 2021, "Swin Transformer", arXiv:2103.14030: norms on the maps.
@@ -74,8 +82,10 @@ class Pyramid(nn.Module):
         norms: bool = False,
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
+        windows: int | None = 1,
     ) -> None:
         super().__init__()
+        self._multiple = MULTIPLE * _multiply_windows(model, windows, image_size)
         levels = _levels(model)
         chosen = [levels[i] for i in _chosen(out_indices, len(levels))]
         if not 0 <= frozen_stages <= len(levels):
@@ -126,7 +136,7 @@ class Pyramid(nn.Module):
         """Zeros to the right and below, up to a size that the network takes."""
         height, width = image.shape[-2:]
         if self._fixed is None:
-            right, below = -width % MULTIPLE, -height % MULTIPLE
+            right, below = -width % self._multiple, -height % self._multiple
         else:
             right, below = self._fixed - width, self._fixed - height
             if min(right, below) < 0:
@@ -141,7 +151,7 @@ class Pyramid(nn.Module):
 
         What it depends on is asked of autograd, since every network has other names for it.
         """
-        side = self._fixed or 2 * MULTIPLE
+        side = self._fixed or 2 * self._multiple
         parameters = list(model.parameters())
         image = torch.zeros(1, 3, side, side).to(parameters[0])
         was_training = model.training
@@ -204,6 +214,7 @@ def backbone(
     frozen_stages: int = 0,
     drop_path: float | None = None,
     grad_checkpointing: bool = False,
+    windows: int | None = 1,
     fpn: int | None = None,
 ) -> Pyramid | PyramidWithFpn:
     """A network as a pyramid of feature maps.
@@ -220,6 +231,9 @@ def backbone(
         frozen_stages: How many stages are not trained.
         drop_path: Drop-path probability of the last block; None for the network's own.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
+        windows: How many times its windows per side an As-ViT has; None to keep them about as
+            large as at 224 px. At 1024 px As-ViT-L takes 2,795 G multiply-adds with 1, and 503 G
+            with 4, which None stands for.
         fpn: Channels of torchvision's feature pyramid network on top (256 is usual); None for
             none. ``torchvision.models.detection.MaskRCNN(backbone(arch, fpn=256), 91)`` works.
 
@@ -243,6 +257,7 @@ def backbone(
         norms=norms,
         frozen_stages=frozen_stages,
         grad_checkpointing=grad_checkpointing,
+        windows=windows,
     )
     if weights is not None:
         cut_off = names - set(model.state_dict())
@@ -317,6 +332,20 @@ def _chosen(out_indices: Sequence[int] | None, count: int) -> list[int]:
     if not chosen or not all(0 <= i < count for i in chosen):
         raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {count - 1}")
     return chosen
+
+
+def _multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
+    """Multiply the windows per side of an As-ViT; by how much."""
+    if windows is None:
+        windows = max(image_size // CLASSIFIED, 1) if isinstance(model, AsViT) else 1
+    if windows < 1 or (windows > 1 and not isinstance(model, AsViT)):
+        raise ValueError(
+            f"windows={windows} for a {type(model).__name__}; use 1, or more for an As-ViT"
+        )
+    if windows > 1:
+        for stage in cast("AsViT", model).layers:
+            cast("Stage", stage).splits *= windows
+    return windows
 
 
 def _takes_any_size(model: nn.Module) -> bool:

@@ -44,6 +44,7 @@ def settings(**changes: object) -> SegmentationSettings:
         "scale": (1.0, 1.0),
         "clip": 0.0,
         "norms": True,
+        "windows": 0,
         "seed": 0,
         "classes": 3,
         "train": "training",

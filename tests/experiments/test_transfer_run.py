@@ -33,6 +33,7 @@ SETTINGS = TransferSettings(
     scale=(1.0, 1.0),
     clip=1.0,
     norms=False,
+    windows=0,
     seed=5,
 )
 

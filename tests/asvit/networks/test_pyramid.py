@@ -214,6 +214,34 @@ def test_converted_networks() -> None:
         backbone(network.build(), drop_path=0.1)
 
 
+def test_windows_of_an_as_vit_are_multiplied() -> None:
+    torch.manual_seed(0)
+    pyramid = backbone("8,4,2|4,2,2|2,1,2|2,1,2|16,16", 64, windows=2).eval()
+    assert [stage.splits for stage in pyramid.body.layers] == [8, 4, 2, 2]
+    # The same weights as the architecture of these splits, but for stage 4, which is never split.
+    torch.manual_seed(0)
+    split = backbone("8,8,2|4,4,2|2,2,2|2,1,2|16,16", 64).eval()
+    image = torch.randn(1, 3, 64, 64)
+    for level in ("0", "1", "2"):
+        assert torch.equal(pyramid(image)[level], split(image)[level])
+    assert not torch.equal(pyramid(image)["3"], split(image)["3"])
+    assert pyramid(torch.randn(1, 3, 40, 65))["3"].shape[-2:] == (2, 3)
+
+
+def test_windows_stay_about_as_large_as_at_224_px() -> None:
+    large = backbone(asvit.build(AS_VIT, 224), 1024, windows=None)
+    assert [stage.splits for stage in large.body.layers] == [16, 16, 4, 4]
+    small = backbone(asvit.build(AS_VIT, 224), 64, windows=None)
+    assert [stage.splits for stage in small.body.layers] == [4, 4, 1, 1]
+    assert backbone(SHIFT_VIT, 512, windows=None).strides == (4, 8, 16, 32)
+
+
+@pytest.mark.parametrize(("arch", "windows"), [(AS_VIT, 0), (SHIFT_VIT, 2)])
+def test_windows_that_cannot_be(arch: str, windows: int) -> None:
+    with pytest.raises(ValueError, match=f"windows={windows} for a .*ViT; use 1, or more for"):
+        backbone(arch, 64, windows=windows)
+
+
 def test_drop_path_reaches_the_network() -> None:
     pyramid = backbone(AS_VIT, 64, drop_path=0.5)
     assert any("DropPath" in type(module).__name__ for module in pyramid.modules())
