@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def _fitted(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
     if kind == _TABLE and tensor.shape[1:] == own.shape[1:]:
         window = getattr(model.get_submodule(place), "window_size", None)
         if window is not None:
-            table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), tuple(own.shape))
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=r"torch\.searchsorted")  # timm's call
+                table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
             return table
     if kind.startswith(_POSITIONS) and tensor.ndim == own.ndim:
         if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
