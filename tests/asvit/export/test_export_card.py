@@ -1,0 +1,119 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exported_networks import SHIFT, as_file
+
+from asvit.export import FORMATS, Difference, model_card
+from asvit.export.exported import Exported
+from asvit.networks import Network, WeightsFile
+from proxies.counts import Cost
+
+FACTS = {
+    "mean": [0.4, 0.5, 0.6],
+    "std": [0.1, 0.2, 0.3],
+    "interpolation": "bicubic",
+    "crop_pct": 0.9,
+    "recipe": "swin",
+    "epochs": 300,
+    "images": "folder pets, 37 classes",
+    "found_by": {"kind": "search", "run": "runs/search-1", "length_distortion": 12.5},
+    "asvit": "0.1.0",
+    "epoch": 299,
+    "top1": 81.254,
+    "weights": "average",
+    "tokens": "16,5",
+    "colour": "red",
+}
+
+
+@pytest.fixture
+def exported() -> Exported:
+    _, content = as_file(SHIFT)
+    return Exported(
+        content=WeightsFile(SHIFT, content.weights, ("cat", "dog", "ox"), FACTS),
+        form=FORMATS["onnx"],
+        out=Path("out/pets.onnx"),
+        cost=Cost(params=1234, macs=56789),
+        weights=Path("runs/train/model.safetensors"),
+        trained_size=32,
+        batch=None,
+        opset=20,
+        differences=(Difference(1, 1.5e-7, 3e-7), Difference(3, 2e-7, 4e-7)),
+        card=Path("out/pets.md"),
+        versions={"asvit": "0.2.0", "torch": "2.15.0"},
+        command="asvit export runs/train --to onnx",
+    )
+
+
+def test_everything_known_is_told(exported: Exported) -> None:
+    card = model_card(exported)
+    assert card.startswith("# pets\n")
+    for line in (
+        f"* architecture: `{SHIFT.architecture}`",
+        "* parameters: 1,234",
+        "* multiply-adds of one image: 56,789 at 32 px",
+        "* classes: 3: cat, dog, ox",
+        "* mean: [0.4, 0.5, 0.6]",
+        "* resized by interpolation: bicubic",
+        "* recipe: swin",
+        "* epochs: 300",
+        "* images: folder pets, 37 classes",
+        "* accuracy: top-1 81.25 % on the images held out for validation, after epoch 299, "
+        "of the moving average of the weights, which these are",
+        "* last trained with tokens of stride and dilation: 16,5",
+        "* colour: red",
+        "* run: runs/search-1",
+        "* length distortion: 12.5",
+        "* batch: any number of images",
+        "* operator set: 20; its input is called `images`",
+        "* largest difference from the network, batch of 3: 2e-07, which is 4e-07 of the largest "
+        "output",
+        "* versions: asvit 0.2.0, torch 2.15.0",
+        "* trained with: asvit 0.1.0",
+        "* command: `asvit export runs/train --to onnx`",
+        'session = onnxruntime.InferenceSession("pets.onnx")',
+    ):
+        assert line in card.splitlines(), line
+
+
+def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
+    return model_card(replace(exported, content=replace(exported.content, facts=facts)))
+
+
+def test_what_is_not_known_is_said_to_be_unknown(exported: Exported) -> None:
+    card = _with_facts(exported, {})
+    for name in ("mean", "standard deviation", "recipe", "epochs", "images", "accuracy"):
+        assert f"* {name}: not recorded" in card
+    assert "Not recorded: the architecture was given as a text." in card
+    assert "trained with" not in card
+    unnamed = replace(exported, content=replace(exported.content, classes=()))
+    assert "* classes: 3, names not recorded" in model_card(unnamed)
+
+
+def test_random_weights_have_no_training(exported: Exported) -> None:
+    card = model_card(replace(exported, weights=None))
+    assert "None: the weights are random." in card
+    assert "accuracy" not in card
+
+
+def test_accuracy_at_another_size_says_so(exported: Exported) -> None:
+    card = model_card(replace(exported, trained_size=64))
+    assert ", at 64 px, not at the size of this copy" in card
+
+
+def test_parts_are_told_in_the_form_that_they_have(exported: Exported) -> None:
+    network = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
+    content = replace(exported.content, network=network)
+    card = model_card(replace(exported, content=content))
+    assert "* attention: hallucinated" in card
+    assert "* feed-forward parts: compact, 2 branches" in card
+    merged = replace(exported, content=replace(content, network=replace(network, branches=0)))
+    assert "* feed-forward parts: compact, merged" in model_card(merged)
+
+
+def test_a_card_for_timm_has_the_words_that_hubs_read(exported: Exported) -> None:
+    card = model_card(replace(exported, form=FORMATS["timm"], out=Path("pets"), opset=None))
+    assert card.startswith("---\nlibrary_name: timm\n")
+    assert "* batch:" not in card

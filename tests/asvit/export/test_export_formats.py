@@ -1,0 +1,62 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from asvit.export import FORMATS
+from asvit.export.formats import FOLDER_FILES, find_format
+
+ONNX, TIMM = FORMATS["onnx"], FORMATS["timm"]
+
+
+def test_an_unknown_format_is_answered_with_the_nearest() -> None:
+    assert find_format("pt2") is FORMATS["pt2"]
+    with pytest.raises(ValueError, match="unknown format 'onx'; did you mean 'onnx'"):
+        find_format("onx")
+
+
+def test_cards_lie_beside_files_and_in_folders() -> None:
+    assert ONNX.card_path(Path("a/seed.onnx")) == Path("a/seed.md")
+    assert TIMM.card_path(Path("a/seed")) == Path("a/seed/README.md")
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'asvit\[export\]'"):
+        ONNX.check_libraries()
+    FORMATS["pt2"].check_libraries()
+
+
+def test_a_file_has_the_suffix_of_its_format(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"files for onnx end in \.onnx, got 'a\.pt2'"):
+        ONNX.check_out(tmp_path / "a.pt2", card=True, force=False)
+
+
+@pytest.mark.parametrize("there", ["a.onnx", "a.md"])
+def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> None:
+    (tmp_path / there).write_text("")
+    with pytest.raises(FileExistsError, match=f"{there}' exists; name another one or give --for"):
+        ONNX.check_out(tmp_path / "a.onnx", card=True, force=False)
+    ONNX.check_out(tmp_path / "a.onnx", card=True, force=True)
+
+
+def test_without_a_card_it_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("notes")
+    ONNX.check_out(tmp_path / "a.onnx", card=False, force=False)
+
+
+def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:
+    for name in FOLDER_FILES:
+        (tmp_path / name).write_text("")
+    TIMM.check_out(tmp_path, card=True, force=True)
+    with pytest.raises(FileExistsError, match="exists"):
+        TIMM.check_out(tmp_path, card=True, force=False)
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match=r"holds 'thesis\.tex', which is no part of a model"):
+        TIMM.check_out(tmp_path, card=True, force=True)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    for form in FORMATS.values():
+        with pytest.raises(FileNotFoundError, match=r"no folder '.*nowhere'"):
+            form.check_out(tmp_path / "nowhere" / f"a{form.suffix}", card=True, force=False)
