@@ -95,7 +95,7 @@ def _fitted(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
         window = getattr(model.get_submodule(place), "window_size", None)
         if window is not None:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=r"torch\.searchsorted")  # timm's call
+                warnings.simplefilter("ignore")  # of PyTorch, about how timm interpolates
                 table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
             return table
     if kind.startswith(_POSITIONS) and tensor.ndim == own.ndim:
