@@ -6,29 +6,26 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import timm
 import torch
 from timm.layers import LayerNorm2d
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from asvit.models import AsViT, PSViT, ShiftViT
-from asvit.models.layers import Stage
+from asvit.models import PSViT
 from asvit.models.psvit_presets import checkpoint_filter_fn
+from asvit.networks.levels import chosen_of, levels_of, multiply_windows, takes_any_size
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
 from asvit.spaces.hosts import PREFIX
 
-FINEST = 4  # pixels; detectors and segmenters have no use for finer maps
 MULTIPLE = 32  # pixels; every split of an As-ViT divides its tokens then
-CLASSIFIED = 224  # pixels; side of the images that classifiers are mostly trained on
 
 
 class Pyramid(nn.Module):
@@ -85,12 +82,12 @@ class Pyramid(nn.Module):
         windows: int | None = 1,
     ) -> None:
         super().__init__()
-        self._multiple = MULTIPLE * _multiply_windows(model, windows, image_size)
-        levels = _levels(model)
-        chosen = [levels[i] for i in _chosen(out_indices, len(levels))]
+        self._multiple = MULTIPLE * multiply_windows(model, windows, image_size)
+        levels = levels_of(model)
+        chosen = [levels[i] for i in chosen_of(out_indices, len(levels))]
         if not 0 <= frozen_stages <= len(levels):
             raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
-        self._fixed = None if _takes_any_size(model) else image_size
+        self._fixed = None if takes_any_size(model) else image_size
         self._frozen: list[nn.Module] = []
         if frozen_stages:
             self._frozen = self._freeze(model, levels[frozen_stages - 1].place)
@@ -99,7 +96,7 @@ class Pyramid(nn.Module):
             [level.place for level in chosen], prune_norm=True
         )
         if grad_checkpointing:
-            self.body.set_grad_checkpointing(True)
+            _recompute(model)
         self.channels = tuple(level.channels for level in chosen)
         self.strides = tuple(level.stride for level in chosen)
         self.out_channels = self.channels[-1]
@@ -297,60 +294,11 @@ def _load(model: nn.Module, state: Mapping[str, Tensor], cut_off: set[str], *, w
     load_state(model, kept, what=what)
 
 
-class _Level(NamedTuple):
-    """A map that a network can give: its place among all of them, channels and stride."""
-
-    place: int
-    channels: int
-    stride: int
-
-
-def _levels(model: nn.Module) -> list[_Level]:
-    """The maps of the pyramid, fine to coarse."""
-    info = getattr(model, "feature_info", None)
-    if info is None or not hasattr(model, "forward_intermediates"):
-        raise ValueError(f"{type(model).__name__} gives no feature maps; use a network that does")
-    entries = info.get_dicts() if isinstance(info, FeatureInfo) else info
-    last = {
-        entry["reduction"]: _Level(place, entry["num_chs"], entry["reduction"])
-        for place, entry in enumerate(entries)
-    }
-    levels = [last[stride] for stride in sorted(last) if stride >= FINEST]
-    if len(levels) < 2:
-        strides = ", ".join(map(str, sorted(last)))
+def _recompute(model: nn.Module) -> None:
+    """Have the network recompute its blocks in the backward pass."""
+    try:
+        cast("Any", model).set_grad_checkpointing(True)
+    except (AssertionError, AttributeError) as error:
         raise ValueError(
-            f"{type(model).__name__} has maps of stride {strides} px only, which is no pyramid; "
-            "use an As-ViT, a ShiftViT, a 'psvit2d:' path of several stages, or a timm model such "
-            "as a Swin"
-        )
-    return levels
-
-
-def _chosen(out_indices: Sequence[int] | None, count: int) -> list[int]:
-    """Which maps are asked for, fine to coarse."""
-    chosen = list(range(count)) if out_indices is None else sorted(set(out_indices))
-    if not chosen or not all(0 <= i < count for i in chosen):
-        raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {count - 1}")
-    return chosen
-
-
-def _multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
-    """Multiply the windows per side of an As-ViT; by how much."""
-    if windows is None:
-        windows = max(image_size // CLASSIFIED, 1) if isinstance(model, AsViT) else 1
-    if windows < 1 or (windows > 1 and not isinstance(model, AsViT)):
-        raise ValueError(
-            f"windows={windows} for a {type(model).__name__}; use 1, or more for an As-ViT"
-        )
-    if windows > 1:
-        for stage in cast("AsViT", model).layers:
-            cast("Stage", stage).splits *= windows
-    return windows
-
-
-def _takes_any_size(model: nn.Module) -> bool:
-    """Whether the network takes images of any size that is a multiple of 32 px."""
-    if isinstance(model, AsViT | ShiftViT | PSViT) or getattr(model, "dynamic_img_size", False):
-        return True
-    config = getattr(model, "pretrained_cfg", None)
-    return config is not None and not config["fixed_input_size"]
+            f"{type(model).__name__} cannot recompute its blocks; leave out grad_checkpointing"
+        ) from error
