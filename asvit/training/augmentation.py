@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -16,7 +18,7 @@ KINDS = ("timm", "none")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 
 Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
-PictureTransform = Callable[[Image.Image], Tensor]
+PictureTransform = Callable[[Image.Image], Tensor]  # to [3, S, S] uint8
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,14 @@ class Augmentation(Settings):
         """How many copies of an image an epoch has, at least 1."""
         return max(self.repeats, 1) if self.kind == "timm" else 1
 
-    def train_transform(
-        self, image_size: int, *, mean: Statistics, std: Statistics
-    ) -> PictureTransform:
-        """What is done to a picture in training, but for mixing.
+    def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
+        """What is done to a picture in training before it is normalised.
 
         It draws from the global generators of Python, numpy and PyTorch.
 
         Args:
-            image_size: Pixels per side of the result, ``[3, S, S]`` float32.
-            mean: Taken off the pixels.
-            std: What they are then divided by.
+            image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
+            mean: Colour of what is moved in from outside.
 
         Raises:
             ValueError: If timm does not know ``auto_augment``.
@@ -103,20 +102,19 @@ class Augmentation(Settings):
         from timm.data import create_transform
 
         try:
-            transform: PictureTransform = create_transform(
-                image_size,
-                is_training=True,
-                no_aug=self.kind == "none",
-                auto_augment=self.auto_augment,
-                color_jitter=self.color_jitter or None,
-                re_prob=self.erasing,
-                re_mode="pixel",
-                hflip=self.hflip,
-                scale=(self.scale, 1.0),
-                interpolation=self.interpolation,
-                mean=mean,
-                std=std,
-            )
+            with _black_without_bits():
+                transform: PictureTransform = create_transform(
+                    image_size,
+                    is_training=True,
+                    no_aug=self.kind == "none",
+                    auto_augment=self.auto_augment,
+                    color_jitter=self.color_jitter or None,
+                    hflip=self.hflip,
+                    scale=(self.scale, 1.0),
+                    interpolation=self.interpolation,
+                    mean=mean,
+                    use_prefetcher=True,  # leaves normalising to us
+                )
         except (AssertionError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"timm cannot read auto_augment {self.auto_augment!r} ({first_line(error)}); use"
@@ -124,15 +122,23 @@ class Augmentation(Settings):
             ) from error
         return transform
 
-    def validation_transform(
-        self, image_size: int, *, mean: Statistics, std: Statistics
-    ) -> PictureTransform:
+    def eraser(self) -> Callable[[Tensor], Tensor] | None:
+        """What is done to a normalised image ``[3, S, S]`` in training, in place; None if nothing.
+
+        It draws from the global generators of Python and PyTorch.
+        """
+        if self.kind == "none" or not self.erasing:
+            return None
+        from timm.data.random_erasing import RandomErasing
+
+        erase: Callable[[Tensor], Tensor] = RandomErasing(self.erasing, mode="pixel", device="cpu")
+        return erase
+
+    def validation_transform(self, image_size: int) -> PictureTransform:
         """What is done to a picture in validation: the shorter side is resized, the middle cut.
 
         Args:
-            image_size: Pixels per side of the result, ``[3, S, S]`` float32.
-            mean: Taken off the pixels.
-            std: What they are then divided by.
+            image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
         """
         from timm.data import create_transform
 
@@ -141,7 +147,31 @@ class Augmentation(Settings):
             is_training=False,
             interpolation=self.interpolation,
             crop_pct=self.crop_pct,
-            mean=mean,
-            std=std,
+            use_prefetcher=True,
         )
         return transform
+
+
+@contextmanager
+def _black_without_bits() -> Iterator[None]:
+    """Let timm make transforms that can posterize an image to no bits at all.
+
+    At its strongest timm asks for that, which older Pillows drew as black and Pillow 13 refuses.
+    """
+    from timm.data.auto_augment import NAME_TO_OP
+
+    before = {name: NAME_TO_OP[name] for name in NAME_TO_OP if name.startswith("Posterize")}
+    try:
+        NAME_TO_OP.update(dict.fromkeys(before, _posterize))
+        yield
+    finally:
+        NAME_TO_OP.update(before)
+
+
+def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:
+    from timm.data.auto_augment import posterize
+
+    if bits < 1:
+        return Image.new(image.mode, image.size)
+    posterized: Image.Image = posterize(image, bits, **rest)
+    return posterized

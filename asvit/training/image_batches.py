@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from asvit.data.base import LabelledImages
-from asvit.training.augmentation import PictureTransform
+from asvit.training.augmentation import PictureTransform, Statistics
 from asvit.training.image_order import Step
 from asvit.training.mixing import Mixing
 from asvit.training.streams import kept_random_state, seed_all, stream
@@ -41,8 +42,11 @@ class ImageBatches(Dataset[Batch]):
 
     Args:
         images: The images.
-        transform: Applied to each picture; may draw from the global random generators, which are
-            seeded for each image and put back.
+        transform: Applied to each picture; gives ``[3, S, S]`` uint8.
+        erase: Applied to each image once normalised, in place; None for nothing. Both may draw
+            from the global random generators, which are seeded for each image and put back.
+        mean: Taken off the pixels, which are in [0, 1]; red, green, blue.
+        std: What they are then divided by.
         seed: Seed of what is drawn.
         bad: What an image that cannot be read does.
         mixing: Applied to each batch; None for none.
@@ -53,33 +57,43 @@ class ImageBatches(Dataset[Batch]):
         images: LabelledImages,
         transform: PictureTransform,
         *,
-        seed: int,
+        image_size: int,
+        mean: Statistics,
+        std: Statistics,
         bad: BadImages,
-        mixing: Mixing | None,
+        seed: int = 0,
+        erase: Callable[[Tensor], Tensor] | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         self._images = images
         self._transform = transform
+        self._erase = erase
+        self._shape = (3, image_size, image_size)
+        self._mean = 255 * torch.tensor(mean).view(3, 1, 1)
+        self._scale = 1 / (255 * torch.tensor(std).view(3, 1, 1))
         self._seed = seed
         self._bad = bad
         self._mixing = mixing
 
     def __getitem__(self, step: Step) -> Batch:
         bad: list[tuple[int, str]] = []
-        pictures, labels = [], []
+        images = torch.empty(len(step.indices), *self._shape)
+        labels = torch.empty(len(step.indices), dtype=torch.int64)
         with kept_random_state():
-            for index, copy in zip(step.indices.tolist(), step.copies.tolist(), strict=True):
+            for place, (index, copy) in enumerate(zip(step.indices, step.copies, strict=True)):
                 try:
-                    picture, label = self._read(index, bad)
+                    picture, labels[place] = self._read(int(index), bad)
                 except _UnreadableError as error:
                     return Batch(torch.empty(0), torch.empty(0), failure=str(error))
-                seed_all(stream(_IMAGE, self._seed, step.epoch, index, copy))
-                pictures.append(self._transform(picture))
-                labels.append(label)
-        images = default_collate(pictures)  # in a worker, into memory that both sides share
-        targets = torch.tensor(labels)
+                seed_all(stream(_IMAGE, self._seed, step.epoch, int(index), int(copy)))
+                image = images[place].copy_(self._transform(picture))
+                image.sub_(self._mean).mul_(self._scale)  # one by one, while it is in the cache
+                if self._erase is not None:
+                    self._erase(image)
+        targets = labels
         if self._mixing is not None:
             seed = stream(_MIX, self._seed, step.epoch, step.number)
-            images, targets = self._mixing(images, targets, seed=seed)
+            images, targets = self._mixing(images, labels, seed=seed)
         names = tuple((self._images.name(index), why) for index, why in bad)
         return Batch(images, targets, names)
 

@@ -94,8 +94,8 @@ def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple
     steps = count // batch_size
     dealt = steps * batch_size
     shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(count)
-    images = np.repeat(shuffled[: -(-dealt // copies)], copies)[:dealt].reshape(steps, -1)
-    numbers = (np.arange(dealt) % copies).reshape(steps, -1)
+    images = np.repeat(shuffled[: -(-dealt // copies)], copies)[:dealt].reshape(steps, batch_size)
+    numbers = (np.arange(dealt) % copies).reshape(steps, batch_size)
     spread = np.argsort(numbers, axis=1, kind="stable")
     return np.take_along_axis(images, spread, 1), np.take_along_axis(numbers, spread, 1)
 

@@ -137,8 +137,17 @@ def train_loader(
     if augmentation.mixes:
         classes = len(images.classes)
         mixing = Mixing(augmentation, classes=classes, label_smoothing=label_smoothing)
-    transform = augmentation.train_transform(image_size, mean=mean, std=std)
-    batches = ImageBatches(images, transform, seed=seed, bad=bad, mixing=mixing)
+    batches = ImageBatches(
+        images,
+        augmentation.train_transform(image_size, mean=mean),
+        image_size=image_size,
+        erase=augmentation.eraser(),
+        mean=mean,
+        std=std,
+        seed=seed,
+        bad=bad,
+        mixing=mixing,
+    )
     order = TrainingOrder(
         len(images), batch_size, seed=seed, copies=augmentation.copies, rank=rank, world=world
     )
@@ -184,8 +193,14 @@ def validation_loader(
         ValueError: If a number is out of range.
     """
     _check_share(batch_size, workers, rank, world, bad)
-    transform = augmentation.validation_transform(image_size, mean=mean, std=std)
-    batches = ImageBatches(images, transform, seed=0, bad=bad, mixing=None)
+    batches = ImageBatches(
+        images,
+        augmentation.validation_transform(image_size),
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        bad=bad,
+    )
     shares = Shares(len(images), -(-batch_size // world), rank=rank, world=world)
     return Loader(batches, shares, workers=workers, pin_memory=pin_memory)
 
