@@ -8,36 +8,58 @@ from asvit._version import __version__
 
 if TYPE_CHECKING:
     from asvit.genotype import Genotype
-    from asvit.models import convert, merge
-    from asvit.runs import build_reference, run_correlation, run_scaling, run_search
+    from asvit.models import convert, merge, retokenize
+    from asvit.networks import backbone
+    from asvit.runs import (
+        build_reference,
+        evolve_supernet,
+        export_network,
+        run_correlation,
+        run_scaling,
+        run_search,
+        run_training,
+        train_supernet,
+    )
     from asvit.spaces import build, cost, load_space
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
 _LAZY = {
     "Genotype": "asvit.genotype",
+    "backbone": "asvit.networks",
     "build": "asvit.spaces",
     "build_reference": "asvit.runs",
     "convert": "asvit.models",
     "cost": "asvit.spaces",
+    "evolve_supernet": "asvit.runs",
+    "export_network": "asvit.runs",
     "load_space": "asvit.spaces",
     "merge": "asvit.models",
+    "retokenize": "asvit.models",
     "run_correlation": "asvit.runs",
     "run_scaling": "asvit.runs",
     "run_search": "asvit.runs",
+    "run_training": "asvit.runs",
+    "train_supernet": "asvit.runs",
 }
 
 __all__ = [
     "Genotype",
     "__version__",
+    "backbone",
     "build",
     "build_reference",
     "convert",
     "cost",
+    "evolve_supernet",
+    "export_network",
     "load_space",
     "merge",
+    "retokenize",
     "run_correlation",
     "run_scaling",
     "run_search",
+    "run_training",
+    "train_supernet",
 ]
 
 register_with_timm()

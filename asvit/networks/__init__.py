@@ -1,6 +1,18 @@
-"""Networks as they are trained and handed on: what builds one again, and its weights in a file."""
+"""Networks as they are trained and handed on: what builds one again, its weights, its maps."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from asvit.networks.network import Network
 from asvit.networks.weights import WeightsFile, load_state, read_state
 
-__all__ = ["Network", "WeightsFile", "load_state", "read_state"]
+if TYPE_CHECKING:
+    from asvit.networks.pyramid import backbone
+
+__all__ = ["Network", "WeightsFile", "backbone", "load_state", "read_state"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "backbone":  # which imports torchvision's detectors
+        raise AttributeError(f"module 'asvit.networks' has no attribute {name!r}")
+    return getattr(import_module("asvit.networks.pyramid"), name)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asvit.runs.correlate_result import CorrelationResult
     from asvit.runs.evolution import evolve_supernet
     from asvit.runs.evolution_result import EvolutionResult
+    from asvit.runs.export import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
@@ -27,6 +28,7 @@ __all__ = [
     "SupernetResult",
     "build_reference",
     "evolve_supernet",
+    "export_network",
     "newest_run",
     "run_correlation",
     "run_scaling",
@@ -41,6 +43,7 @@ _LAZY = {
     "SupernetResult": "asvit.runs.supernet_result",
     "build_reference": "asvit.runs.reference",
     "evolve_supernet": "asvit.runs.evolution",
+    "export_network": "asvit.runs.export",
     "run_correlation": "asvit.runs.correlate",
     "run_scaling": "asvit.runs.scale",
     "run_search": "asvit.runs.search",
