@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import cast
@@ -85,6 +87,30 @@ def test_loss_falls_and_mean_iou_rises_above_chance(
 
 
 CHECKPOINT = "checkpoint.safetensors"
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    make_data()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    words = f"experiments.train_segmentation {AS_VIT} {LINE} --epochs 2 --out {tmp_path / 'run'}"
+    words = words.replace("--data data", f"--data {tmp_path / 'data'}")
+    done = subprocess.run(
+        [*launch, *words.split()],
+        cwd=Path(train_segmentation.__file__).parent.parent,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    # What both found together is what one finds alone with the weights that were written.
+    task = Segmentation(settings(head=32))
+    task.model.load_state_dict(read_weights(tmp_path / "run" / CHECKPOINT))
+    alone = task.evaluate(Processes("cpu"))
+    assert alone == pytest.approx({name: lines[-1][name] for name in alone}, abs=0.02)
 
 
 @pytest.mark.parametrize("arch", [AS_VIT, "psvit2d:b-----|b-----|b-----|16"])
