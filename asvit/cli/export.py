@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asvit.cli.architectures import canonical
 from asvit.cli.options import POSITIVE, Setting, json_option, registered
 from asvit.cli.output import console, emit_json, number, table
 
@@ -100,19 +101,32 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     where the weights say what they are of, as those of asvit train do. The copy is reloaded in a
     fresh process and compared with the network before it is put in its place.
     """
-    from asvit.runs.export import export_network
-    from asvit.runs.export_settings import ExportSettings
-
     given = {name: value for name, value in options.items() if value is not None}
-    try:
-        ExportSettings(**given)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    _check(given)
+    from asvit.runs.export import export_network
+
     exported = export_network(**given, progress=None if quiet else _tell)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
         show_export(exported, console(err=as_json))
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Make sure that the options can be meant.
+
+    Raises:
+        click.UsageError: If a value is not allowed, or there is no such architecture.
+    """
+    from asvit.runs.export_settings import ExportSettings
+    from asvit.runs.export_source import name_weights
+
+    try:
+        asked = name_weights(ExportSettings(**given))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if asked.architecture is not None:
+        canonical([asked.architecture])
 
 
 def _tell(what: str) -> None:
