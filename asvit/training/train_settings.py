@@ -30,6 +30,7 @@ _AT_LEAST = {
     "seed": 0,
 }
 _TEXTS = ("architecture", "data", "recipe", "optimizer", "auto_augment", "retokenize")
+_BELOW = ("min_lr", "warmup_lr")  # not above the learning rate
 _RATES = ("weight_decay", "warmup_lr", "min_lr", "clip", "mixup", "cutmix", "color_jitter")
 _SHARES = ("erasing", "flip", "distillation_weight", "crop_scale", "crop_pct")
 
@@ -212,7 +213,7 @@ class TrainSettings(Settings):
                 f"warmup_epochs={self.warmup_epochs} leaves nothing of epochs={self.epochs}; "
                 "use fewer"
             )
-        for name in ("min_lr", "warmup_lr"):
+        for name in _BELOW:
             if getattr(self, name) > self.learning_rate:
                 raise ValueError(
                     f"{name}={getattr(self, name):g} is above "
@@ -236,8 +237,9 @@ def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
     """Settings of a preset and its recipe, with some of them given anew.
 
     The learning rate follows the batch: that of the recipe's batch of 512 images times
-    ``batch_size`` / 512. Where the epochs but not the warm-up are given, it takes no more than a
-    fifth of them, and branches of compact parts are two.
+    ``batch_size`` / 512, and those at the start and the end are no higher. Where the epochs but
+    not the warm-up are given, it takes no more than a fifth of them. Branches of compact parts are
+    two.
 
     Raises:
         ValueError: If the preset or recipe is unknown or a value is not allowed.
@@ -256,6 +258,9 @@ def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
         values["learning_rate"] = base * values["batch_size"] / REFERENCE_BATCH
     if "warmup_epochs" not in asked and isinstance(values["epochs"], int):
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // _WARMUP_SHARE)
+    for name in _BELOW:
+        if name not in asked and isinstance(values["learning_rate"], int | float):
+            values[name] = min(values[name], values["learning_rate"])
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
     if values.get("distillation") == "soft":

@@ -34,6 +34,12 @@ def test_the_warm_up_takes_at_most_a_fifth_of_other_epochs(epochs: int, warmup: 
     assert made(epochs=epochs).warmup_epochs == warmup
 
 
+def test_the_lowest_rates_are_no_higher_than_the_highest() -> None:
+    settings = made(batch_size=2)
+    assert settings.min_lr == settings.learning_rate == 5e-4 * 2 / 512
+    assert settings.warmup_lr == 5e-7
+
+
 def test_compact_parts_have_two_branches_unless_asked() -> None:
     assert made(ffn="compact").branches == 2
     assert made(ffn="compact", branches=0).branches == 0
@@ -67,7 +73,7 @@ def test_no_random_augmentation() -> None:
         ({"distillation": "warm"}, "distillation must be hard or soft"),
         ({"new_head": 1}, "new_head must be true or false, got 1"),
         ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs=5 leaves nothing of epochs=5"),
-        ({"learning_rate": 1e-7}, "min_lr=5e-06 is above learning_rate=1e-07"),
+        ({"learning_rate": 1e-7, "min_lr": 1e-6}, "min_lr=1e-06 is above learning_rate=1e-07"),
         ({"teacher": "timm:resnet18"}, "knows nothing without weights"),
         ({"teacher_weights": "timm"}, "teacher_weights='timm' without a teacher"),
         ({"new_head": True}, "give weights, too"),

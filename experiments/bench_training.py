@@ -1,0 +1,207 @@
+"""Training time an image: our engine beside a plain loop of timm's own parts.
+
+Run from a checkout: ``python -m experiments.bench_training``. Both train the same network on the
+same pictures with the recipe of Swin: timm's random augmentation, erasing, mixup and CutMix,
+AdamW, a cosine that is set at every update, the gradient clipped, and a moving average of the
+weights. The plain loop is put together as timm's training script does it, from ``create_dataset``
+to ``ModelEmaV3``; ours is :class:`asvit.training.engine.Engine` with our loader. They take turns,
+an epoch each, and the shortest epoch of each counts; the median tells how steady the machine was.
+On a CPU without workers the time is that of the process, so that others on the machine do not
+count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import Mixup, create_dataset, create_loader
+from timm.loss import SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import AverageMeter, ModelEmaV3, dispatch_clip_grad
+from torch import nn
+
+from asvit.data import MEAN, STD, FolderDataset
+from asvit.spaces import build
+from asvit.training.engine import Engine
+from asvit.training.loaders import train_loader
+from asvit.training.processes import Processes
+from asvit.training.train_settings import TrainSettings, make_settings
+
+CLASSES = 4
+EMA = 0.9999
+AUGMENT = "rand-m9-mstd0-inc1"  # stronger than 9 timm asks for 0 bits, which Pillow 13 refuses
+WAYS = ("plain timm loop", "asvit")
+
+
+def main() -> None:
+    """Print time an image of both, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arch", default="timm:deit_tiny_patch16_224")
+    parser.add_argument("--image-size", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=4, help="updates of an epoch")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each, after a warm-up")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    settings = make_settings(
+        architecture=asked.arch,
+        image_size=asked.image_size,
+        batch_size=asked.batch,
+        epochs=asked.epochs + 1,
+        ema=EMA,
+        auto_augment=AUGMENT,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        write_pictures(Path(folder), asked.batch * asked.steps, side=asked.image_size * 2)
+        times = measured(settings, Path(folder), asked.workers, asked.device)
+    images = asked.batch * asked.steps
+    print(
+        f"{asked.arch}, {asked.image_size} px, batches of {asked.batch}, {asked.device}, "
+        f"{asked.threads} threads, {asked.workers} workers; ms an image"
+    )
+    for name in WAYS:
+        shortest, median = min(times[name]), statistics.median(times[name])
+        print(f"{name:>16}  {1e3 * shortest / images:8.2f}  median {1e3 * median / images:8.2f}")
+    ours, plain = (min(times[name]) for name in reversed(WAYS))
+    ours_median, plain_median = (statistics.median(times[name]) for name in reversed(WAYS))
+    print(f"ratio {ours / plain:.3f}, of the medians {ours_median / plain_median:.3f}")
+
+
+def write_pictures(folder: Path, count: int, *, side: int) -> None:
+    """Write JPEG files of smooth noise into a folder of class folders."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        place = folder / f"class{number % CLASSES}"
+        place.mkdir(exist_ok=True)
+        picture = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+        picture.save(place / f"{number}.jpg", quality=90)
+
+
+def measured(
+    settings: TrainSettings, folder: Path, workers: int, device: str
+) -> dict[str, list[float]]:
+    """Seconds of each epoch but the first, of either way, in turns."""
+    processes = Processes(device)
+    made = (way(settings, folder, workers, processes) for way in (plain, ours))
+    epochs = dict(zip(WAYS, made, strict=True))
+    alone = processes.device.type == "cpu" and not workers
+    clock = time.process_time if alone else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in WAYS}
+    for epoch in range(settings.epochs):
+        # Each is first as often as second.
+        for name in WAYS if epoch % 2 else reversed(WAYS):
+            began = clock()
+            epochs[name](epoch)
+            times[name].append(clock() - began)
+    return {name: some[1:] for name, some in times.items()}
+
+
+def ours(
+    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+) -> Callable[[int], None]:
+    """An epoch of our engine."""
+    loader = train_loader(
+        FolderDataset(folder),
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        augmentation=settings.augmentation,
+        seed=settings.seed,
+        mean=MEAN,
+        std=STD,
+        label_smoothing=settings.label_smoothing,
+        workers=workers,
+        pin_memory=processes.device.type == "cuda",
+    )
+    engine = Engine(network(settings), settings, processes, steps_per_epoch=len(loader))
+
+    def epoch(number: int) -> None:
+        loader.set_epoch(number)
+        engine.train(number, loader)
+
+    return epoch
+
+
+def plain(
+    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+) -> Callable[[int], None]:
+    """An epoch of a loop as timm's training script has it."""
+    device = processes.device
+    model = network(settings).to(device)
+    loader: Any = create_loader(
+        create_dataset("", str(folder)),
+        input_size=(3, settings.image_size, settings.image_size),
+        batch_size=settings.batch_size,
+        is_training=True,
+        use_prefetcher=device.type == "cuda",
+        re_prob=settings.erasing,
+        re_mode="pixel",
+        auto_augment=settings.auto_augment,
+        interpolation="bicubic",
+        mean=MEAN,
+        std=STD,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        device=device,
+    )
+    mixup = Mixup(
+        settings.mixup,
+        settings.cutmix,
+        switch_prob=0.5,
+        label_smoothing=settings.label_smoothing,
+        num_classes=CLASSES,
+    )
+    optimizer = create_optimizer_v2(
+        model, settings.optimizer, settings.learning_rate, settings.weight_decay
+    )
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        num_epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,
+        warmup_lr=settings.warmup_lr,
+        min_lr=settings.min_lr,
+        step_on_epochs=False,
+        updates_per_epoch=len(loader),
+    )
+    average = ModelEmaV3(model, decay=EMA)
+    criterion = SoftTargetCrossEntropy()
+
+    def epoch(number: int) -> None:
+        model.train()
+        losses = AverageMeter()
+        for step, (images, labels) in enumerate(loader):
+            images, targets = mixup(images.to(device), labels.to(device))
+            loss = criterion(model(images), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            dispatch_clip_grad(model.parameters(), settings.clip)
+            optimizer.step()
+            average.update(model)
+            schedule.step_update(number * len(loader) + step + 1)
+            if step % 50 == 0 or step + 1 == len(loader):
+                losses.update(float(loss.detach()), len(images))
+
+    return epoch
+
+
+def network(settings: TrainSettings) -> nn.Module:
+    """A network with the same fresh weights for both."""
+    torch.manual_seed(0)
+    return build(settings.architecture, settings.image_size, CLASSES, drop_path=settings.drop_path)
+
+
+if __name__ == "__main__":
+    main()
