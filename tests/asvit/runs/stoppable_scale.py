@@ -75,7 +75,8 @@ def run(
     if stop is not None:
         _stop_at(stop)
     try:
-        runs_scale.run_scaling(ARCHITECTURE, out=folder, **{**SETTINGS, **settings})
+        given = {**SETTINGS, **settings}
+        runs_scale.run_scaling(given.pop("architecture", ARCHITECTURE), out=folder, **given)
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError:

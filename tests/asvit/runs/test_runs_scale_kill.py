@@ -121,6 +121,20 @@ def test_killed_again_and_again_at_random(
     assert outcome(tmp_path / "run") == whole
 
 
+@pytest.mark.parametrize(
+    "architecture", ["shift:1,1,2,1|2|12|1|48", "psvit2d:bs----|s-----|b-----"]
+)
+def test_architectures_of_other_spaces_go_on_growing_after_kills(
+    tmp_path: Path, run: Run, architecture: str
+) -> None:
+    settings = {"architecture": architecture, "budget": "9M"}
+    assert run(tmp_path / "whole", settings=settings) == 0
+    for stop in (("measure", 3, KILL), ("fsync", 9, KILL), ("table", 2, KILL)):
+        assert run(tmp_path / "cut", settings=settings, stop=stop) == -KILL
+    assert run(tmp_path / "cut", settings=settings) == 0
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("largest_file", [100, 1_000, 5_001])
 def test_a_full_disk_costs_nothing_that_was_measured(
     tmp_path: Path, run: Run, whole: Outcome, largest_file: int
