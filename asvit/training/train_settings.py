@@ -259,7 +259,7 @@ def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
     if "warmup_epochs" not in asked and isinstance(values["epochs"], int):
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // _WARMUP_SHARE)
     for name in _BELOW:
-        if name not in asked and isinstance(values["learning_rate"], int | float):
+        if name not in asked and isinstance(values.get("learning_rate"), int | float):
             values[name] = min(values[name], values["learning_rate"])
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)

@@ -9,6 +9,10 @@ from asvit.training.train_settings import make_settings
 from experiments import bench_training
 from experiments.bench_training import WAYS, measured, write_pictures
 
+# timm leaves the files of its pictures to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 SETTINGS = make_settings(
     architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
     auto_augment=bench_training.AUGMENT,
