@@ -93,7 +93,11 @@ def _plain(settings: ExportSettings, path: Path) -> Source:
     network = _named(settings, settings.num_classes)
     model = network.build()
     head = weights.get(f"{classifier_name(model)}.weight")
-    if settings.num_classes is None and head is not None and len(head) != network.num_classes:
+    if head is not None and len(head) != network.num_classes:
+        if settings.num_classes is not None:
+            raise ValueError(
+                f"{path} is for {len(head)} classes, not {settings.num_classes}; leave them out"
+            )
         network = _named(settings, len(head))
         model = network.build()
     start_from(model, str(path), new_head=False)

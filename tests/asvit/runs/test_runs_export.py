@@ -153,6 +153,8 @@ def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
         export_of("plain.pth")
     with pytest.raises(ValueError, match=r"the weights of plain\.pth do not fit the network"):
         export_of("plain.pth", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
+    with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
+        export_of("plain.pth", architecture=NETWORK.architecture, num_classes=5)
     whole = (run / "model.safetensors").read_bytes()
     Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
     for architecture in (None, NETWORK.architecture):
