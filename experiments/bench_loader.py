@@ -1,0 +1,146 @@
+"""Time to make a training batch: our loader beside timm's, on one core.
+
+Run from a checkout: ``python -m experiments.bench_loader``. Both read the same JPEG files in the
+same order and vary them by the same draws, so that what differs is the loaders' own work: reading,
+seeding, normalising, collating. timm's is ``create_loader``'s faster way, ``fast_collate`` and
+``PrefetchLoader``, with its ``Mixup``. They take turns, an epoch each; the time is that of the
+process, so that others on the machine do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import Mixup, create_dataset
+from timm.data.loader import PrefetchLoader, fast_collate
+from torch.utils.data import DataLoader, Dataset
+
+from asvit.data import MEAN, STD, FolderDataset
+from asvit.training.augmentation import Augmentation
+from asvit.training.image_order import TrainingOrder
+from asvit.training.loaders import train_loader
+from asvit.training.streams import seed_all, stream
+
+CLASSES = 8
+SIDES = (500, 375)  # of most pictures in ImageNet
+
+
+def main() -> None:
+    """Print milliseconds an image of both in every epoch, and the ratio of their sums."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=8)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_pictures(Path(folder), asked.images)
+        ways = [way(Path(folder), asked.image_size, asked.batch) for way in (ours, timms)]
+        times = [in_turns(ways, epoch) for epoch in range(asked.epochs + 1)][1:]  # warmed up
+    made = asked.images // asked.batch * asked.batch
+    print("epoch   asvit    timm   ms an image")
+    for number, (mine, other) in enumerate(times):
+        print(f"{number:5d}  {1e3 * mine / made:6.2f}  {1e3 * other / made:6.2f}")
+    print(f"ratio {sum(mine for mine, _ in times) / sum(other for _, other in times):.3f}")
+
+
+def in_turns(ways: list[Callable[[int], None]], epoch: int) -> list[float]:
+    """Seconds of an epoch of each way; each is first as often as second."""
+    seconds = [0.0] * len(ways)
+    for place in (0, 1) if epoch % 2 else (1, 0):
+        began = time.process_time()
+        ways[place](epoch)
+        seconds[place] = time.process_time() - began
+    return seconds
+
+
+def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
+    """An epoch of our loader."""
+    loader = train_loader(
+        FolderDataset(folder),
+        image_size=image_size,
+        batch_size=batch,
+        augmentation=Augmentation(),
+        seed=0,
+        mean=MEAN,
+        std=STD,
+        label_smoothing=0.1,
+    )
+
+    def epoch(number: int) -> None:
+        loader.set_epoch(number)
+        for _ in loader:
+            pass
+
+    return epoch
+
+
+class _Seeded(Dataset[Any]):
+    """timm's dataset, which draws for each image what ours draws."""
+
+    def __init__(self, folder: Path, image_size: int) -> None:
+        self.epoch = 0
+        self._items = create_dataset("", str(folder))
+        self._items.transform = Augmentation().train_transform(image_size, mean=MEAN)
+
+    def __getitem__(self, index: int) -> Any:
+        seed_all(stream(1, 0, self.epoch, index, 0))
+        return self._items[index]
+
+
+class _Order:
+    """The numbers of the images in our order, batch by batch."""
+
+    def __init__(self, count: int, batch: int) -> None:
+        self.steps = TrainingOrder(count, batch, seed=0, copies=1, rank=0, world=1)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (step.indices.tolist() for step in self.steps)
+
+
+def timms(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
+    """An epoch of timm's loader."""
+    items = _Seeded(folder, image_size)
+    order = _Order(len(FolderDataset(folder)), batch)
+    loader = PrefetchLoader(
+        DataLoader(items, batch_sampler=order, collate_fn=fast_collate),
+        mean=MEAN,
+        std=STD,
+        device=torch.device("cpu"),
+        re_prob=0.25,
+        re_mode="pixel",
+    )
+    mixup = Mixup(0.8, 1.0, switch_prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
+
+    def epoch(number: int) -> None:
+        items.epoch = order.steps.epoch = number
+        for images, labels in loader:
+            mixup(images, labels)
+
+    return epoch
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Write JPEG files of smooth pictures with some noise into class folders."""
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        coarse = generator.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize(SIDES, Image.Resampling.BICUBIC)
+        noisy = np.asarray(smooth) + generator.normal(0, 8, (*reversed(SIDES), 3))
+        place = folder / f"class{number % CLASSES}"
+        place.mkdir(exist_ok=True)
+        picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+        picture.save(place / f"{number}.jpg", quality=90)
+
+
+if __name__ == "__main__":
+    main()
