@@ -43,12 +43,14 @@ class ImageBatches(Dataset[Batch]):
     Args:
         images: The images.
         transform: Applied to each picture; gives ``[3, S, S]`` uint8.
-        erase: Applied to each image once normalised, in place; None for nothing. Both may draw
-            from the global random generators, which are seeded for each image and put back.
+        image_size: That S.
         mean: Taken off the pixels, which are in [0, 1]; red, green, blue.
         std: What they are then divided by.
-        seed: Seed of what is drawn.
         bad: What an image that cannot be read does.
+        seed: Seed of what is drawn.
+        erase: Applied to each image once normalised, in place; None for nothing. It and
+            ``transform`` may draw from the global random generators, which are seeded for each
+            image and put back.
         mixing: Applied to each batch; None for none.
     """
 

@@ -303,6 +303,17 @@ def test_truncated_jpegs(tmp_path: Path, workers: int, caplog: pytest.LogCapture
     assert str(broken) in caplog.text
 
 
+def test_an_error_of_the_augmentation_is_not_taken_for_a_bad_image() -> None:
+    def broken(picture: Image.Image) -> Tensor:
+        raise ValueError("cannot posterize")
+
+    loader = training(Numbered(8), bad="replace")
+    loader._batches.dataset._transform = broken  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="cannot posterize"):
+        list(loader)
+    assert not loader.bad
+
+
 def test_batches_survive_pickling() -> None:
     """As workers that are not forks need it."""
     loader = training(FractalDataset(4, 2, SIZE))
