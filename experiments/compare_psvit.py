@@ -1,11 +1,12 @@
 """Winners of a supernet beside those of the training-free search and random paths, at equal cost.
 
 For every seed: images, a supernet of them and its evolution; a search of the same space without
-training; random paths. All of them are brought to the largest width whose multiply-adds stay
-within the limit of the evolution, and each is trained from scratch with the images and the steps
-of the supernet. Run from a checkout: ``python -m experiments.compare_psvit --seeds 4``. Supernets,
-evolutions and searches are ordinary run folders and every training is kept, so that a stopped
-comparison continues when the command is given again.
+training; random paths of the space, and random ones that are within the limit of the evolution at
+the width of the supernet, as its winner is. All of them are brought to the largest width whose
+multiply-adds stay within that limit, and each is trained from scratch with the images and the
+steps of the supernet. Run from a checkout: ``python -m experiments.compare_psvit --seeds 3``.
+Supernets, evolutions and searches are ordinary run folders and every training is kept, so that a
+stopped comparison continues when the command is given again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import numpy as np
 
 import asvit
 from asvit._files import write_text
+from asvit._run_files import TRIALS
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.evolution_result import EvolutionResult
 from asvit.runs.retraining import train_alone
@@ -38,7 +40,7 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 EVOLUTION: dict[str, Any] = {"generations": 10, "random_paths": 20}
 
-SUPERNET, FREE, RANDOM = "supernet", "training-free", "random"
+SUPERNET, FREE, WITHIN, RANDOM = "supernet", "training-free", "within", "random"
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
 def gaps(rows: Sequence[Row], one: str, other: str) -> list[float]:
     """How much more accurate ``one`` is than ``other`` in every seed, in points.
 
-    Of random paths the mean of a seed counts.
+    Of several architectures of one kind the mean of a seed counts.
     """
     seeds = sorted({row.seed for row in rows})
     means = {
@@ -123,9 +125,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", default="psvit2d")
     parser.add_argument("--data", default="fractal")
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100, help="of the training-free search")
-    parser.add_argument("--random", type=int, default=3, help="random paths of a seed")
+    parser.add_argument("--random", type=int, default=2, help="random paths of each kind")
     parser.add_argument("--out", type=Path, default=Path("runs/compare-psvit"))
     return parser.parse_args()
 
@@ -145,6 +147,10 @@ def _contestants(
         out=options.out / f"seed{settings.seed}" / "search",
     )
     yield FREE, found.seed_architecture
+    with (evolution.folder / TRIALS).open(newline="") as file:
+        first = list(csv.DictReader(file))[: options.random]  # a first generation is random
+    for number, row in enumerate(first, 1):
+        yield f"{WITHIN} {number}", row["architecture"]
     rng = np.random.default_rng(settings.seed)
     space = load_space(settings.space)
     for number in range(1, options.random + 1):
@@ -188,7 +194,10 @@ def _trainings(rows: Sequence[Row]) -> str:
 
 def _differences(rows: Sequence[Row]) -> list[str]:
     lines = ["| points more | in each seed | mean | standard error |", "|---|---|---:|---:|"]
-    for one, other in ((SUPERNET, FREE), (SUPERNET, RANDOM), (FREE, RANDOM)):
+    pairs = (
+        (SUPERNET, FREE), (SUPERNET, WITHIN), (SUPERNET, RANDOM), (FREE, RANDOM), (WITHIN, RANDOM),
+    )  # fmt: skip
+    for one, other in pairs:
         found = gaps(rows, one, other)
         each = ", ".join(f"{gap:+.2f}" for gap in found)
         error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else float("nan")

@@ -44,21 +44,21 @@ def test_all_are_trained_at_the_largest_width_within_the_limit(
     monkeypatch.setattr(sys, "argv", words)
     compare_psvit.main()
     told = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[:2] for line in told[-9:-6]] == [
-        ["| 0", origin] for origin in ("supernet", "training-free", "random 1")
-    ]
-    assert [line.split(" | ")[0] for line in told[-3:]] == [
-        "| supernet than training-free", "| supernet than random", "| training-free than random",
+    origins = ("supernet", "training-free", "within 1", "random 1")
+    assert [line.split(" | ")[:2] for line in told[-12:-8]] == [["| 0", one] for one in origins]
+    assert [line.split(" | ")[0] for line in told[-5:]] == [
+        "| supernet than training-free", "| supernet than within", "| supernet than random",
+        "| training-free than random", "| within than random",
     ]  # fmt: skip
     with Path("out/trainings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3
+    assert len(rows) == 4
     limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
     for row in rows:
         assert 0.8 * limit < int(row["macs"]) <= limit
         assert 0 <= float(row["accuracy"]) <= 100
     compare_psvit.main()
-    assert capsys.readouterr().out.splitlines() == told[3:]  # nothing is trained again
+    assert capsys.readouterr().out.splitlines() == told[4:]  # nothing is trained again
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
