@@ -29,7 +29,8 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
     documented = set(re.findall(r"--[a-z][a-z-]*", section(name)))
     found = command(name)
     commands = [found, *(found.commands.values() if isinstance(found, click.Group) else ())]
-    options = {option for one in commands for param in one.params for option in param.opts}
+    params = [param for one in commands for param in one.params]
+    options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
     assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
 
 
