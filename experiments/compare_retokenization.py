@@ -2,9 +2,8 @@
 
 Run from a checkout: ``python -m experiments.compare_retokenization``. Each training is an ordinary
 run folder, so a stopped comparison continues when the command is given again. Trained are, seed by
-seed and on the same images: the plain network; the same with coarse tokens first, by a bold and by
-a careful schedule; and the plain network again for as many epochs as the multiply-adds of the bold
-schedule pay for.
+seed and on the same images: the plain network and the same with coarse tokens first, both for as
+many epochs; then each of them for as many epochs as the multiply-adds of the other pay for.
 """
 
 import argparse
@@ -24,17 +23,18 @@ from asvit.runs.train import run_training
 from asvit.runs.train_result import TrainResult
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-SCHEDULES = {"plain": "off", "bold": "0.4/0.3/0.3", "careful": "0.2/0.2/0.6"}
-SHORT = "plain, short"
-#: Some hundred updates have to do, so the network is varied less and led faster than by "small".
+PLAIN, COARSE = "plain", "re-tokenized"
+SHORT, LONG = "plain, fewer epochs", "re-tokenized, more epochs"
+COLOURS = {PLAIN: "#66707b", COARSE: "#bd5519", LONG: "#2862a5", SHORT: "#3f7d4e"}
+#: Some hundred updates have to do, so the network is led faster than by "small". Crops are those of
+#: ImageNet's recipes: things of every size, as they are seen by tokens of every size.
 RECIPE = {
     "recipe": "small",
     "learning_rate": 2e-3,
     "drop_path": 0.0,
-    "crop_scale": 0.5,
+    "crop_scale": 0.08,
     "color_jitter": 0.0,
 }
-COLOURS = {"plain": "#66707b", "bold": "#bd5519", "careful": "#2862a5", SHORT: "#3f7d4e"}
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,16 @@ def main() -> None:
     options = _options()
     runs: dict[tuple[str, int], TrainResult] = {}
     for seed in range(options.seeds):
-        for schedule, tokens in SCHEDULES.items():
-            runs[schedule, seed] = _train(options, schedule, seed, tokens, options.epochs)
-        share = _macs(runs["bold", seed])[-1] / _macs(runs["plain", seed])[-1]
-        epochs = max(1, round(share * options.epochs))
-        runs[SHORT, seed] = _train(options, SHORT, seed, "off", epochs)
-    rows = [_row(key, result, runs["plain", key[1]]) for key, result in runs.items()]
+        plain = _train(options, PLAIN, seed, options.epochs)
+        coarse = _train(options, COARSE, seed, options.epochs)
+        share = _macs(coarse)[-1] / _macs(plain)[-1]
+        short = _train(options, SHORT, seed, max(1, round(options.epochs * share)))
+        long = _train(options, LONG, seed, round(options.epochs / share))
+        runs |= {
+            (schedule, seed): result
+            for schedule, result in zip(COLOURS, (plain, coarse, long, short), strict=True)
+        }
+    rows = [_row(key, result, runs[PLAIN, key[1]]) for key, result in runs.items()]
     with (options.out / "retokenization.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
         writer.writeheader()
@@ -76,19 +80,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--architecture", default=SEED_ARCHITECTURE)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of each schedule")
     parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--retokenize", default="0.4/0.3/0.3", help="the stages of tokens")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--data", default="fractal:10")
     parser.add_argument("--train-images", type=int, default=2000)
-    parser.add_argument("--validation-images", type=int, default=1000)
+    parser.add_argument("--validation-images", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/retokenization"))
     return parser.parse_args()
 
 
-def _train(
-    options: argparse.Namespace, schedule: str, seed: int, tokens: str, epochs: int
-) -> TrainResult:
-    folder = options.out / f"{schedule.replace(', ', '-')}-seed{seed}"
+def _train(options: argparse.Namespace, schedule: str, seed: int, epochs: int) -> TrainResult:
+    folder = options.out / f"{schedule.replace(',', '').replace(' ', '-')}-seed{seed}"
     print(f"{schedule}, seed {seed}: {folder}", flush=True)
     settings: dict[str, Any] = {
         **RECIPE,
@@ -98,7 +101,7 @@ def _train(
         "image_size": options.image_size,
         "batch_size": options.batch_size,
         "epochs": epochs,
-        "retokenize": tokens,
+        "retokenize": options.retokenize if schedule in (COARSE, LONG) else "off",
         "seed": seed,
     }
     return run_training(options.architecture, out=folder, workers=0, **settings)
@@ -168,19 +171,14 @@ def _figure(runs: Mapping[tuple[str, int], TrainResult]) -> Figure:
 
 def _draw(axes: Axes, runs: Mapping[tuple[str, int], TrainResult], spent: Any) -> None:
     for (schedule, seed), result in runs.items():
-        if schedule == SHORT:  # the plain one's beginning, but for its schedule: its end only
-            end = 100 * spent(result)[-1] / spent(runs["plain", seed])[-1]
-            axes.plot(end, result.last.top1, "o", color=COLOURS[schedule], markersize=4)
-            continue
-        whole = spent(runs["plain", seed])[-1]
+        whole = spent(runs[PLAIN, seed])[-1]
         axes.plot(
             [100 * x / whole for x in spent(result)],
             [row.top1 for row in result.history],
             color=COLOURS[schedule],
-            linewidth=1.2,
+            linewidth=1,
             label=schedule if seed == 0 else None,
         )
-    axes.plot([], [], "o", color=COLOURS[SHORT], markersize=4, label=SHORT)
 
 
 if __name__ == "__main__":
