@@ -19,8 +19,8 @@ from asvit.cli.supernet_tables import show_evolution, show_supernet
 
 if TYPE_CHECKING:
     from asvit.runs.evolution_session import EvolutionEvent
-    from asvit.runs.supernet import SupernetEvent
     from asvit.search.supernet_settings import EvolutionSettings
+    from asvit.training.supernet import SupernetEvent
     from asvit.training.supernet_settings import SupernetSettings
 
 _SPACES = "psvit2d or psvit1d"
@@ -130,11 +130,10 @@ def train(
     def follow(event: SupernetEvent) -> None:
         nonlocal last
         last = event
-        told = f"loss {event.loss:.3f}"
-        watch.moment(Moment(event.step, event.steps, event.resumed, event.seconds, told))
+        watch.moment(_step(event))
 
     try:
-        with supernet_progress(_training_title(settings), "step", quiet=quiet) as watch:
+        with supernet_progress(_training_title(settings), quiet=quiet) as watch:
             result = train_supernet(
                 out=out,
                 device=device,
@@ -218,17 +217,20 @@ def evolve(
     from asvit.runs.evolution import evolve_supernet
 
     source = newest_run("supernet") if supernet is None else supernet
-    last: EvolutionEvent | None = None
+    last: Moment | None = None
 
     def follow(event: EvolutionEvent) -> None:
-        nonlocal last
-        last = event
         best = f"best {event.best.architecture} ({percent(event.best.fitness)})"
         told = f"generation {event.generation}  {best}"
-        watch.moment(Moment(event.done, event.total, event.resumed, event.seconds, told))
+        show(Moment(event.done, event.total, event.resumed, event.seconds, told, "path"))
+
+    def show(moment: Moment) -> None:
+        nonlocal last
+        last = moment
+        watch.moment(moment)
 
     try:
-        with supernet_progress(_evolution_title(settings, source), "path", quiet=quiet) as watch:
+        with supernet_progress(_evolution_title(settings, source), quiet=quiet) as watch:
             result = evolve_supernet(
                 source,
                 out=out,
@@ -237,11 +239,12 @@ def evolve(
                 fresh=fresh,
                 preset=preset,
                 progress=follow,
+                retrain_progress=lambda event: show(_step(event, "training step")),
                 image_progress=watch.images,
                 **given,
             )
     except KeyboardInterrupt:
-        done = None if last is None else f"after path {last.done} of {last.total}"
+        done = None if last is None else f"after {last.unit} {last.done} of {last.total}"
         _stopped(context, done or "before its first path")
         raise
     if last is None and not quiet:
@@ -283,6 +286,12 @@ def _evolution_settings(preset: str, given: dict[str, Any]) -> EvolutionSettings
         return make_settings(preset, **given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _step(event: SupernetEvent, unit: str = "step") -> Moment:
+    """What to tell of a step of training."""
+    told = f"loss {event.loss:.3f}"
+    return Moment(event.step, event.steps, event.resumed, event.seconds, told, unit)
 
 
 def _stopped(context: click.Context, where: str) -> None:

@@ -24,6 +24,7 @@ class Moment:
         resumed: Those of earlier sessions.
         seconds: Since this session began with them.
         state: What there is to tell, in a few words.
+        unit: What is counted, in a word or a few.
     """
 
     done: int
@@ -31,6 +32,7 @@ class Moment:
     resumed: int
     seconds: float
     state: str
+    unit: str
 
     @property
     def remaining(self) -> float:
@@ -53,45 +55,47 @@ class Watch:
 
 
 @contextmanager
-def supernet_progress(title: str, unit: str, *, quiet: bool = False) -> Iterator[Watch]:
+def supernet_progress(title: str, *, quiet: bool = False) -> Iterator[Watch]:
     """What to tell of a run, for as long as it goes on.
 
     Args:
         title: What goes on, in a line. Nothing of it is shown before the first step, so that an
             error there is the only line.
-        unit: What is counted, in a word.
         quiet: Show nothing.
     """
     if quiet:
         yield Watch(lambda _done, _total: None, lambda _moment: None)
     elif sys.stderr.isatty():
-        with _bar(title, unit) as watch:
+        with _bar(title) as watch:
             yield watch
     else:
-        yield Watch(OneLine(), Lines(title, unit))
+        yield Watch(OneLine(), Lines(title))
 
 
 class Lines:
-    """Writes a line for every 5 %, and for the first step of a session."""
+    """Writes a line for every 5 %, and for the first step of a session and of another unit."""
 
-    def __init__(self, title: str, unit: str) -> None:
-        self._title = title
-        self._unit = unit
+    def __init__(self, title: str) -> None:
+        self._title: str | None = title  # until it has been written
+        self._unit = ""
         self._twentieth = -1
 
     def __call__(self, moment: Moment) -> None:
         """Write the line of ``moment`` if it is time for one."""
-        if self._twentieth < 0:
-            click.echo(_opening(self._title, self._unit, moment), err=True)
+        if self._title is not None:
+            click.echo(_opening(self._title, moment), err=True)
+            self._title = None
+        if moment.unit != self._unit:
+            self._unit, self._twentieth = moment.unit, -1
         twentieth = 20 * moment.done // moment.total
         if twentieth > self._twentieth:
             self._twentieth = twentieth
-            at = f"{self._unit} {moment.done}/{moment.total}  ETA {clock(moment.remaining)}"
+            at = f"{moment.unit} {moment.done}/{moment.total}  ETA {clock(moment.remaining)}"
             click.echo(f"{at}  {moment.state}", err=True)
 
 
 @contextmanager
-def _bar(title: str, unit: str) -> Iterator[Watch]:
+def _bar(title: str) -> Iterator[Watch]:
     """A bar with the steps and the ETA, and what there is to tell below it."""
     from rich.console import Group
     from rich.live import Live
@@ -117,18 +121,20 @@ def _bar(title: str, unit: str) -> Iterator[Watch]:
         nonlocal seen
         if not seen:
             seen = True
-            screen.print(_opening(title, unit, now))
+            screen.print(_opening(title, now))
         eta = clock(now.remaining)
-        bar.update(task, description=unit, completed=now.done, total=now.total, eta=eta)
+        bar.update(task, description=now.unit, completed=now.done, total=now.total, eta=eta)
         told.plain = now.state
 
     with Live(Group(bar, told), console=screen, refresh_per_second=4, transient=True):
         yield Watch(images, moment)
 
 
-def _opening(title: str, unit: str, moment: Moment) -> str:
+def _opening(title: str, moment: Moment) -> str:
     """The line before the first step of a session."""
-    return f"{title}; going on after {unit} {moment.resumed}" if moment.resumed else title
+    if not moment.resumed:
+        return title
+    return f"{title}; going on after {moment.unit} {moment.resumed}"
 
 
 def percent(value: float) -> str:

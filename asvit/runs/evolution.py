@@ -19,6 +19,7 @@ from asvit.search.supernet_journal import Journal
 from asvit.search.supernet_settings import EvolutionSettings, make_settings
 from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.training.parts import Parts, load_parts
+from asvit.training.supernet import SupernetEvent
 from asvit.training.supernet_file import NAME as SUPERNET
 from asvit.training.supernet_file import SupernetFile
 from proxies.evaluation import resolve_device
@@ -36,6 +37,7 @@ def evolve_supernet(
     device: str = "auto",
     retrain: bool = False,
     progress: Callable[[EvolutionEvent], None] | None = None,
+    retrain_progress: Callable[[SupernetEvent], None] | None = None,
     image_progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
     preset: str = "default",
@@ -57,6 +59,7 @@ def evolve_supernet(
         device: Where to evaluate: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         retrain: Then train the winner from scratch, with as many steps as the supernet had.
         progress: Called after each path of a generation.
+        retrain_progress: Called after each step of training the winner.
         image_progress: Called as images are made or read, with how many are ready, and how many
             there will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
@@ -107,7 +110,7 @@ def evolve_supernet(
                 "command": _command(source, wanted, out, retrain=retrain),
             }
             if retrain and journal.retrained is None:
-                session.retrain()
+                session.retrain(retrain_progress)
             if journal.retrained is not None:
                 remove_files(folder, [RETRAINING])
             result = session.result(provenance)

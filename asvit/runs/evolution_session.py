@@ -32,6 +32,7 @@ from asvit.search.supernet_evolution import Candidate, ranked
 from asvit.search.supernet_evolution import Path as Cells
 from asvit.search.supernet_journal import KIND, Journal, Part
 from asvit.training.parts import Parts
+from asvit.training.supernet import SupernetEvent
 from asvit.training.supernet_file import SupernetFile
 from proxies.evaluation import seed_for
 
@@ -126,7 +127,7 @@ class Session:
                 f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
             )
 
-    def retrain(self) -> None:
+    def retrain(self, progress: Callable[[SupernetEvent], None] | None) -> None:
         """Train the winner from scratch, and keep its weights and what it came to.
 
         How far it is is on the disk as it goes on, so that a kill costs an epoch at most, and of
@@ -134,7 +135,11 @@ class Session:
         """
         state = self._folder / RETRAINING
         trained = train_alone(
-            self._best.architecture, self._origin.settings, self._parts, state=state
+            self._best.architecture,
+            self._origin.settings,
+            self._parts,
+            state=state,
+            progress=progress,
         )
         accuracy = None if trained.reason else trained.accuracy
         last = trained.losses[-self._origin.settings.steps_per_epoch :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from asvit._files import write_bytes
 from asvit.spaces import build
 from asvit.training.parts import Parts
 from asvit.training.short import accuracy
-from asvit.training.supernet import LossNotFinite, SupernetTraining
+from asvit.training.supernet import LossNotFinite, SupernetEvent, SupernetTraining
 from asvit.training.supernet_settings import SupernetSettings
 from proxies.evaluation import seed_for
 
@@ -52,6 +52,7 @@ def train_alone(
     *,
     seed: int = 0,
     state: Path | None = None,
+    progress: Callable[[SupernetEvent], None] | None = None,
 ) -> Trained:
     """Train an architecture from fresh weights as its supernet was trained, and test it.
 
@@ -66,6 +67,7 @@ def train_alone(
         state: File that holds how far training is, replaced as a whole at the end of every epoch
             and each minute within longer ones. With it the same call goes on after a kill, on a
             CPU to the same bits. What it holds of another training is not used.
+        progress: Called after every step.
 
     Raises:
         OSError: If ``state`` cannot be written.
@@ -102,7 +104,7 @@ def train_alone(
 
     reason = ""
     try:
-        training.run(keep)
+        training.run(keep, progress=progress)
     except LossNotFinite as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)

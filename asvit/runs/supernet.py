@@ -6,7 +6,6 @@ import shlex
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +19,12 @@ from asvit.runs.supernet_host import Host
 from asvit.runs.supernet_result import Spread, SupernetResult
 from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.training.parts import Parts, load_parts
-from asvit.training.supernet import SupernetTraining
+from asvit.training.supernet import SupernetEvent, SupernetTraining
 from asvit.training.supernet_file import NAME, Origin, SupernetFile
 from asvit.training.supernet_settings import SupernetSettings, make_settings
 from proxies.evaluation import resolve_device, seed_for
 
 LOOKED_AT = 20  # random paths whose accuracies tell how far training has come
-
-
-@dataclass(frozen=True)
-class SupernetEvent:
-    """A step of training that is done.
-
-    Attributes:
-        step: Steps done, of all sessions.
-        steps: Steps of the training.
-        resumed: Steps that earlier sessions did.
-        seconds: Since this session's first step began.
-        loss: Mean over the last epoch's worth of steps, nats.
-    """
-
-    step: int
-    steps: int
-    resumed: int
-    seconds: float
-    loss: float
 
 
 def train_supernet(
@@ -152,16 +132,7 @@ class _Session:
 
     def run(self, progress: Callable[[SupernetEvent], None] | None) -> None:
         """Train to the end, and save at the end of every epoch and within long ones."""
-        training, steps = self._training, self._origin.settings.recipe.steps
-        resumed, began = len(training.losses), time.monotonic()
-
-        def tell() -> None:
-            if progress is not None:
-                step, seconds = len(training.losses), time.monotonic() - began
-                loss = statistics.fmean(training.losses[-training.steps_per_epoch :])
-                progress(SupernetEvent(step, steps, resumed, seconds, loss))
-
-        training.run(self._save, after_step=tell)
+        self._training.run(self._save, progress=progress)
 
     def result(self, command: str) -> SupernetResult:
         """The result, when every step is done."""

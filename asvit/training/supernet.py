@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,6 +22,25 @@ P = TypeVar("P")
 SAVE_SECONDS = 60.0  # longest time between two saves of an epoch that takes longer
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
+
+
+@dataclass(frozen=True)
+class SupernetEvent:
+    """A step of training that is done.
+
+    Attributes:
+        step: Steps done, of all sessions.
+        steps: Steps of the training.
+        resumed: Steps that earlier sessions did.
+        seconds: Since this session's first step began.
+        loss: Mean over the last epoch's worth of steps, nats.
+    """
+
+    step: int
+    steps: int
+    resumed: int
+    seconds: float
+    loss: float
 
 
 class LossNotFinite(ValueError):
@@ -125,26 +146,31 @@ class SupernetTraining(Generic[P]):
         return value
 
     def run(
-        self, save: Callable[[], None], *, after_step: Callable[[], None] | None = None
+        self,
+        save: Callable[[], None],
+        *,
+        progress: Callable[[SupernetEvent], None] | None = None,
     ) -> None:
         """Train to the end.
 
         Args:
             save: Called at the end of every epoch, and each minute within longer ones.
-            after_step: Called after every step.
+            progress: Called after every step.
 
         Raises:
             LossNotFinite: As :meth:`step`.
         """
-        saved = time.monotonic()
+        resumed = len(self.losses)
+        saved = began = time.monotonic()
         while not self.finished:
             self.step()
-            long_ago = time.monotonic() - saved > SAVE_SECONDS
-            if len(self.losses) % self.steps_per_epoch == 0 or long_ago:
+            now, step = time.monotonic(), len(self.losses)
+            if step % self.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
                 save()
-                saved = time.monotonic()
-            if after_step is not None:
-                after_step()
+                saved = now
+            if progress is not None:
+                loss = statistics.fmean(self.losses[-self.steps_per_epoch :])
+                progress(SupernetEvent(step, self._recipe.steps, resumed, now - began, loss))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""

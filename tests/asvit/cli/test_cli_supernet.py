@@ -139,6 +139,7 @@ def test_a_finished_evolution_is_shown_again_and_retrained(
     assert "The winner beside random paths with the same weights" in result.stdout
     again = run(*words, "--retrain", "--json")
     assert again.exit_code == 0, again.stderr
+    assert "training step 1/6" in again.stderr
     retrained = json.loads(again.stdout)["retrained"]
     assert retrained["architecture"] == json.loads(again.stdout)["architecture"]
     assert 0 <= retrained["accuracy"] <= 100
@@ -241,12 +242,25 @@ def test_the_help_states_the_real_defaults() -> None:
 
 
 def test_lines_come_at_the_start_and_every_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines("training", "step")
+    lines = Lines("training")
     for done in range(41, 61):
-        lines(Moment(done, 100, 40, float(done - 40), "loss 1"))
+        lines(Moment(done, 100, 40, float(done - 40), "loss 1", "step"))
     written = capsys.readouterr().err.splitlines()
     assert written[0] == "training; going on after step 40"
     assert [line.split()[1] for line in written[1:]] == ["41/100", "45/100", "50/100", "55/100",
                                                          "60/100"]  # fmt: skip
     assert written[1] == "step 41/100  ETA 0:59  loss 1"
-    assert math.isnan(Moment(3, 9, 3, 0.0, "").remaining)
+    assert math.isnan(Moment(3, 9, 3, 0.0, "", "step").remaining)
+
+
+def test_another_unit_starts_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines("evolving")
+    lines(Moment(10, 10, 0, 1.0, "best b", "path"))
+    lines(Moment(1, 100, 0, 1.0, "loss 1", "step"))
+    lines(Moment(2, 100, 0, 2.0, "loss 1", "step"))
+    written = capsys.readouterr().err.splitlines()
+    assert [line.partition("  ")[0] for line in written] == [
+        "evolving",
+        "path 10/10",
+        "step 1/100",
+    ]
