@@ -149,15 +149,16 @@ class Pyramid(nn.Module):
         What it depends on is asked of autograd, since every network has other names for it.
         """
         side = self._fixed or 2 * self._multiple
-        parameters = list(model.parameters())
-        image = torch.zeros(1, 3, side, side).to(parameters[0])
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        image = torch.zeros(1, 3, side, side).to(trained[0])
         was_training = model.training
-        maps = cast("Any", model.eval()).forward_intermediates(
-            image, indices=[place], stop_early=True, intermediates_only=True
-        )
-        slopes = torch.autograd.grad(maps[0].sum(), parameters, allow_unused=True)
+        with torch.enable_grad():
+            maps = cast("Any", model.eval()).forward_intermediates(
+                image, indices=[place], stop_early=True, intermediates_only=True
+            )
+            slopes = torch.autograd.grad(maps[0].sum(), trained, allow_unused=True)
         model.train(was_training)
-        for parameter, slope in zip(parameters, slopes, strict=True):
+        for parameter, slope in zip(trained, slopes, strict=True):
             parameter.requires_grad_(slope is None)
         return [
             module

@@ -118,6 +118,18 @@ def test_the_re_embedding_behind_the_last_frozen_stage_is_trained() -> None:
     assert not any(name.startswith("body.patch_embed") for name in trained)
 
 
+def test_what_was_frozen_before_stays_so() -> None:
+    model = asvit.build(AS_VIT, 64)
+    model.patch_embed.requires_grad_(False)
+    model.layers[3].blocks[0].attn.requires_grad_(False)
+    with torch.no_grad():
+        pyramid = backbone(model, frozen_stages=1)
+    frozen = {name for name, p in pyramid.named_parameters() if not p.requires_grad}
+    assert {name.split(".")[1] for name in frozen} == {"patch_embed", "layers"}
+    places = {tuple(name.split(".")[2:4]) for name in frozen if ".layers." in name}
+    assert places == {("0", "blocks"), ("3", "blocks")}
+
+
 def test_stages_that_cannot_be_frozen() -> None:
     with pytest.raises(ValueError, match="frozen_stages=5; use 0 to 4"):
         backbone(AS_VIT, 64, frozen_stages=5)
