@@ -14,7 +14,17 @@ UNKNOWN: Final = "not recorded"
 
 # Facts that have a place of their own on the card.
 _INPUT: Final = ("mean", "std", "interpolation", "crop_pct")
-_TRAINING: Final = ("recipe", "epochs", "epoch", "images", "top1", "weights", "tokens")
+_TRAINING: Final = (
+    "recipe",
+    "epochs",
+    "epoch",
+    "images",
+    "top1",
+    "weights",
+    "tokens",
+    "command",
+    "seconds",
+)
 _PLACED: Final = (*_INPUT, *_TRAINING, "found_by", "asvit")
 
 # For the pages of models that people publish; other readers take it for a table of metadata.
@@ -97,6 +107,10 @@ def _training(exported: Exported) -> str:
     }
     if facts.get("tokens"):
         points["last trained with tokens of stride and dilation"] = str(facts["tokens"])
+    if "command" in facts:
+        points["command"] = f"`{facts['command']}`"
+    if "seconds" in facts:
+        points["time"] = f"{facts['seconds']:,} s"
     others = {name: _text(fact) for name, fact in facts.items() if name not in _PLACED}
     return _list({**points, **others})
 
@@ -131,6 +145,8 @@ def _copy(exported: Exported) -> str:
     for one in exported.differences:
         points[f"largest difference from the network, batch of {one.batch}"] = (
             f"{one.absolute:.2g}, which is {one.relative:.2g} of the largest output"
+            if one.absolute
+            else "none, to the last bit"
         )
     points["allowed"] = f"{TOLERANCE:g} of the largest output, on random images"
     return _list(points)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from asvit._files import expanded
+from asvit._run_files import RESULT
 from asvit.export.timm_folder import classifier_name
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.export_settings import ExportSettings
+from asvit.runs.train_result import TrainResult
 from asvit.spaces.architectures import canonical
 from asvit.training.starting import start_from, weights_path
 
@@ -75,8 +78,20 @@ def find_source(settings: ExportSettings) -> Source:
     network = replace(stored, image_size=settings.image_size or stored.image_size)
     model = network.build()
     start_from(model, str(path), new_head=False)  # for another size, positions are resampled
-    content = replace(content, network=network, weights=model.state_dict())
+    facts = {**_told_by_run(path, stored), **content.facts}
+    content = replace(content, network=network, weights=model.state_dict(), facts=facts)
     return Source(content, model.eval(), stored.image_size)
+
+
+def _told_by_run(path: Path, stored: Network) -> dict[str, Any]:
+    """What the result beside a training's weights adds to what they say themselves."""
+    try:
+        result = TrainResult.read(path.with_name(RESULT))
+    except (FileNotFoundError, ValueError):
+        return {}  # not finished, or no folder of a training
+    if result.network != stored:
+        return {}
+    return {"command": result.provenance["command"], "seconds": round(result.wall_seconds)}
 
 
 def _random(settings: ExportSettings) -> Source:

@@ -24,6 +24,8 @@ FACTS = {
     "top1": 81.254,
     "weights": "average",
     "tokens": "16,5",
+    "command": "asvit train ARCH",
+    "seconds": 7200,
     "colour": "red",
 }
 
@@ -63,6 +65,8 @@ def test_everything_known_is_told(exported: Exported) -> None:
         "* accuracy: top-1 81.25 % on the images held out for validation, after epoch 299, "
         "of the moving average of the weights, which these are",
         "* last trained with tokens of stride and dilation: 16,5",
+        "* command: `asvit train ARCH`",
+        "* time: 7,200 s",
         "* colour: red",
         "* run: runs/search-1",
         "* length distortion: 12.5",
@@ -80,6 +84,11 @@ def test_everything_known_is_told(exported: Exported) -> None:
 
 def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
     return model_card(replace(exported, content=replace(exported.content, facts=facts)))
+
+
+def test_equal_to_the_last_bit_is_said_so(exported: Exported) -> None:
+    card = model_card(replace(exported, differences=(Difference(1, 0.0, 0.0),)))
+    assert "* largest difference from the network, batch of 1: none, to the last bit" in card
 
 
 def test_what_is_not_known_is_said_to_be_unknown(exported: Exported) -> None:

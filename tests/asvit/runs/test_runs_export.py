@@ -17,6 +17,7 @@ from asvit.networks import Network, WeightsFile
 from asvit.runs import export as runs_export
 from asvit.runs.export import export_network
 from asvit.runs.export_settings import ExportSettings
+from asvit.runs.train import run_training
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
@@ -75,6 +76,30 @@ def test_a_copy_of_the_weights_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert export_network(str(run), to="safetensors").out == run / "model-safetensors.safetensors"
     with pytest.raises(ValueError, match="is the file of weights itself"):
         export_network(str(run), to="safetensors", out=f"{run}/model.safetensors", force=True)
+
+
+def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained = run_training(
+        NETWORK.architecture,
+        out=run,
+        data="digits",
+        image_size=32,
+        epochs=1,
+        batch_size=16,
+        train_images=16,
+        validation_images=16,
+        device="cpu",
+    )
+    exported = export_network(str(run), to="timm", out="digits")
+    assert exported.content.facts["command"] == trained.provenance["command"]
+    card = Path("digits/README.md").read_text()
+    assert f"* command: `{trained.provenance['command']}`" in card
+    assert "* recipe: swin" in card
+    assert f"* accuracy: top-1 {trained.last.best_top1:.2f} %" in card
+    (run / "result.json").write_text("{}")
+    again = export_network(str(run), to="timm", out="other")
+    assert "command" not in again.content.facts
 
 
 def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:
