@@ -17,6 +17,8 @@ WEIGHTS: Final = "model.safetensors"
 README: Final = "README.md"
 FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
 
+_FILE_OF_WEIGHTS: Final = ".safetensors"
+
 INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
 
 
@@ -71,6 +73,11 @@ class Format:
             FileExistsError: If a copy or a card is there.
             OSError: If the folder that it is to be in does not exist or may not be written to.
         """
+        if not self.suffix and out.suffix == _FILE_OF_WEIGHTS:
+            raise ValueError(
+                f"timm gets a folder, got {out.name!r}; for one file, which timm takes as "
+                "checkpoint_path, use the format safetensors"
+            )
         if out.suffix != self.suffix and self.suffix:
             raise ValueError(
                 f"files for {self.name} end in {self.suffix}, got {out.name!r}; "
@@ -100,7 +107,7 @@ _ALL = (
     ),
     Format("pt2", ".pt2", "a torch.export program, which PyTorch runs without our code"),
     Format(
-        "safetensors", ".safetensors", "weights, and in the header what builds the network again"
+        "safetensors", _FILE_OF_WEIGHTS, "weights, and in the header what builds the network again"
     ),
 )
 

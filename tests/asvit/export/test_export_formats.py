@@ -32,6 +32,13 @@ def test_a_file_has_the_suffix_of_its_format(tmp_path: Path) -> None:
         ONNX.check_out(tmp_path / "a.pt2", card=True, force=False)
 
 
+def test_one_file_for_timm_is_another_format(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"timm gets a folder, got 'a\.safetensors'; for one file"
+    ):
+        TIMM.check_out(tmp_path / "a.safetensors", card=True, force=False)
+
+
 @pytest.mark.parametrize("there", ["a.onnx", "a.md"])
 def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> None:
     (tmp_path / there).write_text("")
