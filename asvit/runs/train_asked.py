@@ -27,7 +27,6 @@ from asvit.training.starting import start_from
 from asvit.training.token_costs import measure_stages
 from asvit.training.token_plan import PUBLISHED_FRACTIONS, saved
 from asvit.training.train_settings import TrainSettings
-from proxies.counts import Cost, count
 from proxies.evaluation import seed_for
 
 _TIMED_BATCH = 16  # images of the steps that tell what a stage of tokens costs
@@ -64,11 +63,6 @@ class Asked:
             branches=settings.branches,
         )
 
-    @cached_property
-    def cost(self) -> Cost:
-        """Parameters, and multiply-adds of one image."""
-        return count(self.network.build(), self.settings.image_size)
-
     def session(self, stored: Checkpoint | None, workers: int) -> Session:
         """A session that goes on from ``stored``.
 
@@ -103,7 +97,7 @@ class Asked:
         return TrainPlan(
             folder=self.folder,
             network=self.network,
-            cost=self.cost,
+            cost=session.cost,
             settings=self.settings,
             images=(len(self.sets.train), len(self.sets.validation)),
             source=self.sets.provenance["source"],
@@ -119,8 +113,8 @@ class Asked:
         return TrainResult(
             folder=self.folder,
             network=self.network,
-            params=self.cost.params,
-            macs=self.cost.macs,
+            params=session.cost.params,
+            macs=session.cost.macs,
             history=session.history,
             best=session.best,
             stages=session.origin.stages,

@@ -23,6 +23,7 @@ from asvit.training.loaders import Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
 from asvit.training.processes import Processes
 from asvit.training.train_settings import TrainSettings
+from proxies.counts import count
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Session:
         history: The epochs so far.
         bad_images: How often each image that could not be read was replaced, by its name.
         steps: Updates of an epoch.
+        cost: Parameters of the network, and multiply-adds of one image.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Session:
         self.history = [] if stored is None else list(stored.history)
         self._bad_before = {} if stored is None else dict(stored.bad_images)
         self.bad_images: dict[str, int] = dict(self._bad_before)
+        self.cost = count(model, settings.image_size)
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = _loaders(settings, sets, processes, workers)
         self.steps = len(self._train)

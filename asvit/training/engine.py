@@ -12,7 +12,7 @@ import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
-from timm.utils import ModelEmaV3
+from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
 from asvit._text import unknown
@@ -173,6 +173,7 @@ class Engine:
                 if progress is not None:
                     pace = seen / (time.monotonic() - began)
                     progress(Step(epoch, looked, self._steps, float(since.mean()), pace))
+        self._agree_on_statistics()
         mean, pace = float(losses.mean()), seen / (time.monotonic() - began)
         self._check_weights(epoch)
         return Epoch(mean, pace, rate)
@@ -267,6 +268,12 @@ class Engine:
                     f"the loss became {loss} in epoch {epoch + 1}, step {step}; {self._advice}"
                 )
         return agreed
+
+    def _agree_on_statistics(self) -> None:
+        """Average what batch norms have seen of their inputs over the processes."""
+        for network in (self.network, self.average):
+            if network is not None and self._processes.world > 1:
+                distribute_bn(network, self._processes.world, reduce=True)
 
     def _check_weights(self, epoch: int) -> None:
         """A gradient that is not finite shows in the loss of the next step, which may not come.

@@ -108,10 +108,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "quick": {
         "recipe": "small",
-        "data": "fractal",
-        "classes": 5,
-        "train_images": 500,
-        "validation_images": 100,
+        "data": "fractal:5",
         "image_size": 32,
         "epochs": 5,
         "batch_size": 50,

@@ -22,7 +22,7 @@ from asvit.training.checkpoint import Checkpoint
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 OTHER = "4,2,2|4,1,2|4,1,2|4,1,2|16,16"
 QUICK = [
-    "--preset", "quick", "--classes", "3", "--train-images", "24", "--validation-images", "9",
+    "--preset", "quick", "--data", "fractal:3", "--train-images", "24", "--validation-images", "9",
     "--image-size", "32", "--epochs", "2", "--batch-size", "8", "--device", "cpu",
 ]  # fmt: skip
 
@@ -307,7 +307,7 @@ def test_weights_of_another_architecture_are_refused(
 def test_weights_for_other_classes_need_a_new_head(
     trained: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    words = [*QUICK, "--classes", "4", "--weights", trained[0], "--out", tmp_path / "run"]
+    words = [*QUICK, "--data", "fractal:4", "--weights", trained[0], "--out", tmp_path / "run"]
     result = run("train", ARCH, *words)
     assert result.exit_code == 3
     assert "are for 3 classes, the images have 4; give --new-head" in last_line(result)
@@ -320,7 +320,7 @@ def test_a_teacher_of_other_classes_is_refused(
     teacher = ["--teacher", ARCH, "--teacher-weights", trained[0]]
     words = [*QUICK, *teacher, "--out", tmp_path / "run"]
     assert run("train", ARCH, *words).exit_code == 0
-    result = run("train", ARCH, *words, "--classes", "4", "--fresh")
+    result = run("train", ARCH, *words, "--data", "fractal:4", "--fresh")
     assert result.exit_code == 3
     assert "knows 3 classes, the images have 4" in last_line(result)
 

@@ -10,6 +10,8 @@ from timm.scheduler import CosineLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import asvit
+from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.processes import Processes
@@ -212,3 +214,29 @@ def test_bfloat16_is_near() -> None:
     assert a.loss != b.loss
     assert a.loss == pytest.approx(b.loss, rel=2e-2)
     assert all(p.dtype == torch.float32 for p in rough.parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = nn.Module.compile
+    # Everything but the generation of code, which takes minutes.
+    monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend="eager"))
+
+    def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(count)
+        for _ in range(STEPS):
+            yield torch.randn(4, 3, 32, 32, generator=generator), torch.arange(4)
+
+    networks = []
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        model = asvit.build("4,2,2|4,1,2|4,1,2|4,1,2|16,8", 32, CLASSES)
+        made = engine(model, settings(compile=compiled, ema=0.5))
+        for epoch, tokens in enumerate(SCHEDULE):
+            made.use_tokens(tokens)
+            made.train(epoch, images(epoch))
+        networks.append(model)
+        assert made.average is not None
+        assert tokens_of(made.average) == SCHEDULE[-1]
+    for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
