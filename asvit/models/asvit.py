@@ -1,6 +1,6 @@
 """The As-ViT network and its four sizes in timm's registry."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -9,13 +9,14 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
-from asvit.models._features import known_pool, taken_stages
+from asvit.models._features import known_pool
+from asvit.models._staged import StagedNetwork
 from asvit.models.layers import Block, PatchEmbedding, ReEmbedding, Stage
 
 __all__ = ["SIZES", "AsViT"]
 
 
-class AsViT(nn.Module):
+class AsViT(StagedNetwork):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
     Any image works whose sides are multiples of 4 and whose tokens the splits divide in every
@@ -56,6 +57,7 @@ class AsViT(nn.Module):
             g.token_sides(side)
         self.genotype = g
         self.num_classes = num_classes
+        self.stage_widths = g.stage_widths
         self.num_features = self.head_hidden_size = g.stage_widths[-1]
         self.feature_info = [
             {"num_chs": dim, "reduction": 4 * 2**i, "module": f"layers.{i}"}
@@ -101,74 +103,6 @@ class AsViT(nn.Module):
         logits: Tensor = self.head(self.head_drop(x))
         return logits
 
-    def forward_intermediates(
-        self,
-        image: Tensor,
-        indices: int | Sequence[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The feature maps of the stages, as timm's feature extraction asks for them.
-
-        Args:
-            image: ``[B, in_chans, H, W]``.
-            indices: Stages from 0, or how many of the last ones; None for all four.
-            norm: Apply the final norm to the map of the last stage.
-            stop_early: Leave out the stages after the last one asked for.
-            output_fmt: ``"NCHW"`` or ``"NHWC"``.
-            intermediates_only: Return the maps alone.
-
-        Returns:
-            The maps, ``[B, C * 2**i, H / 2**(i+2), W / 2**(i+2)]`` (sides rounded up) for stage i,
-            by themselves or after the tokens of the last stage that was run.
-
-        Raises:
-            ValueError: If a stage or the format does not exist, or H or W does not suit.
-        """
-        if output_fmt not in ("NCHW", "NHWC"):
-            raise ValueError(f"output_fmt={output_fmt!r} is not one of 'NCHW', 'NHWC'")
-        taken = taken_stages(indices, len(self.layers))
-        last = len(self.layers) - 1
-        maps = []
-        x = self._embed(image)
-        for i, stage in enumerate(self._stages()):
-            x = stage(x)
-            if i in taken:
-                level = self.norm(x) if norm and i == last else x
-                maps.append(level if output_fmt == "NHWC" else level.permute(0, 3, 1, 2))
-            if stop_early and i == max(taken):
-                break
-            x = stage.downsample(x)
-        if intermediates_only:
-            return maps
-        return (self.norm(x) if i == last else x).flatten(1, 2), maps
-
-    def prune_intermediate_layers(
-        self,
-        indices: int | Sequence[int] = 1,
-        prune_norm: bool = False,
-        prune_head: bool = True,
-    ) -> list[int]:
-        """Remove what :meth:`forward_intermediates` does not need for these stages.
-
-        Returns:
-            The stages as indices from 0.
-        """
-        taken = taken_stages(indices, len(self.layers))
-        end = max(taken) + 1
-        shortened = end < len(self.layers)
-        self.layers = self.layers[:end]
-        cast("Stage", self.layers[-1]).downsample = nn.Identity()
-        if shortened:
-            self.num_features = self.head_hidden_size = self.genotype.stage_widths[end - 1]
-        if prune_norm or shortened:
-            self.norm = nn.Identity()
-        if prune_head or shortened:
-            self.reset_classifier(0, "")
-        return taken
-
     def get_classifier(self) -> nn.Module:
         """The last linear map, or the identity when there are no classes."""
         return self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
@@ -190,24 +124,6 @@ class AsViT(nn.Module):
         self.head = head
         self.num_classes = num_classes
 
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay should spare: none beyond timm's own rule."""
-        return set()
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns by which timm groups parameters in layers, stem first."""
-        fine = [
-            (r"^layers\.(\d+)\.downsample", (99998,)),  # after the blocks of its stage
-            (r"^layers\.(\d+)\.blocks\.(\d+)", None),
-            (r"^norm", (99999,)),
-        ]
-        return {"stem": r"^patch_embed", "blocks": r"^layers\.(\d+)" if coarse else fine}
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training: recompute each block in the backward pass."""
-        for stage in self._stages():
-            stage.grad_checkpointing = enable
-
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, H/4, W/4, width]``, if the architecture fits H and W."""
         if image.ndim != 4:
@@ -218,8 +134,15 @@ class AsViT(nn.Module):
             self.genotype.token_sides(side)
         return cast("Tensor", self.patch_embed(image))
 
-    def _stages(self) -> Iterable[Stage]:
-        return cast("Iterable[Stage]", self.layers)
+    def _check_format(self, output_fmt: str) -> None:
+        if output_fmt not in ("NCHW", "NHWC"):
+            raise ValueError(f"output_fmt={output_fmt!r} is not one of 'NCHW', 'NHWC'")
+
+    def _as_map(self, x: Tensor, output_fmt: str) -> Tensor:
+        return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2)
+
+    def _as_features(self, x: Tensor) -> Tensor:
+        return x.flatten(1, 2)
 
 
 def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:

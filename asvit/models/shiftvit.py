@@ -1,15 +1,16 @@
 """The ShiftViT network."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit._text import unknown
-from asvit.models._features import known_pool, taken_stages
+from asvit.models._features import known_pool
+from asvit.models._staged import StagedNetwork
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
 
 __all__ = ["ShiftViT"]
@@ -17,7 +18,7 @@ __all__ = ["ShiftViT"]
 PATCH = 4  # pixels per side
 
 
-class ShiftViT(nn.Module):
+class ShiftViT(StagedNetwork):
     """A pyramid of four stages in which nothing but the shift of channels mixes positions.
 
     There is no attention and no position embedding; any image of at least 32 x 32 pixels works,
@@ -135,73 +136,6 @@ class ShiftViT(nn.Module):
         # A head reads the channels last.
         return cast("Tensor", self.head(self.head_drop(x).movedim(1, -1)).movedim(-1, 1))
 
-    def forward_intermediates(
-        self,
-        image: Tensor,
-        indices: int | Sequence[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NCHW",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The feature maps of the stages, as timm's feature extraction asks for them.
-
-        Args:
-            image: ``[B, in_chans, H, W]``.
-            indices: Stages from 0, or how many of the last ones; None for all four.
-            norm: Apply the final norm to the map of the last stage.
-            stop_early: Leave out the stages after the last one asked for.
-            output_fmt: ``"NCHW"``.
-            intermediates_only: Return the maps alone.
-
-        Returns:
-            The maps, ``[B, width * 2**i, H / 2**(i+2), W / 2**(i+2)]`` (sides rounded down) for
-            stage i, by themselves or after the map of the last stage that was run.
-
-        Raises:
-            ValueError: If a stage or the format does not exist, or a side is too small.
-        """
-        if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt={output_fmt!r} is not allowed; use 'NCHW'")
-        taken = taken_stages(indices, len(self.layers))
-        last = len(self.layers) - 1
-        maps = []
-        x = self._embed(image)
-        for i, stage in enumerate(self._stages()):
-            x = stage(x)
-            if i in taken:
-                maps.append(self.norm(x) if norm and i == last else x)
-            if stop_early and i == max(taken):
-                break
-            x = stage.downsample(x)
-        if intermediates_only:
-            return maps
-        return self.norm(x) if i == last else x, maps
-
-    def prune_intermediate_layers(
-        self,
-        indices: int | Sequence[int] = 1,
-        prune_norm: bool = False,
-        prune_head: bool = True,
-    ) -> list[int]:
-        """Remove what :meth:`forward_intermediates` does not need for these stages.
-
-        Returns:
-            The stages as indices from 0.
-        """
-        taken = taken_stages(indices, len(self.layers))
-        end = max(taken) + 1
-        shortened = end < len(self.layers)
-        self.layers = self.layers[:end]
-        cast("ShiftStage", self.layers[-1]).downsample = nn.Identity()
-        if shortened:
-            self.num_features = self.head_hidden_size = self.stage_widths[end - 1]
-        if prune_norm or shortened:
-            self.norm = nn.Identity()
-        if prune_head or shortened:
-            self.reset_classifier(0, "")
-        return taken
-
     def get_classifier(self) -> nn.Module:
         """The linear map, or the identity when there are no classes."""
         return self.head
@@ -220,24 +154,6 @@ class ShiftViT(nn.Module):
         self.head = head.to(device=like.device, dtype=like.dtype)
         self.num_classes = num_classes
 
-    def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay should spare: none beyond timm's own rule."""
-        return set()
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns by which timm groups parameters in layers, stem first."""
-        fine = [
-            (r"^layers\.(\d+)\.downsample", (99998,)),  # after the blocks of its stage
-            (r"^layers\.(\d+)\.blocks\.(\d+)", None),
-            (r"^norm", (99999,)),
-        ]
-        return {"stem": r"^patch_embed", "blocks": r"^layers\.(\d+)" if coarse else fine}
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training: recompute each block in the backward pass."""
-        for stage in self._stages():
-            stage.grad_checkpointing = enable
-
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``, if every stage has a position."""
         least = PATCH * 2 ** (len(self.layers) - 1)
@@ -248,8 +164,9 @@ class ShiftViT(nn.Module):
             )
         return cast("Tensor", self.patch_embed(image))
 
-    def _stages(self) -> Iterable[ShiftStage]:
-        return cast("Iterable[ShiftStage]", self.layers)
+    def _check_format(self, output_fmt: str) -> None:
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt={output_fmt!r} is not allowed; use 'NCHW'")
 
 
 class PatchEmbedding(nn.Module):
