@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from asvit._run_files import VALUES
 from asvit.reference.findings import Finding
@@ -14,13 +14,13 @@ from asvit.reference.settings import CorrelationSettings, Question
 from asvit.reference.tables import Target
 from asvit.reference.values import Values
 from asvit.runs.correlate_journal import KIND, SCHEMA_VERSION
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 
 PROVENANCE = ("images", "device", "versions", "command")
 
 
 @dataclass(frozen=True)
-class CorrelationResult:
+class CorrelationResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a correlation"):
     """What a reference table says of measures.
 
     Attributes:
@@ -81,32 +81,8 @@ class CorrelationResult:
             **self.provenance,
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> CorrelationResult:
-        """Read ``path`` back, and the values beside it.
-
-        Raises:
-            FileNotFoundError: If one of them is not there.
-            ValueError: If it is not the result of a correlation, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="a correlation",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> CorrelationResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         return cls(
             folder=folder,
             reference=content["reference"],

@@ -8,9 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 from asvit.runs.supernet_result import Spread
 from asvit.search.supernet_evolution import Candidate
 from asvit.search.supernet_journal import KIND, SCHEMA_VERSION
@@ -73,7 +73,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class EvolutionResult:
+class EvolutionResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="an evolution"):
     """What an evolution ended in.
 
     Attributes:
@@ -129,32 +129,8 @@ class EvolutionResult:
             "next_command": self.next_command,
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> EvolutionResult:
-        """Read ``path`` back.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not the result of an evolution, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="an evolution",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> EvolutionResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         in_window, anywhere = (
             Compared(
                 **{part: Spread(**spread) for part, spread in content["random"][name].items()}

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.rows import finite, without_sizes
 
@@ -17,7 +17,7 @@ KIND = "search"
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SearchResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a search"):
     """What a search ended in.
 
     Attributes:
@@ -92,32 +92,8 @@ class SearchResult:
             **({} if self.reliability is None else {"reliability": dict(self.reliability)}),
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> SearchResult:
-        """Read ``path`` back.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not the result of a search, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="a search",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> SearchResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         settings = SearchSettings.from_json(content["settings"])
         return cls(
             folder=folder,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self
 
 from asvit._files import write_text
-
-R = TypeVar("R")
 
 
 def write_result(path: Path, content: Mapping[str, Any]) -> None:
@@ -21,33 +20,52 @@ def write_result(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_result(
-    path: Path,
-    make: Callable[[Mapping[str, Any]], R],
-    *,
-    kind: str,
-    schema: int,
-    what: str,
-) -> R:
-    """Read a result back.
+class StoredResult(ABC):
+    """Base of the results of runs.
 
-    Args:
-        path: Its file.
-        make: Makes the result of the content.
-        kind: What the content must say that it is of.
-        schema: Version of the form that is understood.
-        what: What it is the result of, for the message.
-
-    Raises:
-        FileNotFoundError: If there is no such file, or none that ``make`` needs beside it.
-        ValueError: If it is another kind of result, or of a newer version.
+    Subclasses name themselves in their class line: ``kind``, what the file says that it is of;
+    ``schema``, version of its form; ``what``, in words, it is the result of.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        if (content["kind"], content["schema_version"]) != (kind, schema):
-            raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-        return make(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not the result of {what} that this version can read: {error}"
-        ) from error
+
+    _kind: ClassVar[str]
+    _schema: ClassVar[int]
+    _what: ClassVar[str]
+
+    def __init_subclass__(cls, *, kind: str, schema: int, what: str) -> None:
+        super().__init_subclass__()
+        cls._kind, cls._schema, cls._what = kind, schema, what
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json."""
+
+    @classmethod
+    @abstractmethod
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        """Undo :meth:`to_json`, for a file in this folder."""
+
+    def write(self, path: Path) -> None:
+        """Write result.json at ``path`` as a whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        write_result(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ``path`` back.
+
+        Raises:
+            FileNotFoundError: If there is no such file, or none that is needed beside it.
+            ValueError: If it is another kind of result, or of a newer version.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+            if (content["kind"], content["schema_version"]) != (cls._kind, cls._schema):
+                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
+            return cls._from_json(content, path.parent)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not the result of {cls._what} that this version can read: {error}"
+            ) from error

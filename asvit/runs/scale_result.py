@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import KIND, SCHEMA_VERSION
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 from scaling import Budget, Row
 
 PROVENANCE = ("seed_run", "images", "device", "versions", "command")
 
 
 @dataclass(frozen=True)
-class ScaleResult:
+class ScaleResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a scaling"):
     """What a scaling ended in.
 
     Attributes:
@@ -100,32 +100,8 @@ class ScaleResult:
             **({} if self.reliability is None else {"reliability": dict(self.reliability)}),
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> ScaleResult:
-        """Read ``path`` back.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not the result of a scaling, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="a scaling",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> ScaleResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         return cls(
             folder=folder,
             space=content["space"],

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 from asvit.training.supernet_file import KIND, SCHEMA_VERSION
 from asvit.training.supernet_settings import SupernetSettings
 
@@ -39,7 +39,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class SupernetResult:
+class SupernetResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a supernet"):
     """A supernet that was trained.
 
     Attributes:
@@ -80,32 +80,8 @@ class SupernetResult:
             "next_command": self.next_command,
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> SupernetResult:
-        """Read ``path`` back.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not the result of such a training, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="a supernet",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> SupernetResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         return cls(
             folder=folder,
             losses=content["losses"],

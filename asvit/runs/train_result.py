@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from asvit.networks import Network
-from asvit.runs.result_file import read_result, write_result
+from asvit.runs.result_file import StoredResult
 from asvit.training.metrics import EpochRow
 from asvit.training.train_settings import TrainSettings
 
@@ -18,7 +18,7 @@ PROVENANCE = ("found_by", "images", "device", "processes", "versions", "command"
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a training"):
     """A network that was trained.
 
     Attributes:
@@ -82,32 +82,8 @@ class TrainResult:
             "next_command": self.next_command,
         }
 
-    def write(self, path: Path) -> None:
-        """Write result.json at ``path`` as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        write_result(path, self.to_json())
-
     @classmethod
-    def read(cls, path: Path) -> TrainResult:
-        """Read ``path`` back.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not the result of a training, or of a newer version.
-        """
-        return read_result(
-            path,
-            lambda content: cls._from_json(content, path.parent),
-            kind=KIND,
-            schema=SCHEMA_VERSION,
-            what="a training",
-        )
-
-    @classmethod
-    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> TrainResult:
+    def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
         best = content["best"]
         return cls(
             folder=folder,
