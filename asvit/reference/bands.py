@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asvit.reference.ranks import Array, kendall
-from asvit.reference.tables import LEAST_ROWS
+from asvit.reference.table import LEAST_ROWS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings
 from asvit.reference.schema import Cell, format_table
-from asvit.reference.tables import Target
+from asvit.reference.table import Target
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import Cost, count

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from asvit._text import hint
 from asvit.reference.schema import Row, Sheet
-from asvit.reference.tables import LEAST_ROWS, Target, Training
+from asvit.reference.table import LEAST_ROWS, Target, Training
 
 #: Columns that are something else than accuracies, in lower case.
 _OTHERS = frozenset(

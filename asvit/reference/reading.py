@@ -15,7 +15,7 @@ from asvit.reference.columns import (
 )
 from asvit.reference.layouts import Layout, find_layout
 from asvit.reference.schema import Row, Sheet, read_sheet
-from asvit.reference.tables import LEAST_ROWS, ReferenceTable
+from asvit.reference.table import LEAST_ROWS, ReferenceTable
 
 _LOG = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import get_args
 
 from asvit._text import hint
-from asvit.reference.tables import Target, Training
+from asvit.reference.table import Target, Training
 
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)

@@ -22,7 +22,7 @@ from asvit.reference.ranks import (
     top_regret,
 )
 from asvit.reference.resampling import resampled_kendall, resamples
-from asvit.reference.tables import LEAST_ROWS
+from asvit.reference.table import LEAST_ROWS
 
 __all__ = [
     "BANDED",

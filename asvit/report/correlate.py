@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asvit.reference.findings import Finding, band_names, verdict
-from asvit.reference.tables import Target
+from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
 from asvit.report import correlate_rows as rows
 from asvit.report import html

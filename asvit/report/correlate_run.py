@@ -9,7 +9,7 @@ from typing import Any
 
 from asvit._run_files import RESULT, SCORES, VALUES
 from asvit.reference.findings import Finding
-from asvit.reference.tables import Target
+from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.report.run import read_object
 

@@ -20,7 +20,8 @@ from asvit.reference.settings import (
     make_question,
     make_settings,
 )
-from asvit.reference.tables import REFERENCES, ReferenceTable
+from asvit.reference.table import ReferenceTable
+from asvit.reference.tables import REFERENCES
 from asvit.runs.checks import find_table
 from asvit.runs.correlate_journal import ScoreJournal
 from asvit.runs.correlate_measure import RowEvent, TableBench, due_rows, measure_rows

@@ -13,7 +13,7 @@ from typing import Any
 from asvit._records import append_record, read_records, score_from_json, score_to_json
 from asvit._run_files import SCORES
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.tables import ReferenceTable
+from asvit.reference.table import ReferenceTable
 from asvit.settings import check_same_device, check_same_images, other_settings
 from proxies import Score
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from asvit.data.base import Progress
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.tables import ReferenceTable
+from asvit.reference.table import ReferenceTable
 from asvit.runs.correlate_journal import ScoreJournal
 from asvit.runs.correlate_plan import Plan
 from asvit.runs.evaluator import Bench

@@ -13,7 +13,7 @@ from asvit._text import unknown
 from asvit.reference.names import parts, resolve
 from asvit.reference.settings import ALL, Question
 from asvit.reference.statistics import LEAST_ROWS
-from asvit.reference.tables import ReferenceTable
+from asvit.reference.table import ReferenceTable
 
 
 @dataclass(frozen=True)

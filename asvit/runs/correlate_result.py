@@ -11,7 +11,7 @@ from typing import Any, Self
 from asvit._run_files import VALUES
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationSettings, Question
-from asvit.reference.tables import Target
+from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.runs.correlate_journal import KIND, SCHEMA_VERSION
 from asvit.runs.result_file import StoredResult

@@ -13,7 +13,7 @@ from asvit.growth import ScaleSettings
 from asvit.reference.findings import Finding
 from asvit.reference.names import PLUS, direction
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.tables import ReferenceTable
+from asvit.reference.table import ReferenceTable
 from asvit.runs.correlate import own_sizes, run_correlation
 from asvit.runs.correlate_journal import ScoreJournal
 from asvit.runs.correlate_measure import RowEvent

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from asvit.reference.findings import Finding, in_order
 from asvit.reference.statistics import correlate
-from asvit.reference.tables import Target
+from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.report import correlate_figures as draw
 from asvit.report import correlate_rows as rows

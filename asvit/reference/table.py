@@ -1,0 +1,102 @@
+"""What a reference table is: architectures with the accuracies that they were trained to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from asvit._text import hint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Training = Literal["scratch", "distilled", "inherited", "unknown"]
+
+#: Fewer rows than this have no ranking to speak of.
+LEAST_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Target:
+    """One column of accuracies.
+
+    Attributes:
+        name: Its column.
+        description: What was trained on what, and tested on what.
+        training: From scratch; with a teacher; with weights inherited from a supernet; or not
+            known. Columns of different kinds do not mix.
+        noise_ceiling: Kendall's tau between two training seeds, where it is known: how well one
+            training ranks another. A measure can rank means over seeds somewhat better.
+    """
+
+    name: str
+    description: str
+    training: Training
+    noise_ceiling: float | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceTable:
+    """Architectures and their accuracies, one column of accuracies a target.
+
+    Attributes:
+        name: How the table is called.
+        path: Where it was read.
+        digest: SHA-256 of the file, in hexadecimal digits.
+        provenance: What the file says of its source, licence, recipe and so on.
+        num_classes: Classes of the heads that ``params`` counts.
+        architectures: Canonical texts that :func:`asvit.build` takes; each once.
+        image_sizes: Side in pixels of the images that each row was trained on.
+        params: Exact parameter counts; None if the file has none and they were not counted.
+        macs: Multiply-adds of one image of that side as the file has them, None if it does not.
+        targets: Name -> what the column is.
+        accuracies: Name of a target -> one accuracy per row in per cent, NaN where there is none.
+        default_target: What is meant where no target is named.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    provenance: Mapping[str, str]
+    num_classes: int
+    architectures: tuple[str, ...]
+    image_sizes: tuple[int, ...]
+    params: tuple[int, ...] | None
+    macs: tuple[int, ...] | None
+    targets: Mapping[str, Target]
+    accuracies: Mapping[str, tuple[float, ...]]
+    default_target: str
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    def target(self, name: str | None = None) -> Target:
+        """The target of that name, or the default one.
+
+        Raises:
+            ValueError: If there is none of that name; the message has the nearest one.
+        """
+        wanted = self.default_target if name is None else name
+        if wanted not in self.targets:
+            raise ValueError(
+                f"reference {self.name} has no target {wanted!r}; {hint(wanted, self.targets)}"
+            )
+        return self.targets[wanted]
+
+    def build(self, row: int, image_size: int | None = None) -> nn.Module:
+        """The network of a row, freshly initialised, with as many classes as the table's.
+
+        Args:
+            row: Its place, from 0.
+            image_size: Side of the images in pixels; the row's own by default.
+
+        Raises:
+            ValueError: If the network cannot take images of that size.
+            IndexError: If there is no such row.
+        """
+        from asvit.spaces import build
+
+        side = self.image_sizes[row] if image_size is None else image_size
+        return build(self.architectures[row], side, self.num_classes)
