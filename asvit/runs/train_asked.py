@@ -130,7 +130,9 @@ class Asked:
                 "versions": versions(),
                 "command": command,
             },
-            next_command=shlex.join(["asvit", "export", str(self.folder), "--to", "onnx"]),
+            next_command=shlex.join(
+                ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
+            ),
         )
 
     def _fresh(self) -> nn.Module:

@@ -86,7 +86,7 @@ def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
     assert "epoch 2/2  ETA 0:00  loss " in text
-    assert f"next:   asvit export {trained[0]}" in text
+    assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
 
 def test_the_run_folder(trained: tuple[Path, Result]) -> None:
@@ -131,7 +131,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     plan = json.loads(result.stdout)
     assert plan["steps_per_epoch"] == 3
     assert plan["images"] == {"train": 24, "validation": 9}
-    assert plan["settings"]["learning_rate"] == 4e-3 * 8 / 512
+    assert plan["settings"]["learning_rate"] == 8e-3 * 8 / 512
     assert not (tmp_path / "run").exists()
 
 

@@ -26,7 +26,7 @@ def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
         "quick", architecture=ARCH, recipe="deit", ema=0.9, image_size=48, learning_rate=0.1
     )
     assert (settings.ema, settings.image_size, settings.learning_rate) == (0.9, 48, 0.1)
-    assert (settings.recipe, settings.epochs, settings.repeats) == ("deit", 5, 3)
+    assert (settings.recipe, settings.epochs, settings.repeats) == ("deit", 10, 3)
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(300, 20), (100, 20), (50, 10), (4, 0)])
