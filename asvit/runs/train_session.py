@@ -196,8 +196,10 @@ class Session:
             checkpoint.write(self._folder / CHECKPOINT)
             write_metrics(self._folder, self.history)
         except OSError as error:
-            safe = f"epoch {row.epoch} could not be kept; those before it are, and the same "
-            message = f"{error.strerror} ({safe}command goes on from there)"
+            message = (
+                f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
+                "the same command goes on from it)"
+            )
             raise OSError(error.errno, message, error.filename) from error
 
     def _weights(self, row: EpochRow) -> WeightsFile:

@@ -293,7 +293,7 @@ class Engine:
         rate = self._settings.learning_rate
         return (
             f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
-            "a longer warm-up or a smaller clip"
+            "a longer warm-up or a lower clip"
         )
 
 

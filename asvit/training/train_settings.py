@@ -18,6 +18,7 @@ DISTILLATIONS = ("hard", "soft")
 BAD_IMAGES = ("stop", "replace")
 _WARMUP_SHARE = 5  # the warm-up is cut to a fifth of the epochs where it was not asked for
 _BRANCHES = 2  # of compact parts, as asvit.convert has it
+_SOFT_WEIGHT = 0.1  # of the teacher, as DeiT has it for soft distillation
 
 _AT_LEAST = {
     "image_size": 1,
@@ -252,23 +253,28 @@ def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
         if name not in names:
             raise TypeError(unknown("setting", name, names))
     asked: dict[str, Any] = {**PRESETS[preset], **given}
-    values = {**_of_recipe(asked.get("recipe", "swin")), **asked}
+    return TrainSettings(**_filled_in(asked, _of_recipe(asked.get("recipe", "swin"))))
+
+
+def _filled_in(asked: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for, with the recipe's values and those that follow from others.
+
+    Values of a wrong type are left for the settings to refuse.
+    """
+    values = {**recipe, **asked}
     base = values.pop("base_rate")
-    if "learning_rate" not in asked and isinstance(values["batch_size"], int):
-        values["learning_rate"] = base * values["batch_size"] / REFERENCE_BATCH
-    if "warmup_epochs" not in asked and isinstance(values["epochs"], int):
+    if isinstance(values["batch_size"], int):
+        values.setdefault("learning_rate", base * values["batch_size"] / REFERENCE_BATCH)
+    rate = values.get("learning_rate")
+    if isinstance(rate, int | float):
+        values.update({name: min(values[name], rate) for name in _BELOW if name not in asked})
+    if isinstance(values["epochs"], int) and "warmup_epochs" not in asked:
         values["warmup_epochs"] = min(values["warmup_epochs"], values["epochs"] // _WARMUP_SHARE)
-    for name in _BELOW:
-        if name not in asked and isinstance(values.get("learning_rate"), int | float):
-            values[name] = min(values[name], values["learning_rate"])
     if values.get("ffn") is not None:
         values.setdefault("branches", _BRANCHES)
     if values.get("distillation") == "soft":
         values.setdefault("distillation_weight", _SOFT_WEIGHT)
-    return TrainSettings(**values)
-
-
-_SOFT_WEIGHT = 0.1  # of the teacher, as DeiT has it for soft distillation
+    return values
 
 
 def _of_recipe(name: str) -> Mapping[str, Any]:

@@ -1,8 +1,11 @@
 """``asvit train`` on small settings: what it writes where, and what it says of bad input."""
 
 import errno
+import io
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +16,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from asvit.cli.app import app
-from asvit.cli.train_progress import Lines, remaining
+from asvit.cli.train_progress import Lines, remaining, train_progress
 from asvit.networks import Network, WeightsFile
 from asvit.runs.train_session import TrainEvent
 from asvit.training import checkpoint as checkpoint_file
 from asvit.training.checkpoint import Checkpoint
+from asvit.training.metrics import EpochRow
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 OTHER = "4,2,2|4,1,2|4,1,2|4,1,2|16,16"
@@ -254,7 +258,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         result = run("train", ARCH, *QUICK, "--out", folder)
     assert result.exit_code == 3
     line = last_line(result)
-    assert line.startswith("asvit: No space left on device (epoch 2 could not be kept; those")
+    assert line.startswith("asvit: No space left on device (keeping epoch 2; what was kept")
     assert line.endswith("checkpoint.safetensors")
     assert len(Checkpoint.read(folder / "checkpoint.safetensors").history) == 1
     again = run("train", ARCH, *QUICK, "--out", folder)
@@ -326,6 +330,27 @@ def test_a_teacher_of_other_classes_is_refused(
 
 
 # Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_shows_step_and_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    row = EpochRow(1, "(16,5)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.2, 55.0, 92.0, 300.0, 4.5)
+    with train_progress() as watch:
+        watch.images(3, 10)
+        watch.event(event(epoch=1, row=row))
+        watch.event(event())
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "50%  ETA 1:00" in shown
+    assert "epoch 2/4, step 5/10  loss 1.500  800 images/s" in shown
+    assert "epoch 1: loss 2.000  top-1 50.00 %  top-5 90.00 %  average's top-1 55.00 %" in shown
 
 
 def event(**changes: Any) -> TrainEvent:
