@@ -24,10 +24,10 @@ from timm.data.loader import PrefetchLoader, fast_collate
 from torch.utils.data import DataLoader, Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
-from asvit.training.augmentation import Augmentation
-from asvit.training.image_order import TrainingOrder
-from asvit.training.loaders import train_loader
-from asvit.training.streams import seed_all, stream
+from asvit.training.images.augmentation import Augmentation
+from asvit.training.images.loaders import train_loader
+from asvit.training.images.order import TrainingOrder
+from asvit.training.images.streams import seed_all, stream
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet

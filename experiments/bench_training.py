@@ -33,9 +33,9 @@ from torch import nn
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
 from asvit.training.engine import Engine
-from asvit.training.loaders import train_loader
+from asvit.training.images.loaders import train_loader
 from asvit.training.processes import Processes
-from asvit.training.train_settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings, make_settings
 
 CLASSES = 4
 EMA = 0.9999

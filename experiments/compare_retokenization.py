@@ -20,8 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asvit.models.retokenization import Tokens
-from asvit.runs.train import run_training
-from asvit.runs.train_result import TrainResult
+from asvit.runs.training.result import TrainResult
+from asvit.runs.training.run import run_training
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PLAIN, COARSE = "plain", "re-tokenized"

@@ -22,10 +22,10 @@ from torch import nn
 
 from asvit.reference.statistics import Correlation, correlate
 from asvit.reference.tables import load_reference
-from asvit.runs.correlate import run_correlation
-from asvit.runs.correlate_journal import ScoreJournal
-from asvit.runs.correlate_measure import RowEvent
-from asvit.runs.correlate_result import CorrelationResult
+from asvit.runs.correlation.journal import ScoreJournal
+from asvit.runs.correlation.measure import RowEvent
+from asvit.runs.correlation.result import CorrelationResult
+from asvit.runs.correlation.run import run_correlation
 from experiments.growing import markdown
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms

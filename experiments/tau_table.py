@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from asvit.reference.findings import Finding, winners
-from asvit.runs.correlate import run_correlation
-from asvit.runs.correlate_measure import RowEvent
+from asvit.runs.correlation.measure import RowEvent
+from asvit.runs.correlation.run import run_correlation
 from experiments.growing import markdown
 
 MAIN = (

@@ -26,8 +26,8 @@ from asvit.cli.output import console, emit_json, networks
 if TYPE_CHECKING:
     from asvit.reference import ReferenceTable
     from asvit.reference.settings import CorrelationSettings
-    from asvit.runs.correlate_measure import RowEvent
-    from asvit.runs.correlate_plan import Plan
+    from asvit.runs.correlation.measure import RowEvent
+    from asvit.runs.correlation.plan import Plan
 
 _QUESTION = ("proxies", "targets", "rows", "max_params")
 
@@ -177,7 +177,7 @@ def _checked(
     """
     from asvit.reference import load_reference
     from asvit.reference.settings import PRESETS, make_question, make_settings
-    from asvit.runs.correlate_plan import make_plan
+    from asvit.runs.correlation.plan import make_plan
 
     known("preset", preset, list(PRESETS))
     try:

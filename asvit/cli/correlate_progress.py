@@ -15,7 +15,7 @@ from asvit.cli.output import console, number
 from asvit.cli.progress import Count, OneLine, clock, short
 
 if TYPE_CHECKING:
-    from asvit.runs.correlate_measure import RowEvent
+    from asvit.runs.correlation.measure import RowEvent
 
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from asvit.reference import Target
     from asvit.reference.findings import Finding
-    from asvit.runs.correlate_result import CorrelationResult
+    from asvit.runs.correlation.result import CorrelationResult
 
 _COLUMNS = (
     *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),

@@ -103,7 +103,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check(given)
-    from asvit.runs.export import export_network
+    from asvit.runs.exporting.run import export_network
 
     exported = export_network(**given, progress=None if quiet else _tell)
     if as_json:
@@ -118,8 +118,8 @@ def _check(given: dict[str, Any]) -> None:
     Raises:
         click.UsageError: If a value is not allowed, or there is no such architecture.
     """
-    from asvit.runs.export_settings import ExportSettings
-    from asvit.runs.export_source import name_weights
+    from asvit.runs.exporting.settings import ExportSettings
+    from asvit.runs.exporting.source import name_weights
 
     try:
         asked = name_weights(ExportSettings(**given))

@@ -20,7 +20,7 @@ _PRESETS = {
     "scale": "asvit.growth.settings",
     "correlate": "asvit.reference.settings",
     "reference build": "asvit.reference.recipe",
-    "supernet train": "asvit.training.supernet_settings",
+    "supernet train": "asvit.training.supernets.settings",
     "supernet evolve": "asvit.search.supernet_settings",
     "train": "asvit.training.recipes",
 }

@@ -18,10 +18,10 @@ from asvit.cli.supernet_progress import Moment, percent, supernet_progress
 from asvit.cli.supernet_tables import show_evolution, show_supernet
 
 if TYPE_CHECKING:
-    from asvit.runs.evolution_session import EvolutionEvent
+    from asvit.runs.supernets.evolution_session import EvolutionEvent
     from asvit.search.supernet_settings import EvolutionSettings
-    from asvit.training.supernet import SupernetEvent
-    from asvit.training.supernet_settings import SupernetSettings
+    from asvit.training.supernets.settings import SupernetSettings
+    from asvit.training.supernets.single_path import SupernetEvent
 
 _SPACES = "psvit2d or psvit1d"
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
@@ -123,7 +123,7 @@ def train(
     """
     given = {name: value for name, value in options.items() if value is not None}
     settings = _training_settings(preset, given)
-    from asvit.runs.supernet import train_supernet
+    from asvit.runs.supernets.run import train_supernet
 
     last: SupernetEvent | None = None
 
@@ -214,7 +214,7 @@ def evolve(
     given = {name: value for name, value in options.items() if value is not None}
     settings = _evolution_settings(preset, given)
     from asvit.runs import newest_run
-    from asvit.runs.evolution import evolve_supernet
+    from asvit.runs.supernets.evolution import evolve_supernet
 
     source = newest_run("supernet") if supernet is None else supernet
     last: Moment | None = None
@@ -266,7 +266,7 @@ def _training_settings(preset: str, given: dict[str, Any]) -> SupernetSettings:
         click.UsageError: If a name is unknown or a value is not allowed.
     """
     from asvit.spaces import SPACES
-    from asvit.training.supernet_settings import PRESETS, make_settings
+    from asvit.training.supernets.settings import PRESETS, make_settings
 
     known("preset", preset, list(PRESETS))
     if "space" in given:

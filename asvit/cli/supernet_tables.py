@@ -11,8 +11,8 @@ from asvit.cli.supernet_progress import percent
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asvit.runs.evolution_result import EvolutionResult
-    from asvit.runs.supernet_result import SupernetResult
+    from asvit.runs.supernets.evolution_result import EvolutionResult
+    from asvit.runs.supernets.result import SupernetResult
 
 
 def show_supernet(result: SupernetResult, screen: Console) -> None:

@@ -23,7 +23,7 @@ from asvit.cli.train_progress import train_progress
 from asvit.cli.train_tables import show_plan, show_result
 
 if TYPE_CHECKING:
-    from asvit.runs.train_session import TrainEvent
+    from asvit.runs.training.session import TrainEvent
 
 
 @click.command(no_args_is_help=True)
@@ -95,7 +95,7 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check(architecture, preset, given)
-    from asvit.runs.train import plan_training, run_training
+    from asvit.runs.training.run import plan_training, run_training
 
     first = os.environ.get("RANK", "0") == "0"  # of several processes only one talks
     quiet = quiet or not first
@@ -149,12 +149,12 @@ def _check(architecture: str, preset: str, given: dict[str, Any]) -> None:
         OSError: If a run folder has no result.
     """
     from asvit.training.recipes import PRESETS, RECIPES
-    from asvit.training.train_settings import make_settings
+    from asvit.training.settings import make_settings
 
     known("preset", preset, list(PRESETS))
     if "recipe" in given:
         known("recipe", given["recipe"], list(RECIPES))
-    from asvit.runs.train_source import find_architecture
+    from asvit.runs.training.source import find_architecture
 
     try:
         found = find_architecture(architecture)

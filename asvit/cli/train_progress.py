@@ -17,8 +17,8 @@ from asvit.cli.progress import Count, OneLine, clock
 from asvit.cli.train_tables import show_plan
 
 if TYPE_CHECKING:
-    from asvit.runs.train_plan import TrainPlan
-    from asvit.runs.train_session import TrainEvent
+    from asvit.runs.training.plan import TrainPlan
+    from asvit.runs.training.session import TrainEvent
     from asvit.training.metrics import EpochRow
 
 _QUIET_SECONDS = 60.0  # longest time without a line

@@ -10,8 +10,8 @@ from asvit.cli.progress import clock
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asvit.runs.train_plan import TrainPlan
-    from asvit.runs.train_result import TrainResult
+    from asvit.runs.training.plan import TrainPlan
+    from asvit.runs.training.result import TrainResult
 
 
 def show_plan(plan: TrainPlan, screen: Console) -> None:

@@ -4,21 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asvit.runs.folder import newest_run
-from asvit.runs.result import SearchResult
 from asvit.runs.scale_result import ScaleResult
+from asvit.runs.search_result import SearchResult
 
 if TYPE_CHECKING:
-    from asvit.runs.correlate import run_correlation
-    from asvit.runs.correlate_result import CorrelationResult
-    from asvit.runs.evolution import evolve_supernet
-    from asvit.runs.evolution_result import EvolutionResult
-    from asvit.runs.export import export_network
+    from asvit.runs.correlation.result import CorrelationResult
+    from asvit.runs.correlation.run import run_correlation
+    from asvit.runs.exporting.run import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scale import run_scaling
     from asvit.runs.search import run_search
-    from asvit.runs.supernet import train_supernet
-    from asvit.runs.supernet_result import SupernetResult
-    from asvit.runs.train import run_training
+    from asvit.runs.supernets.evolution import evolve_supernet
+    from asvit.runs.supernets.evolution_result import EvolutionResult
+    from asvit.runs.supernets.result import SupernetResult
+    from asvit.runs.supernets.run import train_supernet
+    from asvit.runs.training.run import run_training
 
 __all__ = [
     "CorrelationResult",
@@ -38,17 +38,17 @@ __all__ = [
 ]
 
 _LAZY = {
-    "CorrelationResult": "asvit.runs.correlate_result",
-    "EvolutionResult": "asvit.runs.evolution_result",
-    "SupernetResult": "asvit.runs.supernet_result",
+    "CorrelationResult": "asvit.runs.correlation.result",
+    "EvolutionResult": "asvit.runs.supernets.evolution_result",
+    "SupernetResult": "asvit.runs.supernets.result",
     "build_reference": "asvit.runs.reference",
-    "evolve_supernet": "asvit.runs.evolution",
-    "export_network": "asvit.runs.export",
-    "run_correlation": "asvit.runs.correlate",
+    "evolve_supernet": "asvit.runs.supernets.evolution",
+    "export_network": "asvit.runs.exporting.run",
+    "run_correlation": "asvit.runs.correlation.run",
     "run_scaling": "asvit.runs.scale",
     "run_search": "asvit.runs.search",
-    "run_training": "asvit.runs.train",
-    "train_supernet": "asvit.runs.supernet",
+    "run_training": "asvit.runs.training.run",
+    "train_supernet": "asvit.runs.supernets.run",
 }
 
 

@@ -14,11 +14,11 @@ from asvit.reference.findings import Finding
 from asvit.reference.names import PLUS, direction
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
-from asvit.runs.correlate import own_sizes, run_correlation
-from asvit.runs.correlate_journal import ScoreJournal
-from asvit.runs.correlate_measure import RowEvent
-from asvit.runs.result import SearchResult
+from asvit.runs.correlation.journal import ScoreJournal
+from asvit.runs.correlation.measure import RowEvent
+from asvit.runs.correlation.run import own_sizes, run_correlation
 from asvit.runs.scale_result import ScaleResult
+from asvit.runs.search_result import SearchResult
 from asvit.search import SearchSettings
 from asvit.settings import field_names
 from proxies.evaluation import resolve_device

@@ -18,8 +18,8 @@ from asvit.runs.evaluator import Bench
 from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
 from asvit.runs.growable import Growable
 from asvit.runs.provenance import changed_options, versions
-from asvit.runs.result import SearchResult
 from asvit.runs.scale_result import ScaleResult
+from asvit.runs.search_result import SearchResult
 from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.spaces.architectures import find
 from scaling import GrowthEvent, Step, Trajectory, grow
@@ -27,7 +27,7 @@ from scaling.meter import directions
 from scaling.trajectory import rows_of, to_csv
 
 if TYPE_CHECKING:
-    from asvit.runs.correlate_measure import RowEvent
+    from asvit.runs.correlation.measure import RowEvent
 
 FIGURES = ("growth", "sizes", "measures", "clouds")
 REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")))

@@ -19,7 +19,7 @@ from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.folder import check_writable, claimed, remove_files
 from asvit.runs.provenance import changed_options, versions
-from asvit.runs.result import SearchResult
+from asvit.runs.search_result import SearchResult
 from asvit.search import (
     Evaluate,
     Search,
@@ -47,7 +47,7 @@ from asvit.search.study import (
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
-    from asvit.runs.correlate_measure import RowEvent
+    from asvit.runs.correlation.measure import RowEvent
 
 SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
 

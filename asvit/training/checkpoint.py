@@ -16,8 +16,8 @@ from torch import Tensor
 from asvit._files import write_bytes
 from asvit._text import first_line
 from asvit.training.metrics import EpochRow
+from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
-from asvit.training.train_settings import TrainSettings
 
 SCHEMA_VERSION = 1
 KIND = "training checkpoint"

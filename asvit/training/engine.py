@@ -25,8 +25,8 @@ from asvit.training.distillation import (
     use_two_heads,
 )
 from asvit.training.processes import Processes
+from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState, load_optimizer, optimizer_state
-from asvit.training.train_settings import TrainSettings
 from asvit.training.validation import Accuracy, Batches, autocast, evaluate
 from proxies.evaluation import seed_for
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asvit.training.train_settings import make_settings
+from asvit.training.settings import make_settings
 from experiments import bench_training
 from experiments.bench_training import WAYS, measured, write_pictures
 

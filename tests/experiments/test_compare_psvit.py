@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import asvit
-from asvit.runs.evolution_result import EvolutionResult
-from asvit.training.supernet_settings import make_settings
+from asvit.runs.supernets.evolution_result import EvolutionResult
+from asvit.training.supernets.settings import make_settings
 from experiments import compare_psvit
 from experiments.compare_psvit import Row, gaps
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from asvit.cli.app import app
 from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
 from asvit.reference.settings import CorrelationSettings
-from asvit.runs.correlate_measure import RowEvent
+from asvit.runs.correlation.measure import RowEvent
 from proxies import Score
 
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -180,7 +180,7 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, table: Path) -> None:
-    from asvit.runs import correlate_measure
+    from asvit.runs.correlation import measure as correlate_measure
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt

@@ -80,7 +80,7 @@ def test_a_table_that_is_none_is_one_line_and_leaves_nothing(kind: str, tmp_path
 def test_an_interrupt_in_the_table_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, table: Path
 ) -> None:
-    from asvit.runs import correlate_measure
+    from asvit.runs.correlation import measure as correlate_measure
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt

@@ -13,10 +13,10 @@ from asvit.cli.app import app
 from asvit.cli.supernet_progress import Lines, Moment
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
-from asvit.runs import supernet as runs_supernet
+from asvit.runs.supernets import run as runs_supernet
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.short import accuracy
-from asvit.training.supernet_settings import SupernetSettings, make_settings
+from asvit.training.supernets.settings import SupernetSettings, make_settings
 
 TRAIN = [
     "supernet", "train", "--preset", "quick", "--classes", "3", "--train-images", "30",

@@ -18,7 +18,7 @@ from PIL import Image
 from asvit.cli.app import app
 from asvit.cli.train_progress import Lines, remaining, train_progress
 from asvit.networks import Network, WeightsFile
-from asvit.runs.train_session import TrainEvent
+from asvit.runs.training.session import TrainEvent
 from asvit.training import checkpoint as checkpoint_file
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow

@@ -18,8 +18,8 @@ from asvit.runs import (
     run_scaling,
     run_search,
 )
-from asvit.runs import correlate as runs_correlate
 from asvit.runs import search as runs_search
+from asvit.runs.correlation import run as runs_correlate
 from asvit.search import Measurement
 
 MEASURES = ("length_distortion", "ntk_condition_number")

@@ -15,7 +15,7 @@ from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.training.distillation import Teacher
 from asvit.training.engine import Engine, Step
 from asvit.training.processes import Processes
-from asvit.training.train_settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings, make_settings
 
 STEPS, BATCH, CLASSES = 4, 12, 5
 

@@ -3,7 +3,7 @@
 import pytest
 
 from asvit.training.recipes import PRESETS, RECIPES
-from asvit.training.train_settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings, make_settings
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 

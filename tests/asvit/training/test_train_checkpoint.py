@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
+from asvit.training.settings import make_settings
 from asvit.training.state import EngineState
-from asvit.training.train_settings import make_settings
 
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from asvit.training.train_settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings, make_settings
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 

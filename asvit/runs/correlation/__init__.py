@@ -1,0 +1,1 @@
+"""A correlation: planned, measured, kept and put together."""

@@ -1,0 +1,1 @@
+"""Supernets: their training, evolution over their paths, and training the winner alone."""

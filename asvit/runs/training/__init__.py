@@ -1,0 +1,1 @@
+"""A training: what is asked, its session, and its result."""

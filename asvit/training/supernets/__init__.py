@@ -1,0 +1,1 @@
+"""Supernets: settings, images, training path by path, and the file of weights."""

@@ -1,0 +1,144 @@
+"""``supernet.safetensors``: a supernet, finished or on the way, in one file that is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from asvit._files import write_bytes
+from asvit.training.supernets.settings import SupernetSettings
+
+NAME = "supernet.safetensors"
+SCHEMA_VERSION = 1
+KIND = "supernet"
+
+_HEADER = "asvit"  # safetensors holds text by name beside the tensors
+_WEIGHTS, _LOSSES = "weights/", "losses"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a supernet is trained with.
+
+    Attributes:
+        settings: Settings of the run.
+        images: Where its images came from (``source``) and what they are (``digest``).
+        num_classes: Classes of these images.
+        device: Kind of device it is trained on, such as ``"cpu"``.
+    """
+
+    settings: SupernetSettings
+    images: Mapping[str, str]
+    num_classes: int
+    device: str
+
+
+@dataclass(frozen=True)
+class SupernetFile:
+    """A supernet as its file holds it.
+
+    Attributes:
+        origin: What it is trained with.
+        seconds: Wall-clock time of all sessions so far.
+        state: As :meth:`asvit.training.supernets.single_path.SupernetTraining.state` gives it;
+            once it is finished the weights and losses alone.
+    """
+
+    origin: Origin
+    seconds: float
+    state: Mapping[str, Tensor]
+
+    @property
+    def steps(self) -> int:
+        """Steps that are done."""
+        return len(self.state[_LOSSES])
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done."""
+        return self.steps >= self.origin.settings.recipe.steps
+
+    @property
+    def losses(self) -> list[float]:
+        """Loss of every step so far, nats."""
+        return [float(value) for value in self.state[_LOSSES].tolist()]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict of the supernet."""
+        return {
+            name.removeprefix(_WEIGHTS): tensor
+            for name, tensor in self.state.items()
+            if name.startswith(_WEIGHTS)
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, in hexadecimal: equal digests, equal weights."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            total.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        return total.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write the file as a whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written; what was there is then still there.
+        """
+        kept = {
+            name: tensor
+            for name, tensor in self.state.items()
+            if not self.finished or name == _LOSSES or name.startswith(_WEIGHTS)
+        }
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": KIND,
+            "settings": self.origin.settings.to_json(),
+            "images": dict(self.origin.images),
+            "num_classes": self.origin.num_classes,
+            "device": self.origin.device,
+            "seconds": round(self.seconds, 3),
+        }
+        write_bytes(path, save(kept, {_HEADER: json.dumps(header)}))
+
+    @classmethod
+    def read(cls, path: Path) -> SupernetFile:
+        """Read the file.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is no supernet, damaged, or of a newer version.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
+                raise ValueError(f"kind {header['kind']!r}, schema {header['schema_version']!r}")
+            origin = Origin(
+                settings=SupernetSettings.from_json(header["settings"]),
+                images=header["images"],
+                num_classes=header["num_classes"],
+                device=header["device"],
+            )
+            if _LOSSES not in state:
+                raise ValueError(f"no {_LOSSES}")
+            return cls(origin, header["seconds"], state)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no supernet {str(path)!r}") from None
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a supernet that this version can read ({error}); restore it from "
+                "a copy, or give --fresh to start over (nothing was changed)"
+            ) from error

@@ -1,0 +1,84 @@
+"""Training and evolution of a tiny supernet, in a process of its own, for tests to stop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import asvit.runs.supernets.evolution as runs_evolution
+import asvit.runs.supernets.evolution_session as runs_session
+import asvit.runs.supernets.retraining as runs_retraining
+import asvit.runs.supernets.run as runs_supernet
+from asvit.search.supernet_journal import Journal
+from asvit.training.supernets.file import SupernetFile
+from asvit.training.supernets.single_path import SupernetTraining
+
+# Where a process stops itself, the how-manieth time it passes there, and by which signal.
+Stop = tuple[str, int, int]
+
+TRAINING = {
+    "classes": 3, "train_images": 24, "validation_images": 12, "test_images": 12,
+    "image_size": 16, "width": 6, "epochs": 3, "batch_size": 6, "device": "cpu",
+}  # fmt: skip
+EVOLUTION = {
+    "population": 5, "generations": 3, "keep": 2, "crossovers": 2, "mutations": 2,
+    "random_paths": 3, "device": "cpu",
+}  # fmt: skip
+
+_PLACES: dict[str, tuple[Any, str]] = {
+    "fsync": (os, "fsync"),  # written, but not known to be
+    "step": (SupernetTraining, "step"),
+    "save": (SupernetFile, "write"),
+    "spread": (runs_supernet, "Spread"),  # all trained, no result yet
+    "accuracy": (Journal, "add"),
+    "table": (runs_session, "write_text"),
+    "report": (runs_evolution, "_write_report"),
+    "state": (runs_retraining, "write_bytes"),  # of the training of a winner
+    "weights": (runs_session, "WeightsFile"),
+    "retrained": (Journal, "add_retrained"),
+}
+
+
+def train(folder: Path, stop: Stop | None = None) -> None:
+    """Train in ``folder``; an interrupt exits with 130."""
+    _run(stop, runs_supernet.train_supernet, out=folder, **TRAINING)
+
+
+def evolve(
+    supernet: Path, folder: Path, stop: Stop | None = None, *, retrain: bool = False
+) -> None:
+    """Evolve in ``folder``; an interrupt exits with 130."""
+    settings = {"supernet": supernet, "out": folder, "retrain": retrain, **EVOLUTION}
+    _run(stop, runs_evolution.evolve_supernet, **settings)
+
+
+def _run(stop: Stop | None, function: Any, **settings: Any) -> None:
+    if stop is not None:
+        _stop_at(stop)
+    try:
+        function(**settings)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _stop_at(stop: Stop) -> None:
+    """Have this process stop itself at ``stop``."""
+    point, count, number = stop
+    where, name = _PLACES[point]
+    function = getattr(where, name)
+    passed = 0
+
+    @functools.wraps(function, updated=())
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        nonlocal passed
+        passed += 1
+        if passed == count:
+            os.kill(os.getpid(), number)
+            time.sleep(60)  # until the signal is here
+        return function(*arguments, **named)
+
+    setattr(where, name, wrapped)

@@ -1,0 +1,339 @@
+"""Batches are the same for a seed and an epoch, however many processes make them."""
+
+import logging
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from asvit.data import FolderDataset, FractalDataset, LabelledImages
+from asvit.training.images.augmentation import Augmentation
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.mixing import share
+
+HALF = (0.5, 0.5, 0.5)
+SIZE = 16
+PLAIN = Augmentation(kind="none")
+Batches = list[tuple[Tensor, Tensor]]
+
+
+class Numbered(LabelledImages):
+    """Image i is all grey level i; some cannot be read."""
+
+    def __init__(self, count: int, *, unreadable: tuple[int, ...] = (), classes: int = 4) -> None:
+        labels = np.arange(count) % classes
+        super().__init__("numbered images", tuple(map(str, range(classes))), labels)
+        self.unreadable = unreadable
+
+    def picture(self, index: int) -> Image.Image:
+        if index in self.unreadable:
+            raise ValueError(f"cannot read image '{index}.jpg': it is truncated")
+        return Image.new("RGB", (SIZE, SIZE), (index, index, index))
+
+    def name(self, index: int) -> str:
+        return f"{index}.jpg"
+
+
+def training(images: LabelledImages, **given: object) -> Loader:
+    defaults = {
+        "image_size": SIZE,
+        "batch_size": 8,
+        "augmentation": Augmentation(),
+        "seed": 3,
+        "mean": HALF,
+        "std": HALF,
+    }
+    return train_loader(images, **{**defaults, **given})  # type: ignore[arg-type]
+
+
+def validating(images: LabelledImages, **given: object) -> Loader:
+    defaults = {
+        "image_size": SIZE,
+        "batch_size": 8,
+        "augmentation": Augmentation(crop_pct=1.0),
+        "mean": HALF,
+        "std": HALF,
+    }
+    return validation_loader(images, **{**defaults, **given})  # type: ignore[arg-type]
+
+
+def epoch(loader: Loader, number: int = 0) -> Batches:
+    loader.set_epoch(number)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    return batches
+
+
+def equal(some: Batches, others: Batches) -> bool:
+    return len(some) == len(others) and all(
+        torch.equal(x, u) and torch.equal(y, v)
+        for (x, y), (u, v) in zip(some, others, strict=True)
+    )
+
+
+def greys(images: Tensor) -> list[int]:
+    """Numbers of the images of a plain batch."""
+    assert (images == images[:, :1, :1, :1]).all()
+    return ((images[:, 0, 0, 0] * 0.5 + 0.5) * 255).round().int().tolist()
+
+
+@pytest.fixture(scope="module")
+def fractals() -> FractalDataset:
+    return FractalDataset(4, 7, SIZE)
+
+
+def test_shapes(fractals: FractalDataset) -> None:
+    batches = epoch(training(fractals))
+    assert len(batches) == 3  # of 28 images
+    for images, targets in batches:
+        assert (images.shape, images.dtype) == ((8, 3, SIZE, SIZE), torch.float32)
+        assert (targets.shape, targets.dtype) == ((8, 4), torch.float32)
+        assert images.device.type == "cpu"
+        assert images.is_contiguous()
+    (_, labels), *_ = epoch(training(fractals, augmentation=Augmentation(mixup=0, cutmix=0)))
+    assert (labels.shape, labels.dtype) == ((8,), torch.int64)
+
+
+def test_any_number_of_workers_gives_the_same_epochs(fractals: FractalDataset) -> None:
+    """Workers live on and are told of the epoch; a fresh loader gives what an old one does."""
+    alone = training(fractals)
+    first, fourth = epoch(alone, 0), epoch(alone, 4)
+    assert not equal(first, fourth)
+    for workers in (1, 2):
+        loader = training(fractals, workers=workers)
+        assert equal(epoch(loader, 4), fourth)
+        assert equal(epoch(loader, 0), first)
+    assert equal(epoch(training(fractals), 4), fourth)
+    assert not equal(epoch(training(fractals, seed=4), 0), first)
+
+
+def test_an_epoch_that_is_left_does_not_change_the_next(fractals: FractalDataset) -> None:
+    expected = epoch(training(fractals), 1)
+    for workers in (0, 2):
+        loader = training(fractals, workers=workers)
+        next(iter(loader))
+        assert equal(epoch(loader, 1), expected)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(repeats=3)])
+@pytest.mark.parametrize("world", [2, 4])
+def test_any_number_of_processes_gives_the_same_batches(
+    fractals: FractalDataset, world: int, augmentation: Augmentation
+) -> None:
+    """Mixed images and targets, too: the same images meet."""
+    whole = epoch(training(fractals, augmentation=augmentation), 1)
+    for rank in range(world):
+        part = epoch(training(fractals, augmentation=augmentation, rank=rank, world=world), 1)
+        places = torch.from_numpy(share(8, rank, world))
+        assert equal(part, [(images[places], targets[places]) for images, targets in whole])
+
+
+def test_an_odd_share_without_mixing() -> None:
+    parts = [
+        epoch(training(Numbered(18), augmentation=PLAIN, batch_size=6, rank=rank, world=2))
+        for rank in range(2)
+    ]
+    seen = [number for part in parts for images, _ in part for number in greys(images)]
+    assert sorted(seen) == list(range(18))
+
+
+def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+    for workers in (0, 1):
+        epoch(training(fractals, workers=workers))
+        epoch(validating(fractals, workers=workers))
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_labels_and_pixels_stay_together() -> None:
+    seen = []
+    for images, labels in epoch(training(Numbered(30), augmentation=PLAIN)):
+        numbers = greys(images)
+        assert labels.tolist() == [number % 4 for number in numbers]
+        seen += numbers
+    assert len(seen) == len(set(seen)) == 24
+
+
+def test_normalisation_is_that_of_timm() -> None:
+    from timm.data import create_transform
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    images = FractalDataset(2, 1, 40)
+    (batch, _), *_ = epoch(validating(images, mean=mean, std=std))
+    transform = create_transform(SIZE, interpolation="bicubic", crop_pct=1.0, mean=mean, std=std)
+    expected = torch.stack([transform(images.picture(index)) for index in range(2)])
+    assert torch.allclose(batch, expected, atol=1e-6)
+
+
+def test_varied_images_are_what_timm_makes_of_them() -> None:
+    """The same draws in the same order as timm's own chain, erasing included."""
+    from timm.data import create_transform
+
+    from asvit.training.images.streams import kept_random_state, seed_all, stream
+
+    images = FractalDataset(4, 2, 32)
+    augmentation = Augmentation(auto_augment="rand-m7-mstd0.5-inc1", mixup=0, cutmix=0, erasing=1)
+    loader = training(images, augmentation=augmentation)
+    ((batch, labels),) = epoch(loader, 2)
+    transform = create_transform(
+        SIZE,
+        is_training=True,
+        auto_augment=augmentation.auto_augment,
+        interpolation="bicubic",
+        mean=HALF,
+        std=HALF,
+        re_prob=1.0,
+        re_mode="pixel",
+    )
+    expected = []
+    for index in range(8):
+        with kept_random_state():
+            seed_all(stream(1, 3, 2, index, 0))
+            expected.append(transform(images.picture(index)))
+    for image, label in zip(batch, labels, strict=True):
+        found = [i for i in range(8) if torch.allclose(image, expected[i], atol=1e-6)]
+        assert len(found) == 1
+        assert images.labels[found[0]] == label
+        expected[found[0]] = torch.full_like(image, torch.nan)
+
+
+def test_copies_of_an_image_are_varied_differently(fractals: FractalDataset) -> None:
+    augmentation = Augmentation(repeats=2, mixup=0, cutmix=0)
+    for images, labels in epoch(training(fractals, augmentation=augmentation)):
+        assert labels[:4].tolist() == labels[4:].tolist()  # first copies, then second ones
+        assert not any(torch.equal(*pair) for pair in zip(images[:4], images[4:], strict=True))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 40), st.integers(1, 10), st.integers(1, 5))
+def test_validation_covers_every_image_once(count: int, batch_size: int, world: int) -> None:
+    seen = []
+    for rank in range(world):
+        loader = validating(Numbered(count), batch_size=batch_size, rank=rank, world=world)
+        for images, labels in epoch(loader):
+            assert len(images) <= -(-batch_size // world)
+            assert labels.tolist() == [number % 4 for number in greys(images)]
+            seen += greys(images)
+    assert sorted(seen) == list(range(count))
+
+
+def test_validation_in_workers() -> None:
+    loader = validating(Numbered(21), workers=2)
+    for _ in range(2):
+        assert [n for images, _ in epoch(loader) for n in greys(images)] == list(range(21))
+
+
+def test_smoothing_by_hand() -> None:
+    (_, targets), *_ = epoch(training(Numbered(8), label_smoothing=0.2))
+    assert targets.min() == pytest.approx(0.05)
+    assert targets.sum(1).tolist() == pytest.approx([1] * 8)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_stops_training(workers: int) -> None:
+    loader = training(Numbered(24, unreadable=(5,)), workers=workers)
+    with pytest.raises(ValueError, match=r"^cannot read image '5.jpg': it is truncated$"):
+        list(loader)
+    with pytest.raises(ValueError, match=r"5.jpg"):  # and again, with the same workers
+        list(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_replaced(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = Numbered(24, unreadable=(4, 5, 23))
+    loader = training(images, augmentation=PLAIN, workers=workers, bad="replace")
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            numbers = [n for batch, _ in epoch(loader, number) for n in greys(batch)]
+            expected = [*(n for n in range(24) if n not in images.unreadable), 6, 6, 0]
+            assert sorted(numbers) == sorted(expected)
+    assert loader.bad == {"4.jpg": 3, "5.jpg": 6, "23.jpg": 3}  # 5 is tried in place of 4, too
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        f"cannot read image '{n}.jpg': it is truncated; the next image that can be read takes"
+        " its place"
+        for n in (23, 4, 5)
+    ]
+
+
+def test_replacing_follows_the_seed() -> None:
+    images = Numbered(24, unreadable=(3, 9))
+    one, two = (epoch(training(images, workers=workers, bad="replace"), 1) for workers in (0, 2))
+    assert equal(one, two)
+
+
+def test_validation_replaces_too() -> None:
+    loader = validating(Numbered(5, unreadable=(1,)), bad="replace")
+    assert greys(epoch(loader)[0][0]) == [0, 2, 2, 3, 4]
+    assert loader.bad == {"1.jpg": 1}
+
+
+def test_nothing_to_replace_with() -> None:
+    loader = training(Numbered(8, unreadable=tuple(range(8))), bad="replace")
+    with pytest.raises(ValueError, match="none of the images can be read: numbered images"):
+        list(loader)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_truncated_jpegs(tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.jpg")
+    broken = tmp_path / "dog" / "2.jpg"
+    broken.write_bytes(broken.read_bytes()[:1500])
+    images = FolderDataset(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot read image '.*dog/2.jpg': ") as caught:
+        list(training(images, workers=workers))
+    assert "\n" not in str(caught.value)
+    loader = training(images, workers=workers, bad="replace")
+    assert len(list(loader)) == 1
+    assert loader.bad == {"dog/2.jpg": 1}
+    assert str(broken) in caplog.text
+
+
+def test_an_error_of_the_augmentation_is_not_taken_for_a_bad_image() -> None:
+    def broken(picture: Image.Image) -> Tensor:
+        raise ValueError("cannot posterize")
+
+    loader = training(Numbered(8), bad="replace")
+    loader._batches.dataset._transform = broken  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="cannot posterize"):
+        list(loader)
+    assert not loader.bad
+
+
+def test_batches_survive_pickling() -> None:
+    """As workers that are not forks need it."""
+    loader = training(FractalDataset(4, 2, SIZE))
+    copy = pickle.loads(pickle.dumps(loader._batches.dataset))
+    step = next(iter(loader._steps))
+    assert torch.equal(copy[step].images, epoch(loader)[0][0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 7, "world": 2}, "a batch of 7 images does not go into 2 processes"),
+        ({"batch_size": 6, "world": 2}, "mixup and CutMix take pairs .* use a multiple of 4"),
+        ({"batch_size": 32}, "a batch of 32 images is more than there are to train on: numbered"),
+        ({"batch_size": 0}, "a batch of 0 images; use 1 or more"),
+        ({"workers": -1}, "-1 workers; use 0 or more"),
+        ({"rank": 2, "world": 2}, "process 2 of 2; use 0 to 1"),
+        ({"bad": "skip"}, "bad is 'skip'; use 'stop' or 'replace'"),
+    ],
+)
+def test_wrong_arguments(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        training(Numbered(24), **given)

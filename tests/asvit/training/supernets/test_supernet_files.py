@@ -1,0 +1,146 @@
+"""Settings, images and the file of a supernet."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from asvit.training.supernets.file import NAME, Origin, SupernetFile
+from asvit.training.supernets.parts import load_parts, split
+from asvit.training.supernets.settings import PRESETS, SupernetSettings, make_settings
+
+SMALL = {
+    "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
+    "image_size": 16, "epochs": 2, "batch_size": 10,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_settings_that_survive_json(preset: str) -> None:
+    settings = make_settings(preset)
+    assert SupernetSettings.from_json(settings.to_json()) == settings
+
+
+def test_the_recipe_has_the_steps_of_all_epochs() -> None:
+    settings = make_settings(train_images=105, batch_size=10, epochs=3, warmup=0.2)
+    assert settings.steps_per_epoch == 10
+    assert (settings.recipe.steps, settings.recipe.warmup) == (30, 6)
+    assert settings.recipe.clip == 1.0
+    assert settings.images == "fractal:20"
+    assert make_settings(data="digits").images == "digits"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"width": 1.5}, "width must be a whole number, got 1.5"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
+        ({"warmup": 1.0}, "warmup must be a number at least 0 and below 1, got 1.0"),
+        ({"flip": 1}, "flip must be true or false, got 1"),
+        ({"space": ""}, "space must be a name, got ''"),
+        ({"batch_size": 8001}, "batch_size=8001 is more than there are training images, 8000"),
+    ],
+)
+def test_settings_that_are_not_allowed_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_settings(**given)
+
+
+@given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 4), st.integers(0, 4))
+def test_parts_are_apart_and_hold_the_same_share_of_every_class(
+    labels: list[int], first: int, second: int
+) -> None:
+    array = np.array(labels)
+    parts = split(array, (first, second))
+    assert [len(part) for part in parts] == [first, second, len(labels) - first - second]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    for size, part in zip((first, second), parts, strict=False):
+        for label, count in zip(*np.unique(array, return_counts=True), strict=True):
+            share = size * count / len(labels)
+            # A part is a run of the places that classes take in turn.
+            assert abs((array[part] == label).sum() - share) <= 2
+
+
+def test_images_come_in_three_parts() -> None:
+    parts = load_parts(make_settings(**SMALL))
+    sizes = [len(labels) for _, labels in (parts.train, parts.validation, parts.test)]
+    assert sizes == [20, 6, 9]
+    assert parts.classes == 3
+    assert torch.bincount(parts.validation[1]).tolist() == [2, 2, 2]
+    every = torch.cat([pixels for pixels, _ in (parts.train, parts.validation, parts.test)])
+    assert len(every.flatten(1).unique(dim=0)) == 35
+    again = load_parts(make_settings(**SMALL))
+    assert torch.equal(again.test[0], parts.test[0])
+
+
+def test_images_without_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
+        load_parts(make_settings(**SMALL, data="gaussian"))
+    with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
+        load_parts(make_settings(**{**SMALL, "train_images": 2, "batch_size": 1}))
+
+
+def a_file(steps: int, **changes: Any) -> SupernetFile:
+    settings = make_settings(**SMALL)  # four steps
+    origin = Origin(settings, {"source": "fractals", "digest": "d"}, 3, "cpu")
+    state = {
+        "weights/a": torch.arange(3.0),
+        "exp_avg/a": torch.ones(3),
+        "step/a": torch.tensor(2.0),
+        "losses": torch.tensor([1 / 3] * steps, dtype=torch.float64),
+    }
+    return dataclasses.replace(SupernetFile(origin, 1.5, state), **changes)
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    made = a_file(3)
+    made.write(tmp_path / NAME)
+    read = SupernetFile.read(tmp_path / NAME)
+    assert (read.origin, read.seconds, read.steps, read.finished) == (made.origin, 1.5, 3, False)
+    assert read.losses == [1 / 3] * 3
+    assert read.state.keys() == made.state.keys()
+    assert all(torch.equal(read.state[name], made.state[name]) for name in made.state)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_finished_file_holds_weights_and_losses_alone(tmp_path: Path) -> None:
+    a_file(4).write(tmp_path / NAME)
+    read = SupernetFile.read(tmp_path / NAME)
+    assert read.finished
+    assert set(read.state) == {"weights/a", "losses"}
+    assert list(read.weights) == ["a"]
+
+
+def test_the_digest_is_that_of_the_weights_alone() -> None:
+    made = a_file(3)
+    assert made.digest == a_file(4, seconds=9.0).digest
+    for other in (torch.arange(3.0) + 1, torch.arange(3.0).double(), torch.arange(3.0)[None]):
+        assert a_file(3, state={**made.state, "weights/a": other}).digest != made.digest
+
+
+def test_what_is_no_supernet_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    with pytest.raises(FileNotFoundError, match="no supernet"):
+        SupernetFile.read(path)
+    a_file(3).write(path)
+    whole = path.read_bytes()
+    newer = whole.replace(b'\\"schema_version\\": 1', b'\\"schema_version\\": 9')
+    assert newer != whole
+    for content, says in [
+        (b"", "is not a supernet that this version can read"),
+        (whole[:-5], "restore it from a copy, or give --fresh to start over"),
+        (newer, "kind 'supernet', schema 9"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=says):
+            SupernetFile.read(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="is not a supernet"):
+        SupernetFile.read(path)

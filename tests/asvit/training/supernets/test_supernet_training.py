@@ -1,0 +1,167 @@
+"""Single-path training: what a step touches, what it depends on, and that it can be taken up."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asvit.training.short import Recipe
+from asvit.training.supernets.single_path import SupernetTraining
+
+RECIPE = Recipe(steps=14, batch_size=6, warmup=3, shift=1, flip=True, weight_decay=0.3)
+
+
+class Toy(nn.Module):
+    """Three paths of one layer each between an input and a head that all share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(nn.Linear(12, 8) for _ in range(3))
+        self.drop = nn.Dropout(0.3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor, path: int) -> Tensor:
+        logits: Tensor = self.head(self.drop(self.paths[path](images.flatten(1)).relu()))
+        return logits
+
+
+def uniform(rng: np.random.Generator) -> int:
+    return int(rng.integers(3))
+
+
+def make(
+    recipe: Recipe = RECIPE, draw: Callable[[np.random.Generator], int] = uniform
+) -> tuple[Toy, SupernetTraining[int]]:
+    torch.manual_seed(0)
+    net = Toy()
+    images = torch.randn(20, 3, 2, 2)
+    labels = torch.randint(0, 3, (20,))
+    return net, SupernetTraining(net, (images, labels), recipe, draw=draw, seed=7)
+
+
+def snapshot(training: SupernetTraining[int]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in training.state().items()}
+
+
+def test_a_step_leaves_everything_off_its_path_as_it_was() -> None:
+    _, training = make()
+    seen: set[int] = set()
+    for step in range(RECIPE.steps):
+        before, path = snapshot(training), training.path(step)
+        training.step()
+        after = snapshot(training)
+        seen.add(path)
+        for name in after:
+            if name.partition("/")[2].startswith(f"paths.{path}.") or "head" in name:
+                assert name not in before or not torch.equal(before[name], after[name])
+            elif name != "losses":
+                assert torch.equal(before[name], after[name]), (step, name)
+        # Those of no path so far have no optimiser state at all.
+        kept = {int(name.split(".")[1]) for name in after if name.startswith("exp_avg/paths")}
+        assert kept == seen
+    assert seen == {0, 1, 2}
+
+
+def test_the_optimiser_counts_the_steps_of_each_parameter() -> None:
+    _, training = make()
+    while not training.finished:
+        training.step()
+    state, paths = training.state(), [training.path(step) for step in range(RECIPE.steps)]
+    for path in range(3):
+        assert state[f"step/paths.{path}.weight"] == paths.count(path)
+    assert state["step/head.weight"] == RECIPE.steps
+
+
+def test_weight_decay_is_as_much_as_the_steps_of_a_parameter() -> None:
+    # Without a gradient to speak of (the loss is flat), AdamW only shrinks matrices.
+    recipe = dataclasses.replace(RECIPE, learning_rate=0.1, warmup=0, label_smoothing=0.0)
+    net, training = make(recipe, draw=lambda _rng: 1)
+    with torch.no_grad():
+        net.head.weight.zero_()
+    before = snapshot(training)
+    training.step()
+    after = snapshot(training)
+    assert torch.equal(before["weights/paths.0.weight"], after["weights/paths.0.weight"])
+    ratio = after["weights/paths.1.weight"] / before["weights/paths.1.weight"]
+    assert torch.allclose(ratio, torch.full_like(ratio, 1 - 0.1 * 0.3))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 9, 14])
+def test_going_on_from_a_state_gives_the_same_bits(stop: int) -> None:
+    _, whole = make()
+    while not whole.finished:
+        whole.step()
+    _, first = make()
+    for _ in range(stop):
+        first.step()
+    _, second = make()
+    second.step()  # of which nothing may remain
+    second.load_state(snapshot(first))
+    assert len(second.losses) == stop
+    while not second.finished:
+        second.step()
+    ours, theirs = second.state(), whole.state()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
+    recipe = dataclasses.replace(RECIPE, batch_size=5, shift=0, flip=False, steps=8)
+    _, training = make(recipe)
+    assert training.steps_per_epoch == 4
+    epochs = [
+        torch.cat([training._batch(4 * epoch + place)[0] for place in range(4)])
+        for epoch in range(2)
+    ]
+    for seen in epochs:
+        assert torch.equal(seen.flatten(1).sum(1).sort()[0],
+                           training._images.flatten(1).sum(1).sort()[0])  # fmt: skip
+    assert not torch.equal(*epochs)
+
+
+def test_paths_follow_from_seed_and_step_alone() -> None:
+    _, training = make()
+    paths = [training.path(step) for step in range(300)]
+    training.step()
+    assert [training.path(step) for step in range(300)] == paths
+    assert min(paths.count(path) for path in range(3)) > 70
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+    _, training = make()
+    rates = []
+    while not training.finished:
+        training.step()
+        rates.append(training._optimizer.param_groups[0]["lr"])
+    assert rates[:3] == pytest.approx([RECIPE.learning_rate * n / 4 for n in (1, 2, 3)])
+    assert max(rates) == rates[3] == RECIPE.learning_rate
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] < 0.05 * RECIPE.learning_rate
+
+
+def test_a_loss_that_is_not_finite_ends_training_before_it_does_harm() -> None:
+    net, training = make()
+    training.step()
+    with torch.no_grad():
+        net.head.bias[0] = math.inf
+    before = snapshot(training)
+    with pytest.raises(ValueError, match=r"the loss became nan in step 2; use a lower learning"):
+        training.step()
+    after = snapshot(training)
+    assert all(torch.equal(before[name], after[name]) for name in after)
+
+
+def test_the_random_state_of_others_is_left_alone() -> None:
+    _, training = make()
+    before = torch.random.get_rng_state()
+    training.step()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size=21 for 20 training images; use at most"):
+        make(dataclasses.replace(RECIPE, batch_size=21))
