@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     help="Run folder.",
 )
 @click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
+@click.option("--resume", is_flag=True, help="Only continue; an error where there is no run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and end.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -82,6 +83,7 @@ def command(
     preset: str,
     out: Path | None,
     fresh: bool,
+    resume: bool,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -94,6 +96,8 @@ def command(
     accelerate launch -m asvit train ARCH ...
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if fresh and resume:
+        raise click.UsageError("--fresh and --resume contradict each other; give one of them")
     _check(architecture, preset, given)
     from asvit.runs.training.run import plan_training, run_training
 
@@ -124,6 +128,7 @@ def command(
                 progress=follow,
                 image_progress=watch.images,
                 fresh=fresh,
+                resume=resume,
                 **asked,
             )
     except KeyboardInterrupt:

@@ -41,6 +41,7 @@ def run_training(
     progress: Progress | None = None,
     image_progress: Callable[[int, int], None] | None = None,
     fresh: bool = False,
+    resume: bool = False,
     preset: str = "default",
     **settings: Any,
 ) -> TrainResult:
@@ -68,6 +69,7 @@ def run_training(
         image_progress: Called as fractals are made, with how many are ready, and how many there
             will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
+        resume: Only go on with a run; without it, one is started where there is none.
         preset: Name of a set of settings; see :data:`asvit.training.recipes.PRESETS`.
         **settings: Fields of :class:`asvit.training.settings.TrainSettings`, on top of the
             preset's and its recipe's.
@@ -86,6 +88,8 @@ def run_training(
     wanted = make_settings(preset, architecture=found.architecture, **settings)
     processes = Processes(device)
     folder = default_folder(wanted) if out is None else Path(out)
+    if resume:
+        _check_begun(folder)
     check_writable(folder)
     sets = None
     if fresh or not (folder / CHECKPOINT).exists():
@@ -142,6 +146,18 @@ def default_folder(settings: TrainSettings) -> Path:
     # No character of it may mean something to a shell or a file system.
     text = re.sub(r"[^A-Za-z0-9.]+", "-", settings.architecture)
     return Path("runs") / f"train-{text}-{settings.image_size}px-seed{settings.seed}"
+
+
+def _check_begun(folder: Path) -> None:
+    """Make sure that there is a run to go on with, be it stopped in its first epoch.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if not any((folder / name).exists() for name in (CHECKPOINT, METRICS_CSV)):
+        raise FileNotFoundError(
+            f"no training to go on with in {folder}; leave out --resume to start one"
+        )
 
 
 def _open_sets(

@@ -122,6 +122,18 @@ def test_a_finished_training_is_shown_again(trained: tuple[Path, Result]) -> Non
     assert (trained[0] / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_resume_goes_on_and_starts_nothing(trained: tuple[Path, Result], tmp_path: Path) -> None:
+    asked = ["train", ARCH, *QUICK, "--retokenize", "1/0/1", "--ema", "0.5", "--resume"]
+    assert run(*asked, "--out", trained[0]).exit_code == 0
+    nothing = run(*asked, "--out", tmp_path / "new")
+    assert nothing.exit_code == 3
+    assert "no training to go on with" in last_line(nothing)
+    assert not (tmp_path / "new").exists()
+    both = run(*asked, "--out", trained[0], "--fresh")
+    assert both.exit_code == 2
+    assert "--fresh and --resume contradict each other" in last_line(both)
+
+
 def test_other_settings_are_refused(trained: tuple[Path, Result]) -> None:
     result = run("train", ARCH, *QUICK, "--out", trained[0])
     assert result.exit_code == 3
