@@ -59,7 +59,12 @@ def build_host(
     except AssertionError as error:
         raise ValueError(f"timm model {name!r} cannot take {image_size} px: {error}") from error
     except TypeError as error:
-        if missing := [rate for rate in rates if f"'{rate}'" in str(error)]:
-            raise ValueError(f"timm model {name!r} has no {missing[0]}; leave it out") from error
-        raise
+        missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
+        if missing is None:
+            raise
+        if rates[missing]:
+            words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
+            raise ValueError(f"timm model {name!r} has no {words}; use 0") from error
+        rates[missing] = None  # it has none, as was asked for
+        model = timm.create_model(name, num_classes=num_classes, **size, **rates)
     return model

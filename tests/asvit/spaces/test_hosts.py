@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 
 from asvit.spaces.hosts import build_host, is_host
 
@@ -41,3 +42,22 @@ def test_a_model_that_refuses_its_images_is_a_value_error(monkeypatch):
         ValueError, match="'vit_tiny_patch16_224' cannot take 100 px: bad size 100"
     ):
         build_host("vit_tiny_patch16_224", image_size=100)
+
+
+def test_a_model_without_drop_path_takes_none_but_0():
+    build_host("vgg11", image_size=32, num_classes=5, drop_path=0.0)
+    with pytest.raises(ValueError, match="timm model 'vgg11' has no drop-path; use 0"):
+        build_host("vgg11", image_size=32, num_classes=5, drop_path=0.1)
+
+
+def test_drop_path_of_0_stands_against_the_model_s_own():
+    own, none = (
+        [
+            m.drop_prob
+            for m in build_host("shiftvit_light_tiny", **rates).modules()
+            if isinstance(m, DropPath)
+        ]
+        for rates in ({}, {"drop_path": 0.0})
+    )
+    assert max(own) == pytest.approx(0.2)
+    assert max(none, default=0) == 0
