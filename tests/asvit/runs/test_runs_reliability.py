@@ -13,12 +13,12 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,
     SearchResult,
-    correlate_measure,
     run_correlation,
     run_scaling,
     run_search,
 )
 from asvit.runs import search as runs_search
+from asvit.runs.correlation import measure as correlate_measure
 from asvit.runs.correlation import run as runs_correlate
 from asvit.search import Measurement
 
