@@ -31,7 +31,7 @@ class ScaleResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a scalin
             and the command.
         next_command: What to type next.
         reliability: How well the measures rank a reference table, where one was asked; see
-            :func:`asvit.runs.reliability.reliability`.
+            :func:`asvit.runs.correlation.reliability.reliability`.
     """
 
     folder: Path

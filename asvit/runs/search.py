@@ -138,7 +138,9 @@ def run_search(
         if not (folder / REPORT).exists():
             _write_report(folder)
         if table is not None:
-            from asvit.runs.reliability import judged  # scipy, which the rest does not need
+            from asvit.runs.correlation.reliability import (
+                judged,  # scipy, which the rest does not need
+            )
 
             result = judged(
                 result,

@@ -38,7 +38,7 @@ class SearchResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a searc
         provenance: Image source and digest, device, versions and the command.
         next_command: What to type next.
         reliability: How well the measures rank a reference table, where one was asked; see
-            :func:`asvit.runs.reliability.reliability`.
+            :func:`asvit.runs.correlation.reliability.reliability`.
     """
 
     folder: Path

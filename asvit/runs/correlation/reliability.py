@@ -1,0 +1,132 @@
+"""How far the measures of a search or a scaling can be trusted: how they rank a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asvit._run_files import RESULT
+from asvit.data.base import Progress
+from asvit.growth import ScaleSettings
+from asvit.reference.findings import Finding
+from asvit.reference.names import PLUS, direction
+from asvit.reference.settings import CorrelationSettings
+from asvit.reference.table import ReferenceTable
+from asvit.runs.correlation.journal import ScoreJournal
+from asvit.runs.correlation.measure import RowEvent
+from asvit.runs.correlation.run import own_sizes, run_correlation
+from asvit.runs.scale_result import ScaleResult
+from asvit.runs.search_result import SearchResult
+from asvit.search import SearchSettings
+from asvit.settings import field_names
+from proxies.evaluation import resolve_device
+
+_TOLD = (
+    *("measure", "better", "n", "dropped", "tau", "tau_interval"),
+    *("difference", "difference_interval", "reason"),
+)
+
+R = TypeVar("R", SearchResult, ScaleResult)
+
+
+def judged(
+    result: R,
+    table: ReferenceTable,
+    *,
+    progress: Callable[[RowEvent], None] | None,
+    image_progress: Progress | None,
+    write_report: Callable[[Path], None],
+) -> R:
+    """``result`` with how its measures rank ``table``; written with its report if that is news.
+
+    Args:
+        result: Of a finished run.
+        table: The reference table.
+        progress: Called after each measured row.
+        image_progress: Called as images are made or read.
+        write_report: Writes the report of a run folder.
+
+    Raises:
+        ValueError: As :func:`reliability`.
+        OSError: As there, or if the result cannot be written.
+    """
+    told = reliability(
+        result.folder, table, result.settings, progress=progress, image_progress=image_progress
+    )
+    if told == result.reliability:
+        return result
+    found = replace(result, reliability=told)
+    found.write(found.folder / RESULT)
+    write_report(found.folder)
+    return found
+
+
+def reliability(
+    folder: Path,
+    table: ReferenceTable,
+    settings: SearchSettings | ScaleSettings,
+    *,
+    progress: Callable[[RowEvent], None] | None = None,
+    image_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Correlate the measures of a run with a table, measured as the run measured.
+
+    The scores are kept in a folder inside the run's, named after the table and its digest. A run
+    that was started over with other settings starts that one over, too.
+
+    Args:
+        folder: Run folder of the search or scaling.
+        table: The reference table; its default target is taken.
+        settings: What the run measured, and how.
+        progress: Called after each measured row.
+        image_progress: Called as images are made or read.
+
+    Returns:
+        What result.json holds under ``reliability``, in the types of strict JSON: table and
+        target, the measures, the sum of their ranks, and the best count.
+
+    Raises:
+        ValueError: If the table has too few rows, or images cannot be had.
+        OSError: If a score cannot be kept or images cannot be found.
+    """
+    names = field_names(CorrelationSettings)
+    wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
+    inside = folder / f"correlate-{table.name}-{table.digest[:8]}"
+    ranked = [name for name in settings.proxies if direction(name) != "reported"]
+    asked = [*settings.proxies, *([PLUS.join(ranked)] if len(ranked) > 1 else [])]
+    result = run_correlation(
+        table,
+        proxies=asked,
+        out=inside,
+        progress=progress,
+        image_progress=image_progress,
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table)),
+        **{name: getattr(wanted, name) for name in names},
+    )
+    (target,) = result.targets
+    rival = next((f.correlation.rival for f in result.correlations if f.correlation.rival), "")
+    return {
+        "reference": table.name,
+        "digest": table.digest,
+        "target": target.name,
+        "description": target.description,
+        "noise_ceiling": target.noise_ceiling,
+        "rows": result.rows,
+        "folder": inside.name,
+        "measures": [_told(result.finding(name)) for name in asked],
+        "best_count": _told(result.finding(rival)) if rival else None,
+    }
+
+
+def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
+    """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
+    journal = ScoreJournal(folder)
+    here = str(resolve_device(wanted.device))
+    return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    content = finding.to_json()
+    return {name: content[name] for name in _TOLD}
