@@ -1,0 +1,82 @@
+"""How the site is built: ``python -m sphinx -W --keep-going -b html docs BUILD``, offline."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from pygments.lexers import TextLexer
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+# The checkout that holds these pages, whatever is installed beside it.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from asvit import __version__
+from asvit.cli.app import app as program
+
+project = "asvit"
+author = "The asvit authors"
+copyright = f"2026, {author}"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+
+# Links to headings are those that GitHub makes, so that a page reads the same there.
+myst_heading_anchors = 3
+
+# Signatures stay short: types stand beside the descriptions of the arguments.
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 78
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_title = f"asvit {__version__}"
+html_copy_source = False
+html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+
+HELP_PAGE = "api/help"
+
+
+def setup(sphinx: Sphinx) -> dict[str, bool]:
+    """Let the page of the commands' help be written anew in every build."""
+    sphinx.add_lexer("csv", TextLexer)  # GitHub colours tables; Pygments does not
+    sphinx.connect("source-read", add_help)
+    sphinx.connect("env-get-outdated", outdated_pages)
+    return {"parallel_read_safe": True}
+
+
+def add_help(_sphinx: Sphinx, page: str, source: list[str]) -> None:
+    """Append what every command says to ``--help``, each under a heading of its own."""
+    if page == HELP_PAGE:
+        for context in contexts(click.Context(program, info_name="asvit", terminal_width=80)):
+            source[0] += f"\n## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
+
+
+def contexts(context: click.Context) -> Iterator[click.Context]:
+    """The context of a command, then those of the commands below it."""
+    yield context
+    group = context.command
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is not None:
+                yield from contexts(
+                    click.Context(command, context, info_name=name, terminal_width=80)
+                )
+
+
+def outdated_pages(
+    _sphinx: Sphinx, _env: BuildEnvironment, _added: set[str], _changed: set[str], _gone: set[str]
+) -> list[str]:
+    """The help follows from code that Sphinx does not watch."""
+    return [HELP_PAGE]

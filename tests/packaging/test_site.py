@@ -1,0 +1,45 @@
+"""The site's pages are reachable, and its reference leaves no public name out."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = {
+    path.relative_to(DOCS).with_suffix("").as_posix()
+    for path in DOCS.rglob("*")
+    if path.suffix in (".md", ".rst") and "_build" not in path.relative_to(DOCS).parts
+}
+
+
+def listed_pages() -> list[str]:
+    """What the start page's tables of contents name."""
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.S)
+    lines = "\n".join(trees).splitlines()
+    return [line for line in lines if line and not line.startswith(":")]
+
+
+def test_every_page_is_in_the_contents_once() -> None:
+    assert sorted(listed_pages()) == sorted(PAGES - {"index"})
+
+
+@pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
+def test_every_public_name_is_in_the_reference_once(package: str) -> None:
+    page = (DOCS / f"api/{package}.rst").read_text()
+    described = re.findall(rf"^\.\. [\w:]+:: {package}\.(\w+)$", page, re.M)
+    public = set(import_module(package).__all__) - {"__version__"}
+    assert sorted(described) == sorted(public)
+
+
+def test_what_pages_include_of_others_is_there() -> None:
+    """Sphinx takes the whole file where the text it should end before is gone."""
+    for page in PAGES:
+        path = DOCS / f"{page}.md"
+        text = path.read_text() if path.exists() else ""
+        for name, options in re.findall(r"```\{include\} (\S+)\n(.*?)```", text, re.S):
+            included = (path.parent / name).read_text()
+            for end in re.findall(r':end-before: "(.*)"', options):
+                assert end in included, f"{page} includes {name} up to {end!r}"
