@@ -23,7 +23,8 @@ def listed_pages() -> list[str]:
 
 
 def test_every_page_is_in_the_contents_once() -> None:
-    assert sorted(listed_pages()) == sorted(PAGES - {"index"})
+    included = {"search"}  # by "searching": Sphinx has a page of the name
+    assert sorted(listed_pages()) == sorted(PAGES - {"index"} - included)
 
 
 @pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
