@@ -30,7 +30,7 @@ def show_plan(plan: TrainPlan, screen: Console) -> None:
     screen.print(
         f"recipe {s.recipe}: {s.epochs} epochs of {plan.steps} updates with {s.batch_size} "
         f"images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
-        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epochs; {where}, {s.precision}, "
+        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "
         f"seed {s.seed}"
     )
     if plan.stages:

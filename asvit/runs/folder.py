@@ -14,6 +14,8 @@ from asvit._run_files import RESULT
 
 LOCK = ".lock"
 
+_COMMANDS = {"supernet": "supernet train"}  # where a run is not called as its command is
+
 
 def check_writable(folder: Path) -> None:
     """Check that ``folder`` is, or can become, a folder to write in, without making anything.
@@ -83,7 +85,8 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
     if not found:
         raise FileNotFoundError(
-            f"no finished {kind} in {root}; run asvit {kind} first, or name the run's folder"
+            f"no finished {kind} in {root}; run asvit {_COMMANDS.get(kind, kind)} first, or name "
+            "the run's folder"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent
 
