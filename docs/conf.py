@@ -60,7 +60,10 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
 def add_help(_sphinx: Sphinx, page: str, source: list[str]) -> None:
     """Append what every command says to ``--help``, each under a heading of its own."""
     if page == HELP_PAGE:
-        for context in contexts(click.Context(program, info_name="asvit", terminal_width=80)):
+        root = click.Context(
+            program, info_name="asvit", terminal_width=80, **program.context_settings
+        )
+        for context in contexts(root):
             source[0] += f"\n## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
 
 
@@ -78,7 +81,7 @@ def contexts(context: click.Context) -> Iterator[click.Context]:
             command = group.get_command(context, name)
             if command is not None:
                 yield from contexts(
-                    click.Context(command, context, info_name=name, terminal_width=80)
+                    click.Context(command, context, info_name=name, **command.context_settings)
                 )
 
 
