@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_LONGEST = 400  # characters of a message that may repeat what came from outside
+_LONGEST_NAME = 200  # of a name; looking for one like a longer one would take minutes
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = _LONGEST_NAME
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that ``name`` was most likely meant to be; None if none is like it."""
+    if len(name) > _LONGEST_NAME:
+        return None
     found = get_close_matches(name, list(known), n=1)
     return found[0] if found else None
 
@@ -21,9 +30,21 @@ def hint(name: str, known: Iterable[str]) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for a name that is not among those known."""
-    return f"unknown {kind} {name!r}; {hint(name, known)}"
+    return f"unknown {kind} {shown(name)}; {hint(name, known)}"
 
 
 def first_line(error: BaseException) -> str:
     """What an error says, in one line; its type where it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """``text`` as a message may hold it: nothing that a terminal obeys, and cut when long."""
+    start = text[:_LONGEST]
+    legible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
+    return legible if len(text) <= _LONGEST else f"{legible}..."
+
+
+def shown(value: object) -> str:
+    """``value`` as Python writes it, escaped, and cut when long."""
+    return one_line(_repr.repr(value))
