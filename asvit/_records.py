@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: What reading raises where the content of a file is of another form than ours.
+MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
+
 _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
@@ -58,7 +64,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
     for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
         try:
             take(json.loads(line))
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except MALFORMED as error:
             raise ValueError(
                 f"{path}, line {number} is not a record of {what}; {_ADVICE}"
             ) from error

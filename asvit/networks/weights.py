@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from asvit._files import write_bytes
+from asvit._records import MALFORMED
 from asvit._text import first_line
 from asvit.networks.network import Network
 
@@ -93,7 +94,7 @@ class WeightsFile:
                 tuple(header["classes"]),
                 dict(header["facts"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             raise ValueError(
                 f"{path} is not a network that this version can read: {first_line(error)}"
             ) from error
@@ -183,5 +184,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
             text = (file.metadata() or {}).get(_HEADER)
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return (None if text is None else json.loads(text)), weights
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+    except (SafetensorError, *MALFORMED) as error:
+        raise ValueError(
+            f"{path} is damaged, or no safetensors file: {first_line(error)}"
+        ) from error

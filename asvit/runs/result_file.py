@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from asvit._files import write_text
+from asvit._records import MALFORMED
+from asvit._text import first_line
 
 
 def write_result(path: Path, content: Mapping[str, Any]) -> None:
@@ -65,7 +67,8 @@ class StoredResult(ABC):
             if (content["kind"], content["schema_version"]) != (cls._kind, cls._schema):
                 raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
             return cls._from_json(content, path.parent)
-        except (KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             raise ValueError(
-                f"{path} is not the result of {cls._what} that this version can read: {error}"
+                f"{path} is not the result of {cls._what} that this version can read: "
+                f"{first_line(error)}"
             ) from error

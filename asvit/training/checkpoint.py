@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asvit._files import write_bytes
+from asvit._records import MALFORMED
 from asvit._text import first_line
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
@@ -130,7 +131,7 @@ class Checkpoint:
             )
         except FileNotFoundError:
             raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
-        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, *MALFORMED) as error:
             raise ValueError(
                 f"{path} is not a checkpoint that this version can read ({first_line(error)}); "
                 "restore it from a copy, or give --fresh to start over (nothing was changed)"

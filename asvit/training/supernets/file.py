@@ -15,6 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asvit._files import write_bytes
+from asvit._records import MALFORMED
+from asvit._text import first_line
 from asvit.training.supernets.settings import SupernetSettings
 
 NAME = "supernet.safetensors"
@@ -137,8 +139,8 @@ class SupernetFile:
             return cls(origin, header["seconds"], state)
         except FileNotFoundError:
             raise FileNotFoundError(f"no supernet {str(path)!r}") from None
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, *MALFORMED) as error:
             raise ValueError(
-                f"{path} is not a supernet that this version can read ({error}); restore it from "
-                "a copy, or give --fresh to start over (nothing was changed)"
+                f"{path} is not a supernet that this version can read ({first_line(error)}); "
+                "restore it from a copy, or give --fresh to start over (nothing was changed)"
             ) from error
