@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
-from asvit._text import unknown
+from asvit._records import MALFORMED
+from asvit._text import first_line, shown, unknown
 
 S = TypeVar("S")
 
@@ -28,17 +31,42 @@ class Settings:
         """Read settings back; a field that an older version did not know has its default.
 
         Raises:
-            ValueError: If a field is unknown, as when a newer version wrote it.
+            ValueError: If a field is unknown, as when a newer version wrote it, or a value is not
+                allowed.
         """
+        if not isinstance(stored, Mapping):
+            raise ValueError(f"settings must be names and their values, got {shown(stored)}")
         strange = sorted(set(stored) - set(field_names(cls)))
         if strange:
-            raise ValueError(f"unknown setting {strange[0]!r}; a newer asvit may have written it")
-        return cls(**stored)
+            raise ValueError(
+                f"unknown setting {shown(strange[0])}; a newer asvit may have written it"
+            )
+        try:
+            made = cls(**stored)
+        except MALFORMED as error:
+            raise ValueError(first_line(error)) from error
+        for name, declared in typing.get_type_hints(cls).items():
+            if not _is_of(getattr(made, name), declared):
+                raise ValueError(f"{name} may not be {shown(getattr(made, name))}")
+        return made
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in field_names(self)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _is_of(value: object, declared: Any) -> bool:
+    """Whether ``value`` is of the type that a field is declared with; whole numbers are floats."""
+    origin, inner = typing.get_origin(declared), typing.get_args(declared)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_of(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_is_of(one, inner[0]) for one in value)
+    # True is an int to Python, but not to whoever wrote the settings.
+    return type(value) is declared or (declared is float and type(value) is int)
 
 
 def from_preset(
