@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asvit._text import unknown
+from asvit._text import shown, unknown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
@@ -27,7 +27,7 @@ def names(
     """Join repeated and comma-separated names into one tuple without repeats; None when absent."""
     parts = [part.strip() for value in values for part in value.split(",")]
     if not all(parts):
-        raise click.BadParameter(f"{','.join(values)!r} has an empty name in it")
+        raise click.BadParameter(f"{shown(','.join(values))} has an empty name in it")
     return tuple(dict.fromkeys(parts)) or None
 
 
@@ -98,7 +98,7 @@ def radius(
     try:
         return float(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not sqrt_n, unit or a number") from None
+        raise click.BadParameter(f"{shown(value)} is not sqrt_n, unit or a number") from None
 
 
 def measuring_options(command: F) -> F:

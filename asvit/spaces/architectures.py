@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from asvit._text import shown
 from asvit.genotype import Genotype
 from asvit.spaces.base import Architecture, SearchSpace
 from asvit.spaces.families import is_family, read_family
@@ -46,7 +47,7 @@ def build(
     rates = {name: rate for name, rate in given.items() if rate is not None}
     if isinstance(arch, str) and is_fixed(arch):
         if depths is not None or width is not None:
-            raise ValueError(f"{arch!r} has its own depths and width; leave both out")
+            raise ValueError(f"{shown(arch)} has its own depths and width; leave both out")
         return _fixed(arch)(image_size=image_size, num_classes=num_classes, **rates)
     space, known = find(arch)
     return space.build(
@@ -150,7 +151,9 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
             f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
         )
     if is_fixed(arch):
-        raise ValueError(f"{arch!r} belongs to no search space; use one of {', '.join(SPACES)}")
+        raise ValueError(
+            f"{shown(arch)} belongs to no search space; use one of {', '.join(SPACES)}"
+        )
     refusals = []
     prefixed = [
         space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)

@@ -15,6 +15,8 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from asvit._text import one_line
+
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
@@ -62,7 +64,10 @@ class PitArchitecture:
         _check("heads", self.heads, _COUNTS)
         for name, values in (("depths", self.depths), ("heads", self.heads)):
             if len(values) != PIT_STAGES:
-                raise ValueError(f"{self} has {len(values)} {name}; give one for each of 3 stages")
+                raise ValueError(
+                    f"{one_line(str(self))} has {len(values)} {name}; "
+                    "give one for each of 3 stages"
+                )
         for before, after in zip(self.heads, self.heads[1:], strict=False):
             if after % before:
                 raise ValueError(
@@ -161,13 +166,13 @@ class AutoFormerArchitecture:
         _check("mlp_ratio", self.mlp_ratios, _RATIOS)
         if len(self.heads) != len(self.mlp_ratios):
             raise ValueError(
-                f"{self} has heads for {len(self.heads)} blocks and ratios for "
+                f"{one_line(str(self))} has heads for {len(self.heads)} blocks and ratios for "
                 f"{len(self.mlp_ratios)}; give both for every block"
             )
         for heads in self.heads:
             if self.width % heads:
                 raise ValueError(
-                    f"{self}: {heads} heads do not divide a width of {self.width}; "
+                    f"{one_line(str(self))}: {heads} heads do not divide a width of {self.width}; "
                     f"use {_divisors_near(self.width, heads)}"
                 )
 
@@ -293,7 +298,8 @@ def _check(name: str, values: Sequence[float], allowed: tuple[N, N]) -> None:
 def _check_image(architecture: FamilyArchitecture, image_size: int) -> None:
     if image_size < PATCH:
         raise ValueError(
-            f"{architecture} cannot take {image_size} px: a patch has {PATCH}; use a larger image"
+            f"{one_line(str(architecture))} cannot take {image_size} px: "
+            f"a patch has {PATCH}; use a larger image"
         )
 
 

@@ -3,7 +3,7 @@
 import timm
 from torch import nn
 
-from asvit._text import nearest
+from asvit._text import nearest, shown
 
 PREFIX = "timm:"
 
@@ -22,7 +22,7 @@ def check_host(name: str) -> None:
     if not is_host(name):
         near = nearest(name, timm.list_models())
         hint = f"did you mean {PREFIX + near!r}?" if near else "asvit list models has the names"
-        raise ValueError(f"timm has no model {name!r}; {hint}")
+        raise ValueError(f"timm has no model {shown(name)}; {hint}")
 
 
 def build_host(

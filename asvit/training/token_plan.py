@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final, Self
 
+from asvit._text import shown
+
 STAGES: Final = 3  # of tokens, as asvit.models.token_stages has them: coarse, middle, full
 #: The published cost of each stage, in floating-point operations of a step over those at full
 #: resolution, and what the most aggressive published plan saved: arXiv:2202.11921.
@@ -85,7 +87,9 @@ class TokenPlan:
                 )
             return plan
         if len(parts) != STAGES or not all(map(_SHARE.fullmatch, parts)):
-            raise ValueError(f"{text!r} is no plan of {STAGES} stages of tokens; use {_FORMS}")
+            raise ValueError(
+                f"{shown(text)} is no plan of {STAGES} stages of tokens; use {_FORMS}"
+            )
         return cls(_whole_epochs(text, [Fraction(part) for part in parts], epochs))
 
     def __str__(self) -> str:
