@@ -21,8 +21,7 @@ copyright = f"2026, {author}"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# Sphinx keeps search.html for itself, so that the page about searching has another name here.
-exclude_patterns = ["_build", "search.md"]
+exclude_patterns = ["_build"]
 
 # Links to headings are those that GitHub makes, so that a page reads the same there.
 myst_heading_anchors = 3
@@ -52,7 +51,6 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
     """Fill in what no file holds as the site shows it."""
     sphinx.add_lexer("csv", TextLexer)  # GitHub colours tables; Pygments does not
     sphinx.connect("source-read", add_help)
-    sphinx.connect("source-read", rename_search)
     sphinx.connect("env-get-outdated", outdated_pages)
     return {"parallel_read_safe": True}
 
@@ -65,11 +63,6 @@ def add_help(_sphinx: Sphinx, page: str, source: list[str]) -> None:
         )
         for context in contexts(root):
             source[0] += f"\n## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
-
-
-def rename_search(_sphinx: Sphinx, _page: str, source: list[str]) -> None:
-    """Lead links to search.md to the page that includes it."""
-    source[0] = source[0].replace("(search.md", "(searching.rst")
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:
