@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,22 @@ from asvit._run_files import RESULT
 
 LOCK = ".lock"
 
+_LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
+
 _COMMANDS = {"supernet": "supernet train"}  # where a run is not called as its command is
+
+
+def named_folder(name: str) -> Path:
+    """The folder in ``runs`` for a name made of settings, whatever they hold.
+
+    No character of it means anything to a shell or a file system. A long name is cut, and ends in
+    the beginning of its digest.
+    """
+    plain = re.sub("[^A-Za-z0-9_.-]+", "-", name)
+    if len(plain) > _LONGEST:
+        digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
+        plain = f"{plain[:_LONGEST]}-{digest[:8]}"
+    return Path("runs") / plain
 
 
 def check_writable(folder: Path) -> None:

@@ -20,7 +20,7 @@ from asvit.reference.recipe import BuildSettings, make_settings
 from asvit.reference.trainer import Trainer
 from asvit.reference.workers import train_all
 from asvit.runs.checks import find_space
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import versions
 from asvit.runs.reference_result import BuildResult, command_of, provenance_of
 from asvit.settings import check_same_device, check_same_images, other_settings
@@ -123,7 +123,7 @@ def build_reference(
 def default_folder(settings: BuildSettings) -> Path:
     """Where a table with these settings is built unless another folder is named."""
     name = f"reference-{settings.space}-{settings.image_size}px-seed{settings.seed}"
-    return Path("runs") / name
+    return named_folder(name)
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from asvit.growth.journal import NAME as MEASURED
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_table
 from asvit.runs.evaluator import Bench
-from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
 from asvit.runs.growable import Growable
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.scale_result import ScaleResult
@@ -164,7 +164,7 @@ def default_folder(settings: ScaleSettings) -> Path:
     """Where a scaling with these settings runs unless another folder is named."""
     # No character of it may mean something to a shell or a file system.
     text = settings.architecture.translate(str.maketrans(",|:", ".--"))
-    return Path("runs") / f"scale-{text}-{settings.image_size}px-seed{settings.seed}"
+    return named_folder(f"scale-{text}-{settings.image_size}px-seed{settings.seed}")
 
 
 def _check_measures(settings: ScaleSettings) -> None:

@@ -17,7 +17,7 @@ from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.search_result import SearchResult
 from asvit.search import (
@@ -156,7 +156,7 @@ def default_folder(settings: SearchSettings) -> Path:
     """Where a search with these settings runs unless another folder is named."""
     chosen = settings
     name = f"search-{chosen.space}-{chosen.controller}-{chosen.image_size}px-seed{chosen.seed}"
-    return Path("runs") / name
+    return named_folder(name)
 
 
 def _open(

@@ -28,7 +28,7 @@ from asvit.runs.correlation.measure import RowEvent, TableBench, due_rows, measu
 from asvit.runs.correlation.plan import Plan, make_plan
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.correlation.values import correlate_all, gather
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 
 
@@ -130,7 +130,7 @@ def default_folder(table: ReferenceTable, settings: CorrelationSettings) -> Path
     sizes = [settings.image_size] if settings.image_size else sorted(set(table.image_sizes))
     side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
     name = table.name if table.name in REFERENCES else f"{table.name}-{table.digest[:8]}"
-    return Path("runs") / f"correlate-{name}-{side}px-seed{settings.seed}"
+    return named_folder(f"correlate-{name}-{side}px-seed{settings.seed}")
 
 
 def _open(folder: Path, wanted: CorrelationSettings, table: ReferenceTable) -> ScoreJournal:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
-from asvit.runs.folder import check_writable, claimed, newest_run, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.evolution_result import EvolutionResult
 from asvit.runs.supernets.evolution_session import RETRAINING, EvolutionEvent, Session
@@ -141,7 +141,7 @@ def read_supernet(folder: Path) -> SupernetFile:
 def default_folder(supernet: Path, settings: EvolutionSettings) -> Path:
     """Where an evolution with these settings runs unless another folder is named."""
     name = supernet.resolve().name.removeprefix("supernet-")
-    return Path("runs") / f"evolution-{name}-seed{settings.seed}"
+    return named_folder(f"evolution-{name}-seed{settings.seed}")
 
 
 def _load(

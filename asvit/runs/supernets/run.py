@@ -13,7 +13,7 @@ import numpy as np
 
 from asvit._files import write_text
 from asvit._run_files import LOSSES, RESULT
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.host import Host
 from asvit.runs.supernets.result import Spread, SupernetResult
@@ -95,7 +95,7 @@ def train_supernet(
 def default_folder(settings: SupernetSettings) -> Path:
     """Where a supernet with these settings is trained unless another folder is named."""
     name = f"supernet-{settings.space}-{settings.image_size}px-seed{settings.seed}"
-    return Path("runs") / name
+    return named_folder(name)
 
 
 class _Session:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asvit._run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, RESULT
 from asvit.data import TrainingSets, open_training_sets
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options
 from asvit.runs.training.asked import Asked
 from asvit.runs.training.plan import TrainPlan
@@ -145,7 +145,7 @@ def default_folder(settings: TrainSettings) -> Path:
     """Where a training with these settings runs unless another folder is named."""
     # No character of it may mean something to a shell or a file system.
     text = re.sub(r"[^A-Za-z0-9.]+", "-", settings.architecture)
-    return Path("runs") / f"train-{text}-{settings.image_size}px-seed{settings.seed}"
+    return named_folder(f"train-{text}-{settings.image_size}px-seed{settings.seed}")
 
 
 def _check_begun(folder: Path) -> None:
