@@ -1,0 +1,114 @@
+"""Settings from files: of any content, they are of the declared types or refused in one line."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.growth.settings import ScaleSettings
+from asvit.networks import Network
+from asvit.reference.recipe import BuildSettings
+from asvit.reference.settings import CorrelationSettings, Question
+from asvit.runs.exporting.settings import ExportSettings
+from asvit.search.settings import SearchSettings
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.settings import Settings
+from asvit.training.images.augmentation import Augmentation
+from asvit.training.settings import TrainSettings
+from asvit.training.supernets.settings import SupernetSettings
+from tests.hostile import FEW, changed_json, refused_or
+
+SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
+RIGHT: Mapping[type[Settings], Settings] = {
+    type(settings): settings
+    for settings in (
+        SearchSettings(),
+        ScaleSettings(SEED),
+        EvolutionSettings(max_macs=10**9),
+        SupernetSettings(),
+        BuildSettings(),
+        CorrelationSettings(image_size=64),
+        Question(targets=("top1",), rows=5, max_params="100M"),
+        Augmentation(),
+        TrainSettings(SEED, validation="val", classes=3, train_images=9),
+        Network(SEED, ffn="compact", branches=2),
+        ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
+    )
+}
+
+
+def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
+    return {one for kind in base.__subclasses__() for one in {kind, *every_kind(kind)}}
+
+
+def test_every_class_of_settings_is_here() -> None:
+    ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
+    assert ours == set(RIGHT)
+
+
+#: What a field may hold in a file that somebody else wrote.
+ODD = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    10**400,
+    1.5,
+    math.nan,
+    -math.inf,
+    "",
+    "x\n",
+    "x" * 5_000,
+    [],
+    ["x"],
+    {},
+)
+
+
+def check(kind: type[Settings], content: Any) -> None:
+    """Refused in one line, or settings that a file can keep and that can be worked with."""
+    found = refused_or(lambda: kind.from_json(content))
+    if found is None:
+        return
+    kept = json.dumps(found.to_json(), allow_nan=False)
+    assert kind.from_json(json.loads(kept)) == found
+    hash(found)  # lists and objects cannot be
+
+
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+def test_odd_values(kind: type[Settings]) -> None:
+    right = json.loads(json.dumps(RIGHT[kind].to_json()))
+    assert kind.from_json(right) == RIGHT[kind]
+    for name in right:
+        for odd in ODD:
+            check(kind, {**right, name: odd})
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (TrainSettings, {"validation": 5}),
+        (TrainSettings, {"attention": ["hallucinated"]}),
+        (ExportSettings, {"architecture": []}),
+        (ExportSettings, {"merge": "no"}),
+        (Augmentation, {"auto_augment": 3}),
+        (SearchSettings, {"proxies": [["params"]]}),
+        (ScaleSettings, {"seed": True}),
+    ],
+)
+def test_values_of_another_type_are_refused(kind: type[Settings], given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given)) + "|names of measures|'int' object"):
+        kind.from_json({**RIGHT[kind].to_json(), **given})
+
+
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+@FEW
+@given(data=st.data())
+def test_settings(kind: type[Settings], data: st.DataObject) -> None:
+    right = json.loads(json.dumps(RIGHT[kind].to_json()))
+    check(kind, data.draw(changed_json(right)))
