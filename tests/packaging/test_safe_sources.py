@@ -1,0 +1,119 @@
+"""What no code of ours does: run what it reads, start a shell, or go to the network unasked."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("asvit", "experiments", "proxies", "scaling")
+
+#: Calls that run what they are given. ``pickle`` itself may be imported for its exceptions.
+FORBIDDEN = {
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.loads", "shelve.open"),
+    *("joblib.load", "dill.load", "dill.loads", "pandas.read_pickle", "pd.read_pickle"),
+}
+
+
+#: Runs the cells of our own notebooks, which is what it is for; it is not installed.
+NOTEBOOKS = ROOT / "experiments" / "notebook_pages.py"
+
+
+def sources() -> list[Path]:
+    found = (path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")))
+    return [path for path in found if path != NOTEBOOKS]
+
+
+def faults(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "marshal", "shelve"):
+            yield f"line {node.lineno}: from {node.module} import"
+        if not isinstance(node, ast.Call):
+            continue
+        name, given = ast.unparse(node.func), {one.arg: one.value for one in node.keywords}
+        if name in FORBIDDEN:
+            yield f"line {node.lineno}: {name}"
+        if name == "torch.load" and not _is(given.get("weights_only"), True):
+            yield f"line {node.lineno}: torch.load without weights_only=True"
+        if name.endswith(("np.load", "numpy.load")) and not _is(given.get("allow_pickle"), None):
+            yield f"line {node.lineno}: {name} with allow_pickle"
+        if "shell" in given and not _is(given["shell"], False):
+            yield f"line {node.lineno}: shell="
+
+
+def _is(value: ast.expr | None, wanted: bool | None) -> bool:
+    return value is None if wanted is None else getattr(value, "value", None) is wanted
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_is_read_is_run(path: Path) -> None:
+    assert list(faults(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("torch.load(path)", "torch.load(path, weights_only=False)", "pickle.loads(data)"),
+        *("eval(text)", "exec(text)", "subprocess.run(line, shell=True)", "yaml.load(text)"),
+        *("from pickle import loads", "np.load(path, allow_pickle=True)", "os.system(line)"),
+    ],
+)
+def test_the_rule_finds(code: str) -> None:
+    assert len(list(faults(ast.parse(code)))) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["torch.load(path, weights_only=True)", "np.load(path)", "model.eval()", "re.compile(text)"],
+)
+def test_the_rule_leaves_alone(code: str) -> None:
+    assert list(faults(ast.parse(code))) == []
+
+
+#: Anything that opens a connection or asks for an address ends the program.
+OFFLINE = """
+import os, socket, sys
+
+def refuse(*_given, **_named):
+    os.write(2, b"went to the network")
+    os._exit(9)  # nobody can catch it
+
+socket.socket.connect = socket.socket.connect_ex = socket.socket.sendto = refuse
+socket.create_connection = socket.getaddrinfo = socket.gethostbyname = refuse
+from asvit.cli import main
+sys.argv = ["asvit", *sys.argv[1:]]
+main()
+"""
+SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["cost", SEED], 0),
+        (["cost", "timm:resnet18"], 0),
+        (["list", "models"], 0),
+        (["score", SEED, "--image-size", "32", "--repeats", "1", "--images", "2"], 0),
+        (["score", SEED, "--image-size", "32", "--data", "hf:nobody/nothing"], 3),
+        (["score", SEED, "--image-size", "32", "--data", "torchvision:CIFAR10"], 3),
+    ],
+    ids=lambda given: " ".join(given[:2]) if isinstance(given, list) else None,
+)
+def test_no_network_unasked(arguments: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True, check=False
+    )
+    assert "went to the network" not in done.stderr
+    assert done.returncode == code, done.stderr
+
+
+def test_the_network_is_really_closed() -> None:
+    asks = OFFLINE.replace("from asvit.cli import main", "socket.create_connection(('a.b', 80))")
+    done = subprocess.run(
+        [sys.executable, "-c", asks], capture_output=True, text=True, check=False
+    )
+    assert "went to the network" in done.stderr
