@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def _form(branches: int) -> str:
 def _classes(count: int, names: tuple[str, ...]) -> str:
     if not count:
         return "none; the outputs are pooled features"
-    return f"{count}: {', '.join(names)}" if names else f"{count}, names {UNKNOWN}"
+    return f"{count}: {', '.join(map(_plain, names))}" if names else f"{count}, names {UNKNOWN}"
 
 
 def _input(exported: Exported) -> str:
@@ -111,7 +112,7 @@ def _training(exported: Exported) -> str:
         points["command"] = f"`{facts['command']}`"
     if "seconds" in facts:
         points["time"] = f"{facts['seconds']:,} s"
-    others = {name: _text(fact) for name, fact in facts.items() if name not in _PLACED}
+    others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
     return _list({**points, **others})
 
 
@@ -133,7 +134,9 @@ def _accuracy(exported: Exported) -> str:
 def _finding(found_by: Mapping[str, Any] | None) -> str:
     if not found_by:
         return f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-    return _list({name.replace("_", " "): _text(value) for name, value in found_by.items()})
+    return _list(
+        {_plain(name.replace("_", " ")): _text(value) for name, value in found_by.items()}
+    )
 
 
 def _copy(exported: Exported) -> str:
@@ -169,4 +172,10 @@ def _text(fact: object) -> str:
     """A fact in words; numbers and lists as JSON has them."""
     if fact is None:
         return UNKNOWN
-    return fact if isinstance(fact, str) else json.dumps(fact)
+    text = fact if isinstance(fact, str) else json.dumps(fact)
+    return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
+
+
+def _plain(text: str) -> str:
+    """Words from a file as words: on one line, and without a meaning in Markdown or HTML."""
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))

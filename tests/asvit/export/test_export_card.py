@@ -126,3 +126,16 @@ def test_a_card_for_timm_has_the_words_that_hubs_read(exported: Exported) -> Non
     card = model_card(replace(exported, form=FORMATS["timm"], out=Path("pets"), opset=None))
     assert card.startswith("---\nlibrary_name: timm\n")
     assert "* batch:" not in card
+
+
+def test_markup_in_what_a_file_holds_stays_words(exported: Exported) -> None:
+    facts = {"images": "pets\n# <script>", "[a](b)": ["`c`"], "found_by": {"run": "*d*"}}
+    content = WeightsFile(SHIFT, exported.content.weights, ("<img src=x>", "a|b"), facts)
+    card = model_card(replace(exported, content=content))
+    for line in (
+        "* classes: 3: \\<img src=x\\>, a\\|b",
+        "* images: pets \\# \\<script\\>",
+        '* \\[a\\](b): \\["\\`c\\`"\\]',
+        "* run: \\*d\\*",
+    ):
+        assert line in card.splitlines()
