@@ -197,13 +197,16 @@ def from_csv(text: str) -> list[Row]:
         ValueError: If it is no such table; the message names the line.
     """
     reader = csv.reader(io.StringIO(text))
-    header = next(reader, [])
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise ValueError(f"not a table of a scaling: {error}") from error
     measures = header[len(_BEFORE) : -len(_AFTER)]
     if header != [*_BEFORE, *measures, *_AFTER]:
         raise ValueError(f"not a table of a scaling: its columns are {header}")
     try:
         return [_parsed(cells, measures) for cells in reader]
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"line {reader.line_num}: {error}") from error
 
 

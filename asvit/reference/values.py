@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from asvit._text import shown
+
 ACCURACY = "accuracy:"  # before the name of a target in the header
 _BEFORE = ["architecture", "image_size"]
 _AFTER = ["reason"]
@@ -52,13 +54,16 @@ class Values:
             ValueError: If it is something else; the message names the line.
         """
         reader = csv.reader(io.StringIO(text))
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise ValueError(f"not a table of values: {error}") from error
         columns = header[len(_BEFORE) : -len(_AFTER)]
         if header != [*_BEFORE, *columns, *_AFTER]:
-            raise ValueError(f"not a table of values: its columns are {header}")
+            raise ValueError(f"not a table of values: its columns are {shown(header)}")
         try:
             rows = [_row(cells, len(header)) for cells in reader]
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
         numbers = (
             zip(*(row for _, _, row, _ in rows), strict=True) if rows else [()] * len(columns)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from asvit._files import write_text
+from asvit._text import shown
 
 State = Literal["complete", "failed"]
 
@@ -91,13 +92,16 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        header = next(reader, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise ValueError(f"{path} is not a table of trials: {error}") from error
         columns = header[len(_BEFORE) : -len(_AFTER)]
         if header != [*_BEFORE, *columns, *_AFTER]:
-            raise ValueError(f"{path} is not a table of trials: its columns are {header}")
+            raise ValueError(f"{path} is not a table of trials: its columns are {shown(header)}")
         try:
             return [_row(cells, columns, measures) for cells in reader]
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
 
 
