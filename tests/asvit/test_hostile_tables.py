@@ -36,6 +36,7 @@ def test_tables_are_read_or_refused(tmp_path: Path, content: str) -> None:
         lambda: Values.from_csv(content),
         lambda: from_csv(content),
     )
+    for read in reads:
         try:
             read()
         except (ValueError, OSError) as error:
