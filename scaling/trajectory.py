@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -203,7 +204,7 @@ def from_csv(text: str) -> list[Row]:
         raise ValueError(f"not a table of a scaling: {error}") from error
     measures = header[len(_BEFORE) : -len(_AFTER)]
     if header != [*_BEFORE, *measures, *_AFTER]:
-        raise ValueError(f"not a table of a scaling: its columns are {header}")
+        raise ValueError(f"not a table of a scaling: its columns are {reprlib.repr(header)}")
     try:
         return [_parsed(cells, measures) for cells in reader]
     except (ValueError, csv.Error) as error:
