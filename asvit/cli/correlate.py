@@ -15,10 +15,12 @@ from asvit.cli.options import (
     POSITIVE,
     Setting,
     completes,
+    fresh_option,
     json_option,
     known,
     measuring_options,
     names,
+    quiet_option,
     registered,
 )
 from asvit.cli.output import console, emit_json, networks
@@ -104,8 +106,8 @@ def _proxies() -> list[str]:
     help="Run folder.",
 )
 @click.option("--retry", is_flag=True, help="Measure again what failed.")
-@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def command(

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.architectures import canonical
-from asvit.cli.options import POSITIVE, Setting, json_option, registered
+from asvit.cli.options import (
+    POSITIVE,
+    Setting,
+    json_option,
+    quiet_option,
+    registered,
+)
 from asvit.cli.output import console, emit_json, number, table
 
 if TYPE_CHECKING:
@@ -92,7 +98,7 @@ if TYPE_CHECKING:
     "--card/--no-card", default=True, show_default=True, help="Write a model card beside it."
 )
 @click.option("--force", is_flag=True, help="Replace a copy that is there.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     """Export a network and prove the copy equal.

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.cli.app import again, debug_option
-from asvit.cli.options import POSITIVE, Setting, json_option, known, registered, seed_option
+from asvit.cli.options import (
+    POSITIVE,
+    Setting,
+    fresh_option,
+    json_option,
+    known,
+    labelled_data_option,
+    number_option,
+    quiet_option,
+    recipe_options,
+    registered,
+    seed_option,
+)
 from asvit.cli.output import console, emit_json, number, table
 from asvit.cli.progress import clock
 from asvit.cli.training_progress import training_progress
@@ -29,11 +40,6 @@ def command() -> None:
     """Make reference tables: architectures with the accuracies they were trained to."""
 
 
-def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callable[..., Any]:
-    """An option for a number of the settings."""
-    return click.option(name, cls=Setting, metavar="N", type=kind, show_default=default, help=text)
-
-
 @command.command()
 @click.option(
     "--space",
@@ -43,29 +49,17 @@ def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callabl
     show_default="asvit",
     help="Search space (see asvit list spaces).",
 )
-@_number("--n", "60", "Architectures, drawn at random.", click.IntRange(min=2))
-@_number("--seeds", "2", "Trainings of each, with different weights and batches.")
-@click.option(
-    "--data",
-    cls=Setting,
-    metavar="DATA",
-    show_default="fractal",
-    help="fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-)
-@_number("--classes", "100", "Classes of the fractals.", click.IntRange(min=2))
-@_number("--train-images", "20000", "Images to train on, over all classes.")
-@_number("--test-images", "5000", "Other images to test on.")
-@_number("--image-size", "64", "Side of the square images, in pixels.")
-@_number("--width", "32", "Channels of the first stage.")
-@_number("--steps", "3000", "Batches of each training.")
-@_number("--batch-size", "64", "Images in a batch.")
-@_number("--learning-rate", "0.001", "Highest learning rate of AdamW.", float)
-@_number("--weight-decay", "0.05", "Weight decay of matrices.", float)
-@_number("--warmup", "0.1", "Share of the steps with a rising learning rate.", float)
-@_number("--label-smoothing", "0.1", "Share of the target spread over all classes.", float)
-@_number("--clip", "1", "Largest norm of the gradient.", float)
-@_number("--shift", "0", "Move training images by up to N pixels.", click.IntRange(min=0))
-@click.option("--flip", is_flag=True, default=None, help="Mirror half of the training images.")
+@number_option("--n", "60", "Architectures, drawn at random.", click.IntRange(min=2))
+@number_option("--seeds", "2", "Trainings of each, with different weights and batches.")
+@labelled_data_option
+@number_option("--classes", "100", "Classes of the fractals.", click.IntRange(min=2))
+@number_option("--train-images", "20000", "Images to train on, over all classes.")
+@number_option("--test-images", "5000", "Other images to test on.")
+@number_option("--image-size", "64", "Side of the square images, in pixels.")
+@number_option("--width", "32", "Channels of the first stage.")
+@number_option("--steps", "3000", "Batches of each training.")
+@number_option("--batch-size", "64", "Images in a batch.")
+@recipe_options
 @seed_option
 @click.option(
     "--device",
@@ -96,8 +90,8 @@ def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callabl
     show_default="a folder in runs, named after the settings",
     help="Run folder; the table is its table.csv.",
 )
-@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def build(

@@ -15,11 +15,13 @@ from asvit.cli.growth_progress import growth_progress
 from asvit.cli.options import (
     POSITIVE,
     Setting,
+    fresh_option,
     json_option,
     known,
     known_proxies,
     measuring_options,
     proxy_option,
+    quiet_option,
     registered,
 )
 from asvit.cli.output import console, emit_json, networks, table
@@ -112,8 +114,8 @@ def share(_context: click.Context, parameter: click.Parameter, value: str | None
     show_default="a folder in runs, named after the settings",
     help="Run folder.",
 )
-@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def command(

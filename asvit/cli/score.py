@@ -11,7 +11,13 @@ import click
 
 from asvit._files import check_target
 from asvit.cli.architectures import architectures_argument, canonical
-from asvit.cli.options import json_option, known_proxies, measuring_options, proxy_option
+from asvit.cli.options import (
+    json_option,
+    known_proxies,
+    measuring_options,
+    proxy_option,
+    quiet_option,
+)
 from asvit.cli.output import console, emit_json, networks, table, write_json
 from asvit.cli.progress import clock, images_progress
 
@@ -35,7 +41,7 @@ MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "see
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write the scores to as JSON, too.",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def command(
     architectures: tuple[str, ...],

@@ -14,11 +14,13 @@ from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.options import (
     POSITIVE,
     Setting,
+    fresh_option,
     json_option,
     known,
     known_proxies,
     measuring_options,
     proxy_option,
+    quiet_option,
     registered,
 )
 from asvit.cli.output import console, emit_json, networks, table
@@ -86,8 +88,8 @@ if TYPE_CHECKING:
 @click.option(
     "--storage", metavar="URL", help="Optuna storage to use instead of a journal in the folder."
 )
-@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def command(

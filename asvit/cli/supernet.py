@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again, debug_option
-from asvit.cli.options import POSITIVE, Setting, json_option, known, seed_option
+from asvit.cli.options import (
+    Setting,
+    fresh_option,
+    json_option,
+    known,
+    labelled_data_option,
+    number_option,
+    quiet_option,
+    recipe_options,
+    seed_option,
+)
 from asvit.cli.output import console, emit_json
 from asvit.cli.supernet_progress import Moment, percent, supernet_progress
 from asvit.cli.supernet_tables import show_evolution, show_supernet
@@ -31,11 +40,6 @@ _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 @click.group(no_args_is_help=True)
 def command() -> None:
     """Search with shared weights: train a supernet, then choose among its paths."""
-
-
-def _number(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callable[..., Any]:
-    """An option for a number of the settings."""
-    return click.option(name, cls=Setting, metavar="N", type=kind, show_default=default, help=text)
 
 
 def count(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
@@ -66,42 +70,28 @@ _out = click.option(
     show_default="a folder in runs, named after the settings",
     help="Run folder.",
 )
-_fresh = click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
-_quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
 @command.command()
 @click.option(
     "--space", metavar="NAME", cls=Setting, show_default="psvit2d", help=f"Space: {_SPACES}."
 )
-@click.option(
-    "--data",
-    cls=Setting,
-    metavar="DATA",
-    show_default="fractal",
-    help="fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-)
-@_number("--classes", "20", "Classes of the fractals.", click.IntRange(min=2))
-@_number("--train-images", "8000", "Images to train on, over all classes.")
-@_number("--validation-images", "1000", "Images set apart, to choose paths by.")
-@_number("--test-images", "1000", "Images that neither sees.")
-@_number("--image-size", "64", "Side of the square images, in pixels.")
-@_number("--width", "48", "Channels of the first stage.")
-@_number("--epochs", "60", "Times that every training image is seen.")
-@_number("--batch-size", "64", "Images in a batch; each trains one path.")
-@_number("--learning-rate", "0.001", "Highest learning rate of AdamW.", float)
-@_number("--weight-decay", "0.05", "Weight decay of matrices.", float)
-@_number("--warmup", "0.1", "Share of the steps with a rising learning rate.", float)
-@_number("--label-smoothing", "0.1", "Share of the target spread over all classes.", float)
-@_number("--clip", "1", "Largest norm of the gradient.", float)
-@_number("--shift", "0", "Move training images by up to N pixels.", _FROM_ZERO)
-@click.option("--flip", is_flag=True, default=None, help="Mirror half of the training images.")
+@labelled_data_option
+@number_option("--classes", "20", "Classes of the fractals.", click.IntRange(min=2))
+@number_option("--train-images", "8000", "Images to train on, over all classes.")
+@number_option("--validation-images", "1000", "Images set apart, to choose paths by.")
+@number_option("--test-images", "1000", "Images that neither sees.")
+@number_option("--image-size", "64", "Side of the square images, in pixels.")
+@number_option("--width", "48", "Channels of the first stage.")
+@number_option("--epochs", "60", "Times that every training image is seen.")
+@number_option("--batch-size", "64", "Images in a batch; each trains one path.")
+@recipe_options
 @seed_option
 @_device
 @_preset
 @_out
-@_fresh
-@_quiet
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def train(
@@ -157,12 +147,12 @@ def train(
 
 @command.command()
 @click.argument("supernet", type=click.Path(path_type=Path, file_okay=False), required=False)
-@_number("--population", "50", "Paths in a generation.")
-@_number("--generations", "20", "Generations, the random first one among them.")
-@_number("--keep", "10", "Best paths that children come from.")
-@_number("--crossovers", "25", "Children of two in a generation.", _FROM_ZERO)
-@_number("--mutations", "25", "Children of one in a generation.", _FROM_ZERO)
-@_number("--mutation-probability", "0.2", "Probability of a cell to be drawn anew.", float)
+@number_option("--population", "50", "Paths in a generation.")
+@number_option("--generations", "20", "Generations, the random first one among them.")
+@number_option("--keep", "10", "Best paths that children come from.")
+@number_option("--crossovers", "25", "Children of two in a generation.", _FROM_ZERO)
+@number_option("--mutations", "25", "Children of one in a generation.", _FROM_ZERO)
+@number_option("--mutation-probability", "0.2", "Probability of a cell to be drawn anew.", float)
 @click.option(
     "--max-macs",
     cls=Setting,
@@ -179,7 +169,7 @@ def train(
     show_default="0",
     help="Fewest of them.",
 )
-@_number("--random-paths", "50", "Random paths of any cost to compare with.")
+@number_option("--random-paths", "50", "Random paths of any cost to compare with.")
 @seed_option
 @click.option(
     "--retrain", is_flag=True, help="Then train the winner from scratch, for as many steps."
@@ -187,8 +177,8 @@ def train(
 @_device
 @_preset
 @_out
-@_fresh
-@_quiet
+@fresh_option
+@quiet_option
 @json_option
 @click.pass_context
 def evolve(

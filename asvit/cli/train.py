@@ -11,9 +11,11 @@ import click
 from asvit.cli.app import again
 from asvit.cli.options import (
     Setting,
+    fresh_option,
     image_size_option,
     json_option,
     known,
+    quiet_option,
     registered,
     seed_option,
 )
@@ -66,10 +68,10 @@ if TYPE_CHECKING:
     show_default="a folder in runs, named after the settings",
     help="Run folder.",
 )
-@click.option("--fresh", is_flag=True, help="Start over instead of continuing the run.")
+@fresh_option
 @click.option("--resume", is_flag=True, help="Only continue; an error where there is no run.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and end.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 @click.pass_context
 def command(
