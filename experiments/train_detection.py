@@ -14,7 +14,6 @@ published image size of As-ViT-L. What else the paper did for its detector is no
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from asvit.networks.pyramid import PyramidWithFpn
 from asvit.settings import check_number, check_whole
 from asvit.training.processes import Processes
 from experiments.transfer_data import CocoImages, Sample, library
-from experiments.transfer_run import How, Metrics, train
+from experiments.transfer_run import Metrics, train_as_asked
 from experiments.transfer_settings import (
     TransferSettings,
     at_steps,
@@ -164,13 +163,10 @@ class Detection:
 def run(options: argparse.Namespace) -> None:
     """Train as the command line asks."""
     settings = DetectionSettings.of(options)
-    train(
+    train_as_asked(
         lambda: Detection(settings, grad_checkpointing=options.grad_checkpointing),
         settings,
-        options.out,
-        fresh=options.fresh,
-        how=How(options.device, options.precision, options.workers),
-        report=lambda metrics: print(json.dumps(metrics), flush=True),
+        options,
     )
 
 

@@ -14,7 +14,6 @@ images are 127 epochs of ADE20K. No result of As-ViT in segmentation is publishe
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from asvit.networks.pyramid import Pyramid
 from asvit.settings import check_whole
 from asvit.training.processes import Processes
 from experiments.transfer_data import IGNORED, Sample, SceneImages, library
-from experiments.transfer_run import How, Metrics, train
+from experiments.transfer_run import Metrics, train_as_asked
 from experiments.transfer_settings import (
     TransferSettings,
     call,
@@ -210,13 +209,10 @@ class Segmentation:
 def run(options: argparse.Namespace) -> None:
     """Train as the command line asks."""
     settings = SegmentationSettings.of(options)
-    train(
+    train_as_asked(
         lambda: Segmentation(settings, grad_checkpointing=options.grad_checkpointing),
         settings,
-        options.out,
-        fresh=options.fresh,
-        how=How(options.device, options.precision, options.workers),
-        report=lambda metrics: print(json.dumps(metrics), flush=True),
+        options,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import time
@@ -121,6 +122,26 @@ def train(
         if fresh:
             remove_files(out, (CHECKPOINT, METRICS))
         return _train(make, settings, out, processes, how, report)
+
+
+def train_as_asked(
+    make: Callable[[], Task], settings: TransferSettings, options: argparse.Namespace
+) -> None:
+    """:func:`train` by the options of every script, with a line of JSON an epoch on stdout.
+
+    Args:
+        make: As there.
+        settings: As there.
+        options: Those of :func:`experiments.transfer_settings.options_of`.
+    """
+    train(
+        make,
+        settings,
+        options.out,
+        fresh=options.fresh,
+        how=How(options.device, options.precision, options.workers),
+        report=lambda metrics: print(json.dumps(metrics), flush=True),
+    )
 
 
 def _train(

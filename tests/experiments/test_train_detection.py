@@ -214,7 +214,7 @@ def test_defaults_are_those_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None
     def spy(make: object, asked: DetectionSettings, *rest: object, **options: object) -> None:
         seen.append(asked)
 
-    monkeypatch.setattr(train_detection, "train", spy)
+    monkeypatch.setattr(train_detection, "train_as_asked", spy)
     assert call(monkeypatch, f"{AS_VIT} --data coco") == 0
     assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (1024, 36, 16)
     assert (seen[0].learning_rate, seen[0].weight_decay) == (1e-4, 0.05)

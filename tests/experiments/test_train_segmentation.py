@@ -215,7 +215,7 @@ def test_defaults_and_help(
     def spy(make: object, asked: TransferSettings, *rest: object, **options: object) -> None:
         seen.append(asked)
 
-    monkeypatch.setattr(train_segmentation, "train", spy)
+    monkeypatch.setattr(train_segmentation, "train_as_asked", spy)
     assert call(monkeypatch, f"{AS_VIT} --data ade") == 0
     assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (512, 127, 16)
     assert (seen[0].learning_rate, seen[0].weight_decay) == (6e-5, 0.01)
