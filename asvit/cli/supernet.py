@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again, debug_option
+from asvit.cli.moments import Moment
 from asvit.cli.options import (
     Setting,
     fresh_option,
@@ -23,7 +24,7 @@ from asvit.cli.options import (
     seed_option,
 )
 from asvit.cli.output import console, emit_json
-from asvit.cli.supernet_progress import Moment, percent, supernet_progress
+from asvit.cli.supernet_progress import percent, supernet_progress
 from asvit.cli.supernet_tables import show_evolution, show_supernet
 
 if TYPE_CHECKING:

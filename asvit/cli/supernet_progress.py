@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import click
 
-from asvit.cli.output import console, number
+from asvit.cli.moments import Moment, moment_bar
+from asvit.cli.output import number
 from asvit.cli.progress import Count, OneLine, clock
-
-
-@dataclass(frozen=True)
-class Moment:
-    """How far a run is.
-
-    Attributes:
-        done: Steps or paths that are done, of all sessions.
-        total: How many there will be.
-        resumed: Those of earlier sessions.
-        seconds: Since this session began with them.
-        state: What there is to tell, in a few words.
-        unit: What is counted, in a word or a few.
-    """
-
-    done: int
-    total: int
-    resumed: int
-    seconds: float
-    state: str
-    unit: str
-
-    @property
-    def remaining(self) -> float:
-        """Seconds to the end at the pace of this session; NaN before there is one."""
-        fresh = self.done - self.resumed
-        return self.seconds / fresh * (self.total - self.done) if fresh > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -66,8 +40,8 @@ def supernet_progress(title: str, *, quiet: bool = False) -> Iterator[Watch]:
     if quiet:
         yield Watch(lambda _done, _total: None, lambda _moment: None)
     elif sys.stderr.isatty():
-        with _bar(title) as watch:
-            yield watch
+        with moment_bar(partial(_opening, title)) as (images, moment):
+            yield Watch(images, moment)
     else:
         yield Watch(OneLine(), Lines(title))
 
@@ -92,42 +66,6 @@ class Lines:
             self._twentieth = twentieth
             at = f"{moment.unit} {moment.done}/{moment.total}  ETA {clock(moment.remaining)}"
             click.echo(f"{at}  {moment.state}", err=True)
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Watch]:
-    """A bar with the steps and the ETA, and what there is to tell below it."""
-    from rich.console import Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.text import Text
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("ETA {task.fields[eta]}"),
-        expand=True,
-    )
-    task = bar.add_task("images", total=None, eta=clock(math.nan))
-    told = Text("getting ready")
-    screen = console(err=True)
-    seen = False
-
-    def images(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-
-    def moment(now: Moment) -> None:
-        nonlocal seen
-        if not seen:
-            seen = True
-            screen.print(_opening(title, now))
-        eta = clock(now.remaining)
-        bar.update(task, description=now.unit, completed=now.done, total=now.total, eta=eta)
-        told.plain = now.state
-
-    with Live(Group(bar, told), console=screen, refresh_per_second=4, transient=True):
-        yield Watch(images, moment)
 
 
 def _opening(title: str, moment: Moment) -> str:

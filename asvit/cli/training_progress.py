@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asvit.cli.output import console, number
+from asvit.cli.moments import Moment, moment_bar
+from asvit.cli.output import number
 from asvit.cli.progress import Count, OneLine, clock
 
 if TYPE_CHECKING:
@@ -68,48 +68,22 @@ class Lines:
 @contextmanager
 def _bar(title: str) -> Iterator[Watch]:
     """A bar with the trainings and the ETA, and the last training below it."""
-    from rich.console import Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.text import Text
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("ETA {task.fields[eta]}"),
-        expand=True,
-    )
-    task = bar.add_task("images", total=None, eta=clock(math.nan))
-    last = Text("getting ready")
-    screen = console(err=True)
-    seen = False
-
-    def images(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-
-    def training(event: TrainingEvent) -> None:
-        nonlocal seen
-        if not seen:
-            seen = True
-            screen.print(opening(title, event))
-        eta = clock(remaining(event))
-        bar.update(task, description="training", completed=event.done, total=event.total, eta=eta)
-        last.plain = state(event)
-
-    with Live(Group(bar, last), console=screen, refresh_per_second=4, transient=True):
-        yield Watch(images, training)
+    with moment_bar(lambda first: _opening(title, first.resumed)) as (images, moment):
+        yield Watch(images, lambda event: moment(_moment(event)))
 
 
 def opening(title: str, event: TrainingEvent) -> str:
     """The line before the first training of a session."""
-    before = event.done - event.fresh
+    return _opening(title, _moment(event).resumed)
+
+
+def _opening(title: str, before: int) -> str:
     return f"{title}; going on after {before} of them" if before else title
 
 
 def remaining(event: TrainingEvent) -> float:
     """Seconds to the end at the pace of this session."""
-    return event.seconds / event.fresh * (event.total - event.done)
+    return _moment(event).remaining
 
 
 def state(event: TrainingEvent) -> str:
@@ -117,3 +91,8 @@ def state(event: TrainingEvent) -> str:
     training, outcome = event.training, event.outcome
     came_to = outcome.reason or f"{number(outcome.accuracy)} %"
     return f"{training.architecture} seed {training.seed}: {came_to}"
+
+
+def _moment(event: TrainingEvent) -> Moment:
+    resumed = event.done - event.fresh
+    return Moment(event.done, event.total, resumed, event.seconds, state(event), "training")

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.supernet_progress import Lines, Moment
+from asvit.cli.moments import Moment
+from asvit.cli.supernet_progress import Lines
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
 from asvit.runs.supernets import run as runs_supernet
