@@ -10,7 +10,7 @@ from proxies.attention_similarity import (
 from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
 from proxies.circle import Circle
 from proxies.counts import Cost, count
-from proxies.evaluation import Score, measure, seed_for
+from proxies.evaluation import measure, measure_repeats, seed_for
 from proxies.expansion import (
     curve_speed,
     curve_velocity,
@@ -21,6 +21,7 @@ from proxies.expansion import (
 )
 from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
+from proxies.readings import Readings, Score, combine
 from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
 from proxies.saliency import fisher, gradient_norm, grasp, snip
 from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
@@ -33,11 +34,13 @@ __all__ = [
     "Cost",
     "Inputs",
     "Proxy",
+    "Readings",
     "Score",
     "az_expressivity",
     "az_nas_aggregate",
     "az_progressivity",
     "az_trainability",
+    "combine",
     "contribution_cosine_similarity",
     "count",
     "curve_speed",
@@ -56,6 +59,7 @@ __all__ = [
     "jacobian_covariance",
     "length_distortion",
     "measure",
+    "measure_repeats",
     "naswot",
     "ntk_condition_number",
     "ntk_matrix",

@@ -2,10 +2,8 @@
 
 import functools
 import math
-import statistics
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -14,36 +12,14 @@ from torch import Tensor, nn
 from proxies.circle import Circle, Radius
 from proxies.errors import first_line
 from proxies.memory import trim_host_memory
-from proxies.registry import Better, Inputs, Proxy, get_proxy
+from proxies.readings import Readings, combine
+from proxies.readings import Score as Score  # scaling looks for it here
+from proxies.registry import Inputs, Proxy, get_proxy
 
 # A measure that fails says so by one of these; anything else is a bug and goes up. Third-party
 # models assert on image sizes.
 _FAILURES = (ValueError, RuntimeError, AssertionError)
 _WITHOUT_FLOAT64 = ("mps",)
-
-
-@dataclass(frozen=True)
-class Score:
-    """A measure of an architecture over repeated initialisations.
-
-    Args:
-        value: Mean over the repeats; NaN if any repeat failed.
-        std: Sample standard deviation over the repeats, 0 for one repeat.
-        values: The repeats, in order.
-        better: Which direction is better.
-        reason: Why there is no value; empty when there is one.
-    """
-
-    value: float
-    std: float
-    values: tuple[float, ...]
-    better: Better
-    reason: str = ""
-
-    @property
-    def valid(self) -> bool:
-        """Whether every repeat gave a finite value."""
-        return math.isfinite(self.value)
 
 
 def seed_for(seed: int, key: str, repeat: int = 0) -> int:
@@ -92,30 +68,83 @@ def measure(
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
             label an image.
     """
+    readings = measure_repeats(
+        build,
+        names,
+        key=key,
+        repeats=repeats,
+        seed=seed,
+        image_size=image_size,
+        images=images,
+        labels=labels,
+        device=device,
+        points=points,
+        radius=radius,
+    )
+    return combine([readings])
+
+
+def measure_repeats(
+    build: Callable[[], nn.Module],
+    names: Sequence[str],
+    *,
+    key: str = "",
+    repeats: int = 5,
+    only: Collection[int] | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    device: str = "auto",
+    points: int = 10,
+    radius: Radius = "sqrt_n",
+) -> Readings:
+    """Take some of the repeats of :func:`measure`, so that workers can share them.
+
+    ``measure(...)`` is ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``, and
+    so is any other split: a repeat's seeds do not depend on what else is taken with it.
+
+    Args:
+        build: As for :func:`measure`, like all the other arguments.
+        names: Measures to take.
+        key: Identity of the architecture.
+        repeats: How many repeats there are in all.
+        only: Which of them to take, from 0; all unless given.
+        seed: Seed of the run.
+        image_size: Pixels per side.
+        images: For the kernel.
+        labels: Class of each image.
+        device: Where to measure.
+        points: Points of the circle.
+        radius: Of the circle.
+
+    Returns:
+        The readings; :func:`combine` makes scores of them.
+
+    Raises:
+        KeyError: If a name is unknown.
+        ValueError: As :func:`measure`, or if ``only`` has a repeat that there is not.
+    """
     proxies = [get_proxy(name) for name in names]
-    if repeats < 1:
-        raise ValueError(f"repeats={repeats}; use at least 1")
+    chosen = _checked_repeats(repeats, only)
     where = resolve_device(device)
     images = _checked_images(images, image_size, seed).to(where)
     labels = _checked_labels(labels, len(images), seed).to(where)
-    values: dict[str, list[float]] = {proxy.name: [] for proxy in proxies}
-    reasons: dict[str, str] = {}
-    for repeat in range(repeats):
-        due = [p for p in proxies if p.name not in reasons and (p.random or repeat == 0)]
+    taken: dict[int, dict[str, float | str]] = {}
+    failed: set[str] = set()
+    for repeat in chosen:
+        due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
-            break
+            continue
         circle = _circle(tuple(images.shape[1:]), points, radius, seed_for(seed, "circle", repeat))
-        model, failure = _fresh(build, seed_for(seed, key, repeat), where)
-        for proxy in due:
-            value, reason = math.nan, failure
-            if model is not None:
-                inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
-                value, reason = _take(proxy, model, inputs)
-            values[proxy.name].append(value)
-            if reason:
-                reasons[proxy.name] = f"repeat {repeat + 1} of {repeats}: {reason}"
+        inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+        model = _fresh(build, seed_for(seed, key, repeat), where)
+        taken[repeat] = {
+            p.name: model if isinstance(model, str) else _take(p, model, inputs) for p in due
+        }
+        failed |= {name for name, what in taken[repeat].items() if isinstance(what, str)}
     trim_host_memory(every=4)
-    return {p.name: _score(p, values[p.name], reasons.get(p.name, "")) for p in proxies}
+    return Readings(tuple(names), repeats, taken)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -166,31 +195,33 @@ def _circle(shape: tuple[int, ...], points: int, radius: Radius, seed: int) -> C
     return Circle.random(shape, points, radius=radius, generator=generator)
 
 
-def _fresh(
-    build: Callable[[], nn.Module], seed: int, device: torch.device
-) -> tuple[nn.Module | None, str]:
+def _checked_repeats(repeats: int, only: Collection[int] | None) -> list[int]:
+    if repeats < 1:
+        raise ValueError(f"repeats={repeats}; use at least 1")
+    if only is None:
+        return list(range(repeats))
+    if strange := sorted(set(only) - set(range(repeats))):
+        raise ValueError(f"there is no repeat {strange[0]} of {repeats}; use 0 to {repeats - 1}")
+    return sorted(set(only))
+
+
+def _fresh(build: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module | str:
     """A network, drawn where it will be measured, or the reason why there is none."""
     accelerators = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
         torch.manual_seed(seed)
         try:
-            return build().to(device), ""
+            return build().to(device)
         except _FAILURES as error:
-            return None, first_line(error)
+            return first_line(error)
 
 
-def _take(proxy: Proxy, model: nn.Module, inputs: Inputs) -> tuple[float, str]:
+def _take(proxy: Proxy, model: nn.Module, inputs: Inputs) -> float | str:
+    """The value of a measure, which is finite, or the reason why there is none."""
     try:
         value = proxy.value(model, inputs)
     except _FAILURES as error:
-        return math.nan, first_line(error)
+        return first_line(error)
     if math.isfinite(value):
-        return value, ""
-    return math.nan, proxy.undefined if math.isnan(value) else "the value is infinite"
-
-
-def _score(proxy: Proxy, values: Sequence[float], reason: str) -> Score:
-    if reason:
-        return Score(math.nan, math.nan, tuple(values), proxy.better, reason)
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Score(statistics.fmean(values), spread, tuple(values), proxy.better)
+        return value
+    return proxy.undefined if math.isnan(value) else "the value is infinite"
