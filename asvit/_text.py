@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 _LONGEST = 400  # characters of a message that may repeat what came from outside
 _LONGEST_NAME = 200  # of a name; looking for one like a longer one would take minutes
+_LONGEST_LIST = 600  # of all names that are known
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _LONGEST_NAME
@@ -25,7 +26,12 @@ def hint(name: str, known: Iterable[str]) -> str:
     """What to write instead of ``name``: the nearest of the known names, or one of them all."""
     names = list(known)
     near = nearest(name, names)
-    return f"use one of {', '.join(names)}" if near is None else f"did you mean {near!r}?"
+    return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names with commas between them, as a message may hold them."""
+    return one_line(", ".join(names), most=_LONGEST_LIST)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -38,11 +44,23 @@ def first_line(error: BaseException) -> str:
     return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, *, most: int = _LONGEST) -> str:
     """``text`` as a message may hold it: nothing that a terminal obeys, and cut when long."""
-    start = text[:_LONGEST]
-    legible = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
-    return legible if len(text) <= _LONGEST else f"{legible}..."
+    start = legible(text[:most])
+    return start if len(text) <= most else f"{start}..."
+
+
+def legible(text: str) -> str:
+    r"""``text`` with what a terminal obeys, or does not show, written out, such as ``\x1b``.
+
+    Whoever made a file could otherwise move the cursor, rename the window, or turn the direction
+    of writing, with a text that is only looked at.
+    """
+    return text if text.isprintable() else "".join(map(_legible, text))
+
+
+def _legible(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
 
 
 def shown(value: object) -> str:

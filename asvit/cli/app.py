@@ -19,10 +19,12 @@ from typing import Any
 
 import click
 
-from asvit._text import hint
+from asvit._text import hint, legible, one_line, shown
 from asvit._version import __version__
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
+
+_LONGEST = 4_000  # characters of a message: as long as a path, whatever else went wrong before
 
 # Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`.
 COMMANDS = {
@@ -101,7 +103,7 @@ class Program(click.Group):
         """Find the command ``args`` starts with; a miss names the nearest one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"no command {name!r}; {hint(name, COMMANDS)}", ctx)
+            raise click.UsageError(f"no command {shown(name)}; {hint(name, COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -152,7 +154,8 @@ def _explain(error: Exception, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            click.echo(legible(line), err=True)
     code, line = _verdict(error)
     if line:
         click.echo(f"asvit: {line}", err=True)
@@ -167,10 +170,10 @@ def _verdict(error: Exception) -> tuple[int, str]:
         path = error.ctx.command_path if error.ctx is not None else "asvit"
         return USAGE, f"{_one_line(error.format_message()).rstrip('.')} (see {path} --help)"
     if isinstance(error, click.ClickException):
-        return FAILED, _one_line(error.format_message())
+        return FAILED, _one_line(error.format_message()) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        named = "" if error.filename is None else f": {error.filename}"
-        return FAILED, f"{_one_line(error.strerror)}{named}"
+        named = "" if error.filename is None else f": {legible(str(error.filename))}"
+        return FAILED, _one_line(f"{error.strerror}{named}")
     if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
     what = f"{type(error).__name__}: {_one_line(str(error))}"
@@ -190,14 +193,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """``text`` without line ends, and without anything that a terminal obeys."""
+    return one_line(" ".join(text.split()), most=_LONGEST)
 
 
 class _Stderr(logging.Handler):
     """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"asvit: {self.format(record)}", err=True)
+        click.echo(f"asvit: {_one_line(self.format(record))}", err=True)
 
 
 @contextmanager

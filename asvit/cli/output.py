@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit._files import write_text
+from asvit._text import legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,12 +25,21 @@ PIPE_WIDTH = 200  # columns of a table nobody watches: wide enough to keep every
 
 
 def console(*, err: bool = False) -> Console:
-    """A console that takes text as it is: no markup, no highlighting, no emoji codes."""
+    """A console that takes text as it is: no markup, no highlighting, no emoji codes.
+
+    What a terminal would obey in a text is written out; only ours leave with such characters.
+    """
     from rich.console import Console
+    from rich.text import Text
+
+    class Legible(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            lines = (legible(line) for line in text.split("\n"))
+            return super().render_str("\n".join(lines), **options)
 
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size().columns)
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    return Legible(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
 
 def table(
@@ -55,17 +65,17 @@ def table(
 
     made = Table(
         box=box.SIMPLE_HEAD,
-        title=None if title is None else Text(title, style="bold"),
+        title=None if title is None else Text(legible(title), style="bold"),
         title_justify="left",
         pad_edge=False,
         header_style="bold",
     )
     for column in columns:
         made.add_column(
-            Text(column), justify="left" if column in left else "right", overflow="fold"
+            Text(legible(column)), justify="left" if column in left else "right", overflow="fold"
         )
     for place, row in enumerate(rows, 1):
-        cells = (Text(cell if isinstance(cell, str) else number(cell)) for cell in row)
+        cells = (Text(legible(cell) if isinstance(cell, str) else number(cell)) for cell in row)
         made.add_row(*cells, end_section=place == rule)
     return made
 
