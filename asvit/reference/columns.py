@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from asvit._text import hint
+from asvit._text import hint, listed, one_line, shown
 from asvit.reference.schema import Row, Sheet
 from asvit.reference.table import LEAST_ROWS, Target, Training
 
@@ -38,7 +38,7 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
     for target in sheet.targets:
         if target.name not in sheet.columns:
             raise ValueError(
-                f"{sheet.path} has no column {target.name!r}, which it names as a target; "
+                f"{sheet.path} has no column {shown(target.name)}, which it names as a target; "
                 f"{hint(target.name, sheet.columns)}"
             )
     if sheet.targets:
@@ -46,7 +46,7 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
     found = [name for name in sheet.columns if _is_accuracy(sheet, name)]
     if not found:
         raise ValueError(
-            f"{sheet.path} has no column of accuracies, only {', '.join(sheet.columns)}; "
+            f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
             "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
         )
     return tuple(Target(name, name, training_of(name)) for name in found)
@@ -68,7 +68,7 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
         return next((name for name in plain if _ACCURACY.fullmatch(name.lower())), names[0])
     if default not in names:
         raise ValueError(
-            f"{sheet.path} names {default!r} as its default target; {hint(default, names)}"
+            f"{sheet.path} names {shown(default)} as its default target; {hint(default, names)}"
         )
     return default
 
@@ -95,7 +95,7 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     known = [value for value in values if not math.isnan(value)]
     if len(known) < LEAST_ROWS:
         raise ValueError(
-            f"{sheet.path} has {len(known)} row(s) with a value of {target.name!r}; "
+            f"{sheet.path} has {len(known)} row(s) with a value of {shown(target.name)}; "
             f"a ranking needs at least {LEAST_ROWS}"
         )
     if max(known) > 1:
@@ -103,16 +103,25 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     return tuple(100 * value for value in values)
 
 
-def read_whole(sheet: Sheet, row: Row, name: str, *, example: str) -> int:
+def read_whole(sheet: Sheet, row: Row, name: str, *, example: str, below: float = math.inf) -> int:
     """A cell that must hold a whole number above 0.
+
+    Args:
+        sheet: The table.
+        row: The row of the cell.
+        name: Its column.
+        example: What would be right, for the message.
+        below: What it must be less than.
 
     Raises:
         ValueError: If it does not; one line with an example of what would be right.
     """
     text = row.cells[name]
     value = as_number(text)
-    if value is None or not value.is_integer() or value < 1:
-        raise sheet.fault(row, f"{name} {text!r} is no whole number above 0; write {example}")
+    if value is None or not value.is_integer() or not 1 <= value < below:
+        raise sheet.fault(
+            row, f"{one_line(name)} {shown(text)} is no whole number above 0; write {example}"
+        )
     # Through float only where it was written like one: floats end being exact at 2**53.
     return int(text) if text.isdecimal() else int(value)
 
@@ -146,6 +155,7 @@ def _read_accuracy(sheet: Sheet, row: Row, name: str) -> float:
     if value is None or (not math.isnan(value) and not 0 <= value <= 100):
         raise sheet.fault(
             row,
-            f"{name} {text!r} is no accuracy; write a number from 0 to 100 (per cent), or nothing",
+            f"{one_line(name)} {shown(text)} is no accuracy; write a number from 0 to 100 "
+            "(per cent), or nothing",
         )
     return value

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from asvit._text import listed, shown
 from asvit.reference.schema import Row, Sheet
 
 Cells = Mapping[str, str]
@@ -39,7 +40,7 @@ def _autoformer(cells: Cells) -> str:
     heads, ratios = _entries(cells["num_heads"]), _entries(cells["mlp_ratio"])
     if cells["depth"] != str(len(heads)):
         raise ValueError(
-            f"depth {cells['depth']!r} with num_heads for {len(heads)} blocks; "
+            f"depth {shown(cells['depth'])} with num_heads for {len(heads)} blocks; "
             "give a number of heads and a ratio for every block"
         )
     return f"autoformer:{cells['hidden_dim']}|{','.join(heads)}|{','.join(ratios)}"
@@ -73,7 +74,7 @@ def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
     layout = next((one for one in LAYOUTS if set(one.columns) <= set(sheet.columns)), None)
     if layout is None:
         raise ValueError(
-            f"{sheet.path} has no column 'architecture', only {', '.join(sheet.columns)}; "
+            f"{sheet.path} has no column 'architecture', only {listed(sheet.columns)}; "
             "docs/reference.md lists the columns of a table"
         )
     if layout.columns == ("architecture",):
@@ -90,5 +91,5 @@ def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
 def _is_primary(sheet: Sheet, row: Row) -> bool:
     text = row.cells["primary"].lower()
     if text not in _YES + _NO:
-        raise sheet.fault(row, f"primary {row.cells['primary']!r} is neither True nor False")
+        raise sheet.fault(row, f"primary {shown(row.cells['primary'])} is neither True nor False")
     return text in _YES

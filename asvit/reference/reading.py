@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from asvit._text import first_line
+from asvit._text import first_line, one_line, shown
 from asvit.reference.columns import (
     as_number,
     find_default,
@@ -20,6 +20,7 @@ from asvit.reference.table import LEAST_ROWS, ReferenceTable
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_IMAGE_SIZE = 224
+_BELOW = 10**6  # pixels of a side and classes; more is a slip, or meant to take all memory
 # Rounded counts from elsewhere may be of other heads; a larger difference deserves a word.
 _CLOSE = 0.01
 # What a network may raise that is put together for a size it was not made for.
@@ -104,7 +105,9 @@ def _check_distinct(sheet: Sheet, texts: tuple[str, ...]) -> None:
     for row, text in zip(sheet.rows, texts, strict=True):
         if text in first:
             raise sheet.fault(
-                row, f"architecture {text} is that of line {first[text].line} again; keep one"
+                row,
+                f"architecture {one_line(text)} is that of line {first[text].line} again; "
+                "keep one",
             )
         first[text] = row
 
@@ -113,7 +116,10 @@ def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
     column = next((name for name in ("image_size", "img_size") if name in sheet.columns), None)
     if column is None:
         return (_number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE),) * len(sheet.rows)
-    return tuple(read_whole(sheet, row, column, example="pixels, as 224") for row in sheet.rows)
+    return tuple(
+        read_whole(sheet, row, column, example="pixels, as 224", below=_BELOW)
+        for row in sheet.rows
+    )
 
 
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
@@ -121,8 +127,11 @@ def _number_above(sheet: Sheet, key: str, default: int) -> int:
     text = sheet.provenance.get(key)
     if text is None:
         return default
-    if not text.isdecimal() or not 0 < int(text) < 10**6:
-        raise ValueError(f"{sheet.path}: {key} {text!r} is no whole number; write '# {key}: 100'")
+    # Python refuses to read thousands of digits, with an error that names no file.
+    if not text.isdecimal() or len(text) > 20 or not 0 < int(text) < _BELOW:
+        raise ValueError(
+            f"{sheet.path}: {key} {shown(text)} is no whole number; write '# {key}: 100'"
+        )
     return int(text)
 
 
@@ -144,7 +153,7 @@ def _count(
             network = build_on_meta(text, image_size=side, num_classes=num_classes)
         except _FAILURES as error:
             raise sheet.fault(
-                row, f"{text} cannot be built for {side} px: {first_line(error)}"
+                row, f"{one_line(text)} cannot be built for {side} px: {first_line(error)}"
             ) from error
         counts.append(sum(parameter.numel() for parameter in network.parameters()))
     return tuple(counts)
@@ -169,6 +178,7 @@ def _check_params(
             _LOG.warning(
                 "%s, line %d: params_M is %s, but the network with %d classes has %.4f; "
                 "the latter is used",
-                *(sheet.path, row.line, row.cells["params_M"], num_classes, here / 1e6),
+                *(sheet.path, row.line, one_line(row.cells["params_M"])),
+                *(num_classes, here / 1e6),
             )
             return

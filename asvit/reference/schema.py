@@ -16,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from asvit._text import hint
+from asvit._text import hint, shown
 from asvit.reference.table import Target, Training
 
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)
 _TARGET_FORM = "'# target: NAME | description | scratch, distilled, inherited or unknown'"
 _CEILING_FORM = "'# noise_ceiling: NAME | TAU'"
+_MOST_BYTES = 2**26  # half a million rows; whoever names another file by mistake hears so soon
+# Of what is in words nothing may end a line, obey a terminal, or turn the direction of writing.
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 Cell = str | float | None
 
@@ -71,15 +76,21 @@ def read_sheet(path: Path) -> Sheet:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is empty, no UTF-8 text, or no such file; one line that names the file,
-            the line and what would be right.
+        ValueError: If it is empty, no UTF-8 text, larger than 64 MiB, holds control characters, or
+            is no such file; one line that names the file, the line and what would be right.
     """
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{path} has more than {_MOST_BYTES >> 20} MiB; name a table in CSV")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise fault(path, line, "no UTF-8 text; save the table as CSV in UTF-8") from error
+    if unwanted := _UNWANTED.search(text):
+        line = text.count("\n", 0, unwanted.start()) + 1
+        raise fault(path, line, f"character {unwanted[0]!r} belongs in no table; remove it")
     lines = io.StringIO(text, newline=None).readlines()
     above = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
     provenance, targets = _read_above(path, lines[:above])
@@ -103,7 +114,7 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
         if key == "target":
             target = _read_target(path, number, value)
             if target.name in targets:
-                raise fault(path, number, f"target {target.name!r} is there twice; keep one")
+                raise fault(path, number, f"target {shown(target.name)} is there twice; keep one")
             targets[target.name] = target
         elif key == "noise_ceiling":
             name, ceiling = _read_ceiling(path, number, value)
@@ -113,7 +124,9 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
     for name, (number, ceiling) in ceilings.items():
         if name not in targets:
             known = hint(name, targets) if targets else f"say what it is with {_TARGET_FORM}"
-            raise fault(path, number, f"noise_ceiling of {name!r}, which is no target; {known}")
+            raise fault(
+                path, number, f"noise_ceiling of {shown(name)}, which is no target; {known}"
+            )
         old = targets[name]
         targets[name] = Target(old.name, old.description, old.training, ceiling)
     return provenance, tuple(targets.values())
@@ -122,7 +135,7 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
 def _read_target(path: Path, line: int, value: str) -> Target:
     parts = [part.strip() for part in value.split("|")]
     if len(parts) != 3 or not parts[0] or parts[2] not in _TRAININGS:
-        raise fault(path, line, f"target {value!r} is wrong; write {_TARGET_FORM}")
+        raise fault(path, line, f"target {shown(value)} is wrong; write {_TARGET_FORM}")
     training: Training = parts[2]  # type: ignore[assignment]  # one of its values, as checked
     return Target(parts[0], parts[1], training)
 
@@ -137,7 +150,7 @@ def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
         raise fault(
             path,
             line,
-            f"noise_ceiling {value!r} is wrong; write {_CEILING_FORM}, TAU from -1 to 1",
+            f"noise_ceiling {shown(value)} is wrong; write {_CEILING_FORM}, TAU from -1 to 1",
         )
     return name, ceiling
 
@@ -179,9 +192,11 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
 def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
     for name in names:
         if name and names.count(name) > 1:
-            raise fault(path, line, f"column {name!r} is there twice; rename one")
+            raise fault(path, line, f"column {shown(name)} is there twice; rename one")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise fault(path, line, f"header {names[0]!r} has no commas; separate columns by commas")
+        raise fault(
+            path, line, f"header {shown(names[0])} has no commas; separate columns by commas"
+        )
 
 
 def format_table(

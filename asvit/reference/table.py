@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from asvit._text import hint
+from asvit._text import hint, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,8 @@ class ReferenceTable:
         wanted = self.default_target if name is None else name
         if wanted not in self.targets:
             raise ValueError(
-                f"reference {self.name} has no target {wanted!r}; {hint(wanted, self.targets)}"
+                f"reference {self.name} has no target {shown(wanted)}; "
+                f"{hint(wanted, self.targets)}"
             )
         return self.targets[wanted]
 

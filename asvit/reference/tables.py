@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from asvit._files import expanded
-from asvit._text import hint
+from asvit._text import hint, legible, shown
 from asvit.reference.reading import read_reference
 from asvit.reference.table import ReferenceTable
 
@@ -38,13 +38,14 @@ def load_reference(name_or_path: str | Path, *, check: bool = True) -> Reference
     if str(name_or_path) in REFERENCES:
         name = str(name_or_path)
         return read_reference(_shipped(name), name=name, shipped=True, check=False)
-    path = expanded(str(name_or_path))
+    text = str(name_or_path)
+    path = expanded(text)
     if not path.exists():
         raise FileNotFoundError(
-            f"no reference table {str(name_or_path)!r}; {hint(str(name_or_path), REFERENCES)}, "
+            f"no reference table {shown(text)}; {hint(text, REFERENCES)}, "
             "or the path of a CSV file"
         )
-    return read_reference(path, name=path.stem, shipped=False, check=check)
+    return read_reference(path, name=legible(path.stem), shipped=False, check=check)
 
 
 def _shipped(name: str) -> Path:

@@ -29,7 +29,7 @@ def test_legible(text: str) -> None:
         ("\u202eexe.txt", r"\u202eexe.txt"),  # turns the direction of writing
         ("a\u2028b", r"a\u2028b"),
         ("\udcff", r"\udcff"),
-        ("größer 𝛼 ∂", "größer 𝛼 ∂"),
+        ("größer β ∂", "größer β ∂"),
     ],
 )
 def test_what_a_terminal_would_obey_is_written_out(text: str, seen: str) -> None:
