@@ -1,0 +1,112 @@
+"""The script that kills runs: what it takes for the same, where it says that a kill landed."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from experiments import forked, kill_runs
+from experiments.kill_runs import Campaign, Tally, differences, halves, landing, outcome
+
+
+def write_run(folder: Path, *, seconds: float = 1.0, value: float = 1.0) -> Path:
+    """A run folder with a file of every kind."""
+    folder.mkdir(parents=True)
+    record = {"elapsed": seconds, "best": {"seconds": seconds, "value": value}}
+    (folder / "result.json").write_text(json.dumps(record))
+    (folder / "scores.jsonl").write_text(json.dumps(record) + "\n")
+    (folder / "metrics.csv").write_text(f"epoch,loss,seconds\n1,{value},{seconds}\n")
+    (folder / "trials.csv").write_text(f"number,value\n1,{value}\n")
+    (folder / "report.html").write_text(f"<p>{value}, done in {seconds:.0f} s.</p>")
+    (folder / "curve.svg").write_text(f"<svg>{value}</svg>")
+    tensors = {"weight": torch.full((2,), value)}
+    save_file(tensors, folder / "model.safetensors", {"asvit": json.dumps(record)})
+    (folder / ".lock").touch()
+    return folder
+
+
+def test_only_times_may_differ(tmp_path: Path) -> None:
+    one = outcome(write_run(tmp_path / "one"))
+    assert differences(one, outcome(write_run(tmp_path / "slower", seconds=9.0))) == []
+    files = ["curve.svg", "metrics.csv", "model.safetensors", "report.html", "result.json"]
+    other = outcome(write_run(tmp_path / "other", value=2.0))
+    assert differences(one, other) == [*files, "scores.jsonl", "trials.csv"]
+
+
+def test_a_file_too_many_is_a_difference(tmp_path: Path) -> None:
+    one, other = write_run(tmp_path / "one"), write_run(tmp_path / "other")
+    (other / ".trials.csv.part").touch()
+    assert differences(outcome(one), outcome(other)) == [".trials.csv.part"]
+
+
+def test_landings(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert landing(tmp_path, set()) == "before the first record"
+    run.mkdir()
+    (run / ".lock").touch()
+    assert landing(tmp_path, set()) == "before the first record"
+    (run / "scores.jsonl").write_text("{}\n")
+    assert landing(tmp_path, set()) == "while working"
+    (run / "scores.jsonl").write_text("{}\n{")
+    assert landing(tmp_path, set()) == "inside a write"
+    assert landing(tmp_path, halves(tmp_path)) == "while working"  # an earlier kill's
+    (run / "result.json").touch()
+    assert landing(tmp_path, halves(tmp_path)) == "after the result"
+    (run / ".result.json.part").touch()
+    assert landing(tmp_path, set()) == "inside a write"
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
+    """One of runs that are not made at all, but for their folder."""
+
+    def finished(_function: object, _words: object, folder: Path) -> int:
+        write_run(folder / kill_runs.RUN)
+        return 0
+
+    monkeypatch.setattr(forked, "run", finished)
+    return Campaign(tmp_path, seed=7)
+
+
+def test_a_run_that_ends_differently_is_told_with_its_seed(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_campaign: Campaign, _name: str, folder: Path, _moments: object) -> list[str]:
+        write_run(folder / kill_runs.RUN, value=3.0)
+        shutil.copy(folder / "run" / "curve.svg", folder / "run" / "more.svg")
+        return ["while working", "after the result"]
+
+    monkeypatch.setattr(Campaign, "_kill_until_done", killed)
+    message = (
+        r"ended differently in curve\.svg, .*more\.svg.* after 2 kills \(seed 7, see .*killed-0"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        campaign.kill("train", 2)
+
+
+def test_a_run_that_fails_is_told_with_its_last_words(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failed(_function: object, _words: object, folder: Path) -> int:
+        (folder / forked.STDERR).write_text("working\nasvit: no space left\n")
+        return 3
+
+    monkeypatch.setattr(forked, "run", failed)
+    with pytest.raises(RuntimeError, match=r"ended with 3: working asvit: no space left \(seed 7"):
+        campaign.kill("train", 1)
+
+
+def test_the_table_adds_up() -> None:
+    one = Tally(Counter({"while working": 2, "after the result": 1}), runs=2)
+    lines = list(
+        kill_runs.markdown({"search": one, "train": Tally(Counter({"while working": 4}))})
+    )
+    assert lines[2:] == [
+        "| search | 0 | 2 | 0 | 1 | 3 | 2 | 0 |",
+        "| train | 0 | 4 | 0 | 0 | 4 | 0 | 0 |",
+        "| all | 0 | 6 | 0 | 1 | 7 | 2 | 0 |",
+    ]
