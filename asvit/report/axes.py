@@ -30,7 +30,7 @@ def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> 
     axis: Axis = getattr(axes, f"{which}axis")
     wide = max(values) > 1000 * min(values)
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -45,5 +45,23 @@ def count_steps(axes: Axes) -> None:
 
 
 def legend(axes: Axes) -> None:
-    """Say what the lines are, where there is room."""
-    axes.legend(loc="best", handletextpad=0.4)
+    """Say below the axes of a figure, clear of what they show, what the lines of ``axes`` are."""
+    figure = axes.get_figure(root=True)
+    handles, names = axes.get_legend_handles_labels()
+    if figure is not None:
+        figure.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=2 if sum(map(len, names)) > 60 else max(1, len(names)),
+            handletextpad=0.4,
+            columnspacing=1.4,
+        )
+
+
+def _plain(value: float) -> str:
+    """A number as an axis has it: 0.02, 500, 20,000, 3M, 5G."""
+    for unit, letter in ((1e9, "G"), (1e6, "M")):
+        if value >= unit:
+            return f"{value / unit:,.6g}{letter}"
+    return f"{value:,.6g}"

@@ -6,9 +6,11 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from asvit._text import one_line
 from asvit.reference.findings import Finding, band_names, verdict
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
@@ -22,9 +24,11 @@ from asvit.report.correlate_run import (
     CorrelationRun,
     read_correlation_run,
 )
+from asvit.report.figures import LONGEST
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 
+LONGEST_NAME = 100  # characters of a measure in the name of a file
 OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
 
 
@@ -74,12 +78,14 @@ def _scatter(run: CorrelationRun, measure: str) -> Picture:
     own = {one.target: one for one in run.findings if one.measure == measure}
     many = len(own) > 1
     titles = {
-        target: f"{target}: {draw.tau_text(one)}" if many else draw.tau_text(one)
+        target: f"{one_line(target, most=LONGEST)}: {draw.tau_text(one)}"
+        if many
+        else draw.tau_text(one)
         for target, one in own.items()
     }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
     return make_picture(
-        f"{SCATTER}{measure.replace('+', '-')}",
+        SCATTER + re.sub(r"[^\w.-]", "-", measure[:LONGEST_NAME], flags=re.ASCII),
         measure_label(measure),
         " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
         lambda: draw.draw_pairs(found, measure, titles),

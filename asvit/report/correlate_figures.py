@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from asvit._text import one_line
 from asvit.reference.names import parts
 from asvit.report.axes import dots, log_scale
 from asvit.report.correlate_rows import PairRow, TauRow
-from asvit.report.figures import label
-from asvit.report.style import COLOUR, figure, note
+from asvit.report.figures import LONGEST, label
+from asvit.report.style import COLOUR, SMALL, figure, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def tau_text(finding: Finding) -> str:
     """Tau and its interval, or why there is none."""
     found = finding.correlation
     if math.isnan(found.tau):
-        return found.reason
+        return one_line(found.reason, most=LONGEST)
     interval = found.tau_interval
     return f"τ {found.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
@@ -53,7 +54,7 @@ def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = 
         return made
     grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
     for axes, (name, group) in zip(grid, panels.items(), strict=False):
-        axes.set_title(name)
+        axes.set_title(one_line(name, most=LONGEST))
         _bars(axes, group)
         ceiling = (ceilings or {}).get(name)
         if ceiling is not None:
@@ -112,7 +113,7 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
     """
     panels = {name: [row for row in rows if row.target == name] for name in titles}
     lines, wide = math.ceil(len(panels) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(panels))
-    made = figure(width=1.4 + 3.6 * wide, height=0.3 + 3.1 * lines)
+    made = figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
     grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
     for axes, (name, group) in zip(grid, panels.items(), strict=False):
         axes.set_title(titles[name])
@@ -121,8 +122,8 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
             continue
         dots(axes, [row.value for row in group], [row.accuracy for row in group])
         log_scale(axes, "x", [row.value for row in group])
-        axes.set_ylabel(f"{name} (%)")
+        axes.set_ylabel(f"{one_line(name, most=LONGEST)} (%)")
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    made.supxlabel(measure_label(measure), fontsize=9, color=COLOUR["muted"])
+    made.supxlabel(measure_label(measure), fontsize=SMALL, color=COLOUR["muted"])
     return made

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asvit.report.axes import dots, legend
-from asvit.report.style import COLOUR, figure, note
+from asvit.report.style import COLOUR, SMALL, figure, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +176,7 @@ def _accuracies(axes: Axes, candidates: Sequence[CandidateRow]) -> None:
             xytext=(0, 3),
             textcoords="offset points",
             ha="right",
-            fontsize=8.5,
+            fontsize=SMALL,
             color=COLOUR["muted"],
         )
     axes.set_ylabel("validation accuracy (%)")

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from asvit._text import one_line
 from asvit.report.axes import count_steps, dots, legend, log_scale
 from asvit.report.rows import CHOICE_WINDOW, ChoiceRow, EntropyRow, MeasureRow, PointRow, RewardRow
-from asvit.report.style import COLOUR, figure, levels, note
+from asvit.report.style import COLOUR, SMALL, figure, levels, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +25,12 @@ LABELS = {
     "macs": "multiply-adds",
 }
 
+LONGEST = 60  # characters of a name from outside that a figure has room for
+
 
 def label(measure: str) -> str:
     """The name of ``measure`` as people write it."""
-    return LABELS.get(measure, measure.replace("_", " "))
+    return LABELS.get(measure) or one_line(measure.replace("_", " "), most=LONGEST)
 
 
 def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) -> Figure:
@@ -46,7 +49,7 @@ def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) ->
             xytext=(0, 3),
             textcoords="offset points",
             ha="right",
-            fontsize=8.5,
+            fontsize=SMALL,
             color=COLOUR["muted"],
         )
     steps, values = [row.step for row in rows], [row.entropy for row in rows]
@@ -178,9 +181,9 @@ def draw_choices(rows: Sequence[ChoiceRow], *, columns: int = 4) -> Figure:
     lines = math.ceil(len(panels) / columns)
     made = figure(width=10.4, height=0.5 + 1.6 * lines)
     made.supylabel(
-        f"share of the last {CHOICE_WINDOW} architectures", fontsize=9, color=COLOUR["muted"]
+        f"share of the last {CHOICE_WINDOW} architectures", fontsize=SMALL, color=COLOUR["muted"]
     )
-    made.supxlabel("step", fontsize=9, color=COLOUR["muted"])
+    made.supxlabel("step", fontsize=SMALL, color=COLOUR["muted"])
     grid = made.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
     for axes, (name, group) in zip(grid, panels.items(), strict=False):
         axes.set_title(name)
@@ -202,7 +205,7 @@ def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
         loc="lower right",
         bbox_to_anchor=(1.04, 0.97),
         ncols=len(choices),
-        fontsize=7.5,
+        fontsize=SMALL,
         handlelength=0.7,
         handleheight=0.7,
         handletextpad=0.3,

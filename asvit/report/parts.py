@@ -30,12 +30,12 @@ def figures(drawn: Sequence[Picture]) -> str:
     """The section of the figures."""
     cards = "".join(
         html.figure(
-            html.inline_svg(picture.svg, name=picture.name, title=picture.title),
+            html.inline_svg(picture.svg, name=f"figure{place}", title=picture.title),
             title=picture.title,
             caption=picture.caption,
             wide=picture.wide,
         )
-        for picture in drawn
+        for place, picture in enumerate(drawn)
     )
     return html.section("Figures", f'<div class="figures">{cards}</div>')
 
@@ -59,4 +59,4 @@ def origin(settings: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 def _pair(item: tuple[str, object]) -> tuple[str, str]:
     name, value = item
     words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return name.replace("_", " "), words
+    return name.replace("_", " "), "not given" if value is None else words

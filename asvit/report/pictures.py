@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 from asvit.report import figures, rows
-from asvit.report.style import style
+from asvit.report.style import ALIKE, FONT, style
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -146,10 +147,13 @@ def make_picture(
         wide: Whether it takes the whole width of a page.
     """
     buffer = io.StringIO()
-    with style(name):
+    with style(name), warnings.catch_warnings():
+        # Whoever looks at the file has other fonts than the one that its text is laid out with.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         # No date and no version: the same run gives the same file.
         draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(name, title, caption, buffer.getvalue(), _csv(*shown), wide)
+    svg = buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
+    return Picture(name, title, caption, svg, _csv(*shown), wide)
 
 
 def _csv(found: Sequence[DataclassInstance], kind: type[DataclassInstance]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit._records import MALFORMED, parse_json
 from asvit._run_files import JOURNAL, RESULT, TRIALS
+from asvit._text import first_line
 from asvit.search.rows import read_trials
 
 if TYPE_CHECKING:
@@ -133,11 +134,11 @@ def read_object(path: Path) -> dict[str, Any]:
         ValueError: If it is something else.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    except MALFORMED as error:
+        raise ValueError(f"{path} is not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object")
     return content

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asvit.report.axes import count_steps, legend, log_scale
 from asvit.report.figures import label
 from asvit.report.scale_rows import WIDTH_ALONE, CloudRow, ScoreRow, SizeRow, StageRow
-from asvit.report.style import COLOUR, figure, levels, note
+from asvit.report.style import COLOUR, SMALL, figure, levels, note
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -141,8 +141,8 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str], *, columns: i
         _cloud(axes, steps[step])
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
-    made.supxlabel(label(measures[0]), fontsize=9, color=COLOUR["muted"])
-    made.supylabel(label(measures[1]), fontsize=9, color=COLOUR["muted"])
+    made.supxlabel(label(measures[0]), fontsize=SMALL, color=COLOUR["muted"])
+    made.supylabel(label(measures[1]), fontsize=SMALL, color=COLOUR["muted"])
     named: dict[str, Artist] = {}
     for axes in grid[: len(shown)]:
         handles, texts = axes.get_legend_handles_labels()
@@ -209,7 +209,7 @@ def _line(axes: Axes, value: float, text: str) -> None:
         xytext=(3, -3),
         textcoords="offset points",
         va="top",
-        fontsize=8.5,
+        fontsize=SMALL,
         color=COLOUR["muted"],
     )
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from asvit.report.pictures import Picture, make_picture
-from asvit.report.style import COLOUR, figure, levels, note
+from asvit.report.style import COLOUR, SMALL, figure, levels, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +90,7 @@ def _panel(axes: Axes, name: str, group: Sequence[SimilarityRow]) -> QuadMesh:
     values = [[row.similarity for row in group[i * heads :][:heads]] for i in range(heads)]
     pairs = [row.similarity for row in group if row.first < row.second]
     mean = f"  {sum(pairs) / len(pairs):.2f}" if pairs else ""
-    axes.set_title(f"{name}{mean}", fontsize=8)
+    axes.set_title(f"{name}{mean}", fontsize=SMALL)
     axes.grid(False)
     centres = range(heads)
     drawn = axes.pcolormesh(

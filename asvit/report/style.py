@@ -31,6 +31,9 @@ PALETTE = {
     "level4": ("#1f5187", "#a9ccee"),
 }
 COLOUR = {role: light for role, (light, _) in PALETTE.items()}
+SMALL = 9  # points, 12 pixels: the smallest text of a figure
+FONT = "DejaVu Sans"  # comes with matplotlib, so that layouts are the same everywhere
+ALIKE = "Verdana, sans-serif"  # as wide, for screens without it
 
 
 def levels(count: int) -> list[str]:
@@ -55,7 +58,7 @@ def style(salt: str) -> Iterator[None]:
         "axes.titlecolor": COLOUR["ink"],
         "axes.titlesize": 10,
         "axes.titlelocation": "left",
-        "axes.labelsize": 9,
+        "axes.labelsize": SMALL,
         "axes.linewidth": 0.8,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -66,12 +69,13 @@ def style(salt: str) -> Iterator[None]:
         "text.color": COLOUR["ink"],
         "xtick.color": COLOUR["muted"],
         "ytick.color": COLOUR["muted"],
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "font.family": "DejaVu Sans",  # comes with matplotlib, so widths agree everywhere
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "font.family": FONT,
         "legend.frameon": False,
-        "legend.fontsize": 8.5,
+        "legend.fontsize": SMALL,
         "lines.linewidth": 1.6,
+        "text.parse_math": False,  # a dollar sign in a name is one
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
     }

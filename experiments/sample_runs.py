@@ -1,0 +1,289 @@
+"""Run folders of every kind of run with made-up numbers, to look at their reports.
+
+Nothing in them was measured. They have what a real run has and what makes a report hard to lay
+out: failures with long reasons, many columns, values over decades, several budgets.
+"""
+
+import json
+import math
+import random
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asvit.reference.findings import Finding, in_order
+from asvit.reference.statistics import correlate
+from asvit.reference.table import Target
+from asvit.reference.values import Values
+from asvit.search import SearchSettings, TrialRow
+from asvit.search.rows import write_trials
+from asvit.spaces import load_space
+from proxies import get_proxy
+from scaling import Row
+from scaling.trajectory import to_csv
+
+MEASURES = ("length_distortion", "ntk_condition_number")
+SINGULAR = (
+    "ntk_condition_number: the kernel is singular in 3 of 5 repeats, because two images of the "
+    "batch have the same feature; more images, or other ones, may help"
+)
+_ORIGIN = {
+    "images": {"source": "fractal", "digest": "5f0c" * 16, "count": 16},
+    "device": "cpu",
+    "versions": {"asvit": "0.1.0", "python": "3.11.7", "torch": "2.15.0", "timm": "1.0.31"},
+}
+
+
+def write_sample(kind: str, folder: Path) -> Path:
+    """Make the run folder of a sample; returns ``folder``.
+
+    Args:
+        kind: One of :data:`KINDS`.
+        folder: Where; it is made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    KINDS[kind](folder)
+    return folder
+
+
+def _search(folder: Path) -> None:
+    trials = _trials(120)
+    write_trials(folder / "trials.csv", trials, MEASURES)
+    best = trials[-1]
+    result = {
+        "schema_version": 1, "kind": "search", "seed_architecture": best.architecture,
+        "params": best.params, "macs": best.macs, "values": dict(best.values), "reason": "",
+        "steps": len(trials), "failures": 3, "entropy": {"first": 15.3, "last": 4.1},
+        "wall_seconds": 1563.2, "settings": SearchSettings(steps=len(trials)).to_json(),
+        **_ORIGIN, "command": "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search",
+        "reliability": _reliability(),
+    }  # fmt: skip
+    _write_result(folder, result)
+
+
+def _search_stopped(folder: Path) -> None:
+    write_trials(folder / "trials.csv", _trials(3), MEASURES)
+
+
+def _trials(count: int) -> list[TrialRow]:
+    """Architectures of a search that settles, every fortieth of them a failure."""
+    draw, rng = random.Random(0), np.random.default_rng(0)
+    space = load_space("asvit")
+    rows = []
+    for number in range(count):
+        failed = number % 40 == 2
+        progress = number / 120
+        kappa = math.nan if failed else 10 ** (4 - 2 * progress + draw.gauss(0, 0.4))
+        rows.append(
+            TrialRow(
+                number=number,
+                architecture=str(space.sample(rng)),
+                params=draw.randrange(2_000_000, 30_000_000),
+                macs=draw.randrange(300_000_000, 6_000_000_000),
+                values={
+                    "length_distortion": 3 + 4 * progress + draw.gauss(0, 0.8),
+                    "ntk_condition_number": kappa,
+                },
+                reward=draw.gauss(0.1, 0.3),
+                entropy=15.3 - 11 * progress**2,
+                state="failed" if failed else "complete",
+                reason=SINGULAR if failed else "",
+            )
+        )
+    return rows
+
+
+def _scale(folder: Path) -> None:
+    draw = random.Random(1)
+    depths, width = [1, 1, 1, 1], 32
+    series = [_grown(draw, 0, depths, width)]
+    candidates = list(series)
+    for step in range(1, 15):
+        tried = [
+            (stage, [depth + (place == stage) for place, depth in enumerate(depths)], wider)
+            for stage in range(4)
+            for wider in (width, width + 4, width + 8)
+        ]
+        best = draw.randrange(len(tried))
+        for place, (_, deeper, wider) in enumerate(tried):
+            bad = step == 4 and place == (best + 1) % len(tried)
+            candidates.append(_grown(draw, step, deeper, wider, chosen=place == best, failed=bad))
+        _, depths, width = tried[best]
+        series.append(_grown(draw, step, depths, width))
+    (folder / "steps.csv").write_text(to_csv(series), encoding="utf-8")
+    (folder / "candidates.csv").write_text(to_csv(candidates), encoding="utf-8")
+    settings = {
+        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32", "budgets": ["5M", "20M"], "seed": 7,
+        "image_size": 224, "ratio": 4, "repeats": 5, "proxies": list(MEASURES),
+    }  # fmt: skip
+    result = {
+        "schema_version": 1, "kind": "scale", "budget": "20M", "reason": "",
+        "nearest": [{"budget": "5M", "step": 6}, {"budget": "20M", "step": 14}],
+        "steps": [{} for _ in series], "wall_seconds": 5123.0, "settings": settings, **_ORIGIN,
+        "command": "asvit scale --budget 5M,20M", "reliability": _reliability(),
+    }  # fmt: skip
+    _write_result(folder, result)
+
+
+def _grown(
+    draw: random.Random,
+    step: int,
+    depths: list[int],
+    width: int,
+    *,
+    chosen: bool = True,
+    failed: bool = False,
+) -> Row:
+    params = 900 * width**2 * sum(depths) // 8
+    kappa = math.nan if failed else 4000 / sum(depths) * draw.uniform(0.6, 1.6)
+    return Row(
+        step=step,
+        kind="grow" if step else "start",
+        architecture="8,2,3,{}|4,1,2,{}|4,1,4,{}|4,1,6,{}|32".format(*depths) + f",{width}",
+        depths=tuple(depths),
+        width=width,
+        measured_width=width // 4,
+        params=params,
+        macs=190 * params,
+        values={
+            "length_distortion": 0.1 * width * draw.uniform(0.8, 1.2),
+            "ntk_condition_number": kappa,
+        },
+        rank_sum=draw.randrange(2, 20) if step else None,
+        chosen=chosen,
+        reason=SINGULAR if failed else "",
+    )
+
+
+def _correlate(folder: Path) -> None:
+    draw = random.Random(2)
+    targets = (
+        Target("top1", "ImageNet-1k validation accuracy", "scratch", 0.87),
+        Target("cifar100", "CIFAR-100 test accuracy", "unknown"),
+    )
+    count = 60
+    params = [10 ** draw.uniform(6.5, 7.9) for _ in range(count)]
+    quality = [math.log10(p) + draw.gauss(0, 0.15) for p in params]
+    accuracies = {
+        name: tuple(base + 9 * (q - 7) + draw.gauss(0, 0.5) for q in quality)
+        for name, base in (("top1", 72.0), ("cifar100", 84.0))
+    }
+    measures = {
+        "params": tuple(params),
+        "macs": tuple(200 * p * draw.uniform(0.5, 2) for p in params),
+        "length_distortion": tuple(q + draw.gauss(0, 0.3) for q in quality),
+        "ntk_condition_number": tuple(
+            math.nan if i == 7 else 10 ** (9 - q + draw.gauss(0, 0.4))
+            for i, q in enumerate(quality)
+        ),
+        "zico": tuple(draw.gauss(0, 1) for _ in quality),
+    }
+    measures["+".join(MEASURES)] = tuple(q + draw.gauss(0, 0.2) for q in quality)
+    reasons = tuple(SINGULAR if i == 7 else "" for i in range(count))
+    names = tuple(f"vit_base_{i}_patch16_224.augreg_in1k" for i in range(count))
+    values = Values(names, (224,) * count, accuracies, measures, reasons)
+    counts = {name: measures[name] for name in ("params", "macs")}
+    found = [
+        _finding(name, column, target.name, accuracies[target.name], counts)
+        for target in targets
+        for name, column in measures.items()
+    ]
+    result = {
+        "schema_version": 1, "kind": "correlation", "reference": "timm-in1k",
+        "digest": "a1b2" * 16, "targets": [asdict(target) for target in targets], "rows": count,
+        "excluded": {"above 100M parameters": 41}, "wall_seconds": 823.0,
+        "correlations": [one.to_json() for one in in_order(found)],
+        "settings": {"image_size": None, "repeats": 2, "seed": 7}, "question": {"rows": None},
+        **_ORIGIN, "images": {"224": {"source": "fractal", "digest": "5f0c" * 16}},
+        "command": "asvit correlate --reference timm-in1k --proxies length_distortion,zico",
+    }  # fmt: skip
+    (folder / "scores.jsonl").touch()
+    (folder / "values.csv").write_text(values.to_csv(), encoding="utf-8")
+    _write_result(folder, result)
+
+
+def _finding(
+    name: str,
+    column: tuple[float, ...],
+    target: str,
+    accuracies: tuple[float, ...],
+    counts: dict[str, tuple[float, ...]],
+) -> Finding:
+    better = "higher" if "+" in name else get_proxy(name).better
+    found = correlate(column, accuracies, better=better, counts=counts, samples=100)
+    return Finding(name, target, better, name in counts, found)
+
+
+def _evolution(folder: Path) -> None:
+    draw, rng = random.Random(3), np.random.default_rng(3)
+    space = load_space("psvit2d")
+    columns = "number,generation,origin,architecture,path,macs,validation"
+    paths: list[tuple[float, str, int]] = []
+    lines, generations = [columns], []
+    for generation in range(1, 9):
+        for _ in range(20):
+            text, macs = str(space.sample(rng)), draw.randrange(4_000_000, 20_000_000)
+            accuracy = 100 * (1 - math.exp(-0.6 - 0.15 * generation - draw.uniform(0, 0.6)))
+            origin = "random" if generation == 1 else draw.choice(["crossover", "mutation"])
+            path = text.partition(":")[2]
+            lines.append(f"{len(paths)},{generation},{origin},{text},{path},{macs},{accuracy}")
+            paths.append((accuracy, text, macs))
+        own = [accuracy for accuracy, *_ in paths[-20:]]
+        numbers = (generation, len(own), max(own), statistics.median(own), max(paths)[0])
+        names = ("generation", "paths", "best", "median", "best_so_far")
+        generations.append(dict(zip(names, numbers, strict=True)))
+    accuracy, text, macs = max(paths)
+    spread = {"paths": 20, "lowest": 41.25, "median": 57.5, "highest": 66.0}
+    both = {"validation": spread, "test": {**spread, "median": 56.75}}
+    result = {
+        "schema_version": 1, "kind": "evolution", "space": "psvit2d", "architecture": text,
+        "path": text.partition(":")[2], "params": 812_334, "macs": macs,
+        "validation": accuracy, "test": accuracy - 2,
+        "random": {"in_window": both, "anywhere": both}, "generations": generations,
+        "evaluated": len(paths), "reason": "", "deit_macs": 20_000_000,
+        "retrained": {"accuracy": 91.25, "loss": 0.4, "seconds": 300.0, "reason": ""},
+        "wall_seconds": 412.0,
+        "settings": {"population": 20, "generations": 8, "max_macs": 20_000_000, "seed": 0},
+        "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16}, **_ORIGIN,
+        "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M --retrain",
+    }  # fmt: skip
+    (folder / "accuracies.jsonl").touch()
+    (folder / "trials.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _write_result(folder, result)
+
+
+def _reliability() -> dict[str, Any]:
+    """What a run tells of its measures where it was asked for ``--reference``."""
+    length: dict[str, Any] = {
+        "measure": "length_distortion", "better": "higher", "n": 99, "dropped": 1, "tau": 0.603,
+        "tau_interval": [0.5, 0.7], "difference": -0.11, "difference_interval": [-0.2, 0.0],
+        "reason": "",
+    }  # fmt: skip
+    nothing = dict.fromkeys(("tau", "difference"))
+    kappa = {
+        **length, **nothing, "measure": "ntk_condition_number", "n": 1, "reason": SINGULAR,
+        "tau_interval": [None, None], "difference_interval": [None, None],
+    }  # fmt: skip
+    return {
+        "reference": "timm-in1k", "digest": "a1b2" * 16, "target": "top1", "rows": 100,
+        "description": "ImageNet-1k validation accuracy", "noise_ceiling": 0.91,
+        "folder": "correlate-timm-in1k-1234", "measures": [length, kappa],
+        "best_count": {**length, "measure": "params", "tau": 0.716},
+    }  # fmt: skip
+
+
+def _write_result(folder: Path, result: dict[str, Any]) -> None:
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "search": _search,
+    "search-stopped": _search_stopped,
+    "scale": _scale,
+    "correlate": _correlate,
+    "evolution": _evolution,
+}

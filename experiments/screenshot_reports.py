@@ -1,0 +1,59 @@
+"""Pictures of every kind of report, for whoever changes one to look at.
+
+Run from a checkout: ``python -m experiments.screenshot_reports OUT``. It makes a run of every kind
+with made-up numbers in ``OUT/runs`` and shows its report in headless Chromium: light, dark, on a
+phone, and on paper. It needs what :mod:`experiments.browser` needs.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from asvit.report import write_report
+from experiments.browser import DESKTOP, PHONE, Browser, open_browser
+from experiments.sample_runs import KINDS, write_sample
+
+# Name -> width in pixels, and whether dark.
+VIEWS = {
+    "light": (DESKTOP, False),
+    "dark": (DESKTOP, True),
+    "phone": (PHONE, False),
+    "phone-dark": (PHONE, True),
+}
+
+
+def screenshots(browser: Browser, page: Path, stem: Path) -> Iterator[Path]:
+    """Write the pictures of ``page`` to files whose names start with ``stem``, one by one."""
+    for name, (width, dark) in VIEWS.items():
+        browser.open(page, width=width, dark=dark)
+        yield _written(stem.with_name(f"{stem.name}-{name}.png"), browser.picture())
+    yield _written(stem.with_name(f"{stem.name}-paper.pdf"), browser.pdf())
+
+
+def take(out: Path, kinds: Iterable[str]) -> Iterator[Path]:
+    """Make a run of each of ``kinds`` below ``out``, and pictures of its report in ``out``."""
+    with open_browser() as browser:
+        for kind in kinds:
+            page = write_report(write_sample(kind, out / "runs" / kind))[-1]
+            yield from screenshots(browser, page, out / kind)
+
+
+def main() -> None:
+    """Write the pictures and name each file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the pictures")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="default: all")
+    arguments = parser.parse_args()
+    for path in take(arguments.out, arguments.kind):
+        print(path)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""One browser for all tests of how reports look, and a report of every kind to look at."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asvit.report import write_report
+from experiments.sample_runs import KINDS, write_sample
+
+if TYPE_CHECKING:
+    from experiments.browser import Browser
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium."""
+    pytest.importorskip("selenium", reason="reports are looked at with selenium")
+    from experiments.browser import missing, open_browser
+
+    if missing():
+        pytest.skip(f"{missing()}: Debian's packages chromium and chromium-driver have them")
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of each kind, with made-up numbers."""
+    folder = tmp_path_factory.mktemp("sample") / request.param
+    return write_report(write_sample(request.param, folder))[-1]
