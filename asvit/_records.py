@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit._text import one_line
+
 if TYPE_CHECKING:
     from proxies import Score
 
@@ -25,6 +27,29 @@ _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was ch
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
+
+
+def parse_json(data: bytes | str) -> Any:
+    """The content of strict JSON, whose numbers are finite; Python's own takes others, too.
+
+    Raises:
+        ValueError: If it is something else, a number in it is NaN, infinite or too large for a
+            float, or it is no UTF-8.
+        RecursionError: If it is nested a thousand times.
+    """
+    return json.loads(data, parse_int=_whole, parse_float=_float, parse_constant=_float)
+
+
+def _whole(text: str) -> int:
+    _float(text)  # what computes with it would fail
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"number {one_line(text, most=40)} is not finite")
+    return value
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -63,7 +88,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
     whole, end, tail = content.rpartition(b"\n")
     for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
         try:
-            take(json.loads(line))
+            take(parse_json(line))
         except MALFORMED as error:
             raise ValueError(
                 f"{path}, line {number} is not a record of {what}; {_ADVICE}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from asvit._records import MALFORMED
 from asvit._text import first_line, shown, unknown
+from asvit._types import check_types
 
 S = TypeVar("S")
 
@@ -45,28 +44,13 @@ class Settings:
             made = cls(**stored)
         except MALFORMED as error:
             raise ValueError(first_line(error)) from error
-        for name, declared in typing.get_type_hints(cls).items():
-            if not _is_of(getattr(made, name), declared):
-                raise ValueError(f"{name} may not be {shown(getattr(made, name))}")
+        check_types(made)
         return made
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in field_names(self)}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _is_of(value: object, declared: Any) -> bool:
-    """Whether ``value`` is of the type that a field is declared with; whole numbers are floats."""
-    origin, inner = typing.get_origin(declared), typing.get_args(declared)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_of(value, one) for one in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_of(one, inner[0]) for one in value)
-    # True is an int to Python, but not to whoever wrote the settings.
-    return type(value) is declared or (declared is float and type(value) is int)
 
 
 def from_preset(

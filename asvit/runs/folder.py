@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from asvit._records import MALFORMED, parse_json
 from asvit._run_files import RESULT
 
 LOCK = ".lock"
@@ -110,7 +110,7 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
 
 def _kind(path: Path) -> object:
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, OSError):
+        content = parse_json(path.read_bytes())
+    except (*MALFORMED, OSError):
         return None
     return content.get("kind") if isinstance(content, dict) else None

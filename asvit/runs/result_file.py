@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from asvit._files import write_text
-from asvit._records import MALFORMED
-from asvit._text import first_line
+from asvit._records import MALFORMED, parse_json
+from asvit._text import first_line, shown
+from asvit._types import check_types
 
 
 def write_result(path: Path, content: Mapping[str, Any]) -> None:
@@ -60,13 +61,19 @@ class StoredResult(ABC):
 
         Raises:
             FileNotFoundError: If there is no such file, or none that is needed beside it.
-            ValueError: If it is another kind of result, or of a newer version.
+            ValueError: If it is another kind of result, of a newer version, or holds a value of
+                another type than it should.
         """
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             if (content["kind"], content["schema_version"]) != (cls._kind, cls._schema):
-                raise ValueError(f"kind {content['kind']!r}, schema {content['schema_version']!r}")
-            return cls._from_json(content, path.parent)
+                raise ValueError(
+                    f"kind {shown(content['kind'])}, schema {shown(content['schema_version'])}"
+                )
+            found = cls._from_json(content, path.parent)
+            check_types(found)
+            found.to_json()  # where a part lacks that the others are made of
+            return found
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is not the result of {cls._what} that this version can read: "

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import KIND, SCHEMA_VERSION
+from asvit.runs.correlation.told import reliability_from_json
 from asvit.runs.result_file import StoredResult
 from scaling import Budget, Row
 
@@ -116,5 +117,5 @@ class ScaleResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a scalin
             settings=ScaleSettings.from_json(content["settings"]),
             provenance={name: content[name] for name in PROVENANCE},
             next_command=content["next_command"],
-            reliability=content.get("reliability"),
+            reliability=reliability_from_json(content.get("reliability")),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.runs.correlation.told import reliability_from_json
 from asvit.runs.result_file import StoredResult
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.rows import finite, without_sizes
@@ -100,7 +101,7 @@ class SearchResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a searc
             seed_architecture=content["seed_architecture"],
             params=content["params"],
             macs=content["macs"],
-            values={name: _number(value) for name, value in content["values"].items()},
+            values={name: _number(content["values"][name]) for name in settings.proxies},
             reason=content["reason"],
             steps=content["steps"],
             failures=content["failures"],
@@ -110,7 +111,7 @@ class SearchResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a searc
             settings=settings,
             provenance={name: content[name] for name in PROVENANCE},
             next_command=content["next_command"],
-            reliability=content.get("reliability"),
+            reliability=reliability_from_json(content.get("reliability")),
         )
 
 

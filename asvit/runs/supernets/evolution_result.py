@@ -8,8 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, cast
 
+from asvit._text import shown
+from asvit._types import is_of
 from asvit.runs.result_file import StoredResult
 from asvit.runs.supernets.result import Spread
 from asvit.search.supernet_evolution import Candidate
@@ -131,6 +133,9 @@ class EvolutionResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="an e
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        settings = EvolutionSettings.from_json(content["settings"])
+        if settings.max_macs is None:
+            raise ValueError("its limit of multiply-adds is missing")
         in_window, anywhere = (
             Compared(
                 **{part: Spread(**spread) for part, spread in content["random"][name].items()}
@@ -147,12 +152,27 @@ class EvolutionResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="an e
             deit_macs=content["deit_macs"],
             evaluated=content["evaluated"],
             reason=content["reason"],
-            retrained=content["retrained"],
+            retrained=_retrained(content["retrained"]),
             wall_seconds=content["wall_seconds"],
-            settings=EvolutionSettings.from_json(content["settings"]),
+            settings=settings,
             provenance={name: content[name] for name in PROVENANCE},
             next_command=content["next_command"],
         )
+
+
+class _Retrained(TypedDict):
+    """What training the winner from scratch came to; None for what is not finite."""
+
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+    reason: str
+
+
+def _retrained(content: object) -> Mapping[str, Any] | None:
+    if not is_of(content, _Retrained | None):
+        raise ValueError(f"retrained may not be {shown(content)}")
+    return cast("Mapping[str, Any] | None", content)
 
 
 def generations_of(candidates: Sequence[Candidate]) -> list[Generation]:

@@ -82,6 +82,8 @@ class SupernetResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a sup
 
     @classmethod
     def _from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+        if content["num_classes"] < 1 or not content["losses"]:
+            raise ValueError("a supernet has classes and epochs")
         return cls(
             folder=folder,
             losses=content["losses"],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from asvit._files import expanded
+from asvit._records import MALFORMED, parse_json
 from asvit._run_files import RESULT
+from asvit._text import first_line, shown
+from asvit._types import is_of
 from asvit.spaces.architectures import canonical
 
 # Kind of run to where its result has the architecture that it ended in.
@@ -47,20 +49,27 @@ def find_architecture(text: str) -> Found:
         return Found(canonical(text))
     content = _result(folder)
     kind = content.get("kind")
-    if kind not in _ENDS:
+    if not isinstance(kind, str) or kind not in _ENDS:
         raise ValueError(
-            f"{folder} holds a run of kind {kind!r}, which ends in no architecture; "
+            f"{folder} holds a run of kind {shown(kind)}, which ends in no architecture; "
             f"use a {', '.join(_ENDS)} or an architecture"
         )
     try:
         architecture = canonical(content[_ENDS[kind]])
-    except (KeyError, TypeError, ValueError) as error:
+        measures = content["steps"][-1] if kind == "scale" else content
+        measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
+    except MALFORMED as error:
         raise ValueError(
-            f"{folder} ends in no architecture that is known here: {error}"
+            f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
-    measures = content["steps"][-1] if kind == "scale" else content
-    measured = {name: measures[name] for name in _MEASURES if name in measures}
     return Found(architecture, {"kind": kind, "run": str(folder), **measured})
+
+
+def _measure(value: object) -> float | None:
+    """The value of a measure as result.json has it: None where it failed."""
+    if not is_of(value, float | None):
+        raise ValueError(f"a measure may not be {shown(value)}")
+    return cast("float | None", value)
 
 
 def _result(folder: Path) -> dict[str, Any]:
@@ -70,9 +79,9 @@ def _result(folder: Path) -> dict[str, Any]:
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"
         )
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        content = parse_json(path.read_bytes())
+    except MALFORMED as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no result of a run")
     return content
