@@ -5,31 +5,28 @@ image i. Neither J nor any per-sample gradient of a whole network is ever formed
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vmap
-from torch.overrides import TorchFunctionMode
 
-from proxies.attention import attention, plain_arguments
 from proxies.errors import first_line
 from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.memory import first_that_fits, out_of_memory
-from proxies.sample_gradients import USES, Use, gram_matrix
 from proxies.substitution import call_with, stand_ins
+from proxies.weight_uses import WeightUses
 
 
 def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
-    """Kernel ``Θ`` of a batch, ``[n, n]`` float64.
+    """Kernel ``Θ`` of a batch, ``[n, n]`` float64, on the CPU.
 
-    One forward and one backward pass for the batch. Every parameter with "weight" in its name
-    counts, where it reaches the pooled feature; normalisations are kept, the final one apart.
+    One forward and one backward pass for the batch; the device is waited for once, at the end.
+    Every parameter with "weight" in its name counts, where it reaches the pooled feature;
+    normalisations are kept, the final one apart.
 
     Args:
         model: Any module whose samples do not interact.
@@ -54,7 +51,7 @@ def ntk_spectrum(model: nn.Module, images: Tensor, *, final_norm: bool = False) 
     kernel = ntk_matrix(model, images, final_norm=final_norm)
     if not kernel.isfinite().all():
         raise ValueError("the kernel is not finite")
-    spectrum: Tensor = torch.linalg.eigvalsh(kernel.cpu())
+    spectrum: Tensor = torch.linalg.eigvalsh(kernel)
     return spectrum
 
 
@@ -75,125 +72,89 @@ def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool =
     return largest / smallest
 
 
-class _WeightUses(TorchFunctionMode):
-    """Follow every use of a weight; add up Gram matrices as the backward pass reaches them.
-
-    Weights that an operation with a rule uses are cut from the graph: autograd then carries the
-    gradient of the activations only, and forms no weight gradient of its own.
-    """
-
-    def __init__(self, weights: Mapping[str, Tensor], images: Tensor) -> None:
-        super().__init__()
-        self._weights = weights
-        self._names = {id(weight): name for name, weight in weights.items()}
-        self._samples = len(images)
-        self._expected: dict[str, int] = defaultdict(int)
-        self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
-        self.lengths: list[tuple[str, int]] = []
-        """Weight of each use, in order, and the first axis of what it was applied to."""
-        self.folded: dict[int, Tensor] = {}
-        """Use -> what its weight was applied to, where the first axis is not the samples."""
-        self.grams: dict[str, Tensor] = {}
-        self.seed = images.new_zeros((), requires_grad=True)
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            tokens, bias, scale = plain_arguments(*args, **kwargs)
-            return attention(*tokens, bias=bias, scale=scale)
-        if func not in USES:
-            return func(*args, **kwargs)
-        found = USES[func](*args, **kwargs)
-        if found is None or id(found[0]) not in self._names:
-            return func(*args, **kwargs)
-        weight, use = found
-        frozen = [_frozen(value) for value in args]
-        out = func(*frozen, **{key: _frozen(value) for key, value in kwargs.items()})
-        name = self._names[id(weight)]
-        if len(use.x) != self._samples:
-            # Without its graph, whose hooks lead back here: together they would never be freed.
-            self.folded[len(self.lengths)] = use.x.detach()
-        self.lengths.append((name, len(use.x)))
-        if torch.is_grad_enabled():
-            if not out.requires_grad:
-                # Nothing before needed a gradient: let the backward pass come as far as here.
-                out = out + self.seed
-            self._follow(name, use, out)
-        return out
-
-    def _follow(self, name: str, use: Use, out: Tensor) -> None:
-        self._expected[name] += 1
-
-        def arrive(grads: Tensor) -> None:
-            uses = self._arrived[name]
-            uses.append((use, grads))
-            if len(uses) == self._expected[name]:
-                self._finish(name)
-
-        out.register_hook(arrive)
-
-    def finish(self) -> None:
-        """Add up weights some of whose uses have no gradient, because nothing comes of them."""
-        for name in list(self._arrived):
-            self._finish(name)
-
-    def _finish(self, name: str) -> None:
-        uses = self._arrived.pop(name)
-        if all(len(use.x) % self._samples == 0 for use, _ in uses):
-            self.grams[name] = gram_matrix(self._weights[name], uses, self._samples)
-
-
 def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    uses = _WeightUses(weights, images)
+    uses = WeightUses(weights, images)
     with torch.enable_grad():
         with uses:
             total = pooled_feature(model, images).sum()
         if not total.requires_grad:
             raise ValueError(f"no weight of {type(model).__name__} reaches its pooled feature")
-        mixed = _mixed_up(model, images, weights, uses)
+        mixed, doubts = _mixed_up(model, images, weights, uses)
         # Only uses without a rule are still in the graph, and have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
     uses.finish()
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
-    for name in mixed | without_rule:
-        grams[name] = _gram_by_vmap(model, images, name)
+    _replace(grams, mixed | without_rule, model, images, weights)
+    # The only wait for the device: the kernel, and whether it can be trusted.
+    kernel = _sum(grams)
+    answers = [right.double()[None] for _, right in doubts]
+    found = torch.cat([kernel.flatten(), *answers]).cpu()
+    entries, trusted = found.split([kernel.numel(), len(doubts)])
+    wrong = {name for (name, _), right in zip(doubts, trusted, strict=True) if not right}
+    if wrong:
+        _replace(grams, wrong, model, images, weights)
+        return _sum(grams).cpu()
+    return cast("Tensor", entries.reshape(kernel.shape))
+
+
+def _sum(grams: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(grams.values())).sum(0)
 
 
+def _replace(
+    grams: dict[str, Tensor],
+    names: Collection[str],
+    model: nn.Module,
+    images: Tensor,
+    weights: Mapping[str, Tensor],
+) -> None:
+    """Take some weights by themselves; in the order of the weights, as the sum depends on it."""
+    for name in weights:
+        if name in names:
+            grams[name] = _gram_by_vmap(model, images, name)
+
+
 def _mixed_up(
-    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], uses: _WeightUses
-) -> set[str]:
+    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], uses: WeightUses
+) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Weights applied to something whose first axis is not made of the samples, one by one.
 
     Windows, or tokens, that follow each other sample by sample are fine; tables that no sample
     enters, or another order, are not. What a single image gives tells them apart, by its length
     and, where that is a multiple of one, by its values.
+
+    Returns:
+        Weights whose uses are known to be mixed up, and pairs of a weight and whether it is fine,
+        a boolean that is still on the device.
     """
-    single = _WeightUses(weights, images[:1])
+    single = WeightUses(weights, images[:1])
     with torch.no_grad(), single:
         pooled_feature(model, images[:1])
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, one) in pairs if one * len(images) != length}
-    return mixed | {
-        uses.lengths[number][0]
-        for number, x in uses.folded.items()
-        if not _leads(single.folded.get(number), x, len(images))
-    }
+    doubts: list[tuple[str, Tensor]] = []
+    for number, x in uses.folded.items():
+        name, alone = uses.lengths[number][0], single.folded.get(number)
+        if (
+            alone is None
+            or alone.shape[1] * len(images) != x.shape[1]
+            or alone.shape[2:] != x.shape[2:]
+        ):
+            mixed.add(name)
+        elif name not in mixed:
+            doubts.append((name, _leads(alone, x)))
+    return mixed, doubts
 
 
-def _leads(alone: Tensor | None, x: Tensor, samples: int) -> bool:
-    """Whether what one image gives is the first of ``samples`` equal parts of what all give."""
-    if alone is None or len(alone) * samples != len(x) or alone.shape[1:] != x.shape[1:]:
-        return False
-    difference = (x[: len(alone)] - alone).abs().max()
-    return bool(difference <= 1e-3 * alone.abs().max())
+def _leads(alone: Tensor, x: Tensor) -> Tensor:
+    """Whether what one image gives is the first of the equal parts of what all give.
+
+    Both are ``[networks, m, ...]``; it has to be so for every network.
+    """
+    difference = (x[:, : alone.shape[1]] - alone).abs().flatten(1).amax(1)
+    right: Tensor = (difference <= 1e-3 * alone.abs().flatten(1).amax(1)).all()
+    return right
 
 
 def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -214,11 +175,11 @@ def _kernel_by_pairs(
     model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], pieces: int
 ) -> Tensor:
     groups = torch.arange(len(images)).tensor_split(pieces)
-    kernel = torch.zeros(len(images), len(images), dtype=torch.float64, device=images.device)
+    kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
     for first in range(pieces):
         for second in range(first + 1, pieces):
-            rows = torch.cat((groups[first], groups[second])).to(images.device)
-            kernel[rows[:, None], rows] = _kernel(model, images[rows], weights)
+            rows = torch.cat((groups[first], groups[second]))
+            kernel[rows[:, None], rows] = _kernel(model, images[rows.to(images.device)], weights)
     return kernel
 
 
@@ -266,7 +227,3 @@ def _only_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(before[name])
-
-
-def _frozen(value: Any) -> Any:
-    return value.detach() if isinstance(value, nn.Parameter) else value
