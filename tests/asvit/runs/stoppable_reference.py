@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +13,7 @@ from zlib import crc32
 import asvit.runs.reference as runs_reference
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings
-
-# Where a process stops itself, the how-manieth time it passes there, and by which signal.
-Stop = tuple[str, int, int]
+from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
 
@@ -41,6 +36,14 @@ class FakeTrainer:
         return Outcome(drawn % 9973 / 100, 1.0, 1.0)
 
 
+_PLACES: Places = {
+    "fsync": (os, "fsync"),  # written, but not known to be
+    "training": (FakeTrainer, "__call__"),
+    "table": (runs_reference, "write_text"),
+    "result": (runs_reference, "BuildResult"),  # all trained, no result yet
+}
+
+
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fake in place."""
     setattr_(runs_reference, "Trainer", FakeTrainer)
@@ -57,38 +60,7 @@ def run(
     """Build in ``folder``; an interrupt exits with 130, a file that grows too large with 3."""
     faked()
     FakeTrainer.sleep = sleep
-    if largest_file is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    if stop is not None:
-        _stop_at(stop)
-    try:
+    limit_files(largest_file)
+    stop_at(_PLACES, stop)
+    with exit_codes():
         runs_reference.build_reference(out=folder, **{**SETTINGS, **settings})
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError:
-        sys.exit(3)
-
-
-def _stop_at(stop: Stop) -> None:
-    """Have this process stop itself at ``stop``."""
-    point, count, number = stop
-    places = {
-        "fsync": (os, "fsync"),  # written, but not known to be
-        "training": (FakeTrainer, "__call__"),
-        "table": (runs_reference, "write_text"),
-        "result": (runs_reference, "BuildResult"),  # all trained, no result yet
-    }
-    where, name = places[point]
-    function = getattr(where, name)
-    passed = 0
-
-    @functools.wraps(function, updated=())
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal passed
-        passed += 1
-        if passed == count:
-            os.kill(os.getpid(), number)
-            time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
-
-    setattr(where, name, wrapped)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +13,14 @@ import asvit.runs.scale as runs_scale
 import scaling.meter
 from asvit.runs.growable import Growable
 from proxies import Cost, Score
+from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
-# Where a process stops itself, the how-manieth time it passes there, and by which signal.
-Stop = tuple[str, int, int]
+_PLACES: Places = {
+    "fsync": (os, "fsync"),  # written, but not known to be
+    "measure": (scaling.meter, "measure"),
+    "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
+    "result": (runs_scale.ScaleResult, "__init__"),  # all measured, no result yet
+}
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 SETTINGS = {
@@ -70,41 +72,8 @@ def run(
         return fake_measure(*arguments, **named)
 
     scaling.meter.measure = measure
-    if largest_file is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    if stop is not None:
-        _stop_at(stop)
-    try:
-        given = {**SETTINGS, **settings}
+    limit_files(largest_file)
+    stop_at(_PLACES, stop)
+    given = {**SETTINGS, **settings}
+    with exit_codes():
         runs_scale.run_scaling(given.pop("architecture", ARCHITECTURE), out=folder, **given)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError:
-        sys.exit(3)
-
-
-def _stop_at(stop: Stop) -> None:
-    """Have this process stop itself at ``stop``."""
-    point, count, number = stop
-    places = {
-        "fsync": (os, "fsync"),  # written, but not known to be
-        "measure": (scaling.meter, "measure"),
-        "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
-        "result": (runs_scale, "ScaleResult"),  # all measured, no result yet
-    }
-    where, name = places[point]
-    function = getattr(where, name)
-    passed = 0
-
-    @functools.wraps(function, updated=())
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal passed
-        passed += 1
-        if passed == count:
-            os.kill(os.getpid(), number)
-            time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
-
-    if point == "result":
-        wrapped.read = function.read
-    setattr(where, name, wrapped)

@@ -1,12 +1,10 @@
 """A run that is stopped, at any point and any number of times, ends as one that never was."""
 
 import json
-import multiprocessing
-import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ from typing import Any
 import pytest
 import stoppable_search
 
-import asvit
 from asvit.report.run import read_run
 from asvit.search import CONTROLLERS, read_trials, write_trials
+from experiments import forked
+from tests.traps import Stop
 
 STEPS = 24
 SETTINGS = {"space": "asvit-tiny", "steps": STEPS, "seed": 3}
@@ -27,24 +26,14 @@ Start = Callable[..., ForkServerProcess]
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Start]:
+def start() -> Start:
     """Starts searches as processes forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        context.set_forkserver_preload(["stoppable_search"])
 
-        def started(folder: Path, controller: str = "reinforce", **how: Any) -> ForkServerProcess:
-            settings = {**SETTINGS, "controller": controller, **how.pop("settings", {})}
-            process = context.Process(
-                target=stoppable_search.run, args=(folder, settings), kwargs=how
-            )
-            process.start()
-            return process
+    def started(folder: Path, controller: str = "reinforce", **how: Any) -> ForkServerProcess:
+        settings = {**SETTINGS, "controller": controller, **how.pop("settings", {})}
+        return forked.start(stoppable_search.run, folder, settings, **how)
 
-        yield started
+    return started
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +94,7 @@ def test_stopped_once_and_continued(
     tmp_path: Path,
     run: Callable[..., int | None],
     whole: Callable[[str], Outcome],
-    stop: stoppable_search.Stop,
+    stop: Stop,
 ) -> None:
     expected = whole("reinforce")
     assert run(tmp_path / "run", stop=stop) == (130 if stop[2] == INTERRUPT else -KILL)

@@ -1,14 +1,11 @@
 """A table that is stopped, at any point and any number of times, ends as one that never was."""
 
 import json
-import multiprocessing
-import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -16,8 +13,9 @@ from typing import Any
 import pytest
 import stoppable_reference
 
-import asvit
 from asvit.runs import build_reference
+from experiments import forked
+from tests.traps import Stop
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 
@@ -33,25 +31,13 @@ REAL = {
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Start]:
+def start() -> Start:
     """Starts builds as processes forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        modules = ["stoppable_search", "stoppable_scale", "stoppable_reference"]
-        context.set_forkserver_preload(modules)
 
-        def started(folder: Path, **how: Any) -> ForkServerProcess:
-            settings = how.pop("settings", {})
-            process = context.Process(
-                target=stoppable_reference.run, args=(folder, settings), kwargs=how
-            )
-            process.start()
-            return process
+    def started(folder: Path, **how: Any) -> ForkServerProcess:
+        return forked.start(stoppable_reference.run, folder, how.pop("settings", {}), **how)
 
-        yield started
+    return started
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +88,7 @@ def test_a_whole_run_trains_all_and_keeps_what_failed(whole: Outcome) -> None:
     ],
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
-def test_stopped_once_and_continued(
-    tmp_path: Path, run: Run, whole: Outcome, stop: stoppable_reference.Stop
-) -> None:
+def test_stopped_once_and_continued(tmp_path: Path, run: Run, whole: Outcome, stop: Stop) -> None:
     assert run(tmp_path / "run", stop=stop) == (130 if stop[2] == INTERRUPT else -KILL)
     assert run(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == whole
@@ -112,22 +96,6 @@ def test_stopped_once_and_continued(
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def test_killed_again_and_again_at_random(
-    tmp_path: Path, run: Run, start: Start, whole: Outcome
-) -> None:
-    rng = random.Random(0)
-    journal = tmp_path / "run" / "trainings.jsonl"
-    for _ in range(4):
-        enough = size(journal) + rng.randrange(100, 600)
-        process = start(tmp_path / "run", sleep=0.01)
-        while process.is_alive() and size(journal) < enough:
-            time.sleep(0.001)
-        process.kill()
-        process.join()
-    assert run(tmp_path / "run") == 0
-    assert outcome(tmp_path / "run") == whole
 
 
 @pytest.mark.parametrize("largest_file", [100, 900, 1_901])

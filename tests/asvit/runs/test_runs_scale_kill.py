@@ -1,12 +1,9 @@
 """A scaling that is stopped, at any point and any number of times, ends as one that never was."""
 
 import json
-import multiprocessing
-import os
-import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,8 @@ from typing import Any
 import pytest
 import stoppable_scale
 
-import asvit
+from experiments import forked
+from tests.traps import Stop
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 
@@ -24,24 +22,13 @@ Run = Callable[..., int | None]
 
 
 @pytest.fixture(scope="module")
-def start() -> Iterator[Start]:
+def start() -> Start:
     """Starts scalings as processes forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        context.set_forkserver_preload(["stoppable_search", "stoppable_scale"])
 
-        def started(folder: Path, **how: Any) -> ForkServerProcess:
-            settings = how.pop("settings", {})
-            process = context.Process(
-                target=stoppable_scale.run, args=(folder, settings), kwargs=how
-            )
-            process.start()
-            return process
+    def started(folder: Path, **how: Any) -> ForkServerProcess:
+        return forked.start(stoppable_scale.run, folder, how.pop("settings", {}), **how)
 
-        yield started
+    return started
 
 
 @pytest.fixture(scope="module")
@@ -93,30 +80,8 @@ def test_a_whole_run_takes_several_steps(whole: Outcome) -> None:
     ],
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
-def test_stopped_once_and_continued(
-    tmp_path: Path, run: Run, whole: Outcome, stop: stoppable_scale.Stop
-) -> None:
+def test_stopped_once_and_continued(tmp_path: Path, run: Run, whole: Outcome, stop: Stop) -> None:
     assert run(tmp_path / "run", stop=stop) == (130 if stop[2] == INTERRUPT else -KILL)
-    assert run(tmp_path / "run") == 0
-    assert outcome(tmp_path / "run") == whole
-
-
-def size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def test_killed_again_and_again_at_random(
-    tmp_path: Path, run: Run, start: Start, whole: Outcome
-) -> None:
-    rng = random.Random(0)
-    journal = tmp_path / "run" / "measured.jsonl"
-    for _ in range(5):
-        enough = size(journal) + rng.randrange(500, 5_000)
-        process = start(tmp_path / "run", sleep=0.005)
-        while process.is_alive() and size(journal) < enough:
-            time.sleep(0.001)
-        process.kill()
-        process.join()
     assert run(tmp_path / "run") == 0
     assert outcome(tmp_path / "run") == whole
 

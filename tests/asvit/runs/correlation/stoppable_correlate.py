@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import resource
-import signal
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +13,15 @@ import asvit.runs.correlation.run as runs_correlate
 from asvit.reference import load_reference
 from asvit.runs.correlation import measure as correlate_measure
 from proxies import Score, get_proxy
+from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
-# Where a process stops itself, the how-manieth time it passes there, and by which signal.
-Stop = tuple[str, int, int]
+_PLACES: Places = {
+    "fsync": (os, "fsync"),  # written, but not known to be
+    "append": (records.json, "dumps"),  # measured, not yet written
+    "measure": (correlate_measure, "measure"),
+    "table": (runs_correlate, "write_text"),  # about to write values.csv or correlations.csv
+    "result": (runs_correlate, "correlate_all"),  # all measured, no result yet
+}
 
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
 ARCHITECTURES = [
@@ -73,41 +74,8 @@ def run(
 ) -> None:
     """Correlate in ``folder``; an interrupt exits with 130, a file that grows too large with 3."""
     faked()
-    if largest_file is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    if stop is not None:
-        _stop_at(stop)
+    limit_files(largest_file)
+    stop_at(_PLACES, stop)
     reference = load_reference(table, check=False)
-    try:
+    with exit_codes():
         runs_correlate.run_correlation(reference, out=folder, **{**SETTINGS, **settings})
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError:
-        sys.exit(3)
-
-
-def _stop_at(stop: Stop) -> None:
-    """Have this process stop itself at ``stop``."""
-    point, count, number = stop
-    places = {
-        "fsync": (os, "fsync"),  # written, but not known to be
-        "append": (records.json, "dumps"),  # measured, not yet written
-        "measure": (correlate_measure, "measure"),
-        "table": (runs_correlate, "write_text"),  # about to write values.csv or correlations.csv
-        "result": (runs_correlate, "correlate_all"),  # all measured, no result yet
-    }
-    where, name = places[point]
-    function = getattr(where, name)
-    passed = 0
-
-    @functools.wraps(function)
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal passed
-        passed += 1
-        if passed == count:
-            os.kill(os.getpid(), number)
-            time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
-
-    setattr(where, name, wrapped)

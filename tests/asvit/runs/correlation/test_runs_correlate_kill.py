@@ -1,10 +1,8 @@
 """A correlation that is stopped at any point, any number of times, ends as one that never was."""
 
 import json
-import multiprocessing
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import pytest
 import stoppable_correlate
 from stoppable_correlate import ARCHITECTURES, write_table
 
-import asvit
+from experiments import forked
+from tests.traps import Stop
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 
@@ -21,29 +20,15 @@ Run = Callable[..., int | None]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Correlates in a process of its own until it ends; gives its exit code."""
     table = write_table(tmp_path_factory.mktemp("table") / "mine.csv")
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        # What other tests of this kind preload too: the first of them sets it for all.
-        context.set_forkserver_preload(
-            ["stoppable_search", "stoppable_scale", "stoppable_correlate"]
-        )
 
-        def ran(folder: Path, **how: Any) -> int | None:
-            settings = how.pop("settings", {"proxies": ["length_distortion", "snip"]})
-            process = context.Process(
-                target=stoppable_correlate.run, args=(folder, table, settings), kwargs=how
-            )
-            process.start()
-            process.join(timeout=120)
-            return process.exitcode
+    def ran(folder: Path, **how: Any) -> int:
+        settings = how.pop("settings", {"proxies": ["length_distortion", "snip"]})
+        return forked.run(stoppable_correlate.run, folder, table, settings, **how)
 
-        yield ran
+    return ran
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +62,7 @@ def outcome(folder: Path) -> Outcome:
     ],
 )
 def test_a_stopped_run_continues_to_the_same_end(
-    run: Run, whole: Outcome, tmp_path: Path, stop: tuple[str, int, int]
+    run: Run, whole: Outcome, tmp_path: Path, stop: Stop
 ) -> None:
     code = run(tmp_path / "run", stop=stop)
     assert code == (130 if stop[2] == INTERRUPT else -KILL)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,7 @@ import asvit.runs.supernets.run as runs_supernet
 from asvit.search.supernet_journal import Journal
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.single_path import SupernetTraining
-
-# Where a process stops itself, the how-manieth time it passes there, and by which signal.
-Stop = tuple[str, int, int]
+from tests.traps import Places, Stop, exit_codes, stop_at
 
 TRAINING = {
     "classes": 3, "train_images": 24, "validation_images": 12, "test_images": 12,
@@ -29,7 +24,7 @@ EVOLUTION = {
     "random_paths": 3, "device": "cpu",
 }  # fmt: skip
 
-_PLACES: dict[str, tuple[Any, str]] = {
+_PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "step": (SupernetTraining, "step"),
     "save": (SupernetFile, "write"),
@@ -57,28 +52,6 @@ def evolve(
 
 
 def _run(stop: Stop | None, function: Any, **settings: Any) -> None:
-    if stop is not None:
-        _stop_at(stop)
-    try:
+    stop_at(_PLACES, stop)
+    with exit_codes():
         function(**settings)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _stop_at(stop: Stop) -> None:
-    """Have this process stop itself at ``stop``."""
-    point, count, number = stop
-    where, name = _PLACES[point]
-    function = getattr(where, name)
-    passed = 0
-
-    @functools.wraps(function, updated=())
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal passed
-        passed += 1
-        if passed == count:
-            os.kill(os.getpid(), number)
-            time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
-
-    setattr(where, name, wrapped)

@@ -1,21 +1,19 @@
 """Training and evolution that are stopped anywhere end as those that never were."""
 
 import json
-import multiprocessing
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stoppable_supernet
 import torch
 
-import asvit
 from asvit.runs.supernets.evolution_session import RETRAINING
 from asvit.runs.supernets.run import train_supernet
 from asvit.training.supernets.file import NAME, SupernetFile
+from experiments import forked
+from tests.traps import Stop
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 EXITS = {KILL: -KILL, INTERRUPT: 130}
@@ -24,24 +22,9 @@ Run = Callable[..., int | None]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
+def run() -> Run:
     """Runs a function in a process forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        modules = ["stoppable_search", "stoppable_scale", "stoppable_reference"]
-        reports = ["matplotlib.figure", "matplotlib.backends.backend_svg"]
-        context.set_forkserver_preload([*modules, "stoppable_supernet", *reports])
-
-        def ran(function: Callable[..., None], *arguments: Any, **named: Any) -> int | None:
-            process = context.Process(target=function, args=arguments, kwargs=named)
-            process.start()
-            process.join(timeout=300)
-            return process.exitcode
-
-        yield ran
+    return forked.run
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +82,7 @@ def outcome(folder: Path) -> dict[str, object]:
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
 def test_a_stopped_training_ends_in_the_same_weights(
-    tmp_path: Path, run: Run, trained: Path, stop: stoppable_supernet.Stop
+    tmp_path: Path, run: Run, trained: Path, stop: Stop
 ) -> None:
     folder = tmp_path / "run"
     assert run(stoppable_supernet.train, folder, stop) == EXITS[signal.Signals(stop[2])]
@@ -128,7 +111,7 @@ def test_a_kill_costs_an_epoch_at_most(tmp_path: Path, run: Run, trained: Path) 
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
 def test_a_stopped_evolution_ends_in_the_same_winner(
-    tmp_path: Path, run: Run, trained: Path, evolved: object, stop: stoppable_supernet.Stop
+    tmp_path: Path, run: Run, trained: Path, evolved: object, stop: Stop
 ) -> None:
     folder = tmp_path / "run"
     ended = run(stoppable_supernet.evolve, trained, folder, stop)
@@ -151,7 +134,7 @@ def test_a_stopped_evolution_ends_in_the_same_winner(
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
 def test_a_stopped_training_of_the_winner_ends_in_the_same_weights(
-    tmp_path: Path, run: Run, trained: Path, retrained: object, stop: stoppable_supernet.Stop
+    tmp_path: Path, run: Run, trained: Path, retrained: object, stop: Stop
 ) -> None:
     folder = tmp_path / "run"
     ended = run(stoppable_supernet.evolve, trained, folder, stop, retrain=True)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +12,7 @@ from asvit.runs.training import session as train_session
 from asvit.runs.training.run import run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.engine import Engine
-
-# Where a process stops itself, the how-manieth time it passes there, and by which signal.
-Stop = tuple[str, int, int]
+from tests.traps import Places, Stop, exit_codes, stop_at
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 # Everything that draws: drop-path, dropout, mixing, erasing, crops; and tokens that change.
@@ -29,7 +23,7 @@ TRAINING: dict[str, Any] = {
     "retokenize": "1/1/1", "device": "cpu", "workers": 0,
 }  # fmt: skip
 
-_PLACES: dict[str, tuple[Any, str]] = {
+_PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "update": (Engine, "_update"),
     "validate": (Engine, "validate"),
@@ -40,48 +34,8 @@ _PLACES: dict[str, tuple[Any, str]] = {
 }
 
 
-def train(folder: Path, stop: Stop | None = None, seconds: float | None = None) -> None:
-    """Train in ``folder``; an interrupt exits with 130.
-
-    Args:
-        folder: Run folder.
-        stop: Where this process stops itself.
-        seconds: After how long it kills itself, wherever it is then.
-    """
-    if stop is not None:
-        _stop_at(stop)
-    if seconds is not None:
-        _kill_after(seconds)
-    try:
+def train(folder: Path, stop: Stop | None = None) -> None:
+    """Train in ``folder``; an interrupt exits with 130."""
+    stop_at(_PLACES, stop)
+    with exit_codes():
         run_training(ARCHITECTURE, out=folder, **TRAINING)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _kill_after(seconds: float) -> None:
-    """Have a helper process kill this one with SIGKILL."""
-    parent = os.getpid()
-    if os.fork() == 0:
-        time.sleep(seconds)
-        if os.getppid() == parent:  # else it has ended, and its number may be another's
-            os.kill(parent, signal.SIGKILL)
-        os._exit(0)
-
-
-def _stop_at(stop: Stop) -> None:
-    """Have this process stop itself at ``stop``."""
-    point, count, number = stop
-    where, name = _PLACES[point]
-    function = getattr(where, name)
-    passed = 0
-
-    @functools.wraps(function, updated=())
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        nonlocal passed
-        passed += 1
-        if passed == count:
-            os.kill(os.getpid(), number)
-            time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
-
-    setattr(where, name, wrapped)

@@ -1,49 +1,31 @@
 """A training that is stopped anywhere ends as one that never was."""
 
 import json
-import multiprocessing
-import os
-import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stoppable_train
 import torch
 from safetensors.torch import load_file
 
-import asvit
 from asvit.runs.training.run import run_training
 from asvit.training.checkpoint import Checkpoint
+from experiments import forked
+from tests.traps import Stop
 
 KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 EXITS = {KILL: -KILL, INTERRUPT: 130}
 
-Run = Callable[..., int | None]
+Run = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def run() -> Iterator[Run]:
-    """Runs a training in a process forked from one that has imported everything."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as patch:
-        roots = [str(Path(asvit.__file__).parents[1]), str(Path(__file__).parent)]
-        patch.setenv("PYTHONPATH", os.pathsep.join(roots))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        modules = ["stoppable_search", "stoppable_scale", "stoppable_reference"]
-        reports = ["matplotlib.figure", "matplotlib.backends.backend_svg"]
-        modules += ["stoppable_supernet", *reports, "stoppable_train", "accelerate"]
-        context.set_forkserver_preload(modules)
-
-        def ran(*arguments: Any) -> int | None:
-            process = context.Process(target=stoppable_train.train, args=arguments)
-            process.start()
-            process.join(timeout=300)
-            return process.exitcode
-
-        yield ran
+def run() -> Run:
+    """Trains in a process of its own until it ends; gives its exit code."""
+    return partial(forked.run, stoppable_train.train)
 
 
 @pytest.fixture(scope="module")
@@ -101,21 +83,10 @@ def test_every_epoch_is_told_once(trained: Path) -> None:
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",
 )
 def test_a_stopped_training_ends_in_the_same_bits(
-    tmp_path: Path, run: Run, trained: Path, stop: stoppable_train.Stop
+    tmp_path: Path, run: Run, trained: Path, stop: Stop
 ) -> None:
     folder = tmp_path / "run"
     assert run(folder, stop) == EXITS[signal.Signals(stop[2])]
-    assert run(folder) == 0
-    check_same(folder, trained)
-
-
-@pytest.mark.parametrize("draw", range(3))
-def test_kills_at_random_moments_change_nothing(
-    tmp_path: Path, run: Run, trained: Path, draw: int
-) -> None:
-    folder, moments = tmp_path / "run", random.Random(draw)
-    for _ in range(3):
-        run(folder, None, moments.uniform(0.05, 1.5))
     assert run(folder) == 0
     check_same(folder, trained)
 
