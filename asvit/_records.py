@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._text import one_line
+from asvit._types import check_types
 
 if TYPE_CHECKING:
     from proxies import Score
@@ -123,13 +124,19 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 
 def score_from_json(content: Mapping[str, Any]) -> Score:
-    """Undo :func:`score_to_json`."""
+    """Undo :func:`score_to_json`.
+
+    Raises:
+        ValueError: If a part is something else, as the others of :data:`MALFORMED`.
+    """
     from proxies import Score  # torch, which reading settings alone does not need
 
-    return Score(
+    score = Score(
         value=number(content["value"]),
         std=number(content["std"]),
         values=tuple(number(value) for value in content["values"]),
         better=content["better"],
         reason=content["reason"],
     )
+    check_types(score)
+    return score

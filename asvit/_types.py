@@ -59,12 +59,27 @@ def field_types(declared: Any) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(declared)}
 
 
+def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Check what stands under these names in what was read.
+
+    Args:
+        content: What was read.
+        declared: Name to the type of what stands under it.
+
+    Raises:
+        KeyError: If there is no such name.
+        ValueError: If something else stands there.
+    """
+    for name, kind in declared.items():
+        if not is_of(content[name], kind):
+            raise ValueError(f"{name} may not be {shown(content[name])}")
+
+
 def check_types(made: Any) -> None:
     """Check that every field of a dataclass that was made of a file is of its type.
 
     Raises:
         ValueError: If one is not.
     """
-    for name, declared in field_types(type(made)).items():
-        if not is_of(getattr(made, name), declared):
-            raise ValueError(f"{name} may not be {shown(getattr(made, name))}")
+    kinds = field_types(type(made))
+    check_values({name: getattr(made, name) for name in kinds}, kinds)

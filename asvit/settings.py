@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypedDict, TypeVar, cast
 
 from asvit._records import MALFORMED
-from asvit._text import first_line, shown, unknown
+from asvit._text import first_line, one_line, shown, unknown
 from asvit._types import check_types
 
 S = TypeVar("S")
@@ -157,11 +157,24 @@ def other_settings(
         changed: What differs: name to (value there, value now).
     """
     differences = ", ".join(
-        f"{name} {getattr(stored, name)} (now {now})" for name, (_, now) in changed.items()
+        f"{name} {one_line(str(getattr(stored, name)))} (now {now})"
+        for name, (_, now) in changed.items()
     )
     return ValueError(
         f"run folder {folder} was started with other settings: {differences}; {_ELSEWHERE}"
     )
+
+
+class Images(TypedDict):
+    """What the images of a run are, as its journal keeps it.
+
+    Attributes:
+        source: Where they came from, in words.
+        digest: SHA-256 of them, in hexadecimal digits.
+    """
+
+    source: str
+    digest: str
 
 
 def check_same_images(
@@ -179,9 +192,9 @@ def check_same_images(
     """
     if stored is not None and stored["digest"] != now["digest"]:
         raise ValueError(
-            f"run folder {folder} was started with other images: {stored['source']}, digest "
-            f"{stored['digest'][:12]} (now {now['source']}, digest {now['digest'][:12]}); "
-            f"{_ELSEWHERE}"
+            f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
+            f"digest {one_line(stored['digest'][:12])} (now {now['source']}, digest "
+            f"{now['digest'][:12]}); {_ELSEWHERE}"
         )
 
 
@@ -200,5 +213,6 @@ def check_same_device(folder: Path, stored: str | None, now: str) -> None:
     """
     if stored is not None and stored != now:
         raise ValueError(
-            f"run folder {folder} was started on device {stored} (now {now}); {_ELSEWHERE}"
+            f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
+            f"{_ELSEWHERE}"
         )

@@ -7,12 +7,14 @@ growing again with these values measures nothing twice and takes the same way.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._records import append_record, read_records, score_from_json, score_to_json
+from asvit._types import check_values
 from asvit.growth.settings import ScaleSettings
+from asvit.settings import Images
 from scaling.shapes import Shape
 
 if TYPE_CHECKING:
@@ -103,9 +105,11 @@ class Journal:
         if "settings" in record:
             if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
+            check_values(record, {"images": Images, "device": str})
             self.settings = ScaleSettings.from_json(record["settings"])
             self.images, self.device = record["images"], record["device"]
             return
+        check_values(record, {"depths": Sequence[int], "width": int, "seconds": float})
         shape = Shape(tuple(record["depths"]), record["width"])
         self._scores[shape] = {name: score_from_json(of) for name, of in record["scores"].items()}
         self.seconds = record["seconds"]

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asvit._records import append_record, finite, number, read_records
+from asvit._types import check_types, check_values
 from asvit.reference.recipe import BuildSettings
+from asvit.settings import Images
 
 NAME = "trainings.jsonl"
 SCHEMA_VERSION = 1
@@ -53,13 +55,19 @@ class Outcome:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Outcome:
-        """Undo :meth:`to_json`."""
-        return cls(
+        """Undo :meth:`to_json`.
+
+        Raises:
+            ValueError: If a part is something else, as the others of a malformed record.
+        """
+        outcome = cls(
             accuracy=number(content["accuracy"]),
             loss=number(content["loss"]),
             seconds=content["seconds"],
             reason=content["reason"],
         )
+        check_types(outcome)
+        return outcome
 
 
 class Journal:
@@ -133,10 +141,12 @@ class Journal:
         if "settings" in record:
             if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
+            check_values(record, {"images": Images, "device": str, "num_classes": int})
             self.settings = BuildSettings.from_json(record["settings"])
             self.images, self.device = record["images"], record["device"]
             self.num_classes = record["num_classes"]
             return
+        check_values(record, {"architecture": str, "seed": int, "elapsed": float})
         training = Training(record["architecture"], record["seed"])
         self.outcomes[training] = Outcome.from_json(record)
         self.seconds = record["elapsed"]

@@ -7,11 +7,12 @@ again with these accuracies evaluates nothing twice and takes the same way.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from asvit._records import append_record, read_records
+from asvit._types import check_values
 from asvit.search.supernet_evolution import Path
 from asvit.search.supernet_settings import EvolutionSettings
 
@@ -20,6 +21,34 @@ SCHEMA_VERSION = 1
 KIND = "evolution"
 
 Part = Literal["validation", "test"]
+
+
+class Supernet(TypedDict):
+    """The supernet whose weights are inherited.
+
+    Attributes:
+        folder: Its run folder.
+        digest: SHA-256 of its weights, in hexadecimal digits.
+    """
+
+    folder: str
+    digest: str
+
+
+class Retrained(TypedDict):
+    """What training the winner from scratch came to; None for what is not finite.
+
+    Attributes:
+        accuracy: On the test images, per cent.
+        loss: Mean over the last epoch, nats.
+        seconds: Wall-clock time.
+        reason: Why it failed, else empty.
+    """
+
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+    reason: str
 
 
 class Journal:
@@ -105,15 +134,19 @@ class Journal:
 
     def _take(self, record: Mapping[str, Any]) -> None:
         """Take in one record of the file."""
+        check_values(record, {"elapsed": float})
         if "settings" in record:
             if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
+            check_values(record, {"supernet": Supernet, "device": str})
             self.settings = EvolutionSettings.from_json(record["settings"])
             self.supernet, self.device = record["supernet"], record["device"]
             self.retrained = None  # of another winner, perhaps
         elif "retrained" in record:
+            check_values(record, {"retrained": Retrained})
             self.retrained = record["retrained"]
         else:
+            check_values(record, {"part": Part, "path": Sequence[str], "accuracy": float})
             key = record["part"], tuple(record["path"])
             self._accuracies[key] = float(record["accuracy"])
         self.seconds = record["elapsed"]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from asvit._records import append_record, read_records, score_from_json, score_to_json
 from asvit._run_files import SCORES
+from asvit._text import one_line
+from asvit._types import check_values
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import Images, check_same_device, check_same_images, other_settings
 from proxies import Score
 
 SCHEMA_VERSION = 1
@@ -134,14 +136,22 @@ class ScoreJournal:
         if "settings" in record:
             if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
+            check_values(record, {"table": _Identity, "device": str})
             self.settings = CorrelationSettings.from_json(record["settings"])
             self.table, self.device = record["table"], record["device"]
         elif "images" in record:
+            check_values(record, {"image_size": int, "images": Images})
             self.images[record["image_size"]] = record["images"]
         else:
+            check_values(record, {"architecture": str, "seconds": float})
             scores = {name: score_from_json(of) for name, of in record["scores"].items()}
             self._scores.setdefault(record["architecture"], {}).update(scores)
             self.seconds += record["seconds"]
+
+
+class _Identity(TypedDict):
+    name: str
+    digest: str
 
 
 def _identity(table: ReferenceTable) -> dict[str, str]:
@@ -150,4 +160,4 @@ def _identity(table: ReferenceTable) -> dict[str, str]:
 
 
 def _named(table: Mapping[str, str]) -> str:
-    return f"{table['name']}, digest {table['digest'][:12]}"
+    return f"{one_line(table['name'])}, digest {one_line(table['digest'][:12])}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
+from asvit._text import one_line
 from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.evolution_result import EvolutionResult
@@ -175,8 +176,9 @@ def _open(folder: Path, wanted: EvolutionSettings, origin: Mapping[str, str]) ->
     journal = Journal(path)
     if journal.supernet is not None and journal.supernet["digest"] != origin["digest"]:
         raise ValueError(
-            f"run folder {folder} was started on another supernet: {journal.supernet['folder']}, "
-            f"digest {journal.supernet['digest'][:12]} (now {origin['folder']}, digest "
+            f"run folder {folder} was started on another supernet: "
+            f"{one_line(journal.supernet['folder'])}, digest "
+            f"{one_line(journal.supernet['digest'][:12])} (now {origin['folder']}, digest "
             f"{origin['digest'][:12]}); give --out for a new folder or --fresh to start over"
         )
     if journal.settings is not None:

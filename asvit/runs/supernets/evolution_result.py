@@ -8,14 +8,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict, cast
+from typing import Any, Self, cast
 
 from asvit._text import shown
 from asvit._types import is_of
 from asvit.runs.result_file import StoredResult
 from asvit.runs.supernets.result import Spread
 from asvit.search.supernet_evolution import Candidate
-from asvit.search.supernet_journal import KIND, SCHEMA_VERSION
+from asvit.search.supernet_journal import KIND, SCHEMA_VERSION, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 
 PROVENANCE = ("supernet", "images", "device", "versions", "command")
@@ -160,17 +160,8 @@ class EvolutionResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="an e
         )
 
 
-class _Retrained(TypedDict):
-    """What training the winner from scratch came to; None for what is not finite."""
-
-    accuracy: float | None
-    loss: float | None
-    seconds: float
-    reason: str
-
-
 def _retrained(content: object) -> Mapping[str, Any] | None:
-    if not is_of(content, _Retrained | None):
+    if not is_of(content, Retrained | None):
         raise ValueError(f"retrained may not be {shown(content)}")
     return cast("Mapping[str, Any] | None", content)
 

@@ -11,6 +11,8 @@ from asvit.search.supernet_settings import PRESETS, EvolutionSettings, make_sett
 WHAT = {"folder": "runs/a", "digest": "d"}
 A, B = ("bs----", "------", "------"), ("------", "b-----", "------")
 
+RETRAINED = {"accuracy": 60.0, "loss": 1.0, "seconds": 2.0, "reason": ""}
+
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_settings_that_survive_json(preset: str) -> None:
@@ -42,13 +44,13 @@ def test_a_journal_gives_back_what_it_was_told(tmp_path: Path) -> None:
     journal.start(make_settings(), WHAT, "cpu")  # says nothing new
     journal.add("validation", A, 1 / 3)
     journal.add("test", A, 50.0)
-    journal.add_retrained({"accuracy": 60.0})
+    journal.add_retrained(RETRAINED)
     assert len(path.read_text().splitlines()) == 4
     again = Journal(path)
     assert (again.settings, again.supernet, again.device) == (make_settings(), WHAT, "cpu")
     assert (again.get("validation", A), again.get("test", A)) == (1 / 3, 50.0)
     assert again.get("validation", B) is None
-    assert again.retrained == {"accuracy": 60.0}
+    assert again.retrained == RETRAINED
     assert again.seconds == journal.seconds > 0
     assert len(again) == 2
 
@@ -56,7 +58,7 @@ def test_a_journal_gives_back_what_it_was_told(tmp_path: Path) -> None:
 def test_what_an_extended_run_retrained_is_another_winner_perhaps(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "accuracies.jsonl")
     journal.start(make_settings(), WHAT, "cpu")
-    journal.add_retrained({"accuracy": 60.0})
+    journal.add_retrained(RETRAINED)
     journal.start(make_settings(generations=21), WHAT, "cpu")
     assert journal.retrained is None
     assert Journal(tmp_path / "accuracies.jsonl").retrained is None
