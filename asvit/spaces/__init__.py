@@ -3,6 +3,7 @@
 from asvit.spaces.architectures import build, cost
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import SearchSpace
+from asvit.spaces.plain import PlainArchitecture, PlainSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.registry import SPACES, load_space, register_space
 from asvit.spaces.shiftvit import ShiftViTSpace
@@ -14,6 +15,8 @@ __all__ = [
     "AsVitTinySpace",
     "PSViT1dSpace",
     "PSViT2dSpace",
+    "PlainArchitecture",
+    "PlainSpace",
     "SearchSpace",
     "ShiftViTSpace",
     "StageRow",

@@ -1,0 +1,151 @@
+"""The least that a search space of one's own takes: choices, and a network made of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from asvit._text import shown
+from asvit.spaces.base import Choice, SearchSpace
+
+
+@dataclass(frozen=True)
+class PlainArchitecture:
+    """One choice in every dimension of a plain space.
+
+    Attributes:
+        prefix: That of the space.
+        choices: In the order of the dimensions.
+    """
+
+    prefix: str
+    choices: tuple[Choice, ...]
+
+    def __str__(self) -> str:
+        return self.prefix + ",".join(str(choice) for choice in self.choices)
+
+
+class PlainSpace(SearchSpace):
+    """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
+
+    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and says
+    in :meth:`network` what is built. Its architectures can be measured, searched, trained and
+    exported; having no depths and no width apart from their choices, they cannot be grown.
+
+    Raises:
+        ValueError: If there is no prefix that ends in a colon, or choices of one dimension cannot
+            be told apart by their texts.
+    """
+
+    architecture: ClassVar[type] = PlainArchitecture
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # A class of architectures for every space, since they are told apart by it.
+        cls.architecture = type(f"{cls.__name__}Architecture", (PlainArchitecture,), {})
+
+    def __init__(self) -> None:
+        if not self.prefix[:-1] or not self.prefix.endswith(":"):
+            raise ValueError(
+                f"space {self.name!r} has the prefix {self.prefix!r}; use a word and a colon"
+            )
+        self._choices: dict[str, dict[str, Choice]] = {}
+        for name, choices in self.dimensions.items():
+            texts = {str(choice): choice for choice in choices}
+            if len(texts) < max(len(choices), 1) or any("," in text for text in texts):
+                raise ValueError(
+                    f"dimension {name} of space {self.name!r} has the choices {list(choices)}; "
+                    "use at least one, of different texts without commas"
+                )
+            self._choices[name] = texts
+
+    @abstractmethod
+    def network(
+        self,
+        choices: Mapping[str, Any],
+        *,
+        image_size: int,
+        num_classes: int,
+        drop_path: float,
+        drop: float,
+    ) -> nn.Module:
+        """A freshly initialised network.
+
+        Args:
+            choices: Dimension to the choice in it.
+            image_size: Side of the images in pixels.
+            num_classes: Classes; 0 for the pooled features.
+            drop_path: Drop-path probability of the last block.
+            drop: Dropout in front of the head.
+        """
+
+    def encode(self, arch: PlainArchitecture) -> dict[str, Choice]:
+        """See :meth:`SearchSpace.encode`."""
+        if len(arch.choices) != len(self.dimensions):
+            raise ValueError(f"{arch} is not {self._form}")
+        params = dict(zip(self.dimensions, arch.choices, strict=True))
+        self.check_choices(params)
+        return params
+
+    def decode(self, params: Mapping[str, Choice]) -> PlainArchitecture:
+        """See :meth:`SearchSpace.decode`."""
+        self.check_choices(params)
+        made: PlainArchitecture = self.architecture(
+            self.prefix, tuple(params[name] for name in self.dimensions)
+        )
+        return made
+
+    def parse(self, text: str) -> PlainArchitecture:
+        """See :meth:`SearchSpace.parse`; spaces around choices are fine."""
+        parts = [part.strip() for part in text.removeprefix(self.prefix).split(",")]
+        if not text.startswith(self.prefix) or len(parts) != len(self.dimensions):
+            raise ValueError(f"{shown(text)} is not {self._form}")
+        for (name, known), part in zip(self._choices.items(), parts, strict=True):
+            if part not in known:
+                raise ValueError(
+                    f"{name}={shown(part)} in {shown(text)} is not in space {self.name!r}; "
+                    f"use one of {', '.join(known)}"
+                )
+        return self.decode(
+            {
+                name: known[part]
+                for (name, known), part in zip(self._choices.items(), parts, strict=True)
+            }
+        )
+
+    def build(
+        self,
+        arch: PlainArchitecture | str,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
+    ) -> nn.Module:
+        """See :meth:`SearchSpace.build`; depths and width cannot be given."""
+        known: PlainArchitecture = self.read(arch)
+        if depths is not None or width is not None:
+            raise ValueError(f"{known} has its own depths and width; leave both out")
+        self.check(known, image_size)
+        return self.network(
+            self.encode(known),
+            image_size=image_size,
+            num_classes=num_classes,
+            drop_path=drop_path,
+            drop=drop,
+        )
+
+    def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
+        """See :meth:`SearchSpace.check`; every image will do unless a subclass says otherwise."""
+        self.read(arch)
+
+    @property
+    def _form(self) -> str:
+        """How a text is written."""
+        return self.prefix + ",".join(self.dimensions)

@@ -1,0 +1,133 @@
+"""A space of a reader's own: what it takes, and what holds for every such space."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import asvit
+from asvit.runs.growable import find_growable
+from asvit.spaces import SPACES, PlainArchitecture, PlainSpace, register_space
+from asvit.spaces.base import Choice
+
+
+class Linear(PlainSpace):
+    """A linear map of what pooling to a few pixels leaves, with a choice of activation."""
+
+    name = "linear"
+    prefix = "linear:"
+    description = "one linear map"
+    paper = "none"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
+        "side": (1, 2),
+        "scale": (0.5, 1.0),
+        "act": ("gelu", "relu"),
+    }
+
+    def network(
+        self,
+        choices: Mapping[str, Any],
+        *,
+        image_size: int,
+        num_classes: int,
+        drop_path: float,
+        drop: float,
+    ) -> nn.Module:
+        act = {"gelu": nn.GELU, "relu": nn.ReLU}[choices["act"]]
+        pooled = nn.Sequential(nn.AdaptiveAvgPool2d(choices["side"]), nn.Flatten())
+        return nn.Sequential(pooled, act(), nn.Linear(3 * choices["side"] ** 2, num_classes))
+
+
+SPACE = Linear()
+MEMBERS = st.fixed_dictionaries(
+    {name: st.sampled_from(choices) for name, choices in Linear.dimensions.items()}
+)
+
+
+@given(MEMBERS)
+def test_texts_and_choices_round_trip(params: dict[str, Choice]) -> None:
+    arch = SPACE.decode(params)
+    assert SPACE.encode(arch) == params
+    assert SPACE.parse(str(arch)) == arch
+    assert SPACE.parse(str(arch).replace(",", " , ")) == arch
+
+
+def test_the_text_is_the_prefix_and_the_choices() -> None:
+    arch = SPACE.decode({"side": 2, "scale": 0.5, "act": "relu"})
+    assert str(arch) == "linear:2,0.5,relu"
+    assert isinstance(arch, PlainArchitecture)
+    assert SPACE.size == 8
+    assert SPACE.sample(np.random.default_rng(0)) in _all()
+
+
+def _all() -> set[PlainArchitecture]:
+    texts = (f"linear:{a},{b},{c}" for a in (1, 2) for b in (0.5, 1.0) for c in ("gelu", "relu"))
+    return {SPACE.parse(text) for text in texts}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("linear:2,0.5", "'linear:2,0.5' is not linear:side,scale,act"),
+        ("other:2,0.5,relu", "'other:2,0.5,relu' is not linear:side,scale,act"),
+        ("linear:3,0.5,relu", "side='3' in 'linear:3,0.5,relu' is not in space 'linear'; "
+         "use one of 1, 2"),
+        ("linear:2,0.50,relu", "scale='0.50'"),
+    ],
+)  # fmt: skip
+def test_other_texts_are_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SPACE.parse(text)
+
+
+def test_an_architecture_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="is not linear:side,scale,act"):
+        SPACE.encode(PlainArchitecture("linear:", (1,)))
+
+
+def test_networks_are_what_the_space_builds() -> None:
+    model = SPACE.build("linear:2,0.5,relu", num_classes=5)
+    assert model(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+    for sizes in ({"depths": (1,)}, {"width": 8}):
+        with pytest.raises(ValueError, match="has its own depths and width"):
+            SPACE.build("linear:2,0.5,relu", **sizes)  # type: ignore[arg-type]
+
+
+def test_a_registered_space_is_found_by_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(SPACES, "linear", raising=False)
+    register_space(Linear)
+    try:
+        assert asvit.cost("linear:2,1.0,gelu", image_size=8).params == 13_000
+        assert asvit.build(SPACES["linear"].parse("linear:1,1.0,gelu"), 8, 2)
+        with pytest.raises(ValueError, match="have no depths and width to grow"):
+            find_growable("linear:2,1.0,gelu")
+    finally:
+        del SPACES["linear"]
+
+
+def test_spaces_have_architectures_of_their_own() -> None:
+    class Other(Linear):
+        name = "other"
+        prefix = "other:"
+
+    assert not isinstance(SPACE.parse("linear:1,0.5,gelu"), Other.architecture)
+    assert Other().parse("other:1,0.5,gelu") != SPACE.parse("linear:1,0.5,gelu")
+
+
+@pytest.mark.parametrize("prefix", ["", ":", "linear"])
+def test_a_prefix_is_a_word_and_a_colon(prefix: str) -> None:
+    made = type("Bad", (Linear,), {"prefix": prefix})
+    with pytest.raises(ValueError, match="use a word and a colon"):
+        made()
+
+
+@pytest.mark.parametrize("choices", [(), (1, "1"), ("a,b",)])
+def test_choices_are_told_apart_by_their_texts(choices: tuple[Choice, ...]) -> None:
+    made = type("Bad", (Linear,), {"dimensions": {"side": choices}})
+    with pytest.raises(ValueError, match="dimension side of space 'linear' has the choices"):
+        made()
