@@ -6,6 +6,7 @@ An option that was not given is None, so that a command passes on only what its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -199,6 +200,64 @@ _MEASURING = (
         metavar="DEVICE",
         show_default="auto",
         help="auto, cpu, cuda, cuda:1, mps, ...",
+    ),
+)
+
+
+def worker_options(command: F) -> F:
+    """Add the options of who measures, which reach the command as one ``workers``."""
+
+    @wraps(command)
+    def with_workers(
+        *args: Any,
+        jobs: int | None,
+        ray: str | None,
+        timeout: float | None,
+        retries: int | None,
+        **options: Any,
+    ) -> Any:
+        from asvit.executors import Workers
+
+        given = {"jobs": jobs, "ray": ray, "timeout": timeout, "retries": retries}
+        known = {name: value for name, value in given.items() if value is not None}
+        try:
+            workers = Workers(**known)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return command(*args, workers=workers, **options)
+
+    for option in reversed(_WORKERS):
+        with_workers = option(with_workers)
+    return with_workers  # type: ignore[return-value]
+
+
+_WORKERS = (
+    click.option(
+        "--jobs",
+        cls=Setting,
+        metavar="N",
+        type=POSITIVE,
+        show_default="one a core for long runs",
+        help="Workers that measure at the same time; the result does not depend on it.",
+    ),
+    click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Measure on a Ray cluster; auto is the one that is running here.",
+    ),
+    click.option(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        help="Take a network from a worker that has had it for so long.",
+    ),
+    click.option(
+        "--retries",
+        cls=Setting,
+        metavar="N",
+        type=click.IntRange(min=0),
+        show_default="2",
+        help="Times a network is tried again after its worker died, hung or ran out of memory.",
     ),
 )
 

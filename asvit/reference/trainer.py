@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from asvit.data import load_images
 from asvit.data.base import Progress
+from asvit.executors import one_thread
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings
 from asvit.spaces import build
@@ -65,7 +64,7 @@ class Trainer:
         """
         started = time.monotonic()
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
-        with _one_thread(self._device):
+        with one_thread(self._device.type):
             model = self._fresh(training.architecture, seed)
             fitted = fit(model, self._train, self._test, self._settings.recipe, seed=seed)
         last = fitted.losses[-max(1, len(fitted.losses) // 10) :]
@@ -118,15 +117,3 @@ def _stratified(labels: NDArray[np.int64], count: int) -> Tensor:
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[order[np.argsort(along, kind="stable")[:count]]] = True
     return torch.from_numpy(chosen)
-
-
-@contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """Keep work on the CPU in one thread: sums in several would depend on their number."""
-    before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

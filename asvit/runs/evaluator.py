@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from asvit._text import first_line
 from asvit.data import load_images
 from asvit.data.base import Progress
+from asvit.executors import Workers
 from asvit.growth import ScaleSettings
 from asvit.reference.settings import CorrelationSettings
+from asvit.runs.crew import Crew, Load
+from asvit.runs.measuring import Measured, Order
 from asvit.search import Measurement, SearchSettings
-from asvit.spaces import SearchSpace, cost
-from proxies import measure
+from asvit.spaces import SearchSpace
 from proxies.evaluation import resolve_device
+
+_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 
 
 class Bench:
@@ -67,11 +71,12 @@ class Bench:
 
 
 class Evaluator:
-    """Measures an architecture of ``space`` as ``settings`` say; the same text, the same values.
+    """Measures architectures of ``space`` as ``settings`` say; the same text, the same values.
 
     Args:
         space: Space of the architectures.
         settings: What to measure, and on what.
+        workers: Who measures; see :class:`Crew`. The values do not depend on it.
         progress: Called with how many images are ready, and how many there will be.
 
     Attributes:
@@ -84,13 +89,35 @@ class Evaluator:
     """
 
     def __init__(
-        self, space: SearchSpace, settings: SearchSettings, *, progress: Progress | None = None
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        *,
+        workers: Workers | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._space = space
         self._settings = settings
         self._bench = Bench(settings, progress=progress)
         self.device = self._bench.device
         self.provenance = self._bench.provenance
+        load = Load(settings.steps, settings.batch, _GIGABYTES)
+        self._crew = Crew({settings.image_size: self._bench}, workers, load, space=space)
+
+    def close(self) -> None:
+        """Let the workers go."""
+        self._crew.close()
+
+    def all(self, texts: Sequence[str]) -> Iterator[Measurement]:
+        """Measure several architectures, side by side where there are workers.
+
+        Yields:
+            The measurement of each, in order.
+        """
+        refused = {text: why for text in texts if (why := self._refusal(text))}
+        measured = self._crew.measure([self._order(t) for t in texts if t not in refused])
+        for text in texts:
+            yield self._failed(refused[text]) if text in refused else _measurement(next(measured))
 
     def __call__(self, text: str) -> Measurement:
         """Measure the architecture called ``text``; a failed measure is NaN with its reason.
@@ -98,20 +125,25 @@ class Evaluator:
         One that its space refuses, although a choice in each dimension leads to it, has failed
         every measure, and has no size.
         """
-        side = self._settings.image_size
+        (measurement,) = self.all([text])
+        return measurement
+
+    def _refusal(self, text: str) -> str:
+        """Why the space refuses an architecture; empty if it does not."""
         try:
-            architecture = self._space.parse(text)
-            self._space.check(architecture, side)
+            self._space.check(self._space.parse(text), self._settings.image_size)
         except ValueError as refusal:
-            names = self._settings.proxies
-            return Measurement(
-                0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, first_line(refusal))
-            )
-        scores = measure(
-            lambda: self._space.build(architecture, image_size=side),
-            self._settings.proxies,
-            key=text,
-            **self._bench.arguments,
-        )
-        size = cost(text, image_size=side)
-        return Measurement.from_scores(size.params, size.macs, scores)
+            return first_line(refusal)
+        return ""
+
+    def _order(self, text: str) -> Order:
+        return Order(text, self._settings.proxies, text, self._settings.image_size, counted=True)
+
+    def _failed(self, why: str) -> Measurement:
+        names = self._settings.proxies
+        return Measurement(0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, why))
+
+
+def _measurement(measured: Measured) -> Measurement:
+    params, macs = (measured.cost.params, measured.cost.macs) if measured.cost else (0, 0)
+    return Measurement.from_scores(params, macs, measured.scores)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from optuna.study import Study
 from sqlalchemy.engine import make_url
 
 from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
+from asvit.executors import Workers
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
@@ -22,6 +25,7 @@ from asvit.runs.provenance import changed_options, versions
 from asvit.runs.search_result import SearchResult
 from asvit.search import (
     Evaluate,
+    Measurement,
     Search,
     SearchSettings,
     StepEvent,
@@ -31,14 +35,15 @@ from asvit.search import (
     write_trials,
 )
 from asvit.search.journal import open_journal
-from asvit.search.loop import objectives, recall
+from asvit.search.ledger import objectives
+from asvit.search.loop import recall
+from asvit.search.sharing import Share
 from asvit.search.study import (
     STUDY,
     check_device,
     check_images,
     check_settings,
     create_study,
-    drop_unfinished,
     find_study,
     keep_start,
     open_url,
@@ -48,6 +53,7 @@ from scaling.ranking import Better
 
 if TYPE_CHECKING:
     from asvit.runs.correlation.measure import RowEvent
+    from asvit.spaces import SearchSpace
 
 SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
 
@@ -63,6 +69,7 @@ def run_search(
     reference: str | Path | ReferenceTable | None = None,
     reference_progress: Callable[[RowEvent], None] | None = None,
     evaluate: Evaluate | None = None,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> SearchResult:
     """Search a space for a seed architecture; the same call continues a run that was stopped.
@@ -79,12 +86,15 @@ def run_search(
             there will be.
         fresh: Start over: the folder's earlier run is removed, other files in it are not.
         storage: URL of any Optuna storage; a journal in the run folder by default. The study in
-            it is named after the run folder.
+            it is named after the run folder, and runs of that name in other folders share it.
         preset: Name of a set of settings; see :data:`asvit.search.PRESETS`.
         reference: Reference table, by its name or path, that tells how far the run's measures can
             be trusted: after the search they are correlated with its accuracies.
         reference_progress: Called after each row of it that is measured.
-        evaluate: Measures the architecture of a text; with the proxies by default.
+        evaluate: Measures the architecture of a text; with the proxies by default. It is called
+            in this process.
+        workers: Who measures: unless given, one process for each core where the run is long, else
+            this one. The result does not depend on it.
         **settings: Fields of :class:`asvit.search.SearchSettings`, on top of the preset's.
 
     Returns:
@@ -106,27 +116,34 @@ def run_search(
     folder = default_folder(wanted) if out is None else Path(out)
     check_writable(folder)
     shared = None if storage is None else open_url(storage)
-    if evaluate is None and (fresh or not (folder / JOURNAL).exists()):
-        # May fail, so before anything is made or removed.
-        evaluate = Evaluator(space, wanted, progress=image_progress)
-    with claimed(folder), quiet_optuna():
+    measuring = _Measuring(evaluate, space, wanted, workers, image_progress)
+    if fresh or not (folder / JOURNAL).exists():
+        measuring.prepare()  # may fail, so before anything is made or removed
+    with claimed(folder), quiet_optuna(), contextlib.closing(measuring):
         if fresh:
             _remove_run(folder, shared)
         study = _open(folder, shared, wanted, better)
         result = _finished(folder, wanted)
         if result is None:
-            evaluate = evaluate or Evaluator(space, wanted, progress=image_progress)
-            images, device = None, None
-            if isinstance(evaluate, Evaluator):
-                images, device = evaluate.provenance, evaluate.device
-                check_images(study, images, folder)
-                check_device(study, device, folder)
-            keep_start(study, wanted, images, device)
-            search = Search(study, space, wanted, better, evaluate=evaluate, started=started)
+            measuring.prepare()
+            if measuring.images is not None:
+                check_images(study, measuring.images, folder)
+            if measuring.device is not None:
+                check_device(study, measuring.device, folder)
+            keep_start(study, wanted, measuring.images, measuring.device)
+            search = Search(
+                study,
+                space,
+                wanted,
+                better,
+                evaluate=measuring.all,
+                share=Share(study, shared, folder),
+                started=started,
+            )
             _run(search, folder, wanted, progress)
             provenance = {
-                "images": images,
-                "device": device,
+                "images": measuring.images,
+                "device": measuring.device,
                 "versions": versions(),
                 "command": _command(wanted, out, storage),
             }
@@ -150,6 +167,53 @@ def run_search(
                 write_report=_write_report,
             )
     return result
+
+
+class _Measuring:
+    """What measures for a run; the images are made or read when it comes to that.
+
+    Attributes:
+        images: Where they came from, and what they are; None before, and with an own function.
+        device: Where networks are measured; likewise.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate | None,
+        space: SearchSpace,
+        settings: SearchSettings,
+        workers: Workers | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        if evaluate is not None and workers is not None:
+            raise ValueError("a function given as evaluate is called here; leave workers out")
+        self._own = evaluate
+        self._make = partial(Evaluator, space, settings, workers=workers, progress=progress)
+        self._evaluator: Evaluator | None = None
+        self.images: Mapping[str, str] | None = None
+        self.device: str | None = None
+
+    def prepare(self) -> None:
+        """Have everything there that measuring needs; see :class:`Evaluator` for errors."""
+        if self._own is None:
+            evaluator = self._prepared()
+            self.images, self.device = evaluator.provenance, evaluator.device
+
+    def all(self, texts: Sequence[str]) -> Iterable[Measurement]:
+        """Measure several architectures, in order."""
+        if self._own is not None:
+            return map(self._own, texts)
+        return self._prepared().all(texts)
+
+    def close(self) -> None:
+        """Let workers go."""
+        if self._evaluator is not None:
+            self._evaluator.close()
+
+    def _prepared(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = self._make()
+        return self._evaluator
 
 
 def default_folder(settings: SearchSettings) -> Path:
@@ -180,7 +244,6 @@ def _open(
             study = create_study(storage, study_name, objectives(better))
         if study is not None:
             check_settings(study, wanted, folder)
-            drop_unfinished(study)
             return study
     raise ValueError(
         f"run folder {folder} has {strays[0]} but not its study; put it back, name its --storage, "

@@ -99,7 +99,7 @@ def _evolution(
 ) -> BaseSampler:
     from asvit.search.evolution import AgingEvolutionSampler
 
-    return AgingEvolutionSampler(dimensions, better, seed=settings.seed)
+    return AgingEvolutionSampler(dimensions, better, seed=settings.seed, batch=settings.batch)
 
 
 @register(

@@ -16,7 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.search.sampler import measured_trials
+from asvit.search.sampler import measured_trials, place_of
 from asvit.search.seeds import seed_for
 from asvit.spaces.base import Choice
 from scaling.ranking import Better, rank_sums
@@ -32,6 +32,7 @@ class AgingEvolutionSampler(BaseSampler):
         dimensions: Dimension of the space to its choices.
         better: Objective to its direction, in the order of the study's values.
         seed: Seed of the run.
+        batch: Architectures drawn before any of them has been measured.
         population: Members alive; as many architectures are drawn at random first.
         tournament: Members that one parent is chosen from.
     """
@@ -42,12 +43,14 @@ class AgingEvolutionSampler(BaseSampler):
         better: Mapping[str, Better],
         *,
         seed: int,
+        batch: int = 1,
         population: int = 50,
         tournament: int = 10,
     ) -> None:
         self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
         self._better = dict(better)
         self._seed = seed
+        self._batch = batch
         self._population = population
         self._tournament = tournament
 
@@ -63,8 +66,10 @@ class AgingEvolutionSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw at random until the population is full, then mutate the winner of a tournament."""
-        trials = measured_trials(study)
-        rng = np.random.default_rng(seed_for(self._seed, "evolution", len(trials)))
+        place = place_of(study, trial)
+        rng = np.random.default_rng(seed_for(self._seed, "evolution", place))
+        # What was measured of the same batch may not count: after a kill more of it is.
+        trials = measured_trials(study)[: place - place % self._batch]
         if len(trials) < self._population:
             return {
                 name: choices[rng.integers(len(choices))]

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import (
     BaseJournalBackend,
     JournalFileBackend,
     JournalFileOpenLock,
 )
+
+from asvit._records import MALFORMED
+from asvit._text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +108,10 @@ def read_journal(path: Path) -> JournalStorage:
 def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
     try:
         return JournalStorage(JournalFile(path, lock))
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+    except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
-            f"{path} is corrupt: its records do not make a study ({error!r}); {_ADVICE}"
+            f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
+            f"{_ADVICE}"
         ) from error
 
 
@@ -151,7 +156,7 @@ def _repair(path: Path) -> None:
 def _is_record(line: bytes) -> bool:
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError):
+    except MALFORMED:
         return False
     return isinstance(record, dict) and isinstance(record.get("op_code"), int)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,24 +11,24 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study
+from optuna.trial import Trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from asvit._text import first_line
 from asvit.search.controllers import get_controller
 from asvit.search.front import best_row
-from asvit.search.measurement import Evaluate, Measurement
-from asvit.search.reward import WindowedReward, WorstSoFar
+from asvit.search.ledger import Ledger, objectives
+from asvit.search.measurement import MEASURED, EvaluateAll, Measurement
 from asvit.search.rows import TrialRow
-from asvit.search.sampler import ReinforceSampler, measured_trials
+from asvit.search.sampler import ReinforceSampler
 from asvit.search.settings import SearchSettings
+from asvit.search.sharing import Share
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
     from asvit.spaces import SearchSpace
 
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
-
-_MEASURED = "measured"
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,12 @@ class Search:
     """A search in progress: the study, and the rows that follow from it.
 
     Args:
-        study: Study with the measured trials so far, and no running ones.
+        study: Study with the measured trials so far.
         space: What is searched.
         settings: Settings of the search.
         better: Measure to its direction; the measures with one are the objectives.
-        evaluate: Measures an architecture.
+        evaluate: Measures architectures.
+        share: How the study is shared with other processes.
         started: When this session started, by :func:`time.monotonic`.
 
     Raises:
@@ -79,14 +79,15 @@ class Search:
         settings: SearchSettings,
         better: Mapping[str, Better],
         *,
-        evaluate: Evaluate,
+        evaluate: EvaluateAll,
+        share: Share,
         started: float,
     ) -> None:
         self._space = space
         self._settings = settings
-        self._better = dict(better)
         self._objectives = objectives(better)
         self._evaluate = evaluate
+        self._share = share
         self._started = started
         self._distributions: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(choices) for name, choices in space.dimensions.items()
@@ -94,12 +95,14 @@ class Search:
         make = get_controller(settings.controller).make
         self._study = study
         self._study.sampler = make(space.dimensions, self._objectives, settings)
-        self._worst = WorstSoFar(self._objectives)
-        self._reward = WindowedReward(self._objectives)
-        self._known: dict[str, Measurement] = {}
-        self._any_valid = False
-        self.rows: list[TrialRow] = []
-        self._recall()
+        self._ledger = Ledger(better)
+        self._ledger.catch_up(study)
+        self._seconds_before = self._ledger.seconds
+
+    @property
+    def rows(self) -> list[TrialRow]:
+        """One for each measured architecture."""
+        return self._ledger.rows
 
     @property
     def seconds(self) -> float:
@@ -109,34 +112,34 @@ class Search:
     def run(self) -> Iterator[StepEvent]:
         """Measure until the settings' steps are done, with one event after each architecture.
 
+        Architectures of a batch are asked for together, measured in any order and told in the
+        order in which they were asked for.
+
         Raises:
             ValueError: If nothing but failures came of the first architectures.
             OSError: If the storage cannot be written. What was measured before is safe.
         """
+        with _storing():
+            self._share.tidy()
         self._check_hope()
         resumed = len(self.rows)
         while len(self.rows) < self._settings.steps:
             with _storing():
-                trial = self._study.ask(self._distributions)
-            text = str(self._space.decode(trial.params))
-            measurement = self._known[text] if text in self._known else self._evaluate(text)
-            filled = self._worst.fill(measurement.values)
-            record = {"architecture": text, "seconds": self.seconds, **measurement.to_json()}
-            with _storing():
-                trial.set_user_attr(_MEASURED, record)
-                self._study.tell(trial, list(filled.values()))
-            row = self._append(text, measurement, filled, entropy=self._entropies()[-1])
-            yield StepEvent(
-                step=len(self.rows),
-                steps=self._settings.steps,
-                row=row,
-                entropy=row.entropy,
-                best=best_row(self.rows, self._objectives),
-                failures=sum(row.state == "failed" for row in self.rows),
-                seconds=time.monotonic() - self._started,
-                resumed=resumed,
-            )
-            self._check_hope()
+                asked = self._ask()
+            if not asked:  # the rest is in flight elsewhere
+                with _storing():
+                    self._share.wait()
+                    self._ledger.catch_up(self._study)
+                continue
+            texts = [str(self._space.decode(trial.params)) for trial in asked]
+            with self._share.at_work(asked):
+                for trial, text, measurement in zip(
+                    asked, texts, self._measure(texts), strict=True
+                ):
+                    with _storing():
+                        self._tell(trial, text, measurement)
+                    yield self._event(trial, resumed)
+                    self._check_hope()
 
     def outcome(self) -> tuple[str, Measurement]:
         """The architecture that the search ends in, measured.
@@ -151,56 +154,49 @@ class Search:
         if best is None:
             raise ValueError(self._despair())
         sampler = self._study.sampler
-        if not isinstance(sampler, ReinforceSampler):
-            return best.architecture, self._known[best.architecture]
-        text = str(self._space.decode(sampler.likeliest(self._study)))
-        return text, self._known[text] if text in self._known else self._evaluate(text)
-
-    def _recall(self) -> None:
-        """Rebuild the rows from the measured trials of the study."""
-        self._seconds_before = 0.0
-        trials = measured_trials(self._study)
-        for trial in trials:
-            if _MEASURED not in trial.user_attrs:
-                raise ValueError(
-                    f"trial {trial.number} of the study was not measured by this search; "
-                    "give --out for a new folder"
-                )
-        for trial, entropy in zip(trials, self._entropies(), strict=True):
-            record = trial.user_attrs[_MEASURED]
-            measurement = Measurement.from_json(record)
-            filled = self._worst.fill(measurement.values)
-            self._append(record["architecture"], measurement, filled, entropy=entropy)
-            self._seconds_before = record["seconds"]
-
-    def _entropies(self) -> list[float]:
-        """One entropy per measured trial."""
-        sampler = self._study.sampler
+        text = best.architecture
         if isinstance(sampler, ReinforceSampler):
-            return list(sampler.entropies(self._study))
-        return [math.nan] * len(measured_trials(self._study))
+            text = str(self._space.decode(sampler.likeliest(self._study)))
+        (measurement,) = self._measure([text])
+        return text, measurement
 
-    def _append(
-        self, text: str, measurement: Measurement, filled: Mapping[str, float], *, entropy: float
-    ) -> TrialRow:
-        row = TrialRow(
-            number=len(self.rows),
-            architecture=text,
-            params=measurement.params,
-            macs=measurement.macs,
-            values={name: measurement.values[name] for name in self._better},
-            reward=self._reward.update(filled),
-            entropy=entropy,
-            state="failed" if measurement.reasons else "complete",
-            reason=measurement.reason,
+    def _ask(self) -> list[Trial]:
+        """The rest of the batch, or of the search; fewer where others have taken some."""
+        steps, batch = self._settings.steps, self._settings.batch
+        left = batch - len(self.rows) % batch
+        return self._share.ask(self._distributions, left, wanted=steps)
+
+    def _measure(self, texts: Sequence[str]) -> Iterator[Measurement]:
+        """The measurement of each text in order; what is known is not measured again."""
+        known = dict(self._ledger.known)  # as of now: others may add to it meanwhile
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        fresh = iter(self._evaluate(new))
+        for text in texts:
+            if text not in known:
+                known[text] = next(fresh)
+            yield known[text]
+
+    def _tell(self, trial: Trial, text: str, measurement: Measurement) -> None:
+        record = {"architecture": text, "seconds": self.seconds, **measurement.to_json()}
+        trial.set_user_attr(MEASURED, record)
+        self._study.tell(trial, list(self._ledger.fill(measurement.values).values()))
+        self._ledger.catch_up(self._study)
+
+    def _event(self, trial: Trial, resumed: int) -> StepEvent:
+        row = self._ledger.row_of(trial.number)
+        return StepEvent(
+            step=len(self.rows),
+            steps=self._settings.steps,
+            row=row,
+            entropy=row.entropy,
+            best=best_row(self.rows, self._objectives),
+            failures=sum(one.state == "failed" for one in self.rows),
+            seconds=time.monotonic() - self._started,
+            resumed=resumed,
         )
-        self.rows.append(row)
-        self._known[text] = measurement
-        self._any_valid |= all(math.isfinite(row.values[name]) for name in self._objectives)
-        return row
 
     def _check_hope(self) -> None:
-        if len(self.rows) >= HOPELESS and not self._any_valid:
+        if len(self.rows) >= HOPELESS and not self._ledger.any_valid:
             raise ValueError(self._despair())
 
     def _despair(self) -> str:
@@ -219,17 +215,12 @@ def recall(
     Raises:
         ValueError: If a trial of the study was not measured by a search.
     """
-
-    def measure(text: str) -> Measurement:
-        raise ValueError(f"{text} was not measured")
-
-    started = time.monotonic()
-    return Search(study, space, settings, better, evaluate=measure, started=started).rows
-
-
-def objectives(better: Mapping[str, Better]) -> dict[str, Better]:
-    """The measures with a direction, in their order."""
-    return {name: way for name, way in better.items() if way != "reported"}
+    study.sampler = get_controller(settings.controller).make(
+        space.dimensions, objectives(better), settings
+    )
+    ledger = Ledger(better)
+    ledger.catch_up(study)
+    return ledger.rows
 
 
 @contextmanager

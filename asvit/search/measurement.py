@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from asvit.search.rows import finite
 
 if TYPE_CHECKING:
     from proxies import Score
+
+MEASURED = "measured"  # where the study keeps it with a trial
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,10 @@ class Measurement:
 
 # Text of an architecture to what measuring it gives; the same for the same text.
 Evaluate = Callable[[str], Measurement]
+# The same of several texts, in their order; the first are had before the last are measured.
+EvaluateAll = Callable[[Sequence[str]], Iterable[Measurement]]
+
+
+def one_by_one(evaluate: Evaluate) -> EvaluateAll:
+    """Measure several architectures, each when it is asked for."""
+    return lambda texts: map(evaluate, texts)

@@ -10,12 +10,12 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from asvit.search.sampler import measured_trials
+from asvit.search.sampler import place_of
 from asvit.search.seeds import seed_for
 
 
 class ReseededSampler(BaseSampler):
-    """Draws each trial with a fresh sampler, seeded by how many trials have been measured.
+    """Draws each trial with a fresh sampler, seeded by how many trials come before it.
 
     All that the library's samplers know beside their random state is in the study, so nothing is
     lost by making a new one.
@@ -32,8 +32,7 @@ class ReseededSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
-        count = len(measured_trials(study))
-        self._sampler = self._make(seed_for(self._seed, "trial", count))
+        self._sampler = self._make(seed_for(self._seed, "trial", place_of(study, trial)))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(

@@ -1,8 +1,9 @@
 """REINFORCE as an Optuna sampler: it samples and learns, and never evaluates.
 
 The state of the policy is stored nowhere. It follows from the measured trials, in their order,
-and every draw is seeded by how many there are; so a search that was killed goes on as if it had
-not been. Trial numbers would not do: a trial that was killed in flight has taken one.
+and every draw is seeded by how many architectures come before it; so a search that was killed goes
+on as if it had not been. Trial numbers would not do: a trial that was killed in flight has taken
+one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ _INIT, _DRAW = "policy logits", "policy draw"
 def measured_trials(study: Study) -> list[FrozenTrial]:
     """The trials of ``study`` that were measured, in the order in which they were asked for."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def place_of(study: Study, trial: FrozenTrial) -> int:
+    """How many architectures come before ``trial``: measured ones, and those still in flight."""
+    active = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+    return sum(other.number < trial.number for other in active)
 
 
 class ReinforceSampler(BaseSampler):
@@ -76,7 +83,8 @@ class ReinforceSampler(BaseSampler):
         trials = measured_trials(study)
         numbers = [trial.number for trial in trials]
         if numbers[: len(self._learned)] != self._learned:
-            # The storage refused a trial that was learned from (a full disk), or is another one.
+            # The storage refused a trial that was learned from (a full disk), is another one, or
+            # another process that shares it was slower with an earlier trial.
             self._forget()
         for trial in trials[len(self._learned) :]:
             self._learn(trial.number, trial.params, trial.values)
@@ -104,7 +112,7 @@ class ReinforceSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
-        draw = generator(self._seed, _DRAW, len(self._learned))
+        draw = generator(self._seed, _DRAW, place_of(study, trial))
         return self._choices(self._policy.sample(draw))
 
     def sample_independent(

@@ -30,6 +30,8 @@ _AT_LEAST = {
     "batch": 1,
 }
 
+_ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
+
 
 @dataclass(frozen=True)
 class SearchSettings(Settings):
@@ -48,7 +50,8 @@ class SearchSettings(Settings):
         data: Where the images come from, as :func:`asvit.data.load_images` takes it.
         seed: Seed of every random draw.
         device: Where networks are measured: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
-        batch: Architectures drawn from the policy between two of its updates.
+        batch: Architectures drawn before the controller learns from any of them; as many can be
+            measured at the same time.
 
     Raises:
         ValueError: If a value is out of its range or of the wrong type.
@@ -73,10 +76,10 @@ class SearchSettings(Settings):
         check_names(self, ("space", "controller", "data", "device"))
         object.__setattr__(self, "proxies", proxy_names(self.proxies))
         check_radius(self.radius)
-        if self.batch > 1 and self.controller != "reinforce":
+        if self.batch > 1 and self.controller in _ONE_BY_ONE:
             raise ValueError(
-                f"batch={self.batch} needs controller 'reinforce'; "
-                f"{self.controller!r} learns after every architecture, so use batch=1"
+                f"controller {self.controller!r} learns after every architecture, so batch must "
+                f"be 1, got {self.batch}; its repeats are still shared out among workers"
             )
 
 

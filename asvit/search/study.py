@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,15 +11,13 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from asvit._text import first_line
 from asvit.search.settings import SearchSettings
+from asvit.search.sharing import open_database
 from asvit.settings import check_same_device, check_same_images, other_settings
 from scaling.ranking import Better
-
-logger = logging.getLogger(__name__)
 
 #: Name of the study in a run folder's own journal.
 STUDY = "search"
@@ -46,7 +43,7 @@ def open_url(url: str) -> BaseStorage:
         ValueError: If it cannot be opened.
     """
     try:
-        return optuna.storages.get_storage(url)
+        return open_database(url)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         raise ValueError(f"cannot open the storage {url!r}: {first_line(error)}") from error
 
@@ -131,13 +128,3 @@ def stored_settings(study: Study) -> SearchSettings | None:
     """The settings that ``study`` was started with (the steps as last extended)."""
     stored: Mapping[str, Any] | None = study.user_attrs.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
-
-
-def drop_unfinished(study: Study) -> int:
-    """Mark the trials that a killed run left running as failed; return how many there were."""
-    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in left:
-        study.tell(trial.number, state=TrialState.FAIL)
-    if left:
-        logger.info("%d trial(s) in flight when the run was stopped are measured again", len(left))
-    return len(left)

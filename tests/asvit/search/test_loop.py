@@ -1,6 +1,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,7 +17,9 @@ from asvit.search import (
     StepEvent,
     best_row,
 )
+from asvit.search.measurement import one_by_one
 from asvit.search.reward import WindowedReward
+from asvit.search.sharing import Share
 from scaling.ranking import Better
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -44,7 +47,8 @@ def make_search(
         FakeSpace(),  # type: ignore[arg-type]
         chosen,
         better,
-        evaluate=evaluate,
+        evaluate=one_by_one(evaluate),
+        share=Share(study, None, Path("runs/x")),
         started=time.monotonic(),
     )
 

@@ -9,7 +9,6 @@ from asvit.search.study import (
     check_images,
     check_settings,
     create_study,
-    drop_unfinished,
     find_study,
     keep_start,
     open_url,
@@ -79,16 +78,6 @@ def test_another_device_is_refused() -> None:
     )
     keep_start(study, SearchSettings(), None, "cpu")
     assert study.user_attrs["device"] == "cuda"
-
-
-def test_trials_in_flight_are_dropped() -> None:
-    study = make_study()
-    study.ask()
-    study.tell(study.ask(), 1.0)
-    assert drop_unfinished(study) == 1
-    states = [trial.state.name for trial in study.trials]
-    assert states == ["FAIL", "COMPLETE"]
-    assert drop_unfinished(study) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""A worker process: reads what it is made of and then tasks on stdin, answers on stdout.
+
+``python -m asvit.executors.serve``, a line of JSON each way. It ends as soon as its stdin does,
+so that none outlives a process that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import warnings
+from typing import Any, TextIO
+
+from asvit._text import first_line
+from asvit.executors.base import Work, perform
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(content,), daemon=True).start()
+    head, arrays = json.loads(content.get()), content.get()
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.")  # torch's own, from forward mode
+    try:
+        from safetensors.numpy import load  # after the thread, which needs no more
+
+        worker = Work(head["factory"], head["settings"], load(arrays)).worker(head["device"])
+    except (ValueError, OSError) as error:
+        _write(answers, {"kind": "refused", "reason": first_line(error)})
+        return
+    del arrays
+    _write(answers, {"kind": "ready"})
+    while True:
+        _write(answers, {"kind": "answered", **perform(worker, json.loads(content.get()))})
+
+
+def _read(content: queue.SimpleQueue[bytes]) -> None:
+    """Read ahead, so that the end of stdin is seen in the middle of a task, too."""
+    stdin = sys.stdin.buffer
+    head = stdin.readline()
+    if head:
+        content.put(head)
+        content.put(stdin.read(json.loads(head)["bytes"]))
+    for line in stdin:
+        content.put(line)
+    os._exit(0)
+
+
+def _write(stream: TextIO, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    _serve()

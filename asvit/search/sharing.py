@@ -1,0 +1,143 @@
+"""One study measured by several processes: who is at work on what, and who has gone.
+
+The study in a run folder has that folder's process alone. One in a database may have others, on
+other machines; each says every few seconds of its trials in flight that it is alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5
+GONE_SECONDS = 30  # without a sign of life, after which a trial is anybody's to measure
+POLL_SECONDS = 0.5  # between two looks at whether others have ended
+
+_OWNER = "measured_by"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+_Record = Callable[[int], None]  # takes a sign of life of a trial
+
+
+def open_database(url: str) -> BaseStorage:
+    """The storage at ``url``, with signs of life where it is a database."""
+    if url.partition(":")[0].partition("+")[0] not in _DATABASES:
+        return optuna.storages.get_storage(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        database = RDBStorage(url, heartbeat_interval=BEAT_SECONDS, grace_period=GONE_SECONDS)
+    return optuna.storages.get_storage(database)
+
+
+class Share:
+    """A process's share of a study.
+
+    Args:
+        study: What is measured.
+        storage: Where it is, if others may be measuring for it; None in a run folder.
+        folder: Run folder, which is this process's alone.
+    """
+
+    def __init__(self, study: Study, storage: BaseStorage | None, folder: Path) -> None:
+        self._study = study
+        self._storage = storage
+        self._record: _Record | None = getattr(storage, "record_heartbeat", None)
+        self._owner = f"{socket.gethostname()}:{folder.resolve()}"
+
+    def tidy(self) -> int:
+        """Mark the trials that a killed run left in flight as failed; return how many there were.
+
+        Those of other processes are left alone.
+        """
+        left = self._running()
+        if self._storage is not None:
+            left = [trial for trial in left if trial.user_attrs.get(_OWNER) == self._owner]
+        for trial in left:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        if left:
+            logger.info(
+                "%d trial(s) in flight when the run was stopped are measured again", len(left)
+            )
+        return len(left)
+
+    def ask(
+        self, distributions: dict[str, BaseDistribution], count: int, *, wanted: int
+    ) -> list[Trial]:
+        """Ask the study for ``count`` trials, or fewer, so that ``wanted`` are measured in all."""
+        with warnings.catch_warnings():
+            # Signs of life are for its own loop, says the library; ours gives them, too.
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")
+            count = min(count, wanted - self._before(None))
+            asked = [self._study.ask(distributions) for _ in range(count)]
+        return [trial for trial in asked if self._storage is None or self._claim(trial, wanted)]
+
+    def _claim(self, trial: Trial, wanted: int) -> bool:
+        """Whether ``trial`` is among the ``wanted`` ones; two processes may have seen one room."""
+        trial.set_user_attr(_OWNER, self._owner)
+        if self._before(trial.number) < wanted:
+            return True
+        self._study.tell(trial, state=TrialState.FAIL)
+        return False
+
+    @contextmanager
+    def at_work(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """Say that this process is alive while it measures ``trials``."""
+        if self._storage is None or self._record is None:
+            yield
+            return
+        ended = threading.Event()
+        ids = [self._id(self._storage, trial) for trial in trials]
+        thread = threading.Thread(target=_beat, args=(self._record, ids, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def wait(self) -> None:
+        """Give others time to end what they measure; what the dead have left is given up."""
+        if self._record is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                optuna.storages.fail_stale_trials(self._study)
+        time.sleep(POLL_SECONDS)
+
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _before(self, number: int | None) -> int:
+        """Measured trials and those in flight: all, or those before a number."""
+        states = (TrialState.COMPLETE, TrialState.RUNNING)
+        trials = self._study.get_trials(deepcopy=False, states=states)
+        return sum(number is None or trial.number < number for trial in trials)
+
+    def _id(self, storage: BaseStorage, trial: Trial) -> int:
+        study = storage.get_study_id_from_name(self._study.study_name)
+        return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+
+def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> None:
+    while True:
+        try:
+            for trial in trials:
+                record(trial)
+        except (OSError, OptunaError, SQLAlchemyError) as error:
+            logger.warning("the study cannot be told that this run is alive: %s", error)
+        if ended.wait(BEAT_SECONDS):
+            return

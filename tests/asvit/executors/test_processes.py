@@ -1,0 +1,182 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asvit.executors import Answer, Pool, Work, Workers, open_pool
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+
+def work(**settings: Any) -> Work:
+    return Work("fake_workers:Fake", settings, {"offset": np.array([30, 12])})
+
+
+def tasks(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"a": number, "b": 100, **more} for number in range(count)]
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with open_pool(Workers(jobs=2), work(), "cpu") as two:
+        yield two
+
+
+def sums(answers: list[tuple[int, Answer]]) -> dict[int, int]:
+    assert not any(answer.failure for _, answer in answers)
+    return {number: answer.result["sum"] for number, answer in answers}
+
+
+def test_every_task_is_answered_by_one_of_the_workers(pool: Pool) -> None:
+    answers = list(pool.run(tasks(6)))
+    assert sums(answers) == {number: number + 142 for number in range(6)}
+    assert {answer.result["device"] for _, answer in answers} == {"cpu"}
+    pids = {answer.result["pid"] for _, answer in answers}
+    assert os.getpid() not in pids
+    assert len(pids) <= pool.workers == 2
+    again = {answer.result["pid"] for _, answer in pool.run(tasks(1))}
+    assert again <= pids  # workers stay for the next tasks
+
+
+def test_no_more_workers_than_tasks(pool: Pool) -> None:
+    answers = list(pool.run(tasks(1)))
+    assert sums(answers) == {0: 142}
+    assert sum(place.state != "empty" for place in pool._places) == 1
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: range(7))
+    with open_pool(Workers(jobs=2), work(), "cpu") as pool:
+        ((_, answer),) = pool.run(tasks(1))
+    assert answer.result["threads"] == "3"
+
+
+@pytest.mark.parametrize("fate", ["die", "memory"])
+def test_a_lost_task_is_done_by_another_worker(pool: Pool, tmp_path: Path, fate: str) -> None:
+    todo = tasks(5)
+    todo[2] |= {"fate": fate, "once": str(tmp_path / "once")}
+    assert sums(list(pool.run(todo))) == {number: number + 142 for number in range(5)}
+
+
+def test_a_task_that_kills_every_worker_is_given_up(pool: Pool) -> None:
+    todo = tasks(4)
+    todo[1]["fate"] = "die"
+    answers = dict(pool.run(todo))
+    expected = "given up after 3 tries: its process was killed by SIGKILL"
+    assert answers.pop(1) == Answer(failure=expected)
+    assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
+
+
+def test_a_task_that_never_has_enough_memory_is_given_up() -> None:
+    with open_pool(Workers(jobs=1, retries=0), work(), "cpu") as pool:
+        answers = dict(pool.run([*tasks(1, fate="memory"), *tasks(1)]))
+    assert answers[0] == Answer(failure="given up after 1 try: no room for 9 GB")
+    assert answers[1].result["sum"] == 142
+
+
+def test_a_task_that_hangs_is_taken_away() -> None:
+    todo = tasks(3)
+    todo[0]["fate"] = "hang"
+    with open_pool(Workers(jobs=2, timeout=2, retries=1), work(), "cpu") as pool:
+        answers = dict(pool.run(todo))
+    assert answers[0] == Answer(failure="given up after 2 tries: took longer than 2 s")
+    assert sums([(n, answers[n]) for n in (1, 2)]) == {1: 143, 2: 144}
+
+
+def test_what_a_library_prints_is_no_answer(pool: Pool, capfd: pytest.CaptureFixture[str]) -> None:
+    assert sums(list(pool.run(tasks(2, fate="print")))) == {0: 142, 1: 143}
+    assert capfd.readouterr().out == ""
+
+
+def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
+    with pytest.raises(RuntimeError, match="never seen before") as caught:
+        list(pool.run(tasks(2, fate="bug")))
+    assert "fake_workers.py" in str(caught.value)
+
+
+def test_what_a_worker_refuses_ends_the_run() -> None:
+    with (
+        open_pool(Workers(jobs=2), work(refuse=True), "cpu") as pool,
+        pytest.raises(ValueError, match="these settings are refused"),
+    ):
+        list(pool.run(tasks(2)))
+
+
+def test_workers_that_never_start_end_the_run() -> None:
+    with (
+        open_pool(Workers(jobs=1), work(die=True), "cpu") as pool,
+        pytest.raises(ChildProcessError, match=r"no worker could be started: .* code 7"),
+    ):
+        list(pool.run(tasks(2)))
+
+
+def test_leaving_early_takes_tasks_back(pool: Pool) -> None:
+    todo = tasks(4)
+    todo[3]["fate"] = "hang"
+    answers = pool.run(todo)
+    first = next(answers)
+    answers.close()
+    assert sums([first])
+    assert sums(list(pool.run(tasks(2)))) == {0: 142, 1: 143}
+
+
+_DRIVER = """
+import sys, numpy as np
+from asvit.executors import Work, Workers, open_pool
+work = Work("fake_workers:Fake", {}, {"offset": np.array([0])})
+with open_pool(Workers(jobs=2), work, "cpu") as pool:
+    for _, answer in pool.run([{"a": 1, "b": 2}, {"a": 0, "b": 0, "fate": "hang"}]):
+        print(answer.result["pid"], flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_workers_end_with_a_killed_driver() -> None:
+    driver = subprocess.Popen([sys.executable, "-c", _DRIVER], stdout=subprocess.PIPE)
+    with driver:
+        if driver.stdout is None:
+            raise OSError("no pipe")
+        worker = int(driver.stdout.readline())
+        children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+        assert str(worker) in children
+        assert len(children) == 2
+        driver.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while any(_runs(int(child)) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"jobs": 0}, "jobs=0"),
+        ({"timeout": 0.0}, "timeout=0.0"),
+        ({"timeout": float("nan")}, "timeout=nan"),
+        ({"retries": -1}, "retries=-1"),
+    ],
+)
+def test_workers_that_cannot_be(given: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        Workers(**given)
