@@ -10,7 +10,7 @@ from typing import Any, Self, TypedDict, TypeVar, cast
 
 from asvit._records import MALFORMED
 from asvit._text import first_line, one_line, shown, unknown
-from asvit._types import check_types
+from asvit._types import check_types, is_of
 
 S = TypeVar("S")
 
@@ -188,8 +188,10 @@ def check_same_images(
         now: The same of the images there are now.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If they are not, or ``stored`` is something else.
     """
+    if not is_of(stored, Images | None):
+        raise ValueError(f"run folder {folder} may not have the images {shown(stored)}")
     if stored is not None and stored["digest"] != now["digest"]:
         raise ValueError(
             f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
@@ -211,6 +213,8 @@ def check_same_device(folder: Path, stored: str | None, now: str) -> None:
     Raises:
         ValueError: If they differ.
     """
+    if not is_of(stored, str | None):
+        raise ValueError(f"run folder {folder} may not have the device {shown(stored)}")
     if stored is not None and stored != now:
         raise ValueError(
             f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
