@@ -11,6 +11,7 @@ import click
 
 from asvit.cli.app import again
 from asvit.cli.correlate_tables import show_reliability
+from asvit.cli.estimate import dry_run_option, estimate_search
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     "--storage", metavar="URL", help="Optuna storage to use instead of a journal in the folder."
 )
 @fresh_option
+@dry_run_option
 @quiet_option
 @json_option
 @click.pass_context
@@ -101,6 +103,7 @@ def command(
     out: Path | None,
     storage: str | None,
     fresh: bool,
+    dry_run: bool,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -112,6 +115,10 @@ def command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     settings = _checked(preset, given)
+    if dry_run:
+        show = {"quiet": quiet, "as_json": as_json}
+        estimate_search(settings, _title(settings), out=out, storage=storage, fresh=fresh, **show)
+        return
     benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_search
 

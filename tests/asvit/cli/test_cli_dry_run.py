@@ -1,0 +1,123 @@
+"""``asvit search --dry-run``: tells what the run would do and take, and writes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asvit.cli.app import app
+
+SMALL = ["search", "--space", "asvit-tiny", "--steps", "7", "--image-size", "32"]
+SMALL += ["--repeats", "2", "--images", "2", "--points", "3"]
+
+
+def in_a_world(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``asvit`` where ``place`` is home, cache, working folder and all."""
+    own = {name: str(place) for name in ("HOME", "ASVIT_CACHE", "XDG_CACHE_HOME", "TMPDIR")}
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", "asvit", *words],
+        cwd=place,
+        env={**os.environ, **own, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in (*SMALL, *words)])
+
+
+def told(*words: str | Path) -> Any:
+    """What a dry run tells as JSON."""
+    result = run(*words, "--dry-run", "--json", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout, parse_constant=pytest.fail)
+
+
+def files(place: Path) -> dict[Path, tuple[int, int]]:
+    """The files in a folder, with the times at which they were changed."""
+    found = {path: path.stat() for path in place.rglob("*") if path.is_file()}
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished search of 5 steps."""
+    place = tmp_path_factory.mktemp("search") / "run"
+    done = run("--data", "gaussian", "--out", place, "--steps", "5", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    return place
+
+
+def test_it_tells_people_all_there_is_and_writes_nothing(tmp_path: Path) -> None:
+    result = in_a_world(tmp_path, *SMALL, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert not files(tmp_path)
+    assert not (tmp_path / "runs").exists()
+    assert result.stderr == "measuring a few architectures; nothing is written\n"
+    title, *lines = result.stdout.splitlines()
+    assert title.startswith("searching asvit-tiny by reinforce: 7 architectures, 2 networks each")
+    parts = {line[:9].strip(): line[9:] for line in lines}
+    assert list(parts) == ["settings", "space", "writes", "steps", "time", "memory", "machine"]
+    assert "image_size 32, images 2, points 3" in parts["settings"]
+    assert parts["writes"].startswith(
+        "runs/search-asvit-tiny-reinforce-32px-seed0/: study.journal"
+    )
+    assert parts["steps"].startswith("7; about ")
+    assert "each with one network" in parts["time"]
+
+
+def test_it_gives_the_same_as_json() -> None:
+    data = told("--storage", "sqlite:///not-opened.db")
+    estimate = data["estimate"]
+    assert (data["kind"], data["dry_run"], data["jobs"]) == ("search", True, 1)
+    assert data["settings"]["repeats"] == 2
+    assert "study.journal" not in data["files"]
+    assert 0 <= estimate["low"] <= estimate["seconds"] <= estimate["high"]
+    assert 1 <= estimate["architectures"] <= estimate["steps"] == 7
+    assert len(estimate["samples"]) in (6, 7)
+    assert estimate["memory"] > 1e8
+    assert data["machine"]["cores"] >= 1
+    assert not Path("not-opened.db").exists()
+
+
+def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:
+    before = files(folder)
+    known = ("--data", "gaussian", "--out", folder)
+    left = told(*known)
+    assert (left["steps_done"], left["estimate"]["steps"]) == (5, 2)
+    finished = told(*known, "--steps", "5")
+    assert (finished["estimate"]["steps"], finished["estimate"]["seconds"]) == (0, 0)
+    over = told(*known, "--fresh")
+    assert (over["steps_done"], over["estimate"]["steps"]) == (0, 7)
+    other = run(*known, "--dry-run", "--seed", "5")
+    assert other.exit_code == 3
+    assert "seed 0 (now 5)" in other.stderr
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["--data", "no/such/folder"], 3, "no folder 'no/such/folder'"),
+        (["--data", "fractal:many"], 3, "'many' is not a number of classes"),
+        (["--image-size", "50"], 3, "50"),
+        (["--out", "a-file/run"], 3, "a-file is a file, not a folder"),
+        (["--proxy", "gauss_map_length"], 3, "nothing to search for"),
+        (["--device", "cuda:99"], 3, "cuda:99"),
+        (["--controller", "reinforced"], 2, "did you mean 'reinforce'?"),
+    ],
+)
+def test_what_the_run_would_refuse_is_refused(words: list[str], code: int, why: str) -> None:
+    Path("a-file").touch()
+    result = run("--dry-run", "--quiet", *words)
+    assert result.exit_code == code, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert why in result.stderr
+    assert result.stdout == ""
