@@ -5,13 +5,12 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from asvit._text import one_line
-from asvit.reference.findings import Finding, band_names, verdict
+from asvit.reference.findings import verdict
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
 from asvit.report import correlate_rows as rows
@@ -24,12 +23,17 @@ from asvit.report.correlate_run import (
     CorrelationRun,
     read_correlation_run,
 )
+from asvit.report.correlate_tables import (
+    failures_section,
+    findings_table,
+    other_statistics_table,
+    values_section,
+)
 from asvit.report.figures import LONGEST
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 
 LONGEST_NAME = 100  # characters of a measure in the name of a file
-OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
 
 
 def write_correlation_report(folder: Path | str) -> list[Path]:
@@ -102,8 +106,8 @@ def page(run: CorrelationRun, drawn: Sequence[Picture]) -> str:
             _header(run),
             *(_target(run, target) for target in run.targets),
             figures(drawn),
-            _failures(run),
-            _values(run),
+            failures_section(run),
+            values_section(run),
             _origin(run),
         ],
     )
@@ -143,77 +147,25 @@ def _target(run: CorrelationRun, target: Target) -> str:
         target.name,
         html.paragraph(" ".join(words)),
         html.paragraph(verdict(found)),
-        html.card(_findings(found)),
+        html.card(findings_table(found)),
         html.paragraph(
-            "τ is Kendall's τ-b, partial τ is given the parameters; the difference is to the "
-            "best count's τ on the same rows. low and high bound 95 % bootstrap intervals. "
-            "Bands hold equally many architectures, from the smallest. Regret is what the best "
-            "of the k ranked highest lacks to the best of all, in points of accuracy.",
+            "τ is Kendall's τ-b; the difference is to the best count's τ on the same rows. low "
+            "and high bound 95 % bootstrap intervals.",
+            "quiet",
+        ),
+        html.card(
+            html.folded(
+                "Spearman, weighted and partial τ, τ in bands, regret",
+                other_statistics_table(found),
+            )
+        ),
+        html.paragraph(
+            "Partial τ is given the parameters. Bands hold equally many architectures, from the "
+            "smallest. Regret is what the best of the k ranked highest lacks to the best of all, "
+            "in points of accuracy.",
             "quiet",
         ),
     )
-
-
-def _findings(found: Sequence[Finding]) -> str:
-    bands = list(dict.fromkeys(name for one in found for name in band_names(one.correlation)))
-    regrets = list(dict.fromkeys(k for one in found for k in one.correlation.regret))
-    numeric = ["n", "dropped", "τ", "low", "high", "Spearman", "weighted τ", "partial τ"]
-    numeric += ["difference", "low ", "high "]  # a column is told by its name
-    numeric += [_band_label(name) for name in bands]
-    numeric += [f"regret at {k}" for k in regrets]
-    columns = ["measure", "better", *numeric, "compared with", "reason"]
-    cells: list[list[html.Cell]] = []
-    for one in found:
-        it = one.correlation
-        in_band = {name: band.tau for name, band in band_names(it).items()}
-        numbers = [it.tau, it.tau_interval.low, it.tau_interval.high]
-        numbers += [it.spearman, it.weighted_tau, it.partial_tau, it.difference]
-        numbers += [it.difference_interval.low, it.difference_interval.high]
-        numbers += [in_band.get(name, math.nan) for name in bands]
-        name = measure_label(one.measure) + (" (count)" if one.trivial else "")
-        numbers = [*map(_rounded, numbers), *(it.regret[k] for k in regrets)]
-        cells.append([name, one.better, it.n, it.dropped, *numbers, it.rival, it.reason])
-    failed = {place for place, one in enumerate(found) if one.correlation.reason}
-    return html.table(columns, cells, numeric=set(numeric), failed=failed)
-
-
-def _rounded(value: float) -> float:
-    """A correlation to the digits that mean something."""
-    return value if math.isnan(value) else round(value, 3)
-
-
-def _band_label(name: str) -> str:
-    _, count, place = name.split("_")
-    return f"τ, {count} band {place}"
-
-
-def _failures(run: CorrelationRun) -> str:
-    """The architectures of which a measure failed, and why."""
-    pairs = zip(run.values.architectures, run.values.reasons, strict=True)
-    failed = [(text, reason) for text, reason in pairs if reason]
-    if not failed:
-        return ""
-    words = f"{len(failed)} of {len(run.values.architectures)} architectures"
-    table = html.table(["architecture", "reason"], failed, long=len(failed) > OPEN_FAILURES)
-    return html.section(
-        "Without a value",
-        html.card(html.folded(words, table, unfolded=len(failed) <= OPEN_FAILURES)),
-    )
-
-
-def _values(run: CorrelationRun) -> str:
-    values = run.values
-    measures = {measure_label(name): column for name, column in values.measures.items()}
-    accuracies = {f"{name} (%)": column for name, column in values.accuracies.items()}
-    columns = accuracies | measures
-    table = html.table(
-        ["architecture", "image size", *columns],
-        zip(values.architectures, values.image_sizes, *columns.values(), strict=True),
-        numeric={"image size", *columns},
-        long=True,
-    )
-    words = f"{len(values.architectures)} architectures; values.csv has all digits"
-    return html.section("Values", html.card(html.folded(words, table)))
 
 
 def _origin(run: CorrelationRun) -> str:
