@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asvit._run_files import RESULT, SCORES, VALUES
+from asvit._text import shown
 from asvit.reference.findings import Finding
 from asvit.reference.table import Target
 from asvit.reference.values import Values
@@ -65,7 +66,7 @@ def read_correlation_run(folder: Path) -> CorrelationRun:
     except ValueError as error:
         raise ValueError(f"{folder / VALUES}: {error}") from error
     try:
-        return CorrelationRun(
+        run = CorrelationRun(
             name=folder.resolve().name,
             targets=[Target(**target) for target in result["targets"]],
             findings=[Finding.from_json(one) for one in result["correlations"]],
@@ -76,3 +77,8 @@ def read_correlation_run(folder: Path) -> CorrelationRun:
         raise ValueError(
             f"{folder / RESULT} is not the result of a correlation: {error!r}"
         ) from error
+    known = {*values.measures, *values.accuracies}
+    for name in (name for one in run.findings for name in (one.measure, one.target)):
+        if name not in known:
+            raise ValueError(f"{folder / VALUES} has no column {shown(name)}, as {RESULT} has")
+    return run

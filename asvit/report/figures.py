@@ -25,7 +25,7 @@ LABELS = {
     "macs": "multiply-adds",
 }
 
-LONGEST = 60  # characters of a name from outside that a figure has room for
+LONGEST = 40  # characters of a name from outside that a figure has room for
 
 
 def label(measure: str) -> str:

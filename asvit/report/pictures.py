@@ -150,6 +150,8 @@ def make_picture(
     with style(name), warnings.catch_warnings():
         # Whoever looks at the file has other fonts than the one that its text is laid out with.
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        # Names of any length may leave no room for axes; the page has them as text as well.
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
         # No date and no version: the same run gives the same file.
         draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
@@ -161,4 +163,5 @@ def _csv(found: Sequence[DataclassInstance], kind: type[DataclassInstance]) -> s
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([field.name for field in fields(kind)])
     writer.writerows(astuple(row) for row in found)
-    return buffer.getvalue()
+    # JSON can hold halves of characters, which UTF-8 has no form for.
+    return buffer.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")

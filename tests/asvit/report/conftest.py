@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hostile_runs import NAME, TEXTS, write_hostile
 
 from asvit.report import write_report
 from experiments.sample_runs import KINDS, write_sample
@@ -30,3 +31,10 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The page of a run of each kind, with made-up numbers."""
     folder = tmp_path_factory.mktemp("sample") / request.param
     return write_report(write_sample(request.param, folder))[-1]
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run of each kind, whose folder has a hostile name and hostile texts in it."""
+    folder = tmp_path_factory.mktemp("hostile") / NAME
+    return write_report(write_hostile(request.param, folder, "".join(TEXTS)))[-1]

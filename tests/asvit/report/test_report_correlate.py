@@ -177,6 +177,28 @@ def test_a_broken_folder_is_named(
         write_report(folder)
 
 
+@pytest.mark.parametrize(("name", "key"), [("zico", "measure"), ("top1", "target")])
+def test_a_result_of_other_values_is_refused(tmp_path: Path, name: str, key: str) -> None:
+    folder = make_run(tmp_path / "run")
+    text = (folder / "result.json").read_text()
+    (folder / "result.json").write_text(text.replace(f'"{key}": "{name}"', f'"{key}": "b\\ud800"'))
+    with pytest.raises(ValueError, match=r"values\.csv has no column 'b\\ud800', as result"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize("measure", ["../zico", "a/b", 'zico"><b>', "x" * 5000])
+def test_no_name_of_a_measure_leads_out_of_the_folder(tmp_path: Path, measure: str) -> None:
+    folder = make_run(tmp_path / "run")
+    for name in ("result.json", "values.csv"):
+        text = (folder / name).read_text()
+        inside = json.dumps(measure)[1:-1] if name == "result.json" else measure.replace('"', '""')
+        cell = f'"{inside}"' if name == "values.csv" else inside
+        (folder / name).write_text(text.replace("zico", cell))
+    written = write_report(folder)
+    assert {path.parent for path in written} == {folder}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
 def test_no_folder() -> None:
     with pytest.raises(FileNotFoundError, match="asvit correlate makes one"):
         write_correlation_report("nowhere")
