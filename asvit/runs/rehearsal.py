@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from asvit.runs.checks import find_directions
 from asvit.search import SearchSettings, get_controller
-from asvit.search.loop import objectives
+from asvit.search.ledger import objectives
 from asvit.search.study import create_study, quiet_optuna
 from asvit.spaces import SearchSpace
 
