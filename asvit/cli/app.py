@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from asvit._extensions import load_extensions
 from asvit._text import hint, legible, one_line, shown
 from asvit._version import __version__
 
@@ -122,6 +123,7 @@ class Program(click.Group):
             # PyTorch's own, about itself: nothing that a user of ours could act on.
             warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
             try:
+                load_extensions()
                 code = super().main(args, *rest, **kwargs)
                 sys.stdout.flush()  # a full disk or a reader that left is noticed here or never
             except SystemExit:
@@ -189,7 +191,10 @@ def _is_missing_extra(error: Exception) -> bool:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"  # torch's; its import would take seconds
+    """Whether memory ran out: torch's own error, whose import would take seconds, or its words."""
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def _one_line(text: str) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from asvit._text import legible
 from asvit.export.comparison import TOLERANCE
 from asvit.export.exported import Exported
 from asvit.export.formats import INPUT
@@ -102,14 +103,14 @@ def _training(exported: Exported) -> str:
     if exported.weights is None:
         return "None: the weights are random. The copy is of use for measuring speed only."
     points = {
-        "weights from": f"`{exported.weights}`",
+        "weights from": _code(str(exported.weights)),
         **{_WORDS[name]: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
         "accuracy": _accuracy(exported),
     }
     if facts.get("tokens"):
-        points["last trained with tokens of stride and dilation"] = str(facts["tokens"])
+        points["last trained with tokens of stride and dilation"] = _text(facts["tokens"])
     if "command" in facts:
-        points["command"] = f"`{facts['command']}`"
+        points["command"] = _code(facts["command"])
     if "seconds" in facts:
         points["time"] = f"{facts['seconds']:,} s"
     others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
@@ -158,9 +159,9 @@ def _copy(exported: Exported) -> str:
 def _making(exported: Exported) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in exported.versions.items())
     trained = exported.content.facts.get("asvit")
-    points = {"versions": versions, "command": f"`{exported.command}`"}
+    points = {"versions": versions, "command": _code(exported.command)}
     if trained is not None:
-        points["trained with"] = f"asvit {trained}"
+        points["trained with"] = f"asvit {_plain(trained)}"
     return _list(points)
 
 
@@ -178,4 +179,12 @@ def _text(fact: object) -> str:
 
 def _plain(text: str) -> str:
     """Words from a file as words: on one line, and without a meaning in Markdown or HTML."""
-    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", legible(" ".join(text.split())))
+
+
+def _code(text: str) -> str:
+    """Words from a file as code on one line: between more backticks than there are in them."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{legible(' '.join(text.split()))}{space}{fence}"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PARTS = {"attention": "hallucinated", "ffn": "compact"}
+# A file with more was not written by a training: such a network would not fit into any memory.
+_AT_MOST = {"image_size": 10**4, "num_classes": 10**6, "branches": 100}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Network(Settings):
     def __post_init__(self) -> None:
         check_names(self, ("architecture",))
         check_whole(self, {"image_size": 1, "num_classes": 0, "branches": 0})
+        for name, most in _AT_MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
         for name, known in _PARTS.items():
             if getattr(self, name) not in (known, None):
                 raise ValueError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+import struct
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from asvit._files import write_bytes
-from asvit._records import MALFORMED
-from asvit._text import first_line
+from asvit._records import MALFORMED, parse_json
+from asvit._text import first_line, one_line, shown
+from asvit._types import check_values
 from asvit.networks.network import Network
 
 SCHEMA_VERSION = 1
@@ -25,6 +28,21 @@ KIND = "network"
 _HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
 _SHOWN = 3
+_LONGEST = 100  # characters of a name of weights in a message
+
+# What torch.load raises on files that are damaged, or that would need code to be run.
+_UNLOADABLE = (
+    *(AssertionError, EOFError, ImportError, MemoryError, RuntimeError),
+    *(pickle.UnpicklingError, struct.error, *MALFORMED),
+)
+
+# What a fact must be that something is computed or prepared with; others are only shown.
+_FACTS: Mapping[str, Any] = {
+    **dict.fromkeys(("mean", "std"), Sequence[float]),
+    **{"interpolation": str, "crop_pct": float, "epoch": int, "seconds": float},
+    **{"top1": float | None, "found_by": Mapping[str, Any] | None},
+    **dict.fromkeys(("images", "weights", "tokens", "command", "asvit"), str),
+}
 
 
 @dataclass(frozen=True)
@@ -87,13 +105,16 @@ class WeightsFile:
             )
         try:
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {header['kind']!r}, schema {header['schema_version']!r}")
-            return cls(
-                Network.from_json(header["network"]),
-                weights,
-                tuple(header["classes"]),
-                dict(header["facts"]),
-            )
+                raise ValueError(
+                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
+                )
+            check_values(header, {"classes": Sequence[str], "facts": Mapping[str, Any]})
+            facts = dict(header["facts"])
+            _check_facts(facts)
+            network, classes = Network.from_json(header["network"]), tuple(header["classes"])
+            if len(classes) not in (0, network.num_classes):
+                raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
+            return cls(network, weights, classes, facts)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is not a network that this version can read: {first_line(error)}"
@@ -107,15 +128,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no weights, is damaged, or would need code to be run.
+        ValueError: If it holds no weights, is damaged, holds tensors of other than plain numbers,
+            or would need code to be run.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)[1]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about forms of files; those that matter are errors
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNLOADABLE as error:
         raise ValueError(
             f"{path} cannot be read as weights ({first_line(error)}); "
             "use .safetensors, or a PyTorch file of tensors alone"
@@ -126,10 +150,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path} holds no state dict, but a {type(content).__name__}")
-    wrong = [name for name, tensor in content.items() if not isinstance(tensor, Tensor)]
-    if wrong:
-        raise ValueError(f"{path} holds no state dict: {str(wrong[0])!r} is no tensor")
-    return dict(content)
+    weights: dict[str, Tensor] = {}
+    for name, tensor in content.items():
+        if not isinstance(name, str):
+            raise ValueError(f"{path} holds no state dict: {shown(name)} is no name")
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{path} holds no state dict: {shown(name)} is no tensor")
+        weights[name] = tensor
+    _check_plain(path, weights)
+    return weights
 
 
 def load_state(
@@ -167,9 +196,8 @@ def load_state(
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
             more = f" and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
-            raise ValueError(
-                f"{what} do not fit the network: {', '.join(faulty[:_SHOWN])}{more} {fault}"
-            )
+            names_shown = ", ".join(one_line(name, most=_LONGEST) for name in faulty[:_SHOWN])
+            raise ValueError(f"{what} do not fit the network: {names_shown}{more} {fault}")
     kept = {*missing, *other}
     model.load_state_dict({**own, **{n: weights[n] for n in own if n not in kept}})
     return tuple(name for name in own if name in kept)
@@ -183,8 +211,26 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_HEADER)
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return (None if text is None else json.loads(text)), weights
+        header = None if text is None else parse_json(text)
     except (SafetensorError, *MALFORMED) as error:
         raise ValueError(
             f"{path} is damaged, or no safetensors file: {first_line(error)}"
         ) from error
+    _check_plain(path, weights)
+    return header, weights
+
+
+def _check_facts(facts: Mapping[str, Any]) -> None:
+    check_values(facts, {name: kind for name, kind in _FACTS.items() if name in facts})
+    for name in ("mean", "std"):
+        if name in facts and len(facts[name]) != 3:
+            raise ValueError(f"{name} has a number for each of 3 colours, not {len(facts[name])}")
+    if not all(spread > 0 for spread in facts.get("std", ())):
+        raise ValueError(f"std must be above 0, got {shown(facts['std'])}")
+
+
+def _check_plain(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that no network of ours has, before anything computes with them."""
+    for name, tensor in weights.items():
+        if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
+            raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")

@@ -108,7 +108,7 @@ def _plain(settings: ExportSettings, path: Path) -> Source:
     network = _named(settings, settings.num_classes)
     model = network.build()
     head = weights.get(f"{classifier_name(model)}.weight")
-    if head is not None and len(head) != network.num_classes:
+    if head is not None and head.numel() and len(head) != network.num_classes:
         if settings.num_classes is not None:
             raise ValueError(
                 f"{path} is for {len(head)} classes, not {settings.num_classes}; leave them out"

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,14 @@ def test_markup_in_what_a_file_holds_stays_words(exported: Exported) -> None:
         "* run: \\*d\\*",
     ):
         assert line in card.splitlines()
+
+
+def test_facts_of_strangers_are_words_only(exported: Exported) -> None:
+    nasty = "`</code> <script>x</script>\n# a\x1b[2J ``` [a](http://b)"
+    names = ("recipe", "images", "tokens", "command", "asvit", "other <b>\n")
+    card = _with_facts(exported, {**dict.fromkeys(names, nasty), "found_by": {nasty: nasty}})
+    assert all(line.isprintable() for line in card.split("\n"))
+    assert card.count("\n# ") <= 1  # the title
+    for line in card.split("\n"):
+        outside = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", line)  # of code
+        assert not re.search(r"(?<!\\)(<|\[a)", outside)
