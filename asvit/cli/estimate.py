@@ -14,6 +14,7 @@ from asvit.cli.output import emit_json
 from asvit.cli.progress import clock
 
 if TYPE_CHECKING:
+    from asvit.executors import Workers
     from asvit.runs.estimate import Estimate
     from asvit.search import SearchSettings
 
@@ -32,7 +33,7 @@ def estimate_search(
     out: Path | None = None,
     storage: str | None = None,
     fresh: bool = False,
-    jobs: int = 1,
+    workers: Workers | None = None,
     quiet: bool = False,
     as_json: bool = False,
 ) -> None:
@@ -44,7 +45,7 @@ def estimate_search(
         out: Run folder; by default the one that the run would take.
         storage: URL of a storage that is used instead of a journal; it is not opened.
         fresh: Whether an earlier run in the folder would be started over.
-        jobs: Workers at the same time.
+        workers: Who would measure.
         quiet: Do not say what is being done.
         as_json: Write JSON on stdout, everything else on stderr.
 
@@ -63,13 +64,12 @@ def estimate_search(
     done = 0 if fresh or storage is not None else steps_done(folder, settings)
     if not quiet:
         click.echo("measuring a few architectures; nothing is written", err=True)
-    found = estimated(settings, jobs, done=done)
+    found = estimated(settings, workers, done=done)
     data = {
         "schema_version": SCHEMA_VERSION,
         "kind": "search",
         "dry_run": True,
         "settings": settings.to_json(),
-        "jobs": jobs,
         "space_size": find_space(settings.space, image_size=settings.image_size).size,
         "folder": str(folder),
         "files": [name for name in _WRITTEN if storage is None or name != JOURNAL],
@@ -87,14 +87,13 @@ def machine(device: str) -> dict[str, Any]:
     """What a run would be measured on."""
     import torch
 
-    from asvit.runs.estimate import cores
+    from asvit.executors.threads import cores
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "threads": torch.get_num_threads(),
         "device": device,
         "device_name": name,
         "torch": torch.__version__,
@@ -136,8 +135,8 @@ def _time(found: Estimate) -> str:
         f"seconds for start and report; from {len(found.samples)} architectures, "
         f"{mean:.2g} s each with one network, {found.growth:.2g} times that with all"
     )
-    if found.speed != 1:
-        told += f"; {found.speed:.2g} times as fast with all workers, at best"
+    if found.jobs > 1:
+        told += f"; {found.jobs} workers, together {found.speed:.2g} times as fast at best"
     if found.failures:
         told += f"; {found.failures} of them failed"
     return told
@@ -152,7 +151,4 @@ def _memory(found: Estimate) -> str:
 def _machine(about: dict[str, Any]) -> str:
     on = about["device"] if about["device_name"] is None else about["device_name"]
     load = "" if about["load"] is None else f", load {about['load']:.1f}"
-    return (
-        f"{about['system']}, cores {about['cores']}{load}; on {on}, threads {about['threads']}, "
-        f"torch {about['torch']}"
-    )
+    return f"{about['system']}, cores {about['cores']}{load}; on {on}, torch {about['torch']}"

@@ -116,8 +116,15 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     settings = _checked(preset, given)
     if dry_run:
-        show = {"quiet": quiet, "as_json": as_json}
-        estimate_search(settings, _title(settings), out=out, storage=storage, fresh=fresh, **show)
+        estimate_search(
+            settings,
+            _title(settings),
+            out=out,
+            storage=storage,
+            fresh=fresh,
+            quiet=quiet,
+            as_json=as_json,
+        )
         return
     benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_search

@@ -51,6 +51,9 @@ class Crew:
         load: What there is to measure, as far as it decides on that.
         space: Space of the architectures; any unless given.
         num_classes: Classes of the networks.
+
+    Attributes:
+        workers: Who measures, once that is settled.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Crew:
         self._benches = benches
         bench = next(iter(benches.values()))
         seconds = load.networks * max(benches) ** 2 / _PIXELS_A_SECOND
-        self._workers = (workers or Workers()).settled(
+        self.workers = (workers or Workers()).settled(
             bench.device,
             tasks=load.at_once * bench.arguments["repeats"],
             seconds=seconds * bench.arguments["repeats"],
@@ -87,7 +90,7 @@ class Crew:
         Yields:
             What came of each order, in their order.
         """
-        if self._workers.here:
+        if self.workers.here:
             return map(self._measure, orders)
         return self._spread(orders)
 
@@ -108,7 +111,7 @@ class Crew:
                 num_classes=self._num_classes,
             )
             device = next(iter(benches.values())).device
-            self._pool = self._stack.enter_context(open_pool(self._workers, work, device))
+            self._pool = self._stack.enter_context(open_pool(self.workers, work, device))
         return self._pool
 
     def _measure(self, order: Order) -> Measured:

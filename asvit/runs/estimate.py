@@ -19,6 +19,8 @@ import numpy as np
 
 from asvit._run_files import JOURNAL, RESULT
 from asvit.data.sources import fractal_classes
+from asvit.executors import Workers
+from asvit.executors.threads import cores
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.rehearsal import fresh_draws
@@ -63,6 +65,7 @@ class Estimate:
         high: Upper end.
         samples: What was measured to tell.
         growth: Time of an architecture with all its networks, over that with one.
+        jobs: Workers at the same time; 1 for a Ray cluster that decides itself.
         speed: How much faster the workers are together than one of them, at best.
         memory: Largest memory of this process so far in bytes, on the device if that is a GPU;
             None where the system does not tell.
@@ -77,6 +80,7 @@ class Estimate:
     high: float
     samples: tuple[Sample, ...]
     growth: float
+    jobs: int
     speed: float
     memory: int | None
     failures: int
@@ -85,7 +89,7 @@ class Estimate:
 
 def estimate_search(
     settings: SearchSettings,
-    jobs: int = 1,
+    workers: Workers | None = None,
     candidates: int = 6,
     *,
     done: int = 0,
@@ -104,33 +108,36 @@ def estimate_search(
 
     Args:
         settings: Of the search.
-        jobs: Workers at the same time. They are taken not to slow each other down while there are
-            cores, or on a GPU at all.
+        workers: Who will measure, as for :func:`asvit.runs.run_search`. They are taken not to slow
+            each other down while there are cores, or on a GPU at all, and to be as fast as this
+            machine.
         candidates: Architectures to measure at least, 2 or more.
         done: Steps that an earlier session has measured.
         seconds: Measure more architectures for so long, and then with all networks for so long.
         clock: What to measure with; processor time where other work disturbs.
 
     Raises:
-        ValueError: If ``jobs`` or ``candidates`` is too small, there is no such space, controller,
-            measure or device, or sizes do not fit.
+        ValueError: If ``candidates`` is too small, there is no such space, controller, measure or
+            device, or sizes do not fit.
         OSError: If the folder of images cannot be found.
     """
-    if jobs < 1 or candidates < 2:
-        raise ValueError(f"jobs={jobs}, candidates={candidates}; use at least 1 and 2")
+    if candidates < 2:
+        raise ValueError(f"candidates={candidates}; an interval needs at least 2")
     get_controller(settings.controller)
     find_directions(settings.proxies)
     space = find_space(settings.space, image_size=settings.image_size)
-    timing = _Timing(space, settings, clock)
+    timing = _Timing(space, settings, workers, clock)
     left = settings.steps - done
     if left <= 0:
         memory = peak_memory(timing.device)
-        return Estimate(0, 0.0, 0.0, 0.0, 0.0, (), 1.0, 1.0, memory, 0, timing.device)
+        return Estimate(0, 0.0, 0.0, 0.0, 0.0, (), 1.0, 1, 1.0, memory, 0, timing.device)
     samples = timing.samples(min(candidates, max(2, left)), min(_AT_MOST, left), seconds)
     growth = timing.growth(samples, seconds) if settings.repeats > 1 else 1.0
     fresh = fresh_draws(space, settings, done=done)
     expected = statistics.fmean(fresh)
-    speed = speed_of(jobs, settings.batch * settings.repeats, timing.device)
+    # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
+    tasks = settings.batch * (settings.repeats if timing.device == "cpu" else 1)
+    speed = speed_of(timing.jobs, tasks, timing.device)
     each = [sample.seconds * growth / speed for sample in samples]
     middle = expected * statistics.fmean(each)
     return Estimate(
@@ -141,6 +148,7 @@ def estimate_search(
         high=max(fresh) * (statistics.fmean(each) + _margin(each, max(fresh))),
         samples=tuple(samples),
         growth=growth,
+        jobs=timing.jobs,
         speed=speed,
         memory=peak_memory(timing.device),
         failures=timing.failures,
@@ -153,19 +161,12 @@ def speed_of(jobs: int, tasks: int, device: str) -> float:
 
     Args:
         jobs: Workers.
-        tasks: Networks that may be measured at the same time: they are dealt out in turns, and the
-            last turn may not need everybody.
+        tasks: How many there are at the same time: they are dealt out in turns, and the last turn
+            may not need everybody.
         device: On a CPU no more workers than cores count.
     """
     workers = min(jobs, cores()) if device == "cpu" else jobs
     return tasks / math.ceil(tasks / workers)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def steps_done(folder: Path, settings: SearchSettings) -> int:
@@ -206,15 +207,18 @@ def peak_memory(device: str) -> int | None:
 class _Timing:
     """Times architectures of a space, drawn by the seed of a run."""
 
-    def __init__(self, space: SearchSpace, settings: SearchSettings, clock: Clock) -> None:
+    def __init__(
+        self, space: SearchSpace, settings: SearchSettings, workers: Workers | None, clock: Clock
+    ) -> None:
         self._space = space
         self._clock = clock
         kind = settings.data.partition(":")[0]
         if kind == "fractal":
             fractal_classes(settings.data)
         shown = replace(settings, data="gaussian") if kind in _ELSEWHERE else settings
-        self._single = Evaluator(space, replace(shown, repeats=1))
-        self._whole = Evaluator(space, shown)
+        self._single = Evaluator(space, replace(shown, repeats=1), workers=Workers(jobs=1))
+        self._whole = Evaluator(space, shown, workers=Workers(jobs=1))
+        self.jobs = Evaluator(space, shown, workers=workers).workers.jobs or 1
         self._rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
         self.device = self._single.device
         self.failures = 0

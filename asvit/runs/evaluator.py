@@ -104,6 +104,11 @@ class Evaluator:
         load = Load(settings.steps, settings.batch, _GIGABYTES)
         self._crew = Crew({settings.image_size: self._bench}, workers, load, space=space)
 
+    @property
+    def workers(self) -> Workers:
+        """Who measures; none of them is started before there is something to do."""
+        return self._crew.workers
+
     def close(self) -> None:
         """Let the workers go."""
         self._crew.close()
