@@ -7,17 +7,15 @@ way, for the forward passes and the measures alike.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 import asvit
 import proxies
-from proxies.features import pooled_feature
+from experiments.timing import forward, hardware, seconds, shortest
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images, ntk_by_single_images
 
 
@@ -45,8 +43,8 @@ def main() -> None:
     torch.set_num_threads(options.threads or torch.get_num_threads())
     device = proxies.evaluation.resolve_device(options.device)
     print(
-        f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, "
-        f"{options.image_size} px, {options.points} points, {options.images} images, float32"
+        f"{hardware(device)}, {options.image_size} px, {options.points} points, "
+        f"{options.images} images, float32"
     )
     space = asvit.load_space("asvit")
     rng = np.random.default_rng(options.seed)
@@ -81,12 +79,12 @@ def _time_topology(
     circle = proxies.Circle.random(shape, options.points)
     points = circle.images(next(model.parameters()))
     images = torch.randn(options.images, *shape, device=device)
-    fast = _shortest(
+    fast = shortest(
         device,
         options.runs,
-        lambda: _forward(model, points),
+        lambda: forward(model, points),
         lambda: proxies.curve_speed(model, circle),
-        lambda: _forward(model, images),
+        lambda: forward(model, images),
         lambda: proxies.ntk_spectrum(model, images),
     )
     definitions: list[Callable[[], object]] = [
@@ -94,32 +92,7 @@ def _time_topology(
         lambda: ntk_by_images(model, images),
         lambda: ntk_by_single_images(model, images),
     ]
-    return Row(architecture, *fast, *(_seconds(device, run) for run in definitions if slow))
-
-
-@torch.no_grad()
-def _forward(model: nn.Module, images: torch.Tensor) -> None:
-    pooled_feature(model, images)
-
-
-def _shortest(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
-    for function in functions:
-        function()
-    rounds = [[_seconds(device, function) for function in functions] for _ in range(runs)]
-    return [min(times) for times in zip(*rounds, strict=True)]
-
-
-def _seconds(device: torch.device, function: Callable[[], object]) -> float:
-    _synchronise(device)
-    start = time.perf_counter()
-    function()
-    _synchronise(device)
-    return time.perf_counter() - start
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+    return Row(architecture, *fast, *(seconds(device, run) for run in definitions if slow))
 
 
 def _line(row: Row) -> str:

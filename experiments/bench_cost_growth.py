@@ -1,0 +1,234 @@
+"""How the cost of measuring one candidate grows with the network and with the settings.
+
+Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One thing at a
+time is changed from the published seed architecture at 128 px, 16 images and 10 points. Times are
+those of :mod:`experiments.timing`; ratios are to a plain forward pass of the same images. Writes a
+table and a figure, and prints the table. ``--jobs 1,2`` also times a small search with so many
+workers, by the wall clock: leave the machine to it.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from matplotlib.figure import Figure
+
+import asvit
+import proxies
+from asvit.executors import Workers
+from asvit.report.axes import legend, log_scale
+from asvit.report.style import COLOUR, style
+from asvit.runs import run_search
+from experiments.growing import SEED, markdown, write_rows
+from experiments.timing import forward, hardware, shortest
+from proxies.evaluation import resolve_device
+
+MEASURES = ("length_distortion", "ntk_condition_number")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured, and on what."""
+
+    image_size: int = 128
+    width: int = 32
+    blocks: int = 1  # in each stage
+    images: int = 16
+    points: int = 10
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds of one case; ``changed`` is what of it was set to ``value``.
+
+    ``candidate`` is all that a search does with one: building, both measures, each repeat.
+    """
+
+    changed: str
+    value: int
+    forward_circle: float
+    length_distortion: float
+    forward_images: float
+    ntk_condition_number: float
+    candidate: float
+
+
+# What is changed -> its values, and how it is called.
+AXES: Mapping[str, tuple[Sequence[int], str]] = {
+    "image_size": ((64, 96, 128, 160, 192, 224, 256), "image size in pixels"),
+    "width": ((8, 16, 32, 64, 96), "width of the first stage"),
+    "blocks": ((1, 2, 4, 8), "blocks in each stage"),
+    "images": ((4, 8, 16, 32, 64), "images in the kernel's batch"),
+    "points": ((5, 10, 20, 40), "points on the circle"),
+    "repeats": ((1, 2, 4, 8), "repeats"),
+}
+# What is drawn: column -> its name and the role of its colour.
+LINES = {
+    "forward_images": ("forward pass of the images", "muted"),
+    "length_distortion": ("length distortion", "first"),
+    "ntk_condition_number": ("NTK condition number", "second"),
+    "candidate": ("one candidate", "ink"),
+}
+
+
+def main() -> None:
+    """Time every case, then write the table and the figure."""
+    options = _options()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    print(hardware(device))
+    rows: list[Row] = []
+    for changed, value, case in cases(options.base, options.only.split(",")):
+        rows.append(_row(changed, value, case, device, options.runs))
+        print(f"  {changed} {value}: {rows[-1].candidate:.3f} s", flush=True)
+    print(table(rows))
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_rows(options.out / "cost-growth.csv", rows)
+    with style("cost-growth"):
+        figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
+    for jobs in options.jobs:
+        print(f"search with {jobs} workers: {_search(jobs, device, options.steps):.1f} s")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", type=int, default=128, help="image size, unless that is changed")
+    parser.add_argument("--only", default=",".join(AXES), help="what to change, with commas")
+    parser.add_argument("--runs", type=int, default=3, help="runs, of which the shortest counts")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs", type=_numbers, default=[], help="workers, such as 1,2,4")
+    parser.add_argument("--steps", type=int, default=24, help="of the search with workers")
+    parser.add_argument("--out", type=Path, default=Path("runs/cost-growth"))
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def cases(base: int, only: Sequence[str]) -> Iterator[tuple[str, int, Case]]:
+    """What is changed, to what, and the case that this makes."""
+    for changed in only:
+        for value in AXES[changed][0]:
+            yield changed, value, replace(Case(image_size=base), **{changed: value})
+
+
+def _row(changed: str, value: int, case: Case, device: torch.device, runs: int) -> Row:
+    side = case.image_size
+    build = partial(asvit.build, SEED, image_size=side, depths=[case.blocks] * 4, width=case.width)
+    torch.manual_seed(0)
+    model = build().to(device).eval()
+    circle = proxies.Circle.random((3, side, side), case.points)
+    points = circle.images(next(model.parameters()))
+    images = torch.randn(case.images, 3, side, side)
+    on_device = images.to(device)
+    functions: tuple[Callable[[], object], ...] = (
+        lambda: forward(model, points),
+        lambda: proxies.length_distortion(model, circle),
+        lambda: forward(model, on_device),
+        lambda: proxies.ntk_condition_number(model, on_device),
+        lambda: proxies.measure(
+            build,
+            MEASURES,
+            repeats=case.repeats,
+            images=images,
+            points=case.points,
+            device=str(device),
+        ),
+    )
+    return Row(changed, value, *shortest(device, runs, *functions))
+
+
+def growth(rows: Sequence[Row], column: str) -> float:
+    """Exponent of a column's growth over ``rows``: the slope of a line through its logarithms.
+
+    2 means four times the time for twice the value.
+    """
+    x = [math.log(row.value) for row in rows]
+    y = [math.log(getattr(row, column)) for row in rows]
+    middle, height = sum(x) / len(x), sum(y) / len(y)
+    across = sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True))
+    return across / sum((a - middle) ** 2 for a in x)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Times and ratios, and under each group the exponents of growth."""
+    columns = {"changed": "l", "to": "r", "forward, s": "r", "L^E, s": "r", "κ, s": "r"}
+    columns |= {"one candidate, s": "r", "L^E / forward": "r", "κ / forward": "r"}
+    cells: list[tuple[object, ...]] = []
+    for changed in dict.fromkeys(row.changed for row in rows):
+        group = [row for row in rows if row.changed == changed]
+        cells += [
+            (
+                AXES[changed][1],
+                row.value,
+                f"{row.forward_images:.3f}",
+                f"{row.length_distortion:.3f}",
+                f"{row.ntk_condition_number:.3f}",
+                f"{row.candidate:.3f}",
+                f"{row.length_distortion / row.forward_circle:.2f}",
+                f"{row.ntk_condition_number / row.forward_images:.2f}",
+            )
+            for row in group
+        ]
+        exponents = [f"{growth(group, column):.2f}" for column in _TIMES]
+        cells.append(("", "exponent", *exponents, "", ""))
+    return markdown(columns, cells)
+
+
+_TIMES = ("forward_images", "length_distortion", "ntk_condition_number", "candidate")
+
+
+def figure(rows: Sequence[Row]) -> Figure:
+    """Seconds over what is changed, a panel each."""
+    made = Figure(figsize=(9, 5.4), layout="constrained")
+    for axes, (changed, (_, name)) in zip(made.subplots(2, 3).flat, AXES.items(), strict=True):
+        own = [row for row in rows if row.changed == changed]
+        for column, (label, role) in LINES.items():
+            axes.plot(
+                [row.value for row in own],
+                [getattr(row, column) for row in own],
+                color=COLOUR[role],
+                marker="o",
+                markersize=3,
+                label=label,
+            )
+        axes.set_xlabel(name)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([row.value for row in own], [str(row.value) for row in own])
+        axes.minorticks_off()
+        log_scale(axes, "y", [getattr(row, column) for row in own for column in LINES])
+        axes.set_ylim(bottom=None if axes.get_yscale() == "log" else 0)
+    made.axes[0].set_ylabel("seconds")
+    made.axes[3].set_ylabel("seconds")
+    legend(made.axes[0])
+    return made
+
+
+def _search(jobs: int, device: torch.device, steps: int) -> float:
+    """Wall-clock seconds of measuring in a search by so many workers, in batches of eight."""
+    with TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        run_search(
+            preset="quick",
+            steps=steps,
+            batch=8,
+            data="gaussian",
+            device=str(device),
+            out=folder,
+            workers=Workers(jobs=jobs),
+        )
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
