@@ -107,7 +107,7 @@ class Browser:
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
-        """The page on A4 paper."""
+        """The page on A4 paper; it is to be open as ``printed``."""
         made = self._tell("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
         return base64.b64decode(made["data"])
 

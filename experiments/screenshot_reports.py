@@ -27,6 +27,7 @@ def screenshots(browser: Browser, page: Path, stem: Path) -> Iterator[Path]:
     for name, (width, dark) in VIEWS.items():
         browser.open(page, width=width, dark=dark)
         yield _written(stem.with_name(f"{stem.name}-{name}.png"), browser.picture())
+    browser.open(page, printed=True, dark=True)  # paper is white whatever the reader asks for
     yield _written(stem.with_name(f"{stem.name}-paper.pdf"), browser.pdf())
 
 
