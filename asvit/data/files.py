@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from asvit._text import first_line
+from asvit._text import first_line, one_line
 from asvit.data.base import UNREADABLE, LabelledImages, Transform
 
+#: What is decoded, whatever a file is called: Pillow would give others to programs outside, as
+#: PostScript to Ghostscript.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+_DEEPEST = 100  # folders inside each other
 
 
 class FolderDataset(LabelledImages):
@@ -25,7 +31,8 @@ class FolderDataset(LabelledImages):
     Raises:
         FileNotFoundError: If the folder is missing.
         ValueError: If it is a file, holds no images, holds images both beside and inside
-            sub-folders, has a class without images, or looks like a folder of splits.
+            sub-folders, has a class without images, looks like a folder of splits, or a link in
+            it leads back to a folder above.
     """
 
     def __init__(self, root: Path, *, transform: Transform | None = None) -> None:
@@ -40,7 +47,8 @@ class FolderDataset(LabelledImages):
             )
         if flat and inner:
             raise ValueError(
-                f"{str(root)!r} holds both images ({flat[0]}) and folders ({inner[0]});"
+                f"{str(root)!r} holds both images ({one_line(flat[0])}) and folders"
+                f" ({one_line(inner[0])});"
                 " use class folders only, or images only"
             )
         groups = (
@@ -90,10 +98,22 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     return images, folders
 
 
-def _walk(folder: Path) -> list[str]:
-    """All images under ``folder``, relative to it: its own first, then folder by folder."""
+def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
+    """All images under ``folder``, relative to it: its own first, then folder by folder.
+
+    Links are followed; ``above`` has device and number of the folders on the way there.
+    """
+    about = folder.stat()
+    here = (about.st_dev, about.st_ino)
+    if here in above:
+        raise ValueError(f"{str(folder)!r} leads back to a folder above it; remove the link")
+    if len(above) >= _DEEPEST:
+        raise ValueError(f"{str(folder)!r} is more than {_DEEPEST} folders deep; move it up")
     images, folders = list_folder(folder)
-    return images + [f"{name}/{image}" for name in folders for image in _walk(folder / name)]
+    inner = (*above, here)
+    return images + [
+        f"{name}/{image}" for name in folders for image in _walk(folder / name, inner)
+    ]
 
 
 def read_image(path: Path) -> Image.Image:
@@ -103,7 +123,9 @@ def read_image(path: Path) -> Image.Image:
         ValueError: If it cannot be read; the message names the file.
     """
     try:
-        with Image.open(path) as image:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+            raise ValueError("it is no file")
+        with Image.open(path, formats=FORMATS) as image:
             return to_rgb(image)
     except UNREADABLE as error:
         raise ValueError(f"cannot read image {str(path)!r}: {first_line(error)}") from error

@@ -4,15 +4,24 @@ Nothing here goes to the network unless ``download`` is true.
 """
 
 import contextlib
+import io
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from asvit._text import first_line
+from asvit._files import expanded
+from asvit._text import first_line, listed, shown
 from asvit.data.base import LabelledImages, Transform
+from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.libraries import LibraryDataset
 
+_MOST_BYTES = 2**20
+_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+_DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may say where the files of a folder are
 _VALIDATION = ("validation", "valid", "val", "dev", "test")  # what parts are called, best first
 
 
@@ -57,7 +66,7 @@ def open_hub_parts(
     """
     tables = _load(name, None, download)
     if "train" not in tables:
-        raise ValueError(f"hf:{name} has no part 'train'; its parts: {', '.join(tables)}")
+        raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
     train = _labelled(name, tables["train"], None)
     for part in _VALIDATION:
         if part in tables:
@@ -76,6 +85,7 @@ def _load(name: str, part: str | None, download: bool) -> Any:
         raise ImportError(message) from error
     from datasets.exceptions import DatasetsError
 
+    _check_name(name, download)
     try:
         with contextlib.nullcontext() if download else _offline():
             return datasets.load_dataset(name, split=part)
@@ -90,11 +100,68 @@ def _load(name: str, part: str | None, download: bool) -> Any:
         ) from error
 
 
+def _check_name(name: str, download: bool) -> None:
+    """Make sure that ``name`` is of a set, and that looking at it stays on this machine.
+
+    Raises:
+        ValueError: If it is not, or files of a folder are elsewhere and ``download`` is false.
+    """
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    folder = expanded(name)
+    if folder.is_dir():
+        found = [one for one in _DESCRIPTIONS if _tells_addresses(folder / one)]
+        if found and not download:
+            raise ValueError(
+                f"{str(folder / found[0])!r} has addresses in its head;"
+                f" ask for 'hf:{name}:download' if its files may be fetched from there"
+            )
+    elif not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
+        raise ValueError(f"{shown(name)} is no name of a dataset; use hf:OWNER/NAME, or a folder")
+
+
+def _tells_addresses(path: Path) -> bool:
+    """Whether the part of a description that the library reads holds an address."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        text = file.read(_MOST_BYTES)
+    if path.suffix == ".md":
+        text = text.split(b"\n---", 1)[0] if text.startswith(b"---") else b""
+    return b"://" in text or b"\\" in text  # which may write any character otherwise
+
+
+class _Encoded:
+    """The images of a table, decoded here: the library would fetch those that are addresses."""
+
+    def __init__(self, table: Any, column: str) -> None:
+        import datasets
+
+        kept = table.select_columns([column])
+        self._rows = kept.cast_column(column, datasets.Image(decode=False))
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image]:
+        stored = self._rows[index][self._column]
+        if stored["bytes"] is not None:
+            with Image.open(io.BytesIO(stored["bytes"]), formats=FORMATS) as image:
+                return (to_rgb(image),)
+        path = Path(stored["path"])
+        if not path.is_file():
+            raise ValueError(f"{shown(stored['path'])} is no file on this machine")
+        return (read_image(path),)
+
+
 def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledImages:
     """A table of the library as a set of ours."""
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
-        raise ValueError(f"hf:{name} has no column of images; its columns: {list(table.features)}")
+        raise ValueError(
+            f"hf:{name} has no column of images; its columns: {listed(table.features)}"
+        )
     classes: tuple[str, ...] = ("images",)
     labels = np.zeros(len(table), np.int64)
     if column := kinds.get("ClassLabel"):
@@ -104,8 +171,8 @@ def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledIma
         f"Hugging Face {name}, {len(table)} images",
         classes,
         labels,
-        items=table.select_columns([kinds["Image"]]),
-        key=kinds["Image"],
+        items=_Encoded(table, kinds["Image"]),
+        key=0,
         transform=transform,
     )
 

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit._files import expanded
-from asvit._text import first_line, nearest
+from asvit._text import first_line, nearest, shown
 from asvit.data.base import UNREADABLE, LabelledImages, Transform
 from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder
+
+#: Sets whose files torchvision unpickles without knowing that they are those it fetched.
+_UNCHECKED = ("LSUN", "LSUNClass")
 
 
 class DigitsDataset(LabelledImages):
@@ -194,7 +197,12 @@ def _torchvision_class(name: str) -> Any:
         by_lower = {other.lower(): other for other in sorted(known)}
         near = nearest(name.lower(), by_lower)
         hint = "" if near is None else f"; did you mean {by_lower[near]!r}?"
-        raise ValueError(f"torchvision has no dataset {name!r}{hint}")
+        raise ValueError(f"torchvision has no dataset {shown(name)}{hint}")
+    if name in _UNCHECKED:
+        raise ValueError(
+            f"torchvision reads a pickle beside the images of {name}, which could hold any"
+            " program; save it as a folder of images"
+        )
     return getattr(datasets, name)
 
 

@@ -1,0 +1,259 @@
+"""Folders of images with odd names and files that are no images: read, or refused in one line."""
+
+import io
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from asvit.data import load_images, open_dataset, open_training_sets
+from asvit.data.files import FORMATS, FolderDataset, read_image
+from asvit.data.libraries import open_torchvision
+from tests.hostile import FIXED, changed_bytes, refused_or, texts
+
+MANY = settings(
+    FIXED, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+ODD_NAMES = (
+    "a\nb", "a\x1b[2J", "<img src=x onerror=y>", "-rf", "$(touch x)", "a;b", "…\u202egnp", " ",
+    "x" * 200, b"\xff\xfe".decode("utf-8", "surrogateescape"), "COM1", "a,b\"c'd", "%s{0}", "~",
+)  # fmt: skip
+
+
+def encoded(kind: str, size: tuple[int, int] = (12, 9)) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, kind)
+    return buffer.getvalue()
+
+
+ENCODED = {kind: encoded(kind) for kind in ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")}
+
+
+def folder_of(root: Path, names: tuple[str, ...], per_class: int = 3) -> Path:
+    """A folder with a class of each name, and images of these names in it."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            (root / name / f"{name[:50]}{number}.png").write_bytes(ENCODED["PNG"])
+    return root
+
+
+def read_all(root: Path) -> FolderDataset | None:
+    """Everything that is done with a folder; its messages can be shown."""
+    found = refused_or(lambda: FolderDataset(root))
+    if found is not None:
+        for index in range(len(found)):
+            refused_or(lambda index=index: found.picture(index))
+    refused_or(lambda: load_images(str(root), count=2, image_size=8, seed=0))
+    refused_or(lambda: open_training_sets(str(root), image_size=8, seed=0))
+    return found
+
+
+def test_odd_names(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "root", ODD_NAMES)
+    found = read_all(root)
+    assert found is not None
+    assert sorted(found.classes) == sorted(ODD_NAMES)
+    assert len(found) == 3 * len(ODD_NAMES)
+    sets = open_training_sets(str(root), held_out=0.3, image_size=8, seed=0)
+    kept = json.loads(json.dumps({"classes": sets.classes, **sets.provenance}))
+    assert tuple(kept["classes"]) == sets.classes
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
+    root = folder_of(tmp_path / name, ("a", "b"))
+    found = FolderDataset(root)
+    (root / "a" / "bad.png").write_bytes(b"nothing")
+    read_all(root)
+    (root / "flat.png").write_bytes(ENCODED["PNG"])
+    assert read_all(root) is None
+    assert found.classes == ("a", "b")
+
+
+def test_images_of_odd_names_in_one_folder(tmp_path: Path) -> None:
+    for number, name in enumerate(ODD_NAMES):
+        (tmp_path / f"{name}{number}.png").write_bytes(b"" if number % 2 else ENCODED["PNG"])
+    found = read_all(tmp_path)
+    assert found is not None
+    assert len(found) == len(ODD_NAMES)
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+def test_formats_that_are_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.jpg"  # whatever they are called
+    path.write_bytes(ENCODED[kind])
+    assert read_image(path).size == (12, 9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of what it goes on without
+@pytest.mark.parametrize("kind", ENCODED)
+@MANY
+@given(data=st.data())
+def test_any_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data.draw(changed_bytes(ENCODED[kind])))
+    found = refused_or(lambda: read_image(path))
+    assert found is None or found.mode == "RGB"
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A small PNG file that claims to be that large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"\0", b"\xff\xd8\xff", b"GIF89a", b"BM", b"P6", b"II*\0", b"RIFF\0\0\0\0WEBP"),
+        *(bomb(60_000, 60_000), bomb(2**31 - 1, 2**31 - 1), bomb(0, 9), b"P6 99999 99999 255\n"),
+        b"P6 " + b"9" * 5000,
+    ],
+    ids=lambda data: repr(data[:16]),
+)
+def test_files_that_are_no_images(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    assert refused_or(lambda: read_image(path)) is None
+
+
+def test_formats_that_need_programs_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow would give PostScript to Ghostscript, by what is in a file and not by its name."""
+
+    def run(*_given: object, **_named: object) -> None:
+        pytest.fail("started a program")
+
+    monkeypatch.setattr("subprocess.check_call", run)
+    monkeypatch.setattr("subprocess.Popen", run)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"  # so Pillow by itself
+    assert refused_or(lambda: read_image(path)) is None
+    assert not {"EPS", "WMF", "FITS", "PDF"} & set(FORMATS)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "none")
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    found = FolderDataset(tmp_path)
+    assert len(found) == 3
+    for index in range(3):
+        assert refused_or(lambda index=index: found.picture(index)) is None
+    (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
+    assert refused_or(lambda: FolderDataset(tmp_path)) is None
+
+
+def test_links_to_images_and_folders_are_followed(tmp_path: Path) -> None:
+    folder_of(tmp_path / "real", ("a", "b"))
+    (tmp_path / "root" / "c").mkdir(parents=True)
+    (tmp_path / "root" / "c" / "1.png").symlink_to(tmp_path / "real" / "a" / "a1.png")
+    (tmp_path / "root" / "d").symlink_to(tmp_path / "real" / "b")
+    assert len(FolderDataset(tmp_path / "root")) == 4
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../b"])
+def test_links_that_lead_back(tmp_path: Path, target: str) -> None:
+    root = folder_of(tmp_path / "root", ("a", "b"))
+    (root / "a" / "again").symlink_to(target)
+    (root / "b" / "again").symlink_to("../a")
+    assert refused_or(lambda: FolderDataset(root)) is None
+
+
+def test_folders_too_deep(tmp_path: Path) -> None:
+    deep = tmp_path / "root" / "a" / "/".join("x" * 150)
+    deep.mkdir(parents=True)
+    (deep / "1.png").write_bytes(ENCODED["PNG"])
+    assert refused_or(lambda: FolderDataset(tmp_path / "root")) is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything may be read by root")
+def test_what_may_not_be_read(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "root", ("a", "b"))
+    (root / "a" / "a1.png").chmod(0)
+    read_all(root)
+    (root / "b").chmod(0)
+    try:
+        assert read_all(root) is None
+    finally:
+        (root / "b").chmod(0o700)
+
+
+@MANY
+@given(texts("torchvision:CIFAR10", "torchvision:CIFAR10:download", "gaussian", "/x"))
+def test_any_name_of_images(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("socket.socket.connect", _refuse)
+    monkeypatch.setattr("socket.getaddrinfo", _refuse)
+    if len(text) > 1000:
+        return  # the system's own message repeats a path of any length
+    for call in (
+        lambda: open_dataset(text),
+        lambda: open_training_sets(text, image_size=8, seed=0),
+    ):
+        refused_or(call)
+
+
+def _refuse(*_given: object, **_named: object) -> None:
+    raise OSError("no network in this test")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "../../etc",
+            "/etc/passwd",
+            "..",
+            "os",
+            "__init__",
+            "VisionDataset",
+            "CIFAR10/..",
+            "a\0b",
+        ),
+        *("http://a.b/c", "folder.ImageFolder", "LSUN", "LSUNClass", "cifar10", "CIFAR10:x"),
+    ],
+)
+def test_names_that_are_no_sets_of_torchvision(name: str) -> None:
+    assert refused_or(lambda: open_torchvision(name)) is None
+    assert refused_or(lambda: open_dataset(f"torchvision:{name}")) is None
+
+
+def test_a_pickle_in_the_place_of_a_set_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CIFAR is pickled: torchvision reads it where it has the digest of the published one."""
+    import pickle
+
+    class Payload:
+        def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "run"),)
+
+    monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in ("batches.meta", "test_batch", *(f"data_batch_{i}" for i in range(1, 6))):
+        (folder / name).write_bytes(pickle.dumps(Payload()))
+    assert refused_or(lambda: open_torchvision("CIFAR10")) is None
+    assert not (tmp_path / "run").exists()
