@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
@@ -25,6 +26,7 @@ MALFORMED = (
 )
 
 _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
+_REMOVED = "the journal was removed while the run went on, which ends here"
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
@@ -53,12 +55,21 @@ def _float(text: str) -> float:
     return value
 
 
-def append_record(path: Path, record: Mapping[str, Any]) -> None:
+def append_record(path: Path, record: Mapping[str, Any], *, started: bool = False) -> None:
     """Put ``record`` at the end of the file, and on the disk.
 
+    Args:
+        path: The file.
+        record: The record.
+        started: The file has the run's settings, without which a record means nothing: another
+            file is not made in its place.
+
     Raises:
+        FileNotFoundError: If it was started and is no longer there.
         OSError: If it cannot be written; the records before it are safe.
     """
+    if started and not path.exists():
+        raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path))
     line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
     try:
         with path.open("a", encoding="utf-8", newline="") as file:

@@ -72,7 +72,7 @@ class Journal:
             "seconds": round(self.elapsed, 3),
             "scores": {name: score_to_json(score) for name, score in scores.items()},
         }
-        append_record(self._path, record)
+        append_record(self._path, record, started=self.settings is not None)
         self._scores[shape] = scores
 
     @property

@@ -133,7 +133,8 @@ class Journal:
             OSError: If it cannot be written. What was trained before is safe.
         """
         elapsed = round(self._before + time.monotonic() - self._started, 3)
-        append_record(self._path, {**training._asdict(), **outcome.to_json(), "elapsed": elapsed})
+        record = {**training._asdict(), **outcome.to_json(), "elapsed": elapsed}
+        append_record(self._path, record, started=self.settings is not None)
         self.outcomes[training], self.seconds = outcome, elapsed
 
     def _take(self, record: Mapping[str, Any]) -> None:

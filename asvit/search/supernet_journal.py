@@ -129,7 +129,8 @@ class Journal:
 
     def _append(self, record: Mapping[str, Any]) -> None:
         elapsed = round(self._before + time.monotonic() - self._started, 3)
-        append_record(self._path, {**record, "elapsed": elapsed})
+        started = self.settings is not None
+        append_record(self._path, {**record, "elapsed": elapsed}, started=started)
         self.seconds = elapsed
 
     def _take(self, record: Mapping[str, Any]) -> None:

@@ -64,3 +64,12 @@ def test_nan_is_none_in_a_record(path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         append_record(path, {"a": math.nan})
     assert not path.exists()
+
+
+def test_a_file_that_was_removed_is_not_made_again_without_its_start(path: Path) -> None:
+    append_record(path, {"a": 1})
+    append_record(path, {"a": 2}, started=True)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="the journal was removed while the run went on"):
+        append_record(path, {"a": 3}, started=True)
+    assert not path.exists()

@@ -113,7 +113,8 @@ class ScoreJournal:
         """
         check_same_images(self._folder, self.images.get(image_size), images)
         if image_size not in self.images:
-            append_record(self._path, {"image_size": image_size, "images": dict(images)})
+            record = {"image_size": image_size, "images": dict(images)}
+            append_record(self._path, record, started=self.settings is not None)
             self.images[image_size] = dict(images)
 
     def keep(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
@@ -127,7 +128,7 @@ class ScoreJournal:
             "seconds": round(seconds, 3),
             "scores": {name: score_to_json(score) for name, score in scores.items()},
         }
-        append_record(self._path, record)
+        append_record(self._path, record, started=self.settings is not None)
         self._scores.setdefault(architecture, {}).update(scores)
         self.seconds += round(seconds, 3)
 
