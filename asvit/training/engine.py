@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +26,10 @@ from asvit.training.distillation import (
 )
 from asvit.training.processes import Processes
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState, load_optimizer, optimizer_state
+from asvit.training.state import EngineState, check_finite, load_optimizer, optimizer_state
 from asvit.training.validation import Accuracy, Batches, autocast, evaluate
 from proxies.evaluation import seed_for
+from proxies.memory import out_of_memory
 
 LOOK_EVERY = 50  # steps between two looks at the losses, each of which waits for the device
 
@@ -86,7 +87,7 @@ class Engine:
         average: The moving average of it; None where there is none.
 
     Raises:
-        ValueError: If timm has no such optimiser.
+        ValueError: If timm has no such optimiser, or a weight is infinite or NaN.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Engine:
         steps_per_epoch: int,
         teacher: Teacher | None = None,
     ) -> None:
+        check_finite(network.state_dict(), what="the weights to start from")
         self._settings = settings
         self._processes = processes
         self._steps = steps_per_epoch
@@ -154,6 +156,7 @@ class Engine:
 
         Raises:
             ValueError: If the loss or a weight is no longer finite.
+            MemoryError: If memory runs out.
         """
         losses = torch.zeros(self._steps, device=self._device)
         seen, looked, began = 0, 0, time.monotonic()
@@ -163,7 +166,8 @@ class Engine:
         with torch.random.fork_rng(on):
             for step, (images, targets) in enumerate(batches):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
-                losses[step] = self._update(images, targets, epoch * self._steps + step)
+                with _in_memory(epoch, step):
+                    losses[step] = self._update(images, targets, epoch * self._steps + step)
                 seen += len(images) * self._processes.world
                 if not self._due(step):
                     continue
@@ -295,6 +299,24 @@ class Engine:
             f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
             "a longer warm-up or a lower clip"
         )
+
+
+@contextmanager
+def _in_memory(epoch: int, step: int) -> Iterator[None]:
+    """Say what takes less memory where a step runs out of it.
+
+    Raises:
+        MemoryError: If it does.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this epoch was "
+            "kept; use a larger accumulate or a smaller batch_size"
+        ) from error
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asvit._text import one_line
 from asvit.networks import load_state
 
 _GROUP = "group "
@@ -35,11 +36,30 @@ class EngineState:
         """Put the weights back.
 
         Raises:
-            ValueError: If they are another network's.
+            ValueError: If they are another network's, or infinite or NaN.
         """
+        check_finite(self.weights, what="the weights of the checkpoint")
+        check_finite(self.average, what="the averages of the checkpoint")
         load_state(network, self.weights, what="the weights of the checkpoint")
         if average is not None:
             load_state(average, self.average, what="the averages of the checkpoint")
+
+
+def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
+    """Check that every number is one, as a training that goes on from others cannot recover.
+
+    Cost: one pass over the tensors.
+
+    Args:
+        tensors: Tensors by name.
+        what: What they are, for the message.
+
+    Raises:
+        ValueError: If one holds NaN or infinity.
+    """
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
 
 
 def optimizer_state(

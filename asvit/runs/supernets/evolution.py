@@ -19,6 +19,7 @@ from asvit.search.supernet_journal import NAME as ACCURACIES
 from asvit.search.supernet_journal import Journal
 from asvit.search.supernet_settings import EvolutionSettings, make_settings
 from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.training.state import check_finite
 from asvit.training.supernets.file import NAME as SUPERNET
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.parts import Parts, load_parts
@@ -127,7 +128,7 @@ def read_supernet(folder: Path) -> SupernetFile:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is unfinished or cannot be read.
+        ValueError: If it is unfinished, cannot be read, or has weights that are infinite or NaN.
     """
     trained = SupernetFile.read(folder / SUPERNET)
     if not trained.finished:
@@ -136,6 +137,7 @@ def read_supernet(folder: Path) -> SupernetFile:
             f"the supernet in {folder} is unfinished, {trained.steps} of {steps} steps; the same "
             "asvit supernet train goes on with it"
         )
+    check_finite(trained.weights, what=f"the weights of the supernet in {folder}")
     return trained
 
 

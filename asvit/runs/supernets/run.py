@@ -18,6 +18,7 @@ from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.host import Host
 from asvit.runs.supernets.result import Spread, SupernetResult
 from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.training.state import check_finite
 from asvit.training.supernets.file import NAME, Origin, SupernetFile
 from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.settings import SupernetSettings, make_settings
@@ -159,6 +160,17 @@ class _Session:
         return self._before + time.monotonic() - self._began
 
     def _save(self) -> None:
+        """Write what there is.
+
+        Raises:
+            ValueError: If the last step left weights that are infinite or NaN: the loss of the
+                next one would say so, which may not come.
+            OSError: If it cannot be written.
+        """
+        rate = self._origin.settings.learning_rate
+        steps = len(self._training.losses)
+        what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
+        check_finite(self.supernet.state_dict(), what=what)
         file = SupernetFile(self._origin, self._seconds, self._training.state())
         file.write(self._folder / NAME)
         self._write_losses()

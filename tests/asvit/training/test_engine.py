@@ -167,6 +167,24 @@ def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
         made.train(2, spoiled())
 
 
+def test_weights_that_are_not_finite_at_the_start_are_refused() -> None:
+    model = network()
+    with torch.no_grad():
+        model.head.bias[0] = float("inf")
+    with pytest.raises(ValueError, match=r"to start from are infinite or NaN, as in 'head\.bias'"):
+        engine(model, settings())
+
+
+def test_memory_that_runs_out_is_said_with_what_takes_less() -> None:
+    class Large(Small):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.empty(2**50) if self.training else super().forward(images)
+
+    message = r"memory ran out in epoch 2, step 1; .* use a larger accumulate or a smaller batch"
+    with pytest.raises(MemoryError, match=message):
+        engine(Large(), settings()).train(1, batches(0))
+
+
 def test_weights_that_are_not_finite_after_the_last_step_are_noticed() -> None:
     model = network()
     made = engine(model, settings(clip=0))

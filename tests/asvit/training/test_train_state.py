@@ -55,3 +55,16 @@ def test_another_networks_weights_are_refused() -> None:
     state = EngineState({"0.weight": torch.zeros(2, 2)}, {}, {}, {})
     with pytest.raises(ValueError, match="the weights of the checkpoint do not fit"):
         state.load(network(), None)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["weights", "average"])
+def test_weights_that_are_no_numbers_are_refused(value: float, part: str) -> None:
+    right = network().state_dict()
+    wrong = {**right, "2.bias": torch.tensor([0.0, value, 0.0])}
+    parts = {"weights": right, "average": right, part: wrong}
+    model, average = network(), network()
+    state = EngineState(**parts, moments={}, numbers={})
+    with pytest.raises(ValueError, match=r"of the checkpoint are infinite or NaN, as in '2\.bias'"):
+        state.load(model, average)
+    assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
