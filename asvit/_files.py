@@ -32,7 +32,8 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
     # A part that a kill leaves is written over by the next one where it has a fixed name.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")
     try:
-        with part.open("wb") as file:
+        # A link of that name in a folder of somebody else's would lead to any file of the user's.
+        with open(part, "wb", opener=_not_through_links) as file:
             file.write(data)
             if not cached:
                 file.flush()
@@ -44,6 +45,10 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def check_target(path: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from asvit._records import MALFORMED
 from asvit._run_files import CORRELATIONS, SERIES, TRIALS
+from asvit._text import first_line
 from asvit.cli.options import completes, json_option
 from asvit.cli.output import emit_json
 
@@ -31,7 +33,16 @@ def command(run: Path | None, as_json: bool) -> None:
     from asvit.runs import newest_run
 
     folder = newest_run() if run is None else run
-    written = write_report(folder)
+    try:
+        written = write_report(folder)
+    except MALFORMED as error:
+        if isinstance(error, ValueError):
+            raise
+        # What the page is made of is no more than looked at, so this is where a gap shows.
+        raise ValueError(
+            f"a file in {folder} is not as asvit wrote it ({type(error).__name__}: "
+            f"{first_line(error)}); restore it from a copy, or run the same command again"
+        ) from error
     if as_json:
         emit_json({"folder": folder, "files": [path.name for path in written]})
     else:

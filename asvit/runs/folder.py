@@ -22,16 +22,21 @@ _COMMANDS = {"supernet": "supernet train"}  # where a run is not called as its c
 
 
 def named_folder(name: str) -> Path:
-    """The folder in ``runs`` for a name made of settings, whatever they hold.
+    """The folder in ``runs`` for a name made of settings, whatever they hold."""
+    return Path("runs") / plain_name(name)
 
-    No character of it means anything to a shell or a file system. A long name is cut, and ends in
-    the beginning of its digest.
+
+def plain_name(name: str) -> str:
+    """``name`` without characters that mean anything to a shell or a file system.
+
+    A long name is cut, and ends in the beginning of its digest. One that is no letter, such as
+    ``..``, still leads elsewhere: put words of one's own before it.
     """
     plain = re.sub("[^A-Za-z0-9_.-]+", "-", name)
     if len(plain) > _LONGEST:
         digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
         plain = f"{plain[:_LONGEST]}-{digest[:8]}"
-    return Path("runs") / plain
+    return plain
 
 
 def check_writable(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from asvit._run_files import RESULT
 from asvit.data.base import Progress
+from asvit.executors import Workers
 from asvit.growth import ScaleSettings
 from asvit.reference.findings import Finding
 from asvit.reference.names import PLUS, direction
@@ -17,6 +18,7 @@ from asvit.reference.table import ReferenceTable
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.measure import RowEvent
 from asvit.runs.correlation.run import own_sizes, run_correlation
+from asvit.runs.folder import plain_name
 from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 from asvit.search import SearchSettings
@@ -35,6 +37,7 @@ def judged(
     result: R,
     table: ReferenceTable,
     *,
+    workers: Workers | None,
     progress: Callable[[RowEvent], None] | None,
     image_progress: Progress | None,
     write_report: Callable[[Path], None],
@@ -44,6 +47,7 @@ def judged(
     Args:
         result: Of a finished run.
         table: The reference table.
+        workers: Who measures.
         progress: Called after each measured row.
         image_progress: Called as images are made or read.
         write_report: Writes the report of a run folder.
@@ -53,7 +57,12 @@ def judged(
         OSError: As there, or if the result cannot be written.
     """
     told = reliability(
-        result.folder, table, result.settings, progress=progress, image_progress=image_progress
+        result.folder,
+        table,
+        result.settings,
+        workers=workers,
+        progress=progress,
+        image_progress=image_progress,
     )
     if told == result.reliability:
         return result
@@ -68,6 +77,7 @@ def reliability(
     table: ReferenceTable,
     settings: SearchSettings | ScaleSettings,
     *,
+    workers: Workers | None = None,
     progress: Callable[[RowEvent], None] | None = None,
     image_progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -80,6 +90,7 @@ def reliability(
         folder: Run folder of the search or scaling.
         table: The reference table; its default target is taken.
         settings: What the run measured, and how.
+        workers: Who measures.
         progress: Called after each measured row.
         image_progress: Called as images are made or read.
 
@@ -93,13 +104,14 @@ def reliability(
     """
     names = field_names(CorrelationSettings)
     wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
-    inside = folder / f"correlate-{table.name}-{table.digest[:8]}"
+    inside = folder / plain_name(f"correlate-{table.name}-{table.digest[:8]}")
     ranked = [name for name in settings.proxies if direction(name) != "reported"]
     asked = [*settings.proxies, *([PLUS.join(ranked)] if len(ranked) > 1 else [])]
     result = run_correlation(
         table,
         proxies=asked,
         out=inside,
+        workers=workers,
         progress=progress,
         image_progress=image_progress,
         fresh=_is_of_another_run(inside, own_sizes(wanted, table)),
