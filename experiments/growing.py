@@ -49,7 +49,8 @@ class Field:
             known=self.known,
             arguments=self.bench.arguments,
         )
-        return meter(shape, self.cost(shape))
+        (candidate,) = meter([(shape, self.cost(shape))])
+        return candidate
 
     def grow(self, budget: Budget) -> Trajectory:
         """The series that ends at ``budget``; nothing that is known is measured again."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from proxies import Cost
 from scaling.budget import NAMES, Budget
-from scaling.meter import MEASURES, Build, Known, Meter
+from scaling.meter import MEASURES, Build, Known, MeasureShapes, Meter
 from scaling.ranking import Better, best_places, rank_sums
 from scaling.shapes import Shape, landings, proposals
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
@@ -56,6 +56,7 @@ def grow(
     width_multiple: int = 1,
     measures: Sequence[str] = MEASURES,
     known: Known | None = None,
+    measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
     **measuring: Any,
 ) -> Trajectory:
@@ -81,6 +82,8 @@ def grow(
         measures: Names of the measures; see ``proxies.PROXIES``.
         known: Scores that are there already; every new one is added. A persistent one makes
             growth resumable.
+        measure_shapes: What measures candidates, given all those of a step with their widths
+            reduced, for instance side by side; ``build`` and the last arguments are not used then.
         progress: Called after each candidate and each step.
         **measuring: Further arguments of :func:`proxies.measure`: ``repeats``, ``seed``,
             ``images``, ``device``, ...
@@ -104,6 +107,7 @@ def grow(
         _share("ratio", ratio),
         known={} if known is None else known,
         arguments=measuring,
+        measure_shapes=measure_shapes,
     )
     growth = _Growth(
         cost,
@@ -142,7 +146,8 @@ class _Growth:
         """Step from ``start`` until the budget is near or nothing fits."""
         cost = self._cost(*start)
         check_budget(self._budget, cost, self._stop_within)
-        self._finish(Step(0, "start", self._meter(start, cost)), candidates=1)
+        (first,) = self._meter([(start, cost)])
+        self._finish(Step(0, "start", first), candidates=1)
         reason = ""
         while not self._near(self._last.cost):
             kind, shapes = self._next()
@@ -150,8 +155,8 @@ class _Growth:
                 reason = self._why_not()
                 break
             candidates = []
-            for shape in shapes:
-                candidates.append(self._meter(shape, self._cost(*shape)))
+            for candidate in self._meter([(shape, self._cost(*shape)) for shape in shapes]):
+                candidates.append(candidate)
                 self._tell(len(self._steps), len(candidates), len(shapes))
             ranked, chosen = choose(candidates, self._meter.better)
             self._finish(Step(len(self._steps), kind, chosen, ranked), candidates=len(ranked))

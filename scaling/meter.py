@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import nn
@@ -17,9 +18,11 @@ MEASURES = ("length_distortion", "ntk_condition_number")
 
 # All models of a growth draw their initial weights from the same seeds, so that ranks compare
 # like with like; a model then has one value per measured shape, whichever step asks for it.
-_KEY = "growth"
+KEY = "growth"
 
 Build = Callable[[tuple[int, ...], int], nn.Module]
+# Shapes to their scores, in order; the first are had before the last are measured.
+MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
 
 
 class Known(Protocol):
@@ -41,6 +44,7 @@ class Meter:
         ratio: Width to measure at over full width, rounded down.
         known: Scores that are there already; every new one is added.
         arguments: Further arguments of :func:`proxies.measure`.
+        measure_shapes: What measures in place of all that, given shapes of reduced width.
 
     Attributes:
         better: Measure to its direction.
@@ -59,26 +63,42 @@ class Meter:
         *,
         known: Known,
         arguments: Mapping[str, Any],
+        measure_shapes: MeasureShapes | None = None,
     ) -> None:
         self._build = build
         self._measures = tuple(measures)
         self._ratio = ratio
         self._known = known
         self._arguments = arguments
+        self._measure_shapes = measure_shapes or self._one_by_one
         self.better = directions(measures)
         self.fresh = 0
 
-    def __call__(self, shape: Shape, cost: Cost) -> Candidate:
-        """``shape``, which costs ``cost`` at full width, with its scores."""
-        small = measured_shape(shape, self._ratio)
+    def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
+        """Each shape, with what it costs at full width, as a candidate with its scores.
+
+        The first candidates are had before the last are measured.
+        """
+        smalls = [measured_shape(shape, self._ratio) for shape, _ in shapes]
+        new = [small for small in dict.fromkeys(smalls) if self._scores(small) is None]
+        fresh = iter(self._measure_shapes(new))
+        for (shape, cost), small in zip(shapes, smalls, strict=True):
+            scores = self._scores(small)
+            if scores is None:
+                scores = next(fresh)
+                self._known[small] = scores
+                self.fresh += 1
+            yield Candidate(shape.depths, shape.width, small.width, cost, scores)
+
+    def _scores(self, small: Shape) -> Mapping[str, Score] | None:
+        """What is known of a shape of reduced width, if it is all that is asked for."""
         scores = self._known.get(small)
-        if scores is None or not set(self._measures) <= set(scores):
-            scores = measure(
-                lambda: self._build(*small), self._measures, key=_KEY, **self._arguments
-            )
-            self._known[small] = scores
-            self.fresh += 1
-        return Candidate(shape.depths, shape.width, small.width, cost, scores)
+        return scores if scores is not None and set(self._measures) <= set(scores) else None
+
+    def _one_by_one(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for shape in shapes:
+            build = functools.partial(self._build, *shape)
+            yield measure(build, self._measures, key=KEY, **self._arguments)
 
 
 def measured_shape(shape: Shape, ratio: float) -> Shape:

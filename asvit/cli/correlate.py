@@ -22,10 +22,12 @@ from asvit.cli.options import (
     names,
     quiet_option,
     registered,
+    worker_options,
 )
 from asvit.cli.output import console, emit_json, networks
 
 if TYPE_CHECKING:
+    from asvit.executors import Workers
     from asvit.reference import ReferenceTable
     from asvit.reference.settings import CorrelationSettings
     from asvit.runs.correlation.measure import RowEvent
@@ -90,6 +92,7 @@ def _proxies() -> list[str]:
     "--max-params", metavar="SIZE", help="Take only rows of at most so many parameters: 100M."
 )
 @measuring_options
+@worker_options
 @click.option(
     "--preset",
     metavar="NAME",
@@ -121,6 +124,7 @@ def command(
     fresh: bool,
     quiet: bool,
     as_json: bool,
+    workers: Workers | None,
     **options: Any,
 ) -> None:
     """Tell how well measures rank the architectures of a reference table by accuracy.
@@ -147,6 +151,7 @@ def command(
                 found,
                 target=asked.pop("targets", None),
                 out=out,
+                workers=workers,
                 progress=follow,
                 image_progress=watch.images,
                 fresh=fresh,

@@ -216,12 +216,12 @@ def worker_options(command: F) -> F:
         retries: int | None,
         **options: Any,
     ) -> Any:
-        from asvit.executors import Workers
+        from asvit.executors.base import RETRIES, Workers
 
-        given = {"jobs": jobs, "ray": ray, "timeout": timeout, "retries": retries}
-        known = {name: value for name, value in given.items() if value is not None}
+        if (jobs, ray, timeout, retries) == (None,) * 4:
+            return command(*args, workers=None, **options)
         try:
-            workers = Workers(**known)
+            workers = Workers(jobs, ray, timeout, RETRIES if retries is None else retries)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         return command(*args, workers=workers, **options)

@@ -23,6 +23,7 @@ from asvit.cli.options import (
     proxy_option,
     quiet_option,
     registered,
+    worker_options,
 )
 from asvit.cli.output import console, emit_json, networks, table
 from asvit.cli.progress import clock, short
@@ -31,6 +32,7 @@ from asvit.cli.reliability import find_table, judge, reference_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asvit.executors import Workers
     from asvit.growth import ScaleSettings
     from asvit.runs import ScaleResult
     from scaling import GrowthEvent
@@ -98,6 +100,7 @@ def share(_context: click.Context, parameter: click.Parameter, value: str | None
 )
 @proxy_option
 @measuring_options
+@worker_options
 @click.option(
     "--preset",
     metavar="NAME",
@@ -130,6 +133,7 @@ def command(
     fresh: bool,
     quiet: bool,
     as_json: bool,
+    workers: Workers | None,
     **options: Any,
 ) -> None:
     """Grow an architecture to a budget without training.
@@ -144,7 +148,7 @@ def command(
     benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_scaling
 
-    asked = {"budget": budget, "out": out, "preset": preset, **given}
+    asked = {"budget": budget, "out": out, "preset": preset, "workers": workers, **given}
     last: GrowthEvent | None = None
 
     def follow(event: GrowthEvent) -> None:

@@ -23,6 +23,7 @@ from asvit.cli.options import (
     proxy_option,
     quiet_option,
     registered,
+    worker_options,
 )
 from asvit.cli.output import console, emit_json, networks, table
 from asvit.cli.progress import clock, search_progress, short
@@ -31,6 +32,7 @@ from asvit.cli.reliability import find_table, judge, reference_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asvit.executors import Workers
     from asvit.runs import SearchResult
     from asvit.search import SearchSettings, StepEvent, TrialRow
 
@@ -68,8 +70,9 @@ if TYPE_CHECKING:
     metavar="N",
     type=POSITIVE,
     show_default="1",
-    help="Architectures drawn from the policy between two of its updates.",
+    help="Architectures drawn before the controller learns from any, and measured side by side.",
 )
+@worker_options
 @click.option(
     "--preset",
     metavar="NAME",
@@ -106,6 +109,7 @@ def command(
     dry_run: bool,
     quiet: bool,
     as_json: bool,
+    workers: Workers | None,
     **options: Any,
 ) -> None:
     """Search for a seed architecture without training.
@@ -122,6 +126,7 @@ def command(
             out=out,
             storage=storage,
             fresh=fresh,
+            workers=workers,
             quiet=quiet,
             as_json=as_json,
         )
@@ -129,7 +134,7 @@ def command(
     benchmark = find_table(reference)  # before the long part
     from asvit.runs import run_search
 
-    run = partial(run_search, out=out, storage=storage, preset=preset, **given)
+    run = partial(run_search, out=out, storage=storage, preset=preset, workers=workers, **given)
     last: StepEvent | None = None
 
     def follow(event: StepEvent) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Task = Mapping[str, Any]  # of the types of JSON
 Worker = Callable[[Task], Any]  # a task to its result, of the types of JSON
 
+RETRIES = 2
 WORTHWHILE_SECONDS = 60.0  # of work, below which workers are not started of our own accord
 
 
@@ -40,7 +41,7 @@ class Workers:
     jobs: int | None = None
     ray: str | None = None
     timeout: float | None = None
-    retries: int = 2
+    retries: int = RETRIES
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:

@@ -84,18 +84,16 @@ class Crew:
         self._stack.close()
         self._pool = None
 
-    def measure(self, orders: Sequence[Order]) -> Iterator[Measured]:
+    def measure(self, orders: Sequence[Order]) -> Iterator[tuple[int, Measured]]:
         """Measure networks, one after another or side by side.
 
         Yields:
-            What came of each order, in their order.
+            The place of each order in ``orders`` with what came of it, as they end.
         """
-        if self.workers.here:
-            return map(self._measure, orders)
-        return self._spread(orders)
-
-    def _spread(self, orders: Sequence[Order]) -> Iterator[Measured]:
         if not orders:
+            return
+        if self.workers.here:
+            yield from ((number, self._measure(order)) for number, order in enumerate(orders))
             return
         first = next(iter(self._benches.values()))
         repeats, whole = first.arguments["repeats"], first.device != "cpu"

@@ -13,7 +13,7 @@ from asvit.executors import Workers
 from asvit.growth import ScaleSettings
 from asvit.reference.settings import CorrelationSettings
 from asvit.runs.crew import Crew, Load
-from asvit.runs.measuring import Measured, Order
+from asvit.runs.measuring import Measured, Order, in_order
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace
 from proxies.evaluation import resolve_device
@@ -120,7 +120,8 @@ class Evaluator:
             The measurement of each, in order.
         """
         refused = {text: why for text in texts if (why := self._refusal(text))}
-        measured = self._crew.measure([self._order(t) for t in texts if t not in refused])
+        orders = [self._order(text) for text in texts if text not in refused]
+        measured = in_order(self._crew.measure(orders))
         for text in texts:
             yield self._failed(refused[text]) if text in refused else _measurement(next(measured))
 

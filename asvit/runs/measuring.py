@@ -151,7 +151,7 @@ def _space(name: str | None) -> SearchSpace | None:
 
 def measure_all(
     pool: Pool, orders: Sequence[Order], *, repeats: int, whole: bool
-) -> Iterator[Measured]:
+) -> Iterator[tuple[int, Measured]]:
     """Have workers measure networks.
 
     Args:
@@ -161,7 +161,7 @@ def measure_all(
         whole: Whether a worker takes all repeats of a network, rather than one at a time.
 
     Yields:
-        What came of each order, in their order, as soon as that of all before it is there.
+        The place of each order in ``orders`` with what came of it, as they end.
     """
     tasks: list[dict[str, Any]] = []
     owners: list[int] = []
@@ -179,13 +179,23 @@ def measure_all(
             )
             owners.append(number)
     parts = [_Parts(order, owners.count(number)) for number, order in enumerate(orders)]
-    due = 0
     with closing(pool.run(tasks)) as answers:
         for task, answer in answers:
-            parts[owners[task]].take(answer.result, answer.failure)
-            while due < len(parts) and parts[due].missing == 0:
-                yield parts[due].measured()
-                due += 1
+            number = owners[task]
+            parts[number].take(answer.result, answer.failure)
+            if parts[number].missing == 0:
+                yield number, parts[number].measured()
+
+
+def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
+    """What came of orders in their order; what ended early is held back."""
+    held: dict[int, Measured] = {}
+    due = 0
+    for number, one in measured:
+        held[number] = one
+        while due in held:
+            yield held.pop(due)
+            due += 1
 
 
 def _portions(order: Order, repeats: int, *, whole: bool) -> list[list[int]]:

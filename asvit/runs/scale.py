@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._files import write_text
 from asvit._run_files import CANDIDATES, JOURNAL, REPORT, RESULT, SERIES
+from asvit._text import first_line
+from asvit.executors import Workers
 from asvit.growth import Journal, ScaleSettings, make_settings
 from asvit.growth.journal import NAME as MEASURED
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_table
+from asvit.runs.crew import Crew, Load
 from asvit.runs.evaluator import Bench
 from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
 from asvit.runs.growable import Growable
+from asvit.runs.measuring import Order, failed, in_order
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 from asvit.settings import check_same_device, check_same_images, other_settings
 from asvit.spaces.architectures import find
-from scaling import GrowthEvent, Step, Trajectory, grow
-from scaling.meter import directions
+from proxies import Score
+from scaling import GrowthEvent, Shape, Step, Trajectory, grow
+from scaling.meter import KEY, directions
 from scaling.trajectory import rows_of, to_csv
 
 if TYPE_CHECKING:
@@ -31,6 +38,10 @@ if TYPE_CHECKING:
 
 FIGURES = ("growth", "sizes", "measures", "clouds")
 REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")))
+
+_NETWORKS = 150  # that a growth measures, about
+_AT_ONCE = 16  # of them in a step
+_GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
 
 
 def run_scaling(
@@ -44,6 +55,7 @@ def run_scaling(
     preset: str = "default",
     reference: str | Path | ReferenceTable | None = None,
     reference_progress: Callable[[RowEvent], None] | None = None,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> ScaleResult:
     """Grow an architecture to a budget; the same call continues a run that was stopped.
@@ -68,6 +80,8 @@ def run_scaling(
         reference: Reference table, by its name or path, that tells how far the run's measures can
             be trusted: after the growth they are correlated with its accuracies.
         reference_progress: Called after each row of it that is measured.
+        workers: Who measures: unless given, one process for each core where the run is long, else
+            this one. The result does not depend on it.
         **settings: Other fields of :class:`asvit.growth.ScaleSettings`, on top of the preset's.
 
     Returns:
@@ -110,7 +124,12 @@ def run_scaling(
                 "versions": versions(),
                 "command": _command(wanted, out),
             }
-            grown = _grow(growable, wanted, journal, bench=bench, folder=folder, progress=progress)
+            load = Load(_NETWORKS, _AT_ONCE, _GIGABYTES)
+            crew = Crew({wanted.image_size: bench}, workers, load, space=growable.space)
+            with closing(crew):
+                grown = _grow(
+                    growable, wanted, journal, crew=crew, folder=folder, progress=progress
+                )
             series = grown.rows(growable.name)
             result = ScaleResult(
                 folder=folder,
@@ -135,6 +154,7 @@ def run_scaling(
             result = judged(
                 result,
                 table,
+                workers=workers,
                 progress=reference_progress,
                 image_progress=image_progress,
                 write_report=_write_report,
@@ -219,7 +239,7 @@ def _grow(
     settings: ScaleSettings,
     journal: Journal,
     *,
-    bench: Bench,
+    crew: Crew,
     folder: Path,
     progress: Callable[[GrowthEvent], None] | None,
 ) -> Trajectory:
@@ -246,9 +266,27 @@ def _grow(
         width_multiple=settings.width_multiple,
         measures=settings.proxies,
         known=journal,
+        measure_shapes=partial(_measure_shapes, growable, settings, crew),
         progress=follow,
-        **bench.arguments,
     )
+
+
+def _measure_shapes(
+    growable: Growable, settings: ScaleSettings, crew: Crew, shapes: Sequence[Shape]
+) -> Iterator[Mapping[str, Score]]:
+    """The scores of each shape; all failed where there is no such network."""
+    orders: list[Order] = []
+    refused: dict[Shape, Mapping[str, Score]] = {}
+    for shape in shapes:
+        try:
+            text = growable.name(*shape)
+        except ValueError as error:
+            refused[shape] = failed(settings.proxies, first_line(error))
+        else:
+            orders.append(Order(text, settings.proxies, KEY, settings.image_size))
+    measured = in_order(crew.measure(orders))
+    for shape in shapes:
+        yield refused[shape] if shape in refused else next(measured).scores
 
 
 def _write_report(folder: Path) -> None:

@@ -162,6 +162,7 @@ def run_search(
             result = judged(
                 result,
                 table,
+                workers=workers,
                 progress=reference_progress,
                 image_progress=image_progress,
                 write_report=_write_report,

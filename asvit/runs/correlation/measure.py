@@ -1,20 +1,22 @@
-"""Measures the networks of a reference table, one at a time, each score once."""
+"""Measures the networks of a reference table, each score once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from asvit.data.base import Progress
+from asvit.executors import Workers
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.plan import Plan
+from asvit.runs.crew import Crew, Load
 from asvit.runs.evaluator import Bench
-from proxies import Score, measure
+from asvit.runs.measuring import Order
+from proxies import Score
 from proxies.evaluation import resolve_device
 
 
@@ -67,8 +69,8 @@ class TableBench:
         """Image size that a row is measured at."""
         return self._settings.image_size or table.image_sizes[row]
 
-    def arguments(self, side: int) -> Mapping[str, Any]:
-        """What :func:`proxies.measure` takes beside the network, the measures and the key.
+    def at(self, side: int) -> Bench:
+        """What networks of this image size are measured on.
 
         Raises:
             ValueError: If there are too few images, or one cannot be read.
@@ -77,7 +79,10 @@ class TableBench:
         if side not in self._benches:
             self._benches[side] = Bench(self._settings, image_size=side, progress=self._progress)
             self.provenance[side] = self._benches[side].provenance
-        return self._benches[side].arguments
+        return self._benches[side]
+
+
+_GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 
 
 def measure_rows(
@@ -86,15 +91,17 @@ def measure_rows(
     bench: TableBench,
     journal: ScoreJournal,
     *,
+    workers: Workers | None = None,
     progress: Callable[[RowEvent], None] | None = None,
 ) -> None:
-    """Measure what is due, row by row, with one network at a time in memory.
+    """Measure what is due, with one network at a time in the memory of each worker.
 
     Args:
         plan: The rows of the whole question.
         due: Row to the measures that are to be taken of it; see :func:`due_rows`.
         bench: What to measure on.
-        journal: Keeps each row's scores before the next one is built.
+        journal: Keeps each row's scores as soon as they are there.
+        workers: Who measures; see :class:`asvit.runs.crew.Crew`. The scores do not depend on it.
         progress: Called after each row.
 
     Raises:
@@ -102,28 +109,44 @@ def measure_rows(
         OSError: If a score cannot be kept or images cannot be found.
     """
     table, resumed = plan.table, len(plan.rows) - len(due)
-    started, failures = time.monotonic(), 0
-    for place, (row, names) in enumerate(due.items(), start=1):
-        began = time.monotonic()
-        text, side = table.architectures[row], bench.side(table, row)
-        arguments = bench.arguments(side)
+    orders = [
+        Order(
+            table.architectures[row],
+            tuple(names),
+            table.architectures[row],
+            bench.side(table, row),
+        )
+        for row, names in due.items()
+    ]
+    benches = {order.side: bench.at(order.side) for order in orders}
+    for side in benches:
         journal.keep_images(side, bench.provenance[side])
-        scores = measure(partial(table.build, row, side), names, key=text, **arguments)
-        now = time.monotonic()
-        journal.keep(text, scores, now - began)
-        failures += not all(score.valid for score in scores.values())
-        if progress is not None:
-            progress(
-                RowEvent(
-                    row=resumed + place,
-                    rows=len(plan.rows),
-                    resumed=resumed,
-                    architecture=text,
-                    scores=scores,
-                    failures=failures,
-                    seconds=now - started,
+    crew = Crew(
+        benches,
+        workers,
+        Load(len(orders), len(orders), _GIGABYTES),
+        num_classes=table.num_classes,
+    )
+    started, failures = time.monotonic(), 0
+    with closing(crew):
+        began = started
+        for place, (number, measured) in enumerate(crew.measure(orders), start=1):
+            text, now = orders[number].architecture, time.monotonic()
+            journal.keep(text, measured.scores, now - began)
+            began = now
+            failures += not all(score.valid for score in measured.scores.values())
+            if progress is not None:
+                progress(
+                    RowEvent(
+                        row=resumed + place,
+                        rows=len(plan.rows),
+                        resumed=resumed,
+                        architecture=text,
+                        scores=measured.scores,
+                        failures=failures,
+                        seconds=now - started,
+                    )
                 )
-            )
 
 
 def due_rows(plan: Plan, journal: ScoreJournal, *, retry: bool = False) -> dict[int, list[str]]:

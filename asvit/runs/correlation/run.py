@@ -11,6 +11,7 @@ from typing import Any
 from asvit._files import write_text
 from asvit._run_files import CORRELATIONS, JOURNAL, REPORT, RESULT, SCORES, VALUES
 from asvit.data.base import Progress
+from asvit.executors import Workers
 from asvit.growth.journal import NAME as MEASURED
 from asvit.reference.findings import to_csv
 from asvit.reference.settings import (
@@ -45,6 +46,7 @@ def run_correlation(
     preset: str = "default",
     rows: int | None = None,
     max_params: str | None = None,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> CorrelationResult:
     """Tell how well measures rank the architectures of a reference table by accuracy.
@@ -71,6 +73,8 @@ def run_correlation(
         preset: Name of a set of settings; see :data:`asvit.reference.settings.PRESETS`.
         rows: Only so many rows, drawn by the seed.
         max_params: Only rows of at most so many parameters, such as ``"100M"``.
+        workers: Who measures: unless given, one process for each core where the run is long, else
+            this one. The result does not depend on it.
         **settings: Fields of :class:`asvit.reference.settings.CorrelationSettings`, on top of the
             preset's.
 
@@ -95,7 +99,7 @@ def run_correlation(
     if fresh or not (folder / SCORES).exists():
         # May fail, so before anything is made or removed.
         bench = TableBench(wanted, progress=image_progress)
-        bench.arguments(bench.side(table, plan.rows[0]))
+        bench.at(bench.side(table, plan.rows[0]))
     with claimed(folder, "correlation"):
         if fresh:
             _remove_run(folder)
@@ -108,7 +112,7 @@ def run_correlation(
                 journal.start(wanted, table, bench.device)
                 if retry:  # what was made of failures holds no longer, wherever this stops
                     remove_files(folder, [RESULT])
-                measure_rows(plan, due, bench, journal, progress=progress)
+                measure_rows(plan, due, bench, journal, workers=workers, progress=progress)
             result = _result(folder, plan, wanted, question, journal, out)
             _write(result, folder)
         if not (folder / REPORT).exists():

@@ -149,6 +149,7 @@ def test_only_given_options_are_passed_on(monkeypatch) -> None:
         "storage": None,
         "fresh": False,
         "preset": "quick",
+        "workers": None,
         "steps": 9,
         "proxies": ("length_distortion", "macs"),
     }

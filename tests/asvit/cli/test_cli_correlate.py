@@ -175,17 +175,17 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table
         assert callable(seen.pop(name))
     assert seen == {
         "target": ("top1",), "out": None, "fresh": False, "retry": True, "preset": "default",
-        "max_params": "1M", "radius": "unit",
+        "max_params": "1M", "radius": "unit", "workers": None,
     }  # fmt: skip
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, table: Path) -> None:
-    from asvit.runs.correlation import measure as correlate_measure
+    from asvit.runs import crew
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(correlate_measure, "measure", stop)
+    monkeypatch.setattr(crew, "measure", stop)
     result = run("correlate", "--reference", table, *TWO, *SMALL, "--out", "here", "--fresh")
     assert result.exit_code == 130
     words = f"to go on: asvit correlate --reference {table} {' '.join([*TWO, *SMALL])} --out here"

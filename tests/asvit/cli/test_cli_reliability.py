@@ -80,12 +80,12 @@ def test_a_table_that_is_none_is_one_line_and_leaves_nothing(kind: str, tmp_path
 def test_an_interrupt_in_the_table_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, table: Path
 ) -> None:
-    from asvit.runs.correlation import measure as correlate_measure
+    from asvit.runs.correlation import measure
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(correlate_measure, "measure", stop)
+    monkeypatch.setattr(measure, "Crew", stop)
     result = run(*RUNS["search"], "--out", "here", "--reference", table)
     assert result.exit_code == 130
     last = [line for line in result.stderr.splitlines() if line][-1]

@@ -114,6 +114,7 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> No
     del seen["progress"], seen["image_progress"]
     assert seen == {
         "architecture": SEED, "budget": "88M", "out": None, "fresh": True, "preset": "quick",
+        "workers": None,
         "stop_within": 0.01, "ratio": 0.5,
     }  # fmt: skip
     assert "stopped before its first step; to go on: asvit scale --arch '" in result.stderr

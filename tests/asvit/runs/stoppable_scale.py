@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import asvit.runs.scale as runs_scale
-import scaling.meter
 from asvit.runs.growable import Growable
+from asvit.runs.measuring import Measured, Order
+from asvit.spaces.architectures import find
 from proxies import Cost, Score
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
-
-_PLACES: Places = {
-    "fsync": (os, "fsync"),  # written, but not known to be
-    "measure": (scaling.meter, "measure"),
-    "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
-    "result": (runs_scale.ScaleResult, "__init__"),  # all measured, no result yet
-}
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 SETTINGS = {
@@ -35,9 +29,10 @@ def fake_cost(_self: Growable, depths: tuple[int, ...], width: int) -> Cost:
     return Cost(params, 100 * params)
 
 
-def fake_measure(build: Callable[[], object], names: Sequence[str], **_: Any) -> dict[str, Score]:
+def fake_measure(order: Order) -> dict[str, Score]:
     """Values that follow from the shape; one network in eight has a singular kernel."""
-    drawn = crc32(repr(build()).encode())
+    _, network = find(order.architecture)
+    drawn = crc32(repr((tuple(network.depths), network.width)).encode())
     kappa = float("nan") if drawn % 8 == 0 else 1.0 + drawn % 97
     reason = "the kernel is singular" if drawn % 8 == 0 else ""
     length = drawn % 101 / 7
@@ -45,14 +40,41 @@ def fake_measure(build: Callable[[], object], names: Sequence[str], **_: Any) ->
         "length_distortion": Score(length, 0.1, (length,), "higher"),
         "ntk_condition_number": Score(kappa, 0.0, (kappa,), "lower", reason),
     }
-    return {name: values[name] for name in names}
+    return {name: values[name] for name in order.names}
+
+
+class FakeCrew:
+    """Measures nothing; see :func:`fake_measure`."""
+
+    sleep = 0.0
+
+    def __init__(self, *_arguments: object, **_named: object) -> None:
+        pass
+
+    def measure(self, orders: Sequence[Order]) -> Iterator[tuple[int, Measured]]:
+        for number, order in enumerate(orders):
+            yield number, Measured(self.one(order))
+
+    def one(self, order: Order) -> dict[str, Score]:
+        time.sleep(self.sleep)
+        return fake_measure(order)
+
+    def close(self) -> None:
+        pass
+
+
+_PLACES: Places = {
+    "fsync": (os, "fsync"),  # written, but not known to be
+    "measure": (FakeCrew, "one"),
+    "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
+    "result": (runs_scale.ScaleResult, "__init__"),  # all measured, no result yet
+}
 
 
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
-    setattr_(Growable, "build", lambda _self, depths, width: (depths, width))
     setattr_(Growable, "cost", fake_cost)
-    setattr_(scaling.meter, "measure", fake_measure)
+    setattr_(runs_scale, "Crew", FakeCrew)
     setattr_(runs_scale, "_write_report", lambda _folder: None)
 
 
@@ -66,12 +88,7 @@ def run(
 ) -> None:
     """Scale in ``folder``; an interrupt exits with 130, a file that grows too large with 3."""
     faked()
-
-    def measure(*arguments: Any, **named: Any) -> dict[str, Score]:
-        time.sleep(sleep)
-        return fake_measure(*arguments, **named)
-
-    scaling.meter.measure = measure
+    FakeCrew.sleep = sleep
     limit_files(largest_file)
     stop_at(_PLACES, stop)
     given = {**SETTINGS, **settings}

@@ -34,7 +34,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be measured."""
-    monkeypatch.setattr("scaling.meter.measure", None)
+    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
 
 
 @pytest.fixture
@@ -101,15 +101,11 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert tables[0] == tables[1]
 
 
-@pytest.mark.usefixtures("never")
 def test_a_finished_run_gives_its_result_without_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        stoppable_scale.faked(patch.setattr)
-        first = scale(tmp_path)
-    stoppable_scale.faked(monkeypatch.setattr)
-    monkeypatch.setattr("scaling.meter.measure", None)
+    first = scale(tmp_path)
+    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     events: list[GrowthEvent] = []
     again = scale(tmp_path, progress=events.append)

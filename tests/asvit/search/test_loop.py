@@ -1,6 +1,6 @@
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,35 @@ def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
     assert [event.step for event in events] == list(range(6, 13))
     assert again.outcome() == whole.outcome()
     assert run(again) == []
+
+
+@pytest.mark.parametrize("controller", ["reinforce", "random", "evolution"])
+def test_a_batch_that_was_interrupted_goes_on_identically(controller: str) -> None:
+    settings: dict[str, Any] = {"controller": controller, "batch": 4, "steps": 70}
+    whole = make_search(**settings)
+    run(whole)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    for event in make_search(study, **settings).run():
+        if event.step in (58, 61):  # inside a batch; its other trials stay in flight
+            break
+    again = make_search(study, **settings)
+    run(again)
+    assert again.rows == whole.rows
+    assert sum(trial.state is TrialState.FAIL for trial in study.trials) == 2
+
+
+@pytest.mark.parametrize("controller", ["random", "evolution"])
+def test_architectures_of_a_batch_are_drawn_before_any_is_measured(controller: str) -> None:
+    seen: list[int] = []
+
+    def evaluate_all(texts: Sequence[str]) -> list[Measurement]:
+        seen.append(len(texts))
+        return [fake_evaluate(text) for text in texts]
+
+    search = make_search(controller=controller, batch=4, steps=10)
+    search._evaluate = evaluate_all
+    run(search)
+    assert seen == [4, 4, 2]
 
 
 def test_an_architecture_drawn_again_is_not_measured_again() -> None:

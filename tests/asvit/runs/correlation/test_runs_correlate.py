@@ -15,8 +15,7 @@ from stoppable_correlate import ARCHITECTURES, FAILING, SETTINGS, fake_measure, 
 import asvit
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.names import resolve
-from asvit.runs import CorrelationResult, run_correlation
-from asvit.runs.correlation import measure as correlate_measure
+from asvit.runs import CorrelationResult, crew, run_correlation
 from asvit.runs.correlation.measure import RowEvent
 from proxies import PROXIES, Score
 
@@ -44,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    monkeypatch.setattr(correlate_measure, "measure", counted)
+    monkeypatch.setattr(crew, "measure", counted)
     return seen
 
 

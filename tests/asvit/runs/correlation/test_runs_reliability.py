@@ -13,12 +13,12 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,
     SearchResult,
+    crew,
     run_correlation,
     run_scaling,
     run_search,
 )
 from asvit.runs import search as runs_search
-from asvit.runs.correlation import measure as correlate_measure
 from asvit.runs.correlation import run as runs_correlate
 from asvit.search import Measurement
 
@@ -47,7 +47,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         return fake_measure(build, names, key=key, **rest)
 
     stoppable_scale.faked(monkeypatch.setattr)
-    monkeypatch.setattr(correlate_measure, "measure", counted)
+    monkeypatch.setattr(crew, "measure", counted)
     monkeypatch.setattr(runs_correlate, "_write_report", lambda _folder: None)
     return seen
 
@@ -122,7 +122,7 @@ def test_a_finished_run_asked_later_only_measures_the_table(
 
     again: dict[str, Any] = {"evaluate": never} if start is search else {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scaling.meter.measure", never)
+        patch.setattr(stoppable_scale.FakeCrew, "one", never)
         judged = start(out=tmp_path / "run", reference=table, **again)
         assert len(asked) == len(ARCHITECTURES)
         changed = {**judged.to_json()}

@@ -1,0 +1,128 @@
+"""Runs whose networks are measured by worker processes give what one process gives."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvit.executors import Workers
+from asvit.reference import load_reference
+from asvit.runs import run_correlation, run_scaling, run_search
+
+SMALL: dict[str, Any] = {
+    "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
+}  # fmt: skip
+SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+
+
+@pytest.fixture(autouse=True)
+def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("search", "scale", "correlation.run"):
+        monkeypatch.setattr(f"asvit.runs.{name}._write_report", lambda _folder: None)
+
+
+def trials(
+    out: Path, workers: Workers, progress: Callable[[Any], None] | None = None, **more: Any
+) -> bytes:
+    given: dict[str, Any] = {"space": "asvit-tiny", "steps": 10, "batch": 4, **SMALL, **more}
+    result = run_search(out=out, workers=workers, progress=progress, **given)
+    return result.seed_architecture.encode() + (out / "trials.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asvit.runs.search._write_report", lambda _folder: None)
+        return trials(tmp_path_factory.mktemp("alone") / "run", Workers(jobs=1))
+
+
+def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -> None:
+    assert trials(tmp_path / "run", Workers(jobs=3)) == alone
+
+
+def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert trials(tmp_path / "run", Workers(jobs=1)) == alone
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_search_survives_its_workers(tmp_path: Path, alone: bytes) -> None:
+    killed: list[int] = []
+
+    def kill(event: Any) -> None:
+        if event.step in (2, 6):
+            killed.extend(_children())
+            for child in _children():
+                os.kill(child, signal.SIGKILL)
+
+    assert trials(tmp_path / "run", Workers(jobs=2), kill) == alone
+    assert len(set(killed)) >= 3
+    assert _children() == []
+
+
+def _children() -> list[int]:
+    own = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
+    return [
+        int(child)
+        for child in own.split()
+        if b"asvit.executors.serve" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def test_an_interrupted_batch_goes_on_with_other_workers(tmp_path: Path, alone: bytes) -> None:
+    def stop(event: Any) -> None:
+        if event.step == 6:  # the second of its batch
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trials(tmp_path / "run", Workers(jobs=2), stop)
+    assert trials(tmp_path / "run", Workers(jobs=1)) == alone
+
+
+def test_a_candidate_that_takes_too_long_is_recorded_as_failed(tmp_path: Path) -> None:
+    workers = Workers(timeout=1e-3, retries=0)
+    told = r"all of the first 2 .* given up after 1 try: took longer than 0\.001 s"
+    with pytest.raises(ValueError, match=told):
+        trials(tmp_path / "run", workers, steps=2, repeats=1)
+    rows = (tmp_path / "run" / "trials.csv").read_text().splitlines()[1:]
+    assert len(rows) == 2
+    assert all(",failed,length_distortion: given up after" in row for row in rows)
+
+
+def test_a_scaling_does_not_depend_on_its_workers(tmp_path: Path) -> None:
+    files = []
+    for name, workers in (("alone", Workers(jobs=1)), ("two", Workers(jobs=2))):
+        settings = {**SMALL, "budget": "1.6M", "repeats": 2}
+        result = run_scaling(SEED, out=tmp_path / name, workers=workers, **settings)
+        files.append((result.series, (tmp_path / name / "candidates.csv").read_bytes()))
+    assert files[0] == files[1]
+    assert len(files[0][0]) > 1
+
+
+def test_a_correlation_does_not_depend_on_its_workers(tmp_path: Path) -> None:
+    table = load_reference("vitbench101-pit", check=False)
+    files = []
+    for name, workers in (("alone", Workers(jobs=1)), ("two", Workers(jobs=2))):
+        settings = {**SMALL, "image_size": 64, "repeats": 1, "images": 2}
+        run_correlation(
+            table, rows=5, proxies=["length_distortion", "params"], out=tmp_path / name,
+            workers=workers, **settings,
+        )  # fmt: skip
+        files.append((tmp_path / name / "values.csv").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_a_function_of_ones_own_is_called_here(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave workers out"):
+        run_search(out=tmp_path / "run", evaluate=lambda _text: None, workers=Workers(jobs=2))  # type: ignore[arg-type,return-value]
+    assert not (tmp_path / "run").exists()
