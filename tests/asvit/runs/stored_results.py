@@ -1,0 +1,152 @@
+"""A right result of every kind of run, and how it is shown, for tests of what reads them."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from asvit.cli.correlate_tables import show_result as show_correlation
+from asvit.cli.scale import show_result as show_scale
+from asvit.cli.search import show_result as show_search
+from asvit.cli.supernet_tables import show_evolution, show_supernet
+from asvit.cli.train_tables import show_result as show_training
+from asvit.growth import ScaleSettings
+from asvit.networks import Network
+from asvit.reference.findings import Finding
+from asvit.reference.settings import CorrelationSettings, Question
+from asvit.reference.statistics import Band, Correlation, Interval
+from asvit.reference.table import Target
+from asvit.reference.values import Values
+from asvit.runs.correlation.result import CorrelationResult
+from asvit.runs.result_file import StoredResult
+from asvit.runs.scale_result import ScaleResult
+from asvit.runs.search_result import SearchResult
+from asvit.runs.supernets.evolution_result import (
+    Compared,
+    EvolutionResult,
+    Generation,
+    Winner,
+)
+from asvit.runs.supernets.result import Spread, SupernetResult
+from asvit.runs.training.result import TrainResult
+from asvit.search import SearchSettings, TrialRow
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.metrics import EpochRow
+from asvit.training.settings import TrainSettings
+from asvit.training.supernets.settings import SupernetSettings
+from scaling import Row
+
+HERE = Path("run")
+SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
+PATH = "psvit1d:bbs---|bs----|bb----|3,4,9|192"
+ORIGIN: Mapping[str, Any] = {
+    "images": {"source": "fractals", "digest": "12"},
+    "device": "cpu",
+    "versions": {"asvit": "0.1"},
+    "command": "asvit",
+}
+INTERVAL = [0.1, 0.9]
+TOLD = {
+    **{"measure": "macs", "better": "higher", "n": 9, "dropped": 0, "tau": 0.5},
+    **{"tau_interval": INTERVAL, "difference": None, "difference_interval": [None, None]},
+    "reason": "",
+}
+RELIABILITY = {
+    **{"reference": "mine", "digest": "12", "target": "top1", "description": "of nine"},
+    **{"noise_ceiling": 0.9, "rows": 9, "folder": "correlate-mine-12"},
+    **{"measures": [TOLD], "best_count": TOLD},
+}
+
+
+def trial(number: int) -> TrialRow:
+    values = {"length_distortion": 2.0, "ntk_condition_number": math.nan}
+    return TrialRow(number, SEED, 10, 20, values, 0.1, 9.0, "failed", "singular")
+
+
+def step(number: int) -> Row:
+    values = {"length_distortion": 1.0 + number}
+    kind, size = ("start", 10**6) if not number else ("depth", 10**6 * (number + 1))
+    rank = number or None
+    return Row(number, kind, SEED, (1, 1, 1, 1), 16, 16, size, 2 * size, values, rank, True, "")
+
+
+def finding(measure: str) -> Finding:
+    interval = Interval(*INTERVAL)
+    found = Correlation(
+        9, 0, 0.5, interval, 0.6, 0.5, 0.1, "macs", 0.1, interval,
+        (Band("params", 1.0, 2.0, 3, 0.5),), {1: 0.1, 5: 0.0, 10: 0.0}, "",
+    )  # fmt: skip
+    return Finding(measure, "top1", "higher", measure == "macs", found)
+
+
+def epoch(number: int) -> EpochRow:
+    return EpochRow(number, "", 0.1, 2.0, 2.0, 10.0, 50.0, None, None, None, 99.0, 1.5)
+
+
+COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.nan)}
+VALUES = Values((SEED,) * 5, (32,) * 5, {"top1": (1.0,) * 5}, COLUMNS, ("",) * 5)
+SPREAD = Spread(4, 1.0, 2.0, 3.0)
+MEASURES = ("length_distortion", "ntk_condition_number")
+
+Show = Callable[[Any, Console], None]
+RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
+    type(result): (result, show)
+    for result, show in (
+        (
+            SearchResult(
+                HERE, SEED, 10, 20, dict.fromkeys(MEASURES, 1.0), "", 2, 1, (9.0, math.nan), 3.5,
+                [trial(0), trial(1)], SearchSettings(steps=2, proxies=MEASURES), ORIGIN,
+                "asvit scale", RELIABILITY,
+            ),
+            show_search,
+        ),
+        (
+            ScaleResult(
+                HERE, "asvit", [step(0), step(1), step(2)], [step(0), step(1), step(2)], "", 2.0,
+                ScaleSettings(SEED, budgets=("1M", "2M")), {"seed_run": None, **ORIGIN},
+                "asvit train", RELIABILITY,
+            ),
+            show_scale,
+        ),
+        (
+            CorrelationResult(
+                HERE, "mine", "12", [Target("top1", "of nine", "scratch", 0.9)], 5,
+                {"not drawn": 4}, [finding("macs"), finding("length_distortion")], VALUES, 9.0,
+                CorrelationSettings(image_size=32), Question(), ORIGIN,
+            ),
+            show_correlation,
+        ),
+        (
+            SupernetResult(
+                HERE, [2.0, 1.0], 10, SPREAD, 1000, 5.0, SupernetSettings(), ORIGIN, "asvit"
+            ),
+            show_supernet,
+        ),
+        (
+            EvolutionResult(
+                HERE, "psvit-1d", Winner(PATH, "bbs---|bs----|bb----", 10, 20, 50.0, 49.0),
+                [Generation(1, 4, 50.0, 40.0, 50.0)], Compared(SPREAD, SPREAD),
+                Compared(SPREAD, SPREAD), 30, 4, "", {"accuracy": 60.0, "loss": 1.0,
+                "seconds": 2.0, "reason": ""}, 3.0, EvolutionSettings(max_macs=30),
+                {"supernet": {"folder": "s", "digest": "12"}, **ORIGIN}, "asvit train",
+            ),
+            show_evolution,
+        ),
+        (
+            TrainResult(
+                HERE, Network(SEED, 32, 10), 10, 20, [epoch(1), epoch(2)], 1, [], None,
+                {"a/1.png": 2}, 3.0, TrainSettings(SEED, epochs=2, warmup_epochs=0),
+                {"found_by": None, "processes": 1, **ORIGIN}, "asvit export",
+            ),
+            show_training,
+        ),
+    )
+}  # fmt: skip
+
+
+def content_of(kind: type[StoredResult]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(json.dumps(RIGHT[kind][0].to_json(), allow_nan=False))
+    return content
