@@ -3,12 +3,12 @@
 import dataclasses
 import os
 import signal
+import subprocess
 import sys
-import time
 
 import pytest
 
-from asvit.reference import workers
+from asvit.executors import Answer, Pool
 from asvit.reference.journal import Training
 from asvit.reference.recipe import make_settings
 from asvit.reference.trainer import Trainer
@@ -40,46 +40,41 @@ def test_processes_come_to_what_this_one_does() -> None:
     assert [found[one].loss for one in trainings] == [expected[one].loss for one in trainings]
 
 
-def test_a_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ChildProcessError, match=r"no worker could be started: .* with code 1"):
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
+
+
+def test_a_training_that_no_process_survives_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = [(0, Answer(failure="given up after 3 tries: killed"))]
+    monkeypatch.setattr(Pool, "run", lambda *_: (answer for answer in failed))
     with pytest.raises(
-        ChildProcessError, match=r"a training process ended with code 1 at 4,2.*; what was trained"
+        ChildProcessError, match=r"4,2.* was not trained: given up after 3 tries.*fewer --jobs"
     ):
         list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
 
 
 def test_leaving_early_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
-    popen = workers.subprocess.Popen
+    popen = subprocess.Popen
 
     def follow(*arguments: object, **named: object) -> object:
         process = popen(*arguments, **named)  # type: ignore[call-overload]
         started.append(process.pid)
         return process
 
-    monkeypatch.setattr(workers.subprocess, "Popen", follow)
+    monkeypatch.setattr(subprocess, "Popen", follow)
 
     def interrupted(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupted)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        signal.setitimer(signal.ITIMER_REAL, 2.5)
         with pytest.raises(KeyboardInterrupt):
             list(train_all([Training(TEXT, 0), Training(TEXT, 1)], LONG, ["cpu", "cpu"]))
     finally:
         signal.signal(signal.SIGALRM, before)
     assert len(started) == 2
     assert not any(is_running(process) for process in started)
-
-
-def test_a_process_ends_with_its_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = workers._Worker(LONG, "cpu")
-    process = worker._process
-    assert process.stdin is not None
-    workers._write(process.stdin, {**worker._order, **Training(TEXT, 0)._asdict()})
-    time.sleep(0.1)
-    assert process.poll() is None
-    process.stdin.close()
-    assert process.wait(timeout=60) == 0
-    worker.close()
