@@ -144,6 +144,11 @@ def plain_arguments(
     return (query, key, value), attn_mask, scale
 
 
+def aligned_bias(bias: Tensor, axes: int) -> Tensor:
+    """Of several networks, ``[networks, ...]``, so that it broadcasts with scores of ``axes``."""
+    return bias.reshape(len(bias), *[1] * (axes - bias.ndim), *bias.shape[1:])
+
+
 class _BlockedAttention(torch.autograd.Function):
     """Attention whose backward pass recomputes the map, a block at a time.
 

@@ -9,9 +9,14 @@ from proxies.az_nas import (
     standard_normal_like,
 )
 from proxies.counts import count
-from proxies.expansion import extrinsic_curvature, gauss_map_length, length_distortion
+from proxies.expansion import (
+    extrinsic_curvature,
+    gauss_map_length,
+    length_distortion,
+    length_distortions,
+)
 from proxies.gradient_variation import zico
-from proxies.ntk import ntk_condition_number
+from proxies.ntk import ntk_condition_number, ntk_condition_numbers
 from proxies.registry import Proxy, register
 from proxies.saliency import fisher, gradient_norm, grasp, snip
 from proxies.structure import depth, embedding_width, total_expansion
@@ -31,6 +36,7 @@ register(
         "higher",
         EXPANSION_PAPER,
         lambda model, inputs: length_distortion(model, inputs.circle),
+        together=lambda models, inputs: length_distortions(models, [i.circle for i in inputs]),
     )
 )
 register(
@@ -41,6 +47,7 @@ register(
         EXPANSION_PAPER,
         lambda model, inputs: ntk_condition_number(model, inputs.images),
         undefined="the kernel is singular",
+        together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
     )
 )
 register(
@@ -51,6 +58,9 @@ register(
         EXPANSION_PAPER,
         lambda model, inputs: ntk_condition_number(model, inputs.images, final_norm=True),
         undefined="the kernel is singular",
+        together=lambda models, inputs: ntk_condition_numbers(
+            models, inputs[0].images, final_norm=True
+        ),
     )
 )
 register(

@@ -1,6 +1,7 @@
 """From names of measures to values over repeated initialisations."""
 
 import functools
+import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
@@ -15,6 +16,8 @@ from proxies.memory import trim_host_memory
 from proxies.readings import Readings, combine
 from proxies.readings import Score as Score  # scaling looks for it here
 from proxies.registry import Inputs, Proxy, get_proxy
+
+log = logging.getLogger(__name__)
 
 # A measure that fails says so by one of these; anything else is a bug and goes up. Third-party
 # models assert on image sizes.
@@ -41,6 +44,7 @@ def measure(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
+    together: bool = False,
 ) -> dict[str, Score]:
     """Measure a freshly initialised network, several times over.
 
@@ -59,6 +63,9 @@ def measure(
         device: ``"auto"`` for an accelerator where there is one, or a torch device.
         points: Points of the circle.
         radius: Of the circle; see :meth:`Circle.random`.
+        together: Whether measures that can take all networks in one vectorised pass do so, where
+            the architecture allows it. For accelerators that small networks do not fill; takes as
+            many times the memory, and gives the same values up to rounding.
 
     Returns:
         A score for each name. A measure that fails is NaN with the reason.
@@ -80,6 +87,7 @@ def measure(
         device=device,
         points=points,
         radius=radius,
+        together=together,
     )
     return combine([readings])
 
@@ -98,11 +106,13 @@ def measure_repeats(
     device: str = "auto",
     points: int = 10,
     radius: Radius = "sqrt_n",
+    together: bool = False,
 ) -> Readings:
     """Take some of the repeats of :func:`measure`, so that workers can share them.
 
     ``measure(...)`` is ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``, and
-    so is any other split: a repeat's seeds do not depend on what else is taken with it.
+    so is any other split: a repeat's seeds do not depend on what else is taken with it. To the
+    bit, unless ``together``.
 
     Args:
         build: As for :func:`measure`, like all the other arguments.
@@ -117,6 +127,8 @@ def measure_repeats(
         device: Where to measure.
         points: Points of the circle.
         radius: Of the circle.
+        together: Whether the repeats of this call are taken at once. Their values then depend, in
+            the last digits, on which repeats are taken in one call.
 
     Returns:
         The readings; :func:`combine` makes scores of them.
@@ -130,17 +142,32 @@ def measure_repeats(
     where = resolve_device(device)
     images = _checked_images(images, image_size, seed).to(where)
     labels = _checked_labels(labels, len(images), seed).to(where)
+    shape = tuple(images.shape[1:])
+
+    def inputs(repeat: int) -> Inputs:
+        circle = _circle(shape, points, radius, seed_for(seed, "circle", repeat))
+        return Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+
+    def fresh(repeat: int) -> nn.Module | str:
+        return _fresh(build, seed_for(seed, key, repeat), where)
+
+    ready: dict[str, dict[int, float]] = {}
+    if together and len(chosen) > 1:
+        fresh = functools.cache(fresh)
+        found = _take_together(
+            proxies, *zip(*((fresh(r), inputs(r)) for r in chosen), strict=True)
+        )
+        ready = {name: dict(zip(chosen, values, strict=True)) for name, values in found.items()}
     taken: dict[int, dict[str, float | str]] = {}
     failed: set[str] = set()
     for repeat in chosen:
         due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
             continue
-        circle = _circle(tuple(images.shape[1:]), points, radius, seed_for(seed, "circle", repeat))
-        inputs = Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
-        model = _fresh(build, seed_for(seed, key, repeat), where)
+        model = fresh(repeat)
         taken[repeat] = {
-            p.name: model if isinstance(model, str) else _take(p, model, inputs) for p in due
+            p.name: ready[p.name][repeat] if p.name in ready else _take(p, model, inputs(repeat))
+            for p in due
         }
         failed |= {name for name, what in taken[repeat].items() if isinstance(what, str)}
     trim_host_memory(every=4)
@@ -216,8 +243,32 @@ def _fresh(build: Callable[[], nn.Module], seed: int, device: torch.device) -> n
             return first_line(error)
 
 
-def _take(proxy: Proxy, model: nn.Module, inputs: Inputs) -> float | str:
+def _take_together(
+    proxies: Sequence[Proxy], models: Sequence[nn.Module | str], inputs: Sequence[Inputs]
+) -> dict[str, Sequence[float]]:
+    """Values of the networks, by measure, of those measures that all networks at once can give.
+
+    Whatever goes wrong is left to be found, with its reason, one by one.
+    """
+    built = [model for model in models if isinstance(model, nn.Module)]
+    ready: dict[str, Sequence[float]] = {}
+    for proxy in proxies:
+        if proxy.together is None or len(built) < len(models):
+            continue
+        try:
+            values = proxy.together(built, inputs)
+        except (*_FAILURES, MemoryError) as error:
+            log.info("%s one by one: %s", proxy.name, first_line(error))
+            continue
+        if all(map(math.isfinite, values)):
+            ready[proxy.name] = values
+    return ready
+
+
+def _take(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
     """The value of a measure, which is finite, or the reason why there is none."""
+    if isinstance(model, str):
+        return model
     try:
         value = proxy.value(model, inputs)
     except _FAILURES as error:

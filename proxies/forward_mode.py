@@ -23,6 +23,11 @@ def unpack(dual: Tensor) -> tuple[Tensor, Tensor | None]:
     return primal, tangent
 
 
+def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
+    """``nn.MultiheadAttention`` calls the fused kernel unless it is asked for the map."""
+    return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
+
+
 class DualOperations(TorchFunctionMode):
     """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
 
@@ -68,11 +73,6 @@ def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
     return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
 
 
-def _explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
-    """``nn.MultiheadAttention`` calls the fused kernel unless it is asked for the map."""
-    return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
-
-
 def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     primal, tangent = unpack(x)
     if tangent is None:
@@ -94,11 +94,11 @@ def _dual_convolution(
 
 _DUAL_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: _dual_attention,
-    F.multi_head_attention_forward: _explicit_multi_head,
+    F.multi_head_attention_forward: explicit_multi_head,
     F.linear: _dual_linear,
     F.conv2d: _dual_convolution,
 }
 _EXPLICIT_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.scaled_dot_product_attention: _explicit_attention,
-    F.multi_head_attention_forward: _explicit_multi_head,
+    F.multi_head_attention_forward: explicit_multi_head,
 }

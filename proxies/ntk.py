@@ -5,9 +5,10 @@ image i. Neither J nor any per-sample gradient of a whole network is ever formed
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from typing import cast
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,13 @@ from torch.func import grad, vmap
 from proxies.errors import first_line
 from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
-from proxies.memory import first_that_fits, out_of_memory
+from proxies.memory import first_that_fits, in_chunks, out_of_memory
+from proxies.stacked_weight_uses import StackedWeightUses
+from proxies.stacking import Stack
 from proxies.substitution import call_with, stand_ins
 from proxies.weight_uses import WeightUses
+
+_WITHOUT_WEIGHTS = "{} has no parameter with 'weight' in its name"
 
 
 def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
@@ -43,7 +48,7 @@ def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) ->
     images = images.to(reference_tensor(model))
     state = measured(model, norms="kept", final_norm=final_norm)
     with state, _only_weights(model) as weights:
-        return _kernel_in_pieces(model, images, weights)
+        return _kernel_in_pieces(_Network(model, weights), images)
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
@@ -65,27 +70,134 @@ def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool =
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
     """
     spectrum = ntk_spectrum(model, images, final_norm=final_norm)
+    return _condition_number(spectrum, reference_tensor(model).dtype)
+
+
+def ntk_condition_numbers(
+    models: Sequence[nn.Module], images: Tensor, *, final_norm: bool = False
+) -> list[float]:
+    """:func:`ntk_condition_number` of several networks of one architecture, in one pass.
+
+    Equal to the values one by one up to rounding, which a condition number enlarges. Arguments and
+    errors as :func:`ntk_matrices`; fewer networks at a time where memory runs out. NaN also where
+    a kernel is not finite.
+    """
+
+    def kernels(rows: slice) -> Tensor:
+        return ntk_matrices(models[rows], images, final_norm=final_norm)
+
+    key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
+    dtype = reference_tensor(models[0]).dtype
+    found = in_chunks(kernels, len(models), key=key)
+    finite = found.isfinite().all(2).all(1)
+    spectra = torch.linalg.eigvalsh(found.where(finite[:, None, None], 1))
+    return [
+        _condition_number(spectrum, dtype) if right else math.nan
+        for spectrum, right in zip(spectra, finite.tolist(), strict=True)
+    ]
+
+
+def ntk_matrices(
+    models: Sequence[nn.Module], images: Tensor, *, final_norm: bool = False
+) -> Tensor:
+    """:func:`ntk_matrix` of several networks of one architecture at once, ``[networks, n, n]``.
+
+    Takes as many times the memory as there are networks.
+
+    Raises:
+        ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
+        RuntimeError: If the architecture cannot be vectorised over its weights.
+    """
+    if not len(images):
+        raise ValueError("the kernel of 0 images is empty; use at least 1")
+    images = images.to(reference_tensor(models[0]))
+    stack = Stack(models)
+    weights = {n: stack.of(p) for n, p in models[0].named_parameters() if "weight" in n}
+    if not weights:
+        raise ValueError(_WITHOUT_WEIGHTS.format(type(models[0]).__name__))
+    for weight in weights.values():
+        weight.requires_grad_()
+    with ExitStack() as states:
+        for model in models:
+            states.enter_context(measured(model, norms="kept", final_norm=final_norm))
+        return _kernel(_Stacked(stack, weights), images)
+
+
+def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
+    """λmax/λmin of ascending eigenvalues; NaN if the smallest is rounding error in ``dtype``."""
     largest, smallest = float(spectrum[-1]), float(spectrum[0])
-    epsilon = torch.finfo(reference_tensor(model).dtype).eps
-    if not smallest > len(spectrum) * epsilon * largest:
+    if not smallest > len(spectrum) * torch.finfo(dtype).eps * largest:
         return math.nan
     return largest / smallest
 
 
-def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-    uses = WeightUses(weights, images)
+class _Subject(Protocol):
+    """What a kernel is formed of: a network, or several at once."""
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
+        """The pooled features, and the uses of weights on the way to them."""
+        ...
+
+    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
+        """Gram matrix of one weight, however it is used."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    stack: Stack
+    weights: Mapping[str, Tensor]
+
+    @property
+    def name(self) -> str:
+        return type(self.stack.models[0]).__name__
+
+    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
+        with StackedWeightUses(self.stack, self.weights, images) as uses:
+            feature = self.stack.run(pooled_feature, images, shared=True, see=uses.see)
+            return feature, uses
+
+    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
+        return torch.stack([_gram_by_vmap(model, images, name) for model in self.stack.models])
+
+
+@dataclass(frozen=True)
+class _Network:
+    model: nn.Module
+    weights: Mapping[str, Tensor]
+
+    @property
+    def name(self) -> str:
+        return type(self.model).__name__
+
+    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
+        with WeightUses(self.weights, images) as uses:
+            return pooled_feature(self.model, images), uses
+
+    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
+        return _gram_by_vmap(self.model, images, name)
+
+
+def _kernel(subject: _Subject, images: Tensor) -> Tensor:
     with torch.enable_grad():
-        with uses:
-            total = pooled_feature(model, images).sum()
+        feature, uses = subject.look(images)
+        total = feature.sum()
         if not total.requires_grad:
-            raise ValueError(f"no weight of {type(model).__name__} reaches its pooled feature")
-        mixed, doubts = _mixed_up(model, images, weights, uses)
+            raise ValueError(f"no weight of {subject.name} reaches its pooled feature")
+        mixed, doubts = _mixed_up(subject, images, uses)
+        weights = subject.weights
         # Only uses without a rule are still in the graph, and have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
     uses.finish()
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
-    _replace(grams, mixed | without_rule, model, images, weights)
+    _replace(grams, mixed | without_rule, subject, images)
     # The only wait for the device: the kernel, and whether it can be trusted.
     kernel = _sum(grams)
     answers = [right.double()[None] for _, right in doubts]
@@ -93,7 +205,7 @@ def _kernel(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> 
     entries, trusted = found.split([kernel.numel(), len(doubts)])
     wrong = {name for (name, _), right in zip(doubts, trusted, strict=True) if not right}
     if wrong:
-        _replace(grams, wrong, model, images, weights)
+        _replace(grams, wrong, subject, images)
         return _sum(grams).cpu()
     return cast("Tensor", entries.reshape(kernel.shape))
 
@@ -103,20 +215,16 @@ def _sum(grams: Mapping[str, Tensor]) -> Tensor:
 
 
 def _replace(
-    grams: dict[str, Tensor],
-    names: Collection[str],
-    model: nn.Module,
-    images: Tensor,
-    weights: Mapping[str, Tensor],
+    grams: dict[str, Tensor], names: Collection[str], subject: _Subject, images: Tensor
 ) -> None:
     """Take some weights by themselves; in the order of the weights, as the sum depends on it."""
-    for name in weights:
+    for name in subject.weights:
         if name in names:
-            grams[name] = _gram_by_vmap(model, images, name)
+            grams[name] = subject.gram_by_vmap(images, name)
 
 
 def _mixed_up(
-    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], uses: WeightUses
+    subject: _Subject, images: Tensor, uses: WeightUses
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Weights applied to something whose first axis is not made of the samples, one by one.
 
@@ -128,9 +236,8 @@ def _mixed_up(
         Weights whose uses are known to be mixed up, and pairs of a weight and whether it is fine,
         a boolean that is still on the device.
     """
-    single = WeightUses(weights, images[:1])
-    with torch.no_grad(), single:
-        pooled_feature(model, images[:1])
+    with torch.no_grad():
+        single = subject.look(images[:1])[1]
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, one) in pairs if one * len(images) != length}
     doubts: list[tuple[str, Tensor]] = []
@@ -157,13 +264,13 @@ def _leads(alone: Tensor, x: Tensor) -> Tensor:
     return right
 
 
-def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
     """The kernel at once, or pair by pair of ever smaller pieces while memory runs out."""
 
     def attempt(pieces: int) -> Tensor:
         if pieces == 1:
-            return _kernel(model, images, weights)
-        return _kernel_by_pairs(model, images, weights, pieces)
+            return _kernel(network, images)
+        return _kernel_by_pairs(network, images, pieces)
 
     # Two pieces, or three, would not make a pair smaller than the batch by much.
     choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
@@ -171,15 +278,13 @@ def _kernel_in_pieces(model: nn.Module, images: Tensor, weights: Mapping[str, Te
     return first_that_fits(attempt, choices, key=key)
 
 
-def _kernel_by_pairs(
-    model: nn.Module, images: Tensor, weights: Mapping[str, Tensor], pieces: int
-) -> Tensor:
+def _kernel_by_pairs(network: _Network, images: Tensor, pieces: int) -> Tensor:
     groups = torch.arange(len(images)).tensor_split(pieces)
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
     for first in range(pieces):
         for second in range(first + 1, pieces):
             rows = torch.cat((groups[first], groups[second]))
-            kernel[rows[:, None], rows] = _kernel(model, images[rows.to(images.device)], weights)
+            kernel[rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
     return kernel
 
 
@@ -218,7 +323,7 @@ def _only_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Let gradients reach the parameters that count, and no other; undo that at the end."""
     weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
     if not weights:
-        raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
+        raise ValueError(_WITHOUT_WEIGHTS.format(type(model).__name__))
     before = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
         for name, parameter in model.named_parameters():

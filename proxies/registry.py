@@ -1,7 +1,7 @@
 """What a measure is, and where it is looked up by name; :mod:`proxies.catalogue` has them all."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +47,8 @@ class Proxy:
         value: The measure itself; NaN where the network has none.
         undefined: What a NaN means.
         random: Whether it depends on the initial weights.
+        together: The measure of several networks of one architecture in one vectorised pass, each
+            with inputs of its own (the images are the same); ``None`` where there is no such way.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Proxy:
     value: Callable[[nn.Module, Inputs], float]
     undefined: str = "the value is not finite"
     random: bool = True
+    together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
 
 
 PROXIES: dict[str, Proxy] = {}

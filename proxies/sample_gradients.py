@@ -48,12 +48,38 @@ def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int
         samples: Their number n.
     """
     gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
+    for gradient in _gradients(weight, uses, samples):
+        gram += gradient @ gradient.T
+    return gram
+
+
+def gram_matrices(
+    weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int, networks: int
+) -> Tensor:
+    """:func:`gram_matrix` of one weight of several networks, ``[networks, n, n]``.
+
+    Args:
+        weight: Of one of the networks.
+        uses: Every use of the weight, with the samples of all networks one after another.
+        samples: Number n of one network's samples.
+        networks: Their number.
+    """
+    shape = networks, samples, samples
+    gram = torch.zeros(shape, dtype=torch.float64, device=weight.device)
+    for gradients in _gradients(weight, uses, networks * samples):
+        each = gradients.unflatten(0, (networks, samples))
+        gram += each @ each.mT
+    return gram
+
+
+def _gradients(
+    weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int
+) -> Iterator[Tensor]:
+    """Per-sample gradients of one block of rows after another, each ``[n, numbers]``."""
     granularity = uses[0][0].granularity
     for rows in _row_blocks(weight, samples, granularity):
         first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
-        gradient = sum(others, start=first)
-        gram += gradient @ gradient.T
-    return gram
+        yield sum(others, start=first)
 
 
 @dataclass(frozen=True)

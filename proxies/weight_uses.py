@@ -55,18 +55,42 @@ class WeightUses(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             tokens, bias, scale = plain_arguments(*args, **kwargs)
-            return attention(*tokens, bias=bias, scale=scale)
+            return self._attend(*tokens, bias, scale)
         if func not in USES:
             return func(*args, **kwargs)
         found = USES[func](*args, **kwargs)
         if found is None or id(found[0]) not in self._names:
             return func(*args, **kwargs)
         weight, use = found
-        frozen = [_frozen(value) for value in args]
-        out = func(*frozen, **{key: _frozen(value) for key, value in kwargs.items()})
-        return self.take(self._names[id(weight)], use, out)
+        frozen = [self._frozen(value) for value in args]
+        out = func(*frozen, **{key: self._frozen(value) for key, value in kwargs.items()})
+        return self._seen(self._names[id(weight)], use, out, func, args, kwargs)
 
-    def take(self, name: str, use: Use, out: Tensor) -> Tensor:
+    def finish(self) -> None:
+        """Add up weights some of whose uses have no gradient, because nothing comes of them."""
+        for name in list(self._arrived):
+            self._finish(name)
+
+    def _frozen(self, value: Any) -> Any:
+        return value.detach() if isinstance(value, nn.Parameter) else value
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None
+    ) -> Tensor:
+        return attention(q, k, v, bias=bias, scale=scale)
+
+    def _seen(
+        self,
+        name: str,
+        use: Use,
+        out: Tensor,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> Tensor:
+        return self._take(name, use, out)
+
+    def _take(self, name: str, use: Use, out: Tensor) -> Tensor:
         """Note a use of a weight, and wait for the gradient of its output; that is returned."""
         length = len(use.x) // self.networks
         if length != self._samples:
@@ -80,17 +104,12 @@ class WeightUses(TorchFunctionMode):
             self._follow(name, use, out)
         return out
 
-    def finish(self) -> None:
-        """Add up weights some of whose uses have no gradient, because nothing comes of them."""
-        for name in list(self._arrived):
-            self._finish(name)
-
     def _follow(self, name: str, use: Use, out: Tensor) -> None:
         self._expected[name] += 1
 
         def arrive(grads: Tensor) -> None:
             uses = self._arrived[name]
-            uses.append((use, grads))
+            uses.append((use, self._rows(grads)))
             if len(uses) == self._expected[name]:
                 self._finish(name)
 
@@ -99,8 +118,11 @@ class WeightUses(TorchFunctionMode):
     def _finish(self, name: str) -> None:
         uses = self._arrived.pop(name)
         if all(len(use.x) % (self._samples * self.networks) == 0 for use, _ in uses):
-            self.grams[name] = gram_matrix(self._weights[name], uses, self._samples)
+            self.grams[name] = self._gram(self._weights[name], uses)
 
+    def _rows(self, grads: Tensor) -> Tensor:
+        """The gradient of an output, in the order of what went in."""
+        return grads
 
-def _frozen(value: Any) -> Any:
-    return value.detach() if isinstance(value, nn.Parameter) else value
+    def _gram(self, weight: Tensor, uses: Sequence[tuple[Use, Tensor]]) -> Tensor:
+        return gram_matrix(weight, uses, self._samples)

@@ -1,0 +1,250 @@
+"""Repeats in one vectorised pass: the values one by one, in every family of networks."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import timm
+import torch
+from networks import NETWORKS, Table, Tied
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import asvit
+import proxies.memory
+from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
+from proxies.expansion import curve_speeds
+from proxies.ntk import ntk_condition_numbers, ntk_matrices
+
+Build = Callable[[], nn.Module]
+NAMES = ("length_distortion", "ntk_condition_number", "ntk_condition_number_normed")
+
+
+def sampled(space: str, side: int) -> Build:
+    found = asvit.load_space(space)
+    return lambda: found.build(found.sample(np.random.default_rng(3)), image_size=side)
+
+
+def deit() -> nn.Module:
+    model: nn.Module = timm.create_model(
+        "deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2
+    )
+    return model
+
+
+class InPlace(nn.Module):
+    """What a weight gives is changed in place later on; samples fold into more rows and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 2, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.linear = nn.Linear(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        shortcut = x.flip(-1)
+        x = self.norm(x)
+        x += shortcut
+        rows = self.linear(F.relu_(x).reshape(-1, 8))
+        rows *= 2
+        return rows.reshape(len(x), -1)
+
+
+class SharedBias(nn.Module):
+    """Attention of heads wide enough for fused kernels, with a bias that all samples share."""
+
+    def __init__(self, *, samples: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 96)
+        self.bias = nn.Parameter(torch.randn(1, 2, 12, 12))
+        self.samples = samples
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.linear(x.reshape(len(x), 12, 16))
+        q, k, v = tokens.unflatten(-1, (3, 2, 16)).permute(2, 0, 3, 1, 4)
+        bias = self.bias.repeat(len(x), 1, 1, 1) if self.samples else self.bias
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).flatten(1)
+
+
+FAMILIES: dict[str, tuple[Build, int]] = {
+    **NETWORKS,
+    "tied": (Tied, 8),
+    "table": (Table, 8),
+    "in place": (InPlace, 8),
+    "shared bias": (lambda: SharedBias(samples=False), 8),
+    "bias of samples": (lambda: SharedBias(samples=True), 8),
+    "shiftvit": (sampled("shiftvit", 32), 32),
+    "psvit": (sampled("psvit2d", 32), 32),
+    "hallucinated": (lambda: asvit.convert(deit(), attention="hallucinated"), 32),
+    "compact": (lambda: asvit.convert(deit(), ffn="compact"), 32),
+    "deit": (deit, 32),
+    "swin": (
+        lambda: timm.create_model(
+            "swin_tiny_patch4_window7_224",
+            img_size=56,
+            embed_dim=24,
+            depths=(2, 2),
+            num_heads=(1, 2),
+        ),
+        56,
+    ),
+    "resnet": (lambda: timm.create_model("resnet10t", num_classes=10), 32),
+}
+
+
+def networks(name: str, dtype: torch.dtype, count: int = 3) -> list[nn.Module]:
+    found = []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        found.append(FAMILIES[name][0]().to(dtype))
+        for module in found[-1].modules():
+            if isinstance(module, nn.BatchNorm2d):  # so that statistics differ
+                module.running_mean.normal_()  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    return found
+
+
+def circles(side: int, count: int = 3) -> list[Circle]:
+    generator = torch.Generator().manual_seed(5)
+    return [Circle.random((3, side, side), 3, generator=generator) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_stacked_networks_give_each_network_s_values(name: str) -> None:
+    side = FAMILIES[name][1]
+    models, rounds = networks(name, torch.float64), circles(side)
+    images = torch.randn(2, 3, side, side, dtype=torch.float64)
+    expected = torch.stack([curve_speed(*pair) for pair in zip(models, rounds, strict=True)])
+    torch.testing.assert_close(curve_speeds(models, rounds), expected, rtol=1e-9, atol=0)
+    kernels = torch.stack([ntk_matrix(model, images) for model in models])
+    found = ntk_matrices(models, images)
+    torch.testing.assert_close(found, kernels, rtol=1e-9, atol=1e-9 * kernels.abs().max().item())
+    assert kernels[0].ne(kernels[1]).any()
+    assert all(p.requires_grad for p in models[0].parameters())
+
+
+@pytest.mark.parametrize("name", ["one window", "deit", "convolutions"])
+def test_repeats_together_are_the_repeats_one_by_one(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    build, side = FAMILIES[name]
+    with caplog.at_level(logging.INFO, "proxies"):
+        apart, together = (
+            measure(build, NAMES, repeats=3, image_size=side, device="cpu", together=both)
+            for both in (False, True)
+        )
+    assert not caplog.messages
+    for measured in NAMES:
+        assert together[measured].values == pytest.approx(apart[measured].values, rel=1e-4)
+
+
+def test_one_repeat_is_not_stacked() -> None:
+    build, side = FAMILIES["one window"]
+    settings = {"repeats": 3, "image_size": side, "device": "cpu", "only": [1]}
+    apart = measure_repeats(build, NAMES, **settings)  # type: ignore[arg-type]
+    assert measure_repeats(build, NAMES, **settings, together=True) == apart  # type: ignore[arg-type]
+
+
+class Looks(nn.Module):
+    """Looks at a value of its weights: the one thing that no vectorised pass can do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(192, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sign = 1 if self.linear.weight.sum().item() > 0 else -1
+        return self.linear(x.flatten(1)) * sign
+
+
+class Different(nn.Module):
+    """Draws more than its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(192, 4)
+        self.factor = torch.rand(()).item()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1)) * self.factor
+
+
+class Unseen(nn.Module):
+    """A weight of which nothing comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.idle = nn.Linear(192, 4), nn.Linear(192, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.idle(x.flatten(1))
+        return self.linear(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (Looks, r"vmap: It looks like you're calling .item\(\)"),
+        (Different, "the networks differ at 'Different'"),
+        (Unseen, "no gradient came back to idle.weight"),
+    ],
+)
+def test_what_cannot_be_stacked_is_measured_one_by_one(
+    build: Build, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"repeats": 3, "image_size": 8, "device": "cpu"}
+    apart = measure(build, NAMES[:2], **settings)  # type: ignore[arg-type]
+    with caplog.at_level(logging.INFO, "proxies"):
+        together = measure(build, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+    last = caplog.messages[-1]
+    assert last.startswith("ntk_condition_number one by one: ")
+    assert reason.replace("\\", "") in last
+    assert together["ntk_condition_number"] == apart["ntk_condition_number"]
+    expected = apart["length_distortion"].values
+    assert together["length_distortion"].values == pytest.approx(expected, rel=1e-5)
+
+
+def test_failures_keep_their_reasons(caplog: pytest.LogCaptureFixture) -> None:
+    singular = torch.randn(2, 3, 8, 8)[[0, 0, 1]]
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(7 if torch.rand(()) < 0.5 else 192, 4))
+
+    for images, make in ((singular, FAMILIES["tokens"][0]), (singular, build)):
+        settings = {"repeats": 3, "images": images, "device": "cpu"}
+        apart = measure(make, NAMES[:2], **settings)  # type: ignore[arg-type]
+        together = measure(make, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+        assert apart["ntk_condition_number"].reason
+        for name in NAMES[:2]:
+            assert together[name].reason == apart[name].reason
+            assert len(together[name].values) == len(apart[name].values)
+
+
+def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
+    models = networks("tokens", torch.float32)
+    with torch.no_grad():
+        models[1].get_parameter("1.weight").fill_(math.inf)
+    found = ntk_condition_numbers(models, torch.randn(2, 3, 8, 8))
+    assert [math.isfinite(value) for value in found] == [True, False, True]
+
+
+def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    tried: list[int] = []
+    whole = proxies.ntk.ntk_matrices
+
+    def small(models: Sequence[nn.Module], images: Tensor, *, final_norm: bool) -> Tensor:
+        tried.append(len(models))
+        if len(models) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(models, images, final_norm=final_norm)
+
+    monkeypatch.setattr("proxies.ntk.ntk_matrices", small)
+    models, images = networks("tokens", torch.float64, 5), torch.randn(2, 3, 8, 8)
+    found = ntk_condition_numbers(models, images)
+    assert tried == [5, 3, 2, 2, 1]
+    expected = [proxies.ntk_condition_number(model, images) for model in models]
+    assert found == pytest.approx(expected, rel=1e-9)
