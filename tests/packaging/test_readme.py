@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -20,19 +18,6 @@ def test_every_documentation_page_is_linked() -> None:
     linked = set(re.findall(r"\((docs/[^)]+\.md)\)", README))
     pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
     assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
-
-
-def test_the_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    example = next(
-        block
-        for block in re.findall(r"```python\n(.*?)```", README, re.S)
-        if "run_search" in block
-    )
-    namespace: dict[str, object] = {}
-    exec(compile(example, "README.md", "exec"), namespace)
-    result = namespace["result"]
-    assert len(str(result.seed_architecture).split("|")) == 5  # type: ignore[attr-defined]
-    assert Path("runs/first/report.html").exists()
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:

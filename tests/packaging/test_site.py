@@ -34,6 +34,13 @@ def test_every_public_name_is_in_the_reference_once(package: str) -> None:
     assert sorted(described) == sorted(public)
 
 
+@pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
+def test_every_public_name_says_what_it_is(package: str) -> None:
+    module = import_module(package)
+    names = set(module.__all__) - {"__version__", "PROXIES"}  # PROXIES: on its page
+    assert [name for name in sorted(names) if not getattr(module, name).__doc__] == []
+
+
 def test_what_pages_include_of_others_is_there() -> None:
     """Sphinx takes the whole file where the text it should end before is gone."""
     for page in PAGES:

@@ -1,0 +1,123 @@
+"""Every example in the documentation runs, or its page says why it does not.
+
+Examples of a page run one after the other in one folder and, those in Python, among the same
+names. Commands get options behind those of the page that make them small: what is tested is
+that they run, not how long they take. Of ``torchrun`` and the like only what they start is run.
+Command lines are also read as they stand by the program's own parser, even those not run.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doc_examples import (
+    LANGUAGES,
+    PAGES,
+    SHELLS,
+    Example,
+    arguments,
+    calls,
+    check_options,
+    prepare_shell,
+    read,
+    run_python,
+)
+from doc_readers import SCALED, SEED, give, run, tiny
+
+from asvit.search.controllers import CONTROLLERS
+from asvit.spaces import SPACES
+from proxies import PROXIES
+
+HOW = "an example that cannot run here has <!-- not run: REASON --> in the line above it"
+EXAMPLES = [example for page in PAGES for example in read(page)]
+# Pages whose examples take a few seconds at most.
+QUICK = (
+    "docs/data.md",
+    "docs/models.md",
+    "docs/reference.md",
+    "docs/security.md",
+    "docs/training_data.md",
+    "docs/transfer.md",
+)
+# Programs whose lines are passed over: what they set up is there in a test.
+SET_UP = ("pip", "pip-audit", "python3")
+CODE = [example for example in EXAMPLES if example.language in LANGUAGES]
+
+
+@pytest.fixture(autouse=True)
+def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What an example registers is gone after it."""
+    registries: list[dict[str, object]] = [PROXIES, SPACES, CONTROLLERS]  # type: ignore[list-item]
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(entries)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page if page in QUICK else pytest.param(page, marks=pytest.mark.slow)
+        for page in dict.fromkeys(example.page for example in CODE)
+    ],
+)
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
+    give(page, tmp_path)
+    prepare_shell(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for example in CODE:
+        if example.page == page and example.reason is None:
+            if example.language == "python":
+                run_python(example, names)
+            else:
+                run_shell(example, tmp_path)
+
+
+def run_shell(example: Example, folder: Path) -> None:
+    for call in calls(example, folder):
+        words = arguments(call)
+        if words is not None:
+            result = run(tiny(typed(words, folder)))
+            said = f"{example.place}: asvit {' '.join(words)}\n{result.output}"
+            assert result.exit_code == 0, said
+        assert words is not None or call[0] in SET_UP, f"{example.place}: {call[0]}; {HOW}"
+
+
+def typed(words: list[str], folder: Path) -> list[str]:
+    """``words`` with an architecture in the place of the word for one."""
+    result = folder / SCALED / "result.json"
+    arch = json.loads(result.read_text())["architecture"] if result.exists() else SEED
+    return [arch if word == "ARCH" else word for word in words]
+
+
+@pytest.mark.parametrize(
+    "example", [e for e in CODE if e.language in SHELLS], ids=lambda example: example.place
+)
+def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path: Path) -> None:
+    prepare_shell(tmp_path)
+    found = [arguments(call) for call in calls(example, tmp_path)]
+    for words in found:
+        if words is not None:
+            check_options(words)
+
+
+def test_extensions_are_short() -> None:
+    page = [example for example in CODE if example.page == "docs/extending.md"]
+    registering = [example for example in page if "register" in example.text]
+    assert len(registering) == 3
+    for example in registering:
+        assert len(example.text.splitlines()) <= 30, example.place
+
+
+def test_commands_stand_in_blocks_that_say_so() -> None:
+    for example in EXAMPLES:
+        first = example.text.split(maxsplit=1)[:1]
+        if example.language not in LANGUAGES:
+            assert first not in (["asvit"], ["$"], ["import"]), example.place
+
+
+def test_few_examples_are_not_run() -> None:
+    left_out = [example.place for example in CODE if example.reason is not None]
+    assert len(left_out) <= len(CODE) // 10, left_out
