@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asvit._records import MALFORMED
 from asvit._run_files import RESULT, SCORES, VALUES
-from asvit._text import shown
+from asvit._text import first_line, shown
+from asvit._types import check_types
 from asvit.reference.findings import Finding
 from asvit.reference.table import Target
 from asvit.reference.values import Values
+from asvit.report.results import OfCorrelation, check_result
 from asvit.report.run import read_object
 
 # The files of its figures; those of measures that are not asked for any more are removed.
@@ -61,6 +64,7 @@ def read_correlation_run(folder: Path) -> CorrelationRun:
         raise FileNotFoundError(
             f"{folder} has no finished correlation yet; the same asvit correlate goes on with it"
         )
+    check_result(result, OfCorrelation, folder / RESULT)
     try:
         values = Values.from_csv((folder / VALUES).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -73,9 +77,11 @@ def read_correlation_run(folder: Path) -> CorrelationRun:
             values=values,
             result=result,
         )
-    except (KeyError, TypeError, ValueError) as error:
+        for one in (*run.targets, *run.findings):
+            check_types(one)
+    except MALFORMED as error:
         raise ValueError(
-            f"{folder / RESULT} is not the result of a correlation: {error!r}"
+            f"{folder / RESULT} is not the result of a correlation: {first_line(error)}"
         ) from error
     known = {*values.measures, *values.accuracies}
     for name in (name for one in run.findings for name in (one.measure, one.target)):

@@ -25,8 +25,8 @@ def findings_table(found: Sequence[Finding]) -> str:
         it = one.correlation
         numbers = [it.tau, it.tau_interval.low, it.tau_interval.high]
         numbers += [it.difference, it.difference_interval.low, it.difference_interval.high]
-        row = [_name(one), one.better, it.n, it.dropped, *map(_rounded, numbers)]
-        cells.append([*row, measure_label(it.rival), *([it.reason] if failed else [])])
+        words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
+        cells.append([_name(one), one.better, it.n, it.dropped, *map(_rounded, numbers), *words])
     return html.table(columns, cells, numeric=set(numeric), failed=failed)
 
 

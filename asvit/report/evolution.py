@@ -15,6 +15,7 @@ from asvit.report import evolution_figures as draw
 from asvit.report import html
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
+from asvit.report.results import OfEvolution, check_result
 from asvit.report.run import read_object
 from asvit.search.supernet_journal import KIND
 from asvit.search.supernet_journal import NAME as ACCURACIES
@@ -59,6 +60,7 @@ def read_evolution_run(folder: Path) -> EvolutionRun:
             f"{folder} has no finished evolution yet; the same asvit supernet evolve goes on "
             "with it"
         )
+    check_result(result, OfEvolution, folder / RESULT)
     try:
         candidates = draw.read_candidates((folder / TRIALS).read_text(encoding="utf-8"))
     except ValueError as error:

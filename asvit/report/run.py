@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asvit._records import MALFORMED, parse_json
 from asvit._run_files import JOURNAL, RESULT, TRIALS
 from asvit._text import first_line
+from asvit.report.results import OfSearch, check_result
 from asvit.search.rows import read_trials
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def read_run(folder: Path) -> SearchRun:
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
     result = read_object(folder / RESULT)
+    if result:
+        check_result(result, OfSearch, folder / RESULT)
     settings = result.get("settings", {})
     trials = _table(folder / TRIALS, settings)
     if trials is None or len(trials) != result.get("steps"):

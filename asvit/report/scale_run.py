@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._run_files import CANDIDATES, RESULT, SERIES
+from asvit._text import shown
 from asvit.growth.journal import NAME as MEASURED
+from asvit.report.results import OfScaling, check_result
 from asvit.report.run import direction, read_object
 from scaling.trajectory import from_csv
 
@@ -62,10 +64,17 @@ def read_scale_run(folder: Path) -> ScaleRun:
         raise FileNotFoundError(f"{folder} is not the folder of a scaling: it has no {SERIES}")
     series, candidates = (_read_rows(folder / name) for name in (SERIES, CANDIDATES))
     result = read_object(folder / RESULT)
+    if result:
+        check_result(result, OfScaling, folder / RESULT)
     settings = result.get("settings") or {}
     stored = _stored_settings(folder / MEASURED)
     if (stored and stored != settings) or len(result.get("steps", ())) != len(series):
         result, settings = {}, stored  # of a smaller budget: the run is being extended
+    steps = {row.step for row in series}
+    for near in result.get("nearest", ()):
+        if near["step"] not in steps:
+            step = shown(near["step"])
+            raise ValueError(f"{folder / SERIES} has no step {step}, as {RESULT} has")
     return ScaleRun(
         name=folder.resolve().name,
         series=series,

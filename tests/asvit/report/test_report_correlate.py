@@ -165,7 +165,7 @@ def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
         ("values.csv", None, "has no finished correlation yet"),
         ("values.csv", "a,b\n", r"values\.csv: not a table of values"),
         ("result.json", "{", r"result\.json is not JSON"),
-        ("result.json", '{"kind": 1}', r"result\.json is not the result of a correlation"),
+        ("result.json", '{"kind": 1}', r"result\.json has no 'reference'"),
     ],
 )
 def test_a_broken_folder_is_named(
@@ -188,7 +188,7 @@ def test_a_result_of_other_values_is_refused(tmp_path: Path, name: str, key: str
 
 @pytest.mark.parametrize("measure", ["../zico", "a/b", 'zico"><b>', "x" * 5000])
 def test_no_name_of_a_measure_leads_out_of_the_folder(tmp_path: Path, measure: str) -> None:
-    folder = make_run(tmp_path / "run")
+    folder = make_run(tmp_path / "run", ("params", "zico"), 1)
     for name in ("result.json", "values.csv"):
         text = (folder / name).read_text()
         inside = json.dumps(measure)[1:-1] if name == "result.json" else measure.replace('"', '""')

@@ -170,6 +170,14 @@ def test_a_broken_folder_is_named(
         write_report(folder)
 
 
+def test_a_step_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    text = (folder / "result.json").read_text()
+    (folder / "result.json").write_text(text.replace('"step": 2}', '"step": 20}'))
+    with pytest.raises(ValueError, match=r"steps\.csv has no step 20, as result\.json has"):
+        write_report(folder)
+
+
 def test_no_folder() -> None:
     with pytest.raises(FileNotFoundError, match="asvit scale makes one"):
         write_scale_report("nowhere")
