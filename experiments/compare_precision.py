@@ -1,0 +1,171 @@
+"""Do measures rank architectures alike in lower precision? Beside what another seed changes.
+
+Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.compare_precision``. Random
+architectures are measured in float32 with two initialisations, and with the first of them under
+autocast to bfloat16; on a GPU also in float32 with TF32 matrix products. Two values of the same
+network in two precisions should agree in the order of all pairs; how far two initialisations agree
+tells what the order is worth in the first place.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+import asvit
+import proxies
+from asvit.data import load_images
+from experiments.growing import markdown, write_rows
+from experiments.timing import hardware
+from proxies.evaluation import resolve_device
+from scaling.meter import MEASURES
+from scaling.ranking import best_places
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of one architecture; NaN where it failed or was not taken."""
+
+    architecture: str
+    measure: str
+    float32: float
+    other_seed: float
+    bfloat16: float
+    tf32: float
+
+
+COMPARED = tuple(one.name for one in fields(Row))[3:]
+
+
+def main() -> None:
+    """Measure the architectures, write the values and print the table."""
+    options = _options()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    print(f"{hardware(device)}, {options.image_size} px, {options.images} images")
+    space = asvit.load_space(options.space)
+    rng = np.random.default_rng(options.seed)
+    images = load_images(
+        options.data, count=options.images, image_size=options.image_size, seed=options.seed
+    )
+    rows: list[Row] = []
+    for _ in range(options.architectures):
+        text = str(space.sample(rng))
+        measure = partial(
+            proxies.measure,
+            partial(space.build, text, image_size=options.image_size),
+            MEASURES,
+            key=text,
+            images=images.pixels,
+            device=str(device),
+        )
+        rows += _measured(text, measure, device, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_rows(options.out / "precision.csv", rows)
+    print(table(rows))
+    print(f"best by both measures: {best(rows)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architectures", type=int, default=60)
+    parser.add_argument("--space", default="asvit")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--data", default="fractal")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("runs/precision"))
+    return parser.parse_args()
+
+
+def _measured(
+    text: str,
+    measure: Callable[..., Mapping[str, proxies.Score]],
+    device: torch.device,
+    seed: int,
+) -> Iterator[Row]:
+    """The rows of one architecture. The scores of one network have one value each."""
+    pair = measure(repeats=2, seed=seed)
+    with torch.autocast(device.type, torch.bfloat16):
+        low = measure(repeats=1, seed=seed)
+    with _tf32() if device.type == "cuda" else nullcontext():
+        tf32 = measure(repeats=1, seed=seed)
+    for name in MEASURES:
+        first, second = (*pair[name].values, math.nan, math.nan)[:2]
+        fast = tf32[name].value if device.type == "cuda" else math.nan
+        yield Row(text, name, first, second, low[name].value, fast)
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def swapped(first: Sequence[float], second: Sequence[float]) -> float:
+    """Share of the pairs that the two put in opposite orders."""
+    pairs = list(combinations(range(len(first)), 2))
+    opposite = sum((first[i] - first[j]) * (second[i] - second[j]) < 0 for i, j in pairs)
+    return opposite / len(pairs)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line for each measure and each thing that float32 is compared with."""
+    columns = {"measure": "l", "float32 and": "l", "τ": "r", "pairs in another order": "r"}
+    columns |= {"median change": "r", "largest change": "r", "failed": "r"}
+    cells: list[tuple[object, ...]] = []
+    for name in MEASURES:
+        own = [row for row in rows if row.measure == name]
+        for other in COMPARED:
+            both = [(row.float32, float(getattr(row, other))) for row in own]
+            known = [pair for pair in both if all(map(math.isfinite, pair))]
+            if len(known) < 2:
+                continue
+            first, second = zip(*known, strict=True)
+            changes = [abs(b / a - 1) for a, b in known]
+            cells.append(
+                (
+                    name,
+                    other.replace("_", " "),
+                    f"{kendalltau(first, second).statistic:.4f}",
+                    f"{swapped(first, second):.2%}",
+                    f"{np.median(changes):.2%}",
+                    f"{max(changes):.2%}",
+                    len(both) - len(known),
+                )
+            )
+    return markdown(columns, cells)
+
+
+def best(rows: Sequence[Row]) -> str:
+    """The architecture with the smallest sum of ranks, by each kind of value."""
+    texts = list(dict.fromkeys(row.architecture for row in rows))
+    better = {name: proxies.get_proxy(name).better for name in MEASURES}
+    told = []
+    for kind in ("float32", *COMPARED):
+        values = {
+            name: [getattr(row, kind) for row in rows if row.measure == name] for name in MEASURES
+        }
+        if all(math.isnan(value) for column in values.values() for value in column):
+            continue
+        told.append(f"{kind.replace('_', ' ')} {texts[best_places(values, better)[0]]}")
+    return ", ".join(told)
+
+
+if __name__ == "__main__":
+    main()
