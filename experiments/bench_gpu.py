@@ -1,0 +1,209 @@
+"""Everything about speed that needs a GPU, in one go: what docs/performance.md asks for.
+
+Run from a checkout: ``python -m experiments.bench_gpu``. It measures the default search and the
+default scaling by the wall clock, the measures as ratios to a forward pass, how often the host
+waits for the device while one candidate is measured, and the device's memory. Where there is no
+CUDA device it says so in one line and ends well.
+"""
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+import asvit
+import proxies
+from asvit.executors import Workers
+from experiments.growing import SEED, markdown
+from experiments.timing import forward, hardware, shortest
+from scaling.meter import MEASURES
+
+PARTS = ("ratios", "waits", "search", "scale")
+AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
+_WAITED = "synchronizing CUDA operation"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure: what it is, its value with a unit, and what was aimed at."""
+
+    what: str
+    value: str
+    aim: str = ""
+
+
+def main() -> None:
+    """Measure all parts that are asked for, each told as soon as it is there."""
+    options = _options()
+    if not torch.cuda.is_available():
+        print("skipped: no CUDA device here")
+        return
+    device = torch.device(options.device)
+    print(hardware(device))
+    measure = {
+        "ratios": partial(_ratios, options, device),
+        "waits": partial(_waits, options, device),
+        "search": partial(_search, options),
+        "scale": partial(_scale, options),
+    }
+    findings: list[Finding] = []
+    for part in options.only.split(","):
+        torch.cuda.reset_peak_memory_stats(device)
+        findings += measure[part]()
+        peak = torch.cuda.max_memory_allocated(device)
+        findings.append(Finding(f"{part}: peak device memory", f"{peak / 1e9:.2f} GB"))
+        print(table(findings[-5:]), flush=True)
+    print(table(findings))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--topologies", type=int, default=16, help="random ones, for the ratios")
+    parser.add_argument("--runs", type=int, default=5, help="runs, of which the shortest counts")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--budget", default="88M")
+    parser.add_argument("--jobs", type=int, default=1, help="workers of search and scaling")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def _ratios(options: argparse.Namespace, device: torch.device) -> list[Finding]:
+    """Both measures in forward passes, and the seconds of a candidate with five networks."""
+    ratios: list[tuple[float, float]] = []
+    each: list[float] = []
+    for text, model, circle, images in _networks(options, device):
+        points = circle.images(next(model.parameters()))
+        around, length, plain, kernel, candidate = shortest(
+            device,
+            options.runs,
+            partial(forward, model, points),
+            partial(proxies.length_distortion, model, circle),
+            partial(forward, model, images),
+            partial(proxies.ntk_condition_number, model, images),
+            partial(_candidate, text, images, device),
+        )
+        ratios.append((length / around, kernel / plain))
+        each.append(candidate)
+    lengths, kernels = zip(*ratios, strict=True)
+    return [
+        Finding("length distortion over a forward pass", f"{statistics.fmean(lengths):.2f}"),
+        Finding("condition number over a forward pass", f"{statistics.fmean(kernels):.2f}"),
+        Finding("one candidate, 5 networks", f"{1e3 * statistics.fmean(each):.1f} ms", "120 ms"),
+    ]
+
+
+def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
+    """How often the host waits for the device inside a measure."""
+    text, model, circle, images = next(_networks(options, device))
+    functions: dict[str, Callable[[], object]] = {
+        "curve_velocity": partial(proxies.curve_velocity, model, circle),
+        "length_distortion": partial(proxies.length_distortion, model, circle),
+        "ntk_matrix": partial(proxies.ntk_matrix, model, images),
+        "ntk_condition_number": partial(proxies.ntk_condition_number, model, images),
+        "a candidate of 5 networks": partial(_candidate, text, images, device),
+    }
+    found = []
+    for name, function in functions.items():
+        function()  # what is prepared once may wait
+        with noticing_waits():
+            found.append(Finding(f"{name}: host waits", str(waits(function))))
+    return found
+
+
+def _search(options: argparse.Namespace) -> list[Finding]:
+    seconds = _timed(
+        lambda folder: asvit.run_search(
+            steps=options.steps,
+            image_size=options.image_size,
+            seed=options.seed,
+            device=options.device,
+            out=folder,
+            workers=Workers(jobs=options.jobs),
+        )
+    )
+    aim = f"{AIMS['search']:g} s for 500"
+    return [Finding(f"search, {options.steps} steps", f"{seconds:.1f} s", aim)]
+
+
+def _scale(options: argparse.Namespace) -> list[Finding]:
+    seconds = _timed(
+        lambda folder: asvit.run_scaling(
+            SEED,
+            budget=options.budget,
+            image_size=options.image_size,
+            seed=options.seed,
+            device=options.device,
+            out=folder,
+            workers=Workers(jobs=options.jobs),
+        )
+    )
+    aim = f"{AIMS['scale']:g} s for 88M"
+    return [Finding(f"scaling to {options.budget}", f"{seconds:.1f} s", aim)]
+
+
+def _networks(
+    options: argparse.Namespace, device: torch.device
+) -> Iterator[tuple[str, torch.nn.Module, proxies.Circle, torch.Tensor]]:
+    """Random architectures: text, network, circle and images, all by the seed."""
+    space = asvit.load_space("asvit")
+    rng = np.random.default_rng(options.seed)
+    side = options.image_size
+    for _ in range(options.topologies):
+        text = str(space.sample(rng))
+        torch.manual_seed(options.seed)
+        model = space.build(text, image_size=side).to(device).eval()
+        circle = proxies.Circle.random((3, side, side), 10)
+        yield text, model, circle, torch.randn(16, 3, side, side, device=device)
+
+
+def _candidate(text: str, images: torch.Tensor, device: torch.device) -> None:
+    side = images.shape[-1]
+    build = partial(asvit.build, text, image_size=side)
+    proxies.measure(build, MEASURES, key=text, images=images, device=str(device))
+
+
+def _timed(run: Callable[[Path], object]) -> float:
+    with TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        run(Path(folder))
+        return time.perf_counter() - started
+
+
+@contextmanager
+def noticing_waits() -> Iterator[None]:
+    """Have PyTorch warn whenever the host waits for the device."""
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def waits(function: Callable[[], object]) -> int:
+    """How many warnings about waiting for the device come of ``function``."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function()
+    return sum(_WAITED in str(one.message) for one in caught)
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """The figures as a table in Markdown."""
+    columns = {"": "l", "measured": "r", "aim": "r"}
+    return markdown(columns, [(one.what, one.value, one.aim) for one in findings])
+
+
+if __name__ == "__main__":
+    main()
