@@ -1,0 +1,57 @@
+"""The script that measures how the cost of a candidate grows."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import bench_cost_growth
+from experiments.bench_cost_growth import AXES, Case, Row, cases, growth, table
+
+
+def quadratic(value: int) -> Row:
+    return Row("image_size", value, 1.0, 2.0, float(value**2), 3.0, 5.0)
+
+
+def test_the_exponent_is_that_of_the_power() -> None:
+    rows = [quadratic(value) for value in (64, 96, 224)]
+    assert growth(rows, "forward_images") == pytest.approx(2)
+    assert growth(rows, "candidate") == pytest.approx(0)
+
+
+def test_one_thing_is_changed_at_a_time() -> None:
+    found = list(cases(64, ["width", "repeats"]))
+    assert [(name, value) for name, value, _ in found] == [
+        *(("width", value) for value in AXES["width"][0]),
+        *(("repeats", value) for value in AXES["repeats"][0]),
+    ]
+    assert found[0][2] == Case(image_size=64, width=AXES["width"][0][0])
+    assert found[-1][2] == Case(image_size=64, repeats=AXES["repeats"][0][-1])
+
+
+def test_the_table_ends_every_group_in_its_exponents() -> None:
+    lines = table([quadratic(64), quadratic(128)]).splitlines()
+    assert lines[2].startswith("| image size in pixels | 64 | 4096.000 | 2.000 | 3.000 | 5.000 |")
+    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |  |  |"
+
+
+def test_the_script_writes_a_row_a_case_and_a_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        bench_cost_growth, "AXES", {name: ((4, 8), about) for name, (_, about) in AXES.items()}
+    )
+    small = {"image_size": 32, "width": 8, "images": 2, "points": 3}
+    monkeypatch.setattr(bench_cost_growth, "Case", lambda **given: Case(**{**small, **given}))
+    words = "bench --base 32 --runs 1 --device cpu --only width,images,points,repeats"
+    monkeypatch.setattr(sys, "argv", words.split())
+    bench_cost_growth.main()
+    with Path("runs/cost-growth/cost-growth.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["changed"], row["value"]) for row in rows] == [
+        (name, value) for name in ("width", "images", "points", "repeats") for value in "48"
+    ]
+    assert all(float(row["candidate"]) > 0 for row in rows)
+    assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
+    assert "exponent" in capsys.readouterr().out
