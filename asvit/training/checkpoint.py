@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,8 +14,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asvit._files import write_bytes
-from asvit._records import MALFORMED
-from asvit._text import first_line
+from asvit._records import MALFORMED, parse_json
+from asvit._text import first_line, shown
+from asvit._types import check_types, check_values
+from asvit.settings import Images
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
@@ -25,6 +27,23 @@ KIND = "training checkpoint"
 
 _HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
+
+
+class _Numbers(TypedDict):
+    groups: Sequence[Mapping[str, Any]]
+    state: Mapping[str, Mapping[str, Any]]
+
+
+_FORM: Mapping[str, Any] = {
+    "images": Images,
+    "classes": Sequence[str],
+    "device": str,
+    "stages": Sequence[Mapping[str, Any]],
+    "history": Sequence[Mapping[str, Any]],
+    "seconds": float,
+    "bad_images": Mapping[str, int],
+    "numbers": _Numbers,
+}
 
 
 @dataclass(frozen=True)
@@ -107,11 +126,14 @@ class Checkpoint:
         """
         try:
             with safe_open(path, "pt") as file:
-                header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+                header: dict[str, Any] = parse_json((file.metadata() or {})[_HEADER])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {header['kind']!r}, schema {header['schema_version']!r}")
-            return cls(
+                raise ValueError(
+                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
+                )
+            check_values(header, _FORM)
+            checkpoint = cls(
                 origin=Origin(
                     settings=TrainSettings.from_json(header["settings"]),
                     images=header["images"],
@@ -129,6 +151,9 @@ class Checkpoint:
                     numbers=header["numbers"],
                 ),
             )
+            for row in checkpoint.history:
+                check_types(row)
+            return checkpoint
         except FileNotFoundError:
             raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
         except (SafetensorError, *MALFORMED) as error:

@@ -16,6 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from asvit._files import write_bytes
+from asvit._records import MALFORMED, parse_json
+from asvit._types import check_values
 from asvit.spaces import build
 from asvit.training.short import accuracy
 from asvit.training.supernets.parts import Parts
@@ -127,10 +129,11 @@ def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]
     """Seconds so far and the state of the training ``what``; None if the file holds none of it."""
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            header = parse_json((file.metadata() or {})[_HEADER])
             seconds = header.pop("seconds")
             if header != what:
                 return None
+            check_values({"seconds": seconds}, {"seconds": float})
             return seconds, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+    except (FileNotFoundError, SafetensorError, *MALFORMED):
         return None  # training starts over, and replaces what is there

@@ -15,8 +15,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from asvit._files import write_bytes
-from asvit._records import MALFORMED
-from asvit._text import first_line
+from asvit._records import MALFORMED, parse_json
+from asvit._text import first_line, shown
+from asvit._types import check_values
+from asvit.settings import Images
 from asvit.training.supernets.settings import SupernetSettings
 
 NAME = "supernet.safetensors"
@@ -25,6 +27,7 @@ KIND = "supernet"
 
 _HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WEIGHTS, _LOSSES = "weights/", "losses"
+_FORM = {"images": Images, "num_classes": int, "device": str, "seconds": float}
 
 
 @dataclass(frozen=True)
@@ -124,17 +127,20 @@ class SupernetFile:
         """
         try:
             with safe_open(path, "pt") as file:
-                header: dict[str, Any] = json.loads((file.metadata() or {})[_HEADER])
+                header: dict[str, Any] = parse_json((file.metadata() or {})[_HEADER])
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {header['kind']!r}, schema {header['schema_version']!r}")
+                raise ValueError(
+                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
+                )
+            check_values(header, _FORM)
             origin = Origin(
                 settings=SupernetSettings.from_json(header["settings"]),
                 images=header["images"],
                 num_classes=header["num_classes"],
                 device=header["device"],
             )
-            if _LOSSES not in state:
+            if _LOSSES not in state or state[_LOSSES].ndim != 1:
                 raise ValueError(f"no {_LOSSES}")
             return cls(origin, header["seconds"], state)
         except FileNotFoundError:

@@ -115,7 +115,8 @@ RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
             CorrelationResult(
                 HERE, "mine", "12", [Target("top1", "of nine", "scratch", 0.9)], 5,
                 {"not drawn": 4}, [finding("macs"), finding("length_distortion")], VALUES, 9.0,
-                CorrelationSettings(image_size=32), Question(), {**ORIGIN, "images": {"32": ORIGIN["images"]}},
+                CorrelationSettings(image_size=32), Question(),
+                {**ORIGIN, "images": {"32": ORIGIN["images"]}},
             ),
             show_correlation,
         ),
