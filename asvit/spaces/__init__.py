@@ -1,5 +1,6 @@
 """Search spaces, and networks from any architecture text."""
 
+from asvit._extensions import load_extensions
 from asvit.spaces.architectures import build, cost
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import SearchSpace
@@ -26,3 +27,5 @@ __all__ = [
     "register_space",
     "stage_table",
 ]
+
+load_extensions()  # last: they import what is above
