@@ -1,0 +1,79 @@
+"""What is imported is declared in setup.cfg, and what is declared is imported."""
+
+import ast
+import configparser
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = ("asvit", "proxies", "scaling")  # experiments is run from a checkout
+
+#: Distributions that are not called as what they bring.
+CALLED = {"PIL": "pillow", "sklearn": "scikit-learn"}
+
+#: Comes with a distribution that is declared, and is used together with it.
+COMES_WITH = {"huggingface_hub": "datasets"}
+
+FOR_TYPES = {"_typeshed"}
+
+
+def imports(package: str) -> Iterator[tuple[str, bool]]:
+    """Every module that a package imports, and whether that happens on importing the package."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [f"{node.module}.{one.name}" for one in node.names]
+            else:
+                continue
+            yield from ((name, node in tree.body) for name in names)
+
+
+def foreign(package: str) -> set[str]:
+    """Distributions, in lower case, that a package imports from."""
+    tops = {name.partition(".")[0] for name, _ in imports(package)}
+    others = tops - {*INSTALLED, *FOR_TYPES} - sys.stdlib_module_names
+    return {COMES_WITH.get(name, CALLED.get(name, name)).lower() for name in others}
+
+
+def declared() -> dict[str, set[str]]:
+    """Names of the distributions in setup.cfg: always needed under the empty name, and extras."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    lists = {"": parser["options"]["install_requires"], **parser["options.extras_require"]}
+    return {
+        name: {
+            re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0].lower()
+            for line in text.strip().splitlines()
+            if not line.startswith("asvit[")
+        }
+        for name, text in lists.items()
+    }
+
+
+@pytest.mark.parametrize("package", INSTALLED)
+def test_what_is_imported_is_declared(package: str) -> None:
+    everything = set().union(*declared().values())
+    assert foreign(package) - everything == set()
+
+
+def test_what_is_always_installed_is_imported() -> None:
+    used = set().union(*(foreign(package) for package in INSTALLED))
+    assert declared()[""] - used == set()
+
+
+def test_what_is_optional_is_imported_late() -> None:
+    optional = set().union(*declared().values()) - declared()[""]
+    early = {
+        (package, name)
+        for package in INSTALLED
+        for name, at_once in imports(package)
+        if at_once and CALLED.get(name.partition(".")[0], name.partition(".")[0]) in optional
+    }
+    assert early == set()
