@@ -9,8 +9,14 @@ PREFIX = "timm:"
 
 
 def is_host(name: str) -> bool:
-    """Whether timm can build a model of that name."""
-    return bool(timm.is_model(name))
+    """Whether timm can build a model of that name; what is behind a dot names its weights."""
+    if not timm.is_model(name):
+        return False
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:  # timm has no weights of that name
+        return False
+    return True
 
 
 def check_host(name: str) -> None:
@@ -47,10 +53,7 @@ def build_host(
             or dropout.
     """
     check_host(name)
-    try:
-        config = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:  # the part after a dot names no weights
-        raise ValueError(f"timm has no model {name!r}: {error}") from error
+    config = timm.get_pretrained_cfg(name)
     # Where timm fixes the input size when it builds a model, the model takes it by name.
     size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
     rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm leaves out those that are None

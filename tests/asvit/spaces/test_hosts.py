@@ -25,7 +25,7 @@ def test_tags_are_known_and_nothing_is_downloaded():
         ("deit_tny_patch16_224", "did you mean 'timm:deit_tiny_patch16_224'"),
         ("", "timm has no model ''; asvit list models has the names"),
         ("hf-hub:timm/resnet18.a1_in1k", "timm has no model 'hf-hub"),
-        ("resnet18.nope", r"timm has no model 'resnet18\.nope': Invalid pretrained tag"),
+        ("resnet18.nope", r"timm has no model 'resnet18\.nope'; did you mean 'timm:resnet18'"),
     ],
 )
 def test_names_that_timm_does_not_have(name, message):

@@ -1,0 +1,47 @@
+"""Names of timm's models: none of them leads to a file, a program or the network."""
+
+import pytest
+
+from asvit.spaces import build
+from asvit.spaces.architectures import canonical, is_fixed
+from asvit.spaces.hosts import build_host, check_host
+from tests.hostile import refused_or
+
+NAMES = (
+    *("hf-hub:a/b", "hf_hub:a/b", "hf-hub:timm/resnet18.a1_in1k", "timm/resnet18", "a/b@main"),
+    *("local-dir:/etc", "local-dir:..", "local-dir:///etc/passwd", "/etc/passwd", "../../etc"),
+    *("https://a.b/resnet18", "file:///etc/passwd", "resnet18.hf-hub:a/b", "resnet18.../../x"),
+    *("resnet18/..", "resnet18\n", "resnet18\x00", "\x1b[2Jresnet18", "__init__", "os.system", ""),
+    *("resnet18.", ".resnet18", "resnet18:a", "timm:resnet18", "RESNET18", "resnet18?pretrained"),
+)
+
+
+@pytest.fixture(autouse=True)
+def went(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every try to go to the network, or to ask timm's hub for anything."""
+    tries: list[object] = []
+
+    def refuse(*given: object, **_named: object) -> None:
+        tries.append(given)
+        raise OSError("no network in this test")
+
+    for name in ("socket.connect", "socket.connect_ex", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(f"socket.{name}", refuse)
+    for name in ("load_model_config_from_hf", "load_model_config_from_path"):
+        monkeypatch.setattr(f"timm.models._factory.{name}", refuse)
+    return tries
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_names_that_are_no_models(name: str, went: list[object]) -> None:
+    assert refused_or(lambda: canonical(f"timm:{name}")) is None
+    assert refused_or(lambda: build_host(name, image_size=32, num_classes=2)) is None
+    assert refused_or(lambda: build(f"timm:{name}", 32, 2)) is None
+    refused_or(lambda: check_host(name))
+    assert is_fixed(f"timm:{name}") in (True, False)
+    assert went == []
+
+
+def test_building_a_model_goes_nowhere(went: list[object]) -> None:
+    assert build("timm:resnet18.a1_in1k", 32, 2) is not None  # with random weights
+    assert went == []
