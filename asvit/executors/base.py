@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -90,7 +91,8 @@ class Work:
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def worker(self, device: str) -> Worker:
-        """A worker that computes on ``device``."""
+        """A worker that computes on ``device``, in a process that is there for nothing else."""
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.")  # torch's own, on forward mode
         module, _, name = self.factory.partition(":")
         worker: Worker = getattr(import_module(module), name)(self.settings, self.arrays, device)
         return worker

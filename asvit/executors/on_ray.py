@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from asvit.executors.pool import Event
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_REACH_SECONDS = 10.0
 
 
 class RayActors:
@@ -82,8 +85,7 @@ class RayActors:
         try:
             message: Mapping[str, Any] = self._ray.get(future)
         except self._ray.exceptions.RayError as error:
-            self._forget(place)
-            del self._actors[place]
+            self.stop(place)  # it may be alive, and out of reach for a while
             return Event(place, "died", f"its actor is gone: {first_line(error)}")
         content = dict(message)
         return Event(place, content.pop("kind"), content.get("reason", content))
@@ -127,9 +129,13 @@ def _import_ray() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
+    host, colon, port = address.rpartition(":")
     try:
+        if colon and port.isdecimal() and "/" not in host:
+            # Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), _REACH_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConnectionError(
             f"cannot join the Ray cluster at {address}: {first_line(error)}; "
             "start one with 'ray start --head'"

@@ -11,7 +11,6 @@ import os
 import queue
 import sys
 import threading
-import warnings
 from typing import Any, TextIO
 
 from asvit._text import first_line
@@ -24,7 +23,6 @@ def _serve() -> None:
     content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(content,), daemon=True).start()
     head, arrays = json.loads(content.get()), content.get()
-    warnings.filterwarnings("ignore", message=r"`torch\.jit\.")  # torch's own, from forward mode
     try:
         from safetensors.numpy import load  # after the thread, which needs no more
 

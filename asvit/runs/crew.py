@@ -79,6 +79,16 @@ class Crew:
         self._pool: Pool | None = None
         self._stack = ExitStack()
 
+    def open(self) -> None:
+        """Find out whether there can be workers, before it is their turn.
+
+        Raises:
+            ImportError: If Ray is asked for and not installed.
+            ConnectionError: If there is no cluster at the address.
+        """
+        if not self.workers.here:
+            self._opened()
+
     def close(self) -> None:
         """Let the workers go."""
         self._stack.close()

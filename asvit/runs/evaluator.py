@@ -85,7 +85,8 @@ class Evaluator:
 
     Raises:
         ValueError: If there are too few images, one cannot be read, or the device is not there.
-        OSError: If the images cannot be found.
+        OSError: If the images cannot be found, or there is no Ray cluster.
+        ImportError: If Ray is asked for and not installed.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Evaluator:
         self.provenance = self._bench.provenance
         load = Load(settings.steps, settings.batch, _GIGABYTES)
         self._crew = Crew({settings.image_size: self._bench}, workers, load, space=space)
+        self._crew.open()
 
     @property
     def workers(self) -> Workers:

@@ -1,0 +1,53 @@
+"""Ray: what it refuses, and a search on a cluster of two nodes, one of which dies half-way."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvit.executors import Work, Workers, open_pool
+from asvit.runs import run_search
+
+SETTINGS: dict[str, Any] = {
+    "space": "asvit-tiny", "steps": 10, "batch": 4,
+    "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
+}  # fmt: skip
+
+
+def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    workers = Workers(ray="auto")
+    with (
+        pytest.raises(ImportError, match=r"--ray needs ray: pip install 'asvit\[ray\]'"),
+        open_pool(workers, Work("nothing:there", {}), "cpu"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
+def test_a_cluster_that_is_not_there(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(ConnectionError, match=f"cannot join the Ray cluster at {address}"):
+        run_search(out=tmp_path / "run", workers=Workers(ray=address), **SETTINGS)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_gives_the_same_trials_though_a_node_dies(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    script = Path(__file__).with_name("ray_cluster.py")
+    asked = {**SETTINGS, "jobs": None, "kill_at": 5}
+    words = [sys.executable, str(script), str(tmp_path / "ray"), json.dumps(asked)]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "a worker was lost (its actor is gone" in ended.stderr
+    run_search(out=tmp_path / "alone", workers=Workers(jobs=1), **SETTINGS)
+    found, expected = ((tmp_path / name / "trials.csv").read_bytes() for name in ("ray", "alone"))
+    assert found == expected
