@@ -230,7 +230,9 @@ class _Timing:
         taken: list[Sample] = []
         while len(taken) < least or (len(taken) < most and self._clock() - started < seconds):
             text = self._draw()
-            taken.append(Sample(text, self._time(self._single, text)))
+            took, failed = self._time(self._single, text)
+            taken.append(Sample(text, took))
+            self.failures += failed
         return taken
 
     def growth(self, samples: Sequence[Sample], seconds: float) -> float:
@@ -239,22 +241,22 @@ class _Timing:
         started, one, every = self._clock(), 0.0, 0.0
         for sample in sorted(samples, key=lambda sample: abs(sample.seconds - middle)):
             # Counting an architecture is done once, and was: one network again tells what it took.
-            again = self._time(self._single, sample.architecture)
+            again, _ = self._time(self._single, sample.architecture)
+            whole, _ = self._time(self._whole, sample.architecture)
             one += sample.seconds
-            every += sample.seconds - again + self._time(self._whole, sample.architecture)
+            every += sample.seconds - again + whole
             if self._clock() - started > seconds:
                 break
-        return every / one
+        return max(1.0, every / one)
 
     def _draw(self) -> str:
         return str(self._space.sample(self._rng))
 
-    def _time(self, evaluate: Evaluator, text: str) -> float:
+    def _time(self, evaluate: Evaluator, text: str) -> tuple[float, bool]:
+        """Seconds of measuring an architecture, and whether a measure of it failed."""
         started = self._clock()
         measurement = evaluate(text)
-        took = self._clock() - started
-        self.failures += bool(measurement.reasons) and evaluate is self._single
-        return took
+        return self._clock() - started, bool(measurement.reasons)
 
 
 def _margin(samples: Sequence[float], count: float) -> float:
