@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from asvit.report.style import COLOUR
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 
 def dots(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
@@ -44,19 +47,26 @@ def count_steps(axes: Axes) -> None:
     )
 
 
-def legend(axes: Axes) -> None:
-    """Say below the axes of a figure, clear of what they show, what the lines of ``axes`` are."""
-    figure = axes.get_figure(root=True)
-    handles, names = axes.get_legend_handles_labels()
-    if figure is not None:
-        figure.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=2 if sum(map(len, names)) > 60 else max(1, len(names)),
-            handletextpad=0.4,
-            columnspacing=1.4,
-        )
+def legend(figure: Figure) -> None:
+    """Say below the axes of ``figure``, clear of what they show, what their lines and points are.
+
+    What has the same name in several axes is named once.
+    """
+    named: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        named = dict(zip(names, handles, strict=True)) | named
+    if not named:
+        return
+    one_line = len(named) == 1 or sum(map(len, named)) + 6 * len(named) <= 66
+    figure.legend(
+        list(named.values()),
+        list(named),
+        loc="outside lower center",
+        ncols=len(named) if one_line else math.ceil(len(named) / 2),
+        handletextpad=0.4,
+        columnspacing=1.4,
+    )
 
 
 def _plain(value: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asvit._text import one_line
 from asvit.reference.names import parts
-from asvit.report.axes import dots, log_scale
+from asvit.report.axes import dots, legend, log_scale
 from asvit.report.correlate_rows import PairRow, TauRow
 from asvit.report.figures import LONGEST, label
 from asvit.report.style import COLOUR, SMALL, figure, note
@@ -61,10 +61,7 @@ def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = 
             axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    named = dict(zip(*reversed(grid[0].get_legend_handles_labels()), strict=True))
-    made.legend(
-        named.values(), named.keys(), loc="outside lower center", ncols=3, handletextpad=0.4
-    )
+    legend(made)
     return made
 
 

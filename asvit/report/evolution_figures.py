@@ -116,7 +116,7 @@ def draw_generations(
     axes.set_xlabel("generation")
     _whole(axes)
     _accuracies(axes, candidates)
-    legend(axes)
+    legend(made)
     return made
 
 
@@ -157,7 +157,7 @@ def draw_costs(candidates: Sequence[CandidateRow], *, limit: int, winner: str) -
     axes.axvline(limit / 1e6, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     axes.set_xlabel("multiply-adds (million)")
     _accuracies(axes, candidates)
-    legend(axes)
+    legend(made)
     return made
 
 

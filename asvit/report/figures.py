@@ -74,7 +74,7 @@ def draw_reward(rows: Sequence[RewardRow]) -> Figure:
     axes.plot(steps, averages, color=COLOUR["second"], label="moving average")
     axes.set_ylabel("reward")
     count_steps(axes)
-    legend(axes)
+    legend(made)
     return made
 
 
@@ -110,7 +110,7 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
                 label="failed",
             )
     count_steps(panels[-1])
-    legend(panels[0])
+    legend(made)
     return made
 
 
@@ -138,7 +138,7 @@ def draw_points(
             s=24 if len(rows) <= 60 else 14,
             linewidths=0,
             color=colour,
-            label=f"steps {part[0].step}–{part[-1].step}",
+            label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
         )
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
@@ -165,7 +165,7 @@ def draw_points(
     log_scale(axes, "y", [row.y for row in rows])
     axes.set_xlabel(label(measures[0]))
     axes.set_ylabel(label(measures[1]))
-    made.legend(loc="outside lower center", ncols=3, handletextpad=0.3, columnspacing=1.2)
+    legend(made)
     return made
 
 

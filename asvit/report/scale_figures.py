@@ -42,7 +42,6 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
         )
     _whole(above)
     above.set_ylabel("blocks")
-    legend(above)
     own = [row for row in rows if row.stage == stages[0]]
     params = [row.params / 1e6 for row in own]
     below.plot(
@@ -51,6 +50,7 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
     below.set_ylabel("width")
     below.set_xlabel("parameters (million)")
     log_scale(below, "x", params)
+    legend(made)
     return made
 
 
@@ -115,7 +115,7 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
         )
         log_scale(axes, "y", [row.value for row in good])
     count_steps(panels[-1])
-    legend(panels[0])
+    legend(made)
     return made
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from asvit._text import one_line
+from asvit.report.figures import LONGEST
 from asvit.report.pictures import Picture, make_picture
 from asvit.report.style import COLOUR, SMALL, figure, levels, note
 
@@ -90,7 +92,7 @@ def _panel(axes: Axes, name: str, group: Sequence[SimilarityRow]) -> QuadMesh:
     values = [[row.similarity for row in group[i * heads :][:heads]] for i in range(heads)]
     pairs = [row.similarity for row in group if row.first < row.second]
     mean = f"  {sum(pairs) / len(pairs):.2f}" if pairs else ""
-    axes.set_title(f"{name}{mean}", fontsize=SMALL)
+    axes.set_title(f"{one_line(name, most=LONGEST)}{mean}", fontsize=SMALL)
     axes.grid(False)
     centres = range(heads)
     drawn = axes.pcolormesh(

@@ -5,8 +5,10 @@ import math
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from asvit.report import figures
+from asvit.report.axes import log_scale
 from asvit.report.rows import ChoiceRow, EntropyRow, MeasureRow, PointRow, RewardRow
 from asvit.report.style import PALETTE, levels, style
 
@@ -99,6 +101,42 @@ def test_choices_have_a_panel_a_dimension_with_every_choice_named() -> None:
     shown = [axes for axes in figures.draw_choices(CHOICES).axes if axes.axison]
     assert [axes.get_title(loc="left") or axes.get_title() for axes in shown] == ["K1", "E1", "H"]
     assert [text.get_text() for text in shown[0].get_legend().get_texts()] == ["2", "4", "8"]
+
+
+@pytest.mark.parametrize("name", ["reward", "measures", "points with seed"])
+def test_what_is_shown_is_named_below_it(name: str) -> None:
+    with style("salt"):
+        made = DRAWINGS[name](slice(None))
+        made.draw_without_rendering()
+    (legend,) = made.legends
+    top = legend.get_window_extent().y1
+    assert all(axes.get_tightbbox().y0 >= top - 1 for axes in made.axes)
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(set(names)) == len(names)
+    assert ("failed" in names) == (name == "measures")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.002, "0.002"),
+        (500.0, "500"),
+        (2e4, "20,000"),
+        (5e6, "5M"),
+        (2e10, "20G"),
+        (1e13, "10,000G"),
+    ],
+)
+def test_wide_axes_have_plain_numbers(value: float, text: str) -> None:
+    axes = Figure().subplots()
+    log_scale(axes, "x", [value, 100 * value])
+    assert axes.xaxis.get_major_formatter()(value) == text
+
+
+def test_names_from_outside_are_cut_and_legible() -> None:
+    assert figures.label("a" * 100) == "a" * figures.LONGEST + "..."
+    assert figures.label("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert figures.label("ntk_condition_number") == "NTK condition number"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 9])
