@@ -116,42 +116,64 @@ class Campaign:
             RuntimeError: If a run ends otherwise than one that was never killed. Its folder is
                 still there.
         """
-        whole = self.whole(name)
+        self.whole(name)  # tells how long it takes
         moments = random.Random(f"{self._seed} {name}")
         tally = self.tallies[name]
         while tally.kills < kills:
-            folder = self._new(name, f"killed-{tally.runs}")
+            folder = self.new(name, f"killed-{tally.runs}")
             survived = self._kill_until_done(name, folder, moments)
             tally.landings.update(survived)
             tally.runs += bool(survived)
-            differing = differences(outcome(folder / RUN), whole)
-            if differing:
-                raise RuntimeError(
-                    f"asvit {COMMANDS[name]} ended differently in {', '.join(differing)} after "
-                    f"{len(survived)} kills (seed {self._seed}, see {folder})"
-                )
+            self.check_same(name, folder, what=f"after {len(survived)} kills")
             shutil.rmtree(folder)
         return tally
+
+    def finish(self, name: str, folder: Path) -> None:
+        """Let the command go on in ``folder`` to its end.
+
+        Raises:
+            RuntimeError: If it fails.
+        """
+        self._check(name, folder, forked.run(forked.command, words(name), folder))
+
+    def check_same(self, name: str, folder: Path, *, what: str = "") -> None:
+        """Check that the run in ``folder`` has ended as one that was never killed.
+
+        Raises:
+            RuntimeError: If not; ``what`` tells of its past.
+        """
+        differing = differences(outcome(folder / RUN), self.whole(name))
+        if differing:
+            raise RuntimeError(
+                f"asvit {COMMANDS[name]} ended differently in {', '.join(differing)} {what} "
+                f"(seed {self._seed}, see {folder})"
+            )
 
     def whole(self, name: str) -> dict[str, object]:
         """What a run of the command leaves that is never killed."""
         if name not in self._whole:
-            folder = self._new(name, "whole")
+            folder = self.new(name, "whole")
             began = time.monotonic()
-            self._finish(name, folder)
+            self.finish(name, folder)
             self.tallies[name] = Tally(seconds=time.monotonic() - began)
             self._whole[name] = outcome(folder / RUN)
         return self._whole[name]
 
-    def _new(self, name: str, which: str) -> Path:
+    def whole_folder(self, name: str) -> Path:
+        """The working folder of the run of the command that is never killed."""
+        self.whole(name)
+        return self._place(name) / "whole"
+
+    def _place(self, name: str) -> Path:
+        return self._folder / name.replace(", ", "-").replace(" ", "-")
+
+    def new(self, name: str, which: str) -> Path:
         """A new working folder for a run of the command, with what it needs."""
-        folder = self._folder / name.replace(", ", "-").replace(" ", "-") / which
+        folder = self._place(name) / which
         folder.mkdir(parents=True)
         if name in NEEDS:
             target, needed = NEEDS[name]
-            self.whole(needed)
-            made = self._folder / needed.replace(" ", "-") / "whole" / RUN
-            shutil.copytree(made, folder / target)
+            shutil.copytree(self.whole_folder(needed) / RUN, folder / target)
         return folder
 
     def _kill_until_done(self, name: str, folder: Path, moments: random.Random) -> list[str]:
@@ -167,11 +189,8 @@ class Campaign:
                 self._check(name, folder, process.exitcode)
                 return landed
             landed.append(landing(folder, half))
-        self._finish(name, folder)
+        self.finish(name, folder)
         return landed
-
-    def _finish(self, name: str, folder: Path) -> None:
-        self._check(name, folder, forked.run(forked.command, words(name), folder))
 
     def _check(self, name: str, folder: Path, code: int | None) -> None:
         if code != 0:

@@ -1,0 +1,182 @@
+"""NaN and infinity: in settings, weights, losses, measures, tables and images."""
+
+import csv
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from experiments import forked
+from experiments.kill_runs import RUN, Campaign, words
+from proxies.registry import PROXIES, Inputs
+
+NOT_FINITE = [float("nan"), float("inf")]
+
+
+def last(folder: Path) -> str:
+    """The last line that was said."""
+    return forked.printed(folder).splitlines()[-1]
+
+
+def poison(path: Path, value: float, *, to: Path | None = None) -> Path:
+    """Put ``value`` into every matrix of a file."""
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    for tensor in tensors.values():
+        if tensor.is_floating_point() and tensor.ndim > 1:
+            tensor.view(-1)[0] = value
+    target = to or path
+    save_file(tensors, target, header)
+    return target
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("search", "--radius"),
+        ("scale", "--radius"),
+        ("scale", "--ratio"),
+        ("scale", "--stop-within"),
+        ("scale", "--budget"),
+        ("correlate", "--radius"),
+        ("reference build", "--learning-rate"),
+        ("reference build", "--weight-decay"),
+        ("train", "--learning-rate"),
+        ("train", "--clip"),
+        ("train", "--ema"),
+        ("train", "--mixup"),
+        ("train", "--drop-path"),
+        ("supernet train", "--learning-rate"),
+        ("supernet train", "--warmup"),
+        ("supernet evolve", "--mutation-probability"),
+    ],
+)
+def test_a_setting_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str, option: str, value: str
+) -> None:
+    assert forked.run(forked.command, [*words(name), f"{option}={value}"], tmp_path) == 2
+    (line,) = forked.printed(tmp_path).splitlines()
+    assert line.startswith("asvit: ")
+    assert line.endswith("--help)")
+    assert not (tmp_path / RUN).exists()
+
+
+@pytest.mark.parametrize("name", ["train", "supernet train"])
+def test_a_loss_ends_a_training_with_what_helps(campaign: Campaign, name: str) -> None:
+    folder = campaign.new(name, "diverged")
+    too_fast = [*words(name), "--learning-rate", "1e30"]
+    assert forked.run(forked.command, too_fast, folder) == 3
+    assert "the loss became nan in" in last(folder)
+    assert "use a lower learning rate than 1e+30" in last(folder)
+    assert not (folder / RUN / "result.json").exists()
+
+
+def test_a_loss_is_the_reason_of_a_failed_row_of_a_table(campaign: Campaign) -> None:
+    folder = campaign.new("reference build", "diverged")
+    too_fast = [*words("reference build"), "--learning-rate", "1e30"]
+    assert forked.run(forked.command, too_fast, folder) == 0
+    failures = json.loads((folder / RUN / "result.json").read_text())["failures"]
+    assert len(failures) == 6
+    assert all("the loss became nan in step 2" in reason for reason in failures.values())
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_weights_to_start_from(campaign: Campaign, value: float) -> None:
+    folder = campaign.new("train", f"from-{value}")
+    made = campaign.whole_folder("train") / RUN / "model.safetensors"
+    start = poison(made, value, to=folder / "start.safetensors")
+    given = [*words("train"), "--weights", str(start)]
+    assert forked.run(forked.command, given, folder) == 3
+    assert "the weights to start from are infinite or NaN, as in " in last(folder)
+    assert not (folder / RUN / "checkpoint.safetensors").exists()
+
+
+def test_weights_of_a_checkpoint(campaign: Campaign) -> None:
+    folder = campaign.new("train", "poisoned")
+    campaign.finish("train", folder)
+    (folder / RUN / "result.json").unlink()
+    poison(folder / RUN / "checkpoint.safetensors", float("nan"))
+    assert forked.run(forked.command, words("train"), folder) == 3
+    assert "of the checkpoint are infinite or NaN, as in " in last(folder)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_weights_of_a_supernet(campaign: Campaign, value: float) -> None:
+    folder = campaign.new("supernet evolve", f"of-{value}")
+    poison(folder / "supernet" / "supernet.safetensors", value)
+    assert forked.run(forked.command, words("supernet evolve"), folder) == 3
+    assert "the weights of the supernet in supernet are infinite or NaN" in last(folder)
+    assert not (folder / RUN).exists()
+
+
+def test_weights_to_export(campaign: Campaign, tmp_path: Path) -> None:
+    made = campaign.whole_folder("train") / RUN / "model.safetensors"
+    spoilt = poison(made, float("inf"), to=tmp_path / "spoilt.safetensors")
+    export = ["export", "--weights", str(spoilt), "--to", "timm", "--out", "copy"]
+    assert forked.run(forked.command, export, tmp_path) == 3
+    assert "gives NaN or infinity for random images" in last(tmp_path)
+    assert not (tmp_path / "copy").exists()
+
+
+def spoil_measures(every: int, value: float) -> None:
+    """Let the length be ``value`` for one network in ``every``."""
+    right = PROXIES["length_distortion"]
+    taken = 0
+
+    def spoilt(model: torch.nn.Module, inputs: Inputs) -> float:
+        nonlocal taken
+        taken += 1
+        return value if taken % every == 0 else right.value(model, inputs)
+
+    alone = {"together": None} if hasattr(right, "together") else {}
+    PROXIES[right.name] = replace(right, value=spoilt, **alone)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_measures(tmp_path: Path, value: float) -> None:
+    prepare = partial(spoil_measures, 3, value)
+    assert forked.run(forked.command, words("search"), tmp_path, prepare=prepare) == 0
+    with (tmp_path / RUN / "trials.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    failed = [row for row in rows if row["state"] == "failed"]
+    assert 1 <= len(failed) < len(rows) == 8
+    assert all("the value is " in row["reason"] for row in failed)
+    result = json.loads((tmp_path / RUN / "result.json").read_text())
+    assert result["failures"] == len(failed)
+    assert all(row["state"] == "complete" for row in result["front"])
+
+
+@pytest.mark.parametrize("accuracy", ["nan", "inf", "1e999"])
+def test_accuracies_of_a_table(tmp_path: Path, accuracy: str) -> None:
+    lines = ["architecture,image_size,accuracy"]
+    for place, width in enumerate((16, 24, 32, 48, 64, 80)):
+        lines.append(f'"4,8,2|2,4,2|2,2,2|2,1,2|{width}",32,{60 + place}')
+    lines[3] = lines[3].rpartition(",")[0] + f",{accuracy}"
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    command = ["correlate", "--reference", "table.csv", "--proxy", "params", "--out", RUN]
+    assert forked.run(forked.command, command, tmp_path) == 3
+    assert "table.csv" in last(tmp_path)
+    assert not (tmp_path / RUN).exists()
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_an_image_of_a_folder(tmp_path: Path, value: float) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(18):
+            pixels = np.full((32, 32), 10.0 * number, np.float32)
+            pixels[0, 0] = value if (name, number) == ("a", 0) else 0.0
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.tiff")
+    command = [*words("train"), "--data", "images", "--held-out", "0.25"]
+    command[command.index("--classes") + 1] = "2"
+    assert forked.run(forked.command, command, tmp_path) == 3
+    assert "its pixels are not 8 or 16-bit integers" in last(tmp_path)

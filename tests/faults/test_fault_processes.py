@@ -1,0 +1,127 @@
+"""Signals, several processes in one folder, clocks that jump, and too little memory."""
+
+import csv
+import json
+import os
+import signal
+import time
+from functools import partial
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from experiments import forked
+from experiments.kill_runs import COMMANDS, RUN, Campaign, words
+from tests.traps import limit_memory, mislead_clock
+
+QUICK = ("reference build", "train", "supernet train")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name not in QUICK]
+EVERY = [*QUICK, *SLOW]
+YEAR = 3.2e7  # seconds
+LONG = 300.0
+
+
+def begun(name: str, folder: Path) -> ForkServerProcess:
+    """A run of the command that has written something."""
+    process = forked.start(forked.command, words(name), folder)
+    run, deadline = folder / RUN, time.monotonic() + LONG
+    while not (run.exists() and any(path.name != ".lock" for path in run.iterdir())):
+        assert process.is_alive(), forked.printed(folder)
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return process
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name: str) -> None:
+    folder = campaign.new(name, "together")
+    processes = [forked.start(forked.command, words(name), folder) for _ in range(3)]
+    for process in processes:
+        process.join(LONG)
+    assert sorted(process.exitcode or 0 for process in processes) == [0, 3, 3]
+    told = [line for line in forked.printed(folder).splitlines() if "is running in run" in line]
+    assert len(told) == 2
+    assert all(line.startswith("asvit: another ") for line in told)
+    campaign.check_same(name, folder, what="beside two others")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_a_run_costs_as_little_as_a_kill(
+    campaign: Campaign, number: signal.Signals
+) -> None:
+    folder = campaign.new("train", number.name)
+    process = begun("train", folder)
+    send(process, number)
+    process.join(LONG)
+    assert process.exitcode == -number
+    campaign.finish("train", folder)
+    campaign.check_same("train", folder, what=f"after {number.name}")
+
+
+def send(process: ForkServerProcess, number: signal.Signals) -> None:
+    """Send a signal to a process that we started."""
+    assert process.pid is not None
+    os.kill(process.pid, number)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: str) -> None:
+    folder = campaign.new(name, "interrupted")
+    process = begun(name, folder)
+    for _ in range(2):
+        if process.is_alive():
+            send(process, signal.SIGINT)
+        process.join(0.01)
+    process.join(LONG)
+    # The second may come when the first has all but ended the process: Python's own end then.
+    assert process.exitcode in (130, 1)
+    assert process.exitcode == 130 or "KeyboardInterrupt" in forked.printed(folder)
+    campaign.finish(name, folder)
+    campaign.check_same(name, folder, what="after two interrupts")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_clock_that_jumps_by_years_changes_nothing(campaign: Campaign, name: str) -> None:
+    folder = campaign.new(name, "misled")
+    prepare = partial(mislead_clock, YEAR)
+    assert forked.run(forked.command, words(name), folder, prepare=prepare) == 0
+    campaign.check_same(name, folder, what="with a clock that jumps")
+    seconds = json.loads((folder / RUN / "result.json").read_text())["wall_seconds"]
+    assert 0 < seconds < LONG
+
+
+def values(folder: Path) -> dict[str, dict[str, str]]:
+    """The rows of a search, by architecture."""
+    with (folder / RUN / "trials.csv").open(encoding="utf-8") as file:
+        return {row["architecture"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.slow
+def test_a_search_with_too_little_memory_goes_on(tmp_path: Path) -> None:
+    size = "--image-size 128 --images 16 --points 10 --repeats 1 --device cpu"
+    command = f"search --space asvit-tiny --steps 4 {size} --out {RUN}".split()
+    fed, starved = tmp_path / "fed", tmp_path / "starved"
+    assert forked.run(forked.command, command, fed) == 0
+    prepare = partial(limit_memory, 120)  # a third of what the measures would like to have
+    assert forked.run(forked.command, command, starved, prepare=prepare) == 0
+    assert "out of memory: from now on" in forked.printed(starved)
+    expected = values(fed)
+    for architecture, row in values(starved).items():
+        for name in ("length_distortion", "ntk_condition_number"):
+            if row[name] == "nan":
+                assert f"{name}: repeat 1 of 1: " in row["reason"]
+            elif architecture in expected:
+                right = float(expected[architecture][name])
+                assert float(row[name]) == pytest.approx(right, rel=1e-3)
+
+
+@pytest.mark.parametrize("mebibytes", [1, 60])
+def test_a_training_with_too_little_memory_says_so(campaign: Campaign, mebibytes: int) -> None:
+    folder = campaign.new("train", f"starved-{mebibytes}")
+    prepare = partial(limit_memory, mebibytes)
+    code = forked.run(forked.command, words("train"), folder, prepare=prepare)
+    assert code in (0, 3), forked.printed(folder)
+    assert code == 0 or "memory" in forked.printed(folder)
+    campaign.finish("train", folder)
+    campaign.check_same("train", folder, what="after memory ran out")
