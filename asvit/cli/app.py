@@ -22,6 +22,7 @@ import click
 from asvit._extensions import load_extensions
 from asvit._text import hint, legible, one_line, shown
 from asvit._version import __version__
+from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
@@ -111,6 +112,12 @@ class Program(click.Group):
         """Write the list of commands for ``--help`` without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what holds for all commands."""
+        write_section(formatter, "First steps", FIRST_STEPS)
+        write_section(formatter, "Exit codes", EXIT_CODES)
+        write_section(formatter, "Environment", ENVIRONMENT)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         """Run the program on ``args`` and exit; see :class:`click.Command` for the others."""

@@ -11,6 +11,7 @@ import click
 from asvit.cli.app import again
 from asvit.cli.correlate_progress import table_progress
 from asvit.cli.correlate_tables import show_result
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -55,7 +56,7 @@ def _proxies() -> list[str]:
 
 
 @shown_defaults(image_size="the table's own", repeats="2")
-@click.command()
+@click.command(cls=Documented)
 @click.option(
     "--reference",
     required=True,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import click
 
 from asvit.cli.architectures import TIMM, architectures_argument, canonical
+from asvit.cli.manual import Documented
 from asvit.cli.options import image_size_option, json_option
 from asvit.cli.output import console, emit_json, table
 
@@ -16,7 +17,7 @@ SCHEMA_VERSION = 1
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
-@click.command()
+@click.command(cls=Documented)
 @architectures_argument
 @image_size_option
 @json_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.architectures import canonical
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from asvit.export.exported import Exported
 
 
-@click.command()
+@click.command(cls=Documented)
 @click.argument("architecture", metavar="[ARCH]", required=False)
 @click.option(
     "--weights",

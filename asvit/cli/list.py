@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from asvit.cli.manual import Documented
 from asvit.cli.options import json_option
 from asvit.cli.output import console, emit_json, table
 
@@ -93,7 +94,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-@click.command()
+@click.command(cls=Documented)
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("pattern", default="*")
 @json_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again, debug_option
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -40,7 +41,7 @@ def command() -> None:
     """Make reference tables: architectures with the accuracies they were trained to."""
 
 
-@command.command()
+@command.command(cls=Documented, short_help="Train random architectures of a space.")
 @click.option(
     "--space",
     metavar="NAME",
@@ -86,6 +87,7 @@ def command() -> None:
 )
 @click.option(
     "--out",
+    cls=Setting,
     type=click.Path(path_type=Path, file_okay=False),
     show_default="a folder in runs, named after the settings",
     help="Run folder; the table is its table.csv.",

@@ -9,6 +9,7 @@ import click
 from asvit._records import MALFORMED
 from asvit._run_files import CORRELATIONS, SERIES, TRIALS
 from asvit._text import first_line
+from asvit.cli.manual import Documented
 from asvit.cli.options import completes, json_option
 from asvit.cli.output import emit_json
 
@@ -19,7 +20,7 @@ def _runs() -> list[str]:
     return sorted({str(path.parent) for path in found})
 
 
-@click.command()
+@click.command(cls=Documented)
 @click.argument(
     "run", type=click.Path(path_type=Path), required=False, shell_complete=completes(_runs)
 )

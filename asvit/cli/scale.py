@@ -12,6 +12,7 @@ import click
 from asvit.cli.app import again
 from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.growth_progress import growth_progress
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -52,7 +53,7 @@ def share(_context: click.Context, parameter: click.Parameter, value: str | None
     return number
 
 
-@click.command()
+@click.command(cls=Documented)
 @click.option(
     "--budget",
     metavar="BUDGET",
@@ -63,8 +64,10 @@ def share(_context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--arch",
     "architecture",
+    cls=Setting,
     metavar="ARCH",
-    help="Architecture to start from.  [default: what the newest search in runs ended in]",
+    show_default="what the newest search in runs ended in",
+    help="Architecture to start from.",
 )
 @click.option(
     "--stop-within",

@@ -11,6 +11,7 @@ import click
 
 from asvit._files import check_target
 from asvit.cli.architectures import architectures_argument, canonical
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     json_option,
     known_proxies,
@@ -32,7 +33,7 @@ SCHEMA_VERSION = 1
 MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "seed", "device")
 
 
-@click.command()
+@click.command(cls=Documented)
 @architectures_argument
 @proxy_option
 @measuring_options

@@ -12,6 +12,7 @@ import click
 from asvit.cli.app import again
 from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.estimate import dry_run_option, estimate_search
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     POSITIVE,
     Setting,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from asvit.search import SearchSettings, StepEvent, TrialRow
 
 
-@click.command()
+@click.command(cls=Documented)
 @click.option(
     "--steps",
     cls=Setting,

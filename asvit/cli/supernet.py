@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again, debug_option
+from asvit.cli.manual import Documented
 from asvit.cli.moments import Moment
 from asvit.cli.options import (
     Setting,
@@ -67,13 +68,14 @@ _preset = click.option(
 )
 _out = click.option(
     "--out",
+    cls=Setting,
     type=click.Path(path_type=Path, file_okay=False),
     show_default="a folder in runs, named after the settings",
     help="Run folder.",
 )
 
 
-@command.command()
+@command.command(cls=Documented, short_help="Train all paths of a space at once.")
 @click.option(
     "--space", metavar="NAME", cls=Setting, show_default="psvit2d", help=f"Space: {_SPACES}."
 )
@@ -146,7 +148,7 @@ def train(
         show_supernet(result, console(err=as_json))
 
 
-@command.command()
+@command.command(cls=Documented, short_help="Find the best path of a supernet.")
 @click.argument("supernet", type=click.Path(path_type=Path, file_okay=False), required=False)
 @number_option("--population", "50", "Paths in a generation.")
 @number_option("--generations", "20", "Generations, the random first one among them.")

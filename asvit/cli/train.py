@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again
+from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Setting,
     fresh_option,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from asvit.runs.training.session import TrainEvent
 
 
-@click.command(no_args_is_help=True)
+@click.command(cls=Documented, no_args_is_help=True)
 @click.argument("architecture", metavar="ARCH")
 @image_size_option
 @click.option(
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--workers",
+    cls=Setting,
     metavar="N",
     type=click.IntRange(min=0),
     show_default="the cores there are, at most 8; 0 for few images",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
+    cls=Setting,
     type=click.Path(path_type=Path, file_okay=False),
     show_default="a folder in runs, named after the settings",
     help="Run folder.",

@@ -7,6 +7,7 @@ Command lines are also read as they stand by the program's own parser, even thos
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from doc_examples import (
 )
 from doc_readers import SCALED, SEED, give, run, tiny
 
+from asvit.cli import manual
 from asvit.search.controllers import CONTROLLERS
 from asvit.spaces import SPACES
 from proxies import PROXIES
@@ -82,7 +84,17 @@ def run_shell(example: Example, folder: Path) -> None:
             result = run(tiny(typed(words, folder)))
             said = f"{example.place}: asvit {' '.join(words)}\n{result.output}"
             assert result.exit_code == 0, said
+            check_files(words, result.output)
         assert words is not None or call[0] in SET_UP, f"{example.place}: {call[0]}; {HOW}"
+
+
+def check_files(words: list[str], output: str) -> None:
+    """Make sure that a run has written what the help of its command says."""
+    folder = re.search(r"^folder: (\S+)", output, re.MULTILINE)
+    page = manual.PAGES.get(words[0]) or manual.PAGES.get(" ".join(words[:2]))
+    if folder is not None and page is not None:
+        missing = [name for name, _ in page.files if not (Path(folder[1]) / name).exists()]
+        assert not missing, f"{' '.join(words)}: {missing}"
 
 
 def typed(words: list[str], folder: Path) -> list[str]:

@@ -1,0 +1,78 @@
+"""What ``--help`` says can be typed as it stands, and fits a terminal."""
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+import pytest
+from doc_examples import arguments, check_options, read
+
+from asvit.cli.app import app
+from asvit.cli.manual import FIRST_STEPS, PAGES
+from asvit.cli.options import Setting
+
+TYPED = {
+    re.sub(r"\s+#.*", "", line)
+    for page in ("README.md", "docs/commands.md")
+    for example in read(page)
+    for line in example.text.splitlines()
+}
+
+
+def leaves(context: click.Context) -> Iterator[click.Context]:
+    """The contexts of all commands that are no groups."""
+    group = context.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        below = click.Context(found, context, info_name=name, terminal_width=80)
+        if isinstance(found, click.Group):
+            yield from leaves(below)
+        else:
+            yield below
+
+
+COMMANDS = {
+    context.command_path.partition(" ")[2]: context
+    for context in leaves(click.Context(app, info_name="asvit", **app.context_settings))
+}
+
+
+def test_every_command_has_a_page() -> None:
+    assert set(PAGES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "completion"])
+def test_examples_are_those_of_the_documentation_which_are_run(name: str) -> None:
+    assert PAGES[name].examples
+    for line, words in PAGES[name].examples:
+        assert line in TYPED
+        assert arguments(shlex.split(line))[: len(name.split())] == name.split()  # type: ignore[index]
+        assert words.endswith(".")
+
+
+def test_first_steps_are_read_by_the_program() -> None:
+    for line, _ in FIRST_STEPS:
+        check_options(shlex.split(line)[1:])
+
+
+def test_what_else_to_see_is_there() -> None:
+    for page in PAGES.values():
+        for line, _ in page.see:
+            words = line.removeprefix("asvit ").split()
+            assert " ".join(words) in COMMANDS or words[0] == "list"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal_and_says_defaults_alike(name: str) -> None:
+    text = COMMANDS[name].get_help()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[default: (" not in text
+    for parameter in COMMANDS[name].command.params:
+        if isinstance(parameter, click.Option):
+            assert (parameter.help or "").endswith("."), parameter.name
+            assert isinstance(parameter.show_default, bool | None) or isinstance(
+                parameter, Setting
+            )
