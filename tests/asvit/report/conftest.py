@@ -2,24 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hostile_runs import NAME, TEXTS, write_hostile
 
 from asvit.report import write_report
+from experiments.browser import Browser, missing, open_browser
 from experiments.sample_runs import KINDS, write_sample
-
-if TYPE_CHECKING:
-    from experiments.browser import Browser
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
+def browser() -> Iterator[Browser]:
     """A headless Chromium."""
-    pytest.importorskip("selenium", reason="reports are looked at with selenium")
-    from experiments.browser import missing, open_browser
-
     if missing():
         pytest.skip(f"{missing()}: Debian's packages chromium and chromium-driver have them")
     with open_browser() as opened:
