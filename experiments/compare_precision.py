@@ -1,28 +1,31 @@
 """Do measures rank architectures alike in lower precision? Beside what another seed changes.
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.compare_precision``. Random
-architectures are measured in float32 with two initialisations, and with the first of them under
-autocast to bfloat16; on a GPU also in float32 with TF32 matrix products. Two values of the same
-network in two precisions should agree in the order of all pairs; how far two initialisations agree
-tells what the order is worth in the first place.
+architectures are measured in float32 with two initialisations, and the first of them again with
+weights and activations in bfloat16; on a GPU also with TF32 products in the forward pass. Two
+values of the same network in two precisions should agree in the order of all pairs; how far two
+initialisations agree tells what the order is worth in the first place.
 """
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ContextDecorator
+from copy import deepcopy
 from dataclasses import dataclass, fields
-from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import kendalltau
+from torch import Tensor, nn
 
 import asvit
 import proxies
 from asvit.data import load_images
+from asvit.spaces import SearchSpace
 from experiments.growing import markdown, write_rows
 from experiments.timing import hardware
 from proxies.evaluation import resolve_device
@@ -60,15 +63,7 @@ def main() -> None:
     rows: list[Row] = []
     for _ in range(options.architectures):
         text = str(space.sample(rng))
-        measure = partial(
-            proxies.measure,
-            partial(space.build, text, image_size=options.image_size),
-            MEASURES,
-            key=text,
-            images=images.pixels,
-            device=str(device),
-        )
-        rows += _measured(text, measure, device, options.seed)
+        rows += _measured(text, space, images.pixels.to(device), options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     write_rows(options.out / "precision.csv", rows)
     print(table(rows))
@@ -89,32 +84,52 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(
-    text: str,
-    measure: Callable[..., Mapping[str, proxies.Score]],
-    device: torch.device,
-    seed: int,
-) -> Iterator[Row]:
-    """The rows of one architecture. The scores of one network have one value each."""
-    pair = measure(repeats=2, seed=seed)
-    with torch.autocast(device.type, torch.bfloat16):
-        low = measure(repeats=1, seed=seed)
-    with _tf32() if device.type == "cuda" else nullcontext():
-        tf32 = measure(repeats=1, seed=seed)
-    for name in MEASURES:
-        first, second = (*pair[name].values, math.nan, math.nan)[:2]
-        fast = tf32[name].value if device.type == "cuda" else math.nan
-        yield Row(text, name, first, second, low[name].value, fast)
+def _measured(text: str, space: SearchSpace, images: Tensor, seed: int) -> Iterator[Row]:
+    """The rows of one architecture."""
+    networks = []
+    for repeat in range(2):
+        torch.manual_seed(proxies.seed_for(seed, text, repeat))
+        networks.append(space.build(text, image_size=images.shape[-1]).to(images.device).eval())
+    generator = torch.Generator().manual_seed(proxies.seed_for(seed, "circle"))
+    circle = proxies.Circle.random(tuple(images.shape[1:]), 10, generator=generator)
+    first, second = (values(network, circle, images) for network in networks)
+    fast = (math.nan, math.nan)
+    if images.is_cuda:
+        network: Any = deepcopy(networks[0])
+        network.forward_features = TF32()(network.forward_features)
+        fast = values(network, circle, images)
+    low = values(networks[0].bfloat16(), circle, images)
+    for name, *measured in zip(MEASURES, first, second, low, fast, strict=True):
+        yield Row(text, name, *measured)
 
 
-@contextmanager
-def _tf32() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def values(model: nn.Module, circle: proxies.Circle, images: Tensor) -> tuple[float, float]:
+    """Length distortion and condition number, in the precision of the network.
+
+    The condition number is that of the spectrum as it came out: the measure itself calls a kernel
+    singular whose smallest eigenvalue the precision does not tell from 0.
+    """
+    spectrum = proxies.ntk_spectrum(model, images)
+    smallest, largest = float(spectrum[0]), float(spectrum[-1])
+    return (
+        proxies.length_distortion(model, circle),
+        largest / smallest if smallest > 0 else math.nan,
+    )
+
+
+class TF32(ContextDecorator):
+    """Products of float32 matrices in TF32, where there is a GPU that has it."""
+
+    def __enter__(self) -> None:
+        """Allow them."""
+        matmul: Any = torch.backends.cuda.matmul
+        self._before = matmul.fp32_precision
+        matmul.fp32_precision = "tf32"
+
+    def __exit__(self, *_: object) -> None:
+        """Put back what was set."""
+        matmul: Any = torch.backends.cuda.matmul
+        matmul.fp32_precision = self._before
 
 
 def swapped(first: Sequence[float], second: Sequence[float]) -> float:

@@ -53,6 +53,6 @@ def test_the_script_measures_in_both_precisions(
     for row in found:
         assert row["tf32"] == "nan"
         exact, low = float(row["float32"]), float(row["bfloat16"])
-        assert low != exact, "autocast did not reach the measure"
+        assert low != exact, "the precision did not reach the measure"
         assert low == pytest.approx(exact, rel=0.05)
     assert "| length_distortion | bfloat16 |" in capsys.readouterr().out
