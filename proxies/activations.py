@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from proxies.errors import first_line
 from proxies.features import evaluating, reference_tensor
+from proxies.fetching import fetch
 from proxies.memory import in_chunks
 from proxies.substitution import call_with, stand_ins
 
@@ -94,9 +95,10 @@ def naswot(model: nn.Module, images: Tensor) -> float:
             out = network_output(model, images)
     if not agreements.units:
         raise ValueError(f"{type(model).__name__} has no rectifier that depends on the image")
-    if not out.isfinite().all():
+    kernel, finite = fetch([agreements.kernel(), out.isfinite().all()])
+    if not finite:
         raise ValueError(f"{type(model).__name__} gives outputs that are not finite")
-    spectrum = torch.linalg.eigvalsh(agreements.kernel().cpu())
+    spectrum = torch.linalg.eigvalsh(kernel)
     if not spectrum[0] > len(spectrum) * torch.finfo(torch.float64).eps * spectrum[-1]:
         return torch.nan
     return float(spectrum.log().sum())

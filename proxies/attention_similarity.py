@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from proxies.attention import plain_arguments
 from proxies.features import evaluating, reference_tensor
+from proxies.fetching import fetch
 
 _ATTENTION = re.compile(r"att|mhsa", re.IGNORECASE)
 _SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
@@ -50,7 +51,8 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
             model(images.to(reference_tensor(model)))
     if not maps.similarities:
         raise ValueError(f"{type(model).__name__} has no attention maps with heads to compare")
-    return maps.similarities
+    found = fetch(list(maps.similarities.values()))
+    return dict(zip(maps.similarities, found, strict=True))
 
 
 def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
@@ -142,7 +144,7 @@ class _Maps(TorchFunctionMode):
         while name in self.similarities:
             again += 1
             name = f"{base}#{again}"
-        self.similarities[name] = (rows @ rows.T / count).cpu()
+        self.similarities[name] = rows @ rows.T / count
 
 
 @contextmanager

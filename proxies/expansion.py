@@ -4,6 +4,7 @@ All derivatives by the angle are forward mode: one pass gives every feature's de
 point of the circle, where reverse mode needs one pass for each feature.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -43,18 +44,17 @@ def curve_velocity(
     Raises:
         ValueError: If the model does not give a differentiable row for each image.
     """
-    like = reference_tensor(model)
-    images, tangents = circle.images(like), circle.tangents(like)
-
-    def velocity(rows: slice) -> Tensor:
-        with forward_ad.dual_level(), DualOperations():
-            row = feature_of(model, pack(images[rows], tangents[rows]), feature)
-            tangent = unpack(row)[1]
-            if tangent is None:
-                raise ValueError(f"the feature of {type(model).__name__} ignores its input")
-            return tangent
-
     with torch.no_grad(), measured(model, norms=norms):
+        images, tangents = _on_device(circle, reference_tensor(model))
+
+        def velocity(rows: slice) -> Tensor:
+            with forward_ad.dual_level(), DualOperations():
+                row = feature_of(model, pack(images[rows], tangents[rows]), feature)
+                tangent = unpack(row)[1]
+                if tangent is None:
+                    raise ValueError(f"the feature of {type(model).__name__} ignores its input")
+                return tangent
+
         return _forward_mode(model, velocity, circle, "the feature curve")
 
 
@@ -123,10 +123,10 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
         RuntimeError: If the architecture cannot be vectorised over its weights.
     """
     model, like = models[0], reference_tensor(models[0])
-    images = torch.stack([circle.images(like) for circle in circles])
-    tangents = torch.stack([circle.tangents(like) for circle in circles])
     stack = Stack(models)
     with torch.no_grad(), measured(model, norms="bypassed"), forward_ad.dual_level():
+        points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
+        images, tangents = (torch.stack(found) for found in points)
         with StackedDualOperations():
             feature = stack.run(pooled_feature, pack(images, tangents), shared=False)
         velocity = unpack(feature)[1]
@@ -197,6 +197,21 @@ def _velocity_and_acceleration(
     with torch.no_grad(), measured(model, norms=norms):
         derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
     return derivatives[:, 0], derivatives[:, 1]
+
+
+def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Images and tangents of a circle, that may be written to."""
+    if like.device.type == "cpu":
+        return circle.images(like), circle.tangents(like)
+    images, tangents = _sent(circle, like.dtype, like.device)
+    return images.clone(), tangents.clone()
+
+
+@functools.lru_cache(maxsize=32)
+def _sent(circle: Circle, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Sent to an accelerator once, not for every network: sending waits for it."""
+    like = torch.empty(0, dtype=dtype, device=device)
+    return circle.images(like), circle.tangents(like)
 
 
 def _forward_mode(

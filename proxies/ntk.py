@@ -16,6 +16,7 @@ from torch.func import grad, vmap
 
 from proxies.errors import first_line
 from proxies.features import measured, pooled_feature, reference_tensor
+from proxies.fetching import fetch
 from proxies.forward_mode import ExplicitAttention
 from proxies.memory import first_that_fits, in_chunks, out_of_memory
 from proxies.stacked_weight_uses import StackedWeightUses
@@ -199,15 +200,12 @@ def _kernel(subject: _Subject, images: Tensor) -> Tensor:
     grams = uses.grams
     _replace(grams, mixed | without_rule, subject, images)
     # The only wait for the device: the kernel, and whether it can be trusted.
-    kernel = _sum(grams)
-    answers = [right.double()[None] for _, right in doubts]
-    found = torch.cat([kernel.flatten(), *answers]).cpu()
-    entries, trusted = found.split([kernel.numel(), len(doubts)])
+    kernel, *trusted = fetch([_sum(grams), *(right for _, right in doubts)])
     wrong = {name for (name, _), right in zip(doubts, trusted, strict=True) if not right}
     if wrong:
         _replace(grams, wrong, subject, images)
         return _sum(grams).cpu()
-    return cast("Tensor", entries.reshape(kernel.shape))
+    return kernel
 
 
 def _sum(grams: Mapping[str, Tensor]) -> Tensor:
