@@ -85,9 +85,11 @@ class Circle:
             raise ValueError(f"circle shape {shape} holds {size} numbers; use at least 2")
         if points < 3:
             raise ValueError(f"circle points={points}; use at least 3")
-        gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64)
+        # On the CPU, whatever the default device: a generator draws other numbers elsewhere.
+        where = torch.device("cpu")
+        gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64, device=where)
         basis = torch.linalg.qr(gaussian).Q
-        angles = torch.arange(points, dtype=torch.float64) * (2 * math.pi / points)
+        angles = torch.arange(points, dtype=torch.float64, device=where) * (2 * math.pi / points)
         return cls(basis, angles, radius_of(radius, size), tuple(shape))
 
     @property

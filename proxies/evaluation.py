@@ -1,34 +1,20 @@
 """From names of measures to values over repeated initialisations."""
 
-import functools
-import logging
-import math
-import zlib
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxies.circle import Circle, Radius
-from proxies.errors import first_line
+from proxies.circle import Radius
 from proxies.memory import trim_host_memory
 from proxies.readings import Readings, combine
 from proxies.readings import Score as Score  # scaling looks for it here
-from proxies.registry import Inputs, Proxy, get_proxy
+from proxies.registry import get_proxy
+from proxies.repeats import Setting, take_repeats
+from proxies.repeats import seed_for as seed_for
+from proxies.surroundings import ordinary
 
-log = logging.getLogger(__name__)
-
-# A measure that fails says so by one of these; anything else is a bug and goes up. Third-party
-# models assert on image sizes.
-_FAILURES = (ValueError, RuntimeError, AssertionError)
 _WITHOUT_FLOAT64 = ("mps",)
-
-
-def seed_for(seed: int, key: str, repeat: int = 0) -> int:
-    """Seed of one repeat of one thing: by identity, so that order and workers do not matter."""
-    entropy = [seed, zlib.crc32(key.encode()), repeat]
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def measure(
@@ -49,7 +35,8 @@ def measure(
     """Measure a freshly initialised network, several times over.
 
     Circle and images depend on the seed alone, so every architecture of a run meets the same ones;
-    the initial weights depend on the seed, the key and the repeat.
+    the initial weights depend on the seed, the key and the repeat. Nothing depends on what the
+    caller has set for torch (see :mod:`proxies.surroundings`); threads take turns.
 
     Args:
         build: Makes the network, freshly initialised at each call from torch's generator.
@@ -140,36 +127,13 @@ def measure_repeats(
     proxies = [get_proxy(name) for name in names]
     chosen = _checked_repeats(repeats, only)
     where = resolve_device(device)
-    images = _checked_images(images, image_size, seed).to(where)
-    labels = _checked_labels(labels, len(images), seed).to(where)
-    shape = tuple(images.shape[1:])
-
-    def inputs(repeat: int) -> Inputs:
-        circle = _circle(shape, points, radius, seed_for(seed, "circle", repeat))
-        return Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
-
-    def fresh(repeat: int) -> nn.Module | str:
-        return _fresh(build, seed_for(seed, key, repeat), where)
-
-    ready: dict[str, dict[int, float]] = {}
-    if together and len(chosen) > 1:
-        fresh = functools.cache(fresh)
-        found = _take_together(
-            proxies, *zip(*((fresh(r), inputs(r)) for r in chosen), strict=True)
-        )
-        ready = {name: dict(zip(chosen, values, strict=True)) for name, values in found.items()}
-    taken: dict[int, dict[str, float | str]] = {}
-    failed: set[str] = set()
-    for repeat in chosen:
-        due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
-        if not due:
-            continue
-        model = fresh(repeat)
-        taken[repeat] = {
-            p.name: ready[p.name][repeat] if p.name in ready else _take(p, model, inputs(repeat))
-            for p in due
-        }
-        failed |= {name for name, what in taken[repeat].items() if isinstance(what, str)}
+    with ordinary():
+        images = _checked_images(images, image_size, seed).to(where)
+        labels = _checked_labels(labels, len(images), seed).to(where)
+        if images.is_inference():
+            images = images.clone()  # whose gradient can be asked for
+        setting = Setting(build, key, seed, images, labels, points, radius)
+        taken = take_repeats(proxies, setting, chosen, together=together and len(chosen) > 1)
     trim_host_memory(every=4)
     return Readings(tuple(names), repeats, taken)
 
@@ -216,12 +180,6 @@ def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
     return labels.long()
 
 
-@functools.lru_cache(maxsize=32)
-def _circle(shape: tuple[int, ...], points: int, radius: Radius, seed: int) -> Circle:
-    generator = torch.Generator().manual_seed(seed)
-    return Circle.random(shape, points, radius=radius, generator=generator)
-
-
 def _checked_repeats(repeats: int, only: Collection[int] | None) -> list[int]:
     if repeats < 1:
         raise ValueError(f"repeats={repeats}; use at least 1")
@@ -230,49 +188,3 @@ def _checked_repeats(repeats: int, only: Collection[int] | None) -> list[int]:
     if strange := sorted(set(only) - set(range(repeats))):
         raise ValueError(f"there is no repeat {strange[0]} of {repeats}; use 0 to {repeats - 1}")
     return sorted(set(only))
-
-
-def _fresh(build: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module | str:
-    """A network, drawn where it will be measured, or the reason why there is none."""
-    accelerators = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
-        torch.manual_seed(seed)
-        try:
-            return build().to(device)
-        except _FAILURES as error:
-            return first_line(error)
-
-
-def _take_together(
-    proxies: Sequence[Proxy], models: Sequence[nn.Module | str], inputs: Sequence[Inputs]
-) -> dict[str, Sequence[float]]:
-    """Values of the networks, by measure, of those measures that all networks at once can give.
-
-    Whatever goes wrong is left to be found, with its reason, one by one.
-    """
-    built = [model for model in models if isinstance(model, nn.Module)]
-    ready: dict[str, Sequence[float]] = {}
-    for proxy in proxies:
-        if proxy.together is None or len(built) < len(models):
-            continue
-        try:
-            values = proxy.together(built, inputs)
-        except (*_FAILURES, MemoryError) as error:
-            log.info("%s one by one: %s", proxy.name, first_line(error))
-            continue
-        if all(map(math.isfinite, values)):
-            ready[proxy.name] = values
-    return ready
-
-
-def _take(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
-    """The value of a measure, which is finite, or the reason why there is none."""
-    if isinstance(model, str):
-        return model
-    try:
-        value = proxy.value(model, inputs)
-    except _FAILURES as error:
-        return first_line(error)
-    if math.isfinite(value):
-        return value
-    return proxy.undefined if math.isnan(value) else "the value is infinite"

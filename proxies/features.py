@@ -7,12 +7,13 @@ The feature of a classifier is what its head receives, before the last normalisa
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from proxies.errors import first_line
+from proxies.surroundings import undisturbed
 
 Norms = Literal["bypassed", "kept"]
 Feature = Literal["pooled", "tokens"]
@@ -100,12 +101,12 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Hold a model in evaluation mode, as it is otherwise, then put every module's mode back.
 
     No sample then depends on another through batch statistics and nothing is dropped at random.
-    Accelerators compute in full float32: TF32 keeps ten bits, fewer than the measures need.
+    Nothing that a caller has set for torch has a part: see :mod:`proxies.surroundings`.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with _full_precision():
+        with undisturbed():
             yield model
     finally:
         for module in training:
@@ -157,20 +158,6 @@ def _norms_of(module: object) -> list[nn.Module]:
     parts = list(module) if isinstance(module, nn.ModuleList) else [module]
     norms = [part for part in parts if isinstance(part, nn.Module) and is_norm(part)]
     return norms if len(norms) == len(parts) else []
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    backends: Any = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, precision in zip(switches, before, strict=True):
-            switch.fp32_precision = precision
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
