@@ -30,14 +30,15 @@ const over = (top, below) => below.map((v, i) => i < 3 ? top[i] * top[3] + v * (
 
 // What an element fills its place with, as red, green, blue and how much of it covers.
 const paint = node => {
-  const style = getComputedStyle(node), shape = inFigure(node) && node.nodeName !== "svg";
+  const style = getComputedStyle(node), shape = node.matches("svg :is(path, rect, use)");
   const colour = shape ? style.fill : style.backgroundColor;
   if (!colour.startsWith("rgb")) return [0, 0, 0, 0];
   const [r, g, b, a] = parse(colour);
   return [r, g, b, a * (shape ? style.fillOpacity : 1) * style.opacity];
 };
 
-// The colour behind a text: what is painted below its middle, laid over each other.
+// The colour behind a text: what is painted below its middle, laid over each other. Of a text
+// outside the window, or scrolled out of its box, that is what it is in.
 const ground = (parent, box) => {
   const stack = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
   const place = stack.indexOf(parent), below = [];

@@ -67,6 +67,15 @@ def test_a_figure_that_does_not_show(browser: Browser, show, inside: str, words:
     assert any(words in one for one in figures_that_do_not_show(browser))
 
 
+@pytest.mark.parametrize("away", [0, 5000])
+def test_a_text_of_a_figure_is_on_its_card(browser: Browser, show, away: int) -> None:
+    card = f"<div style='margin-top: {away}px; background: #000'>{SVG} width=400><g>"
+    show(f"{card}<text y=9 font-size=9 fill='#fff'>words</text></g></svg></div>")
+    assert faint_texts(browser) == []
+    show(f"{card}<text y=9 font-size=9 fill='#333'>words</text></g></svg></div>")
+    assert len(faint_texts(browser)) == 1
+
+
 def test_a_figure_beside_the_page(browser: Browser, show) -> None:
     show(f"<div style='margin-left: 2000px'>{SVG} width=40><path d='M0 0L9 9'/></svg>")
     assert [one[-18:] for one in figures_that_do_not_show(browser)] == ["is beside the page"]
