@@ -20,7 +20,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from asvit._text import first_line
 from asvit.data.base import UNREADABLE
-from asvit.data.files import list_folder, read_image
+from asvit.data.files import FORMATS, list_folder, read_image
 from proxies.evaluation import seed_for
 
 IGNORED = 255  # label of pixels that do not count
@@ -189,7 +189,7 @@ class SceneImages(Dataset[Sample]):
 def _read_classes(path: Path) -> np.ndarray[Any, Any]:
     """``[H, W]``: the numbers in an annotation, which is grey or has a palette."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             numbers = np.asarray(image)
     except UNREADABLE as error:
         raise ValueError(f"cannot read annotation {str(path)!r}: {first_line(error)}") from error

@@ -3,7 +3,7 @@
 import timm
 from torch import nn
 
-from asvit._text import nearest, shown
+from asvit._text import first_line, nearest, shown
 
 PREFIX = "timm:"
 
@@ -59,8 +59,12 @@ def build_host(
     rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm leaves out those that are None
     try:
         model: nn.Module = timm.create_model(name, num_classes=num_classes, **size, **rates)
-    except AssertionError as error:
-        raise ValueError(f"timm model {name!r} cannot take {image_size} px: {error}") from error
+    except (ArithmeticError, AssertionError, LookupError) as error:
+        raise _no_such_size(name, image_size, error) from error
+    except RuntimeError as error:
+        if "negative dimension" not in str(error):
+            raise
+        raise _no_such_size(name, image_size, error) from error
     except TypeError as error:
         missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
         if missing is None:
@@ -71,3 +75,7 @@ def build_host(
         rates[missing] = None  # it has none, as was asked for
         model = timm.create_model(name, num_classes=num_classes, **size, **rates)
     return model
+
+
+def _no_such_size(name: str, image_size: int, error: Exception) -> ValueError:
+    return ValueError(f"timm model {name!r} cannot take {image_size} px: {first_line(error)}")

@@ -57,6 +57,8 @@ def find_architecture(text: str) -> Found:
     try:
         architecture = canonical(content[_ENDS[kind]])
         measures = content["steps"][-1] if kind == "scale" else content
+        if not isinstance(measures, dict):
+            raise ValueError(f"its last step is {shown(measures)}")
         measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
     except MALFORMED as error:
         raise ValueError(

@@ -3,7 +3,7 @@
 import pytest
 
 from asvit.spaces import build
-from asvit.spaces.architectures import canonical, is_fixed
+from asvit.spaces.architectures import build_on_meta, canonical, is_fixed
 from asvit.spaces.hosts import build_host, check_host
 from tests.hostile import refused_or
 
@@ -45,3 +45,13 @@ def test_names_that_are_no_models(name: str, went: list[object]) -> None:
 def test_building_a_model_goes_nowhere(went: list[object]) -> None:
     assert build("timm:resnet18.a1_in1k", 32, 2) is not None  # with random weights
     assert went == []
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("side", [1, 2, 7, 33])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "gmlp_s16_224", "maxvit_tiny_tf_224", "swinv2_tiny_window8_256", "coat_tiny"],
+)
+def test_sizes_that_a_model_was_not_made_for(name: str, side: int) -> None:
+    refused_or(lambda: build_on_meta(f"timm:{name}", image_size=side))
