@@ -25,8 +25,8 @@ PALETTE = {
     "second": ("#bd5519", "#ee9a5c"),
     "bad": ("#b3243b", "#f2788a"),
     "level0": ("#dfeaf4", "#2a3b4d"),
-    "level1": ("#aecce6", "#365776"),
-    "level2": ("#77a7d2", "#47759f"),
+    "level1": ("#93bade", "#42698f"),
+    "level2": ("#6499cb", "#5586b5"),
     "level3": ("#447cb3", "#6d9fcd"),
     "level4": ("#1f5187", "#a9ccee"),
 }
