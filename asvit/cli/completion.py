@@ -15,9 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 def command(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    Add it to the shell's start-up, for example in ~/.zshrc:
-
-        eval "$(asvit completion zsh)"
+    It completes commands, options, names and run folders.
     """
     kind = get_completion_class(shell)
     if kind is None:
@@ -26,4 +24,6 @@ def command(shell: str) -> None:
         )
     from asvit.cli.app import app
 
-    click.echo(kind(app, {}, "asvit", "_ASVIT_COMPLETE").source())
+    source = kind(app, {}, "asvit", "_ASVIT_COMPLETE").source()
+    # click's script for fish loses what stands behind a comma in a value, as in a list of names.
+    click.echo(source.replace('string split ","', 'string split --max 1 ","'))

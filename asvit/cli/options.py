@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from asvit._run_files import RESULT
 from asvit._text import shown, unknown
 
 if TYPE_CHECKING:
@@ -47,6 +50,27 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
     """A completion from the names in ``registry`` of ``module``."""
     return completes(lambda: getattr(import_module(module), registry))
+
+
+def paths(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """A completion left to the shell, which knows the files there are."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def data_names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """A completion of images: those that have a name of their own, and folders."""
+    named = [name for name in ("fractal", "gaussian", "digits") if name.startswith(incomplete)]
+    found = [CompletionItem(name) for name in named]
+    return found or paths(context, parameter, incomplete)
+
+
+def run_folders() -> list[str]:
+    """The folders in ``runs`` with a result."""
+    return sorted(str(path.parent) for path in Path("runs").glob(f"*/{RESULT}"))
 
 
 class Setting(click.Option):
@@ -98,6 +122,7 @@ labelled_data_option = click.option(
     "--data",
     cls=Setting,
     metavar="DATA",
+    shell_complete=data_names,
     show_default="fractal",
     help="fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
 )
@@ -190,6 +215,7 @@ _MEASURING = (
         "--data",
         cls=Setting,
         metavar="DATA",
+        shell_complete=data_names,
         show_default="fractal",
         help="fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
     ),

@@ -12,12 +12,14 @@ from asvit.cli.app import again
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Setting,
+    completes,
     fresh_option,
     image_size_option,
     json_option,
     known,
     quiet_option,
     registered,
+    run_folders,
     seed_option,
 )
 from asvit.cli.output import console, emit_json
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Documented, no_args_is_help=True)
-@click.argument("architecture", metavar="ARCH")
+@click.argument("architecture", metavar="ARCH", shell_complete=completes(run_folders))
 @image_size_option
 @click.option(
     "--recipe",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from asvit.cli.options import POSITIVE, Setting
+from asvit.cli.options import POSITIVE, Setting, data_names, paths
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,9 +31,14 @@ _SETTINGS: tuple[tuple[str, str | None, str, dict[str, Any]], ...] = (
         "--data",
         "fractal",
         "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-        {"metavar": "DATA"},
+        {"metavar": "DATA", "shell_complete": data_names},
     ),
-    ("--validation", "a part of the data", "Folder to validate with.", {"metavar": "DATA"}),
+    (
+        "--validation",
+        "a part of the data",
+        "Folder to validate with.",
+        {"metavar": "DATA", "shell_complete": paths},
+    ),
     (
         "--held-out",
         "0.1",
@@ -98,14 +103,14 @@ _SETTINGS: tuple[tuple[str, str | None, str, dict[str, Any]], ...] = (
         "--weights",
         None,
         "File of weights, or run folder of a training, to start from.",
-        {"metavar": "FILE"},
+        {"metavar": "FILE", "shell_complete": paths},
     ),
     ("--teacher", None, "Architecture of a teacher to learn from, too.", {"metavar": "ARCH"}),
     (
         "--teacher-weights",
         None,
         "Its file of weights or run folder, or timm for published ones.",
-        {"metavar": "FILE"},
+        {"metavar": "FILE", "shell_complete": paths},
     ),
     ("--distillation", "hard", "hard or soft: learn its decisions or probabilities.", _TEXT),
     (
