@@ -9,14 +9,20 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import runpy
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 from unittest import mock
 
 STDOUT, STDERR = "stdout.txt", "stderr.txt"
+WORKERS = "workers.txt"
 CACHE = "cache"
 
 _ROOT = Path(__file__).parents[1]
@@ -27,6 +33,8 @@ _PRELOADED = (
     "asvit.cli.app",
     *(f"asvit.cli.{name}" for name in ("search", "scale", "correlate", "train", "supernet")),
     "asvit.cli.reference",
+    "asvit.executors.processes",
+    "asvit.executors.serve",
     "asvit.runs.search",
     "asvit.runs.scale",
     "asvit.runs.reference",
@@ -112,6 +120,72 @@ def command(
     from asvit.cli.app import app
 
     app.main(list(words))
+
+
+def fork_workers() -> None:
+    """Let the worker processes of this one's run be forked from it; ``workers.txt`` names them.
+
+    All else of them is as ever: their pipes, their answers, their end.
+    """
+    processes = import_module("asvit.executors.processes")
+    vars(processes)["subprocess"] = SimpleNamespace(Popen=_ForkedWorker, PIPE=subprocess.PIPE)
+
+
+class _ForkedWorker:
+    """What the executors use of :class:`subprocess.Popen`."""
+
+    def __init__(self, _words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> None:
+        (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
+        self._code: int | None = None
+        self._pid = os.fork()
+        if self._pid == 0:
+            _serve(stdin, stdout, env)
+        with Path(WORKERS).open("a", encoding="utf-8") as file:
+            file.write(f"{self._pid}\n")
+        os.close(stdin)
+        os.close(stdout)
+        self.stdin = os.fdopen(to_worker, "wb")
+        self.stdout = os.fdopen(from_worker, "rb")
+
+    def kill(self) -> None:
+        """Kill the process."""
+        if self._code is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The exit code, once the process has ended."""
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._code
+
+
+def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
+    """Be a worker with these streams."""
+    os.setsid()
+    os.dup2(stdin, 0)
+    os.dup2(stdout, 1)
+    os.closerange(3, 1024)  # other workers' pipes among them, which would never end
+    sys.stdin = os.fdopen(0)
+    os.environ.clear()
+    os.environ.update(environment)
+    try:
+        runpy.run_module("asvit.executors.serve", run_name="__main__")
+    finally:
+        os._exit(1)
+
+
+def workers(folder: Path) -> list[int]:
+    """Numbers of the workers of commands in ``folder`` that are still running."""
+    path = folder / WORKERS
+    numbers = path.read_text(encoding="utf-8").split() if path.exists() else []
+    return [int(number) for number in numbers if _is_running(Path("/proc") / number / "stat")]
+
+
+def _is_running(state: Path) -> bool:
+    try:
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def printed(folder: Path, name: str = STDERR) -> str:

@@ -14,6 +14,8 @@ import csv
 import hashlib
 import io
 import json
+import math
+import os
 import platform
 import random
 import re
@@ -25,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +40,30 @@ RUN = "run"
 
 #: Where a kill may land, by what is in the folder then.
 LANDINGS = ("before the first record", "while working", "inside a write", "after the result")
+WORKER = "a worker"  # or what else may be killed
 
+SHARE_OF_WORKERS = 0.5
+LONGEST = 300.0  # seconds that a run may take
 MOST_KILLS = 5  # of one run, before it must get to its end undisturbed
 
 _MEASURING = "--image-size 32 --repeats 1 --images 2 --points 3 --device cpu"
 _LEARNING = "--classes 3 --train-images 24 --batch-size 6 --device cpu"
 _SEARCH = f"search --space asvit-tiny --steps 8 {_MEASURING}"
+_SCALE = f"scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 {_MEASURING}"
+_CORRELATE = (
+    f"correlate --reference vitbench101-pit --rows 6 --proxy length_distortion,snip {_MEASURING}"
+)
 _ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 
 #: Name to the words of a command that takes about a second and writes all that such runs write.
 COMMANDS: Mapping[str, str] = {
     "search": _SEARCH,
     "search, SQLite": f"{_SEARCH} --controller evolution --storage sqlite:///study.db",
-    "scale": f"scale --arch 4,2,2|4,1,2|4,1,2|4,1,2|16 --budget 2M --count-size 32 {_MEASURING}",
-    "correlate": f"correlate --reference vitbench101-pit --rows 6 --proxy length_distortion,snip"
-    f" {_MEASURING}",
+    "search, 2 jobs": f"{_SEARCH} --batch 2 --jobs 2",
+    "scale": _SCALE,
+    "scale, 2 jobs": f"{_SCALE} --jobs 2",
+    "correlate": _CORRELATE,
+    "correlate, 2 jobs": f"{_CORRELATE} --jobs 2",
     "reference build": "reference build --preset quick --n 3 --seeds 2 --test-images 12"
     f" --image-size 32 --width 8 --steps 4 {_LEARNING}",
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
@@ -134,7 +146,11 @@ class Campaign:
         Raises:
             RuntimeError: If it fails.
         """
-        self._check(name, folder, forked.run(forked.command, words(name), folder))
+        process = self._start(name, folder)
+        process.join(LONGEST)
+        process.kill()
+        process.join()
+        self._check(name, folder, process.exitcode)
 
     def check_same(self, name: str, folder: Path, *, what: str = "") -> None:
         """Check that the run in ``folder`` has ended as one that was never killed.
@@ -181,16 +197,33 @@ class Campaign:
         landed: list[str] = []
         for _ in range(MOST_KILLS):
             half = halves(folder)
-            process = forked.start(forked.command, words(name), folder)
+            process = self._start(name, folder)
             process.join(moments.uniform(0, self.tallies[name].seconds))
+            if (workers := forked.workers(folder)) and moments.random() < SHARE_OF_WORKERS:
+                os.kill(moments.choice(workers), signal.SIGKILL)
+                process.join(LONGEST)  # the run goes on without it
+                landed.append(WORKER)
             process.kill()
             process.join()
             if process.exitcode != -signal.SIGKILL:
                 self._check(name, folder, process.exitcode)
                 return landed
             landed.append(landing(folder, half))
+            self._check_alone(name, folder)
         self.finish(name, folder)
         return landed
+
+    def _start(self, name: str, folder: Path) -> ForkServerProcess:
+        prepare = forked.fork_workers if "--jobs" in COMMANDS[name] else None
+        return forked.start(forked.command, words(name), folder, prepare=prepare)
+
+    def _check_alone(self, name: str, folder: Path) -> None:
+        """Check that the workers of a killed run end, too."""
+        deadline = time.monotonic() + LONGEST
+        while left := forked.workers(folder):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"asvit {COMMANDS[name]} was killed, its workers {left} run on")
+            time.sleep(0.01)
 
     def _check(self, name: str, folder: Path, code: int | None) -> None:
         if code != 0:
@@ -250,7 +283,8 @@ def _content(path: Path) -> object:
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_bytes()))
     if path.suffix == ".jsonl":
-        return [_timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
+        records = [_timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
+        return sorted(map(json.dumps, records))  # workers end in any order
     if path.suffix == ".csv":
         return _columns(path.read_text(encoding="utf-8"))
     if path.suffix == ".html":
@@ -287,14 +321,22 @@ def _tensors(path: Path) -> object:
     }
 
 
+def shares(kills: int, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, int]]:
+    """Kills of each command, so that each takes about as much time as the others."""
+    paces = {name: 1 / tally.seconds for name, tally in tallies.items()}
+    for name, pace in paces.items():
+        yield name, math.ceil(kills * pace / sum(paces.values()))
+
+
 def markdown(tallies: Mapping[str, Tally]) -> Iterator[str]:
     """Lines of a table of what became of the kills."""
-    yield f"| command | {' | '.join(LANDINGS)} | kills | runs compared | differing |"
-    yield "|---|" + "--:|" * (len(LANDINGS) + 3)
+    columns = (*LANDINGS, WORKER)
+    yield f"| command | {' | '.join(columns)} | kills | runs compared | differing |"
+    yield "|---|" + "--:|" * (len(columns) + 3)
     for name, tally in tallies.items():
-        counts = [tally.landings[place] for place in LANDINGS]
+        counts = [tally.landings[place] for place in columns]
         yield f"| {name} | {' | '.join(map(str, counts))} | {tally.kills} | {tally.runs} | 0 |"
-    places = [sum(of.landings[place] for of in tallies.values()) for place in LANDINGS]
+    places = [sum(of.landings[place] for of in tallies.values()) for place in columns]
     runs = sum(tally.runs for tally in tallies.values())
     yield f"| all | {' | '.join(map(str, places))} | {sum(places)} | {runs} | 0 |"
 
@@ -310,7 +352,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forked.run(int)  # the server takes seconds to start, and so would the first run
     campaign = Campaign(Path(tempfile.mkdtemp(prefix="kill-runs-")), seed=asked.seed)
     for name in names:
-        tally = campaign.kill(name, -(-asked.kills // len(names)))
+        campaign.whole(name)
+    for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):
+        tally = campaign.kill(name, kills)
         print(f"{name}: {tally.kills} kills of {tally.runs} runs", file=sys.stderr)
     libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
     print(f"seed {asked.seed}, {platform.machine()}, {libraries}\n")

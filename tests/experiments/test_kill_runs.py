@@ -60,15 +60,26 @@ def test_landings(tmp_path: Path) -> None:
     assert landing(tmp_path, set()) == "inside a write"
 
 
+class Finished:
+    """A process that has ended, for :func:`forked.start`."""
+
+    exitcode = 0
+
+    def __init__(
+        self, _function: object, _words: object, folder: Path, *, prepare: None = None
+    ) -> None:
+        write_run(folder / kill_runs.RUN)
+
+    def join(self, _seconds: float | None = None) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @pytest.fixture
 def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
     """One of runs that are not made at all, but for their folder."""
 
-    def finished(_function: object, _words: object, folder: Path) -> int:
-        write_run(folder / kill_runs.RUN)
-        return 0
-
-    monkeypatch.setattr(forked, "run", finished)
+    monkeypatch.setattr(forked, "start", Finished)
     return Campaign(tmp_path, seed=7)
 
 
@@ -91,22 +102,35 @@ def test_a_run_that_ends_differently_is_told_with_its_seed(
 def test_a_run_that_fails_is_told_with_its_last_words(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failed(_function: object, _words: object, folder: Path) -> int:
-        (folder / forked.STDERR).write_text("working\nasvit: no space left\n")
-        return 3
+    class Failed(Finished):
+        exitcode = 3
 
-    monkeypatch.setattr(forked, "run", failed)
+        def __init__(self, _function: object, _words: object, folder: Path, **_: object) -> None:
+            (folder / forked.STDERR).write_text("working\nasvit: no space left\n")
+
+    monkeypatch.setattr(forked, "start", Failed)
     with pytest.raises(RuntimeError, match=r"ended with 3: working asvit: no space left \(seed 7"):
         campaign.kill("train", 1)
+
+
+def test_every_command_gets_as_much_time() -> None:
+    tallies = {
+        "train": Tally(seconds=0.5),
+        "search": Tally(seconds=2.0),
+        "scale": Tally(seconds=2),
+    }
+    assert dict(kill_runs.shares(60, tallies)) == {"train": 40, "search": 10, "scale": 10}
 
 
 def test_the_table_adds_up() -> None:
     one = Tally(Counter({"while working": 2, "after the result": 1}), runs=2)
     lines = list(
-        kill_runs.markdown({"search": one, "train": Tally(Counter({"while working": 4}))})
+        kill_runs.markdown(
+            {"search": one, "train": Tally(Counter({"while working": 4, "a worker": 5}))}
+        )
     )
     assert lines[2:] == [
-        "| search | 0 | 2 | 0 | 1 | 3 | 2 | 0 |",
-        "| train | 0 | 4 | 0 | 0 | 4 | 0 | 0 |",
-        "| all | 0 | 6 | 0 | 1 | 7 | 2 | 0 |",
+        "| search | 0 | 2 | 0 | 1 | 0 | 3 | 2 | 0 |",
+        "| train | 0 | 4 | 0 | 0 | 5 | 9 | 0 | 0 |",
+        "| all | 0 | 6 | 0 | 1 | 5 | 12 | 2 | 0 |",
     ]

@@ -151,7 +151,7 @@ def test_any_name_of_a_folder(campaign: Campaign, run: str) -> None:
 
 
 def test_a_name_that_is_no_text_keeps_what_is_in_it(campaign: Campaign) -> None:
-    folder, name = campaign.new("train", "no-text"), os.fsdecode(b"caf\xe9")
+    folder, name = campaign.new("train", "no-text"), os.fsdecode(b"gr\xe9")
     assert forked.run(forked.command, named(name), folder) == 0
     assert forked.run(forked.command, named(name), folder) == 3  # safetensors reads no such path
     assert "is not valid UTF-8" in forked.printed(folder).splitlines()[-1]
