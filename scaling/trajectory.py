@@ -158,6 +158,8 @@ class Row:
         )
 
 
+_LONGEST = 200  # characters of a message that may repeat a cell
+
 _BEFORE = (
     "step", "kind", "architecture", "depths", "width", "measured_width", "params", "macs",
 )  # fmt: skip
@@ -208,7 +210,7 @@ def from_csv(text: str) -> list[Row]:
     try:
         return [_parsed(cells, measures) for cells in reader]
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"line {reader.line_num}: {error}") from error
+        raise ValueError(f"line {reader.line_num}: {str(error)[:_LONGEST]}") from error
 
 
 def _parsed(cells: Sequence[str], measures: Sequence[str]) -> Row:

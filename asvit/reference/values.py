@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from asvit._text import shown
+from asvit._text import first_line, shown
 
 ACCURACY = "accuracy:"  # before the name of a target in the header
 _BEFORE = ["architecture", "image_size"]
@@ -64,7 +64,7 @@ class Values:
         try:
             rows = [_row(cells, len(header)) for cells in reader]
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"line {reader.line_num}: {error}") from error
+            raise ValueError(f"line {reader.line_num}: {first_line(error)}") from error
         numbers = (
             zip(*(row for _, _, row, _ in rows), strict=True) if rows else [()] * len(columns)
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from asvit._files import write_text
-from asvit._text import shown
+from asvit._text import first_line, shown
 
 State = Literal["complete", "failed"]
 
@@ -102,14 +102,14 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         try:
             return [_row(cells, columns, measures) for cells in reader]
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            raise ValueError(f"{path}, line {reader.line_num}: {first_line(error)}") from error
 
 
 def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) -> TrialRow:
     number, architecture, params, macs, *numbers, state, reason = cells
     *values, reward, entropy = (float(cell) for cell in numbers)
     if state not in ("complete", "failed"):
-        raise ValueError(f"state must be 'complete' or 'failed', got {state!r}")
+        raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
     sizes = {"params": float(params), "macs": float(macs)}
     return TrialRow(
         number=int(number),

@@ -16,6 +16,9 @@ FORBIDDEN = {
     *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"),
     *("pickle.load", "pickle.loads", "pickle.Unpickler", "marshal.loads", "shelve.open"),
     *("joblib.load", "dill.load", "dill.loads", "pandas.read_pickle", "pd.read_pickle"),
+    *("yaml.unsafe_load", "torch.hub.load", "torch.jit.load", "os.execvp", "os.spawnvp"),
+    # Names that another user can take first; archives whose names lead out of a folder.
+    *("tempfile.mktemp", "shutil.unpack_archive"),
 }
 
 
@@ -41,6 +44,12 @@ def faults(tree: ast.AST) -> Iterator[str]:
             yield f"line {node.lineno}: torch.load without weights_only=True"
         if name.endswith(("np.load", "numpy.load")) and not _is(given.get("allow_pickle"), None):
             yield f"line {node.lineno}: {name} with allow_pickle"
+        if name.endswith(".extractall"):
+            yield f"line {node.lineno}: {name}"
+        if name.endswith("Image.open") and "formats" not in given:
+            yield f"line {node.lineno}: {name} without formats, some of which start programs"
+        if not _is(given.get("trust_remote_code"), None):
+            yield f"line {node.lineno}: {name} with trust_remote_code"
         if "shell" in given and not _is(given["shell"], False):
             yield f"line {node.lineno}: shell="
 
@@ -60,6 +69,8 @@ def test_nothing_that_is_read_is_run(path: Path) -> None:
         *("torch.load(path)", "torch.load(path, weights_only=False)", "pickle.loads(data)"),
         *("eval(text)", "exec(text)", "subprocess.run(line, shell=True)", "yaml.load(text)"),
         *("from pickle import loads", "np.load(path, allow_pickle=True)", "os.system(line)"),
+        *("torch.hub.load(name)", "archive.extractall(folder)", "Image.open(path)"),
+        "load_dataset(name, trust_remote_code=True)",
     ],
 )
 def test_the_rule_finds(code: str) -> None:
