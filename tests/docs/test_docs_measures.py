@@ -1,0 +1,178 @@
+"""What the page about measures says of their edges is what they do there."""
+
+import math
+import re
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+from doc_examples import ROOT
+from torch import Tensor, nn
+
+import proxies
+
+SIDE = 32
+IMAGES = torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+EQUAL = IMAGES[:1].repeat(8, 1, 1, 1)
+COLOURS = torch.linspace(-2, 2, 8).view(8, 1, 1, 1).expand(8, 3, SIDE, SIDE).contiguous()
+PAGE = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+COUNTS = {"params", "macs", "depth", "width", "expansions"}
+GRADIENTS = ("snip", "grad_norm", "grasp", "fisher", "zico")
+
+
+def vit(num_classes: int = 10) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        "vit_tiny_patch16_224", img_size=SIDE, patch_size=8, depth=3, embed_dim=48, num_heads=3,
+        num_classes=num_classes,
+    )  # fmt: skip
+    return model
+
+
+def dead() -> nn.Module:
+    """A network whose second rectifier lets nothing through."""
+    layers = (nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU())
+    nn.init.constant_(layers[2].bias, -1e3)  # type: ignore[arg-type]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+def times(factor: float) -> nn.Module:
+    model = vit()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(factor)
+    return model
+
+
+def zero_head() -> nn.Module:
+    model = vit()
+    nn.init.zeros_(model.head.weight)  # type: ignore[arg-type, union-attr]
+    return model
+
+
+def without_statistics() -> nn.Module:
+    model: nn.Module = timm.create_model("resnet10t", num_classes=10)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = module.running_var = None
+    return model
+
+
+def scores(
+    build: Callable[[], nn.Module], *names: str, images: Tensor = IMAGES, repeats: int = 1
+) -> dict[str, proxies.Score]:
+    return proxies.measure(
+        build,
+        names or [name for name in proxies.PROXIES if name not in COUNTS],
+        key="edge",
+        repeats=repeats,
+        images=images,
+        labels=torch.arange(len(images)) % 10,
+        device="cpu",
+        points=6,
+    )
+
+
+def values(
+    build: Callable[[], nn.Module], *names: str, images: Tensor = IMAGES
+) -> dict[str, float]:
+    return {name: score.value for name, score in scores(build, *names, images=images).items()}
+
+
+@pytest.mark.parametrize(
+    ("build", "images", "without"),
+    [
+        (vit, IMAGES[:1], {"zico", "jacob_cov", "naswot"}),
+        (vit, EQUAL, {"ntk_condition_number", "ntk_condition_number_normed", "naswot"}),
+        (vit, COLOURS, {"ntk_condition_number", "ntk_condition_number_normed"}),
+        (zero_head, IMAGES, {"synflow", "jacob_cov"}),
+        (lambda: vit(0), IMAGES, {*GRADIENTS, "jacob_cov"}),
+        (lambda: times(math.nan), IMAGES, set(proxies.PROXIES) - COUNTS),
+    ],
+    ids=["one image", "equal", "colours", "zero head", "no classes", "NaN"],
+)
+def test_who_has_no_value(
+    build: Callable[[], nn.Module], images: Tensor, without: set[str]
+) -> None:
+    found = scores(build, images=images)
+    assert {name for name, score in found.items() if math.isnan(score.value)} == without
+    assert all(found[name].reason for name in without)
+
+
+def test_one_image_is_perfectly_conditioned() -> None:
+    assert values(vit, "ntk_condition_number", images=IMAGES[:1]) == {"ntk_condition_number": 1.0}
+
+
+def test_measures_follow_the_scale_of_the_weights() -> None:
+    names = "length_distortion", "extrinsic_curvature"
+    own, large = values(vit, *names), values(lambda: times(10), *names)
+    assert own["length_distortion"] < 0.3
+    assert large["length_distortion"] > 1e5
+    assert own["extrinsic_curvature"] > 100
+    assert large["extrinsic_curvature"] < 0.1
+
+
+def test_dead_rectifiers() -> None:
+    found = values(dead, "length_distortion", "gauss_map_length", "synflow", "naswot")
+    assert found["length_distortion"] == 0
+    assert math.isnan(found["gauss_map_length"])
+    assert math.isfinite(found["synflow"])
+    assert math.isfinite(found["naswot"])
+
+
+def test_a_head_of_zeros_hides_what_is_in_front_of_it() -> None:
+    found = values(zero_head, "snip", "fisher", "dss", "grad_norm")
+    assert found["snip"] == found["fisher"] == found["dss"] == 0
+    assert found["grad_norm"] > 0
+    assert values(lambda: vit(0), "dss")["dss"] < 1e-8
+
+
+def test_equal_images_give_the_least_covariance() -> None:
+    linear = values(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 10)), "jacob_cov")
+    assert linear["jacob_cov"] < -1e5
+    assert values(vit, "jacob_cov", images=EQUAL)["jacob_cov"] < -1e5
+    assert values(vit, "jacob_cov")["jacob_cov"] > -1e3
+
+
+def test_some_measures_hardly_depend_on_the_initial_weights() -> None:
+    names = "synflow", "naswot", "zico", "ccs", "az_progressivity", "ntk_condition_number"
+    found = scores(vit, *names, repeats=3)
+    for name in ("synflow", "naswot", "zico", "ccs"):
+        assert found[name].std < 0.03 * abs(found[name].value)
+    assert found["ccs"].value > 0.999
+    assert found["az_progressivity"].std > 0.1 * abs(found["az_progressivity"].value)
+    assert found["ntk_condition_number"].std > 0.1 * found["ntk_condition_number"].value
+
+
+def test_blocks_that_do_nothing_look_trainable() -> None:
+    own, nothing = values(vit, "az_trainability"), values(lambda: times(0.0), "az_trainability")
+    assert nothing["az_trainability"] == pytest.approx(own["az_trainability"], abs=0.1)
+
+
+def test_only_the_kernel_refuses_batches_that_interact() -> None:
+    found = scores(
+        without_statistics, "length_distortion", "ntk_condition_number", "snip", "grad_norm"
+    )
+    assert "without running statistics" in found["ntk_condition_number"].reason
+    assert all(math.isfinite(s.value) for n, s in found.items() if n != "ntk_condition_number")
+
+
+def test_the_correlations_are_those_of_the_evidence() -> None:
+    pit = EVIDENCE.split("The measures of others on 50 of the architectures")[1]
+    own = EVIDENCE.split("### As-ViT, 60 topologies trained here")[1]
+    table = PAGE.split("## How well each ranks")[1].split("## When each fails")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", table, re.MULTILINE)
+    assert len(rows) == 20
+    for name, *said in rows:
+        for value, page in zip(said, (pit, own), strict=True):
+            found = re.search(rf"^\| {name} \| (\S+)", page, re.MULTILINE)
+            assert found is not None
+            assert found[1] == value
+
+
+def test_every_measure_is_on_the_page_with_its_edges() -> None:
+    edges = PAGE.split("## When each fails")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*? \|", edges, re.M)))) == set(
+        proxies.PROXIES
+    )
