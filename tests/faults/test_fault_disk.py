@@ -8,16 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tiny_runs import ALONE, QUICK, marked, told
 
 from experiments import forked
-from experiments.kill_runs import COMMANDS, RUN, Campaign, differences, outcome, words
+from experiments.kill_runs import RUN, Campaign, differences, outcome, words
 from tests.traps import drop_privileges, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' system calls")
-
-QUICK = ("reference build", "train", "supernet train")
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name not in QUICK]
-EVERY = [*QUICK, *SLOW]
 
 NOT_ALLOWED = 77
 PAGE = 4096
@@ -52,7 +49,7 @@ def _code_of(arguments: Sequence[str], folder: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", marked(ALONE))
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_space(
     campaign: Campaign, name: str
 ) -> None:
@@ -63,8 +60,8 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_space(
     if code == NOT_ALLOWED:
         pytest.skip("no disk may be mounted here")
     assert code == 3
-    told = [line for line in forked.printed(folder).splitlines() if line.startswith("asvit: ")]
-    assert "No space left on device" in told[0]
+    lines = [line for line in forked.printed(folder).splitlines() if line.startswith("asvit: ")]
+    assert "No space left on device" in lines[0]
     assert "Traceback" not in forked.printed(folder)
     (folder / RUN).rmdir()
     (folder / "kept").rename(folder / RUN)
@@ -93,9 +90,7 @@ def test_a_finished_run_in_a_folder_that_may_only_be_read_says_so(campaign: Camp
     campaign.finish("train", folder)
     prepare = partial(lock_up, folder / RUN)
     assert forked.run(forked.command, words("train"), folder, prepare=prepare) == 3
-    assert forked.printed(folder).splitlines()[-1] == (
-        "asvit: run may not be written to; give --out a folder that may be"
-    )
+    assert told(folder) == ("asvit: run may not be written to; give --out a folder that may be")
 
 
 @pytest.mark.parametrize("variable", ["ASVIT_CACHE", "TMPDIR"])
@@ -104,8 +99,8 @@ def test_no_place_for_images_and_temporary_files(campaign: Campaign, variable: s
     environment = {variable: "/proc/nowhere"}
     assert forked.run(forked.command, words("train"), folder, environment=environment) == 0
     campaign.check_same("train", folder)
-    told = "cannot keep images in /proc/nowhere" in forked.printed(folder)
-    assert told == (variable == "ASVIT_CACHE")
+    warned = "cannot keep images in /proc/nowhere" in forked.printed(folder)
+    assert warned == (variable == "ASVIT_CACHE")
 
 
 def forget_home(folder: Path) -> None:
@@ -134,11 +129,7 @@ def named(run: str) -> list[str]:
     return [*words("train")[:-1], run]
 
 
-@pytest.mark.parametrize(
-    "run",
-    ["with spaces", "größe-日本", "two\nlines", "-dash", "$(touch x);'\""],
-    ids=["spaces", "unicode", "newline", "dash", "shell"],
-)
+@pytest.mark.parametrize("run", ["größe 日本\n$(touch x);'\"", "-dash"], ids=["strange", "dash"])
 def test_any_name_of_a_folder(campaign: Campaign, run: str) -> None:
     folder = campaign.new("train", f"named-{len(run)}")
     for _ in range(2):  # the second one finds the result
@@ -154,7 +145,7 @@ def test_a_name_that_is_no_text_keeps_what_is_in_it(campaign: Campaign) -> None:
     folder, name = campaign.new("train", "no-text"), os.fsdecode(b"gr\xe9")
     assert forked.run(forked.command, named(name), folder) == 0
     assert forked.run(forked.command, named(name), folder) == 3  # safetensors reads no such path
-    assert "is not valid UTF-8" in forked.printed(folder).splitlines()[-1]
+    assert "is not valid UTF-8" in told(folder)
     (folder / name).rename(folder / RUN)
     campaign.finish("train", folder)
     assert differences(outcome(folder / RUN), campaign.whole("train")) == ["result.json"]
@@ -182,4 +173,4 @@ def test_a_link_to_nowhere_is_refused(campaign: Campaign) -> None:
     folder = campaign.new("train", "dangling")
     (folder / RUN).symlink_to("nowhere")
     assert forked.run(forked.command, words("train"), folder) == 3
-    assert forked.printed(folder).splitlines()[-1] == "asvit: File exists: run"
+    assert told(folder) == "asvit: File exists: run"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_fault_processes import EVERY, LONG, QUICK, begun
+from tiny_runs import ALONE, LONG, begun, marked, told
 
 from asvit.growth.journal import Journal as ScaleJournal
 from asvit.reference.journal import Journal as BuildJournal
@@ -32,12 +32,6 @@ KEPT = {
 RECORDS = [name for name, file in KEPT.items() if file.endswith((".jsonl", ".journal"))]
 
 
-def marked(names: list[str]) -> list[Any]:
-    """Those of them that take seconds are slow."""
-    slow = pytest.mark.slow
-    return [name if name in QUICK else pytest.param(name, marks=slow) for name in names]
-
-
 def finished(campaign: Campaign, name: str, which: str) -> Path:
     """The working folder of a finished run."""
     folder = campaign.new(name, which)
@@ -49,11 +43,6 @@ def finished(campaign: Campaign, name: str, which: str) -> Path:
 def kept(folder: Path) -> dict[str, bytes]:
     """All files of the run in ``folder``, but its lock."""
     return {p.name: p.read_bytes() for p in (folder / RUN).iterdir() if p.name != ".lock"}
-
-
-def told(folder: Path) -> str:
-    """The last line that was said."""
-    return forked.printed(folder).splitlines()[-1]
 
 
 OPENED: dict[str, Callable[[Path], Any]] = {
@@ -139,7 +128,7 @@ def test_weights_that_were_cut_are_left_alone(campaign: Campaign, name: str, sha
     assert kept(folder) == before
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", marked(ALONE))
 def test_a_result_that_is_half_written_or_another_versions_is_written_again(
     campaign: Campaign, name: str
 ) -> None:
@@ -193,7 +182,7 @@ def test_a_result_of_a_newer_version_is_no_start(
 
 # Optuna's journal, removed while its lock is held, ends in an error of the lock.
 LOCKED = pytest.mark.xfail(reason="the study's lock is removed, too", strict=False)
-REMOVED = [name for name in EVERY if "search" not in getattr(name, "values", ())]
+REMOVED = marked([name for name in ALONE if name != "search"])
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,13 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_runs import told
 
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 from proxies.registry import PROXIES, Inputs
 
 NOT_FINITE = [float("nan"), float("inf")]
-
-
-def last(folder: Path) -> str:
-    """The last line that was said."""
-    return forked.printed(folder).splitlines()[-1]
 
 
 def poison(path: Path, value: float, *, to: Path | None = None) -> Path:
@@ -75,8 +71,8 @@ def test_a_loss_ends_a_training_with_what_helps(campaign: Campaign, name: str) -
     folder = campaign.new(name, "diverged")
     too_fast = [*words(name), "--learning-rate", "1e30"]
     assert forked.run(forked.command, too_fast, folder) == 3
-    assert "the loss became nan in" in last(folder)
-    assert "use a lower learning rate than 1e+30" in last(folder)
+    assert "the loss became nan in" in told(folder)
+    assert "use a lower learning rate than 1e+30" in told(folder)
     assert not (folder / RUN / "result.json").exists()
 
 
@@ -96,7 +92,7 @@ def test_weights_to_start_from(campaign: Campaign, value: float) -> None:
     start = poison(made, value, to=folder / "start.safetensors")
     given = [*words("train"), "--weights", str(start)]
     assert forked.run(forked.command, given, folder) == 3
-    assert "the weights to start from are infinite or NaN, as in " in last(folder)
+    assert "the weights to start from are infinite or NaN, as in " in told(folder)
     assert not (folder / RUN / "checkpoint.safetensors").exists()
 
 
@@ -106,7 +102,7 @@ def test_weights_of_a_checkpoint(campaign: Campaign) -> None:
     (folder / RUN / "result.json").unlink()
     poison(folder / RUN / "checkpoint.safetensors", float("nan"))
     assert forked.run(forked.command, words("train"), folder) == 3
-    assert "of the checkpoint are infinite or NaN, as in " in last(folder)
+    assert "of the checkpoint are infinite or NaN, as in " in told(folder)
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
@@ -114,7 +110,7 @@ def test_weights_of_a_supernet(campaign: Campaign, value: float) -> None:
     folder = campaign.new("supernet evolve", f"of-{value}")
     poison(folder / "supernet" / "supernet.safetensors", value)
     assert forked.run(forked.command, words("supernet evolve"), folder) == 3
-    assert "the weights of the supernet in supernet are infinite or NaN" in last(folder)
+    assert "the weights of the supernet in supernet are infinite or NaN" in told(folder)
     assert not (folder / RUN).exists()
 
 
@@ -123,7 +119,7 @@ def test_weights_to_export(campaign: Campaign, tmp_path: Path) -> None:
     spoilt = poison(made, float("inf"), to=tmp_path / "spoilt.safetensors")
     export = ["export", "--weights", str(spoilt), "--to", "timm", "--out", "copy"]
     assert forked.run(forked.command, export, tmp_path) == 3
-    assert "gives NaN or infinity for random images" in last(tmp_path)
+    assert "gives NaN or infinity for random images" in told(tmp_path)
     assert not (tmp_path / "copy").exists()
 
 
@@ -137,10 +133,10 @@ def spoil_measures(every: int, value: float) -> None:
         taken += 1
         return value if taken % every == 0 else right.value(model, inputs)
 
-    alone = {"together": None} if hasattr(right, "together") else {}
-    PROXIES[right.name] = replace(right, value=spoilt, **alone)
+    PROXIES[right.name] = replace(right, value=spoilt, together=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_measures(tmp_path: Path, value: float) -> None:
     prepare = partial(spoil_measures, 3, value)
@@ -164,7 +160,7 @@ def test_accuracies_of_a_table(tmp_path: Path, accuracy: str) -> None:
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     command = ["correlate", "--reference", "table.csv", "--proxy", "params", "--out", RUN]
     assert forked.run(forked.command, command, tmp_path) == 3
-    assert "table.csv" in last(tmp_path)
+    assert "table.csv" in told(tmp_path)
     assert not (tmp_path / RUN).exists()
 
 
@@ -179,4 +175,4 @@ def test_an_image_of_a_folder(tmp_path: Path, value: float) -> None:
     command = [*words("train"), "--data", "images", "--held-out", "0.25"]
     command[command.index("--classes") + 1] = "2"
     assert forked.run(forked.command, command, tmp_path) == 3
-    assert "its pixels are not 8 or 16-bit integers" in last(tmp_path)
+    assert "its pixels are not 8 or 16-bit integers" in told(tmp_path)

@@ -4,49 +4,34 @@ import csv
 import json
 import os
 import signal
-import time
 from functools import partial
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
+from tiny_runs import ALONE, LONG, QUICK, begun, marked
 
 from experiments import forked
-from experiments.kill_runs import COMMANDS, RUN, Campaign, words
+from experiments.kill_runs import RUN, Campaign, words
 from tests.traps import limit_memory, mislead_clock
 
-QUICK = ("reference build", "train", "supernet train")
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS if name not in QUICK]
-EVERY = [*QUICK, *SLOW]
 YEAR = 3.2e7  # seconds
-LONG = 300.0
 
 
-def begun(name: str, folder: Path) -> ForkServerProcess:
-    """A run of the command that has written something."""
-    process = forked.start(forked.command, words(name), folder)
-    run, deadline = folder / RUN, time.monotonic() + LONG
-    while not (run.exists() and any(path.name != ".lock" for path in run.iterdir())):
-        assert process.is_alive(), forked.printed(folder)
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    return process
-
-
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", marked(ALONE))
 def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "together")
     processes = [forked.start(forked.command, words(name), folder) for _ in range(3)]
     for process in processes:
         process.join(LONG)
     assert sorted(process.exitcode or 0 for process in processes) == [0, 3, 3]
-    told = [line for line in forked.printed(folder).splitlines() if "is running in run" in line]
-    assert len(told) == 2
-    assert all(line.startswith("asvit: another ") for line in told)
+    lines = [line for line in forked.printed(folder).splitlines() if "is running in run" in line]
+    assert len(lines) == 2
+    assert all(line.startswith("asvit: another ") for line in lines)
     campaign.check_same(name, folder, what="beside two others")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_ends_a_run_costs_as_little_as_a_kill(
     campaign: Campaign, number: signal.Signals
 ) -> None:
@@ -65,7 +50,7 @@ def send(process: ForkServerProcess, number: signal.Signals) -> None:
     os.kill(process.pid, number)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))
 def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "interrupted")
     process = begun(name, folder)
@@ -81,7 +66,7 @@ def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: s
     campaign.check_same(name, folder, what="after two interrupts")
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))
 def test_a_clock_that_jumps_by_years_changes_nothing(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "misled")
     prepare = partial(mislead_clock, YEAR)
