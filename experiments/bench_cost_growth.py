@@ -88,23 +88,26 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     timed: dict[Case, list[float]] = {}  # the case that nothing is changed in comes several times
-    for changed, value, case in cases(options.base, options.only.split(",")):
+    for changed, value, case in cases(options.base, list(filter(None, options.only.split(",")))):
         if case not in timed:
             timed[case] = _times(case, device, options.runs)
         rows.append(Row(changed, value, *timed[case]))
         write_rows(options.out / "cost-growth.csv", rows)
         print(f"  {changed} {value}: {rows[-1].candidate:.3f} s", flush=True)
-    print(table(rows))
-    with style("cost-growth"):
-        figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
+    if rows:
+        print(table(rows))
+        with style("cost-growth"):
+            figure(rows).savefig(options.out / "cost-growth.svg", metadata={"Date": None})
     for jobs in options.jobs:
-        print(f"search with {jobs} workers: {_search(jobs, device, options.steps):.1f} s")
+        print(f"search, workers {jobs}: {_search(jobs, device, options.steps):.1f} s", flush=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=int, default=128, help="image size, unless that is changed")
-    parser.add_argument("--only", default=",".join(AXES), help="what to change, with commas")
+    parser.add_argument(
+        "--only", default=",".join(AXES), help="what to change, with commas; empty for nothing"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs, of which the shortest counts")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
     parser.add_argument("--device", default="auto")
