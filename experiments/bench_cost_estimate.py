@@ -1,0 +1,130 @@
+"""How well do estimates of a search hold? What ``--dry-run`` says beside what real runs took.
+
+Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_estimate``. Each search
+is first estimated, on other architectures than those that it will draw, then run to its end in
+this process. All times are processor time, so that other programs disturb little.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from asvit.executors import Workers
+from asvit.runs import run_search
+from asvit.runs.checks import find_space
+from asvit.runs.estimate import Estimate, estimate_search
+from asvit.runs.evaluator import Evaluator
+from asvit.search import Measurement, SearchSettings, make_settings, read_trials
+from experiments.growing import markdown, write_rows
+
+RUNS: Mapping[str, Mapping[str, Any]] = {
+    "quick, 100 steps": {"preset": "quick", "steps": 100},
+    "ShiftViT, quick, 60 steps": {"preset": "quick", "space": "shiftvit", "steps": 60},
+    "224 px, 10 steps, 2 networks": {"steps": 10, "repeats": 2},
+    "evolution, 96 px, 30 steps": {
+        "controller": "evolution",
+        "image_size": 96,
+        "steps": 30,
+        "repeats": 3,
+    },
+    "quick, 500 steps": {"preset": "quick", "steps": 500},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search: seconds that were foretold for measuring, that it took, and that all took."""
+
+    name: str
+    seconds: float
+    low: float
+    high: float
+    architectures: float
+    measured_seconds: float
+    measured_architectures: int
+    all_seconds: float
+
+    @property
+    def error(self) -> float:
+        """How far the estimate is off, as a share of what measuring took."""
+        return self.seconds / self.measured_seconds - 1
+
+
+def main() -> None:
+    """Estimate and run every search, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="part of a name")
+    parser.add_argument("--out", type=Path, default=Path("runs/cost-estimates"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for name, given in RUNS.items():
+        if options.only in name:
+            rows.append(compare(name, make_settings(**given)))
+            write_rows(options.out / "estimates.csv", rows)
+            print(f"  {rows[-1]}", flush=True)
+    print(table(rows))
+
+
+def compare(name: str, settings: SearchSettings) -> Row:
+    """Estimate a search, then run it."""
+    foretold: Estimate = estimate_search(settings, Workers(jobs=1), clock=time.process_time)
+    space = find_space(settings.space, image_size=settings.image_size)
+    evaluate = Timed(Evaluator(space, settings, workers=Workers(jobs=1)))
+    with TemporaryDirectory() as folder:
+        started = time.process_time()
+        run_search(**settings.to_json(), out=folder, evaluate=evaluate)
+        took = time.process_time() - started
+        drawn = read_trials(Path(folder) / "trials.csv")
+    return Row(
+        name=name,
+        seconds=foretold.seconds,
+        low=foretold.low,
+        high=foretold.high,
+        architectures=foretold.architectures,
+        measured_seconds=evaluate.seconds,
+        measured_architectures=len({row.architecture for row in drawn}),
+        all_seconds=took,
+    )
+
+
+class Timed:
+    """Measures architectures, and adds up the processor time of it in ``seconds``."""
+
+    def __init__(self, evaluate: Evaluator) -> None:
+        self._evaluate = evaluate
+        self.seconds = 0.0
+
+    def __call__(self, text: str) -> Measurement:
+        """Measure an architecture."""
+        started = time.process_time()
+        measurement = self._evaluate(text)
+        self.seconds += time.process_time() - started
+        return measurement
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line a search."""
+    columns = {"search": "l", "foretold, s": "r", "interval": "r", "measuring took, s": "r"}
+    columns |= {"error": "r", "architectures foretold, measured": "r", "whole run, s": "r"}
+    cells = [
+        (
+            row.name,
+            f"{row.seconds:.1f}",
+            f"{row.low:.1f} to {row.high:.1f}",
+            f"{row.measured_seconds:.1f}",
+            f"{row.error:+.0%}",
+            f"{row.architectures:.0f}, {row.measured_architectures}",
+            f"{row.all_seconds:.1f}",
+        )
+        for row in rows
+    ]
+    return markdown(columns, cells)
+
+
+if __name__ == "__main__":
+    main()
