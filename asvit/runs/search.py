@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from sqlalchemy.engine import make_url
 
 from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
 from asvit.executors import Workers
@@ -48,6 +47,7 @@ from asvit.search.study import (
     keep_start,
     open_url,
     quiet_optuna,
+    without_password,
 )
 from scaling.ranking import Better
 
@@ -332,7 +332,7 @@ def _command(settings: SearchSettings, out: Path | str | None, url: str | None) 
     """The command line that gives this run; a password in the storage's URL is left out."""
     words = changed_options(settings, SearchSettings(), spelled={"proxies": "proxy"})
     if url is not None:
-        words += ["--storage", make_url(url).render_as_string(hide_password=True)]
+        words += ["--storage", without_password(url)]
     if out is not None:
         words += ["--out", str(out)]
     return shlex.join(["asvit", "search", *words])

@@ -59,7 +59,7 @@ class Ledger:
                     f"trial {trial.number} of the study was not measured by this search; "
                     "give --out for a new folder"
                 )
-        entropies = _entropies(study, len(trials))[len(self._numbers) :]
+        entropies = _entropies(study, trials)[len(self._numbers) :]
         for trial, entropy in zip(new, entropies, strict=True):
             self._append(trial, entropy)
 
@@ -97,9 +97,9 @@ def objectives(better: Mapping[str, Better]) -> dict[str, Better]:
     return {name: way for name, way in better.items() if way != "reported"}
 
 
-def _entropies(study: Study, count: int) -> Sequence[float]:
+def _entropies(study: Study, trials: Sequence[FrozenTrial]) -> Sequence[float]:
     """One entropy per measured trial."""
     sampler = study.sampler
     if isinstance(sampler, ReinforceSampler):
-        return sampler.entropies(study)
-    return [math.nan] * count
+        return sampler.entropies(trials)
+    return [math.nan] * len(trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +29,8 @@ from scaling.ranking import Better
 
 if TYPE_CHECKING:
     from asvit.spaces import SearchSpace
+
+logger = logging.getLogger(__name__)
 
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
 
@@ -137,9 +141,10 @@ class Search:
                     asked, texts, self._measure(texts), strict=True
                 ):
                     with _storing():
-                        self._tell(trial, text, measurement)
-                    yield self._event(trial, resumed)
-                    self._check_hope()
+                        told = self._tell(trial, text, measurement)
+                    if told:
+                        yield self._event(trial, resumed)
+                        self._check_hope()
 
     def outcome(self) -> tuple[str, Measurement]:
         """The architecture that the search ends in, measured.
@@ -176,11 +181,17 @@ class Search:
                 known[text] = next(fresh)
             yield known[text]
 
-    def _tell(self, trial: Trial, text: str, measurement: Measurement) -> None:
+    def _tell(self, trial: Trial, text: str, measurement: Measurement) -> bool:
+        """Tell the study; False if others had given the trial up, as after a machine slept."""
         record = {"architecture": text, "seconds": self.seconds, **measurement.to_json()}
-        trial.set_user_attr(MEASURED, record)
-        self._study.tell(trial, list(self._ledger.fill(measurement.values).values()))
+        try:
+            trial.set_user_attr(MEASURED, record)
+            self._study.tell(trial, list(self._ledger.fill(measurement.values).values()))
+        except UpdateFinishedTrialError:
+            logger.warning("%s was given up by other processes meanwhile", text)
+            return False
         self._ledger.catch_up(self._study)
+        return True
 
     def _event(self, trial: Trial, resumed: int) -> StepEvent:
         row = self._ledger.row_of(trial.number)

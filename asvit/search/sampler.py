@@ -80,7 +80,9 @@ class ReinforceSampler(BaseSampler):
 
     def catch_up(self, study: Study) -> None:
         """Bring the policy to the state that follows from the measured trials of ``study``."""
-        trials = measured_trials(study)
+        self._follow(measured_trials(study))
+
+    def _follow(self, trials: Sequence[FrozenTrial]) -> None:
         numbers = [trial.number for trial in trials]
         if numbers[: len(self._learned)] != self._learned:
             # The storage refused a trial that was learned from (a full disk), is another one, or
@@ -89,10 +91,10 @@ class ReinforceSampler(BaseSampler):
         for trial in trials[len(self._learned) :]:
             self._learn(trial.number, trial.params, trial.values)
 
-    def entropies(self, study: Study) -> Sequence[float]:
-        """Joint entropy in nats of the policy when it drew each measured trial of ``study``."""
-        self.catch_up(study)
-        return self._entropies
+    def entropies(self, trials: Sequence[FrozenTrial]) -> Sequence[float]:
+        """Joint entropy in nats of the policy when it drew each of these measured trials."""
+        self._follow(trials)
+        return self._entropies[: len(trials)]
 
     def likeliest(self, study: Study) -> dict[str, Choice]:
         """The likeliest choice of every dimension after the measured trials of ``study``."""

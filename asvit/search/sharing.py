@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -21,14 +22,17 @@ from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
 GONE_SECONDS = 30  # without a sign of life, after which a trial is anybody's to measure
+UNCLAIMED_SECONDS = 600  # generous: the clocks of machines differ
 POLL_SECONDS = 0.5  # between two looks at whether others have ended
 
+_MAKING_SECONDS = 2.0
 _OWNER = "measured_by"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 _Record = Callable[[int], None]  # takes a sign of life of a trial
@@ -38,9 +42,24 @@ def open_database(url: str) -> BaseStorage:
     """The storage at ``url``, with signs of life where it is a database."""
     if url.partition(":")[0].partition("+")[0] not in _DATABASES:
         return optuna.storages.get_storage(url)
+    try:
+        return _open_database(url)
+    except (IntegrityError, ProgrammingError):
+        # Another process was making the tables of a new database at the same time.
+        time.sleep(_MAKING_SECONDS)
+        return _open_database(url)
+
+
+def _open_database(url: str) -> BaseStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        database = RDBStorage(url, heartbeat_interval=BEAT_SECONDS, grace_period=GONE_SECONDS)
+        database = RDBStorage(
+            url,
+            # A connection for each question: none is left open, or gone after a long measurement.
+            engine_kwargs={"poolclass": NullPool},
+            heartbeat_interval=BEAT_SECONDS,
+            grace_period=GONE_SECONDS,
+        )
     return optuna.storages.get_storage(database)
 
 
@@ -88,6 +107,8 @@ class Share:
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
         """Whether ``trial`` is among the ``wanted`` ones; two processes may have seen one room."""
+        if self._storage is not None and self._record is not None:
+            self._record(self._id(self._storage, trial))
         trial.set_user_attr(_OWNER, self._owner)
         if self._before(trial.number) < wanted:
             return True
@@ -116,6 +137,10 @@ class Share:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)
+        for trial in self._running():
+            if _OWNER not in trial.user_attrs and _age(trial) > UNCLAIMED_SECONDS:
+                # Its process ended between asking for it and its first sign of life.
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         time.sleep(POLL_SECONDS)
 
     def _running(self) -> list[FrozenTrial]:
@@ -130,6 +155,13 @@ class Share:
     def _id(self, storage: BaseStorage, trial: Trial) -> int:
         study = storage.get_study_id_from_name(self._study.study_name)
         return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+
+def _age(trial: FrozenTrial) -> float:
+    """Seconds since a trial was asked for; 0 if that is not known."""
+    if trial.datetime_start is None:
+        return 0.0
+    return (datetime.now() - trial.datetime_start).total_seconds()
 
 
 def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from asvit._text import first_line
+from asvit._text import first_line, shown
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import open_database
 from asvit.settings import check_same_device, check_same_images, other_settings
@@ -45,7 +46,17 @@ def open_url(url: str) -> BaseStorage:
     try:
         return open_database(url)
     except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise ValueError(f"cannot open the storage {url!r}: {first_line(error)}") from error
+        raise ValueError(
+            f"cannot open the storage {without_password(url)}: {first_line(error)}"
+        ) from error
+
+
+def without_password(url: str) -> str:
+    """``url`` as a message or a file may hold it."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return shown(url)
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:
@@ -56,11 +67,12 @@ def find_study(storage: BaseStorage, name: str) -> Study | None:
 
 
 def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
-    """A new study with one value per objective."""
+    """A new study with one value per objective, or what another process made of it just now."""
     return optuna.create_study(
         storage=storage,
         study_name=name,
         directions=[_DIRECTIONS[way] for way in objectives.values()],
+        load_if_exists=True,
     )
 
 

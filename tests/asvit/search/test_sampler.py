@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from asvit.search import CONTROLLERS, ReinforceSampler, SearchSettings, get_controller
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
+from asvit.search.sampler import measured_trials
 from asvit.search.seeds import generator, seed_for
 from scaling.ranking import Better
 
@@ -136,7 +137,7 @@ def test_a_batch_is_drawn_from_one_policy() -> None:
     assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 15)
-    entropies = sampler.entropies(study)
+    entropies = sampler.entropies(measured_trials(study))
     assert len(entropies) == 15
     assert len(set(entropies[:5])) == 1
     assert len(set(entropies[5:10])) == 1
@@ -179,7 +180,7 @@ def test_entropy_starts_uniform_and_falls() -> None:
     assert isinstance(sampler, ReinforceSampler)
     study = make_study(sampler)
     go_on(study, 300)
-    entropies = sampler.entropies(study)
+    entropies = sampler.entropies(measured_trials(study))
     assert entropies[0] == pytest.approx(6 * torch.tensor(4.0).log().item(), abs=1e-4)
     assert entropies[-1] < 0.8 * entropies[0]
 

@@ -1,0 +1,236 @@
+"""Several processes that measure for one study in a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import postgres
+import pytest
+from fake_search import FakeSpace, fake_evaluate
+from optuna.trial import TrialState
+
+from asvit.search import Measurement, Search, SearchSettings
+from asvit.search.measurement import one_by_one
+from asvit.search.sharing import Share, open_database
+
+SCRIPT = """
+import json, sys, time
+import asvit.runs.search as runs
+from asvit.search import Measurement
+from asvit.search import sharing
+sharing.BEAT_SECONDS, sharing.GONE_SECONDS, sharing.POLL_SECONDS = 1, 3, 0.1
+runs._write_report = lambda _folder: None
+folder, url, pace, log, settings = sys.argv[1:]
+
+def evaluate(text):
+    with open(log, "a") as file:
+        file.write(text + "\\n")
+    time.sleep(float(pace))
+    value = float(sum(map(ord, text)))
+    return Measurement(1, 1, {"length_distortion": value, "ntk_condition_number": 2 * value}, {})
+
+runs.run_search(out=folder, storage=url, evaluate=evaluate, **json.loads(settings))
+"""
+SETTINGS = {"space": "asvit-tiny", "steps": 16, "image_size": 32}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    if not postgres.programs():
+        pytest.skip("PostgreSQL is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with tempfile.TemporaryDirectory() as folder, postgres.server(Path(folder) / "pg") as found:
+        yield found
+
+
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nobody_left() -> Iterator[None]:
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def start(folder: Path, url: str, *, pace: float = 0.05, **settings: Any) -> subprocess.Popen[str]:
+    """A search in ``folder``, whose parent stands for a machine."""
+    folder.parent.mkdir(exist_ok=True)
+    words = [
+        str(folder),
+        url,
+        str(pace),
+        str(folder.parent / "log"),
+        json.dumps({**SETTINGS, **settings}),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *words],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    _started.append(process)
+    return process
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    return told
+
+
+def measured(folder: Path) -> list[str]:
+    """What a machine has measured."""
+    return (folder.parent / "log").read_text().split()
+
+
+@pytest.mark.slow
+def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
+    folders = [tmp_path / name / "shared" for name in ("one", "two", "three")]
+    for process in [start(folder, url, pace=0.5) for folder in folders]:
+        finish(process)
+    tables = {(folder / "trials.csv").read_bytes() for folder in folders}
+    assert len(tables) == 1
+    assert len(tables.pop().splitlines()) == 1 + 16
+    seeds = [json.loads((f / "result.json").read_text())["seed_architecture"] for f in folders]
+    assert len(set(seeds)) == 1
+    shares = [measured(folder) for folder in folders]
+    assert all(len(share) >= 1 for share in shares)  # nobody did it all
+    study = optuna.load_study(study_name=folders[0].name, storage=open_database(url))
+    states = Counter(trial.state for trial in study.trials)
+    assert states[TrialState.COMPLETE] == 16
+    assert states[TrialState.RUNNING] == 0
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_is_measured_by_another(tmp_path: Path, url: str) -> None:
+    lost, kept = tmp_path / "lost" / "shared-kill", tmp_path / "kept" / "shared-kill"
+    first, second = start(lost, url, pace=3), start(kept, url, pace=0.2)
+    deadline = time.monotonic() + 120
+    while not (lost.parent / "log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    finish(second)
+    assert len((kept / "trials.csv").read_text().splitlines()) == 1 + 16
+
+
+@pytest.mark.slow
+def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, url: str) -> None:
+    finish(start(tmp_path / "whole" / "db-whole", url, pace=0))
+    run = tmp_path / "cut" / "db-cut"
+    first = start(run, url, pace=0.3)
+    deadline = time.monotonic() + 120
+    while not (run.parent / "log").exists() or len(measured(run)) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    finish(start(run, url, pace=0))
+    expected = (tmp_path / "whole" / "db-whole" / "trials.csv").read_bytes()
+    assert (run / "trials.csv").read_bytes() == expected
+
+
+def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    share = Share(study, storage, tmp_path)
+    (first,) = share.ask({}, 5, wanted=1)
+    # Another process had seen the same room.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trial = study.ask()
+    assert not share._claim(trial, 1)
+    states = [one.state for one in study.trials]
+    assert states == [TrialState.RUNNING, TrialState.FAIL]
+    assert share.ask({}, 5, wanted=1) == []
+    study.tell(first, 1.0)
+
+
+def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    mine, other = Share(study, storage, tmp_path / "a"), Share(study, storage, tmp_path / "b")
+    mine.ask({}, 2, wanted=10)
+    other.ask({}, 1, wanted=10)
+    assert Share(study, storage, tmp_path / "a").tidy() == 2
+    assert [one.state.name for one in study.trials] == ["FAIL", "FAIL", "RUNNING"]
+    assert Share(study, None, tmp_path / "c").tidy() == 1
+
+
+def test_signs_of_life_are_given_while_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.search.sharing.BEAT_SECONDS", 0.02)
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    share = Share(study, storage, tmp_path)
+    seen: list[int] = []
+    monkeypatch.setattr(share, "_record", seen.append)
+    trials = share.ask({}, 2, wanted=5)
+    with share.at_work(trials):
+        deadline = time.monotonic() + 30
+        while len(seen) < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    count = len(seen)
+    time.sleep(0.1)
+    assert len(seen) == count
+    assert len(set(seen)) == 2
+
+
+def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        if len(asked) == 2:  # the machine sleeps, and another process gives up on it
+            study.tell(len(study.trials) - 1, state=TrialState.FAIL)
+        return fake_evaluate(text)
+
+    search = Search(
+        study,
+        FakeSpace(),  # type: ignore[arg-type]
+        SearchSettings(steps=4),
+        {"length_distortion": "higher", "ntk_condition_number": "lower"},
+        evaluate=one_by_one(evaluate),
+        share=Share(study, storage, tmp_path),
+        started=time.monotonic(),
+    )
+    assert len(list(search.run())) == 4
+    assert len(asked) == 5
+    assert asked[1] == asked[2]
+
+
+def test_a_trial_without_an_owner_is_given_up_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.search.sharing.POLL_SECONDS", 0)
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study.ask()
+    share = Share(study, storage, tmp_path)
+    share.wait()
+    assert study.trials[0].state is TrialState.RUNNING
+    monkeypatch.setattr("asvit.search.sharing.UNCLAIMED_SECONDS", -1)
+    share.wait()
+    assert study.trials[0].state is TrialState.FAIL
