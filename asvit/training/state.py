@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asvit._text import one_line
+from asvit._records import MALFORMED
+from asvit._text import first_line, one_line
 from asvit.networks import load_state
 
 _GROUP = "group "
@@ -96,14 +97,23 @@ def load_optimizer(
     """Undo :func:`optimizer_state` on an optimiser of the same parameters.
 
     Raises:
-        ValueError: If it was of other parameters.
+        ValueError: If it was of other parameters, or is no such state.
     """
-    whole = optimizer.state_dict()
-    if len(numbers["groups"]) != len(whole["param_groups"]):
-        raise ValueError("the optimiser's state is of another network")
+    try:
+        optimizer.load_state_dict(_whole(optimizer.state_dict(), tensors, numbers))
+    except MALFORMED as error:
+        raise ValueError(
+            f"the optimiser's state is of another network, or none: {first_line(error)}"
+        ) from error
+
+
+def _whole(
+    fresh: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The state dict of an optimiser: a fresh one's, with what is kept of another in its place."""
     groups = [
-        {**fresh, **{name: _as_before(value) for name, value in stored.items()}}
-        for fresh, stored in zip(whole["param_groups"], numbers["groups"], strict=True)
+        {**group, **{name: _as_before(value) for name, value in stored.items()}}
+        for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
     ]
     state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
     for path, tensor in tensors.items():
@@ -112,7 +122,7 @@ def load_optimizer(
             groups[int(owner.removeprefix(_GROUP))][name] = tensor
         else:
             state.setdefault(int(owner), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return {"state": state, "param_groups": groups}
 
 
 def _is_plain(value: object) -> bool:

@@ -65,6 +65,30 @@ def test_weights_that_are_no_numbers_are_refused(value: float, part: str) -> Non
     parts = {"weights": right, "average": right, part: wrong}
     model, average = network(), network()
     state = EngineState(**parts, moments={}, numbers={})
-    with pytest.raises(ValueError, match=r"of the checkpoint are infinite or NaN, as in '2\.bias'"):
+    with pytest.raises(
+        ValueError, match=r"of the checkpoint are infinite or NaN, as in '2\.bias'"
+    ):
         state.load(model, average)
     assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "change"),
+    [
+        ({"x/exp_avg": torch.zeros(1)}, {}),
+        ({"group 9/lr": torch.zeros(1)}, {}),
+        ({"": torch.zeros(1)}, {}),
+        ({}, {"groups": [3]}),
+        ({}, {"groups": []}),
+        ({}, {"state": {"x": {}}}),
+        ({}, {"state": {"0": 3}}),
+        ({}, {"state": []}),
+    ],
+)
+def test_what_is_no_state_is_refused(
+    tensors: dict[str, torch.Tensor], change: dict[str, object]
+) -> None:
+    optimizer = torch.optim.AdamW(network().parameters())
+    _, numbers = optimizer_state(optimizer)
+    with pytest.raises(ValueError, match="is of another network, or none"):
+        load_optimizer(optimizer, tensors, {**numbers, **change})
