@@ -47,6 +47,7 @@ PAGES = {
     "search": Page(
         examples=(
             ("asvit search --preset quick", "Small images, fewer networks: minutes."),
+            ("asvit search --preset quick --dry-run", "What it would do and take."),
             ("asvit search --steps 500", "The default search."),
             (
                 "asvit search --space asvit-tiny --controller random --seed 3 --out runs/tiny",
