@@ -217,7 +217,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         axes.set_ylim(bottom=None if axes.get_yscale() == "log" else 0)
     made.axes[0].set_ylabel("seconds")
     made.axes[3].set_ylabel("seconds")
-    legend(made.axes[0])
+    legend(made)
     return made
 
 
