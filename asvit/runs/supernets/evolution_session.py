@@ -16,7 +16,7 @@ from torch import nn
 from asvit._files import write_text
 from asvit._run_files import INHERITED, RETRAINED, TRIALS
 from asvit.data import MEAN, STD
-from asvit.networks import Network, WeightsFile
+from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.supernets.evolution_result import (
     Compared,
     EvolutionResult,
@@ -91,7 +91,7 @@ class Session:
         self._parts = parts
         self._candidates: list[Candidate] = []
         self._supernet = host.build(trained.origin.num_classes, seed=0)
-        self._supernet.load_state_dict(trained.weights)
+        load_state(self._supernet, trained.weights, what="the weights of the supernet")
         self._supernet.to(parts.train[0].device)
 
     def evolve(self, progress: Callable[[EvolutionEvent], None] | None) -> None:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit._text import shown
+from asvit.networks import load_state
 from asvit.training.short import Labelled, Recipe, pace, parameter_groups, varied
 from proxies.evaluation import seed_for
 
@@ -21,6 +23,7 @@ P = TypeVar("P")
 
 SAVE_SECONDS = 60.0  # longest time between two saves of an epoch that takes longer
 
+_LOSSES = "losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
 
 
@@ -180,30 +183,34 @@ class SupernetTraining(Generic[P]):
             for moment, value in self._optimizer.state.get(parameter, {}).items():
                 held[f"{moment}/{name}"] = value
         copies = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
-        return {**copies, "losses": torch.tensor(self.losses, dtype=torch.float64)}
+        return {**copies, _LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what :meth:`state` gave.
 
         Raises:
-            KeyError: If it has no losses, or the state of a parameter that is not here.
-            RuntimeError: If a weight is missing, unknown or of another shape.
+            ValueError: If it has no losses, the state of a parameter that is not here, or a weight
+                is missing, unknown or of another shape.
         """
+        if _LOSSES not in state:
+            raise ValueError("the state of the training has no losses")
         weights = {
             name.removeprefix("weights/"): tensor
             for name, tensor in state.items()
             if name.startswith("weights/")
         }
-        self._supernet.load_state_dict(weights)
+        load_state(self._supernet, weights, what="the weights of the supernet")
         self._optimizer.state.clear()
         for moment in _MOMENTS:
             for name, tensor in state.items():
                 if name.startswith(f"{moment}/"):
-                    parameter = self._names[name.removeprefix(f"{moment}/")]
+                    parameter = self._names.get(name.removeprefix(f"{moment}/"))
+                    if parameter is None or tensor.shape not in (parameter.shape, ()):
+                        raise ValueError(f"the training has no parameter for {shown(name)}")
                     # AdamW counts its steps on the CPU.
                     where = tensor.device if moment == "step" else parameter.device
                     self._optimizer.state[parameter][moment] = tensor.clone().to(where)
-        self.losses = state["losses"].tolist()
+        self.losses = state[_LOSSES].tolist()
 
     def _batch(self, step: int) -> Labelled:
         """The batch of ``step``: every image once an epoch, in an order of its own."""

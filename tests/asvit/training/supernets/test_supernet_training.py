@@ -109,6 +109,26 @@ def test_going_on_from_a_state_gives_the_same_bits(stop: int) -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"losses": None},
+        {"weights/head.weight": None},
+        {"weights/head.weight": torch.zeros(1)},
+        {"weights/other": torch.zeros(1)},
+        {"exp_avg/other": torch.zeros(1)},
+        {"exp_avg/head.weight": torch.zeros(1, 2)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_state_of_another_supernet_is_refused(change: dict[str, torch.Tensor | None]) -> None:
+    _, training = make()
+    training.step()
+    changed = {**snapshot(training), **change}
+    with pytest.raises(ValueError, match=r"the (weights|state|training) "):
+        training.load_state({n: t for n, t in changed.items() if t is not None})
+
+
 def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
     recipe = dataclasses.replace(RECIPE, batch_size=5, shift=0, flip=False, steps=8)
     _, training = make(recipe)
