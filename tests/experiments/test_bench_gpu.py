@@ -45,7 +45,8 @@ def test_ratios_are_taken_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None
     assert [one.what for one in found] == [
         "length distortion over a forward pass",
         "condition number over a forward pass",
-        "one candidate, 5 networks",
+        "one candidate, 5 networks one by one",
+        "one candidate, 5 networks together",
     ]
     assert all(float(one.value.split()[0]) > 0 for one in found)
 
