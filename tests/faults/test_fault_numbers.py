@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_runs import told
 
+from asvit.reference import load_reference
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 from proxies.registry import PROXIES, Inputs
@@ -151,17 +152,35 @@ def test_measures(tmp_path: Path, value: float) -> None:
     assert all(row["state"] == "complete" for row in result["front"])
 
 
-@pytest.mark.parametrize("accuracy", ["nan", "inf", "1e999"])
-def test_accuracies_of_a_table(tmp_path: Path, accuracy: str) -> None:
+def write_table(folder: Path, accuracy: str) -> Path:
+    """A table of six architectures, one of which has this accuracy."""
     lines = ["architecture,image_size,accuracy"]
-    for place, width in enumerate((16, 24, 32, 48, 64, 80)):
-        lines.append(f'"4,8,2|2,4,2|2,2,2|2,1,2|{width}",32,{60 + place}')
+    for ratio in (2, 4):
+        for width in (16, 32, 64):
+            lines.append(f'"4,8,{ratio}|2,4,{ratio}|2,2,2|2,1,2|{width}",32,{50 + len(lines)}')
     lines[3] = lines[3].rpartition(",")[0] + f",{accuracy}"
-    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    command = ["correlate", "--reference", "table.csv", "--proxy", "params", "--out", RUN]
-    assert forked.run(forked.command, command, tmp_path) == 3
-    assert "table.csv" in told(tmp_path)
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    return folder / "table.csv"
+
+
+CORRELATE = ["correlate", "--reference", "table.csv", "--proxy", "params", "--out", RUN]
+
+
+@pytest.mark.parametrize("accuracy", ["inf", "1e999"])
+def test_an_accuracy_of_a_table(tmp_path: Path, accuracy: str) -> None:
+    load_reference(write_table(tmp_path, "53"))  # there is nothing else to refuse
+    write_table(tmp_path, accuracy)
+    assert forked.run(forked.command, CORRELATE, tmp_path) == 3
+    assert "table.csv, line 4: " in told(tmp_path)
+    assert f"'{accuracy}'" in told(tmp_path)
     assert not (tmp_path / RUN).exists()
+
+
+def test_an_accuracy_of_a_table_that_is_missing(tmp_path: Path) -> None:
+    write_table(tmp_path, "nan")
+    assert forked.run(forked.command, CORRELATE, tmp_path) == 0
+    correlations = json.loads((tmp_path / RUN / "result.json").read_text())["correlations"]
+    assert {one["n"] for one in correlations} == {5}
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
