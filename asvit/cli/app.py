@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -25,6 +26,8 @@ from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
+
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
 
 _LONGEST = 4_000  # characters of a message: as long as a path, whatever else went wrong before
 
@@ -57,10 +60,13 @@ class Session:
 
 
 def again(context: click.Context) -> str:
-    """What to type to go on with the command of ``context`` after an interrupt."""
+    """What to type to go on with the command of ``context`` after an interrupt.
+
+    Passwords in addresses are left out: what is on stderr often ends up in a log.
+    """
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
-    return shlex.join(["asvit", *words])
+    return shlex.join(["asvit", *(_PASSWORD.sub(r"\1***@", word) for word in words)])
 
 
 def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

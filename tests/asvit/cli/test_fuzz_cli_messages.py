@@ -1,6 +1,7 @@
 """What commands write on a terminal about things that others made."""
 
 import logging
+import shlex
 import types
 
 import click
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.cli import app as app_module
-from asvit.cli.app import app
+from asvit.cli.app import Session, again, app
 from asvit.cli.output import console, table
 from tests.hostile import FEW
 
@@ -104,3 +105,18 @@ def test_our_own_colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
         screen.print(table([NASTY], [[NASTY]]))
     assert "\x1b[1m" in captured.get()  # bold headings
     assert "\x1b]0;" not in captured.get()
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
+        ("--storage=mysql+x://:s3c:ret@host", "--storage=mysql+x://:***@host"),
+        ("postgresql://host:5432/db", "postgresql://host:5432/db"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+    ],
+)
+def test_no_password_in_the_line_to_go_on_with(word: str, told: str) -> None:
+    context = click.Context(app, obj=Session(("search", "--fresh", word)))
+    assert again(context) == shlex.join(["asvit", "search", told])
