@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asvit.executors import Pool, Workers, one_thread, open_pool
-from asvit.runs.measuring import Measured, Order, failed, measure_all, measuring_work, network
+from asvit.runs.measuring import (
+    Measured,
+    Order,
+    failed,
+    measure_all,
+    measuring_work,
+    network,
+    takes_all,
+)
 from asvit.spaces import SearchSpace, cost
 from proxies import measure
 
@@ -106,7 +114,7 @@ class Crew:
             yield from ((number, self._measure(order)) for number, order in enumerate(orders))
             return
         first = next(iter(self._benches.values()))
-        repeats, whole = first.arguments["repeats"], first.device != "cpu"
+        repeats, whole = first.arguments["repeats"], takes_all(first.device)
         yield from measure_all(self._opened(), orders, repeats=repeats, whole=whole)
 
     def _opened(self) -> Pool:
@@ -132,6 +140,7 @@ class Crew:
                     lambda: network(text, side, self._num_classes, space=self._space),
                     order.names,
                     key=order.key,
+                    together=takes_all(arguments["device"]),
                     **arguments,
                 )
         except MemoryError as error:

@@ -108,6 +108,7 @@ class MeasuringWorker:
                 images=self._arrays[f"images {side}"],
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
+                together=takes_all(self._device),
                 **self._measuring,
             )
         for found in readings.taken.values():
@@ -128,6 +129,11 @@ def network(
     if space is None:
         return build(text, side, num_classes)
     return space.build(space.parse(text), image_size=side, num_classes=num_classes)
+
+
+def takes_all(device: str) -> bool:
+    """Whether repeats are taken in one pass: small networks leave an accelerator idle."""
+    return device != "cpu"
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
