@@ -25,9 +25,11 @@ def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name
     for process in processes:
         process.join(LONG)
     assert sorted(process.exitcode or 0 for process in processes) == [0, 3, 3]
-    lines = [line for line in forked.printed(folder).splitlines() if "is running in run" in line]
+    # A database that two make at the same moment refuses the second one earlier than the folder.
+    refusals = ("asvit: another ", "asvit: cannot open the storage ")
+    lines = [one for one in forked.printed(folder).splitlines() if one.startswith(refusals)]
     assert len(lines) == 2
-    assert all(line.startswith("asvit: another ") for line in lines)
+    assert name == "search, SQLite" or all("is running in run" in line for line in lines)
     campaign.check_same(name, folder, what="beside two others")
 
 
