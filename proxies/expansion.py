@@ -207,7 +207,7 @@ def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
     return images.clone(), tangents.clone()
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
 def _sent(circle: Circle, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Sent to an accelerator once, not for every network: sending waits for it."""
     like = torch.empty(0, dtype=dtype, device=device)

@@ -54,7 +54,7 @@ class StackedWeightUses(WeightUses):
             ValueError: If not. Nothing may come of the use, or its gradient was lost on the way
                 through vmap; looked at one by one, networks tell.
         """
-        missing = [name for name in self._expected if name not in self.grams]
+        missing = [name for name in self._expected if name not in self._finished]
         if missing:
             raise ValueError(f"no gradient came back to {missing[0]} of the stacked networks")
 

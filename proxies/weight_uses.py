@@ -40,6 +40,7 @@ class WeightUses(TorchFunctionMode):
         self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[Use, Tensor]]] = defaultdict(list)
+        self._finished: set[str] = set()
         self.lengths: list[tuple[str, int]] = []
         self.folded: dict[int, Tensor] = {}
         self.grams: dict[str, Tensor] = {}
@@ -117,6 +118,7 @@ class WeightUses(TorchFunctionMode):
 
     def _finish(self, name: str) -> None:
         uses = self._arrived.pop(name)
+        self._finished.add(name)
         if all(len(use.x) % (self._samples * self.networks) == 0 for use, _ in uses):
             self.grams[name] = self._gram(self._weights[name], uses)
 

@@ -126,6 +126,12 @@ def test_stacked_networks_give_each_network_s_values(name: str) -> None:
     assert all(p.requires_grad for p in models[0].parameters())
 
 
+def test_a_table_that_is_no_multiple_of_the_samples() -> None:
+    models, images = networks("table", torch.float64), torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    kernels = torch.stack([ntk_matrix(model, images) for model in models])
+    torch.testing.assert_close(ntk_matrices(models, images), kernels, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["one window", "deit", "convolutions"])
 def test_repeats_together_are_the_repeats_one_by_one(
     name: str, caplog: pytest.LogCaptureFixture
