@@ -137,9 +137,17 @@ def _check_alike(first: nn.Module, other: nn.Module) -> None:
         same = path == other_path and type(module) is type(other_module)
         if not same or _settings(module) != _settings(other_module):
             raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
-    kinds = ({place: (x.shape, x.dtype) for place, x in places(m)} for m in (first, other))
-    if next(kinds) != next(kinds):
-        raise ValueError("the networks' tensors differ in place, shape or dtype")
+    if _layout(first) != _layout(other):
+        raise ValueError("the networks' tensors differ in place, shape, dtype or ties")
+
+
+def _layout(model: nn.Module) -> dict[str, tuple[object, ...]]:
+    """Place of a tensor -> its shape, its dtype, and the first place that it is in."""
+    found: dict[int, str] = {}
+    return {
+        place: (tensor.shape, tensor.dtype, found.setdefault(id(tensor), place))
+        for place, tensor in places(model)
+    }
 
 
 def _settings(module: nn.Module) -> dict[str, object]:

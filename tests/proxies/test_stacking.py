@@ -64,13 +64,20 @@ def strange(kind: str) -> nn.Module:
         ("setting", "the networks differ at '0'"),
         ("module", "the networks differ at '1'"),
         ("hidden tensor", "the networks differ at '0'"),
-        ("shape", "differ in place, shape or dtype"),
+        ("shape", "differ in place, shape, dtype or ties"),
         ("number", "zip"),
     ],
 )
 def test_networks_that_differ_in_more_are_refused(kind: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stack([strange("plain"), strange(kind)])
+
+
+def test_networks_with_other_ties_are_refused() -> None:
+    models = [Tied(), Tied()]
+    models[1].two.weight = nn.Parameter(torch.rand(4, 4))
+    with pytest.raises(ValueError, match="differ in place, shape, dtype or ties"):
+        Stack(models)
 
 
 def test_state_of_the_first_network_is_no_difference() -> None:
