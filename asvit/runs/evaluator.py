@@ -62,7 +62,7 @@ class Bench:
             "repeats": settings.repeats,
             "seed": settings.seed,
             "image_size": side,
-            "images": images.pixels,
+            "images": images.pixels.to(self.device),  # once, not with every network
             "labels": images.labels if len(images.classes) > 1 else None,
             "device": self.device,
             "points": settings.points,

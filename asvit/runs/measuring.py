@@ -67,7 +67,7 @@ def measuring_work(
     """
     arrays = {}
     for side, given in arguments.items():
-        arrays[f"images {side}"] = given["images"].numpy()
+        arrays[f"images {side}"] = given["images"].cpu().numpy()
         if given["labels"] is not None:
             arrays[f"labels {side}"] = given["labels"].numpy()
     shared = next(iter(arguments.values()))

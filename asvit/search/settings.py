@@ -78,8 +78,8 @@ class SearchSettings(Settings):
         check_radius(self.radius)
         if self.batch > 1 and self.controller in _ONE_BY_ONE:
             raise ValueError(
-                f"controller {self.controller!r} learns after every architecture, so batch must "
-                f"be 1, got {self.batch}; its repeats are still shared out among workers"
+                f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
+                "after every architecture; use batch=1, repeats are shared out among workers anyway"
             )
 
 

@@ -33,7 +33,7 @@ def test_settings_survive_json(settings: SearchSettings) -> None:
         ({"points": 2}, "points must be at least 3, got 2"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"batch": 4, "controller": "tpe"}, "batch must be 1, got 4"),
+        ({"batch": 4, "controller": "tpe"}, "batch=4 does not suit controller 'tpe'"),
         ({"proxies": ()}, "proxies must name at least one measure"),
         ({"proxies": ("a", "b", "a")}, "proxies names 'a' more than once"),
         ({"proxies": (1,)}, "proxies must be names of measures"),
