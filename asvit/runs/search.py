@@ -20,6 +20,7 @@ from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.growable import find_growable
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.search_result import SearchResult
 from asvit.search import (
@@ -309,8 +310,17 @@ def _result(
         front=pareto_front(rows, better),
         settings=settings,
         provenance=provenance,
-        next_command=f"asvit scale --budget 88M --arch {shlex.quote(text)}",
+        next_command=_next_command(text),
     )
+
+
+def _next_command(text: str) -> str:
+    """What to do with the seed: grow it, or train it where it cannot be grown."""
+    try:
+        find_growable(text)
+    except ValueError:
+        return f"asvit train {shlex.quote(text)}"
+    return f"asvit scale --budget 88M --arch {shlex.quote(text)}"
 
 
 def _write_report(folder: Path) -> None:

@@ -79,7 +79,7 @@ class SearchSettings(Settings):
         if self.batch > 1 and self.controller in _ONE_BY_ONE:
             raise ValueError(
                 f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
-                "after every architecture; use batch=1, repeats are shared out among workers anyway"
+                "after every architecture; use batch=1 (repeats are still shared among workers)"
             )
 
 

@@ -178,7 +178,7 @@ def test_an_interrupted_search_says_how_to_go_on(monkeypatch, searched) -> None:
         (["--controller", "reinforc"], 2, "did you mean 'reinforce'"),
         (["--space", "asvt"], 2, "did you mean 'asvit'"),
         (["--preset", "swift"], 2, "use one of default, quick"),
-        (["--batch", "4", "--controller", "random"], 2, "batch=4"),
+        (["--batch", "4", "--controller", "tpe"], 2, "batch=4"),
         (["--proxy", "length_distortion,"], 2, "empty name"),
         (["--radius", "-1"], 2, "radius"),
         (["--radius", "wide"], 2, "'wide'"),
