@@ -102,6 +102,9 @@ def check_names(settings: object, names: Sequence[str]) -> None:
             raise ValueError(f"{name} must be a name, got {value!r}")
 
 
+LARGEST = 1e6  # of rates and weights; beyond it single precision has no room to compute
+
+
 def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
     """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
 

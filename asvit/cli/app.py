@@ -13,9 +13,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -131,18 +132,22 @@ class Program(click.Group):
         kwargs.setdefault("prog_name", "asvit")
         kwargs.setdefault("obj", session)
         kwargs["standalone_mode"] = False
+        _open_closed_streams()
         _accept_any_character()
-        with _logging_on_stderr(), warnings.catch_warnings():
-            # PyTorch's own, about itself: nothing that a user of ours could act on.
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
-            try:
-                load_extensions()
-                code = super().main(args, *rest, **kwargs)
-                sys.stdout.flush()  # a full disk or a reader that left is noticed here or never
-            except SystemExit:
-                code = 0  # click's way out when whoever reads our output has left, as `head` does
-            except Exception as error:  # noqa: BLE001 - the last line of defence
-                code = _explain(error, session.debug)
+        try:
+            with _logging_on_stderr(), warnings.catch_warnings():
+                # PyTorch's own, about itself: nothing that a user of ours could act on.
+                warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
+                try:
+                    load_extensions()
+                    code = super().main(args, *rest, **kwargs)
+                    sys.stdout.flush()  # a full disk or a reader that left is noticed here
+                except SystemExit:
+                    code = 0  # click's way out when whoever reads our output has left, like `head`
+                except Exception as error:  # noqa: BLE001 - the last line of defence
+                    code = _explain(error, session.debug)
+        except KeyboardInterrupt:  # a second one, while the first was told of
+            code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -168,12 +173,13 @@ def _explain(error: Exception, debug: bool) -> int:
         # The same, found out by us; flushing at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if debug and not isinstance(error, click.ClickException | click.Abort):
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            click.echo(legible(line), err=True)
     code, line = _verdict(error)
-    if line:
-        click.echo(f"asvit: {line}", err=True)
+    with suppress(OSError):  # where nothing can be told the code still says it
+        if debug and not isinstance(error, click.ClickException | click.Abort):
+            for told in "".join(traceback.format_exception(error)).splitlines():
+                click.echo(legible(told), err=True)
+        if line:
+            click.echo(f"asvit: {line}", err=True)
     return code
 
 
@@ -239,6 +245,14 @@ def _logging_on_stderr() -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+def _open_closed_streams() -> None:
+    """Give a stream that the caller has closed (``>&-``) somewhere to go."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, name, nowhere)
 
 
 def _accept_any_character() -> None:

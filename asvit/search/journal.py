@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -65,7 +66,15 @@ class JournalFile(BaseJournalBackend):
                 if not all("trial_id" in log and "values" not in log for log in logs):
                     os.fsync(file.fileno())
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
             self._lock.release()
+        except RuntimeError as error:  # as the library says that the lock is not there any more
+            raise FileNotFoundError(
+                errno.ENOENT, "the journal was removed while the run went on", str(self._path)
+            ) from error
 
 
 def open_journal(path: Path) -> JournalStorage:

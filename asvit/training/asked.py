@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
-from asvit.settings import check_names, check_number
+from asvit.settings import LARGEST, check_names, check_number
 from asvit.training.short import Recipe
 
 
@@ -42,7 +41,7 @@ def check_asked(asked: Asked) -> None:
     """
     check_names(asked, ("space", "data"))
     for name in ("learning_rate", "clip"):
-        check_number(name, getattr(asked, name), math.inf, zero=False)
+        check_number(name, getattr(asked, name), LARGEST, zero=False)
     for name in ("weight_decay", "warmup", "label_smoothing"):
         check_number(name, getattr(asked, name), 1.0, zero=True)
     if not isinstance(asked.flip, bool):

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from asvit._text import unknown
-from asvit.settings import Settings, check_names, check_number, check_whole, field_names
+from asvit.settings import (
+    LARGEST,
+    Settings,
+    check_names,
+    check_number,
+    check_whole,
+    field_names,
+)
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import PRESETS, RECIPES, REFERENCE_BATCH
 from asvit.training.token_plan import TokenPlan
@@ -196,10 +203,10 @@ class TrainSettings(Settings):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name in ("held_out", "learning_rate", "temperature"):
-            below = 1.0 if name == "held_out" else math.inf
+            below = 1.0 if name == "held_out" else LARGEST
             check_number(name, getattr(self, name), below, zero=False)
         for name in _RATES:
-            check_number(name, getattr(self, name), math.inf, zero=True)
+            check_number(name, getattr(self, name), LARGEST, zero=True)
         for name in ("drop_path", "drop", "label_smoothing", "ema"):
             check_number(name, getattr(self, name), 1.0, zero=True)
         for name in _SHARES:

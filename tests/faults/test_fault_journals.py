@@ -180,14 +180,10 @@ def test_a_result_of_a_newer_version_is_no_start(
     assert told_of in line
 
 
-# Optuna's journal, removed while its lock is held, ends in an error of the lock.
-LOCKED = pytest.mark.xfail(reason="the study's lock is removed, too", strict=False)
 REMOVED = marked([name for name in ALONE if name != "search"])
 
 
-@pytest.mark.parametrize(
-    "name", [*REMOVED, pytest.param("search", marks=[pytest.mark.slow, LOCKED])]
-)
+@pytest.mark.parametrize("name", [*REMOVED, pytest.param("search", marks=pytest.mark.slow)])
 def test_a_folder_that_is_removed_ends_its_run(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "removed")
     process = begun(name, folder)

@@ -80,3 +80,18 @@ def test_the_reader_of_a_list_may_leave(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is full")
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("list presets >&-", 0),
+        ("list nothing >&-", 2),
+        ("list nothing 2>&-", 2),
+        ("list nothing 2>/dev/full", 2),
+    ],
+)
+def test_the_code_tells_where_nothing_else_can(line: str, code: int) -> None:
+    ended = subprocess.run(["sh", "-c", f'"{sys.executable}" -m asvit {line}'], check=False)
+    assert ended.returncode == code

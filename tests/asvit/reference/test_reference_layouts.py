@@ -28,7 +28,7 @@ test_vit.r160_in1k,test_vit,r160_in1k,vit,isotropic,160,40.9,67.3,0.37,0.04,,Fal
 test_vit2.r160_in1k,test_vit2,r160_in1k,vit,isotropic,160,42.2,68.9,0.46,0.05,,False,True
 test_vit3.r160_in1k,test_vit3,r160_in1k,vit,isotropic,160,56.9,80.7,0.93,0.09,,False,True
 test_vit3.other,test_vit3,other,vit,isotropic,192,57.9,81.7,0.93,0.09,,False,False
-test_efficientnet.r160_in1k,test_efficientnet,r160_in1k,eff,conv,160,47.0,71.0,0.36,0.06,a note,False,True
+test_efficientnet.r160_in1k,test_efficientnet,r160_in1k,eff,conv,160,47.0,71.0,0.36,0.06,note,False,True
 test_resnet.r160_in1k,test_resnet,r160_in1k,resnet,conv,160,41.1,67.0,0.47,0.1,,False,True
 """
 

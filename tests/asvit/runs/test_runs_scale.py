@@ -48,7 +48,8 @@ def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     row = {"architecture": seed}
     content = {
         "schema_version": 1, "kind": "search", "seed_architecture": seed, "params": 1, "macs": 1,
-        "values": {"length_distortion": 1.0, "ntk_condition_number": 1.0}, "reason": "", "steps": 1, "failures": 0, "entropy": {"first": 1, "last": 1},
+        "values": {"length_distortion": 1.0, "ntk_condition_number": 1.0}, "reason": "",
+        "steps": 1, "failures": 0, "entropy": {"first": 1, "last": 1},
         "wall_seconds": 1.0, "front": [], "settings": {"space": space}, "images": None,
         "device": None, "versions": {}, "command": "", "next_command": "",
     }  # fmt: skip
