@@ -13,12 +13,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -29,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
 GONE_SECONDS = 30  # without a sign of life, after which a trial is anybody's to measure
-UNCLAIMED_SECONDS = 600  # generous: the clocks of machines differ
+CLAIM_SECONDS = 3.0  # between asking for a trial and claiming it; takes milliseconds
 POLL_SECONDS = 0.5  # between two looks at whether others have ended
 
 _MAKING_SECONDS = 2.0
@@ -76,6 +75,7 @@ class Share:
         self._study = study
         self._storage = storage
         self._record: _Record | None = getattr(storage, "record_heartbeat", None)
+        self._unclaimed: dict[int, float] = {}  # number of a trial to when it was first seen so
         self._owner = f"{socket.gethostname()}:{folder.resolve()}"
 
     def tidy(self) -> int:
@@ -85,6 +85,8 @@ class Share:
         """
         left = self._running()
         if self._storage is not None:
+            while self._drop_unclaimed():
+                time.sleep(0.1)
             left = [trial for trial in left if trial.user_attrs.get(_OWNER) == self._owner]
         for trial in left:
             self._study.tell(trial.number, state=TrialState.FAIL)
@@ -107,9 +109,12 @@ class Share:
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
         """Whether ``trial`` is among the ``wanted`` ones; two processes may have seen one room."""
-        if self._storage is not None and self._record is not None:
-            self._record(self._id(self._storage, trial))
-        trial.set_user_attr(_OWNER, self._owner)
+        try:
+            if self._storage is not None and self._record is not None:
+                self._record(self._id(self._storage, trial))
+            trial.set_user_attr(_OWNER, self._owner)
+        except UpdateFinishedTrialError:  # it took too long, and another process gave it up
+            return False
         if self._before(trial.number) < wanted:
             return True
         self._study.tell(trial, state=TrialState.FAIL)
@@ -137,11 +142,21 @@ class Share:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)
-        for trial in self._running():
-            if _OWNER not in trial.user_attrs and _age(trial) > UNCLAIMED_SECONDS:
-                # Its process ended between asking for it and its first sign of life.
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self._drop_unclaimed()
         time.sleep(POLL_SECONDS)
+
+    def _drop_unclaimed(self) -> int:
+        """Give up trials that nobody has claimed for a while; return how many may yet be.
+
+        A process that is killed between asking for a trial and claiming it leaves such a one.
+        """
+        now = time.monotonic()
+        numbers = [trial.number for trial in self._running() if _OWNER not in trial.user_attrs]
+        self._unclaimed = {number: self._unclaimed.get(number, now) for number in numbers}
+        dead = [n for n, since in self._unclaimed.items() if now - since >= CLAIM_SECONDS]
+        for number in dead:
+            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        return len(numbers) - len(dead)
 
     def _running(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -155,13 +170,6 @@ class Share:
     def _id(self, storage: BaseStorage, trial: Trial) -> int:
         study = storage.get_study_id_from_name(self._study.study_name)
         return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
-
-
-def _age(trial: FrozenTrial) -> float:
-    """Seconds since a trial was asked for; 0 if that is not known."""
-    if trial.datetime_start is None:
-        return 0.0
-    return (datetime.now() - trial.datetime_start).total_seconds()
 
 
 def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> None:

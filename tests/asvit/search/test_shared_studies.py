@@ -231,6 +231,21 @@ def test_a_trial_without_an_owner_is_given_up_in_the_end(
     share = Share(study, storage, tmp_path)
     share.wait()
     assert study.trials[0].state is TrialState.RUNNING
-    monkeypatch.setattr("asvit.search.sharing.UNCLAIMED_SECONDS", -1)
+    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0)
     share.wait()
     assert study.trials[0].state is TrialState.FAIL
+
+
+def test_a_run_that_goes_on_waits_for_claims_and_gives_up_what_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0.2)
+    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    study = optuna.create_study(storage=storage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        late = study.ask()
+    share = Share(study, storage, tmp_path)
+    assert share.tidy() == 0
+    assert study.trials[0].state is TrialState.FAIL
+    assert not share._claim(late, 5)
