@@ -40,7 +40,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -> None:
-    assert trials(tmp_path / "run", Workers(jobs=3)) == alone
+    assert trials(tmp_path / "run", Workers(jobs=8)) == alone
 
 
 def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
