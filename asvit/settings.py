@@ -102,7 +102,7 @@ def check_names(settings: object, names: Sequence[str]) -> None:
             raise ValueError(f"{name} must be a name, got {value!r}")
 
 
-LARGEST = 1e6  # of rates and weights; beyond it single precision has no room to compute
+LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
 
 
 def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
@@ -114,7 +114,8 @@ def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
         least = "at least 0" if zero else "above 0"
-        most = "" if math.isinf(below) else f" and below {below:g}"
+        large = number and value >= below  # type: ignore[operator]
+        most = f" and below {below:g}" if below < LARGEST or large else ""
         raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
 
 
