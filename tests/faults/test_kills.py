@@ -4,7 +4,7 @@ import pytest
 
 from experiments.kill_runs import COMMANDS, Campaign
 
-ENOUGH = 10.0  # seconds of runs to kill
+ENOUGH = 5.0  # seconds of runs to kill
 
 
 @pytest.mark.parametrize("name", ["reference build", "train"])
