@@ -111,8 +111,8 @@ class Pool:
         """
         backlog = _Backlog(len(tasks), self._retries)
         try:
+            self._fill(tasks, backlog)
             while backlog.unfinished:
-                self._fill(tasks, backlog)
                 ended = self._heed(self._backend.wait(self._patience()), backlog)
                 self._fill(tasks, backlog)  # before whoever waits for the answer takes the time
                 yield from ended

@@ -74,12 +74,12 @@ class Crew:
         num_classes: int = 1000,
     ) -> None:
         self._benches = benches
-        bench = next(iter(benches.values()))
-        seconds = load.networks * max(benches) ** 2 / _PIXELS_A_SECOND
+        bench = next(iter(benches.values()))  # but for the images they are alike
+        self._device, self._repeats = bench.device, bench.arguments["repeats"]
         self.workers = (workers or Workers()).settled(
-            bench.device,
-            tasks=load.at_once * bench.arguments["repeats"],
-            seconds=seconds * bench.arguments["repeats"],
+            self._device,
+            tasks=load.at_once * self._repeats,
+            seconds=load.networks * self._repeats * max(benches) ** 2 / _PIXELS_A_SECOND,
             gigabytes=load.gigabytes,
         )
         self._space = space
@@ -113,35 +113,31 @@ class Crew:
         if self.workers.here:
             yield from ((number, self._measure(order)) for number, order in enumerate(orders))
             return
-        first = next(iter(self._benches.values()))
-        repeats, whole = first.arguments["repeats"], takes_all(first.device)
-        yield from measure_all(self._opened(), orders, repeats=repeats, whole=whole)
+        whole = takes_all(self._device)
+        yield from measure_all(self._opened(), orders, repeats=self._repeats, whole=whole)
 
     def _opened(self) -> Pool:
         """The workers, started when there is something to do for the first time."""
         if self._pool is None:
-            benches = self._benches
             work = measuring_work(
-                {side: bench.arguments for side, bench in benches.items()},
+                {side: bench.arguments for side, bench in self._benches.items()},
                 space=None if self._space is None else self._space.name,
                 num_classes=self._num_classes,
             )
-            device = next(iter(benches.values())).device
-            self._pool = self._stack.enter_context(open_pool(self.workers, work, device))
+            self._pool = self._stack.enter_context(open_pool(self.workers, work, self._device))
         return self._pool
 
     def _measure(self, order: Order) -> Measured:
         """Measure one network in this process."""
         text, side = order.architecture, order.side
-        arguments = self._benches[side].arguments
         try:
-            with one_thread(arguments["device"]):
+            with one_thread(self._device):
                 scores = measure(
                     lambda: network(text, side, self._num_classes, space=self._space),
                     order.names,
                     key=order.key,
-                    together=takes_all(arguments["device"]),
-                    **arguments,
+                    together=takes_all(self._device),
+                    **self._benches[side].arguments,
                 )
         except MemoryError as error:
             return Measured(failed(order.names, str(error) or "out of memory"))

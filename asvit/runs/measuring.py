@@ -171,8 +171,11 @@ def measure_all(
     """
     tasks: list[dict[str, Any]] = []
     owners: list[int] = []
+    parts: list[_Parts] = []
     for number, order in enumerate(orders):
-        for only in _portions(order, repeats, whole=whole):
+        portions = _portions(order, repeats, whole=whole)
+        parts.append(_Parts(order, len(portions)))
+        for only in portions:
             tasks.append(
                 {
                     "architecture": order.architecture,
@@ -184,7 +187,6 @@ def measure_all(
                 }
             )
             owners.append(number)
-    parts = [_Parts(order, owners.count(number)) for number, order in enumerate(orders)]
     with closing(pool.run(tasks)) as answers:
         for task, answer in answers:
             number = owners[task]

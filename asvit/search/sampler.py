@@ -15,7 +15,7 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
@@ -31,10 +31,14 @@ def measured_trials(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def place_of(study: Study, trial: FrozenTrial) -> int:
+def active_trials(study: Study) -> list[FrozenTrial]:
+    """The trials of ``study`` that were measured, and those still in flight."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
+
+
+def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     """How many architectures come before ``trial``: measured ones, and those still in flight."""
-    active = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-    return sum(other.number < trial.number for other in active)
+    return sum(other.number < trial.number for other in active_trials(study))
 
 
 class ReinforceSampler(BaseSampler):

@@ -24,6 +24,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from asvit.search.sampler import active_trials, place_of
+
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
@@ -103,7 +105,7 @@ class Share:
         with warnings.catch_warnings():
             # Signs of life are for its own loop, says the library; ours gives them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
-            count = min(count, wanted - self._before(None))
+            count = min(count, wanted - len(active_trials(self._study)))
             asked = [self._study.ask(distributions) for _ in range(count)]
         return [trial for trial in asked if self._storage is None or self._claim(trial, wanted)]
 
@@ -115,7 +117,7 @@ class Share:
             trial.set_user_attr(_OWNER, self._owner)
         except UpdateFinishedTrialError:  # it took too long, and another process gave it up
             return False
-        if self._before(trial.number) < wanted:
+        if place_of(self._study, trial) < wanted:
             return True
         self._study.tell(trial, state=TrialState.FAIL)
         return False
@@ -160,12 +162,6 @@ class Share:
 
     def _running(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-    def _before(self, number: int | None) -> int:
-        """Measured trials and those in flight: all, or those before a number."""
-        states = (TrialState.COMPLETE, TrialState.RUNNING)
-        trials = self._study.get_trials(deepcopy=False, states=states)
-        return sum(number is None or trial.number < number for trial in trials)
 
     def _id(self, storage: BaseStorage, trial: Trial) -> int:
         study = storage.get_study_id_from_name(self._study.study_name)

@@ -93,6 +93,13 @@ def finish(process: subprocess.Popen[str]) -> str:
     return told
 
 
+def ask_quietly(study: optuna.Study) -> optuna.Trial:
+    """Ask as a process does that has not claimed the trial yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's, on signs of life outside its own loop
+        return study.ask()
+
+
 def measured(folder: Path) -> list[str]:
     """What a machine has measured."""
     return (folder.parent / "log").read_text().split()
@@ -152,9 +159,7 @@ def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
     share = Share(study, storage, tmp_path)
     (first,) = share.ask({}, 5, wanted=1)
     # Another process had seen the same room.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trial = study.ask()
+    trial = ask_quietly(study)
     assert not share._claim(trial, 1)
     states = [one.state for one in study.trials]
     assert states == [TrialState.RUNNING, TrialState.FAIL]
@@ -225,9 +230,7 @@ def test_a_trial_without_an_owner_is_given_up_in_the_end(
     monkeypatch.setattr("asvit.search.sharing.POLL_SECONDS", 0)
     storage = open_database(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        study.ask()
+    ask_quietly(study)
     share = Share(study, storage, tmp_path)
     share.wait()
     assert study.trials[0].state is TrialState.RUNNING
@@ -242,9 +245,7 @@ def test_a_run_that_goes_on_waits_for_claims_and_gives_up_what_has_none(
     monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0.2)
     storage = open_database(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        late = study.ask()
+    late = ask_quietly(study)
     share = Share(study, storage, tmp_path)
     assert share.tidy() == 0
     assert study.trials[0].state is TrialState.FAIL
