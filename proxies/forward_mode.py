@@ -1,7 +1,7 @@
 """Forward-mode rules for the operations that PyTorch has none for, or a slow one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from proxies.attention import attention_with_tangent, explicit_attention, plain_arguments
+
+Rules = Mapping[Callable[..., Any], Callable[..., Any]]  # operation to what is called in its place
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
@@ -28,26 +30,14 @@ def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
     return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
 
 
-class DualOperations(TorchFunctionMode):
-    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
+class RuledOperations(TorchFunctionMode):
+    """Inside, operations that have a rule follow it.
 
-    Linear maps get a leaner rule too: PyTorch's own also multiplies by the weight's tangent, which
-    is zero here.
+    Attributes:
+        rules: The rules.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        rule: Callable[..., Any] = _DUAL_RULES.get(func, func)
-        return rule(*args, **(kwargs or {}))
-
-
-class ExplicitAttention(TorchFunctionMode):
-    """Inside, fused attention is spelt out, for transforms that nest or vectorise."""
+    rules: ClassVar[Rules]
 
     def __torch_function__(
         self,
@@ -56,7 +46,7 @@ class ExplicitAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        rule: Callable[..., Any] = _EXPLICIT_RULES.get(func, func)
+        rule: Callable[..., Any] = self.rules.get(func, func)
         return rule(*args, **(kwargs or {}))
 
 
@@ -92,13 +82,25 @@ def _dual_convolution(
     )
 
 
-_DUAL_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.scaled_dot_product_attention: _dual_attention,
-    F.multi_head_attention_forward: explicit_multi_head,
-    F.linear: _dual_linear,
-    F.conv2d: _dual_convolution,
-}
-_EXPLICIT_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.scaled_dot_product_attention: _explicit_attention,
-    F.multi_head_attention_forward: explicit_multi_head,
-}
+class DualOperations(RuledOperations):
+    """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
+
+    Linear maps get a leaner rule too: PyTorch's own also multiplies by the weight's tangent, which
+    is zero here.
+    """
+
+    rules: ClassVar[Rules] = {
+        F.scaled_dot_product_attention: _dual_attention,
+        F.multi_head_attention_forward: explicit_multi_head,
+        F.linear: _dual_linear,
+        F.conv2d: _dual_convolution,
+    }
+
+
+class ExplicitAttention(RuledOperations):
+    """Inside, fused attention is spelt out, for transforms that nest or vectorise."""
+
+    rules: ClassVar[Rules] = {
+        F.scaled_dot_product_attention: _explicit_attention,
+        F.multi_head_attention_forward: explicit_multi_head,
+    }

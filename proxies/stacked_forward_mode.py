@@ -1,35 +1,17 @@
 """Forward-mode rules for the networks of a stack, all at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
-from torch.overrides import TorchFunctionMode
 
 from proxies.attention import aligned_bias, attention_with_tangent, plain_arguments
-from proxies.forward_mode import explicit_multi_head, pack, unpack
+from proxies.forward_mode import RuledOperations, Rules, explicit_multi_head, pack, unpack
 from proxies.stacking import lifted
-
-
-class StackedDualOperations(TorchFunctionMode):
-    """:class:`proxies.forward_mode.DualOperations` for :meth:`proxies.stacking.Stack.run`.
-
-    Dual numbers are hidden behind the vectorised tensors: each rule is lifted to where they are.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        rule: Callable[..., Any] = _RULES.get(func, func)
-        return rule(*args, **(kwargs or {}))
 
 
 def _attention(*args: Any, **kwargs: Any) -> Tensor:
@@ -80,12 +62,18 @@ def _batched_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product
 
 
-_RULES: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.scaled_dot_product_attention: _attention,
-    F.multi_head_attention_forward: explicit_multi_head,
-    F.linear: _linear,
-    F.conv2d: _convolution,
-}
+class StackedDualOperations(RuledOperations):
+    """:class:`proxies.forward_mode.DualOperations` for :meth:`proxies.stacking.Stack.run`.
+
+    Dual numbers are hidden behind the vectorised tensors: each rule is lifted to where they are.
+    """
+
+    rules: ClassVar[Rules] = {
+        F.scaled_dot_product_attention: _attention,
+        F.multi_head_attention_forward: explicit_multi_head,
+        F.linear: _linear,
+        F.conv2d: _convolution,
+    }
 
 
 def _axis(tensor: Tensor | None) -> int | None:
