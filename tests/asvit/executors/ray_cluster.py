@@ -1,34 +1,55 @@
-"""A search on a Ray cluster of two nodes of this machine, one of which dies; run as a script.
+"""A search in this process, and again on a Ray cluster of two nodes, one of which dies half-way.
 
-``python ray_cluster.py FOLDER JSON``: settings of the search, ``jobs`` and ``kill_at``, the step
-after which the second node is killed.
+Run as a script: ``python ray_cluster.py FOLDER JSON``, with the settings of the search. The runs
+are FOLDER's ``alone`` and ``ray``.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
+from threading import Thread
 
-from ray.cluster_utils import Cluster
-
-from asvit.executors import Workers
-from asvit.runs import run_search
-from asvit.search import StepEvent
+HERE = Path(__file__).parent
+HALF_WAY = 4  # steps before the node dies
 
 
 def main() -> None:
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
-    jobs, kill_at = settings.pop("jobs"), settings.pop("kill_at")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Inherited by the nodes' workers, so it is there before Ray is.
+    os.environ |= {
+        "ASVIT_EXTENSIONS": "half_way",
+        "HALF_WAY": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+    }
+    import half_way
+    from ray.cluster_utils import Cluster
+
+    from asvit.executors import Workers
+    from asvit.runs import run_search
+    from asvit.search import StepEvent
+
+    run_search(out=folder / "alone", workers=Workers(jobs=1), **settings)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
 
-    def kill(event: StepEvent) -> None:
-        if event.step == kill_at:
-            cluster.remove_node(second, allow_graceful=False)
+    def kill() -> None:
+        half_way.wait_for(half_way.BUSY)
+        cluster.remove_node(second, allow_graceful=False)
+
+    killer = Thread(target=kill, daemon=True)
+
+    def order(event: StepEvent) -> None:
+        if event.step == HALF_WAY:
+            half_way.order(second.node_id)
+            killer.start()
 
     try:
-        workers = Workers(jobs=jobs, ray=cluster.address)
-        run_search(out=folder, workers=workers, progress=kill, **settings)
+        workers = Workers(ray=cluster.address)
+        run_search(out=folder / "ray", workers=workers, progress=order, **settings)
+        killer.join()
     finally:
         cluster.shutdown()
 

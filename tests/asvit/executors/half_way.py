@@ -1,0 +1,59 @@
+"""An extension: a measure that keeps a node of a Ray cluster busy until the node is killed."""
+
+import os
+import time
+from pathlib import Path
+
+from torch import nn
+
+from proxies import Inputs, Proxy
+from proxies.registry import register
+
+ORDERED = Path(os.environ["HALF_WAY"]) / "ordered"  # by the run: names the node that is to die
+BUSY = ORDERED.with_name("busy")  # by that node: it has a task that it will not finish
+PATIENCE = 300.0  # seconds
+
+
+def node_dies(model: nn.Module, inputs: Inputs) -> float:
+    """Count the parameters; once a node is to die, only after it has a task it is killed over."""
+    if ORDERED.exists() and not BUSY.exists():
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == ORDERED.read_text():
+            BUSY.touch()
+            time.sleep(PATIENCE)
+            raise RuntimeError("the node was not killed")
+        wait_for(BUSY)  # else this node might do all that is left
+    return float(sum(p.numel() for p in model.parameters()))
+
+
+def order(node: str) -> None:
+    """Say which node is to die, all at once for those who read it."""
+    draft = ORDERED.with_suffix(".draft")
+    draft.write_text(node)
+    draft.replace(ORDERED)
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file is there.
+
+    Raises:
+        RuntimeError: If it does not come.
+    """
+    end = time.monotonic() + PATIENCE
+    while not file.exists():
+        if time.monotonic() > end:
+            raise RuntimeError(f"nobody wrote {file.name}")
+        time.sleep(0.05)
+
+
+register(
+    Proxy(
+        name="node_dies",
+        description="parameters, after a node has died",
+        better="reported",
+        paper="none",
+        value=node_dies,
+        undefined="never",
+    )
+)
