@@ -47,10 +47,11 @@ def check_writable(folder: Path) -> None:
         PermissionError: If it may not be written to.
     """
     present = folder
-    while not present.exists() and present != present.parent:
+    while not os.path.lexists(present) and present != present.parent:
         present = present.parent
     if not present.is_dir():
-        raise NotADirectoryError(f"{present} is a file, not a folder; give --out another folder")
+        kind = "a file" if present.exists() else "a link to nothing"
+        raise NotADirectoryError(f"{present} is {kind}, not a folder; give --out another folder")
     if not os.access(present, os.W_OK | os.X_OK):
         raise PermissionError(f"{present} may not be written to; give --out a folder that may be")
 

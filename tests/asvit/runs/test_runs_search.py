@@ -318,6 +318,14 @@ def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_link_to_nothing_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for out in (tmp_path / "link", tmp_path / "link" / "run"):
+        with pytest.raises(NotADirectoryError, match="link is a link to nothing, not a folder"):
+            search(out)
+    assert not (tmp_path / "nothing").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
