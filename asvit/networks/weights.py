@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import struct
 import warnings
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit._files import write_bytes
-from asvit._records import MALFORMED, parse_json
+from asvit._records import MALFORMED
+from asvit._tensor_files import read_tensors, write_tensors
 from asvit._text import first_line, one_line, shown
 from asvit._types import check_values
 from asvit.networks.network import Network
@@ -25,7 +23,6 @@ from asvit.networks.network import Network
 SCHEMA_VERSION = 1
 KIND = "network"
 
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
 _SHOWN = 3
 _LONGEST = 100  # characters of a name of weights in a message
@@ -87,7 +84,7 @@ class WeightsFile:
         }
         # safetensors refuses tensors that share memory, as tied weights do.
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.items()}
-        write_bytes(path, save(tensors, {_HEADER: json.dumps(header, allow_nan=False)}))
+        write_tensors(path, tensors, header)
 
     @classmethod
     def read(cls, path: Path) -> WeightsFile:
@@ -208,10 +205,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
     try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(_HEADER)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        header = None if text is None else parse_json(text)
+        header, weights = read_tensors(path)
     except (SafetensorError, *MALFORMED) as error:
         raise ValueError(
             f"{path} is damaged, or no safetensors file: {first_line(error)}"

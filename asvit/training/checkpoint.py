@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit._files import write_bytes
-from asvit._records import MALFORMED, parse_json
+from asvit._records import MALFORMED
+from asvit._tensor_files import read_tensors, write_tensors
 from asvit._text import first_line, shown
 from asvit._types import check_types, check_values
 from asvit.settings import Images
@@ -25,7 +23,6 @@ from asvit.training.state import EngineState
 SCHEMA_VERSION = 1
 KIND = "training checkpoint"
 
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
 
 
@@ -114,7 +111,7 @@ class Checkpoint:
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
         }
-        write_bytes(path, save(_apart(tensors), {_HEADER: json.dumps(header, allow_nan=False)}))
+        write_tensors(path, _apart(tensors), header)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -125,9 +122,9 @@ class Checkpoint:
             ValueError: If it is no checkpoint, damaged, or of a newer version.
         """
         try:
-            with safe_open(path, "pt") as file:
-                header: dict[str, Any] = parse_json((file.metadata() or {})[_HEADER])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header, tensors = read_tensors(path)
+            if header is None:
+                raise ValueError("weights that do not say what they are of")
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"

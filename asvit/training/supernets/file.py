@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit._files import write_bytes
-from asvit._records import MALFORMED, parse_json
+from asvit._records import MALFORMED
+from asvit._tensor_files import read_tensors, write_tensors
 from asvit._text import first_line, shown
 from asvit._types import check_values
 from asvit.settings import Images
@@ -25,7 +22,6 @@ NAME = "supernet.safetensors"
 SCHEMA_VERSION = 1
 KIND = "supernet"
 
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WEIGHTS, _LOSSES = "weights/", "losses"
 _FORM = {"images": Images, "num_classes": int, "device": str, "seconds": float}
 
@@ -115,7 +111,7 @@ class SupernetFile:
             "device": self.origin.device,
             "seconds": round(self.seconds, 3),
         }
-        write_bytes(path, save(kept, {_HEADER: json.dumps(header)}))
+        write_tensors(path, kept, header)
 
     @classmethod
     def read(cls, path: Path) -> SupernetFile:
@@ -126,9 +122,9 @@ class SupernetFile:
             ValueError: If it is no supernet, damaged, or of a newer version.
         """
         try:
-            with safe_open(path, "pt") as file:
-                header: dict[str, Any] = parse_json((file.metadata() or {})[_HEADER])
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header, state = read_tensors(path)
+            if header is None:
+                raise ValueError("weights that do not say what they are of")
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
