@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from asvit._files import write_bytes, write_text
+from asvit._files import write_text
+from asvit._tensor_files import read_tensors, write_tensors
 from asvit._text import first_line
 from asvit.networks import load_state
 from asvit.runs.folder import check_writable, claimed, remove_files
@@ -32,7 +32,6 @@ from proxies.evaluation import seed_for
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
 _WEIGHTS, _MOMENTS = "weights/", "moments/"
 _SCHEMA_VERSION = 1
 
@@ -275,7 +274,7 @@ def _write(
         "history": list(history),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
-    write_bytes(path, save(tensors, {_HEADER: json.dumps(header, allow_nan=False)}))
+    write_tensors(path, tensors, header)
 
 
 def _resume(
@@ -286,9 +285,9 @@ def _resume(
     if not path.exists():
         return []
     try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, tensors = read_tensors(path)
+        if header is None:
+            raise ValueError("weights that do not say what they are of")
         stored = type(settings).from_json(header["settings"])
         if header["schema_version"] != _SCHEMA_VERSION:
             raise ValueError(f"schema {header['schema_version']!r}")
@@ -307,9 +306,7 @@ def _resume(
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint, by their names in the model."""
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return _under(_WEIGHTS, tensors)
+    return _under(_WEIGHTS, read_tensors(path)[1])
 
 
 def _under(beginning: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

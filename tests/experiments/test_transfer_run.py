@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,17 +148,17 @@ def test_another_seed_gives_another_training() -> None:
 
 def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run("whole")
-    written = transfer_run.write_bytes
+    written = transfer_run.write_tensors
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         if len(calls) == 1:
             raise OSError(28, "No space left on device", str(path))
         calls.append(path)
-        written(path, data)
+        written(path, tensors, header)
 
     calls: list[Path] = []
     with monkeypatch.context() as patch:
-        patch.setattr(transfer_run, "write_bytes", full)
+        patch.setattr(transfer_run, "write_tensors", full)
         with pytest.raises(OSError, match="No space left"):
             run("full")
     assert len(Path("full/metrics.jsonl").read_text().splitlines()) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit._files import write_bytes
-from asvit._records import MALFORMED, parse_json
+from asvit._records import MALFORMED
+from asvit._tensor_files import read_tensors, write_tensors
 from asvit._types import check_values
 from asvit.spaces import build
 from asvit.training.short import accuracy
@@ -24,8 +22,6 @@ from asvit.training.supernets.parts import Parts
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import LossNotFinite, SupernetEvent, SupernetTraining
 from proxies.evaluation import seed_for
-
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,7 @@ def train_alone(
 
     def keep() -> None:
         if state is not None:
-            header = {**what, "seconds": round(seconds(), 3)}
-            write_bytes(state, save(training.state(), {_HEADER: json.dumps(header)}))
+            write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
     reason = ""
     try:
@@ -128,12 +123,13 @@ class _OnlyPath(nn.Module):
 def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]] | None:
     """Seconds so far and the state of the training ``what``; None if the file holds none of it."""
     try:
-        with safe_open(path, "pt") as file:
-            header = parse_json((file.metadata() or {})[_HEADER])
-            seconds = header.pop("seconds")
-            if header != what:
-                return None
-            check_values({"seconds": seconds}, {"seconds": float})
-            return seconds, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, tensors = read_tensors(path)
+        if header is None:
+            return None
+        seconds = header.pop("seconds")
+        if header != what:
+            return None
+        check_values({"seconds": seconds}, {"seconds": float})
+        return seconds, tensors
     except (FileNotFoundError, SafetensorError, *MALFORMED):
         return None  # training starts over, and replaces what is there

@@ -32,7 +32,7 @@ _PLACES: Places = {
     "accuracy": (Journal, "add"),
     "table": (runs_session, "write_text"),
     "report": (runs_evolution, "_write_report"),
-    "state": (runs_retraining, "write_bytes"),  # of the training of a winner
+    "state": (runs_retraining, "write_tensors"),  # of the training of a winner
     "weights": (runs_session, "WeightsFile"),
     "retrained": (Journal, "add_retrained"),
 }
