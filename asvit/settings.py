@@ -14,7 +14,8 @@ from asvit._types import check_types, is_of
 
 S = TypeVar("S")
 
-_ELSEWHERE = "give --out for a new folder or --fresh to start over"
+#: What to do where a run folder holds another run.
+ELSEWHERE = "give --out for a new folder or --fresh to start over"
 
 
 class Settings:
@@ -150,23 +151,32 @@ def check_radius(radius: object) -> None:
         raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {radius!r}")
 
 
-def other_settings(
-    folder: Path, stored: Settings, changed: Mapping[str, tuple[Any, Any]]
-) -> ValueError:
-    """The refusal of a run in ``folder`` whose settings differ from those it was started with.
+def check_same_settings(
+    folder: Path, stored: Settings | None, wanted: Settings, *, growing: Sequence[str] = ()
+) -> None:
+    """Check that the run in ``folder`` goes on with the settings it was started with.
 
     Args:
         folder: Run folder.
-        stored: What it was started with.
-        changed: What differs: name to (value there, value now).
+        stored: What it was started with; None if there is none yet.
+        wanted: What it is asked to do now.
+        growing: Names of the numbers that may be larger than they were.
+
+    Raises:
+        ValueError: If it does not; the message has each difference.
     """
-    differences = ", ".join(
-        f"{name} {one_line(str(getattr(stored, name)))} (now {now})"
-        for name, (_, now) in changed.items()
-    )
-    return ValueError(
-        f"run folder {folder} was started with other settings: {differences}; {_ELSEWHERE}"
-    )
+    changed = {} if stored is None else stored.difference(wanted)
+    for name in growing:
+        if name in changed and changed[name][0] < changed[name][1]:
+            del changed[name]
+    if changed:
+        differences = ", ".join(
+            f"{name} {one_line(str(before))} (now {now})"
+            for name, (before, now) in changed.items()
+        )
+        raise ValueError(
+            f"run folder {folder} was started with other settings: {differences}; {ELSEWHERE}"
+        )
 
 
 class Images(TypedDict):
@@ -200,7 +210,7 @@ def check_same_images(
         raise ValueError(
             f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
             f"digest {one_line(stored['digest'][:12])} (now {now['source']}, digest "
-            f"{now['digest'][:12]}); {_ELSEWHERE}"
+            f"{now['digest'][:12]}); {ELSEWHERE}"
         )
 
 
@@ -222,5 +232,5 @@ def check_same_device(folder: Path, stored: str | None, now: str) -> None:
     if stored is not None and stored != now:
         raise ValueError(
             f"run folder {folder} was started on device {one_line(stored)} (now {now}); "
-            f"{_ELSEWHERE}"
+            f"{ELSEWHERE}"
         )

@@ -21,7 +21,7 @@ from asvit._tensor_files import read_tensors, write_tensors
 from asvit._text import first_line
 from asvit.networks import load_state
 from asvit.runs.folder import check_writable, claimed, remove_files
-from asvit.settings import other_settings
+from asvit.settings import check_same_settings
 from asvit.training.processes import Processes
 from asvit.training.short import parameter_groups
 from asvit.training.state import load_optimizer, optimizer_state
@@ -296,8 +296,7 @@ def _resume(
             f"{path} is no checkpoint that this version can read ({first_line(error)}); give "
             "--fresh to start over"
         ) from error
-    if changed := stored.difference(settings):
-        raise other_settings(out, stored, changed)
+    check_same_settings(out, stored, settings)
     load_state(model, _under(_WEIGHTS, tensors), what=f"the weights in {path}")
     load_optimizer(optimizer, _under(_MOMENTS, tensors), header["optimizer"])
     history: list[Metrics] = header["history"]

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from asvit._records import MALFORMED, parse_json
 from asvit._run_files import RESULT
+from asvit.settings import ELSEWHERE
 
 LOCK = ".lock"
 
@@ -83,6 +84,24 @@ def claimed(folder: Path, kind: str = "search") -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_complete(folder: Path, kept: str, results: Sequence[str]) -> None:
+    """Check that a run's results do not lie in ``folder`` without what they were made from.
+
+    Args:
+        folder: Run folder.
+        kept: Name of the file that the run goes on from.
+        results: Names of files that are made from it.
+
+    Raises:
+        ValueError: If they do.
+    """
+    strays = [name for name in results if (folder / name).exists()]
+    if strays and not (folder / kept).exists():
+        raise ValueError(
+            f"run folder {folder} has {strays[0]} but not {kept}; put it back, {ELSEWHERE}"
+        )
 
 
 def remove_files(folder: Path, names: Sequence[str]) -> None:

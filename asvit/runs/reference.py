@@ -20,10 +20,10 @@ from asvit.reference.recipe import BuildSettings, make_settings
 from asvit.reference.trainer import Trainer
 from asvit.reference.workers import train_all
 from asvit.runs.checks import find_space
-from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import versions
 from asvit.runs.reference_result import BuildResult, command_of, provenance_of
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, check_same_settings
 from proxies.evaluation import resolve_device
 
 TABLE = "table.csv"
@@ -215,20 +215,9 @@ def _open(folder: Path, wanted: BuildSettings) -> Journal:
         if (folder / name).exists():
             raise ValueError(f"{folder} holds a {kind}; give --out another folder for the table")
     path = folder / TRAININGS
-    strays = [name for name in (RESULT, TABLE) if (folder / name).exists()]
-    if strays and not path.exists():
-        raise ValueError(
-            f"run folder {folder} has {strays[0]} but not {TRAININGS}; put it back, give --out "
-            "for a new folder or --fresh to start over"
-        )
+    check_complete(folder, TRAININGS, (RESULT, TABLE))
     journal = Journal(path)
-    if journal.settings is not None:
-        changed = journal.settings.difference(wanted)
-        for name in _MAY_GROW:
-            if name in changed and changed[name][0] < changed[name][1]:
-                del changed[name]
-        if changed:
-            raise other_settings(folder, journal.settings, changed)
+    check_same_settings(folder, journal.settings, wanted, growing=_MAY_GROW)
     return journal
 
 

@@ -20,13 +20,20 @@ from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_table
 from asvit.runs.crew import Crew, Load
 from asvit.runs.evaluator import Bench
-from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
+from asvit.runs.folder import (
+    check_complete,
+    check_writable,
+    claimed,
+    named_folder,
+    newest_run,
+    remove_files,
+)
 from asvit.runs.growable import Growable
 from asvit.runs.measuring import Order, failed, in_order
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, check_same_settings
 from asvit.spaces.architectures import find
 from proxies import Score
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
@@ -203,19 +210,12 @@ def _open(folder: Path, wanted: ScaleSettings) -> Journal:
     if (folder / JOURNAL).exists():
         raise ValueError(f"{folder} holds a search; give --out another folder for the scaling")
     path = folder / MEASURED
-    strays = [name for name in (RESULT, SERIES, CANDIDATES) if (folder / name).exists()]
-    if strays and not path.exists():
-        raise ValueError(
-            f"run folder {folder} has {strays[0]} but not {MEASURED}; put it back, give --out for "
-            "a new folder or --fresh to start over"
-        )
+    check_complete(folder, MEASURED, (RESULT, SERIES, CANDIDATES))
     journal = Journal(path)
-    if journal.settings is not None:
-        changed = journal.settings.difference(wanted)
-        if "budgets" in changed and _extends(journal.settings, wanted):
-            del changed["budgets"]
-        if changed:
-            raise other_settings(folder, journal.settings, changed)
+    stored = journal.settings
+    if stored is not None and _extends(stored, wanted):
+        stored = replace(stored, budgets=wanted.budgets)
+    check_same_settings(folder, stored, wanted)
     return journal
 
 

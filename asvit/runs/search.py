@@ -50,6 +50,7 @@ from asvit.search.study import (
     quiet_optuna,
     without_password,
 )
+from asvit.settings import ELSEWHERE
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _open(
             return study
     raise ValueError(
         f"run folder {folder} has {strays[0]} but not its study; put it back, name its --storage, "
-        "give --out for a new folder or --fresh to start over"
+        f"{ELSEWHERE}"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from asvit._text import first_line, shown
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import open_database
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, check_same_settings
 from scaling.ranking import Better
 
 #: Name of the study in a run folder's own journal.
@@ -87,10 +86,7 @@ def check_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
         if study.trials:
             raise ValueError(f"{folder} holds an Optuna study that asvit did not start")
         return
-    comparable = replace(stored, steps=max(stored.steps, wanted.steps))
-    changed = comparable.difference(wanted)
-    if changed:
-        raise other_settings(folder, stored, changed)
+    check_same_settings(folder, stored, wanted, growing=["steps"])
 
 
 def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:

@@ -16,7 +16,13 @@ from asvit._text import one_line
 from asvit._types import check_values
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
-from asvit.settings import Images, check_same_device, check_same_images, other_settings
+from asvit.settings import (
+    ELSEWHERE,
+    Images,
+    check_same_device,
+    check_same_images,
+    check_same_settings,
+)
 from proxies import Score
 
 SCHEMA_VERSION = 1
@@ -77,10 +83,9 @@ class ScoreJournal:
         if self.table is not None and self.table["digest"] != now["digest"]:
             raise ValueError(
                 f"run folder {self._folder} was started with another table: {_named(self.table)} "
-                f"(now {_named(now)}); give --out for a new folder or --fresh to start over"
+                f"(now {_named(now)}); {ELSEWHERE}"
             )
-        if self.settings is not None and (changed := self.settings.difference(settings)):
-            raise other_settings(self._folder, self.settings, changed)
+        check_same_settings(self._folder, self.settings, settings)
 
     def start(self, settings: CorrelationSettings, table: ReferenceTable, device: str) -> None:
         """Keep what the run is started with, unless it is kept already.

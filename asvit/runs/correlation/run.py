@@ -29,7 +29,7 @@ from asvit.runs.correlation.measure import RowEvent, TableBench, due_rows, measu
 from asvit.runs.correlation.plan import Plan, make_plan
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.correlation.values import correlate_all, gather
-from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 
 
@@ -148,12 +148,7 @@ def _open(folder: Path, wanted: CorrelationSettings, table: ReferenceTable) -> S
             raise ValueError(
                 f"{folder} holds a {kind}; give --out another folder for the correlation"
             )
-    strays = [name for name in (RESULT, VALUES, CORRELATIONS) if (folder / name).exists()]
-    if strays and not (folder / SCORES).exists():
-        raise ValueError(
-            f"run folder {folder} has {strays[0]} but not {SCORES}; put it back, give --out for "
-            "a new folder or --fresh to start over"
-        )
+    check_complete(folder, SCORES, (RESULT, VALUES, CORRELATIONS))
     journal = ScoreJournal(folder)
     journal.check(wanted, table)
     return journal

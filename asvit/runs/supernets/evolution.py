@@ -9,7 +9,14 @@ from typing import Any
 
 from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
 from asvit._text import one_line
-from asvit.runs.folder import check_writable, claimed, named_folder, newest_run, remove_files
+from asvit.runs.folder import (
+    check_complete,
+    check_writable,
+    claimed,
+    named_folder,
+    newest_run,
+    remove_files,
+)
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.evolution_result import EvolutionResult
 from asvit.runs.supernets.evolution_session import RETRAINING, EvolutionEvent, Session
@@ -18,7 +25,7 @@ from asvit.runs.supernets.paths import AllowedPaths
 from asvit.search.supernet_journal import NAME as ACCURACIES
 from asvit.search.supernet_journal import Journal
 from asvit.search.supernet_settings import EvolutionSettings, make_settings
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import ELSEWHERE, check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
 from asvit.training.supernets.file import NAME as SUPERNET
 from asvit.training.supernets.file import SupernetFile
@@ -169,27 +176,16 @@ def _open(folder: Path, wanted: EvolutionSettings, origin: Mapping[str, str]) ->
             another supernet.
     """
     path = folder / ACCURACIES
-    strays = [name for name in (RESULT, TRIALS, SUPERNET) if (folder / name).exists()]
-    if strays and not path.exists():
-        raise ValueError(
-            f"run folder {folder} has {strays[0]} but not {ACCURACIES}; put it back, give --out "
-            "for a new folder or --fresh to start over"
-        )
+    check_complete(folder, ACCURACIES, (RESULT, TRIALS, SUPERNET))
     journal = Journal(path)
     if journal.supernet is not None and journal.supernet["digest"] != origin["digest"]:
         raise ValueError(
             f"run folder {folder} was started on another supernet: "
             f"{one_line(journal.supernet['folder'])}, digest "
             f"{one_line(journal.supernet['digest'][:12])} (now {origin['folder']}, digest "
-            f"{origin['digest'][:12]}); give --out for a new folder or --fresh to start over"
+            f"{origin['digest'][:12]}); {ELSEWHERE}"
         )
-    if journal.settings is not None:
-        changed = journal.settings.difference(wanted)
-        for name in _MAY_GROW:
-            if name in changed and changed[name][0] < changed[name][1]:
-                del changed[name]
-        if changed:
-            raise other_settings(folder, journal.settings, changed)
+    check_same_settings(folder, journal.settings, wanted, growing=_MAY_GROW)
     return journal
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from asvit._files import write_text
 from asvit._run_files import LOSSES, RESULT
-from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.host import Host
 from asvit.runs.supernets.result import Spread, SupernetResult
-from asvit.settings import check_same_device, check_same_images, other_settings
+from asvit.settings import check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
 from asvit.training.supernets.file import NAME, Origin, SupernetFile
 from asvit.training.supernets.parts import Parts, load_parts
@@ -203,18 +203,12 @@ def _open(folder: Path, wanted: SupernetSettings) -> SupernetFile | None:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
+    check_complete(folder, NAME, [RESULT])
     path = folder / NAME
     if not path.exists():
-        if (folder / RESULT).exists():
-            raise ValueError(
-                f"run folder {folder} has {RESULT} but not {NAME}; put it back, give --out for a "
-                "new folder or --fresh to start over"
-            )
         return None
     stored = SupernetFile.read(path)
-    changed = stored.origin.settings.difference(wanted)
-    if changed:
-        raise other_settings(folder, stored.origin.settings, changed)
+    check_same_settings(folder, stored.origin.settings, wanted)
     return stored
 
 

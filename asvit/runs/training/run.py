@@ -12,14 +12,14 @@ from typing import Any
 
 from asvit._run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, RESULT
 from asvit.data import TrainingSets, open_training_sets
-from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options
 from asvit.runs.training.asked import Asked
 from asvit.runs.training.plan import TrainPlan
 from asvit.runs.training.result import TrainResult
 from asvit.runs.training.session import Progress
 from asvit.runs.training.source import find_architecture
-from asvit.settings import other_settings
+from asvit.settings import check_same_settings
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.processes import Processes
 from asvit.training.settings import TrainSettings, make_settings
@@ -196,18 +196,12 @@ def _open(folder: Path, wanted: TrainSettings) -> Checkpoint | None:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
+    check_complete(folder, CHECKPOINT, [RESULT])
     path = folder / CHECKPOINT
     if not path.exists():
-        if (folder / RESULT).exists():
-            raise ValueError(
-                f"run folder {folder} has {RESULT} but not {CHECKPOINT}; put it back, give --out "
-                "for a new folder or --fresh to start over"
-            )
         return None
     stored = Checkpoint.read(path)
-    changed = stored.origin.settings.difference(wanted)
-    if changed:
-        raise other_settings(folder, stored.origin.settings, changed)
+    check_same_settings(folder, stored.origin.settings, wanted)
     return stored
 
 
