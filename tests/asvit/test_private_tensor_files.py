@@ -13,7 +13,7 @@ from asvit._tensor_files import read_tensors, write_tensors
 HEADER = {"kind": "test", "numbers": [1, 2.5]}
 
 
-@pytest.mark.parametrize("name", [b"plain", "größer".encode(), b"caf\xe9"])
+@pytest.mark.parametrize("name", [b"plain", "größer".encode(), b"gr\xe9"])
 def test_what_was_written_is_read_again_whatever_the_folder_is_called(
     name: bytes, tmp_path: Path
 ) -> None:
