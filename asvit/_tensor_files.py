@@ -33,8 +33,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     write_bytes(path, save(dict(tensors), {_HEADER: json.dumps(header, allow_nan=False)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """The header, None in files that are not ours, and the tensors.
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header and the tensors of a file that :func:`write_tensors` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        SafetensorError: If it is damaged, or something else.
+        ValueError: If the header is no JSON, or there is none.
+    """
+    header, tensors = read_any_tensors(path)
+    if header is None:
+        raise ValueError("weights that do not say what they are of")
+    return header, tensors
+
+
+def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """The same of any safetensors file; the header of one that is not ours is None.
 
     Raises:
         FileNotFoundError: If there is no such file.

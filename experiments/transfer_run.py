@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from asvit._files import write_text
-from asvit._tensor_files import read_tensors, write_tensors
+from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit._text import first_line
 from asvit.networks import load_state
 from asvit.runs.folder import check_writable, claimed, remove_files
@@ -286,8 +286,6 @@ def _resume(
         return []
     try:
         header, tensors = read_tensors(path)
-        if header is None:
-            raise ValueError("weights that do not say what they are of")
         stored = type(settings).from_json(header["settings"])
         if header["schema_version"] != _SCHEMA_VERSION:
             raise ValueError(f"schema {header['schema_version']!r}")
@@ -305,7 +303,7 @@ def _resume(
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a checkpoint, by their names in the model."""
-    return _under(_WEIGHTS, read_tensors(path)[1])
+    return _under(_WEIGHTS, read_any_tensors(path)[1])
 
 
 def _under(beginning: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit._records import MALFORMED
-from asvit._tensor_files import read_tensors, write_tensors
+from asvit._tensor_files import read_any_tensors, write_tensors
 from asvit._text import first_line, one_line, shown
 from asvit._types import check_values
 from asvit.networks.network import Network
@@ -205,7 +205,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
     try:
-        header, weights = read_tensors(path)
+        header, weights = read_any_tensors(path)
     except (SafetensorError, *MALFORMED) as error:
         raise ValueError(
             f"{path} is damaged, or no safetensors file: {first_line(error)}"

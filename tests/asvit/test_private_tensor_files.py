@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from asvit._tensor_files import read_tensors, write_tensors
+from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
 
 HEADER = {"kind": "test", "numbers": [1, 2.5]}
 
@@ -34,7 +34,9 @@ def test_what_was_written_is_read_again_whatever_the_folder_is_called(
 
 def test_a_file_of_others_has_no_header(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "file", {"format": "pt"})
-    assert read_tensors(tmp_path / "file")[0] is None
+    assert read_any_tensors(tmp_path / "file")[0] is None
+    with pytest.raises(ValueError, match="do not say what they are of"):
+        read_tensors(tmp_path / "file")
 
 
 def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:

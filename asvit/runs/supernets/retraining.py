@@ -124,8 +124,6 @@ def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]
     """Seconds so far and the state of the training ``what``; None if the file holds none of it."""
     try:
         header, tensors = read_tensors(path)
-        if header is None:
-            return None
         seconds = header.pop("seconds")
         if header != what:
             return None

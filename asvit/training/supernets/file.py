@@ -123,8 +123,6 @@ class SupernetFile:
         """
         try:
             header, state = read_tensors(path)
-            if header is None:
-                raise ValueError("weights that do not say what they are of")
             if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
