@@ -100,6 +100,13 @@ def ask_quietly(study: optuna.Study) -> optuna.Trial:
         return study.ask()
 
 
+def shared_study(folder: Path) -> tuple[optuna.Study, Share]:
+    """A new study in a database, and the share that the run in ``folder`` has of it."""
+    storage = open_database(f"sqlite:///{folder}/study.db")
+    study = optuna.create_study(storage=storage)
+    return study, Share(study, storage, folder)
+
+
 def measured(folder: Path) -> list[str]:
     """What a machine has measured."""
     return (folder.parent / "log").read_text().split()
@@ -154,9 +161,7 @@ def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, ur
 
 
 def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
-    share = Share(study, storage, tmp_path)
+    study, share = shared_study(tmp_path)
     (first,) = share.ask({}, 5, wanted=1)
     # Another process had seen the same room.
     trial = ask_quietly(study)
@@ -182,9 +187,7 @@ def test_signs_of_life_are_given_while_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asvit.search.sharing.BEAT_SECONDS", 0.02)
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
-    share = Share(study, storage, tmp_path)
+    _, share = shared_study(tmp_path)
     seen: list[int] = []
     monkeypatch.setattr(share, "_record", seen.append)
     trials = share.ask({}, 2, wanted=5)
@@ -228,10 +231,8 @@ def test_a_trial_without_an_owner_is_given_up_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asvit.search.sharing.POLL_SECONDS", 0)
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
+    study, share = shared_study(tmp_path)
     ask_quietly(study)
-    share = Share(study, storage, tmp_path)
     share.wait()
     assert study.trials[0].state is TrialState.RUNNING
     monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0)
@@ -243,10 +244,8 @@ def test_a_run_that_goes_on_waits_for_claims_and_gives_up_what_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0.2)
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
+    study, share = shared_study(tmp_path)
     late = ask_quietly(study)
-    share = Share(study, storage, tmp_path)
     assert share.tidy() == 0
     assert study.trials[0].state is TrialState.FAIL
     assert not share._claim(late, 5)
