@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from asvit._text import first_line, shown
+from proxies.messages import first_line, shown
 
 #: Environment variable with their names, separated by commas; processes that we start inherit it.
 VARIABLE = "ASVIT_EXTENSIONS"

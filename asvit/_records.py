@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit._text import one_line
 from asvit._types import check_types
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from proxies import Score

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from asvit._text import shown
+from proxies.messages import shown
 
 
 def is_of(value: object, declared: Any) -> bool:

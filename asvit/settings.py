@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar, cast
 
 from asvit._records import MALFORMED
-from asvit._text import first_line, one_line, shown, unknown
 from asvit._types import check_types, is_of
+from proxies.messages import first_line, one_line, shown, unknown
 
 S = TypeVar("S")
 

@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit._text import first_line
 from asvit.data.base import UNREADABLE
 from asvit.data.files import FORMATS, list_folder, read_image
 from proxies.evaluation import seed_for
+from proxies.messages import first_line
 
 IGNORED = 255  # label of pixels that do not count
 

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from asvit._files import write_text
 from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
-from asvit._text import first_line
 from asvit.networks import load_state
 from asvit.runs.folder import check_writable, claimed, remove_files
 from asvit.settings import check_same_settings
@@ -29,6 +28,7 @@ from asvit.training.validation import autocast
 from experiments.transfer_data import Sample, Transform, Varied
 from experiments.transfer_settings import TransferSettings
 from proxies.evaluation import seed_for
+from proxies.messages import first_line
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from asvit._text import first_line
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
 from asvit.settings import Settings, check_names, check_number, check_whole
+from proxies.messages import first_line
 
 USAGE, FAILED, INTERRUPTED = 2, 3, 130  # exit codes, as the commands of asvit have them
 

@@ -1,32 +1,39 @@
-"""Training-free measures of freshly initialised networks: any ``nn.Module`` in, numbers out."""
+"""Training-free measures of freshly initialised networks: any ``nn.Module`` in, numbers out.
 
-from proxies import catalogue  # noqa: F401  registers the measures
-from proxies.activations import jacobian_covariance, naswot
-from proxies.aggregation import az_nas_aggregate
-from proxies.attention_similarity import (
-    contribution_cosine_similarity,
-    head_similarities,
-)
-from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
-from proxies.circle import Circle
-from proxies.counts import Cost, count
-from proxies.evaluation import measure, measure_repeats, seed_for
-from proxies.expansion import (
-    curve_speed,
-    curve_velocity,
-    extrinsic_curvature,
-    gauss_map_length,
-    gauss_map_speed,
-    length_distortion,
-)
-from proxies.gradient_variation import zico
-from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-from proxies.readings import Readings, Score, combine
+Importing this package is cheap; torch is imported with the names that need it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
-from proxies.saliency import fisher, gradient_norm, grasp, snip
-from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
-from proxies.synaptic_diversity import dss
-from proxies.synaptic_flow import synflow
+
+if TYPE_CHECKING:
+    from proxies.activations import jacobian_covariance, naswot
+    from proxies.aggregation import az_nas_aggregate
+    from proxies.attention_similarity import (
+        contribution_cosine_similarity,
+        head_similarities,
+    )
+    from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
+    from proxies.circle import Circle
+    from proxies.counts import Cost, count
+    from proxies.evaluation import measure, measure_repeats, seed_for
+    from proxies.expansion import (
+        curve_speed,
+        curve_velocity,
+        extrinsic_curvature,
+        gauss_map_length,
+        gauss_map_speed,
+        length_distortion,
+    )
+    from proxies.gradient_variation import zico
+    from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
+    from proxies.readings import Readings, Score, combine
+    from proxies.saliency import fisher, gradient_norm, grasp, snip
+    from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
+    from proxies.synaptic_diversity import dss
+    from proxies.synaptic_flow import synflow
 
 __all__ = [
     "PROXIES",
@@ -71,3 +78,50 @@ __all__ = [
     "total_expansion",
     "zico",
 ]
+
+# Name -> module that defines it.
+_LAZY = {
+    "Circle": "proxies.circle",
+    "Cost": "proxies.counts",
+    "Readings": "proxies.readings",
+    "Score": "proxies.readings",
+    "az_expressivity": "proxies.az_nas",
+    "az_nas_aggregate": "proxies.aggregation",
+    "az_progressivity": "proxies.az_nas",
+    "az_trainability": "proxies.az_nas",
+    "combine": "proxies.readings",
+    "contribution_cosine_similarity": "proxies.attention_similarity",
+    "count": "proxies.counts",
+    "curve_speed": "proxies.expansion",
+    "curve_velocity": "proxies.expansion",
+    "depth": "proxies.structure",
+    "dss": "proxies.synaptic_diversity",
+    "embedding_width": "proxies.structure",
+    "extrinsic_curvature": "proxies.expansion",
+    "fisher": "proxies.saliency",
+    "gauss_map_length": "proxies.expansion",
+    "gauss_map_speed": "proxies.expansion",
+    "gradient_norm": "proxies.saliency",
+    "grasp": "proxies.saliency",
+    "head_similarities": "proxies.attention_similarity",
+    "jacobian_covariance": "proxies.activations",
+    "length_distortion": "proxies.expansion",
+    "measure": "proxies.evaluation",
+    "measure_repeats": "proxies.evaluation",
+    "naswot": "proxies.activations",
+    "ntk_condition_number": "proxies.ntk",
+    "ntk_matrix": "proxies.ntk",
+    "ntk_spectrum": "proxies.ntk",
+    "residual_blocks": "proxies.structure",
+    "seed_for": "proxies.evaluation",
+    "snip": "proxies.saliency",
+    "synflow": "proxies.synaptic_flow",
+    "total_expansion": "proxies.structure",
+    "zico": "proxies.gradient_variation",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'proxies' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

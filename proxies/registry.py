@@ -1,15 +1,90 @@
-"""What a measure is, and where it is looked up by name; :mod:`proxies.catalogue` has them all."""
+"""Things by name, and what a measure is; :mod:`proxies.catalogue` has all measures."""
 
-import difflib
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from torch import Tensor, nn
+from proxies.messages import unknown
 
-from proxies.circle import Circle
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from proxies.circle import Circle
+
+T = TypeVar("T")
 
 Better = Literal["higher", "lower", "reported"]
+
+
+class UnknownNameError(KeyError, ValueError):
+    """There is nothing of this name; the message has the nearest one."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Registry(MutableMapping[str, T]):
+    """Things of one kind by their names, in the order in which they were registered.
+
+    Args:
+        kind: What they are, for messages: ``"proxy"``.
+        things: Those that are there from the beginning.
+        entries: Module whose import registers ours; imported when a name is first looked up.
+    """
+
+    def __init__(
+        self, kind: str, things: Mapping[str, T] | None = None, *, entries: str | None = None
+    ) -> None:
+        self.kind = kind
+        self._entries = entries
+        self._things = dict(things or {})
+
+    def register(self, name: str, thing: T) -> T:
+        """Add ``thing`` under ``name``, and return it.
+
+        Raises:
+            ValueError: If the name is taken.
+        """
+        things = self._loaded()
+        if name in things:
+            raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
+        things[name] = thing
+        return thing
+
+    def __getitem__(self, name: str) -> T:
+        """The thing called ``name``.
+
+        Raises:
+            UnknownNameError: If there is none; a KeyError and a ValueError.
+        """
+        things = self._loaded()
+        if name not in things:
+            raise UnknownNameError(unknown(self.kind, name, things))
+        return things[name]
+
+    def __setitem__(self, name: str, thing: T) -> None:
+        self._loaded()[name] = thing
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._loaded()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def _loaded(self) -> dict[str, T]:
+        if self._entries is not None:
+            module, self._entries = self._entries, None  # it may look up names while it registers
+            import_module(module)
+        return self._things
 
 
 @dataclass(frozen=True)
@@ -61,7 +136,8 @@ class Proxy:
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
 
 
-PROXIES: dict[str, Proxy] = {}
+#: Every measure by its name.
+PROXIES: Registry[Proxy] = Registry("proxy", entries="proxies.catalogue")
 
 
 def register(proxy: Proxy) -> Proxy:
@@ -70,20 +146,13 @@ def register(proxy: Proxy) -> Proxy:
     Raises:
         ValueError: If the name is taken.
     """
-    if proxy.name in PROXIES:
-        raise ValueError(f"proxy {proxy.name!r} is already registered; use another name")
-    PROXIES[proxy.name] = proxy
-    return proxy
+    return PROXIES.register(proxy.name, proxy)
 
 
 def get_proxy(name: str) -> Proxy:
     """Look a measure up.
 
     Raises:
-        KeyError: If there is none of that name; the message has the nearest one.
+        UnknownNameError: If there is none of that name; a KeyError and a ValueError.
     """
-    if name in PROXIES:
-        return PROXIES[name]
-    near = difflib.get_close_matches(name, PROXIES, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(PROXIES)}"
-    raise KeyError(f"unknown proxy {name!r}; {hint}")
+    return PROXIES[name]

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from asvit._run_files import RESULT
-from asvit._text import shown, unknown
+from proxies.messages import shown, unknown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra

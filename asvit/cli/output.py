@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit._files import write_text
-from asvit._text import legible
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console

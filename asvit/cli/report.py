@@ -8,10 +8,10 @@ import click
 
 from asvit._records import MALFORMED
 from asvit._run_files import CORRELATIONS, SERIES, TRIALS
-from asvit._text import first_line
 from asvit.cli.manual import Documented
 from asvit.cli.options import completes, json_option
 from asvit.cli.output import emit_json
+from proxies.messages import first_line
 
 
 def _runs() -> list[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from asvit._text import first_line, one_line
 from asvit.data.base import UNREADABLE, LabelledImages, Transform
+from proxies.messages import first_line, one_line
 
 #: What is decoded, whatever a file is called: Pillow would give others to programs outside, as
 #: PostScript to Ghostscript.

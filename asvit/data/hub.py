@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from asvit._files import expanded
-from asvit._text import first_line, listed, shown
 from asvit.data.base import LabelledImages, Transform
 from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.libraries import LibraryDataset
+from proxies.messages import first_line, listed, shown
 
 _MOST_BYTES = 2**20
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)

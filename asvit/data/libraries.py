@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit._files import expanded
-from asvit._text import first_line, nearest, shown
 from asvit.data.base import UNREADABLE, LabelledImages, Transform
 from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder
+from proxies.messages import first_line, nearest, shown
 
 #: Sets whose files torchvision unpickles without knowing that they are those it fetched.
 _UNCHECKED = ("LSUN", "LSUNClass")

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit._files import expanded
-from asvit._text import nearest
 from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.hub import open_hub
 from asvit.data.libraries import DigitsDataset, open_torchvision
 from asvit.data.store import cache_folder
+from proxies.messages import nearest
 
 # Of ImageNet, as nearly all published recipes use them; red, green, blue, for pixels in [0, 1].
 MEAN = (0.485, 0.456, 0.406)

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from asvit._text import first_line
 from asvit.executors.base import Task, Work, perform
 from asvit.executors.pool import Event
+from proxies.messages import first_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,8 @@ import sys
 import threading
 from typing import Any, TextIO
 
-from asvit._text import first_line
 from asvit.executors.base import Work, perform
+from proxies.messages import first_line
 
 
 def _serve() -> None:

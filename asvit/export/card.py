@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asvit._text import legible
 from asvit.export.comparison import TOLERANCE
 from asvit.export.exported import Exported
 from asvit.export.formats import INPUT
+from proxies.messages import legible
 
 UNKNOWN: Final = "not recorded"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from asvit._files import check_target
-from asvit._text import unknown
+from proxies.registry import Registry
 
 # Of a folder that timm reads; the names are timm's.
 CONFIG: Final = "config.json"
@@ -112,15 +111,4 @@ _ALL = (
 )
 
 #: The formats by name.
-FORMATS: Mapping[str, Format] = {form.name: form for form in _ALL}
-
-
-def find_format(name: str) -> Format:
-    """The format called ``name``.
-
-    Raises:
-        ValueError: If there is none; the message has the nearest name, or all.
-    """
-    if name not in FORMATS:
-        raise ValueError(unknown("format", name, FORMATS))
-    return FORMATS[name]
+FORMATS: Registry[Format] = Registry("format", {form.name: form for form in _ALL})

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from asvit._files import write_bytes
-from asvit._text import first_line
 from asvit.export.formats import INPUT, OUTPUT
+from proxies.messages import first_line
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

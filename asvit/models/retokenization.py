@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from asvit._text import first_line
 from asvit.models._changes import change, put_back, unchanged
 from asvit.models.asvit import AsViT
 from asvit.models.layers.embedding import TokenConv2d, same_padding
 from asvit.models.position_grids import FOLLOWERS
 from asvit.models.psvit import PSViT
 from asvit.models.shiftvit import ShiftViT
+from proxies.messages import first_line
 
 __all__ = [
     "SCHEDULE",

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit._text import unknown
 from asvit.models._features import known_pool
 from asvit.models._staged import StagedNetwork
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
+from proxies.messages import unknown
 
 __all__ = ["ShiftViT"]
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from asvit._records import MALFORMED
 from asvit._tensor_files import read_any_tensors, write_tensors
-from asvit._text import first_line, one_line, shown
 from asvit._types import check_values
 from asvit.networks.network import Network
+from proxies.messages import first_line, one_line, shown
 
 SCHEMA_VERSION = 1
 KIND = "network"

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Sequence
 
-from asvit._text import hint, listed, one_line, shown
 from asvit.reference.schema import Row, Sheet
 from asvit.reference.table import LEAST_ROWS, Target, Training
+from proxies.messages import hint, listed, one_line, shown
 
 #: Columns that are something else than accuracies, in lower case.
 _OTHERS = frozenset(

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from asvit._text import listed, shown
 from asvit.reference.schema import Row, Sheet
+from proxies.messages import listed, shown
 
 Cells = Mapping[str, str]
 

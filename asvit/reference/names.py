@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from asvit._text import unknown
 from asvit.reference.settings import ALL
 from proxies import PROXIES, get_proxy
+from proxies.messages import unknown
 from proxies.registry import Better, Proxy
 
 PLUS = "+"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit._text import hint
+from proxies.messages import hint
 
 Array = NDArray[np.float64]
 Better = Literal["higher", "lower", "reported"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from asvit._text import first_line, one_line, shown
 from asvit.reference.columns import (
     as_number,
     find_default,
@@ -16,6 +15,7 @@ from asvit.reference.columns import (
 from asvit.reference.layouts import Layout, find_layout
 from asvit.reference.schema import Row, Sheet, read_sheet
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
+from proxies.messages import first_line, one_line, shown
 
 _LOG = logging.getLogger(__name__)
 

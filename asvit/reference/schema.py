@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from asvit._text import hint, shown
 from asvit.reference.table import Target, Training
+from proxies.messages import hint, shown
 
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from asvit._text import hint, shown
+from proxies.messages import hint, shown
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from asvit._files import expanded
-from asvit._text import hint, legible, shown
 from asvit.reference.reading import read_reference
 from asvit.reference.table import ReferenceTable
+from proxies.messages import hint, legible, shown
+from proxies.registry import Registry
 
 #: The tables that come with asvit: name -> what is in it, in one line.
-REFERENCES: Mapping[str, str] = {
-    "vitbench101-pit": "100 PiT of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
-    "vitbench101-autoformer": "100 AutoFormer of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
-    "timm-in1k": "197 timm models trained on ImageNet-1k alone, each by its own recipe",
-    "asvit-fractal": "60 As-ViT topologies on 20 classes of fractals, three training seeds each",
-}
+REFERENCES: Registry[str] = Registry(
+    "reference table",
+    {
+        "vitbench101-pit": "100 PiT of ViT-Bench-101 on CIFAR-100, Flowers and Chaoyang",
+        "vitbench101-autoformer": "100 AutoFormer of ViT-Bench-101 on the same three",
+        "timm-in1k": "197 timm models trained on ImageNet-1k alone, each by its own recipe",
+        "asvit-fractal": "60 As-ViT topologies on 20 classes of fractals, three seeds each",
+    },
+)
 
 
 def load_reference(name_or_path: str | Path, *, check: bool = True) -> ReferenceTable:

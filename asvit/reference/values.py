@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from asvit._text import first_line, shown
+from proxies.messages import first_line, shown
 
 ACCURACY = "accuracy:"  # before the name of a target in the header
 _BEFORE = ["architecture", "image_size"]

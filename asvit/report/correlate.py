@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from asvit._text import one_line
 from asvit.reference.findings import verdict
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
@@ -32,6 +31,7 @@ from asvit.report.correlate_tables import (
 from asvit.report.figures import LONGEST
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
+from proxies.messages import one_line
 
 LONGEST_NAME = 100  # characters of a measure in the name of a file
 

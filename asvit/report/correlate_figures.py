@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit._text import one_line
 from asvit.reference.names import parts
 from asvit.report.axes import dots, legend, log_scale
 from asvit.report.correlate_rows import PairRow, TauRow
 from asvit.report.figures import LONGEST, label
 from asvit.report.style import COLOUR, SMALL, figure, note
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

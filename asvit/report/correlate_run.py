@@ -9,13 +9,13 @@ from typing import Any
 
 from asvit._records import MALFORMED
 from asvit._run_files import RESULT, SCORES, VALUES
-from asvit._text import first_line, shown
 from asvit._types import check_types
 from asvit.reference.findings import Finding
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.report.results import OfCorrelation, check_result
 from asvit.report.run import read_object
+from proxies.messages import first_line, shown
 
 # The files of its figures; those of measures that are not asked for any more are removed.
 BARS, SCATTER = "tau", "scatter-"

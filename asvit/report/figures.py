@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit._text import one_line
 from asvit.report.axes import count_steps, dots, legend, log_scale
 from asvit.report.rows import CHOICE_WINDOW, ChoiceRow, EntropyRow, MeasureRow, PointRow, RewardRow
 from asvit.report.style import COLOUR, SMALL, figure, levels, note
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from asvit._text import legible
 from asvit.report.style import PALETTE
+from proxies.messages import legible
 
 PAGE = {"page": ("#f6f7f8", "#0e1217")}  # behind the cards
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
 from asvit._records import MALFORMED
-from asvit._text import first_line
 from asvit._types import check_values
+from proxies.messages import first_line
 
 Values = Mapping[str, float | None]
 Texts = Mapping[str, Any]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from asvit._records import MALFORMED, parse_json
 from asvit._run_files import JOURNAL, RESULT, TRIALS
-from asvit._text import first_line
 from asvit.report.results import OfSearch, check_result
 from asvit.search.rows import read_trials
+from proxies.messages import first_line
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow

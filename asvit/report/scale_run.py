@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._run_files import CANDIDATES, RESULT, SERIES
-from asvit._text import shown
 from asvit.growth.journal import NAME as MEASURED
 from asvit.report.results import OfScaling, check_result
 from asvit.report.run import direction, read_object
+from proxies.messages import shown
 from scaling.trajectory import from_csv
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit._text import one_line
 from asvit.report.figures import LONGEST
 from asvit.report.pictures import Picture, make_picture
 from asvit.report.style import COLOUR, SMALL, figure, levels, note
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

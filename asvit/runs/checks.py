@@ -17,10 +17,7 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
     Raises:
         ValueError: If there is no such space, or one of its choices does not fit.
     """
-    try:
-        space = load_space(name)
-    except KeyError as error:
-        raise ValueError(error.args[0]) from error
+    space = load_space(name)
     longest = max(len(choices) for choices in space.dimensions.values())
     # Every choice of every dimension is in one of these architectures. Choices ascend, and the
     # largest splits ask the most of an image: sizes that suit them suit all others.
@@ -49,10 +46,7 @@ def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
     Raises:
         ValueError: If there is no such measure, or none of them can be searched for.
     """
-    try:
-        better: dict[str, Better] = {name: get_proxy(name).better for name in names}
-    except KeyError as error:
-        raise ValueError(error.args[0]) from error
+    better: dict[str, Better] = {name: get_proxy(name).better for name in names}
     if not objectives(better):
         raise ValueError(
             f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "

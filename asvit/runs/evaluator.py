@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from asvit._text import first_line
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Workers
@@ -17,6 +16,7 @@ from asvit.runs.measuring import Measured, Order, in_order
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace
 from proxies.evaluation import resolve_device
+from proxies.messages import first_line
 
 _GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asvit.executors import Pool, Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from proxies import Cost, Readings, Score, combine, get_proxy, measure_repeats
+from proxies.registry import UnknownNameError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")  # as torch says it
 
@@ -149,10 +150,8 @@ def _space(name: str | None) -> SearchSpace | None:
     """
     try:
         return None if name is None else load_space(name)
-    except KeyError as error:
-        raise ValueError(
-            f"a worker does not know what this process does: {error.args[0]}"
-        ) from error
+    except UnknownNameError as error:
+        raise ValueError(f"a worker does not know what this process does: {error}") from error
 
 
 def measure_all(

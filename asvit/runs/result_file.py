@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 
 from asvit._files import write_text
 from asvit._records import MALFORMED, parse_json
-from asvit._text import first_line, shown
 from asvit._types import check_types
+from proxies.messages import first_line, shown
 
 
 def write_result(path: Path, content: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from asvit._files import write_text
 from asvit._run_files import CANDIDATES, JOURNAL, REPORT, RESULT, SERIES
-from asvit._text import first_line
 from asvit.executors import Workers
 from asvit.growth import Journal, ScaleSettings, make_settings
 from asvit.growth.journal import NAME as MEASURED
@@ -36,6 +35,7 @@ from asvit.runs.search_result import SearchResult
 from asvit.settings import check_same_device, check_same_images, check_same_settings
 from asvit.spaces.architectures import find
 from proxies import Score
+from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
 from scaling.meter import KEY, directions
 from scaling.trajectory import rows_of, to_csv
@@ -105,7 +105,7 @@ def run_scaling(
     seed_run = newest_run() if architecture is None else None
     text = architecture if seed_run is None else seed_of(seed_run)
     wanted = make_settings(preset, architecture=text, budgets=budget, **settings)
-    _check_measures(wanted)
+    directions(wanted.proxies)
     growable = Growable(wanted)
     wanted = replace(wanted, architecture=growable.name(*growable.start))
     folder = default_folder(wanted) if out is None else Path(out)
@@ -192,13 +192,6 @@ def default_folder(settings: ScaleSettings) -> Path:
     # No character of it may mean something to a shell or a file system.
     text = settings.architecture.translate(str.maketrans(",|:", ".--"))
     return named_folder(f"scale-{text}-{settings.image_size}px-seed{settings.seed}")
-
-
-def _check_measures(settings: ScaleSettings) -> None:
-    try:
-        directions(settings.proxies)
-    except KeyError as error:
-        raise ValueError(error.args[0]) from error
 
 
 def _open(folder: Path, wanted: ScaleSettings) -> Journal:

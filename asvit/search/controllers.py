@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asvit._text import unknown
 from asvit.search.settings import SearchSettings
+from proxies.registry import Registry
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -37,14 +37,15 @@ class Controller:
     make: Make
 
 
-CONTROLLERS: dict[str, Controller] = {}
+#: Every controller by its name.
+CONTROLLERS: Registry[Controller] = Registry("controller")
 
 
 def register(name: str, description: str, *, paper: str) -> Callable[[Make], Make]:
     """Add a controller under ``name``; its libraries are imported when it is made."""
 
     def add(make: Make) -> Make:
-        CONTROLLERS[name] = Controller(name, description, paper, make)
+        CONTROLLERS.register(name, Controller(name, description, paper, make))
         return make
 
     return add
@@ -54,10 +55,8 @@ def get_controller(name: str) -> Controller:
     """The controller called ``name``.
 
     Raises:
-        ValueError: If there is none; the message names the nearest one.
+        UnknownNameError: If there is none; a KeyError and a ValueError.
     """
-    if name not in CONTROLLERS:
-        raise ValueError(unknown("controller", name, CONTROLLERS))
     return CONTROLLERS[name]
 
 

@@ -20,7 +20,7 @@ from optuna.storages.journal import (
 )
 
 from asvit._records import MALFORMED
-from asvit._text import one_line
+from proxies.messages import one_line
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from optuna.study import Study
 from optuna.trial import Trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from asvit._text import first_line
 from asvit.search.controllers import get_controller
 from asvit.search.front import best_row
 from asvit.search.ledger import Ledger, objectives
@@ -25,6 +24,7 @@ from asvit.search.rows import TrialRow
 from asvit.search.sampler import ReinforceSampler
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import Share
+from proxies.messages import first_line
 from scaling.ranking import Better
 
 if TYPE_CHECKING:

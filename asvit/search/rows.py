@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from asvit._files import write_text
-from asvit._text import first_line, shown
+from proxies.messages import first_line, shown
 
 State = Literal["complete", "failed"]
 

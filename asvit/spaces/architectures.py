@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from asvit._text import shown
 from asvit.genotype import Genotype
 from asvit.spaces.base import Architecture, SearchSpace
 from asvit.spaces.families import is_family, read_family
 from asvit.spaces.hosts import PREFIX, build_host, check_host, is_host
 from asvit.spaces.registry import SPACES
 from proxies.counts import Cost, count
+from proxies.messages import shown
 
 
 def build(

@@ -15,7 +15,7 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from asvit._text import one_line
+from proxies.messages import one_line
 
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next

@@ -3,7 +3,7 @@
 import timm
 from torch import nn
 
-from asvit._text import first_line, nearest, shown
+from proxies.messages import first_line, nearest, shown
 
 PREFIX = "timm:"
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from asvit._text import shown
 from asvit.spaces.base import Choice, SearchSpace
+from proxies.messages import shown
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from typing import TypeVar
 
-from asvit._text import unknown
 from asvit.spaces.base import SearchSpace
+from proxies.registry import Registry
 
 S = TypeVar("S", bound=SearchSpace)
 
 #: Name -> space, in the order in which an architecture text is tried on them.
-SPACES: dict[str, SearchSpace] = {}
+SPACES: Registry[SearchSpace] = Registry("space")
 
 
 def register_space(cls: type[S]) -> type[S]:
@@ -17,9 +17,7 @@ def register_space(cls: type[S]) -> type[S]:
     Raises:
         ValueError: If the name is taken.
     """
-    if cls.name in SPACES:
-        raise ValueError(f"space {cls.name!r} is already registered; use another name")
-    SPACES[cls.name] = cls()
+    SPACES.register(cls.name, cls())
     return cls
 
 
@@ -27,8 +25,6 @@ def load_space(name: str) -> SearchSpace:
     """The space of that name.
 
     Raises:
-        KeyError: If there is none; the message has the nearest name.
+        UnknownNameError: If there is none; a KeyError and a ValueError.
     """
-    if name not in SPACES:
-        raise KeyError(unknown("space", name, SPACES))
     return SPACES[name]

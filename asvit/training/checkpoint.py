@@ -13,12 +13,12 @@ from torch import Tensor
 
 from asvit._records import MALFORMED
 from asvit._tensor_files import read_tensors, write_tensors
-from asvit._text import first_line, shown
 from asvit._types import check_types, check_values
 from asvit.settings import Images
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
+from proxies.messages import first_line, shown
 
 SCHEMA_VERSION = 1
 KIND = "training checkpoint"

@@ -15,7 +15,6 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
-from asvit._text import unknown
 from asvit.models.retokenization import Tokens, retokenize
 from asvit.training.distillation import (
     Outputs,
@@ -30,6 +29,7 @@ from asvit.training.state import EngineState, check_finite, load_optimizer, opti
 from asvit.training.validation import Accuracy, Batches, autocast, evaluate
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
+from proxies.messages import unknown
 
 LOOK_EVERY = 50  # steps between two looks at the losses, each of which waits for the device
 

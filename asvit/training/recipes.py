@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxies.registry import Registry
+
 # What DeiT set and the others kept. The colour jitter waits behind the random augmentation:
 # timm jitters where there is none.
 _COMMON: Mapping[str, Any] = {
@@ -32,7 +34,7 @@ _COMMON: Mapping[str, Any] = {
 
 _DEIT: Mapping[str, Any] = {**_COMMON, "warmup_epochs": 5}
 
-RECIPES: Mapping[str, Mapping[str, Any]] = {
+_RECIPES: Mapping[str, Mapping[str, Any]] = {
     "deit": {**_DEIT, "repeats": 3, "ema": 0.99996},
     "swin": {
         **_COMMON,
@@ -87,6 +89,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "crop_pct": 1.0,
     },
 }
+
+RECIPES: Registry[Mapping[str, Any]] = Registry("recipe", _RECIPES)
 """Recipe to its settings.
 
 ``base_rate`` is the learning rate of a batch of 512 images; that of another batch is in

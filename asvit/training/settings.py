@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from asvit._text import unknown
 from asvit.settings import (
     LARGEST,
     Settings,
@@ -19,6 +18,7 @@ from asvit.settings import (
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.recipes import PRESETS, RECIPES, REFERENCE_BATCH
 from asvit.training.token_plan import TokenPlan
+from proxies.messages import unknown
 
 PRECISIONS = ("fp32", "bf16")
 DISTILLATIONS = ("hard", "soft")
@@ -260,7 +260,7 @@ def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
         if name not in names:
             raise TypeError(unknown("setting", name, names))
     asked: dict[str, Any] = {**PRESETS[preset], **given}
-    return TrainSettings(**_filled_in(asked, _of_recipe(asked.get("recipe", "swin"))))
+    return TrainSettings(**_filled_in(asked, RECIPES[asked.get("recipe", "swin")]))
 
 
 def _filled_in(asked: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,9 +282,3 @@ def _filled_in(asked: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str,
     if values.get("distillation") == "soft":
         values.setdefault("distillation_weight", _SOFT_WEIGHT)
     return values
-
-
-def _of_recipe(name: str) -> Mapping[str, Any]:
-    if name not in RECIPES:
-        raise ValueError(unknown("recipe", name, RECIPES))
-    return RECIPES[name]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from asvit._records import MALFORMED
-from asvit._text import first_line, one_line
 from asvit.networks import load_state
+from proxies.messages import first_line, one_line
 
 _GROUP = "group "
 _PLAIN = (bool, int, float, str, type(None))

@@ -10,7 +10,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final, Self
 
-from asvit._text import shown
+from proxies.messages import shown
 
 STAGES: Final = 3  # of tokens, as asvit.models.token_stages has them: coarse, middle, full
 #: The published cost of each stage, in floating-point operations of a step over those at full

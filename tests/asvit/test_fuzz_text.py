@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit._text import first_line, hint, legible, listed, one_line, shown, unknown
+from proxies.messages import first_line, hint, legible, listed, one_line, shown, unknown
 from tests.hostile import FIXED, LONGEST
 
 #: Surrogates too, which stand in the names of files for bytes that are no UTF-8.

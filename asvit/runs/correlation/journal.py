@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 
 from asvit._records import append_record, read_records, score_from_json, score_to_json
 from asvit._run_files import SCORES
-from asvit._text import one_line
 from asvit._types import check_values
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
@@ -24,6 +23,7 @@ from asvit.settings import (
     check_same_settings,
 )
 from proxies import Score
+from proxies.messages import one_line
 
 SCHEMA_VERSION = 1
 KIND = "correlation"

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
-from asvit._text import unknown
 from asvit.reference.names import parts, resolve
 from asvit.reference.settings import ALL, Question
 from asvit.reference.statistics import LEAST_ROWS
 from asvit.reference.table import ReferenceTable
+from proxies.messages import unknown
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
-from asvit._text import shown
 from asvit._types import is_of
+from proxies.messages import shown
 
 
 class Measure(TypedDict):

@@ -13,7 +13,7 @@ from asvit._files import expanded, write_text
 from asvit.export.card import model_card
 from asvit.export.comparison import TOLERANCE, Difference, compare
 from asvit.export.exported import Exported
-from asvit.export.formats import README, Format, find_format
+from asvit.export.formats import FORMATS, README, Format
 from asvit.export.writers import write_copy
 from asvit.runs.exporting.settings import ExportSettings
 from asvit.runs.exporting.source import find_source, name_weights
@@ -55,7 +55,7 @@ def export_network(
         TypeError: If there is no such setting.
     """
     asked = name_weights(ExportSettings(to, architecture, **settings))
-    form = find_format(asked.to)
+    form = FORMATS[asked.to]
     form.check_libraries()
     weights = None if asked.weights is None else weights_path(asked.weights)
     out = _place(asked, form, weights)

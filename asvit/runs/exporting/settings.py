@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 
-from asvit.export.formats import find_format
+from asvit.export.formats import FORMATS
 from asvit.export.graphs import check_opset
 from asvit.settings import Settings, check_whole
 
@@ -59,7 +59,7 @@ class ExportSettings(Settings):
     force: bool = False
 
     def __post_init__(self) -> None:
-        form = find_format(self.to)
+        form = FORMATS[self.to]
         given = {name: n for name, n in _AT_LEAST.items() if getattr(self, name) is not None}
         check_whole(self, given)
         if self.batch is not None and form.name not in _GRAPHS:

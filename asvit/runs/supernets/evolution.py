@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
-from asvit._text import one_line
 from asvit.runs.folder import (
     check_complete,
     check_writable,
@@ -32,6 +31,7 @@ from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.single_path import SupernetEvent
 from proxies.evaluation import resolve_device
+from proxies.messages import one_line
 
 PICTURES = ("generations", "costs")
 REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
-from asvit._text import shown
 from asvit._types import is_of
 from asvit.runs.result_file import StoredResult
 from asvit.runs.supernets.result import Spread
 from asvit.search.supernet_evolution import Candidate
 from asvit.search.supernet_journal import KIND, SCHEMA_VERSION, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
+from proxies.messages import shown
 
 PROVENANCE = ("supernet", "images", "device", "versions", "command")
 

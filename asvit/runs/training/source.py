@@ -10,9 +10,9 @@ from typing import Any, cast
 from asvit._files import expanded
 from asvit._records import MALFORMED, parse_json
 from asvit._run_files import RESULT
-from asvit._text import first_line, shown
 from asvit._types import is_of
 from asvit.spaces.architectures import canonical
+from proxies.messages import first_line, shown
 
 # Kind of run to where its result has the architecture that it ended in.
 _ENDS = {

@@ -6,13 +6,13 @@ from typing import Any
 
 import timm
 
-from asvit._text import first_line
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.hosts import PREFIX, check_host
 from asvit.training.distillation import Teacher
 from asvit.training.settings import TrainSettings
 from asvit.training.starting import start_from, weights_path
+from proxies.messages import first_line
 
 PUBLISHED = "timm"  # in place of a file: the weights that timm publishes
 

@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from asvit._text import first_line, unknown
 from asvit.settings import Settings, check_number, check_whole
+from proxies.messages import first_line, unknown
 
 KINDS = ("timm", "none")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from asvit._records import MALFORMED
 from asvit._tensor_files import read_tensors, write_tensors
-from asvit._text import first_line, shown
 from asvit._types import check_values
 from asvit.settings import Images
 from asvit.training.supernets.settings import SupernetSettings
+from proxies.messages import first_line, shown
 
 NAME = "supernet.safetensors"
 SCHEMA_VERSION = 1

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit._text import shown
 from asvit.networks import load_state
 from asvit.training.short import Labelled, Recipe, pace, parameter_groups, varied
 from proxies.evaluation import seed_for
+from proxies.messages import shown
 
 P = TypeVar("P")
 

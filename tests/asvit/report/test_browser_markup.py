@@ -5,9 +5,9 @@ from pathlib import Path
 from hostile_runs import MARKUP, NAME
 from page_checks import unreadable_texts
 
-from asvit._text import legible
 from asvit.report import html
 from experiments.browser import PHONE, Browser
+from proxies.messages import legible
 
 
 def test_no_script_runs_and_nothing_is_asked_for(browser: Browser, hostile: Path) -> None:

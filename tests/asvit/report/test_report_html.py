@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit._text import legible
 from asvit.report import html
 from asvit.report.style import PALETTE
+from proxies.messages import legible
 
 NASTY = '<script>alert("1")</script>&amp;\'"'
 VOID = {"meta", "br", "img", "input", "hr", "link"}

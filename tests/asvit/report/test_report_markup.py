@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME, SURROGATE, write_hostile
 
-from asvit._text import legible
 from asvit.report import write_report
+from proxies.messages import legible
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")

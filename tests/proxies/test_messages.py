@@ -2,7 +2,7 @@
 
 import pytest
 
-from asvit._text import first_line, hint, nearest, unknown
+from proxies.messages import first_line, hint, nearest, unknown
 
 
 def test_the_nearest_name_or_all_of_them() -> None:
