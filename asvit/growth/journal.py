@@ -20,7 +20,6 @@ from scaling.shapes import Shape
 if TYPE_CHECKING:
     from proxies import Score
 
-NAME = "measured.jsonl"
 SCHEMA_VERSION = 1
 KIND = "scale"
 

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._files import write_text
-from asvit._run_files import CANDIDATES, JOURNAL, REPORT, RESULT, SERIES
+from asvit._run_files import CANDIDATES, MEASURED, REPORT, RESULT, SERIES
 from asvit.executors import Workers
 from asvit.growth import Journal, ScaleSettings, make_settings
-from asvit.growth.journal import NAME as MEASURED
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_table
 from asvit.runs.crew import Crew, Load
 from asvit.runs.evaluator import Bench
 from asvit.runs.folder import (
-    check_complete,
-    check_writable,
+    SCALING,
+    check_folder,
     claimed,
     named_folder,
     newest_run,
@@ -42,9 +41,6 @@ from scaling.trajectory import rows_of, to_csv
 
 if TYPE_CHECKING:
     from asvit.runs.correlation.measure import RowEvent
-
-FIGURES = ("growth", "sizes", "measures", "clouds")
-REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")))
 
 _NETWORKS = 150  # that a growth measures, about
 _AT_ONCE = 16  # of them in a step
@@ -109,14 +105,12 @@ def run_scaling(
     growable = Growable(wanted)
     wanted = replace(wanted, architecture=growable.name(*growable.start))
     folder = default_folder(wanted) if out is None else Path(out)
-    check_writable(folder)
+    check_folder(folder, SCALING, fresh=fresh)
     bench = None
     if fresh or not (folder / MEASURED).exists():
         # May fail, so before anything is made or removed.
         bench = Bench(wanted, progress=image_progress)
-    with claimed(folder, "scaling"):
-        if fresh:
-            remove_files(folder, [RESULT, SERIES, CANDIDATES, *REPORT_FILES, MEASURED])
+    with claimed(folder, SCALING, fresh=fresh):
         journal = _open(folder, wanted)
         result = _finished(folder, wanted)
         if result is None:
@@ -200,11 +194,7 @@ def _open(folder: Path, wanted: ScaleSettings) -> Journal:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
-    if (folder / JOURNAL).exists():
-        raise ValueError(f"{folder} holds a search; give --out another folder for the scaling")
-    path = folder / MEASURED
-    check_complete(folder, MEASURED, (RESULT, SERIES, CANDIDATES))
-    journal = Journal(path)
+    journal = Journal(folder / MEASURED)
     stored = journal.settings
     if stored is not None and _extends(stored, wanted):
         stored = replace(stored, budgets=wanted.budgets)
