@@ -11,7 +11,7 @@ import click
 
 from asvit._run_files import JOURNAL, REPORT, RESULT, TRIALS
 from asvit.cli.output import emit_json
-from asvit.cli.progress import clock
+from asvit.console import clock
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
