@@ -26,7 +26,7 @@ from asvit.cli.output import emit_json
 from asvit.console import console
 from asvit.progress import Progress
 from asvit.runs.run import Run
-from asvit.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 
 Kind = type[Run[Any, Any, Any]]
 _METAVARS = {int: "N", float: "X"}
@@ -57,7 +57,7 @@ def run_command(kind: Kind) -> click.Command:
         short_help=kind.summary,
     )(worker_options(call) if workers else call)
     command.params = [
-        *_parameters(kind.settings_type),
+        *_parameters(*kind.option_types()[:-1]),
         *command.params,
         *_parameters(kind),
         _preset(kind),
@@ -74,7 +74,7 @@ def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
         click.UsageError: If a name is unknown or a value is not allowed.
     """
     known("preset", preset, list(kind.settings_type.presets))
-    for owner in (kind.settings_type, kind):
+    for owner in kind.option_types():
         for name, field in fields_of(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in given:
@@ -102,6 +102,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
 
     Raises:
         KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
+        click.UsageError: If an option does not suit what it is to be used with.
     """
     last: Progress | None = None
 
@@ -121,16 +122,18 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
             where = f"after {last.unit} {last.done}{of_all}"
         click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
         raise
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
-        click.echo(f"this {run.files.noun} had finished before; --fresh starts it over", err=True)
+        click.echo(run.no_work.format(noun=run.files.noun), err=True)
     return result
 
 
-def _parameters(owner: Any) -> list[click.Parameter]:
+def _parameters(*owners: Any) -> list[click.Parameter]:
     """A parameter for each field that has an option."""
-    hints = hints_of(owner)
     return [
-        _parameter(field, option, hints[name])
+        _parameter(field, option, hints_of(owner)[name])
+        for owner in owners
         for name, field in fields_of(owner).items()
         if (option := option_of(field)) is not None
     ]
@@ -155,6 +158,7 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         [spelled, field.name],
         multiple=several,
         help=option.help,
+        required=field.default is dataclasses.MISSING and not option.shown,
         show_default=option.shown or _shown(field.default),
         **settings,
     )

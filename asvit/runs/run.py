@@ -64,6 +64,7 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     may_grow: ClassVar[Sequence[str]] = ()
+    no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
     settings: S
     out: Path | str | None = setting(
@@ -168,6 +169,15 @@ class Run(ABC, Generic[S, R, J]):
                 raise TypeError(unknown("setting", name, [*known, *own]))
         return cls(settings=cls.settings_type.make(preset, **given), **options)
 
+    @classmethod
+    def option_types(cls) -> Sequence[Any]:
+        """The dataclasses whose fields are the options, in the order of the help."""
+        return cls.settings_type, cls
+
+    def option_values(self) -> Sequence[tuple[Any, Any]]:
+        """What holds the values of the options, each with what holds their defaults."""
+        return (self.settings, self.default_settings()), (self, type(self))
+
     @property
     def folder(self) -> Path:
         """The run folder."""
@@ -259,9 +269,8 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        default = self.default_settings()
         words = ["asvit", *self.command.split()]
-        for owner, usual in ((self.settings, default), (self, type(self))):
+        for owner, usual in self.option_values():
             for name, field in fields_of(type(owner)).items():
                 option = option_of(field)
                 value = getattr(owner, name)
