@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from asvit.cli.app import again
-from asvit.cli.correlate_progress import table_progress
+from asvit.cli.display import progress_display
 from asvit.cli.options import registered
 from asvit.console import networks
+from asvit.progress import images_told
 
 if TYPE_CHECKING:
     from asvit.growth import ScaleSettings
@@ -56,8 +57,8 @@ def judge(
         f"{networks(settings.repeats)} each, {settings.image_size} px"
     )
     try:
-        with table_progress(title, quiet=quiet) as watch:
-            return run(reference=table, reference_progress=watch.row, image_progress=watch.images)
+        with progress_display(title, quiet=quiet) as tell:
+            return run(reference=table, reference_progress=tell, image_progress=images_told(tell))
     except KeyboardInterrupt:
         click.echo(f"stopped in table {table.name}; to go on: {again(context)}", err=True)
         raise

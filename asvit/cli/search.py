@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.app import again
-from asvit.cli.correlate_tables import show_reliability
 from asvit.cli.estimate import dry_run_option, estimate_search
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -225,6 +224,10 @@ def show_result(result: SearchResult, screen: Console) -> None:
         told.append(f"of the seed {result.reason}")
     screen.print("; ".join(told))
     if result.reliability is not None:
-        show_reliability(result.reliability, screen)
+        from asvit.codec import from_json
+        from asvit.reference.reliability import Reliability
+        from asvit.runs.measuring_run import show_reliability
+
+        show_reliability(from_json(result.reliability, Reliability), screen)
     screen.print(f"folder: {result.folder} (report.html, trials.csv, result.json, figures)")
     screen.print(f"next:   {result.next_command}")

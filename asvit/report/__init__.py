@@ -34,8 +34,7 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
-    from asvit.report.correlate import write_correlation_report
-    from asvit.report.correlate_run import is_correlation_run
+    from asvit.report.correlate import is_correlation_run, write_correlation_report
     from asvit.report.evolution import is_evolution_run, write_evolution_report
     from asvit.report.scale import write_scale_report
     from asvit.report.scale_run import is_scale_run

@@ -107,29 +107,6 @@ class OfEvolution(TypedDict):
     wall_seconds: float
 
 
-class _Correlating(TypedDict):
-    repeats: int
-    seed: int
-
-
-class _Images(TypedDict):
-    source: str
-    digest: str
-
-
-class OfCorrelation(TypedDict):
-    """Of a correlation, besides its targets and findings."""
-
-    reference: str
-    digest: str
-    rows: int
-    excluded: Mapping[str, int]
-    settings: _Correlating
-    question: Texts
-    images: Mapping[str, _Images]
-    wall_seconds: float
-
-
 class _Told(TypedDict):
     measure: str
     n: int

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit.codec import value_from_json
+from asvit.reference.reliability import Reliability
 from asvit.report import html
 from asvit.report import scale_figures as draw
 from asvit.report import scale_rows as rows
@@ -100,7 +102,7 @@ def page(run: ScaleRun, drawn: Sequence[Picture]) -> str:
             _nearest(run),
             _series(run),
             figures(drawn),
-            trust(run.result),
+            trust(value_from_json(run.result.get("reliability"), Reliability | None)),
             _candidates(run),
             origin(run.settings, run.result),
         ],

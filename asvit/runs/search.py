@@ -53,7 +53,7 @@ from asvit.search.study import (
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
-    from asvit.runs.correlation.measure import RowEvent
+    from asvit.progress import Tell
     from asvit.spaces import SearchSpace
 
 SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
@@ -68,7 +68,7 @@ def run_search(
     storage: str | None = None,
     preset: str = "default",
     reference: str | Path | ReferenceTable | None = None,
-    reference_progress: Callable[[RowEvent], None] | None = None,
+    reference_progress: Tell | None = None,
     evaluate: Evaluate | None = None,
     workers: Workers | None = None,
     **settings: Any,
@@ -91,7 +91,7 @@ def run_search(
         preset: Name of a set of settings; see :data:`asvit.search.PRESETS`.
         reference: Reference table, by its name or path, that tells how far the run's measures can
             be trusted: after the search they are correlated with its accuracies.
-        reference_progress: Called after each row of it that is measured.
+        reference_progress: Called as its rows are measured.
         evaluate: Measures the architecture of a text; with the proxies by default. It is called
             in this process.
         workers: Who measures: unless given, one process for each core where the run is long, else
@@ -158,16 +158,13 @@ def run_search(
         if not (folder / REPORT).exists():
             _write_report(folder)
         if table is not None:
-            from asvit.runs.correlation.reliability import (
-                judged,  # scipy, which the rest does not need
-            )
+            from asvit.runs.judging import judged
 
             result = judged(
                 result,
                 table,
                 workers=workers,
-                progress=reference_progress,
-                image_progress=image_progress,
+                tell=reference_progress,
                 write_report=_write_report,
             )
     return result

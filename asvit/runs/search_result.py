@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from asvit.runs.correlation.told import reliability_from_json
+from asvit.runs.judging import reliability_from_json
 from asvit.runs.result_file import StoredResult
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.rows import finite, without_sizes
@@ -39,7 +39,7 @@ class SearchResult(StoredResult, kind=KIND, schema=SCHEMA_VERSION, what="a searc
         provenance: Image source and digest, device, versions and the command.
         next_command: What to type next.
         reliability: How well the measures rank a reference table, where one was asked; see
-            :func:`asvit.runs.correlation.reliability.reliability`.
+            :func:`asvit.runs.correlation.reliability`.
     """
 
     folder: Path
