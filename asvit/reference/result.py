@@ -68,14 +68,14 @@ class CorrelationResult(Result):
         raise KeyError(f"nothing was asked of {measure!r} and {wanted!r}")
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+    def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``, which has values.csv, too.
 
         Raises:
             FileNotFoundError: If it has not.
             ValueError: If either is malformed, or they do not belong together.
         """
-        found = super().from_json(content, folder)
+        found = super().parse(content, folder)
         try:
             values = Values.from_csv((folder / VALUES).read_text(encoding="utf-8"))
         except ValueError as error:

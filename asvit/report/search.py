@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asvit.codec import value_from_json
-from asvit.reference.reliability import Reliability
 from asvit.report import html
 from asvit.report.figures import label
 from asvit.report.parts import figures, origin, write_pages
@@ -58,7 +56,7 @@ def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
             _seed(run),
             figures(drawn),
             _front(run),
-            trust(value_from_json(run.result.get("reliability"), Reliability | None)),
+            trust(run.result.get("reliability")),
             _trials(run),
             origin(run.settings, run.result),
         ],
