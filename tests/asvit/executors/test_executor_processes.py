@@ -53,7 +53,7 @@ def test_every_task_is_answered_by_one_of_the_workers(pool: Pool) -> None:
 def test_no_more_workers_than_tasks(pool: Pool) -> None:
     answers = list(pool.run(tasks(1)))
     assert sums(answers) == {0: 142}
-    assert sum(place.state != "empty" for place in pool._places) == 1
+    assert sum(slot.state != "empty" for slot in pool._slots) == 1
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
