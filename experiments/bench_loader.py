@@ -26,8 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import train_loader
-from asvit.training.images.order import TrainingOrder
-from asvit.training.images.streams import seed_all, stream
+from asvit.training.images.sampling import TrainingSampler, derive_seed, seed_all
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet
@@ -93,7 +92,7 @@ class _Seeded(Dataset[Any]):
         self._items.transform = Augmentation().train_transform(image_size, mean=MEAN)
 
     def __getitem__(self, index: int) -> Any:
-        seed_all(stream(1, 0, self.epoch, index, 0))
+        seed_all(derive_seed(1, 0, self.epoch, index, 0))
         return self._items[index]
 
 
@@ -101,7 +100,7 @@ class _Order:
     """The numbers of the images in our order, batch by batch."""
 
     def __init__(self, count: int, batch: int) -> None:
-        self.steps = TrainingOrder(count, batch, seed=0, copies=1, rank=0, world=1)
+        self.steps = TrainingSampler(count, batch, seed=0, copies=1, rank=0, world=1)
 
     def __iter__(self) -> Iterator[list[int]]:
         return (step.indices.tolist() for step in self.steps)

@@ -32,9 +32,9 @@ from torch import nn
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
+from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
 from asvit.training.images.loaders import train_loader
-from asvit.training.processes import Processes
 from asvit.training.settings import TrainSettings, make_settings
 
 CLASSES = 4
@@ -95,7 +95,7 @@ def measured(
     settings: TrainSettings, folder: Path, workers: int, device: str
 ) -> dict[str, list[float]]:
     """Seconds of each epoch but the first, of either way, in turns."""
-    processes = Processes(device)
+    processes = ProcessGroup(device)
     made = (way(settings, folder, workers, processes) for way in (plain, ours))
     epochs = dict(zip(WAYS, made, strict=True))
     alone = processes.device.type == "cpu" and not workers
@@ -111,7 +111,7 @@ def measured(
 
 
 def ours(
-    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+    settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of our engine."""
     loader = train_loader(
@@ -136,7 +136,7 @@ def ours(
 
 
 def plain(
-    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+    settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of a loop as timm's training script has it."""
     device = processes.device

@@ -29,8 +29,8 @@ from asvit.runs.supernets.retraining import train_alone
 from asvit.runs.supernets.run import train_supernet
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.splits import Splits, load_splits
 from proxies import count
 
 # Classes enough that none of the networks learns all of them.
@@ -67,7 +67,7 @@ def main() -> None:
             space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
         )
         evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
-        parts = load_parts(supernet.settings)
+        parts = load_splits(supernet.settings)
         limit = int(evolution.settings.max_macs or 0)
         for origin, text in _contestants(options, evolution, supernet.settings):
             fitted = at_limit(text, supernet.settings, parts.classes, limit)
@@ -157,7 +157,7 @@ def _contestants(
         yield f"{RANDOM} {number}", str(space.sample(rng))
 
 
-def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Parts) -> Row:
+def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Splits) -> Row:
     trained = train_alone(text, settings, parts)
     cost = count(trained.model, settings.image_size)
     return Row(seed, origin, text, cost.params, cost.macs, trained.accuracy)

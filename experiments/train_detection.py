@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 
 from asvit.networks.pyramid import PyramidWithFpn
 from asvit.settings import check_number, check_whole
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import CocoImages, Sample, library
 from experiments.transfer_run import Metrics, train_as_asked
 from experiments.transfer_settings import (
@@ -139,7 +139,7 @@ class Detection:
         return at_steps(step, steps, warmup=self._settings.warmup, marks=MARKS)
 
     @torch.inference_mode()
-    def evaluate(self, processes: Processes) -> Metrics:
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
         """Average precision of boxes and masks, as COCO defines it, in per cent."""
         metric = library("torchmetrics.detection").MeanAveragePrecision(
             iou_type=("bbox", "segm"), backend="pycocotools"

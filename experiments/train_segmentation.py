@@ -27,7 +27,7 @@ from torchvision.transforms import v2
 
 from asvit.networks.pyramid import Pyramid
 from asvit.settings import check_whole
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import IGNORED, Sample, SceneImages, library
 from experiments.transfer_run import Metrics, train_as_asked
 from experiments.transfer_settings import (
@@ -179,7 +179,7 @@ class Segmentation:
         return falling(step, steps, warmup=self._settings.warmup)
 
     @torch.inference_mode()
-    def evaluate(self, processes: Processes) -> Metrics:
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
         """Mean intersection over union of the classes, and the share of pixels put right.
 
         Both in per cent; the shorter side of an image is resized to the image size, and classes

@@ -21,10 +21,10 @@ from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.runs.folder import check_writable, claimed, remove_files
 from asvit.settings import check_same_settings
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import autocast
 from asvit.training.short import parameter_groups
 from asvit.training.state import load_optimizer, optimizer_state
-from asvit.training.validation import autocast
 from experiments.transfer_data import Sample, Transform, Varied
 from experiments.transfer_settings import TransferSettings
 from proxies.evaluation import seed_for
@@ -64,7 +64,7 @@ class Task(Protocol):
         """The learning rate of a step over the highest one."""
         ...
 
-    def evaluate(self, processes: Processes) -> Metrics:
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
         """What the model is worth on the validation images; every process calls it."""
         ...
 
@@ -113,7 +113,7 @@ def train(
         ImportError: If a library is missing.
     """
     how = how or How()
-    processes = Processes(how.device)
+    processes = ProcessGroup(how.device)
     check_writable(out)
     if not processes.first:
         return _train(make, settings, out, processes, how, report)
@@ -147,7 +147,7 @@ def _train(
     make: Callable[[], Task],
     settings: TransferSettings,
     out: Path,
-    processes: Processes,
+    processes: ProcessGroup,
     how: How,
     report: Callable[[Metrics], None],
 ) -> list[Metrics]:
@@ -158,7 +158,7 @@ def _train(
     groups = parameter_groups(task.model, settings.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
     history = _resume(out, settings, task.model, optimizer)
-    shared = processes.share(task.model)
+    shared = processes.wrap(task.model)
     for epoch in range(len(history), settings.epochs):
         metrics = _epoch(task, shared, optimizer, settings, epoch, processes, how)
         _agree(task.model, processes)
@@ -179,7 +179,7 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     settings: TransferSettings,
     epoch: int,
-    processes: Processes,
+    processes: ProcessGroup,
     how: How,
 ) -> Metrics:
     """One pass over the images: mean losses, learning rate and time."""
@@ -224,7 +224,7 @@ def _epoch(
     }
 
 
-def _agree(model: nn.Module, processes: Processes) -> None:
+def _agree(model: nn.Module, processes: ProcessGroup) -> None:
     """Average the statistics of batch norms, which every process has from images of its own."""
     if processes.world > 1:
         for buffer in model.buffers():
@@ -233,7 +233,7 @@ def _agree(model: nn.Module, processes: Processes) -> None:
 
 
 def _loader(
-    task: Task, settings: TransferSettings, epoch: int, processes: Processes, workers: int
+    task: Task, settings: TransferSettings, epoch: int, processes: ProcessGroup, workers: int
 ) -> DataLoader[Any]:
     """The batches of an epoch: whole ones, of which this process reads its share."""
     if settings.batch_size % processes.world:

@@ -17,7 +17,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from asvit.networks.pyramid import Pyramid, backbone
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments import train_segmentation
 from experiments.train_segmentation import Segmentation, SegmentationSettings, UperNet, main
 from experiments.transfer_run import read_weights
@@ -109,7 +109,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     # What both found together is what one finds alone with the weights that were written.
     task = Segmentation(settings(head=32))
     task.model.load_state_dict(read_weights(tmp_path / "run" / CHECKPOINT))
-    alone = task.evaluate(Processes("cpu"))
+    alone = task.evaluate(ProcessGroup("cpu"))
     assert alone == pytest.approx({name: lines[-1][name] for name in alone}, abs=0.02)
 
 
@@ -160,7 +160,7 @@ def test_evaluation_counts_what_it_says() -> None:
     stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
     right = sum((classes == 1).sum() for classes in stored)
     counted = sum((classes > 0).sum() for classes in stored)
-    values = task.evaluate(Processes("cpu"))
+    values = task.evaluate(ProcessGroup("cpu"))
     assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
 
@@ -168,7 +168,7 @@ def test_evaluation_counts_what_it_says() -> None:
 def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     make_ade(Path("data"), "training", images=1)
     make_ade(Path("data"), "validation", images=1, side=100)
-    values = Segmentation(settings()).evaluate(Processes("cpu"))
+    values = Segmentation(settings()).evaluate(ProcessGroup("cpu"))
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 

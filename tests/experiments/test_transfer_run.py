@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments import transfer_run
 from experiments.transfer_data import Sample
 from experiments.transfer_run import How, Metrics, read_weights, train
@@ -74,7 +74,7 @@ class Fit:
     def pace(self, step: int, steps: int) -> float:
         return falling(step, steps, warmup=1)
 
-    def evaluate(self, processes: Processes) -> Metrics:
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
         return {"weight": float(self.model.map.weight.detach()[0, 0])}
 
 

@@ -16,7 +16,12 @@ from torch import Tensor
 from asvit.data import FolderDataset, FractalDataset, LabelledImages
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
-from asvit.training.images.mixing import share
+from asvit.training.images.sampling import (
+    batch_share,
+    derive_seed,
+    preserved_random_state,
+    seed_all,
+)
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
@@ -41,27 +46,17 @@ class Numbered(LabelledImages):
         return f"{index}.jpg"
 
 
+DEFAULTS = {"image_size": SIZE, "batch_size": 8, "mean": HALF, "std": HALF}
+
+
 def training(images: LabelledImages, **given: object) -> Loader:
-    defaults = {
-        "image_size": SIZE,
-        "batch_size": 8,
-        "augmentation": Augmentation(),
-        "seed": 3,
-        "mean": HALF,
-        "std": HALF,
-    }
-    return train_loader(images, **{**defaults, **given})  # type: ignore[arg-type]
+    given = {**DEFAULTS, "augmentation": Augmentation(), "seed": 3, **given}
+    return train_loader(images, **given)  # type: ignore[arg-type]
 
 
 def validating(images: LabelledImages, **given: object) -> Loader:
-    defaults = {
-        "image_size": SIZE,
-        "batch_size": 8,
-        "augmentation": Augmentation(crop_pct=1.0),
-        "mean": HALF,
-        "std": HALF,
-    }
-    return validation_loader(images, **{**defaults, **given})  # type: ignore[arg-type]
+    given = {**DEFAULTS, "augmentation": Augmentation(crop_pct=1.0), **given}
+    return validation_loader(images, **given)  # type: ignore[arg-type]
 
 
 def epoch(loader: Loader, number: int = 0) -> Batches:
@@ -131,7 +126,7 @@ def test_any_number_of_processes_gives_the_same_batches(
     whole = epoch(training(fractals, augmentation=augmentation), 1)
     for rank in range(world):
         part = epoch(training(fractals, augmentation=augmentation, rank=rank, world=world), 1)
-        places = torch.from_numpy(share(8, rank, world))
+        places = torch.from_numpy(batch_share(8, rank, world))
         assert equal(part, [(images[places], targets[places]) for images, targets in whole])
 
 
@@ -178,26 +173,18 @@ def test_varied_images_are_what_timm_makes_of_them() -> None:
     """The same draws in the same order as timm's own chain, erasing included."""
     from timm.data import create_transform
 
-    from asvit.training.images.streams import kept_random_state, seed_all, stream
-
     images = FractalDataset(4, 2, 32)
     augmentation = Augmentation(auto_augment="rand-m7-mstd0.5-inc1", mixup=0, cutmix=0, erasing=1)
     loader = training(images, augmentation=augmentation)
     ((batch, labels),) = epoch(loader, 2)
     transform = create_transform(
-        SIZE,
-        is_training=True,
-        auto_augment=augmentation.auto_augment,
-        interpolation="bicubic",
-        mean=HALF,
-        std=HALF,
-        re_prob=1.0,
-        re_mode="pixel",
-    )
+        SIZE, is_training=True, auto_augment=augmentation.auto_augment, interpolation="bicubic",
+        mean=HALF, std=HALF, re_prob=1.0, re_mode="pixel",
+    )  # fmt: skip
     expected = []
     for index in range(8):
-        with kept_random_state():
-            seed_all(stream(1, 3, 2, index, 0))
+        with preserved_random_state():
+            seed_all(derive_seed(1, 3, 2, index, 0))
             expected.append(transform(images.picture(index)))
     for image, label in zip(batch, labels, strict=True):
         found = [i for i in range(8) if torch.allclose(image, expected[i], atol=1e-6)]
@@ -220,7 +207,7 @@ def test_validation_covers_every_image_once(count: int, batch_size: int, world: 
     for rank in range(world):
         loader = validating(Numbered(count), batch_size=batch_size, rank=rank, world=world)
         for images, labels in epoch(loader):
-            assert len(images) <= -(-batch_size // world)
+            assert 1 <= len(images) <= -(-batch_size // world)
             assert labels.tolist() == [number % 4 for number in greys(images)]
             seen += greys(images)
     assert sorted(seen) == list(range(count))
@@ -318,7 +305,7 @@ def test_batches_survive_pickling() -> None:
     """As workers that are not forks need it."""
     loader = training(FractalDataset(4, 2, SIZE))
     copy = pickle.loads(pickle.dumps(loader._batches.dataset))
-    step = next(iter(loader._steps))
+    step = next(iter(loader._sampler))
     assert torch.equal(copy[step].images, epoch(loader)[0][0])
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from asvit.training.supernets.file import NAME, Origin, SupernetFile
-from asvit.training.supernets.parts import load_parts, split
 from asvit.training.supernets.settings import PRESETS, SupernetSettings, make_settings
+from asvit.training.supernets.splits import load_splits, split
 
 SMALL = {
     "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
@@ -69,22 +69,22 @@ def test_parts_are_apart_and_hold_the_same_share_of_every_class(
 
 
 def test_images_come_in_three_parts() -> None:
-    parts = load_parts(make_settings(**SMALL))
+    parts = load_splits(make_settings(**SMALL))
     sizes = [len(labels) for _, labels in (parts.train, parts.validation, parts.test)]
     assert sizes == [20, 6, 9]
     assert parts.classes == 3
     assert torch.bincount(parts.validation[1]).tolist() == [2, 2, 2]
     every = torch.cat([pixels for pixels, _ in (parts.train, parts.validation, parts.test)])
     assert len(every.flatten(1).unique(dim=0)) == 35
-    again = load_parts(make_settings(**SMALL))
+    again = load_splits(make_settings(**SMALL))
     assert torch.equal(again.test[0], parts.test[0])
 
 
 def test_images_without_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
-        load_parts(make_settings(**SMALL, data="gaussian"))
+        load_splits(make_settings(**SMALL, data="gaussian"))
     with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
-        load_parts(make_settings(**{**SMALL, "train_images": 2, "batch_size": 1}))
+        load_splits(make_settings(**{**SMALL, "train_images": 2, "batch_size": 1}))
 
 
 def a_file(steps: int, **changes: Any) -> SupernetFile:
