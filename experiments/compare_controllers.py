@@ -1,11 +1,11 @@
-"""Does a controller find better architectures than random search at the same number of draws?
+"""Does a controller find better architectures than random search with as many draws?
 
 Run from a checkout: ``python -m experiments.compare_controllers``. Every run is an ordinary run
 folder, so a stopped comparison continues when the command is given again.
 
-All architectures that the runs of one seed draw are ranked together, by the sum of their dense
-ranks in L^E and κ_Θ, from 0 (the best of all) to 1 (the worst). The rewards that REINFORCE learns
-from are changes from step to step and cannot be compared between runs; these ranks can.
+All architectures drawn with one seed are ranked together, by the sum of their dense ranks in L^E
+and κ_Θ, from 0 (best) to 1 (worst). The rewards of REINFORCE are changes from step to step and
+cannot be compared between runs; these ranks can.
 """
 
 import argparse
@@ -29,7 +29,7 @@ COLOURS = ("#2862a5", "#bd5519", "#3f7d4e", "#7a4fa3", "#66707b")
 
 @dataclass(frozen=True)
 class Row:
-    """One run: its outcome, and where its draws stand among those of all runs."""
+    """One run: its result, and the ranks of its draws among those of all runs."""
 
     controller: str
     seed: int
@@ -47,7 +47,7 @@ class Row:
 
 
 def main() -> None:
-    """Run what is missing, then write the table and the figure."""
+    """Run the missing searches, then write the table and the figure."""
     options = _options()
     settings = make_settings(options.preset, steps=options.steps, repeats=options.repeats)
     runs = {
@@ -95,9 +95,9 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
 def _pooled_ranks(
     runs: dict[tuple[str, int], SearchResult], trials: Mapping[tuple[str, int], Sequence[TrialRow]]
 ) -> dict[tuple[int, str], float]:
-    """Rank of (seed, architecture) among the seed's, by the sum of dense ranks, in [0, 1].
+    """(seed, architecture) -> rank among all draws of the seed, in [0, 1], by summed dense ranks.
 
-    Runs of one seed share circle, images and initial weights; between seeds only ranks compare.
+    Runs of one seed share circle, images and initial weights. Across seeds only ranks compare.
     """
     ranks: dict[tuple[int, str], float] = {}
     for seed in {seed for _, seed in runs}:

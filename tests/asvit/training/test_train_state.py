@@ -24,18 +24,17 @@ def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lamb", "adafactor", "lion", "muon"])
-def test_an_optimiser_goes_on_as_if_it_had_never_stopped(name: str) -> None:
-    whole, first = network(), network()
-    optimizer = create_optimizer_v2(whole, name, lr=1e-2, weight_decay=0.1)
+def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
+    whole, first, second = network(), network(), network()
+    optimizer, before, after = (
+        create_optimizer_v2(model, name, lr=1e-2, weight_decay=0.1)
+        for model in (whole, first, second)
+    )
     trained(whole, optimizer, 3)
     trained(whole, optimizer, 2)
-
-    before = create_optimizer_v2(first, name, lr=1e-2, weight_decay=0.1)
     trained(first, before, 3)
     tensors, numbers = optimizer_state(before)
-    second = network()
     second.load_state_dict(first.state_dict())
-    after = create_optimizer_v2(second, name, lr=1e-2, weight_decay=0.1)
     copied = {key: value.clone() for key, value in tensors.items()}
     load_optimizer(after, copied, json.loads(json.dumps(numbers)))
     trained(second, after, 2)

@@ -122,4 +122,4 @@ def test_posterizing_to_no_bits_is_black(picture: Image.Image) -> None:
     )
     assert len(np.unique(weak)) == 4
     assert not strong.any()
-    assert known == auto_augment.NAME_TO_OP  # timm's own is as it was
+    assert known == auto_augment.NAME_TO_OP  # timm's table is restored

@@ -84,7 +84,7 @@ def fractals() -> FractalDataset:
     return FractalDataset(4, 7, SIZE)
 
 
-def test_shapes(fractals: FractalDataset) -> None:
+def test_shapes_and_label_smoothing(fractals: FractalDataset) -> None:
     batches = epoch(training(fractals))
     assert len(batches) == 3  # of 28 images
     for images, targets in batches:
@@ -92,6 +92,9 @@ def test_shapes(fractals: FractalDataset) -> None:
         assert (targets.shape, targets.dtype) == ((8, 4), torch.float32)
         assert images.device.type == "cpu"
         assert images.is_contiguous()
+    (_, targets), *_ = epoch(training(fractals, label_smoothing=0.2))
+    assert targets.min() == pytest.approx(0.05)  # by hand
+    assert targets.sum(1).tolist() == pytest.approx([1] * 8)
     (_, labels), *_ = epoch(training(fractals, augmentation=Augmentation(mixup=0, cutmix=0)))
     assert (labels.shape, labels.dtype) == ((8,), torch.int64)
 
@@ -213,16 +216,10 @@ def test_validation_covers_every_image_once(count: int, batch_size: int, world: 
     assert sorted(seen) == list(range(count))
 
 
-def test_validation_in_workers() -> None:
+def test_validation_in_workers_is_in_order() -> None:
     loader = validating(Numbered(21), workers=2)
     for _ in range(2):
         assert [n for images, _ in epoch(loader) for n in greys(images)] == list(range(21))
-
-
-def test_smoothing_by_hand() -> None:
-    (_, targets), *_ = epoch(training(Numbered(8), label_smoothing=0.2))
-    assert targets.min() == pytest.approx(0.05)
-    assert targets.sum(1).tolist() == pytest.approx([1] * 8)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -259,13 +256,10 @@ def test_replacing_follows_the_seed() -> None:
     assert equal(one, two)
 
 
-def test_validation_replaces_too() -> None:
+def test_validation_replaces_too_and_needs_a_readable_image() -> None:
     loader = validating(Numbered(5, unreadable=(1,)), bad="replace")
     assert greys(epoch(loader)[0][0]) == [0, 2, 2, 3, 4]
     assert loader.bad == {"1.jpg": 1}
-
-
-def test_nothing_to_replace_with() -> None:
     loader = training(Numbered(8, unreadable=tuple(range(8))), bad="replace")
     with pytest.raises(ValueError, match="none of the images can be read: numbered images"):
         list(loader)
