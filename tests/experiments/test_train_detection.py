@@ -155,27 +155,3 @@ def test_a_truncated_picture_is_named(script: Script) -> None:
     script(main, f"{AS_VIT} {LINE} --out run")
     assert script.code == 3
     assert "000002.png" in script.err
-
-
-def test_help_names_every_setting(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        script(main, "--help")
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    for name in DetectionSettings.__dataclass_fields__:
-        if name not in ("arch", "norms"):
-            assert f"--{name.replace('_', '-')}" in shown
-    assert "COCO" in shown
-
-
-def test_defaults_are_those_of_the_docs(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    seen: list[DetectionSettings] = []
-
-    def spy(make: object, asked: DetectionSettings, *rest: object, **options: object) -> None:
-        seen.append(asked)
-
-    monkeypatch.setattr(train_detection, "train_from_options", spy)
-    script(main, f"{AS_VIT} --data coco")
-    assert script.code == 0
-    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (1024, 36, 16)
-    assert (seen[0].learning_rate, seen[0].weight_decay) == (1e-4, 0.05)

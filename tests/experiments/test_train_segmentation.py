@@ -22,7 +22,6 @@ from asvit.training.distributed import ProcessGroup
 from experiments import train_segmentation
 from experiments.train_segmentation import Segmentation, SegmentationSettings, UperNet, main
 from experiments.transfer_run import read_weights
-from experiments.transfer_settings import TransferSettings
 
 AS_VIT = SHARED["arch"]
 LINE = (
@@ -173,21 +172,3 @@ def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
     assert script.code == 3
     assert said in script.err
     assert script.err.count("\n") == 1
-
-
-def test_defaults_and_help(
-    monkeypatch: pytest.MonkeyPatch, script: Script, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[TransferSettings] = []
-
-    def spy(make: object, asked: TransferSettings, *rest: object, **options: object) -> None:
-        seen.append(asked)
-
-    monkeypatch.setattr(train_segmentation, "train_from_options", spy)
-    script(main, f"{AS_VIT} --data ade")
-    assert script.code == 0
-    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (512, 127, 16)
-    assert (seen[0].learning_rate, seen[0].weight_decay) == (6e-5, 0.01)
-    with pytest.raises(SystemExit):
-        script(main, "--help")
-    assert "ADE20K" in capsys.readouterr().out

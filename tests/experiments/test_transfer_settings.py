@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from test_transfer_run import SETTINGS
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from asvit.networks import Network, WeightsFile
+from experiments import train_detection, train_segmentation
 from experiments.transfer_settings import (
     TransferSettings,
     build_pyramid,
@@ -102,6 +104,43 @@ def test_errors_become_one_line_and_an_exit_code(
     script(lambda: run_cli(argparse.ArgumentParser(), run))
     assert script.code == code
     assert script.err.startswith(said)
+
+
+SCRIPTS = [
+    (train_detection, train_detection.DetectionSettings, "COCO", (1024, 36, 16, 1e-4, 0.05)),
+    (
+        train_segmentation,
+        train_segmentation.SegmentationSettings,
+        "ADE20K",
+        (512, 127, 16, 6e-5, 0.01),
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "kind", "data", "defaults"), SCRIPTS)
+def test_help_names_every_setting_and_defaults_are_those_of_the_docs(
+    module: ModuleType,
+    kind: type[TransferSettings],
+    data: str,
+    defaults: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script(module.main, "--help")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert data in shown
+    for name in kind.__dataclass_fields__.keys() - {"arch", "norms"}:
+        assert f"--{name.replace('_', '-')}" in shown
+    seen: list[TransferSettings] = []
+    spy = lambda _make, settings, _options: seen.append(settings)  # noqa: E731
+    monkeypatch.setattr(module, "train_from_options", spy)
+    script(module.main, f"{AS_VIT} --data folder")
+    assert script.code == 0
+    names = ("image_size", "epochs", "batch_size", "learning_rate", "weight_decay")
+    assert tuple(getattr(seen[0], name) for name in names) == defaults
 
 
 def test_a_line_gives_the_settings() -> None:

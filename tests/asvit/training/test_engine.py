@@ -1,4 +1,4 @@
-"""The engine against a loop that is written out, and what it refuses."""
+"""The engine against an explicit loop, and its errors."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -77,7 +77,7 @@ def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None
 
 
 @pytest.mark.parametrize("soft", [False, True])
-def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
+def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     asked = settings(ema=0.9)
     model, plain, average = (network() for _ in range(3))
     ours = engine(model, asked)
@@ -114,14 +114,14 @@ def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
     close(ours.average, average)
 
 
-def test_parts_of_a_batch_give_the_same_gradient() -> None:
+def test_accumulation_gives_the_same_gradient() -> None:
     whole, parts = network(), network()
     engine(whole, settings()).train(0, batches(0))
     engine(parts, settings(accumulate=5)).train(0, batches(0))  # 12 images in 3, 3, 3, 3
     close(whole, parts)
 
 
-def test_what_is_dropped_follows_from_the_seed_and_the_update_alone() -> None:
+def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):
         torch.manual_seed(number)
@@ -132,7 +132,7 @@ def test_what_is_dropped_follows_from_the_seed_and_the_update_alone() -> None:
     assert not same(models[0], models[2])
 
 
-def test_going_on_from_a_state_gives_the_same_bits() -> None:
+def test_resuming_from_a_state_gives_the_same_bits() -> None:
     asked = settings(ema=0.9)
     whole, first, second = (network(0.5) for _ in range(3))
     never = engine(whole, asked)
@@ -172,7 +172,7 @@ def test_weights_that_are_not_finite_at_the_start_are_refused() -> None:
         engine(model, settings())
 
 
-def test_memory_that_runs_out_is_said_with_what_takes_less() -> None:
+def test_running_out_of_memory_gives_advice() -> None:
     class Large(Small):
         def forward(self, images: Tensor) -> Tensor:
             return torch.empty(2**50) if self.training else super().forward(images)
@@ -182,18 +182,16 @@ def test_memory_that_runs_out_is_said_with_what_takes_less() -> None:
         engine(Large(), settings()).train(1, batches(0))
 
 
-def test_weights_that_are_not_finite_after_the_last_step_are_noticed() -> None:
+def test_weights_that_are_not_finite_after_the_last_step_are_refused() -> None:
     model = network()
     made = engine(model, settings(clip=0))
 
-    def spoiled() -> Iterator[tuple[Tensor, Tensor]]:
-        for number, (images, labels) in enumerate(batches(0)):
-            if number == STEPS - 1:
-                model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
-            yield images, labels
+    def spoil(step: Step) -> None:
+        if step.done == STEPS - 1:
+            model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
 
     with pytest.raises(ValueError, match=r"weights became infinite or NaN in epoch 1, step 4"):
-        made.train(0, spoiled())
+        made.train(0, batches(0), progress=spoil)
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
@@ -223,8 +221,8 @@ def test_a_teacher_has_its_share_of_the_loss() -> None:
 
 
 def test_bfloat16_is_near() -> None:
-    exact, rough = network(), network()
-    a = engine(exact, settings()).train(0, batches(0))
+    rough = network()
+    a = engine(network(), settings()).train(0, batches(0))
     b = engine(rough, settings(precision="bf16")).train(0, batches(0))
     assert a.loss != b.loss
     assert a.loss == pytest.approx(b.loss, rel=2e-2)

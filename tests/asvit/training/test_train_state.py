@@ -42,15 +42,11 @@ def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_another_networks_optimiser_is_refused() -> None:
+def test_the_state_of_another_network_is_refused() -> None:
     _, numbers = optimizer_state(torch.optim.AdamW(network().parameters()))
-    model = network()
-    groups = [{"params": [p]} for p in model.parameters()]
+    groups = [{"params": [p]} for p in network().parameters()]
     with pytest.raises(ValueError, match="another network"):
         load_optimizer(torch.optim.AdamW(groups), {}, numbers)
-
-
-def test_another_networks_weights_are_refused() -> None:
     state = EngineState({"0.weight": torch.zeros(2, 2)}, {}, {}, {})
     with pytest.raises(ValueError, match="the weights of the checkpoint do not fit"):
         state.load(network(), None)

@@ -65,7 +65,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(
 
 
 def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) -> nn.Module:
-    """The same training, each rule written out, with the moments of Adam in plain tensors."""
+    """The same training with explicit formulas, and Adam's moments in plain tensors."""
     parameters = list(model.parameters())
     first = [torch.zeros_like(p) for p in parameters]
     second = [torch.zeros_like(p) for p in parameters]
@@ -79,8 +79,8 @@ def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) ->
         if step < recipe.warmup:
             rate = recipe.learning_rate * (step + 1) / (recipe.warmup + 1)
         else:
-            along = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
-            rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * along))
+            progress = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
+            rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.no_grad():
             for p, g, m, v in zip(parameters, gradients, first, second, strict=True):
                 if p.ndim > 1:
@@ -128,13 +128,13 @@ def test_a_batch_may_be_larger_than_the_images() -> None:
     assert sorted(torch.bincount(seen).tolist()) == [2, 3, 3]
 
 
-def test_mirroring_mirrors_about_half_of_the_images() -> None:
+def test_flipping_flips_about_half_of_the_images() -> None:
     pixels = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4).expand(200, -1, -1, -1)
     recipe = Recipe(steps=1, flip=True)
     augmented = short.augment(pixels, recipe, torch.Generator().manual_seed(0))
-    mirrored = (augmented == pixels.flip(3)).flatten(1).all(1)
-    assert 60 < int(mirrored.sum()) < 140
-    assert torch.equal(augmented[~mirrored], pixels[~mirrored])
+    flipped = (augmented == pixels.flip(3)).flatten(1).all(1)
+    assert 60 < int(flipped.sum()) < 140
+    assert torch.equal(augmented[~flipped], pixels[~flipped])
 
 
 def test_a_shift_moves_every_channel_alike_and_repeats_the_edge() -> None:

@@ -100,24 +100,16 @@ def test_shapes_and_label_smoothing(fractals: FractalDataset) -> None:
 
 
 def test_any_number_of_workers_gives_the_same_epochs(fractals: FractalDataset) -> None:
-    """Workers live on and are told of the epoch; a fresh loader gives what an old one does."""
+    """Data workers persist between epochs; a fresh loader gives the same as an old one."""
     alone = training(fractals)
     first, fourth = epoch(alone, 0), epoch(alone, 4)
     assert not equal(first, fourth)
-    for workers in (1, 2):
+    for workers in (0, 1, 2):
         loader = training(fractals, workers=workers)
+        next(iter(loader))  # an epoch that is not finished has no effect
         assert equal(epoch(loader, 4), fourth)
         assert equal(epoch(loader, 0), first)
-    assert equal(epoch(training(fractals), 4), fourth)
     assert not equal(epoch(training(fractals, seed=4), 0), first)
-
-
-def test_an_epoch_that_is_left_does_not_change_the_next(fractals: FractalDataset) -> None:
-    expected = epoch(training(fractals), 1)
-    for workers in (0, 2):
-        loader = training(fractals, workers=workers)
-        next(iter(loader))
-        assert equal(epoch(loader, 1), expected)
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(repeats=3)])
@@ -284,7 +276,7 @@ def test_truncated_jpegs(tmp_path: Path, workers: int, caplog: pytest.LogCapture
     assert str(broken) in caplog.text
 
 
-def test_an_error_of_the_augmentation_is_not_taken_for_a_bad_image() -> None:
+def test_an_error_of_the_augmentation_is_not_a_bad_image() -> None:
     def broken(picture: Image.Image) -> Tensor:
         raise ValueError("cannot posterize")
 
