@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._types import check_types
+from asvit.codec import MALFORMED as MALFORMED
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from proxies import Score
 
 logger = logging.getLogger(__name__)
-
-#: What reading raises where the content of a file is of another form than ours.
-MALFORMED = (
-    *(ArithmeticError, AttributeError, LookupError),
-    *(RecursionError, TypeError, ValueError),
-)
 
 _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 _REMOVED = "the journal was removed while the run went on, which ends here"

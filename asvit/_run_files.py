@@ -1,29 +1,42 @@
-"""Names of the files in run folders, for those who write them and those who read them."""
+"""Names of the files in run folders, for the code that writes and the code that reads them."""
+
+from collections.abc import Iterable
 
 RESULT = "result.json"
 REPORT = "report.html"
 
 # Of a search.
 JOURNAL = "study.journal"
+STUDY = "search"  # name of the Optuna study in it
 TRIALS = "trials.csv"
-PICTURES = ("entropy", "reward", "measures", "front", "choices")
-REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
+SEARCH_FIGURES = ("entropy", "reward", "measures", "front", "choices")
 
 # Of a scaling.
+MEASURED = "measured.jsonl"
 SERIES = "steps.csv"
 CANDIDATES = "candidates.csv"
+SCALING_FIGURES = ("growth", "sizes", "measures", "clouds")
 
 # Of a correlation.
 SCORES = "scores.jsonl"
 VALUES = "values.csv"
 CORRELATIONS = "correlations.csv"
+CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure
+
+# Of a reference table.
+TRAININGS = "trainings.jsonl"
+TABLE = "table.csv"
 
 # Of a supernet.
+SUPERNET_WEIGHTS = "supernet.safetensors"
 LOSSES = "losses.csv"
 
 # Of an evolution over its paths.
+ACCURACIES = "accuracies.jsonl"
 INHERITED = "inherited.safetensors"
 RETRAINED = "retrained.safetensors"
+RETRAINING = "retraining.safetensors"
+EVOLUTION_FIGURES = ("generations", "costs")
 
 # Of a training.
 CHECKPOINT = "checkpoint.safetensors"
@@ -32,3 +45,8 @@ MODEL = "model.safetensors"
 METRICS_CSV = "metrics.csv"
 METRICS_JSONL = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+
+
+def figure_files(names: Iterable[str]) -> tuple[str, ...]:
+    """The files of figures: a picture of each, and the rows that it shows."""
+    return tuple(f"{name}.{kind}" for name in names for kind in ("svg", "csv"))

@@ -1,33 +1,130 @@
-"""What the settings of every kind of run have in common: checks, JSON, presets, differences."""
+"""What the settings of every kind of run have in common: fields, checks, presets, JSON."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+import operator
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
-from asvit._records import MALFORMED
 from asvit._types import check_types, is_of
+from asvit.codec import MALFORMED, to_json
 from proxies.messages import first_line, one_line, shown, unknown
-
-S = TypeVar("S")
+from proxies.registry import Registry
 
 #: What to do where a run folder holds another run.
 ELSEWHERE = "give --out for a new folder or --fresh to start over"
 
+LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
+
+S = TypeVar("S")
+
+Presets = Registry[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of a setting beside its name, its type and its default.
+
+    Attributes:
+        help: What it is, in a sentence with a full stop; as ``--help`` and the docs show it.
+        metavar: What stands for its value there; by its type unless given.
+        name: Its name on the command line without dashes, where that is not the field's.
+        shown: Its default in words, where that is not the value.
+        at_least: Smallest number allowed.
+        above: Number that it must exceed.
+        at_most: Largest number allowed.
+        below: Number that it must not reach.
+        choices: The texts allowed; any that is not empty unless given.
+        convert: A value as given to the value as kept; raises ValueError. It replaces the checks.
+        parse: The text of an option to its value; raises ValueError. By its type unless given.
+        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``.
+        repeats: Whether it is a part of the command that gives the same result again.
+        argument: Whether it is typed without the option's name.
+        listed: Whether the registry that completes it has every value allowed.
+    """
+
+    help: str
+    metavar: str = ""
+    name: str = ""
+    shown: str = ""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float = LARGEST
+    choices: Sequence[str] = ()
+    convert: Callable[[Any], Any] | None = None
+    parse: Callable[[str], Any] | None = None
+    complete: str = ""
+    repeats: bool = True
+    argument: bool = False
+    listed: bool = True
+
+
+def setting(default: Any, help: str, **known: Any) -> Any:
+    """A field of settings, or of a run: its default, ``...`` for none, and its :class:`Option`."""
+    metadata = {"option": Option(help, **known)}
+    if default is ...:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_of(field: dataclasses.Field[Any]) -> Option | None:
+    """What :func:`setting` was given for a field; None for other fields."""
+    return cast("Option | None", field.metadata.get("option"))
+
 
 class Settings:
-    """Base of the frozen dataclasses that say what a run is asked to do."""
+    """Base of the frozen dataclasses that say what a run is asked to do.
+
+    Fields are made by :func:`setting`. A value is checked when settings are made; a dataclass
+    adds checks of several values together in :meth:`check`.
+    """
+
+    presets: ClassVar[Presets] = Registry("preset", {"default": {}})
+
+    def __post_init__(self) -> None:
+        for name, field in fields_of(type(self)).items():
+            option = option_of(field)
+            if option is not None:
+                kept = _checked(name, getattr(self, name), hints_of(type(self))[name], option)
+                object.__setattr__(self, name, kept)
+        self.check()
+
+    def check(self) -> None:
+        """Check values that depend on each other.
+
+        Raises:
+            ValueError: If they do not go together.
+        """
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """Settings of a preset with some of them given anew.
+
+        Raises:
+            ValueError: If the preset is unknown or a value is not allowed.
+            TypeError: If there is no such setting.
+        """
+        values = {**cls.presets[preset]}
+        for name in given:
+            if name not in fields_of(cls):
+                raise TypeError(unknown("setting", name, fields_of(cls)))
+        return cls(**{**values, **given})
 
     def to_json(self) -> dict[str, Any]:
         """The settings in the types of JSON."""
-        content = dataclasses.asdict(cast("Any", self))
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
+        return {name: to_json(getattr(self, name)) for name in fields_of(type(self))}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
         """Read settings back; a field that an older version did not know has its default.
 
         Raises:
@@ -36,7 +133,7 @@ class Settings:
         """
         if not isinstance(stored, Mapping):
             raise ValueError(f"settings must be names and their values, got {shown(stored)}")
-        strange = sorted(set(stored) - set(field_names(cls)))
+        strange = sorted(set(stored) - set(fields_of(cls)))
         if strange:
             raise ValueError(
                 f"unknown setting {shown(strange[0])}; a newer asvit may have written it"
@@ -50,8 +147,168 @@ class Settings:
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in field_names(self)}
+        names = fields_of(type(self))
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+_FIELDS: dict[Any, dict[str, dataclasses.Field[Any]]] = {}
+_HINTS: dict[Any, dict[str, Any]] = {}
+
+
+def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass by name: its own first, then those it inherits."""
+    if cls not in _FIELDS:
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
+        _FIELDS[cls] = {name: known[name] for name in dict.fromkeys(order) if name in known}
+    return _FIELDS[cls]
+
+
+def hints_of(cls: Any) -> dict[str, Any]:
+    """The type of each field of a dataclass; Any where it is of a module not loaded here."""
+    if cls not in _HINTS:
+        hints: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            known = vars(sys.modules[base.__module__])
+            for name, declared in inspect.get_annotations(base).items():
+                try:
+                    hints[name] = eval(declared, known) if isinstance(declared, str) else declared
+                except NameError:
+                    hints[name] = Any
+        _HINTS[cls] = hints
+    return _HINTS[cls]
+
+
+def plain_type(declared: Any) -> tuple[Any, bool]:
+    """The type of a field without None, and whether None is allowed."""
+    inner = typing.get_args(declared)
+    if typing.get_origin(declared) in (typing.Union, types.UnionType) and type(None) in inner:
+        rest = tuple(one for one in inner if one is not type(None))
+        return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007
+    return declared, False
+
+
+def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
+    """The value of a field as it is kept.
+
+    Raises:
+        ValueError: If it is of another type than declared, or out of its range.
+    """
+    kind, optional = plain_type(declared)
+    if value is None and optional:
+        return None
+    if option.convert is not None:
+        return option.convert(value)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {value!r}")
+    elif kind is int:
+        _check_whole(name, value, option)
+    elif kind is float:
+        _check_number(name, value, option)
+    elif option.choices:
+        if value not in option.choices:
+            raise ValueError(f"{name} must be {' or '.join(option.choices)}, got {value!r}")
+    elif kind is str and (not isinstance(value, str) or not value):
+        raise ValueError(f"{name} must be a name, got {value!r}")
+    return value
+
+
+def _check_whole(name: str, value: object, option: Option) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
+    if option.at_least is not None and value < option.at_least:
+        raise ValueError(f"{name} must be at least {option.at_least:g}, got {value}")
+
+
+def _check_number(name: str, value: Any, option: Option) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    rules = (
+        ("at least", option.at_least, operator.ge),
+        ("above", option.above, operator.gt),
+        ("at most", option.at_most, operator.le),
+        ("below", option.below if option.at_most is None else None, operator.lt),
+    )
+    bounds = [(words, limit, fits) for words, limit, fits in rules if limit is not None]
+    if number and all(fits(value, limit) for _, limit, fits in bounds):
+        return
+    large = number and value >= LARGEST
+    told = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
+    raise ValueError(f"{name} must be a number {' and '.join(told)}, got {value!r}")
+
+
+def proxy_names(proxies: object) -> tuple[str, ...]:
+    """One name or several as a tuple.
+
+    Raises:
+        ValueError: If they are no names, there is none, or one is there twice.
+    """
+    names = (proxies,) if isinstance(proxies, str) else proxies
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"proxies must be names of measures, got {proxies!r}")
+    if not names:
+        raise ValueError("proxies must name at least one measure, got none")
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise ValueError(f"proxies names {doubled[0]!r} more than once")
+    return tuple(names)
+
+
+def check_radius(radius: Any) -> Any:
+    """``radius``, if :meth:`proxies.Circle.random` takes it.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if isinstance(radius, str):
+        allowed = radius in ("sqrt_n", "unit")
+    else:
+        allowed = isinstance(radius, int | float) and math.isfinite(radius) and radius > 0
+    if not allowed or isinstance(radius, bool):
+        raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {radius!r}")
+    return radius
+
+
+def parse_radius(text: str) -> str | float:
+    """The radius that an option names.
+
+    Raises:
+        ValueError: If it is neither a name nor a number.
+    """
+    if text in ("sqrt_n", "unit"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not sqrt_n, unit or a number") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuringSettings(Settings):
+    """How fresh networks are measured."""
+
+    image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
+    repeats: int = setting(
+        5, "Freshly initialised networks each value is averaged over.", at_least=1
+    )
+    images: int = setting(16, "Images in the kernel's batch.", at_least=2)
+    points: int = setting(10, "Points on the circle.", at_least=3)
+    radius: Literal["sqrt_n", "unit"] | float = setting(
+        "sqrt_n",
+        "Radius of the circle: sqrt_n (the paper's), unit, or a number.",
+        metavar="RADIUS",
+        convert=check_radius,
+        parse=parse_radius,
+    )
+    data: str = setting(
+        "fractal",
+        "fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        metavar="DATA",
+        complete="data",
+    )
+    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 
 
 def from_preset(
@@ -103,9 +360,6 @@ def check_names(settings: object, names: Sequence[str]) -> None:
             raise ValueError(f"{name} must be a name, got {value!r}")
 
 
-LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
-
-
 def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
     """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
 
@@ -118,37 +372,6 @@ def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
         large = number and value >= below  # type: ignore[operator]
         most = f" and below {below:g}" if below < LARGEST or large else ""
         raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
-
-
-def proxy_names(proxies: object) -> tuple[str, ...]:
-    """One name or several as a tuple.
-
-    Raises:
-        ValueError: If they are no names, there is none, or one is there twice.
-    """
-    names = (proxies,) if isinstance(proxies, str) else proxies
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"proxies must be names of measures, got {proxies!r}")
-    if not names:
-        raise ValueError("proxies must name at least one measure, got none")
-    doubled = [name for name in names if names.count(name) > 1]
-    if doubled:
-        raise ValueError(f"proxies names {doubled[0]!r} more than once")
-    return tuple(names)
-
-
-def check_radius(radius: object) -> None:
-    """Check that ``radius`` is one that :meth:`proxies.Circle.random` takes.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if isinstance(radius, str):
-        allowed = radius in ("sqrt_n", "unit")
-    else:
-        allowed = isinstance(radius, int | float) and math.isfinite(radius) and radius > 0
-    if not allowed or isinstance(radius, bool):
-        raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {radius!r}")
 
 
 def check_same_settings(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.growth import Journal, ScaleSettings, make_settings
+from asvit.growth import ScaleSettings
+from asvit.growth.journal import GrowthJournal
 from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
 from proxies import Cost
@@ -34,7 +35,7 @@ class GrowthSetup:
     settings: ScaleSettings
     model: Growable
     bench: Bench
-    known: Journal
+    known: GrowthJournal
 
     def cost(self, shape: Shape) -> Cost:
         """Parameters and multiply-adds of a shape."""
@@ -115,10 +116,10 @@ def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
     """The setup for ``settings``, with its measurements in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(settings)
-    known = Journal(folder / f"measured-seed{settings.seed}.jsonl")
+    known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
-    known.start(settings, bench.provenance, bench.device)
+    known.start(settings, images=dict(bench.provenance), device=bench.device)
     return GrowthSetup(settings, Growable(settings), bench, known)
 
 
@@ -143,7 +144,7 @@ def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
     """The settings of parsed options, with a seed."""
     names = ("image_size", "repeats", "images", "points", "data", "width_multiple")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return make_settings(
+    return ScaleSettings.make(
         options.preset, architecture=options.arch, budgets=options.budgets, seed=seed, **given
     )
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from asvit._files import write_text
 from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit.networks import load_state
-from asvit.runs.folder import check_writable, claimed, remove_files
+from asvit.runs.folder import RunFiles, check_folder, claimed
 from asvit.settings import check_same_settings
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import autocast
@@ -31,6 +31,7 @@ from proxies.evaluation import seed_for
 from proxies.messages import first_line
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+FILES = RunFiles("transfer", "training", CHECKPOINT, (METRICS,))
 
 _WEIGHTS, _MOMENTS = "weights/", "moments/"
 _SCHEMA_VERSION = 1
@@ -114,12 +115,10 @@ def train(
     """
     execution = execution or Execution()
     processes = ProcessGroup(execution.device)
-    check_writable(out)
+    check_folder(out, FILES, fresh=fresh)
     if not processes.first:
         return _train(make, settings, out, processes, execution, report)
-    with claimed(out, "training"):
-        if fresh:
-            remove_files(out, (CHECKPOINT, METRICS))
+    with claimed(out, FILES, fresh=fresh):
         return _train(make, settings, out, processes, execution, report)
 
 
@@ -269,6 +268,7 @@ def _write(
     named |= {_MOMENTS + name: tensor for name, tensor in moments.items()}
     header = {
         "schema_version": _SCHEMA_VERSION,
+        "kind": FILES.kind,
         "settings": settings.to_json(),
         "optimizer": numbers,
         "history": list(history),

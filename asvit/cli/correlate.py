@@ -25,7 +25,8 @@ from asvit.cli.options import (
     registered,
     worker_options,
 )
-from asvit.cli.output import console, emit_json, networks
+from asvit.cli.output import emit_json
+from asvit.console import console, networks
 
 if TYPE_CHECKING:
     from asvit.executors import Workers

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asvit.cli.output import console, number
-from asvit.cli.progress import Count, OneLine, clock, short
+from asvit.cli.progress import Count, OneLine
+from asvit.console import clock, console, number, short
 
 if TYPE_CHECKING:
     from asvit.runs.correlation.measure import RowEvent

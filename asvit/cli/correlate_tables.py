@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from asvit.cli.output import MISSING, table
+from asvit.console import MISSING, table
 
 if TYPE_CHECKING:
     from rich.console import Console

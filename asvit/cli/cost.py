@@ -9,7 +9,8 @@ import click
 from asvit.cli.architectures import TIMM, architectures_argument, canonical
 from asvit.cli.manual import Documented
 from asvit.cli.options import image_size_option, json_option
-from asvit.cli.output import console, emit_json, table
+from asvit.cli.output import emit_json
+from asvit.console import console, table
 
 Part = dict[str, object]
 

@@ -11,7 +11,7 @@ import click
 
 from asvit._run_files import JOURNAL, REPORT, RESULT, TRIALS
 from asvit.cli.output import emit_json
-from asvit.cli.progress import clock
+from asvit.console import clock
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -56,11 +56,11 @@ def estimate_search(
     from asvit.runs.checks import find_space
     from asvit.runs.estimate import estimate_search as estimated
     from asvit.runs.estimate import steps_done
-    from asvit.runs.folder import check_writable
+    from asvit.runs.folder import SEARCH, check_folder
     from asvit.runs.search import default_folder
 
     folder = default_folder(settings) if out is None else out
-    check_writable(folder)
+    check_folder(folder, SEARCH, fresh=fresh, elsewhere=storage is not None)
     done = 0 if fresh or storage is not None else steps_done(folder, settings)
     if not quiet:
         click.echo("measuring a few architectures; nothing is written", err=True)

@@ -16,7 +16,8 @@ from asvit.cli.options import (
     quiet_option,
     registered,
 )
-from asvit.cli.output import console, emit_json, number, table
+from asvit.cli.output import emit_json
+from asvit.console import console, number, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,14 +11,14 @@ import click
 
 from asvit.cli.manual import Documented
 from asvit.cli.options import json_option
-from asvit.cli.output import console, emit_json, table
+from asvit.cli.output import emit_json
+from asvit.console import console, table
 
 Row = dict[str, object]
 
 # Command to the module with its presets.
 _PRESETS = {
     "search": "asvit.search.settings",
-    "scale": "asvit.growth.settings",
     "correlate": "asvit.reference.settings",
     "reference build": "asvit.reference.recipe",
     "supernet train": "asvit.training.supernets.settings",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from asvit.cli.output import console
-from asvit.cli.progress import Count, clock
+from asvit.cli.progress import Count
+from asvit.console import clock, console
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asvit.cli.output import console, number
+from asvit.console import clock, console, number, short
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Called with how many there are so far, and how many there will be.
 Count = Callable[[int, int], None]
-
-_SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
 
 @dataclass(frozen=True)
@@ -192,17 +190,3 @@ def state(event: StepEvent) -> list[str]:
     if event.failures:
         parts.append(f"failed {event.failures}")
     return parts
-
-
-def short(measure: str) -> str:
-    """The name of ``measure`` where there is little room."""
-    return _SHORT.get(measure, measure.replace("_", " "))
-
-
-def clock(seconds: float) -> str:
-    """A duration as ``1:02:03`` or ``2:03``."""
-    if not math.isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -22,9 +22,9 @@ from asvit.cli.options import (
     registered,
     seed_option,
 )
-from asvit.cli.output import console, emit_json, number, table
-from asvit.cli.progress import clock
+from asvit.cli.output import emit_json
 from asvit.cli.training_progress import training_progress
+from asvit.console import clock, console, number, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ import click
 from asvit.cli.app import again
 from asvit.cli.correlate_progress import table_progress
 from asvit.cli.options import registered
-from asvit.cli.output import networks
+from asvit.console import networks
 
 if TYPE_CHECKING:
     from asvit.growth import ScaleSettings

@@ -19,8 +19,9 @@ from asvit.cli.options import (
     proxy_option,
     quiet_option,
 )
-from asvit.cli.output import console, emit_json, networks, table, write_json
-from asvit.cli.progress import clock, images_progress
+from asvit.cli.output import emit_json, write_json
+from asvit.cli.progress import images_progress
+from asvit.console import clock, console, networks, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

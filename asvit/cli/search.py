@@ -26,9 +26,10 @@ from asvit.cli.options import (
     registered,
     worker_options,
 )
-from asvit.cli.output import console, emit_json, networks, table
-from asvit.cli.progress import clock, search_progress, short
+from asvit.cli.output import emit_json
+from asvit.cli.progress import search_progress
 from asvit.cli.reliability import find_table, judge, reference_option
+from asvit.console import clock, console, networks, short, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -24,9 +24,10 @@ from asvit.cli.options import (
     recipe_options,
     seed_option,
 )
-from asvit.cli.output import console, emit_json
+from asvit.cli.output import emit_json
 from asvit.cli.supernet_progress import percent, supernet_progress
 from asvit.cli.supernet_tables import show_evolution, show_supernet
+from asvit.console import console
 
 if TYPE_CHECKING:
     from asvit.runs.supernets.evolution_session import EvolutionEvent

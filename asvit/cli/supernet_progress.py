@@ -11,8 +11,8 @@ from functools import partial
 import click
 
 from asvit.cli.moments import Moment, moment_bar
-from asvit.cli.output import number
-from asvit.cli.progress import Count, OneLine, clock
+from asvit.cli.progress import Count, OneLine
+from asvit.console import clock, number
 
 
 @dataclass(frozen=True)

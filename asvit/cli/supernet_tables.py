@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from asvit.cli.output import table
-from asvit.cli.progress import clock
 from asvit.cli.supernet_progress import percent
+from asvit.console import clock, table
 
 if TYPE_CHECKING:
     from rich.console import Console

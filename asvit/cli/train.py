@@ -22,10 +22,11 @@ from asvit.cli.options import (
     run_folders,
     seed_option,
 )
-from asvit.cli.output import console, emit_json
+from asvit.cli.output import emit_json
 from asvit.cli.train_options import setting_options
 from asvit.cli.train_progress import train_progress
 from asvit.cli.train_tables import show_plan, show_result
+from asvit.console import console
 
 if TYPE_CHECKING:
     from asvit.runs.training.session import TrainEvent

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asvit.cli.output import console, number
-from asvit.cli.progress import Count, OneLine, clock
+from asvit.cli.progress import Count, OneLine
 from asvit.cli.train_tables import show_plan
+from asvit.console import clock, console, number
 
 if TYPE_CHECKING:
     from asvit.runs.training.plan import TrainPlan

@@ -1,9 +1,8 @@
-"""Scaling: what a run is asked to do, and what it has measured so far.
+"""Scaling: what a run is asked to do, what it has measured so far, and what it ended in.
 
 The growth itself is the package ``scaling``, which knows no architecture by name.
 """
 
-from asvit.growth.journal import Journal
-from asvit.growth.settings import PRESETS, ScaleSettings, make_settings
+from asvit.growth.settings import ScaleSettings
 
-__all__ = ["PRESETS", "Journal", "ScaleSettings", "make_settings"]
+__all__ = ["ScaleSettings"]

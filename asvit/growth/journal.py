@@ -1,60 +1,35 @@
-"""``measured.jsonl``: what a scaling was asked to do, and every model it has measured.
-
-One JSON object a line, on the disk before the next model is measured. The series follows from it:
-growing again with these values measures nothing twice and takes the same way.
-"""
+"""``measured.jsonl``: every model that a scaling has measured."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
-from asvit._records import append_record, read_records, score_from_json, score_to_json
-from asvit._types import check_values
+from asvit._records import score_from_json, score_to_json
+from asvit.codec import from_json
 from asvit.growth.settings import ScaleSettings
-from asvit.settings import Images
+from asvit.journal import Journal
+from proxies import Score
 from scaling.shapes import Shape
 
-if TYPE_CHECKING:
-    from proxies import Score
 
-NAME = "measured.jsonl"
-SCHEMA_VERSION = 1
-KIND = "scale"
+class _Measured(TypedDict):
+    depths: tuple[int, ...]
+    width: int
+    scores: Mapping[str, Any]
 
 
-class Journal:
-    """The scores that a scaling has measured, kept in a file; looked up as ``grow`` does.
+class GrowthJournal(Journal[ScaleSettings]):
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does."""
 
-    Args:
-        path: The file; it need not be there yet. A record that was being written when its
-            process was killed is cut off, as it lacks its line end.
+    kind = "scale"
+    noun = "scaling"
+    settings_type = ScaleSettings
+    clock = "seconds"
 
-    Attributes:
-        settings: What the run was started with, or last extended to; None in a new one.
-        images: Where its images came from (``source``) and what they are (``digest``).
-        device: Where its networks are measured.
-        seconds: Wall-clock time of earlier sessions.
-
-    Raises:
-        ValueError: If a line is no record of a scaling. Nothing is changed then.
-        OSError: If the file cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, *args: Any) -> None:
         self._scores: dict[Shape, Mapping[str, Score]] = {}
-        self._started = time.monotonic()
-        self.settings: ScaleSettings | None = None
-        self.images: Mapping[str, str] | None = None
-        self.device: str | None = None
-        self.seconds = 0.0
-        read_records(path, self._take, what="a scaling")
-
-    def __len__(self) -> int:
-        return len(self._scores)
+        super().__init__(*args)
 
     def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
         """The scores of ``shape`` as it was measured; None while they are unknown."""
@@ -66,50 +41,12 @@ class Journal:
         Raises:
             OSError: If they cannot be written. What was measured before is safe.
         """
-        record = {
-            "depths": list(shape.depths),
-            "width": shape.width,
-            "seconds": round(self.elapsed, 3),
-            "scores": {name: score_to_json(score) for name, score in scores.items()},
-        }
-        append_record(self._path, record, started=self.settings is not None)
+        found = {name: score_to_json(score) for name, score in scores.items()}
+        self.append({"depths": list(shape.depths), "width": shape.width, "scores": found})
         self._scores[shape] = scores
 
-    @property
-    def elapsed(self) -> float:
-        """Wall-clock time of all sessions so far."""
-        return self.seconds + time.monotonic() - self._started
-
-    def start(self, settings: ScaleSettings, images: Mapping[str, str], device: str) -> None:
-        """Keep what the run is started with or extended to, after all of it was checked.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        if (settings, images, device) == (self.settings, self.images, self.device):
-            return
-        append_record(
-            self._path,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "kind": KIND,
-                "settings": settings.to_json(),
-                "images": dict(images),
-                "device": device,
-            },
-        )
-        self.settings, self.images, self.device = settings, dict(images), device
-
-    def _take(self, record: Mapping[str, Any]) -> None:
-        """Take in one record of the file."""
-        if "settings" in record:
-            if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
-            check_values(record, {"images": Images, "device": str})
-            self.settings = ScaleSettings.from_json(record["settings"])
-            self.images, self.device = record["images"], record["device"]
-            return
-        check_values(record, {"depths": Sequence[int], "width": int, "seconds": float})
-        shape = Shape(tuple(record["depths"]), record["width"])
-        self._scores[shape] = {name: score_from_json(of) for name, of in record["scores"].items()}
-        self.seconds = record["seconds"]
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        found = from_json(record, _Measured)
+        shape = Shape(found["depths"], found["width"])
+        self._scores[shape] = {name: score_from_json(of) for name, of in found["scores"].items()}

@@ -2,100 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from fractions import Fraction
+from functools import cached_property
+from typing import ClassVar
 
-from asvit.settings import (
-    Settings,
-    check_names,
-    check_radius,
-    check_whole,
-    from_preset,
-    proxy_names,
-)
+from asvit.settings import MeasuringSettings, Presets, proxy_names, setting
+from proxies.registry import Registry
 from scaling.budget import Budget, parse_budgets
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "quick": {"image_size": 64, "repeats": 3, "images": 8},
-}
 
-_AT_LEAST = {
-    "width_multiple": 1,
-    "count_size": 1,
-    "repeats": 1,
-    "image_size": 1,
-    "images": 2,
-    "points": 3,
-    "seed": 0,
-}
+def parse_share(text: str) -> float:
+    """A share written as ``2%``, ``0.02`` or ``1/50``.
+
+    Raises:
+        ValueError: If it is none, or not above 0 and at most 1.
+    """
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(Fraction(number.strip())) / (100 if percent else 1)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{text!r} is not a share such as 2%, 0.02 or 1/4") from None
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not above 0 and at most 1")
+    return share
+
+
+def _texts(budgets: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, parse_budgets(budgets)))
 
 
 @dataclass(frozen=True)
-class ScaleSettings(Settings):
-    """Settings of a scaling. Two runs with equal settings give the same series.
+class ScaleSettings(MeasuringSettings):
+    """Settings of a scaling. Two runs with equal settings give equal series."""
 
-    Attributes:
-        architecture: Text of the architecture to grow, whose depths and width are the start.
-        budgets: Sizes to name the nearest model of, of one unit, in their canonical texts and
-            from small to large; growth ends at the largest.
-        stop_within: How near the end must come to the largest budget, as a share of it.
-        ratio: Width at which a model is measured over its full width.
-        width_multiple: Widths are rounded to multiples of this; 4 is the released code's rule.
-        count_size: Side in pixels of the images that multiply-adds are counted for.
-        proxies: Measures; those with a direction rank the candidates.
-        repeats: Freshly initialised networks each value is averaged over.
-        image_size: Side of the square images that are measured on, in pixels.
-        images: Images in the kernel's batch.
-        points: Points on the circle.
-        radius: Radius of the circle: ``"sqrt_n"``, ``"unit"`` or a positive number.
-        data: Where the images come from, as :func:`asvit.data.load_images` takes it.
-        seed: Seed of every random draw.
-        device: Where networks are measured: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    presets: ClassVar[Presets] = Registry(
+        "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 3, "images": 8}}
+    )
 
-    Raises:
-        ValueError: If a value is out of its range or of the wrong type.
-    """
+    architecture: str = setting(
+        ...,
+        "Architecture to start from, whose depths and width are the start.",
+        name="arch",
+        metavar="ARCH",
+        shown="the result of the newest search in runs",
+    )
+    budgets: tuple[str, ...] = setting(
+        ("88M",),
+        "Where to end: parameters (88M) or multiply-adds (22G); or several, as 30M,50M,88M.",
+        name="budget",
+        metavar="BUDGET",
+        convert=_texts,
+        parse=str,
+    )
+    stop_within: float = setting(
+        0.02,
+        "How near the end must come to the largest budget.",
+        metavar="SHARE",
+        parse=parse_share,
+        shown="2%",
+        above=0,
+        at_most=1,
+    )
+    ratio: float = setting(
+        0.25,
+        "Width to measure at over full width.",
+        metavar="SHARE",
+        parse=parse_share,
+        above=0,
+        at_most=1,
+    )
+    width_multiple: int = setting(
+        1, "Round widths to multiples of N; 4 is what the released code does.", at_least=1
+    )
+    count_size: int = setting(
+        224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
+    )
+    proxies: tuple[str, ...] = setting(
+        ("length_distortion", "ntk_condition_number"),
+        "Measure that ranks candidates; repeat it or separate names by commas.",
+        name="proxy",
+        metavar="NAME",
+        convert=proxy_names,
+        complete="proxies:PROXIES",
+    )
 
-    architecture: str
-    budgets: tuple[str, ...] = ("88M",)
-    stop_within: float = 0.02
-    ratio: float = 0.25
-    width_multiple: int = 1
-    count_size: int = 224
-    proxies: tuple[str, ...] = ("length_distortion", "ntk_condition_number")
-    repeats: int = 5
-    image_size: int = 224
-    images: int = 16
-    points: int = 10
-    radius: Literal["sqrt_n", "unit"] | float = "sqrt_n"
-    data: str = "fractal"
-    seed: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        check_whole(self, _AT_LEAST)
-        check_names(self, ("architecture", "data", "device"))
-        for name in ("stop_within", "ratio"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {value!r}")
-        object.__setattr__(self, "budgets", tuple(map(str, parse_budgets(self.budgets))))
-        object.__setattr__(self, "proxies", proxy_names(self.proxies))
-        check_radius(self.radius)
-
-    @property
+    @cached_property
     def limits(self) -> tuple[Budget, ...]:
         """The budgets, from small to large."""
         return parse_budgets(self.budgets)
-
-
-def make_settings(preset: str = "default", **given: Any) -> ScaleSettings:
-    """Settings of a preset with some of them given anew; ``architecture`` must be.
-
-    Raises:
-        ValueError: If the preset is unknown or a value is not allowed.
-        TypeError: If there is no such setting, or no architecture.
-    """
-    return from_preset(ScaleSettings, PRESETS, preset, given)

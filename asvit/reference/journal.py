@@ -16,7 +16,6 @@ from asvit._types import check_types, check_values
 from asvit.reference.recipe import BuildSettings
 from asvit.settings import Images
 
-NAME = "trainings.jsonl"
 SCHEMA_VERSION = 1
 KIND = "reference"
 

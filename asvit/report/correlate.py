@@ -5,7 +5,6 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +15,9 @@ from asvit.report import correlate_rows as rows
 from asvit.report import html
 from asvit.report.correlate_figures import measure_label
 from asvit.report.correlate_run import (
-    BARS,
-    FIGURES,
-    SCATTER,
     CorrelationRun,
     read_correlation_run,
+    scatter_name,
 )
 from asvit.report.correlate_tables import (
     failures_section,
@@ -32,8 +29,6 @@ from asvit.report.figures import LONGEST
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 from proxies.messages import one_line
-
-LONGEST_NAME = 100  # characters of a measure in the name of a file
 
 
 def write_correlation_report(folder: Path | str) -> list[Path]:
@@ -53,10 +48,7 @@ def write_correlation_report(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     run = read_correlation_run(folder)
     drawn = correlation_pictures(run)
-    written = write_pages(folder, drawn, page(run, drawn))
-    for stale in {path for pattern in FIGURES for path in folder.glob(pattern)} - set(written):
-        stale.unlink(missing_ok=True)  # of a measure that was asked for before
-    return written
+    return write_pages(folder, drawn, page(run, drawn))
 
 
 def correlation_pictures(run: CorrelationRun) -> list[Picture]:
@@ -64,7 +56,7 @@ def correlation_pictures(run: CorrelationRun) -> list[Picture]:
     taus = rows.tau_rows(run.findings)
     ceilings = {t.name: t.noise_ceiling for t in run.targets if t.noise_ceiling is not None}
     bars = make_picture(
-        BARS,
+        "tau",
         "Kendall's τ",
         "How well each measure ranks the architectures by accuracy: the bar, and its 95 % "
         "bootstrap interval as a line. A measure that ranks no better than the counts has found "
@@ -89,7 +81,7 @@ def _scatter(run: CorrelationRun, measure: str) -> Picture:
     }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
     return make_picture(
-        SCATTER + re.sub(r"[^\w.-]", "-", measure[:LONGEST_NAME], flags=re.ASCII),
+        scatter_name(measure),
         measure_label(measure),
         " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
         lambda: draw.draw_pairs(found, measure, titles),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,12 @@ from asvit.report.results import OfCorrelation, check_result
 from asvit.report.run import read_object
 from proxies.messages import first_line, shown
 
-# The files of its figures; those of measures that are not asked for any more are removed.
-BARS, SCATTER = "tau", "scatter-"
-FIGURES = tuple(f"{name}.{kind}" for name in (BARS, f"{SCATTER}*") for kind in ("svg", "csv"))
+_LONGEST_NAME = 100  # characters of a measure in the name of a file
+
+
+def scatter_name(measure: str) -> str:
+    """Name of the figure of a measure, without its ending."""
+    return "scatter-" + re.sub(r"[^\w.-]", "-", measure[:_LONGEST_NAME], flags=re.ASCII)
 
 
 @dataclass(frozen=True)

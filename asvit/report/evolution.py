@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._run_files import RESULT, TRIALS
+from asvit._run_files import ACCURACIES, RESULT, TRIALS
 from asvit.report import evolution_figures as draw
 from asvit.report import html
 from asvit.report.parts import figures, origin, write_pages
@@ -18,7 +18,6 @@ from asvit.report.pictures import Picture, make_picture
 from asvit.report.results import OfEvolution, check_result
 from asvit.report.run import read_object
 from asvit.search.supernet_journal import KIND
-from asvit.search.supernet_journal import NAME as ACCURACIES
 
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 

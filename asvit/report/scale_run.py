@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit._run_files import CANDIDATES, RESULT, SERIES
-from asvit.growth.journal import NAME as MEASURED
+from asvit._run_files import CANDIDATES, MEASURED, RESULT, SERIES
 from asvit.report.results import OfScaling, check_result
 from asvit.report.run import direction, read_object
 from proxies.messages import shown

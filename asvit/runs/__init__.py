@@ -3,8 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from asvit.growth.result import ScaleResult
 from asvit.runs.folder import newest_run
-from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from asvit.runs.correlation.run import run_correlation
     from asvit.runs.exporting.run import export_network
     from asvit.runs.reference import build_reference
-    from asvit.runs.scale import run_scaling
+    from asvit.runs.scaling import run_scaling
     from asvit.runs.search import run_search
     from asvit.runs.supernets.evolution import evolve_supernet
     from asvit.runs.supernets.evolution_result import EvolutionResult
@@ -45,7 +45,7 @@ _LAZY = {
     "evolve_supernet": "asvit.runs.supernets.evolution",
     "export_network": "asvit.runs.exporting.run",
     "run_correlation": "asvit.runs.correlation.run",
-    "run_scaling": "asvit.runs.scale",
+    "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
     "run_training": "asvit.runs.training.run",
     "train_supernet": "asvit.runs.supernets.run",

@@ -1,19 +1,56 @@
-"""Run folders: claimed by one process, found again, emptied of what a run wrote."""
+"""Run folders: read before anything in them is touched, then claimed by one process.
+
+A folder belongs to the kind of run that its files name. Another kind of run refuses it, and
+``--fresh`` removes only files that the folder's own kind lists as its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from asvit._records import MALFORMED, parse_json
-from asvit._run_files import RESULT
+from asvit._run_files import (
+    ACCURACIES,
+    BEST,
+    CANDIDATES,
+    CHECKPOINT,
+    CORRELATION_FIGURES,
+    CORRELATIONS,
+    EVOLUTION_FIGURES,
+    INHERITED,
+    JOURNAL,
+    LOSSES,
+    MEASURED,
+    METRICS_CSV,
+    METRICS_JSONL,
+    MODEL,
+    REPORT,
+    RESULT,
+    RETRAINED,
+    RETRAINING,
+    SCALING_FIGURES,
+    SCORES,
+    SEARCH_FIGURES,
+    SERIES,
+    STUDY,
+    SUPERNET_WEIGHTS,
+    TABLE,
+    TRAININGS,
+    TRIALS,
+    VALUES,
+    figure_files,
+)
 from asvit.settings import ELSEWHERE
+from proxies.messages import shown
 
 LOCK = ".lock"
 
@@ -57,51 +94,215 @@ def check_writable(folder: Path) -> None:
         raise PermissionError(f"{present} may not be written to; give --out a folder that may be")
 
 
+@dataclass(frozen=True)
+class RunFiles:
+    """The files that a kind of run calls its own.
+
+    Attributes:
+        kind: What ``result.json`` says that it is of.
+        noun: The kind in a sentence: ``"scaling"``.
+        state: File that a stopped run goes on from: a journal or a checkpoint.
+        outputs: Files that follow from the state, beside the result and the report; no wildcards.
+        state_kind: What the state says that it is of, where that differs from ``kind``.
+    """
+
+    kind: str
+    noun: str
+    state: str
+    outputs: tuple[str, ...]
+    state_kind: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in the order in which they are removed: the state last."""
+        return (RESULT, REPORT, *self.outputs, self.state)
+
+    @property
+    def kinds(self) -> set[str]:
+        """What a file of this kind of run may say that it is of."""
+        return {self.kind, self.state_kind or self.kind}
+
+
+SEARCH = RunFiles("search", "search", JOURNAL, (TRIALS, *figure_files(SEARCH_FIGURES)))
+SCALING = RunFiles(
+    "scale", "scaling", MEASURED, (SERIES, CANDIDATES, *figure_files(SCALING_FIGURES))
+)
+CORRELATION = RunFiles(
+    "correlation",
+    "correlation",
+    SCORES,
+    (VALUES, CORRELATIONS, *figure_files(CORRELATION_FIGURES)),
+)
+REFERENCE = RunFiles("reference", "reference table", TRAININGS, (TABLE,))
+SUPERNET = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
+EVOLUTION = RunFiles(
+    "evolution",
+    "evolution",
+    ACCURACIES,
+    (TRIALS, INHERITED, RETRAINED, RETRAINING, *figure_files(EVOLUTION_FIGURES)),
+)
+TRAINING = RunFiles(
+    "training",
+    "training",
+    CHECKPOINT,
+    (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
+    state_kind="training checkpoint",
+)
+_ALL = (SEARCH, SCALING, CORRELATION, REFERENCE, SUPERNET, EVOLUTION, TRAINING)
+
+_WEIGHTS_KIND = "network"  # of files of weights, which any folder may hold
+_LONGEST_HEADER = 1_000_000  # bytes
+
+
+def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> None:
+    """Check that a run may use ``folder``, without making or changing anything.
+
+    Args:
+        folder: Run folder; it need not exist.
+        files: The files of the run's kind.
+        fresh: Whether an earlier run of this kind would be removed.
+        elsewhere: Whether the run's state is kept elsewhere, as in a database.
+
+    Raises:
+        NotADirectoryError: If something other than a folder is in the way.
+        PermissionError: If it may not be written to.
+        ValueError: If it holds another kind of run, or files of these names that no run of this
+            kind is known to have written.
+    """
+    check_writable(folder)
+    found = _kinds_in(folder, files)
+    others = sorted(found - files.kinds)
+    if others:
+        raise ValueError(
+            f"{folder} holds {_noun(others[0])}; give --out another folder for the {files.noun}"
+        )
+    state = folder / files.state
+    if found and (fresh or elsewhere or os.path.lexists(state)):
+        return
+    if os.path.lexists(state):
+        raise ValueError(
+            f"{state} is not known to be of a {files.noun}; restore it from a copy, or give "
+            "--out another folder"
+        )
+    # Without a run to tell whose they are, files of any kind of run may be somebody's only copy.
+    for one in (files, *_ALL):
+        for name in one.names:
+            if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
+                raise ValueError(_stray(folder, name, one, files, known=bool(found)))
+
+
+def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known: bool) -> str:
+    """The message for a file ``name`` of a ``writer`` without the run that it is of."""
+    if writer is files:
+        remedy = ELSEWHERE if known else "or give --out another folder"
+        return f"run folder {folder} has {name} but not {files.state}; put it back, {remedy}"
+    return (
+        f"{folder} has {name}, a file of {_noun(writer.kind)}; give --out another folder for the "
+        f"{files.noun}"
+    )
+
+
+def _kinds_in(folder: Path, own: RunFiles) -> set[str]:
+    """The kinds of runs whose files lie in ``folder``; empty where there is none.
+
+    A result, the first line of a journal and the header of a checkpoint name their kind, those of
+    kinds that this version does not know as well. A damaged state counts as its name says, and
+    where several kinds call it so, as ``own``.
+    """
+    if not folder.is_dir():
+        return set()
+    found = {_kind(folder / RESULT)}
+    for path in (*folder.glob("*.jsonl"), *folder.glob("*.safetensors")):
+        found.add(_state_kind(path))
+    found.add(_study_kind(folder / JOURNAL))
+    if not any(found):
+        locked = (folder / LOCK).exists()  # by a run: other folders are not locked
+        states = {files.state: files.kind for files in (*_ALL, own)}
+        found |= {kind for name, kind in states.items() if _counts(folder / name, locked=locked)}
+    return {kind for kind in found if isinstance(kind, str) and kind != _WEIGHTS_KIND}
+
+
+def _counts(state: Path, *, locked: bool) -> bool:
+    """Whether a state that names no kind is one all the same: damaged, or not written to yet."""
+    return state.exists() and (locked or state.stat().st_size == 0)
+
+
+def _state_kind(path: Path) -> object:
+    """The kind that a journal or a checkpoint names; None where it names none."""
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".jsonl":
+                content = parse_json(file.readline(_LONGEST_HEADER))
+                return content.get("kind") if "schema_version" in content else None
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+            content = parse_json(header["__metadata__"]["asvit"])
+            return content.get("kind", "unnamed") if "schema_version" in content else None
+    except (*MALFORMED, OSError):
+        return None
+
+
+def _study_kind(path: Path) -> object:
+    """The kind of an Optuna journal; None where asvit did not start the study in it."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(_LONGEST_HEADER)
+        return SEARCH.kind if not line or parse_json(line)["study_name"] == STUDY else None
+    except (*MALFORMED, OSError):
+        return None
+
+
+def _noun(kind: str) -> str:
+    nouns = {name: files.noun for files in _ALL for name in files.kinds}
+    noun = nouns.get(kind)
+    if noun is None:
+        return f"a run of another kind, {shown(kind)}"
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 @contextmanager
-def claimed(folder: Path, kind: str = "search") -> Iterator[None]:
-    """Make ``folder`` and keep other processes from running in it.
+def claimed(
+    folder: Path,
+    files: RunFiles,
+    *,
+    fresh: bool = False,
+    elsewhere: bool = False,
+    more: Callable[[Path], Sequence[str]] = lambda folder: (),
+) -> Iterator[None]:
+    """Make ``folder``, keep other processes from running in it, and start over if asked to.
 
     The claim ends with the process, however that ends.
 
     Args:
         folder: Run folder.
-        kind: What runs in it, for the message.
+        files: The files of the run's kind.
+        fresh: Remove what an earlier run of this kind wrote; its state last, so that a kill
+            leaves it resumable.
+        elsewhere: Whether the run's state is kept elsewhere, as in a database.
+        more: Names of further files that the earlier run in a folder wrote.
 
     Raises:
-        ValueError: If another process is running in it.
+        ValueError: If another process is running in it, or as :func:`check_folder`.
         OSError: If it cannot be made or written to.
     """
+    check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise ValueError(
-            f"another {kind} is running in {folder}; wait for it, stop it, "
+            f"another {files.noun} is running in {folder}; wait for it, stop it, "
             "or give --out another folder"
         ) from None
     try:
+        # Once more, as another process may have made it a run folder meanwhile.
+        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+        if fresh:
+            remove_files(folder, [*more(folder), *files.names])
         yield
     finally:
         lock.release()
-
-
-def check_complete(folder: Path, kept: str, results: Sequence[str]) -> None:
-    """Check that a run's results do not lie in ``folder`` without what they were made from.
-
-    Args:
-        folder: Run folder.
-        kept: Name of the file that the run goes on from.
-        results: Names of files that are made from it.
-
-    Raises:
-        ValueError: If they do.
-    """
-    strays = [name for name in results if (folder / name).exists()]
-    if strays and not (folder / kept).exists():
-        raise ValueError(
-            f"run folder {folder} has {strays[0]} but not {kept}; put it back, {ELSEWHERE}"
-        )
 
 
 def remove_files(folder: Path, names: Sequence[str]) -> None:

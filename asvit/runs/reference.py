@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import write_text
-from asvit._run_files import JOURNAL, RESULT
-from asvit.growth.journal import NAME as MEASURED
+from asvit._run_files import RESULT, TABLE, TRAININGS
 from asvit.reference.build import Row, draw, rows_of, to_csv
-from asvit.reference.journal import NAME as TRAININGS
 from asvit.reference.journal import Journal, Outcome, Training
 from asvit.reference.recipe import BuildSettings, make_settings
 from asvit.reference.trainer import Trainer
 from asvit.reference.workers import train_all
 from asvit.runs.checks import find_space
-from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import REFERENCE, check_folder, claimed, named_folder
 from asvit.runs.provenance import versions
 from asvit.runs.reference_result import BuildResult, command_of, provenance_of
 from asvit.settings import check_same_device, check_same_images, check_same_settings
 from proxies.evaluation import resolve_device
-
-TABLE = "table.csv"
 
 _MAY_GROW = ("n", "seeds")
 
@@ -98,14 +94,12 @@ def build_reference(
     architectures = draw(find_space(wanted.space, image_size=wanted.image_size), wanted)
     devices = find_devices(device, jobs)
     folder = default_folder(wanted) if out is None else Path(out)
-    check_writable(folder)
+    check_folder(folder, REFERENCE, fresh=fresh)
     trainer = None
     if fresh or not (folder / TRAININGS).exists():
         # May fail, so before anything is made or removed.
         trainer = Trainer(wanted, devices[0], progress=image_progress)
-    with claimed(folder, "build"):
-        if fresh:
-            remove_files(folder, [RESULT, TABLE, TRAININGS])
+    with claimed(folder, REFERENCE, fresh=fresh):
         table = _Table(folder, architectures, wanted)
         if table.todo():
             trainer = trainer or Trainer(wanted, devices[0], progress=image_progress)
@@ -189,7 +183,7 @@ class _Table:
             },
             num_classes=self.journal.num_classes,
             wall_seconds=self.journal.seconds,
-            training_seconds=sum(outcome.seconds for _, outcome in outcomes),
+            training_seconds=sum(round(outcome.seconds, 3) for _, outcome in outcomes),
             settings=self.settings,
             provenance={
                 "images": self.journal.images,
@@ -211,12 +205,7 @@ def _open(folder: Path, wanted: BuildSettings) -> Journal:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
-    for name, kind in ((JOURNAL, "search"), (MEASURED, "scaling")):
-        if (folder / name).exists():
-            raise ValueError(f"{folder} holds a {kind}; give --out another folder for the table")
-    path = folder / TRAININGS
-    check_complete(folder, TRAININGS, (RESULT, TABLE))
-    journal = Journal(path)
+    journal = Journal(folder / TRAININGS)
     check_same_settings(folder, journal.settings, wanted, growing=_MAY_GROW)
     return journal
 

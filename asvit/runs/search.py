@@ -14,12 +14,12 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import Study
 
-from asvit._run_files import JOURNAL, REPORT, REPORT_FILES, RESULT, TRIALS
+from asvit._run_files import JOURNAL, REPORT, RESULT, TRIALS
 from asvit.executors import Workers
 from asvit.reference import ReferenceTable
 from asvit.runs.checks import find_directions, find_space, find_table
 from asvit.runs.evaluator import Evaluator
-from asvit.runs.folder import check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import SEARCH, check_folder, claimed, named_folder, remove_files
 from asvit.runs.growable import find_growable
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.search_result import SearchResult
@@ -50,7 +50,6 @@ from asvit.search.study import (
     quiet_optuna,
     without_password,
 )
-from asvit.settings import ELSEWHERE
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -116,14 +115,16 @@ def run_search(
     better = find_directions(wanted.proxies)
     space = find_space(wanted.space, image_size=wanted.image_size)
     folder = default_folder(wanted) if out is None else Path(out)
-    check_writable(folder)
     shared = None if storage is None else open_url(storage)
+    elsewhere = shared is not None and find_study(shared, folder.resolve().name) is not None
+    check_folder(folder, SEARCH, fresh=fresh, elsewhere=elsewhere)
     measuring = _Measuring(evaluate, space, wanted, workers, image_progress)
     if fresh or not (folder / JOURNAL).exists():
         measuring.prepare()  # may fail, so before anything is made or removed
-    with claimed(folder), quiet_optuna(), contextlib.closing(measuring):
-        if fresh:
-            _remove_run(folder, shared)
+    claim = claimed(folder, SEARCH, fresh=fresh, elsewhere=elsewhere)
+    with claim, quiet_optuna(), contextlib.closing(measuring):
+        if fresh and shared is not None and elsewhere:
+            optuna.delete_study(study_name=folder.resolve().name, storage=shared)
         study = _open(folder, shared, wanted, better)
         result = _finished(folder, wanted)
         if result is None:
@@ -239,19 +240,12 @@ def _open(
     # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
     # has only the folder to be known by.
     study_name = STUDY if shared is None else folder.resolve().name
-    strays = [name for name in (TRIALS, RESULT) if (folder / name).exists()]
-    if shared is not None or (folder / JOURNAL).exists() or not strays:
-        storage = shared or open_journal(folder / JOURNAL)
-        study = find_study(storage, study_name)
-        if study is None and not strays:
-            study = create_study(storage, study_name, objectives(better))
-        if study is not None:
-            check_settings(study, wanted, folder)
-            return study
-    raise ValueError(
-        f"run folder {folder} has {strays[0]} but not its study; put it back, name its --storage, "
-        f"{ELSEWHERE}"
-    )
+    storage = shared or open_journal(folder / JOURNAL)
+    study = find_study(storage, study_name)
+    if study is None:
+        study = create_study(storage, study_name, objectives(better))
+    check_settings(study, wanted, folder)
+    return study
 
 
 def _run(
@@ -328,15 +322,6 @@ def _write_report(folder: Path) -> None:
     from asvit.report import write_search_report  # matplotlib, which the search does not need
 
     write_search_report(folder)
-
-
-def _remove_run(folder: Path, shared: BaseStorage | None) -> None:
-    """Remove what an earlier run wrote; its study last, so that a kill leaves it resumable."""
-    remove_files(folder, [RESULT, TRIALS, *REPORT_FILES])
-    name = folder.resolve().name
-    if shared is not None and find_study(shared, name) is not None:
-        optuna.delete_study(study_name=name, storage=shared)
-    remove_files(folder, [JOURNAL])
 
 
 def _command(settings: SearchSettings, out: Path | str | None, url: str | None) -> str:

@@ -13,14 +13,12 @@ from optuna.study import Study, StudyDirection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from asvit._run_files import STUDY as STUDY
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import open_database
 from asvit.settings import check_same_device, check_same_images, check_same_settings
 from proxies.messages import first_line, shown
 from scaling.ranking import Better
-
-#: Name of the study in a run folder's own journal.
-STUDY = "search"
 
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 

@@ -16,7 +16,6 @@ from asvit._types import check_values
 from asvit.search.supernet_evolution import Path
 from asvit.search.supernet_settings import EvolutionSettings
 
-NAME = "accuracies.jsonl"
 SCHEMA_VERSION = 1
 KIND = "evolution"
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from asvit.console import number, short
 from asvit.data.base import Progress
 from asvit.executors import Workers
+from asvit.progress import Progress as Moment
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from asvit.runs.correlation.journal import ScoreJournal
@@ -41,6 +43,20 @@ class RowEvent:
     scores: Mapping[str, Score]
     failures: int
     seconds: float
+
+
+def row_progress(event: RowEvent) -> Moment:
+    """How far measuring a table is."""
+    scores = event.scores
+    told = f"{len(scores)} measures"
+    if len(scores) <= _MOST_VALUES:
+        told = ", ".join(f"{short(name)} {number(score.value)}" for name, score in scores.items())
+    failed = f"  failed {event.failures}" if event.failures else ""
+    state = f"{event.architecture} ({told}){failed}"
+    return Moment("row", event.row, event.rows, event.resumed, event.seconds, state, record=event)
+
+
+_MOST_VALUES = 3  # measures of an architecture that a line has room for
 
 
 class TableBench:

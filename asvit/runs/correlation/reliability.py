@@ -5,32 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from asvit._run_files import RESULT
+from asvit.codec import to_json
 from asvit.data.base import Progress
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
 from asvit.reference.findings import Finding
 from asvit.reference.names import PLUS, direction
+from asvit.reference.reliability import RankedMeasure, Reliability
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.measure import RowEvent
 from asvit.runs.correlation.run import own_sizes, run_correlation
 from asvit.runs.folder import plain_name
-from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 from asvit.search import SearchSettings
 from asvit.settings import field_names
 from proxies.evaluation import resolve_device
 
-_TOLD = (
-    *("measure", "better", "n", "dropped", "tau", "tau_interval"),
-    *("difference", "difference_interval", "reason"),
-)
-
-R = TypeVar("R", SearchResult, ScaleResult)
+R = TypeVar("R", bound=SearchResult)
 
 
 def judged(
@@ -56,13 +52,15 @@ def judged(
         ValueError: As :func:`reliability`.
         OSError: As there, or if the result cannot be written.
     """
-    told = reliability(
-        result.folder,
-        table,
-        result.settings,
-        workers=workers,
-        progress=progress,
-        image_progress=image_progress,
+    told = to_json(
+        reliability(
+            result.folder,
+            table,
+            result.settings,
+            workers=workers,
+            progress=progress,
+            image_progress=image_progress,
+        )
     )
     if told == result.reliability:
         return result
@@ -80,7 +78,7 @@ def reliability(
     workers: Workers | None = None,
     progress: Callable[[RowEvent], None] | None = None,
     image_progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Reliability:
     """Correlate the measures of a run with a table, measured as the run measured.
 
     The scores are kept in a folder inside the run's, named after the table and its digest. A run
@@ -95,8 +93,7 @@ def reliability(
         image_progress: Called as images are made or read.
 
     Returns:
-        What result.json holds under ``reliability``, in the types of strict JSON: table and
-        target, the measures, the sum of their ranks, and the best count.
+        Table and target, the measures, the sum of their ranks, and the best count.
 
     Raises:
         ValueError: If the table has too few rows, or images cannot be had.
@@ -119,17 +116,17 @@ def reliability(
     )
     (target,) = result.targets
     rival = next((f.correlation.rival for f in result.correlations if f.correlation.rival), "")
-    return {
-        "reference": table.name,
-        "digest": table.digest,
-        "target": target.name,
-        "description": target.description,
-        "noise_ceiling": target.noise_ceiling,
-        "rows": result.rows,
-        "folder": inside.name,
-        "measures": [_told(result.finding(name)) for name in asked],
-        "best_count": _told(result.finding(rival)) if rival else None,
-    }
+    return Reliability(
+        reference=table.name,
+        digest=table.digest,
+        target=target.name,
+        description=target.description,
+        noise_ceiling=target.noise_ceiling,
+        rows=result.rows,
+        folder=inside.name,
+        measures=[_ranked(result.finding(name)) for name in asked],
+        best_count=_ranked(result.finding(rival)) if rival else None,
+    )
 
 
 def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
@@ -139,6 +136,16 @@ def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
     return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
 
 
-def _told(finding: Finding) -> dict[str, Any]:
-    content = finding.to_json()
-    return {name: content[name] for name in _TOLD}
+def _ranked(finding: Finding) -> RankedMeasure:
+    found = finding.correlation
+    return RankedMeasure(
+        measure=finding.measure,
+        better=finding.better,
+        n=found.n,
+        dropped=found.dropped,
+        tau=found.tau,
+        tau_interval=(found.tau_interval.low, found.tau_interval.high),
+        difference=found.difference,
+        difference_interval=(found.difference_interval.low, found.difference_interval.high),
+        reason=found.reason,
+    )

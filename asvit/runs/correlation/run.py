@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import write_text
-from asvit._run_files import CORRELATIONS, JOURNAL, REPORT, RESULT, SCORES, VALUES
+from asvit._run_files import CORRELATIONS, REPORT, RESULT, SCORES, VALUES, figure_files
 from asvit.data.base import Progress
 from asvit.executors import Workers
-from asvit.growth.journal import NAME as MEASURED
 from asvit.reference.findings import to_csv
 from asvit.reference.settings import (
     ALL,
@@ -29,7 +28,7 @@ from asvit.runs.correlation.measure import RowEvent, TableBench, due_rows, measu
 from asvit.runs.correlation.plan import Plan, make_plan
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.correlation.values import correlate_all, gather
-from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import CORRELATION, check_folder, claimed, named_folder, remove_files
 from asvit.runs.provenance import changed_options, versions
 
 
@@ -94,15 +93,13 @@ def run_correlation(
     question = make_question(proxies=proxies, targets=target, rows=rows, max_params=max_params)
     plan = make_plan(table, question, seed=wanted.seed)
     folder = default_folder(table, wanted) if out is None else Path(out)
-    check_writable(folder)
+    check_folder(folder, CORRELATION, fresh=fresh)
     bench = None
     if fresh or not (folder / SCORES).exists():
         # May fail, so before anything is made or removed.
         bench = TableBench(wanted, progress=image_progress)
         bench.at(bench.side(table, plan.rows[0]))
-    with claimed(folder, "correlation"):
-        if fresh:
-            _remove_run(folder)
+    with claimed(folder, CORRELATION, fresh=fresh, more=_scatter_files):
         journal = _open(folder, wanted, table)
         due = due_rows(plan, journal, retry=retry)
         result = None if due else _finished(folder, plan, wanted, question)
@@ -143,12 +140,6 @@ def _open(folder: Path, wanted: CorrelationSettings, table: ReferenceTable) -> S
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
-    for name, kind in ((JOURNAL, "search"), (MEASURED, "scaling")):
-        if (folder / name).exists():
-            raise ValueError(
-                f"{folder} holds a {kind}; give --out another folder for the correlation"
-            )
-    check_complete(folder, SCORES, (RESULT, VALUES, CORRELATIONS))
     journal = ScoreJournal(folder)
     journal.check(wanted, table)
     return journal
@@ -201,7 +192,7 @@ def _result(
 
 def _write(result: CorrelationResult, folder: Path) -> None:
     """Write what follows from the scores; the result last, so that with it everything is there."""
-    remove_files(folder, [RESULT, REPORT])
+    remove_files(folder, [*_scatter_files(folder), RESULT, REPORT])
     write_text(folder / VALUES, result.values.to_csv())
     write_text(folder / CORRELATIONS, to_csv(result.correlations))
     result.write(folder / RESULT)
@@ -213,12 +204,15 @@ def _write_report(folder: Path) -> None:
     write_correlation_report(folder)
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove what an earlier run wrote; its scores last, so that a kill leaves it resumable."""
-    from asvit.report.correlate_run import FIGURES
+def _scatter_files(folder: Path) -> Sequence[str]:
+    """The figures of the measures that the result in ``folder`` is about; none without one."""
+    from asvit.report.correlate_run import scatter_name
 
-    figures = [path.name for pattern in FIGURES for path in folder.glob(pattern)]
-    remove_files(folder, [RESULT, REPORT, VALUES, CORRELATIONS, *figures, SCORES])
+    try:
+        result = CorrelationResult.read(folder / RESULT)
+    except (FileNotFoundError, ValueError):
+        return ()
+    return figure_files(scatter_name(one.measure) for one in result.correlations)
 
 
 def command_of(

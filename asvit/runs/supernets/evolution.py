@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asvit._run_files import INHERITED, REPORT, RESULT, RETRAINED, TRIALS
+from asvit._run_files import ACCURACIES, REPORT, RESULT, RETRAINING, SUPERNET_WEIGHTS, TRIALS
 from asvit.runs.folder import (
-    check_complete,
-    check_writable,
+    EVOLUTION,
+    check_folder,
     claimed,
     named_folder,
     newest_run,
@@ -18,23 +18,18 @@ from asvit.runs.folder import (
 )
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.evolution_result import EvolutionResult
-from asvit.runs.supernets.evolution_session import RETRAINING, EvolutionEvent, Session
+from asvit.runs.supernets.evolution_session import EvolutionEvent, Session
 from asvit.runs.supernets.host import Host
 from asvit.runs.supernets.paths import AllowedPaths
-from asvit.search.supernet_journal import NAME as ACCURACIES
 from asvit.search.supernet_journal import Journal
 from asvit.search.supernet_settings import EvolutionSettings, make_settings
 from asvit.settings import ELSEWHERE, check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
-from asvit.training.supernets.file import NAME as SUPERNET
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.single_path import SupernetEvent
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device
 from proxies.messages import one_line
-
-PICTURES = ("generations", "costs")
-REPORT_FILES = (REPORT, *(f"{name}.{kind}" for name in PICTURES for kind in ("svg", "csv")))
 
 _MAY_GROW = ("generations", "random_paths")
 
@@ -93,16 +88,13 @@ def evolve_supernet(
     wanted = paths.settings
     where = resolve_device(device)
     folder = default_folder(source, wanted) if out is None else Path(out)
-    check_writable(folder)
+    check_folder(folder, EVOLUTION, fresh=fresh)
     origin = {"folder": str(source), "digest": trained.digest}
     parts = None
     if fresh or not (folder / ACCURACIES).exists():
         # May fail, so before anything is made or removed.
         parts = _load(source, trained, image_progress)
-    with claimed(folder, "evolution"):
-        if fresh:
-            names = (RESULT, TRIALS, INHERITED, RETRAINED, RETRAINING, *REPORT_FILES, ACCURACIES)
-            remove_files(folder, names)
+    with claimed(folder, EVOLUTION, fresh=fresh):
         journal = _open(folder, wanted, origin)
         result = _finished(folder, wanted, retrain=retrain)
         if result is None:
@@ -137,7 +129,7 @@ def read_supernet(folder: Path) -> SupernetFile:
         FileNotFoundError: If there is none.
         ValueError: If it is unfinished, cannot be read, or has weights that are infinite or NaN.
     """
-    trained = SupernetFile.read(folder / SUPERNET)
+    trained = SupernetFile.read(folder / SUPERNET_WEIGHTS)
     if not trained.finished:
         steps = trained.origin.settings.recipe.steps
         raise ValueError(
@@ -175,9 +167,7 @@ def _open(folder: Path, wanted: EvolutionSettings, origin: Mapping[str, str]) ->
         ValueError: If the folder holds another kind of run, or this one with other settings or
             another supernet.
     """
-    path = folder / ACCURACIES
-    check_complete(folder, ACCURACIES, (RESULT, TRIALS, SUPERNET))
-    journal = Journal(path)
+    journal = Journal(folder / ACCURACIES)
     if journal.supernet is not None and journal.supernet["digest"] != origin["digest"]:
         raise ValueError(
             f"run folder {folder} was started on another supernet: "

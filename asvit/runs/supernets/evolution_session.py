@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from asvit._files import write_text
-from asvit._run_files import INHERITED, RETRAINED, TRIALS
+from asvit._run_files import INHERITED, RETRAINED, RETRAINING, TRIALS
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile, load_state
 from asvit.runs.supernets.evolution_result import (
@@ -35,8 +35,6 @@ from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.single_path import SupernetEvent
 from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
-
-RETRAINING = "retraining.safetensors"
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from asvit._files import write_text
-from asvit._run_files import LOSSES, RESULT
-from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
+from asvit._run_files import LOSSES, RESULT, SUPERNET_WEIGHTS
+from asvit.runs.folder import SUPERNET, check_folder, claimed, named_folder
 from asvit.runs.provenance import changed_options, versions
 from asvit.runs.supernets.host import Host
 from asvit.runs.supernets.result import Spread, SupernetResult
 from asvit.settings import check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
-from asvit.training.supernets.file import NAME, Origin, SupernetFile
+from asvit.training.supernets.file import Origin, SupernetFile
 from asvit.training.supernets.settings import SupernetSettings, make_settings
 from asvit.training.supernets.single_path import SupernetEvent, SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
@@ -70,14 +70,12 @@ def train_supernet(
     host = Host(wanted)
     where = resolve_device(device)
     folder = default_folder(wanted) if out is None else Path(out)
-    check_writable(folder)
+    check_folder(folder, SUPERNET, fresh=fresh)
     parts = None
-    if fresh or not (folder / NAME).exists():
+    if fresh or not (folder / SUPERNET_WEIGHTS).exists():
         # May fail, so before anything is made or removed.
         parts = load_splits(wanted, progress=image_progress)
-    with claimed(folder, "training"):
-        if fresh:
-            remove_files(folder, [RESULT, LOSSES, NAME])
+    with claimed(folder, SUPERNET, fresh=fresh):
         stored = _open(folder, wanted)
         result = _finished(folder, stored)
         if result is None:
@@ -172,7 +170,7 @@ class _Session:
         what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
         check_finite(self.supernet.state_dict(), what=what)
         file = SupernetFile(self._origin, self._seconds, self._training.state())
-        file.write(self._folder / NAME)
+        file.write(self._folder / SUPERNET_WEIGHTS)
         self._write_losses()
 
     def _write_losses(self) -> None:
@@ -203,8 +201,7 @@ def _open(folder: Path, wanted: SupernetSettings) -> SupernetFile | None:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
-    check_complete(folder, NAME, [RESULT])
-    path = folder / NAME
+    path = folder / SUPERNET_WEIGHTS
     if not path.exists():
         return None
     stored = SupernetFile.read(path)

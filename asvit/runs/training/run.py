@@ -10,9 +10,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from asvit._run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, RESULT
+from asvit._run_files import CHECKPOINT, METRICS_CSV, MODEL, RESULT
 from asvit.data import TrainingSets, open_training_sets
-from asvit.runs.folder import check_complete, check_writable, claimed, named_folder, remove_files
+from asvit.runs.folder import TRAINING, check_folder, claimed, named_folder
 from asvit.runs.provenance import changed_options
 from asvit.runs.training.asked import Asked
 from asvit.runs.training.plan import TrainPlan
@@ -26,8 +26,6 @@ from asvit.training.settings import TrainSettings, make_settings
 
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # for fewer, worker processes cost more than they save
-
-_FILES = (RESULT, METRICS_CSV, METRICS_JSONL, MODEL, BEST, CHECKPOINT)
 
 
 def run_training(
@@ -90,7 +88,7 @@ def run_training(
     folder = default_folder(wanted) if out is None else Path(out)
     if resume:
         _check_begun(folder)
-    check_writable(folder)
+    check_folder(folder, TRAINING, fresh=fresh)
     sets = None
     if fresh or not (folder / CHECKPOINT).exists():
         # May fail, so before anything is made or removed.
@@ -183,9 +181,7 @@ def _open_sets(
 @contextmanager
 def _claimed(folder: Path, processes: ProcessGroup, *, fresh: bool) -> Iterator[None]:
     """Claim the folder for all processes, and remove an earlier run if asked to."""
-    with claimed(folder, "training") if processes.first else nullcontext():
-        if fresh and processes.first:
-            remove_files(folder, _FILES)
+    with claimed(folder, TRAINING, fresh=fresh) if processes.first else nullcontext():
         processes.wait()
         yield
 
@@ -196,7 +192,6 @@ def _open(folder: Path, wanted: TrainSettings) -> Checkpoint | None:
     Raises:
         ValueError: If the folder holds another kind of run, or this one with other settings.
     """
-    check_complete(folder, CHECKPOINT, [RESULT])
     path = folder / CHECKPOINT
     if not path.exists():
         return None

@@ -18,7 +18,6 @@ from asvit.settings import Images
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.messages import first_line, shown
 
-NAME = "supernet.safetensors"
 SCHEMA_VERSION = 1
 KIND = "supernet"
 

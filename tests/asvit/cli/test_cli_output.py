@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.cli.output import console, emit_json, number, plain, table
+from asvit.cli.output import emit_json, plain
+from asvit.console import console, number, table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.cli.progress import clock, images_progress, remaining, search_progress, state
+from asvit.cli.progress import images_progress, remaining, search_progress, state
+from asvit.console import clock
 from asvit.search.loop import StepEvent
 from asvit.search.rows import TrialRow
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.runs.folder import claimed, newest_run, remove_files
+from asvit.runs.folder import SEARCH, claimed, newest_run, remove_files
 
 
 def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
@@ -37,10 +37,14 @@ def test_without_a_run_the_message_says_what_to_do(tmp_path: Path, root: str) ->
 
 def test_a_claim_is_given_back(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    second = claimed(folder)
-    with claimed(folder), pytest.raises(ValueError, match="another search is running in"), second:
+    second = claimed(folder, SEARCH)
+    with (
+        claimed(folder, SEARCH),
+        pytest.raises(ValueError, match="another search is running in"),
+        second,
+    ):
         pass
-    with claimed(folder):
+    with claimed(folder, SEARCH):
         assert folder.is_dir()
 
 

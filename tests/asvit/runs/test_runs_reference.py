@@ -113,8 +113,8 @@ def test_other_images_and_devices_are_refused(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("study.journal", "holds a search; give --out another folder for the table"),
-        ("measured.jsonl", "holds a scaling; give --out another folder for the table"),
+        ("study.journal", "holds a search; give --out another folder for the reference table"),
+        ("measured.jsonl", "holds a scaling; give --out another folder for the reference table"),
         ("table.csv", "has table.csv but not trainings.jsonl; put it back"),
         ("result.json", "has result.json but not trainings.jsonl; put it back"),
     ],

@@ -8,9 +8,9 @@ import stoppable_scale
 from stoppable_scale import ARCHITECTURE, SETTINGS
 
 import asvit
+from asvit._run_files import SCALING_FIGURES
 from asvit.growth import PRESETS
 from asvit.runs import ScaleResult, newest_run, run_scaling
-from asvit.runs import scale as runs_scale
 from asvit.spaces import cost
 from scaling import Budget, GrowthEvent
 
@@ -252,7 +252,7 @@ def test_the_real_measures_of_a_real_series(tmp_path: Path) -> None:
         assert row.measured_width == row.width // 4
         assert all(value > 0 for value in row.values.values())
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert {f"{name}.svg" for name in runs_scale.FIGURES} <= {p.name for p in tmp_path.iterdir()}
+    assert {f"{name}.svg" for name in SCALING_FIGURES} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:

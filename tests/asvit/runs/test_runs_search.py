@@ -10,6 +10,7 @@ import pytest
 from stoppable_search import fake_evaluate
 
 import asvit
+from asvit._run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.runs import SearchResult, newest_run, run_search
 from asvit.runs import search as runs_search
 from asvit.runs.checks import find_space
@@ -236,9 +237,9 @@ def test_a_table_without_its_study_is_not_overwritten(tmp_path: Path) -> None:
     search(tmp_path)
     (tmp_path / "study.journal").unlink()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=r"has trials\.csv but not its study"):
+    with pytest.raises(ValueError, match=r"has result\.json but not study\.journal"):
         search(tmp_path)
-    with pytest.raises(ValueError, match=r"has trials\.csv but not its study"):
+    with pytest.raises(ValueError, match=r"has result\.json but not study\.journal"):
         search(tmp_path, storage=f"sqlite:///{tmp_path.parent}/other.db")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -401,7 +402,8 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     assert result.failures == 0
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert made == {
-        ".lock", "study.journal", "trials.csv", "result.json", *runs_search.REPORT_FILES
+        ".lock", "study.journal", "trials.csv", "result.json", REPORT,
+        *figure_files(SEARCH_FIGURES),
     }  # fmt: skip
     rows = read_trials(tmp_path / "run" / "trials.csv")
     size = cost(rows[0].architecture, image_size=32)

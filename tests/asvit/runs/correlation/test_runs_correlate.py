@@ -340,8 +340,8 @@ def test_fresh_starts_over_and_leaves_other_files(
 
 def test_a_folder_of_another_kind_is_refused(table: ReferenceTable, tmp_path: Path) -> None:
     for name, words in (
-        ("study.journal", "holds a search; give --out"),
-        ("measured.jsonl", "holds a scaling; give --out"),
+        ("study.journal", "has study.journal, a file of a search; give --out"),
+        ("measured.jsonl", r"has measured\.jsonl, a file of a scaling; give --out"),
         ("result.json", r"has result\.json but not scores\.jsonl"),
     ):
         (tmp_path / name).write_text("mine")

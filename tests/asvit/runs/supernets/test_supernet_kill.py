@@ -9,9 +9,10 @@ import pytest
 import stoppable_supernet
 import torch
 
+from asvit._run_files import SUPERNET_WEIGHTS
 from asvit.runs.supernets.evolution_session import RETRAINING
 from asvit.runs.supernets.run import train_supernet
-from asvit.training.supernets.file import NAME, SupernetFile
+from asvit.training.supernets.file import SupernetFile
 from experiments import forked
 from tests.traps import Stop
 
@@ -87,7 +88,7 @@ def test_a_stopped_training_ends_in_the_same_weights(
     folder = tmp_path / "run"
     assert run(stoppable_supernet.train, folder, stop) == EXITS[signal.Signals(stop[2])]
     assert run(stoppable_supernet.train, folder) == 0
-    ours, theirs = (SupernetFile.read(path / NAME) for path in (folder, trained))
+    ours, theirs = (SupernetFile.read(path / SUPERNET_WEIGHTS) for path in (folder, trained))
     assert ours.finished
     assert ours.state.keys() == theirs.state.keys()
     assert all(torch.equal(ours.state[name], theirs.state[name]) for name in ours.state)
@@ -96,7 +97,9 @@ def test_a_stopped_training_ends_in_the_same_weights(
 
 def test_a_kill_costs_an_epoch_at_most(tmp_path: Path, run: Run, trained: Path) -> None:
     assert run(stoppable_supernet.train, tmp_path / "run", ("step", 12, KILL)) == -KILL
-    assert SupernetFile.read(tmp_path / "run" / NAME).steps == 8  # two epochs of four steps
+    assert (
+        SupernetFile.read(tmp_path / "run" / SUPERNET_WEIGHTS).steps == 8
+    )  # two epochs of four steps
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from asvit.training.supernets.file import NAME, Origin, SupernetFile
+from asvit._run_files import SUPERNET_WEIGHTS
+from asvit.training.supernets.file import Origin, SupernetFile
 from asvit.training.supernets.settings import PRESETS, SupernetSettings, make_settings
 from asvit.training.supernets.splits import load_splits, split
 
@@ -101,18 +102,18 @@ def a_file(steps: int, **changes: Any) -> SupernetFile:
 
 def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     made = a_file(3)
-    made.write(tmp_path / NAME)
-    read = SupernetFile.read(tmp_path / NAME)
+    made.write(tmp_path / SUPERNET_WEIGHTS)
+    read = SupernetFile.read(tmp_path / SUPERNET_WEIGHTS)
     assert (read.origin, read.seconds, read.steps, read.finished) == (made.origin, 1.5, 3, False)
     assert read.losses == [1 / 3] * 3
     assert read.state.keys() == made.state.keys()
     assert all(torch.equal(read.state[name], made.state[name]) for name in made.state)
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [SUPERNET_WEIGHTS]
 
 
 def test_a_finished_file_holds_weights_and_losses_only(tmp_path: Path) -> None:
-    a_file(4).write(tmp_path / NAME)
-    read = SupernetFile.read(tmp_path / NAME)
+    a_file(4).write(tmp_path / SUPERNET_WEIGHTS)
+    read = SupernetFile.read(tmp_path / SUPERNET_WEIGHTS)
     assert read.finished
     assert set(read.state) == {"weights/a", "losses"}
     assert list(read.weights) == ["a"]
@@ -126,7 +127,7 @@ def test_the_digest_is_that_of_the_weights_alone() -> None:
 
 
 def test_what_is_no_supernet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / NAME
+    path = tmp_path / SUPERNET_WEIGHTS
     with pytest.raises(FileNotFoundError, match="no supernet"):
         SupernetFile.read(path)
     save_file({"a": torch.zeros(1)}, path)

@@ -1,0 +1,127 @@
+"""The progress of any run on stderr: a live bar on a terminal or in a notebook, else lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from asvit.console import clock, console, number
+from asvit.progress import Progress, Tell, ignore
+
+_EVERY_SHARE = 0.05  # of the work, after which there is another line
+_EVERY_SECONDS = 60.0  # longest time without one
+
+
+@contextmanager
+def progress_display(title: str, *, quiet: bool = False) -> Iterator[Tell]:
+    """What to call as a run goes on, for as long as it does.
+
+    Args:
+        title: What goes on, in a line. It is shown with the first progress, so that an error
+            before is the only line.
+        quiet: Show nothing.
+    """
+    if quiet:
+        yield ignore
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        with _bar(title) as tell:
+            yield tell
+    else:
+        yield Lines(title)
+
+
+class Lines:
+    """Writes a line for every 5 % of the work, and at least one a minute.
+
+    Args:
+        title: The line before the first of them.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title: str | None = title
+        self._unit = ""
+        self._next = 0.0
+        self._last = -_EVERY_SECONDS
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the line of ``progress`` if it is time for one."""
+        if progress.unit == "image":
+            if progress.unit != self._unit and progress.done < (progress.total or 0):
+                click.echo(f"preparing {progress.total} images", err=True)
+                self._unit = progress.unit
+            return
+        if self._title is not None:
+            click.echo(opening(self._title, progress), err=True)
+            self._title = None
+        if progress.unit != self._unit:
+            self._unit, self._next = progress.unit, 0.0
+        now, part = time.monotonic(), progress.part
+        if part >= self._next or now - self._last >= _EVERY_SECONDS:
+            self._last = now
+            if part >= self._next:
+                self._next = part - part % _EVERY_SHARE + _EVERY_SHARE
+            click.echo(f"{count(progress)}  {progress.state}", err=True)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Tell]:
+    """A bar with count, pace and ETA, and a line below it for what there is to say."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[told]}"),
+        expand=True,
+    )
+    task = bar.add_task("", total=None, told="")
+    state = Text("getting ready")
+    screen = console(err=True)
+    opened = False
+
+    def tell(progress: Progress) -> None:
+        nonlocal opened
+        if not opened and progress.unit != "image":
+            opened = True
+            screen.print(opening(title, progress))
+        part = progress.part
+        known = part == part  # not NaN
+        bar.update(
+            task,
+            description=progress.unit,
+            completed=part if known else 0.0,
+            total=1.0 if known else None,
+            told=count(progress).removeprefix(f"{progress.unit} "),
+        )
+        state.plain = progress.state
+
+    with Live(Group(bar, state), console=screen, refresh_per_second=4, transient=True):
+        yield tell
+
+
+def opening(title: str, progress: Progress) -> str:
+    """The line before the first progress of a session."""
+    if not progress.resumed:
+        return title
+    return f"{title}; resuming after {progress.unit} {progress.resumed:,}"
+
+
+def count(progress: Progress) -> str:
+    """Count, pace and ETA, as ``step 5/20  1.2 s each  ETA 0:18``."""
+    of_all = "" if progress.total is None else f"/{progress.total:,}"
+    told = [f"{progress.unit} {progress.done:,}{of_all}"]
+    fresh = progress.done - progress.resumed
+    if fresh > 0 and progress.seconds > 0:
+        each = progress.seconds / fresh
+        told.append(
+            f"{number(each, 2)} s each" if each >= 1 else f"{number(1 / each, 2)} a second"
+        )
+    return "  ".join([*told, f"ETA {clock(progress.remaining)}"])

@@ -1,0 +1,218 @@
+"""The command of a kind of run: its options follow from the fields of its settings and its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from asvit.cli.app import again, debug_option
+from asvit.cli.display import progress_display
+from asvit.cli.manual import Documented
+from asvit.cli.options import (
+    Setting,
+    data_names,
+    json_option,
+    known,
+    names,
+    paths,
+    quiet_option,
+    registered,
+    worker_options,
+)
+from asvit.cli.output import emit_json
+from asvit.console import console
+from asvit.progress import Progress
+from asvit.runs.run import Run
+from asvit.settings import Option, fields_of, hints_of, option_of, plain_type
+
+Kind = type[Run[Any, Any, Any]]
+_METAVARS = {int: "N", float: "X"}
+
+
+def run_command(kind: Kind) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class."""
+
+    @click.pass_context
+    def call(
+        context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
+    ) -> None:
+        given = {name: value for name, value in given.items() if value is not None}
+        run = _made(kind, preset, given)
+        result = _followed(context, run, quiet=quiet)
+        if result is None:
+            return
+        if as_json:
+            emit_json({"folder": result.folder, **result.to_json()})
+        if not (as_json and quiet):
+            kind.show(result, console(err=as_json))
+
+    workers = "workers" in fields_of(kind)
+    command = click.command(
+        cls=Documented,
+        name=kind.command.split()[-1],
+        help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
+        short_help=kind.summary,
+    )(worker_options(call) if workers else call)
+    command.params = [
+        *_parameters(kind.settings_type),
+        *command.params,
+        *_parameters(kind),
+        _preset(kind),
+        *(_bare(option) for option in (quiet_option, json_option)),
+        debug_option(),
+    ]
+    return command
+
+
+def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
+    """The run that the options ask for.
+
+    Raises:
+        click.UsageError: If a name is unknown or a value is not allowed.
+    """
+    known("preset", preset, list(kind.settings_type.presets))
+    for owner in (kind.settings_type, kind):
+        for name, field in fields_of(owner).items():
+            option = option_of(field)
+            if option is not None and ":" in option.complete and name in given:
+                _check_known(option, name, given[name])
+    try:
+        return kind.make(preset, **given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _check_known(option: Option, name: str, value: object) -> None:
+    """Check a value against the registry that completes it, which lists all there is."""
+    if not option.listed:
+        return
+    from importlib import import_module
+
+    module, _, registry = option.complete.partition(":")
+    choices = list(getattr(import_module(module), registry))
+    for one in value if isinstance(value, tuple) else (value,):
+        known(option.name or name, str(one), choices)
+
+
+def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -> Any:
+    """The result of a run, with its progress on stderr.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
+    """
+    last: Progress | None = None
+
+    def follow(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        tell(progress)
+
+    try:
+        with progress_display(run.title, quiet=quiet) as tell:
+            run.progress = follow
+            result = run.run()
+    except KeyboardInterrupt:
+        where = "before its first step"
+        if last is not None and last.unit != "image":
+            of_all = "" if last.total is None else f" of {last.total}"
+            where = f"after {last.unit} {last.done}{of_all}"
+        click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+        raise
+    if not run.work_done and not quiet:
+        click.echo(f"this {run.files.noun} had finished before; --fresh starts it over", err=True)
+    return result
+
+
+def _parameters(owner: Any) -> list[click.Parameter]:
+    """A parameter for each field that has an option."""
+    hints = hints_of(owner)
+    return [
+        _parameter(field, option, hints[name])
+        for name, field in fields_of(owner).items()
+        if (option := option_of(field)) is not None
+    ]
+
+
+def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:
+    kind, _ = plain_type(declared)
+    several = kind == tuple[str, ...] and option.parse is None
+    settings: dict[str, Any] = {
+        "type": _type(kind, option),
+        "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
+        "callback": names if several else None,
+        "shell_complete": _completion(option),
+    }
+    if option.argument:
+        required = field.default is dataclasses.MISSING
+        return click.Argument([field.name], required=required, **settings)
+    spelled = f"--{(option.name or field.name).replace('_', '-')}"
+    if kind is bool:
+        return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
+    return Setting(
+        [spelled, field.name],
+        multiple=several,
+        help=option.help,
+        show_default=option.shown or _shown(field.default),
+        **settings,
+    )
+
+
+def _type(kind: Any, option: Option) -> Any:
+    if option.parse is not None:
+        return _Parsed(option.parse, option.metavar)
+    if kind is int:
+        least = option.at_least
+        return click.IntRange(min=None if least is None else int(least))
+    return click.FLOAT if kind is float else click.STRING
+
+
+class _Parsed(click.ParamType[Any]):
+    """A value that a setting reads from its text."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.name = name.lower()
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _completion(option: Option) -> Any:
+    module, _, registry = option.complete.partition(":")
+    if registry:
+        return registered(module, registry)
+    return {"paths": paths, "data": data_names}.get(option.complete)
+
+
+def _shown(default: Any) -> str | bool:
+    """A default as it would be typed; nothing where there is none."""
+    if default is None or default is dataclasses.MISSING:
+        return False
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _preset(kind: Kind) -> click.Option:
+    presets = kind.settings_type.presets
+    return click.Option(
+        ["--preset"],
+        metavar="NAME",
+        default="default",
+        show_default=True,
+        shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
+        help="Settings to start from; options given beside it win (see asvit list presets).",
+    )
+
+
+def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:
+    """The parameter that a click decorator adds."""
+    holder: Any = option(lambda: None)
+    return holder.__click_params__[0]  # type: ignore[no-any-return]

@@ -1,0 +1,205 @@
+"""JSON ⇄ dataclasses: results, settings and records, held strictly against their types.
+
+cattrs does the work. What is ours is strictness (nothing is converted but whole numbers to
+floats), None for numbers that strict JSON cannot hold, and errors in one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_args, get_origin
+
+from proxies.messages import first_line, shown
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    Nullable = float
+else:
+    #: A number that may be NaN, which JSON has as null.
+    Nullable = NewType("Nullable", float)
+
+T = TypeVar("T")
+
+#: What reading raises where the content of a file is of another form than ours.
+MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
+
+_FLAT: dict[type, str] = {}
+
+
+def flattened(name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: the numbers in the field ``name`` have no object of their own in JSON.
+
+    They lie beside the other fields, as the columns of a table do; null for NaN.
+    """
+
+    def mark(cls: type[T]) -> type[T]:
+        _FLAT[cls] = name
+        return cls
+
+    return mark
+
+
+def to_json(made: object, declared: Any = None) -> Any:
+    """``made`` in the types of strict JSON: lists for tuples, null for NaN, text for paths."""
+    return _plain(_converter().unstructure(made, declared))
+
+
+def from_json(content: object, declared: type[T]) -> T:
+    """Undo :func:`to_json`; keys that the class does not have are left aside.
+
+    Raises:
+        ValueError: If something is missing, or of another type than it is declared with; one line
+            that says where, and what is there.
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"it may not be {shown(content)}")
+    made: T = value_from_json(content, declared)
+    return made
+
+
+def value_from_json(content: object, declared: Any) -> Any:
+    """The same of any type, such as ``Sequence[int]``.
+
+    Raises:
+        ValueError: As :func:`from_json`.
+    """
+    from cattrs import BaseValidationError
+
+    try:
+        return _converter().structure(content, declared)
+    except BaseValidationError as error:
+        raise ValueError(_first_fault(error)) from error
+    except MALFORMED as error:
+        raise ValueError(first_line(error)) from error
+
+
+def _first_fault(error: BaseException) -> str:
+    """The first error of a nest of them, with the names that lead there."""
+    from cattrs import AttributeValidationNote, IterableValidationNote
+
+    names: list[str] = []
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+        for note in getattr(error, "__notes__", ()):
+            if isinstance(note, AttributeValidationNote):
+                names.append(note.name)
+            elif isinstance(note, IterableValidationNote):
+                names.append(str(note.index))
+    if isinstance(error, KeyError):
+        return f"{'.'.join(names[:-1]) or 'it'} has no {first_line(error)}"
+    return f"{'.'.join(names)} {first_line(error)}" if names else first_line(error)
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+    from cattrs.strategies import configure_union_passthrough
+
+    made = Converter(detailed_validation=True)
+    configure_union_passthrough(str | bool | int | float | None, made)
+    for kind in (str, bool, int):
+        made.register_structure_hook(kind, _strict)
+    made.register_structure_hook(float, _number)
+    made.register_structure_hook(Path, lambda value, _: Path(_strict(value, str)))
+    made.register_unstructure_hook(Path, str)
+    made.register_structure_hook(Nullable, _nullable)
+
+    def unflattened(cls: Any) -> Callable[[Any, Any], Any]:
+        own = make_dict_structure_fn(cls, made)
+        name = _FLAT[cls]
+        known = {field.name for field in dataclasses.fields(cls)} - {name}
+
+        def structure(content: Any, kind: Any) -> Any:
+            if not isinstance(content, Mapping):
+                raise ValueError(f"may not be {shown(content)}")
+            inner = {key: value for key, value in content.items() if key not in known}
+            outer = {key: content[key] for key in known & content.keys()}
+            values = {key: _nullable(value, float) for key, value in inner.items()}
+            return dataclasses.replace(own({**outer, name: {}}, kind), **{name: values})
+
+        return structure
+
+    def flat(cls: Any) -> Callable[[Any], Any]:
+        own = make_dict_unstructure_fn(cls, made)
+        name = _FLAT[cls]
+
+        def unstructure(row: Any) -> dict[str, Any]:
+            lines = ((k, v) for k, v in own(row).items())
+            return {
+                key: value
+                for k, v in lines
+                for key, value in (v.items() if k == name else ((k, v),))
+            }
+
+        return unstructure
+
+    def sequence(kind: Any) -> Callable[[Any, Any], Any]:
+        inner = get_args(kind)
+        fixed = get_origin(kind) is tuple and ... not in inner
+        hooks = [made.get_structure_hook(one) for one in (inner if fixed else inner[:1])]
+
+        def structure(content: Any, _kind: Any) -> Any:
+            if not isinstance(content, list | tuple) or (fixed and len(content) != len(hooks)):
+                raise ValueError(f"may not be {shown(content)}")
+            if fixed:
+                return tuple(h(v, k) for h, v, k in zip(hooks, content, inner, strict=True))
+            return tuple(hooks[0](value, inner[0]) for value in content)
+
+        return structure
+
+    made.register_structure_hook_func(_reads_itself, lambda value, cls: cls.from_json(value))
+    made.register_unstructure_hook_func(_reads_itself, lambda made: made.to_json())
+    made.register_structure_hook_factory(_is_sequence, sequence)
+    made.register_structure_hook_factory(lambda cls: cls in _FLAT, unflattened)
+    made.register_unstructure_hook_factory(lambda cls: cls in _FLAT, flat)
+    return made
+
+
+def _strict(value: Any, kind: type) -> Any:
+    if type(value) is not kind:  # True is an int to Python, but not to the author of the file
+        raise ValueError(f"may not be {shown(value)}")
+    return value
+
+
+def _number(value: Any, _kind: Any) -> Any:
+    if type(value) not in (int, float):
+        raise ValueError(f"may not be {shown(value)}")
+    return value
+
+
+def _is_sequence(kind: Any) -> bool:
+    return any(get_origin(kind) is one for one in (tuple, Sequence))
+
+
+def _reads_itself(cls: Any) -> bool:
+    """Whether a class has a form of its own, as settings have."""
+    return isinstance(cls, type) and hasattr(cls, "from_json") and hasattr(cls, "to_json")
+
+
+def _nullable(value: Any, kind: Any) -> Any:
+    return math.nan if value is None else _number(value, kind)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in the types of strict JSON."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return finite(value)
+    return [_plain(one) for one in value]
+
+
+def finite(value: float) -> float | None:
+    """``value`` as strict JSON can hold it: None where it is NaN or infinite."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,121 @@
+"""The journal of a run: what it was asked to do, and every result so far, one record a line.
+
+Each record is on the disk before the next one is made. All else in the run folder follows from
+them: a run that was stopped measures nothing twice and takes the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from asvit._records import append_record, read_records
+from asvit.codec import value_from_json
+from asvit.results import article
+from asvit.settings import Images, Settings
+from proxies.messages import shown
+
+S = TypeVar("S", bound=Settings)
+
+
+class Journal(Generic[S]):
+    """Records in a file. A kind of run says what they hold, and what it makes of them.
+
+    Args:
+        path: The file; it need not be there. A record that was being written when its process
+            was killed is cut off, as it lacks its line end.
+
+    Attributes:
+        settings: What the run was started with, or last extended to; None in a new journal.
+        start_values: What else it was started with, by name: images, device.
+        seconds: Wall-clock time of all sessions up to the last record.
+
+    Raises:
+        ValueError: If a line is no record of this kind. Nothing is changed then.
+        OSError: If the file cannot be read.
+    """
+
+    kind: ClassVar[str]
+    noun: ClassVar[str]
+    schema_version: ClassVar[int] = 1
+    settings_type: ClassVar[type[Settings]]
+    start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
+    clock: ClassVar[str] = "elapsed"  # name of the time in a record
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._started = time.monotonic()
+        self._before = 0.0
+        self.settings: S | None = None
+        self.start_values: dict[str, Any] = {}
+        self.seconds = 0.0
+        read_records(path, self._take, what=article(self.noun))
+        self._before = self.seconds
+
+    @property
+    def images(self) -> Mapping[str, str] | None:
+        """Where its images came from (``source``) and what they are (``digest``)."""
+        return self.start_values.get("images")
+
+    @property
+    def device(self) -> str | None:
+        """Where it runs."""
+        return self.start_values.get("device")
+
+    @property
+    def elapsed(self) -> float:
+        """Wall-clock time of all sessions until now."""
+        return self._before + time.monotonic() - self._started
+
+    def start(self, settings: S, **values: Any) -> None:
+        """Keep what the run is started with or extended to, after all of it was checked.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if (settings, values) == (self.settings, self.start_values):
+            return
+        head = {"schema_version": self.schema_version, "kind": self.kind}
+        append_record(self._path, {**head, "settings": settings.to_json(), **values})
+        self.settings, self.start_values = settings, values
+        self.started()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Keep a record with the time that all sessions took.
+
+        Raises:
+            OSError: If it cannot be written. The records before it are safe.
+        """
+        seconds = round(self.elapsed, 3)
+        record = {**record, self.clock: seconds}
+        append_record(self._path, record, started=self.settings is not None)
+        self.seconds = seconds
+
+    def started(self) -> None:
+        """Take note that the run was started or extended."""
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file that :meth:`append` wrote.
+
+        Raises:
+            ValueError: If it is none of this kind, as the others of ``MALFORMED``.
+        """
+        raise NotImplementedError
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        if "settings" not in record:
+            self.take(record)
+            self.seconds = value_from_json(record[self.clock], float)
+            return
+        if (record["kind"], record["schema_version"]) != (self.kind, self.schema_version):
+            raise ValueError(
+                f"kind {shown(record['kind'])}, schema {shown(record['schema_version'])}"
+            )
+        self.settings = self.settings_type.from_json(record["settings"])  # type: ignore[assignment]
+        self.start_values = {
+            name: value_from_json(record[name], declared)
+            for name, declared in self.start_types.items()
+        }
+        self.started()

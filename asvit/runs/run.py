@@ -1,0 +1,296 @@
+"""A run, written once: what is common to searches, scalings, trainings and every other kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from asvit._run_files import REPORT, RESULT
+from asvit.progress import Progress, Tell, ignore
+from asvit.results import Result
+from asvit.runs.folder import RunFiles, check_folder, claimed, named_folder, remove_files
+from asvit.runs.provenance import versions
+from asvit.settings import (
+    Settings,
+    check_same_device,
+    check_same_images,
+    check_same_settings,
+    fields_of,
+    option_of,
+    setting,
+)
+from proxies.messages import unknown
+from proxies.registry import Registry
+
+S = TypeVar("S", bound=Settings)
+R = TypeVar("R", bound=Result)
+J = TypeVar("J")
+
+#: Every kind of run by the command that starts it.
+RUNS: Registry[type[Run[Any, Any, Any]]] = Registry("kind of run", entries="asvit.runs.kinds")
+
+
+@dataclass(kw_only=True)
+class Run(ABC, Generic[S, R, J]):
+    """One call of a kind of run: its settings, and the options that do not change its result.
+
+    A kind of run is a subclass, registered in :data:`RUNS`. It declares its settings, its result
+    and its files, and supplies the algorithm (:meth:`execute`); :meth:`run` does the rest. It
+    claims the folder, continues or extends what is there, checks images and device, and writes
+    result and report. Options are fields made by :func:`asvit.settings.setting`; commands and
+    their help follow from them.
+
+    Type parameters: settings, result, and what a stopped run continues from (a journal or a
+    checkpoint).
+
+    Attributes:
+        settings: What to do.
+        out: Run folder.
+        fresh: Whether to start over.
+        progress: Called as the run goes on.
+        work_done: Whether this call has done any work, rather than found its result.
+    """
+
+    command: ClassVar[str]
+    summary: ClassVar[str]
+    files: ClassVar[RunFiles]
+    settings_type: ClassVar[Any]
+    result_type: ClassVar[Any]
+    may_grow: ClassVar[Sequence[str]] = ()
+
+    settings: S
+    out: Path | str | None = setting(
+        None,
+        "Run folder.",
+        metavar="DIRECTORY",
+        shown="a folder in runs, named after the settings",
+        complete="paths",
+    )
+    fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
+    progress: Tell = ignore
+    work_done: bool = dataclasses.field(default=False, init=False)
+
+    def tell(self, progress: Progress) -> None:
+        """Say how far the run is."""
+        self.work_done = True
+        self.progress(progress)
+
+    # What a kind of run supplies.
+
+    @abstractmethod
+    def default_name(self) -> str:
+        """Name of the folder in ``runs`` where no other is given."""
+
+    def check(self) -> None:
+        """Refuse what cannot be done, by looking names up: quickly, and without writing.
+
+        Raises:
+            ValueError: If it cannot be done.
+            OSError: If something is missing.
+        """
+
+    def prepare(self) -> None:
+        """Load images and networks; called before anything is made or removed, perhaps twice.
+
+        Raises:
+            ValueError: If they do not suit.
+            OSError: If they cannot be found.
+        """
+
+    @abstractmethod
+    def open(self) -> J:
+        """What the folder holds of earlier sessions: an empty journal, or None, in a new one.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+
+    @abstractmethod
+    def begin(self, journal: J) -> None:
+        """Check that the run goes on as it was started, and keep what it is started with.
+
+        Raises:
+            ValueError: If images or device differ.
+        """
+
+    @abstractmethod
+    def execute(self, journal: J) -> R:
+        """The algorithm: from what earlier sessions left to the result."""
+
+    def settled(self, journal: J, result: R) -> bool:
+        """Whether ``result``, which the folder holds, is all that is asked for."""
+        return bool(result.settings == self.settings)
+
+    @abstractmethod
+    def stored_settings(self, journal: J) -> S | None:
+        """The settings that the folder's run was started with; None in a new one."""
+
+    @property
+    def title(self) -> str:
+        """What is about to be done, in a line."""
+        return f"{self.files.noun} in {self.folder}"
+
+    @classmethod
+    def write_report(cls, folder: Path) -> list[Path] | None:
+        """Write the report of a run folder, finished or not; None for a kind without one."""
+        return None
+
+    @classmethod
+    def show(cls, result: R, screen: Any) -> None:
+        """Write what a run came to on a console, and what to type next."""
+
+    def extra_files(self, folder: Path) -> Sequence[str]:
+        """Names of files that the earlier run in ``folder`` wrote beside :attr:`files`."""
+        return ()
+
+    # What follows.
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """A run from the names that functions and commands take.
+
+        Raises:
+            ValueError: If a value is not allowed.
+            TypeError: If there is no such setting or option.
+        """
+        own = {name for name in fields_of(cls) if name != "settings"}
+        options = {name: given.pop(name) for name in list(given) if name in own}
+        known = fields_of(cls.settings_type)
+        for name in given:
+            if name not in known:
+                raise TypeError(unknown("setting", name, [*known, *own]))
+        return cls(settings=cls.settings_type.make(preset, **given), **options)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return named_folder(self.default_name()) if self.out is None else Path(self.out)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether what a stopped run continues from is kept outside its folder."""
+        return False
+
+    def run(self) -> R:
+        """Start, continue or extend the run, or find that it has finished.
+
+        Raises:
+            ValueError: If the folder's run has other settings, images or device, or is in use, or
+                something does not suit.
+            OSError: If the folder cannot be written to, or something cannot be found.
+        """
+        self.check()
+        folder = self.folder
+        check_folder(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)
+        if self.fresh or not os.path.lexists(folder / self.files.state):
+            self.prepare()
+        with self.claim():
+            journal = self.open()
+            stored = self.stored_settings(journal)
+            check_same_settings(folder, stored, self.settings, growing=self.may_grow)
+            result = self._stored_result(journal)
+            if result is None:
+                self.prepare()
+                self.begin(journal)
+                result = self.execute(journal)
+                self.finish(result)
+            self.complete(journal, result)
+        return result
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep the folder for this run."""
+        with claimed(
+            self.folder,
+            self.files,
+            fresh=self.fresh,
+            elsewhere=self.elsewhere,
+            more=self.extra_files,
+        ):
+            yield
+
+    def finish(self, result: R) -> None:
+        """Write the result; the report of an earlier one goes."""
+        remove_files(self.folder, [REPORT])
+        result.write()
+
+    def complete(self, journal: J, result: R) -> None:
+        """Write what follows from a finished run, where it is not there."""
+        if not (self.folder / REPORT).exists():
+            self.write_report(self.folder)
+
+    def _stored_result(self, journal: J) -> R | None:
+        try:
+            result: Any = self.result_type.read(self.folder / RESULT)
+        except (FileNotFoundError, ValueError):
+            return None  # it follows from the journal and is written again
+        return result if self.settled(journal, result) else None
+
+    def check_same(
+        self,
+        *,
+        device: tuple[str | None, str] | None = None,
+        images: tuple[Mapping[str, str] | None, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Check that the run goes on with the device and the images that it was started with.
+
+        Args:
+            device: The one that it was started on, None if it was not, and the one there is now.
+            images: The same of the images.
+
+        Raises:
+            ValueError: If they differ.
+        """
+        if device is not None:
+            check_same_device(self.folder, *device)
+        if images is not None:
+            check_same_images(self.folder, *images)
+
+    def provenance(self, **known: Any) -> dict[str, Any]:
+        """What is kept with a result: ``known``, versions, and the command that repeats it."""
+        return {**known, "versions": versions(), "command": self.command_line()}
+
+    def command_line(self) -> str:
+        """The command that gives the same result."""
+        default = self.default_settings()
+        words = ["asvit", *self.command.split()]
+        for owner, usual in ((self.settings, default), (self, type(self))):
+            for name, field in fields_of(type(owner)).items():
+                option = option_of(field)
+                value = getattr(owner, name)
+                if option is None or not option.repeats:
+                    continue
+                if owner is self and value == field.default:
+                    continue
+                required = field.default is dataclasses.MISSING
+                if owner is not self and not required and value == getattr(usual, name):
+                    continue
+                words += _typed(option.name or name, value, argument=option.argument)
+        return shlex.join(words)
+
+    def default_settings(self) -> S:
+        """The settings of a command without options."""
+        values = {
+            name: getattr(self.settings, name)
+            for name, field in fields_of(self.settings_type).items()
+            if field.default is dataclasses.MISSING
+        }
+        return self.settings_type.make(**values)  # type: ignore[no-any-return]
+
+
+def _typed(name: str, value: object, *, argument: bool) -> list[str]:
+    """The words for an option with a value."""
+    if argument:
+        return [] if value is None else [str(value)]
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [option] if value else [f"--no-{option[2:]}"]
+    several = value if isinstance(value, tuple) else (value,)
+    return [word for one in several for word in (option, str(one))]

@@ -1,0 +1,334 @@
+"""Scalings: an architecture grown to a budget."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from asvit._files import write_text
+from asvit._run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.console import clock, networks, number, short, table
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
+from asvit.progress import Progress, images_told
+from asvit.runs.folder import SCALING, newest_run
+from asvit.runs.measuring_run import MeasuringRun, show_reliability
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asvit.growth.journal import GrowthJournal
+    from asvit.runs.crew import Crew
+    from asvit.runs.evaluator import Bench
+    from asvit.runs.growable import Growable
+    from proxies import Score
+    from scaling import GrowthEvent, Shape, Step, Trajectory
+
+_NETWORKS = 150  # that a growth measures, about
+_AT_ONCE = 16  # of them in a step
+_GIGABYTES = 4.0  # that measuring one of the largest may need at 224 px
+_STEP_RATIO = 1.1  # of the time of a step to that of the one before, about
+
+
+@dataclass(kw_only=True)
+class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
+    """Grow an architecture to a budget without training.
+
+    Every step adds one block and some width; the result is the whole series of models. Given
+    again, the same command continues a run that was stopped, or shows the result of a finished
+    one. A larger budget extends it.
+    """
+
+    command = "scale"
+    summary = "Grow an architecture to a budget without training."
+    files = SCALING
+    settings_type = ScaleSettings
+    result_type = ScaleResult
+    may_grow = ("budgets",)
+
+    seed_run: Path | None = None  # whose result growth starts from
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; without an architecture, from the newest finished search."""
+        if given.get("architecture") is None:
+            given["seed_run"] = newest_run("search")
+            given["architecture"] = _seed_of(given["seed_run"])
+        made = super().make(preset, **given)
+        made.settings = replace(
+            made.settings, architecture=made.growable.name(*made.growable.start)
+        )
+        return made
+
+    def check(self) -> None:
+        """Refuse unknown measures."""
+        from scaling.meter import directions
+
+        super().check()
+        directions(self.settings.proxies)
+
+    @cached_property
+    def growable(self) -> Growable:
+        """The architecture at other depths and widths."""
+        from asvit.runs.growable import Growable
+
+        return Growable(self.settings)
+
+    @cached_property
+    def bench(self) -> Bench:
+        """Device and images to measure on."""
+        from asvit.runs.evaluator import Bench
+
+        return Bench(self.settings, progress=images_told(self.progress))
+
+    def default_name(self) -> str:
+        """Named after the architecture, the image size and the seed."""
+        chosen = self.settings
+        text = chosen.architecture.translate(str.maketrans(",|:", ".--"))
+        return f"scale-{text}-{chosen.image_size}px-seed{chosen.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be grown, and on what."""
+        from proxies.evaluation import resolve_device
+
+        chosen = self.settings
+        origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
+        return (
+            f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}: "
+            f"{networks(chosen.repeats)} each, {chosen.image_size} px, "
+            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
+        )
+
+    def prepare(self) -> None:
+        """Have the images ready."""
+        _ = self.bench
+
+    def open(self) -> GrowthJournal:
+        """The journal of what was measured."""
+        from asvit.growth.journal import GrowthJournal
+
+        return GrowthJournal(self.folder / MEASURED)
+
+    def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:
+        """What the run was started with; a larger budget of the same unit extends it."""
+        stored = journal.settings
+        if stored is None:
+            return None
+        before, now = stored.limits[-1], self.settings.limits[-1]
+        extends = before.unit == now.unit and before.amount <= now.amount
+        return replace(stored, budgets=self.settings.budgets) if extends else stored
+
+    def begin(self, journal: GrowthJournal) -> None:
+        """Check device and images, and keep them."""
+        device, images = self.bench.device, dict(self.bench.provenance)
+        self.check_same(device=(journal.device, device), images=(journal.images, images))
+        journal.start(self.settings, images=images, device=device)
+
+    def execute(self, journal: GrowthJournal) -> ScaleResult:
+        """Grow to the largest budget."""
+        from asvit.runs.crew import Crew, Load
+
+        load = Load(_NETWORKS, _AT_ONCE, _GIGABYTES)
+        benches = {self.settings.image_size: self.bench}
+        crew = Crew(benches, self.workers, load, space=self.growable.space)
+        with closing(crew):
+            grown = self._grow(journal, crew)
+        series = grown.rows(self.growable.name)
+        return ScaleResult(
+            folder=self.folder,
+            space=self.growable.space.name,
+            series=series,
+            candidates=grown.rows(self.growable.name, candidates=True),
+            reason=grown.reason,
+            wall_seconds=journal.elapsed,
+            settings=self.settings,
+            provenance=self.provenance(
+                seed_run=None if self.seed_run is None else str(self.seed_run),
+                images=dict(self.bench.provenance),
+                device=self.bench.device,
+            ),
+            next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
+        )
+
+    def _grow(self, journal: GrowthJournal, crew: Crew) -> Trajectory:
+        """Grow, and write the tables of the run folder anew after every step."""
+        from scaling import grow
+        from scaling.trajectory import rows_of, to_csv
+
+        settings, start = self.settings, self.growable.start
+        steps: list[Step] = []
+
+        def follow(event: GrowthEvent) -> None:
+            if event.chosen is not None:
+                steps.append(event.chosen)
+                for name, every in ((CANDIDATES, True), (SERIES, False)):
+                    rows = rows_of(steps, self.growable.name, candidates=every)
+                    write_text(self.folder / name, to_csv(rows))
+            self.tell(_progress(event, steps[-1:]))
+
+        return grow(
+            self.growable.build,
+            self.growable.cost,
+            depths=start.depths,
+            width=start.width,
+            budget=settings.limits[-1],
+            stop_within=settings.stop_within,
+            ratio=settings.ratio,
+            width_multiple=settings.width_multiple,
+            measures=settings.proxies,
+            known=journal,
+            measure_shapes=partial(self._measure_shapes, crew),
+            progress=follow,
+        )
+
+    def _measure_shapes(
+        self, crew: Crew, shapes: Sequence[Shape]
+    ) -> Iterator[Mapping[str, Score]]:
+        """The scores of each shape; all failed where there is no such network."""
+        from asvit.runs.measuring import Order, failed, in_order
+        from proxies.messages import first_line
+        from scaling.meter import KEY
+
+        names, side = self.settings.proxies, self.settings.image_size
+        orders: list[Order] = []
+        refused: dict[Shape, Mapping[str, Score]] = {}
+        for shape in shapes:
+            try:
+                text = self.growable.name(*shape)
+            except ValueError as error:
+                refused[shape] = failed(names, first_line(error))
+            else:
+                orders.append(Order(text, names, KEY, side))
+        measured = in_order(crew.measure(orders))
+        for shape in shapes:
+            yield refused[shape] if shape in refused else next(measured).scores
+
+    @classmethod
+    def show(cls, result: ScaleResult, screen: Console) -> None:
+        """The series, the model nearest to each budget, and what to type next."""
+        measures = list(result.series[0].values)
+        columns = ["step", "architecture", "width", "params", "multiply-adds"]
+        cells = [
+            [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
+            for row in result.series
+        ]
+        screen.print()
+        screen.print(
+            table(
+                [*columns, *map(short, measures)],
+                cells,
+                title="The series",
+                left=("architecture",),
+            )
+        )
+        for budget, row in result.nearest():
+            side = "below" if budget.gap(row) >= 0 else "above"
+            screen.print(
+                f"nearest to {budget}: step {row.step}, {row.architecture} "
+                f"({row.params:,} params, {row.macs:,} multiply-adds, "
+                f"{abs(budget.gap(row)):.1%} {side})"
+            )
+        steps, tried = len(result.series) - 1, len(result.candidates) - 1
+        screen.print(f"{steps} steps, {tried} candidates in {clock(result.wall_seconds)}")
+        if not result.reached:
+            screen.print(f"not as near as asked: {result.reason}")
+        if result.reliability is not None:
+            show_reliability(result.reliability, screen)
+        screen.print(f"folder: {result.folder} (report.html, steps.csv, result.json, figures)")
+        screen.print(f"next:   {result.next_command}")
+
+    @classmethod
+    def write_report(cls, folder: Path) -> list[Path]:
+        """Write figures and report.html."""
+        from asvit.report import write_scale_report  # matplotlib, which growing does not need
+
+        return write_scale_report(folder)
+
+
+def _seed_of(run: Path) -> str:
+    """The architecture that the search in ``run`` ended in.
+
+    Raises:
+        ValueError: If it is no search, or of an architecture that is not known here.
+    """
+    from asvit.runs.search_result import SearchResult
+    from asvit.spaces.architectures import find
+
+    result = SearchResult.read(run / RESULT)
+    try:
+        find(result.seed_architecture)
+    except ValueError as error:
+        raise ValueError(
+            f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
+            f"architecture that is known here ({error}); name another one with --arch"
+        ) from error
+    return result.seed_architecture
+
+
+def _progress(event: GrowthEvent, last: Sequence[Step]) -> Progress:
+    """How far a growth is.
+
+    Steps are about evenly spaced on the logarithmic way to the budget, and their times make a
+    geometric series.
+    """
+    steps, done = event.step, event.done
+    share = math.nan
+    if steps >= 1 and 0 < done < 1 and event.fresh:
+        left = steps * (1 - done) / done
+        spent, whole = (_STEP_RATIO**count - 1 for count in (steps, steps + left))
+        share = spent / whole
+    elif done >= 1:
+        share = 1.0
+    state = f"candidate {event.measured}/{event.candidates}"
+    if last:
+        state = f"{state}  after {_model(last[-1])}" if event.chosen is None else _model(last[-1])
+    return Progress(
+        "step", steps, None, seconds=event.seconds, state=state, share=share, record=event.chosen
+    )
+
+
+def _model(step: Step) -> str:
+    """The model that a step ended in, in a few words."""
+    chosen = step.chosen
+    depths = ",".join(map(str, chosen.depths))
+    values = (f"{short(name)} {number(score.value)}" for name, score in chosen.scores.items())
+    size = f"{chosen.cost.params / 1e6:.2f}M params"
+    return f"depths {depths} width {chosen.width} ({size}, {', '.join(values)})"
+
+
+def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
+    """Grow an architecture to a budget; the same call continues a run that was stopped.
+
+    The run folder holds ``measured.jsonl`` (everything measured), ``steps.csv``,
+    ``candidates.csv``, ``result.json`` and the report. Stopped at any point, even by ``kill -9``,
+    the run continues to the identical series; at most the network in flight is measured again.
+    A larger budget extends a run; a finished one only gives its result.
+
+    Args:
+        architecture: Text of the architecture to start from; by default what the newest finished
+            search in ``runs`` ended in.
+        **given: ``budget`` (``"88M"`` parameters, ``"22G"`` multiply-adds, or several: growth ends
+            at the largest, and the model nearest to each is named), ``out``, ``fresh``,
+            ``progress``, ``preset``, ``reference``, ``workers``: see :class:`ScaleRun`; and the
+            fields of :class:`asvit.growth.ScaleSettings`.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, the architecture or the budget does not suit, the
+            folder's run has other settings or is in use, or nothing can be measured.
+        OSError: If there is no search to start from, the folder cannot be written or images
+            cannot be found.
+        TypeError: If there is no such setting.
+    """
+    if "budget" in given:
+        given["budgets"] = given.pop("budget")
+    return ScaleRun.make(architecture=architecture, **given).run()

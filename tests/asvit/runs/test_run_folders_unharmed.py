@@ -1,0 +1,171 @@
+"""No run harms a folder of another kind of run, or of the user's own.
+
+Every kind of run is tried in folders of every other kind, finished and not, and in folders with
+files of the user's own, with and without ``--fresh``.
+"""
+
+import itertools
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from asvit.cli.app import app
+from asvit.runs import folder as folders
+from asvit.runs.folder import RunFiles
+from experiments.kill_runs import COMMANDS
+
+KINDS: Mapping[str, RunFiles] = {
+    "search": folders.SEARCH,
+    "scale": folders.SCALING,
+    "correlate": folders.CORRELATION,
+    "reference build": folders.REFERENCE,
+    "train": folders.TRAINING,
+    "supernet train": folders.SUPERNET,
+    "supernet evolve": folders.EVOLUTION,
+}
+OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
+STATES = ("finished", "unfinished", "damaged state", "result alone")
+FRESH = [pytest.param((), id="plain"), pytest.param(("--fresh",), id="fresh")]
+NOTES = {"notes.txt": b"mine\n", "scatter-mine.svg": b"<svg/>", "data.jsonl": b'{"a": 1}\n'}
+
+
+def call(name: str, out: Path, *more: str) -> int:
+    """The exit code of the command of a kind in the folder ``out``."""
+    with pytest.raises(SystemExit) as ended:
+        app.main([*COMMANDS[name].split(), "--out", str(out), "--quiet", *more])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder``, by its path in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a finished run of every kind, named after the command."""
+    root = tmp_path_factory.mktemp("kinds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name in KINDS:
+            assert call(name, root / name) == 0
+            if name == "supernet train":
+                shutil.copytree(root / name, root / "supernet")
+        yield root
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_supernet(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+
+
+def prepared(made: Path, kind: str, state: str, folder: Path) -> Path:
+    """A copy of the run of ``kind`` in a state."""
+    shutil.copytree(made / kind, folder)
+    files = KINDS[kind]
+    keep = {"finished": None, "result alone": "result.json"}.get(state, files.state)
+    for path in list(folder.iterdir()):
+        if keep is not None and path.name not in (keep, ".lock"):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+    if state == "damaged state":
+        (folder / files.state).write_bytes(b"\0not what was written\n")
+    return folder
+
+
+@pytest.mark.parametrize("fresh", FRESH)
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("kind", "other"), OTHERS)
+def test_another_kind_of_run_is_refused_and_left_as_it_is(
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    other: str,
+    state: str,
+    fresh: tuple[str, ...],
+) -> None:
+    folder = prepared(made, other, state, tmp_path / "run")
+    before = content(folder)
+    assert call(kind, folder, *fresh) == 3
+    assert content(folder) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(folder) in line
+    assert "--out" in line
+
+
+@pytest.mark.parametrize("fresh", FRESH)
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
+    made: Path, tmp_path: Path, kind: str, fresh: tuple[str, ...]
+) -> None:
+    files = KINDS[kind]
+    for name in dict.fromkeys((*files.names, *folders.SEARCH.names, *folders.TRAINING.names)):
+        (tmp_path / name).write_bytes(b"mine\n")
+        assert call(kind, tmp_path, *fresh) == 3, name
+        assert content(tmp_path) == {name: b"mine\n"}
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_files_of_the_users_own_stay(made: Path, tmp_path: Path, kind: str) -> None:
+    for name, data in NOTES.items():
+        (tmp_path / name).write_bytes(data)
+    for fresh in ((), ("--fresh",)):
+        assert call(kind, tmp_path, *fresh) == 0
+        assert content(tmp_path).items() >= NOTES.items()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_run_of_the_kind_stays_and_starting_over_replaces_its_own_files_only(
+    made: Path, tmp_path: Path, kind: str
+) -> None:
+    before = content(made / kind)
+    assert call(kind, made / kind) == 0
+    assert content(made / kind) == before
+    folder = prepared(made, kind, "finished", tmp_path / "run")
+    (folder / "notes.txt").write_bytes(b"mine\n")
+    before = content(folder)
+    assert call(kind, folder, "--fresh") == 0
+    after = content(folder)
+    assert after.keys() == before.keys()
+    assert after["notes.txt"] == b"mine\n"
+    state = KINDS[kind].state
+    assert kind == "supernet train" or after[state] != before[state]  # times differ
+
+
+def test_a_run_of_a_kind_that_is_not_known_here_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.jsonl").write_text('{"schema_version":1,"kind":"pruning","settings":{}}\n')
+    before = content(tmp_path)
+    for fresh in ((), ("--fresh",)):
+        assert call("search", tmp_path, *fresh) == 3
+        assert "holds a run of another kind, 'pruning'" in capsys.readouterr().err
+        assert content(tmp_path) == before
+
+
+def test_as_a_program_too(made: Path, tmp_path: Path) -> None:
+    folder = prepared(made, "train", "finished", tmp_path / "run")
+    before = content(folder)
+    words = [*COMMANDS["search"].split(), "--fresh", "--out", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "asvit", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        f"asvit: {folder} holds a training; give --out another folder for the search\n"
+    )
+    assert content(folder) == before
