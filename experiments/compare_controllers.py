@@ -9,10 +9,9 @@ cannot be compared between runs; these ranks can.
 """
 
 import argparse
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ import asvit
 from asvit.runs import SearchResult
 from asvit.runs.search import default_folder
 from asvit.search import SearchSettings, TrialRow, make_settings, read_trials
+from experiments.growing import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -59,10 +59,7 @@ def main() -> None:
     ranks = _pooled_ranks(runs, trials)
     rows = [_row(key, runs[key], trials[key], ranks, options.window) for key in runs]
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "controllers.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_rows(options.out / "controllers.csv", rows)
     _figure(trials, ranks, options.window).savefig(options.out / "controllers.svg")
     print(_table(rows, settings, options.window))
 

@@ -8,11 +8,10 @@ and with ``--long`` re-tokenized for the epochs that cost as many as the plain o
 """
 
 import argparse
-import csv
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from asvit.models.retokenization import Tokens
 from asvit.runs.training.result import TrainResult
 from asvit.runs.training.run import run_training
+from experiments.growing import write_rows
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PLAIN, COARSE = "plain", "re-tokenized"
@@ -59,10 +59,7 @@ def main() -> None:
         if options.long:
             runs[LONG, seed] = _train(options, LONG, seed, round(options.epochs / share))
     rows = [_row(key, result, runs[PLAIN, key[1]]) for key, result in runs.items()]
-    with (options.out / "retokenization.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_rows(options.out / "retokenization.csv", rows)
     _figure(runs).savefig(options.out / "retokenization.svg")
     print(_table(rows))
 
