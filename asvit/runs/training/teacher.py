@@ -10,8 +10,8 @@ from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.hosts import PREFIX, check_host
 from asvit.training.distillation import Teacher
+from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
-from asvit.training.starting import start_from, weights_path
 from proxies.messages import first_line
 
 PUBLISHED = "timm"  # in place of a file: the weights that timm publishes
@@ -78,7 +78,7 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     """A teacher whose file does not say what it is of: at the student's size and classes."""
     side = settings.image_size
     model = Network(str(settings.teacher), side, len(classes)).build()
-    start_from(model, str(settings.teacher_weights), new_head=False)
+    load_pretrained(model, str(settings.teacher_weights), new_head=False)
     config = getattr(model, "pretrained_cfg", None) or {}
     return _teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
 

@@ -10,6 +10,7 @@ from typing import Any
 from zlib import crc32
 
 import asvit.runs.scale as runs_scale
+
 from asvit.runs.growable import Growable
 from asvit.runs.measuring import Measured, Order
 from asvit.spaces.architectures import find

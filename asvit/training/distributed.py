@@ -1,4 +1,4 @@
-"""The processes that train together: who this one is, and what they have to agree on."""
+"""Distributed training: this process, its rank, and collective operations."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from proxies.evaluation import resolve_device
 logger = logging.getLogger(__name__)
 
 
-class Processes:
-    """One process, or several that ``accelerate launch`` or ``torchrun`` has started.
+class ProcessGroup:
+    """One process, or several started by ``accelerate launch`` or ``torchrun``.
 
     Args:
-        device: Where to train: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; of several processes each
-            takes a device of this kind.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; with several processes, each takes a
+            device of this kind.
 
     Attributes:
-        device: The device of this process.
-        rank: Number of this process, from 0.
-        world: How many there are.
+        device: Device of this process.
+        rank: Rank of this process, from 0.
+        world: Number of processes.
 
     Raises:
         ImportError: If accelerate is not installed.
@@ -42,14 +42,14 @@ class Processes:
         launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
         where = resolve_device("cpu" if launched and asked_for_cpu else device)
-        # It keeps what it is for as long as the process lives. Alone it has nothing to do with
-        # the device, so that a process may train on one after the other; nor with the precision.
+        # An Accelerator's settings are global and final. So a single process chooses its device
+        # without it, and may train on several in turn; precision is always handled by the engine.
         cpu = launched and where.type == "cpu"
         self._accelerator: Any = Accelerator(cpu=cpu, device_placement=False, mixed_precision="no")
         if asked_for_cpu and not launched and "MASTER_ADDR" in os.environ:
             logger.warning(
-                "accelerate launch --cpu has started one process; several need --multi_gpu, which "
-                "also serves CPUs, beside it no --cpu; or torchrun --nproc-per-node"
+                "accelerate launch --cpu has started one process; for several use --multi_gpu "
+                "without --cpu, which works on CPUs, too, or torchrun --nproc-per-node"
             )
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
@@ -57,42 +57,42 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this is the main process, which writes files and prints."""
         return self.rank == 0
 
-    def share(self, network: nn.Module) -> nn.Module:
-        """``network`` such that the gradients of all processes are averaged."""
-        shared: nn.Module = self._accelerator.prepare_model(network, device_placement=False)
-        return shared
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Wrap ``network`` so that its gradients are averaged over the processes."""
+        wrapped: nn.Module = self._accelerator.prepare_model(network, device_placement=False)
+        return wrapped
 
-    def alone(self, shared: nn.Module) -> AbstractContextManager[Any]:
-        """A context in which gradients of a network from :meth:`share` stay in this process."""
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
+        """A context in which a network from :meth:`wrap` does not average its gradients."""
         if self.world == 1:
             return nullcontext()
-        context: AbstractContextManager[Any] = self._accelerator.no_sync(shared)
+        context: AbstractContextManager[Any] = self._accelerator.no_sync(wrapped)
         return context
 
     def sum(self, values: Tensor) -> Tensor:
-        """``values`` summed over the processes; each has to call it."""
+        """Sum ``values`` over the processes; every process must call it."""
         total: Tensor = self._accelerator.reduce(values, "sum")
         return total
 
     def mean(self, values: Tensor) -> Tensor:
-        """``values`` averaged over the processes; each has to call it."""
+        """Average ``values`` over the processes; every process must call it."""
         return self.sum(values) / self.world
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until all processes have called this."""
         self._accelerator.wait_for_everyone()
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:
-        """Do something in the first process, and then in the others."""
+        """Run the block in the main process first, then in the others."""
         with self._accelerator.main_process_first():
             yield
 
     def gather(self, value: object) -> list[Any]:
-        """What each process has for ``value``, by rank; each has to call it."""
+        """Collect ``value`` from all processes, by rank; every process must call it."""
         if self.world == 1:
             return [value]
         held: list[Any] = [None] * self.world

@@ -1,4 +1,4 @@
-"""Weights to start a training from: of another image size, or for other classes."""
+"""Pretrained weights, also for another image size or other classes."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ from asvit._files import expanded
 from asvit._run_files import MODEL
 from asvit.networks import load_state, read_state
 
-_TABLE = "relative_position_bias_table"
-_POSITIONS = "pos_embed"
-_MOST_PREFIXES = 2  # tokens in front of the grid: one for the class, one for a teacher
+_BIAS_TABLE = "relative_position_bias_table"
+_POS_EMBED = "pos_embed"
+_MAX_PREFIX_TOKENS = 2  # before the grid: class token, distillation token
 
 
 def weights_path(text: str) -> Path:
-    """The file of weights that a path names: itself, or that of a run folder."""
+    """The file of weights at a path, which may be a run folder."""
     path = expanded(text)
     return path / MODEL if path.is_dir() else path
 
 
-def start_from(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
-    """Put the weights of a file into ``model``, as far as they are not about other classes.
+def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
+    """Load the weights of a file into ``model``.
 
-    Position embeddings of another grid are resampled (bicubic), and so are the tables of relative
-    positions.
+    Position embeddings and relative position bias tables of another grid are resampled (bicubic).
 
     Args:
         model: The network.
         text: File of weights, or run folder with one.
-        new_head: Leave the classifier as it is.
+        new_head: Keep the classifier of ``model``.
 
     Returns:
-        Names of the weights that stayed as they were.
+        Names of the weights that were not loaded.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or its weights are another network's or for another
-            number of classes.
+        ValueError: If the file cannot be read, or its weights belong to another network or
+            another number of classes.
     """
     path = weights_path(text)
     own = model.state_dict()
     weights = {
-        name: _fitted(name, tensor, own[name], model) if name in own else tensor
+        name: _resized(name, tensor, own[name], model) if name in own else tensor
         for name, tensor in read_state(path).items()
     }
     head = _head_names(model)
@@ -67,7 +66,7 @@ def _check_classes(
         if name not in own or name not in weights:
             continue
         if not own[name].ndim or not weights[name].ndim:
-            continue  # for load_state to refuse
+            continue  # load_state will refuse it
         there, here = len(weights[name]), len(own[name])
         if there != here:
             raise ValueError(
@@ -77,7 +76,7 @@ def _check_classes(
 
 
 def _head_names(model: Any) -> tuple[str, ...]:
-    """Names of the weights of the classifier, of both where there are two."""
+    """Names of the weights of the classifier, or of both classifiers."""
     found = model.get_classifier() if hasattr(model, "get_classifier") else ()
     heads = found if isinstance(found, tuple) else (found,)
     return tuple(
@@ -88,30 +87,30 @@ def _head_names(model: Any) -> tuple[str, ...]:
     )
 
 
-def _fitted(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
-    """``tensor`` in the shape of ``own``, where the two are positions on grids."""
+def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
+    """Resample a position tensor to the shape of ``own``; others are returned as they are."""
     if tensor.shape == own.shape:
         return tensor
     place, _, kind = name.rpartition(".")
-    if kind == _TABLE and tensor.shape[1:] == own.shape[1:]:
+    if kind == _BIAS_TABLE and tensor.shape[1:] == own.shape[1:]:
         window = getattr(model.get_submodule(place), "window_size", None)
         if window is not None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of PyTorch, about how timm interpolates
+                warnings.simplefilter("ignore")  # PyTorch warns about timm's interpolation
                 table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
             return table
-    if kind.startswith(_POSITIONS) and tensor.ndim == own.ndim:
+    if kind.startswith(_POS_EMBED) and tensor.ndim == own.ndim:
         if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
             side = own.shape[-2:]
             return F.interpolate(tensor.float(), side, mode="bicubic", antialias=True)
         if tensor.ndim == 3 and tensor.shape[2] == own.shape[2]:
-            return _resampled(tensor, own)
-    return tensor  # for load_state to refuse
+            return _resampled_tokens(tensor, own)
+    return tensor  # load_state will refuse it
 
 
-def _resampled(tensor: Tensor, own: Tensor) -> Tensor:
-    """``[1, n, C]`` as ``[1, m, C]``, where both are square grids behind the same few tokens."""
-    for prefix in range(_MOST_PREFIXES + 1):
+def _resampled_tokens(tensor: Tensor, own: Tensor) -> Tensor:
+    """Resample ``[1, n, C]`` to ``[1, m, C]``: a square grid after some prefix tokens."""
+    for prefix in range(_MAX_PREFIX_TOKENS + 1):
         sides = [math.isqrt(max(t.shape[1] - prefix, 0)) for t in (tensor, own)]
         squares = [side**2 + prefix for side in sides]
         if squares == [tensor.shape[1], own.shape[1]] and all(sides):

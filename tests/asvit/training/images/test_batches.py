@@ -1,5 +1,3 @@
-from itertools import chain
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,28 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.mixing import Mixing, share
-
-
-@given(st.integers(1, 8), st.integers(1, 9))
-def test_shares_cover_the_batch_once(world: int, own: int) -> None:
-    shares = [share(world * own, rank, world).tolist() for rank in range(world)]
-    assert all(len(places) == own and places == sorted(places) for places in shares)
-    assert sorted(chain.from_iterable(shares)) == list(range(world * own))
-
-
-@given(st.integers(1, 8), st.integers(1, 9))
-def test_mirror_images_are_in_one_share(world: int, pairs: int) -> None:
-    size = 2 * pairs * world
-    for rank in range(world):
-        places = share(size, rank, world)
-        assert (places + places[::-1] == size - 1).all()
-
-
-def test_a_share_by_hand() -> None:
-    assert share(8, 0, 2).tolist() == [0, 1, 6, 7]
-    assert share(8, 1, 2).tolist() == [2, 3, 4, 5]
-    assert share(6, 1, 2).tolist() == [1, 2, 3]  # an odd number each
+from asvit.training.images.batches import Mixing
 
 
 def mixed(augmentation: Augmentation, seed: int, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
