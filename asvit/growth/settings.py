@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from asvit.settings import (
@@ -81,13 +82,13 @@ class ScaleSettings(Settings):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {value!r}")
-        object.__setattr__(self, "budgets", tuple(map(str, parse_budgets(self.budgets))))
+        object.__setattr__(self, "budgets", tuple(map(str, self.limits)))
         object.__setattr__(self, "proxies", proxy_names(self.proxies))
         check_radius(self.radius)
 
-    @property
+    @cached_property
     def limits(self) -> tuple[Budget, ...]:
-        """The budgets, from small to large."""
+        """The budgets, parsed once, from small to large."""
         return parse_budgets(self.budgets)
 
 

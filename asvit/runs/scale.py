@@ -37,7 +37,7 @@ from asvit.spaces.architectures import find
 from proxies import Score
 from proxies.messages import first_line
 from scaling import GrowthEvent, Shape, Step, Trajectory, grow
-from scaling.meter import KEY, directions
+from scaling.measurement import SEED_KEY, directions
 from scaling.trajectory import rows_of, to_csv
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _measure_shapes(
         except ValueError as error:
             refused[shape] = failed(settings.proxies, first_line(error))
         else:
-            orders.append(Order(text, settings.proxies, KEY, settings.image_size))
+            orders.append(Order(text, settings.proxies, SEED_KEY, settings.image_size))
     measured = in_order(crew.measure(orders))
     for shape in shapes:
         yield refused[shape] if shape in refused else next(measured).scores

@@ -13,7 +13,7 @@ import asvit
 from asvit.genotype import Genotype
 from proxies import Cost, count
 from scaling.growth import CostOf
-from scaling.meter import Build
+from scaling.measurement import Build
 
 SIDE = 32
 

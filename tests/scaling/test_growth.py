@@ -12,7 +12,7 @@ from torch import nn
 
 from proxies import Cost, Score
 from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
-from scaling.meter import measured_shape
+from scaling.measurement import measured_shape
 from scaling.ranking import rank_sums
 
 BETTER = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -127,7 +127,9 @@ def test_a_failure_ranks_worst() -> None:
 
 
 def test_when_everything_failed_it_says_why() -> None:
-    with pytest.raises(ValueError, match=r"all 16 candidates failed; of depths .*: singular") as e:
+    with pytest.raises(
+        ValueError, match=r"all 16 candidates failed; for depths .*: singular"
+    ) as e:
         grown("30M", Made(lambda shape: (math.nan, math.nan)))
     assert "\n" not in str(e.value)
 
@@ -147,7 +149,7 @@ def test_a_start_near_the_budget_needs_no_step() -> None:
         ({"budget": "88"}, "did you mean 88M"),
         ({"stop_within": 0.0}, "stop_within must be above 0"),
         ({"ratio": 1.5}, r"ratio must be above 0 and at most 1, got 1\.5"),
-        ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no better side"),
+        ({"measures": ["extrinsic_curvature"]}, "extrinsic_curvature has no direction"),
         ({"width_multiple": 0}, "width_multiple"),
     ],
 )
@@ -167,7 +169,7 @@ def test_an_end_that_cannot_be_reached_says_so() -> None:
         never, limited, depths=(1, 1, 1, 1), width=32, budget="88M", known=Made(deep_and_wide)
     )
     assert not found.reached
-    assert found.reason.startswith("nothing larger is within 2% of 88M and can be built")
+    assert found.reason.startswith("no larger model is within 2% of 88M and can be built")
     assert max(found.steps[-1].chosen.depths) <= 3
 
 
