@@ -10,12 +10,16 @@ from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
 
 if TYPE_CHECKING:
     from proxies.activations import jacobian_covariance, naswot
-    from proxies.aggregation import az_nas_aggregate
     from proxies.attention_similarity import (
         contribution_cosine_similarity,
         head_similarities,
     )
-    from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
+    from proxies.az_nas import (
+        az_expressivity,
+        az_nas_aggregate,
+        az_progressivity,
+        az_trainability,
+    )
     from proxies.circle import Circle
     from proxies.counts import Cost, count
     from proxies.evaluation import measure, measure_repeats, seed_for
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
     )
     from proxies.gradient_variation import zico
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-    from proxies.readings import Readings, Score, combine
     from proxies.saliency import fisher, gradient_norm, grasp, snip
+    from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
     from proxies.synaptic_diversity import dss
     from proxies.synaptic_flow import synflow
@@ -83,13 +87,13 @@ __all__ = [
 _LAZY = {
     "Circle": "proxies.circle",
     "Cost": "proxies.counts",
-    "Readings": "proxies.readings",
-    "Score": "proxies.readings",
+    "Readings": "proxies.scores",
+    "Score": "proxies.scores",
     "az_expressivity": "proxies.az_nas",
-    "az_nas_aggregate": "proxies.aggregation",
+    "az_nas_aggregate": "proxies.az_nas",
     "az_progressivity": "proxies.az_nas",
     "az_trainability": "proxies.az_nas",
-    "combine": "proxies.readings",
+    "combine": "proxies.scores",
     "contribution_cosine_similarity": "proxies.attention_similarity",
     "count": "proxies.counts",
     "curve_speed": "proxies.expansion",

@@ -91,7 +91,7 @@ def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPat
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
     assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
 
 
@@ -225,7 +225,7 @@ def test_equal_codes_have_no_logarithm() -> None:
 def test_one_image_has_nothing_to_compare_with(
     measure: Callable[[nn.Module, Tensor], float],
 ) -> None:
-    with pytest.raises(ValueError, match="1 images cannot be told apart; use at least 2"):
+    with pytest.raises(ValueError, match="1 images cannot be compared; use at least 2"):
         measure(NETWORKS["tokens"][0](), torch.randn(1, 3, 8, 8))
 
 

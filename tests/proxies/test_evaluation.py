@@ -182,5 +182,5 @@ def test_measures_meet_the_labels_and_a_seed_for_each_repeat(
 
 @pytest.mark.parametrize("labels", [torch.tensor([1]), torch.tensor([0.0, 1.0])])
 def test_labels_must_be_one_class_an_image(labels: Tensor) -> None:
-    with pytest.raises(ValueError, match="use one whole number an image"):
+    with pytest.raises(ValueError, match="use one integer for each image"):
         measure(build, ["params"], images=torch.zeros(2, 3, SIDE, SIDE), labels=labels)

@@ -110,7 +110,7 @@ def test_out_of_memory_halves_the_points(
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
     for _ in range(2):
         torch.testing.assert_close(curve_speed(model, circle), expected)
     assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2

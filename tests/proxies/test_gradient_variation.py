@@ -104,7 +104,7 @@ def test_a_branch_that_starts_at_zero_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("images", "batches", "message"),
     [
-        (4, 1, "batches=1; a variation needs at least 2"),
+        (4, 1, "batches=1; use at least 2"),
         (1, 2, "1 images for 2 batches; use at least 2"),
         (4, 5, "4 images for 5 batches; use at least 5"),
     ],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import proxies.memory
-import proxies.sample_gradients
+import proxies.per_sample_gradients
 from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.golden import FILES, load_golden
 from tests.proxies.networks import NETWORKS, Table, Tied
@@ -44,7 +44,7 @@ def test_linear_network_has_the_inputs_gram_matrix() -> None:
 def test_float64_equals_one_backward_pass_per_image(
     monkeypatch: pytest.MonkeyPatch, name: str, block: int
 ) -> None:
-    monkeypatch.setattr(proxies.sample_gradients, "_BLOCK_NUMBERS", block)
+    monkeypatch.setattr(proxies.per_sample_gradients, "_BLOCK_ELEMENTS", block)
     build, side = (NETWORKS | UNUSUAL)[name]
     model = build().double()
     images = torch.randn(3, 3, side, side, dtype=torch.float64)
@@ -132,7 +132,7 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
         return forward(self, x)
 
     monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 

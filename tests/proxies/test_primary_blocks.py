@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from proxies.primary_blocks import Feature, watch_blocks
+from proxies.primary_blocks import BlockFeature, watch_blocks
 from tests.proxies.networks import NETWORKS
 from tests.proxies.test_timm_models import MODELS
 
@@ -16,8 +16,8 @@ from tests.proxies.test_timm_models import MODELS
 PARTS = dict.fromkeys(MODELS, 2) | {"convnext_atto": 1, "resnet18": 1}
 
 
-def watched(model: nn.Module, images: Tensor) -> list[list[Feature]]:
-    blocks: list[list[Feature]] = []
+def watched(model: nn.Module, images: Tensor) -> list[list[BlockFeature]]:
+    blocks: list[list[BlockFeature]] = []
     with torch.no_grad(), watch_blocks(model.eval(), blocks.append):
         model(images)
     return blocks
@@ -123,7 +123,7 @@ def test_only_what_is_added_to_counts(
 ) -> None:
     block = Block(forward)
     x = torch.randn(2, 5, 4)
-    blocks: list[list[Feature]] = []
+    blocks: list[list[BlockFeature]] = []
     with torch.set_grad_enabled(grad), watch_blocks(Net(block), blocks.append):
         out = Net(block)(x)
     (features,) = blocks
@@ -138,7 +138,7 @@ def test_only_what_is_added_to_counts(
 
 def test_blocks_are_cut_from_each_other() -> None:
     net = Net(Block(before_norm), Block(before_norm))
-    blocks: list[list[Feature]] = []
+    blocks: list[list[BlockFeature]] = []
     with watch_blocks(net, blocks.append):
         out = net(torch.randn(2, 5, 4, requires_grad=True))
     assert not out.requires_grad
@@ -157,9 +157,9 @@ def test_other_outputs_go_along() -> None:
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda block, x: (x, x), r"blocks\.0 of Net does not give one feature map"),
-        (lambda block, x: {"x": x}, r"blocks\.0 of Net does not give one feature map"),
-        (lambda block, x: x.sum(), r"blocks\.0 of Net does not give one feature map"),
+        (lambda block, x: (x, x), r"blocks\.0 of Net does not return one feature map"),
+        (lambda block, x: {"x": x}, r"blocks\.0 of Net does not return one feature map"),
+        (lambda block, x: x.sum(), r"blocks\.0 of Net does not return one feature map"),
     ],
 )
 def test_other_blocks_are_refused_and_nothing_stays(
@@ -168,7 +168,7 @@ def test_other_blocks_are_refused_and_nothing_stays(
     net = Net(Block(forward))
     with pytest.raises(ValueError, match=message), watch_blocks(net, lambda features: None):
         net(torch.randn(2, 5, 4))
-    with pytest.raises(ValueError, match="does not read one feature map"):  # noqa: SIM117
+    with pytest.raises(ValueError, match="does not take one feature map"):  # noqa: SIM117
         with watch_blocks(net, lambda features: None):
             net(None)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

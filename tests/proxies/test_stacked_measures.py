@@ -238,7 +238,7 @@ def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
 
 
 def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
     tried: list[int] = []
     whole = proxies.ntk.ntk_matrices
 

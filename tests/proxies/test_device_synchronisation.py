@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 import asvit
 from proxies import PROXIES, Circle, Inputs
 from proxies.expansion import length_distortions
-from proxies.fetching import fetch
+from proxies.memory import to_host
 from proxies.ntk import ntk_condition_numbers
 
 SIDE = 56
@@ -118,9 +118,9 @@ def test_fetched_tensors_are_what_they_were() -> None:
         torch.randn(4, dtype=torch.float64, requires_grad=True),
         torch.zeros(0, 2),
     ]
-    found = fetch(tensors)
+    found = to_host(tensors)
     for before, after in zip(tensors, found, strict=True):
         assert after.dtype == before.dtype
         assert torch.equal(after, before)
         assert not after.requires_grad
-    assert fetch([]) == []
+    assert to_host([]) == []

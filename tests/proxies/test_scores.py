@@ -148,5 +148,5 @@ def test_only_repeats_that_there_are(repeats: int, only: Sequence[int], message:
     ],
 )
 def test_strange_records_are_refused(stored: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="cannot be read; use what to_json gave"):
+    with pytest.raises(ValueError, match="cannot be read; use what to_json returned"):
         Readings.from_json(stored)
