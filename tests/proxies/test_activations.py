@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 import asvit
 import proxies.activations
-import proxies.memory
 from proxies import jacobian_covariance, naswot
-from tests.proxies.networks import NETWORKS, asvit_network
+from tests.proxies.networks import NETWORKS, asvit_network, run_out_of_memory
 
 K = 1e-5
 
@@ -83,15 +82,7 @@ def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPat
     model = NETWORKS["attention"][0]().double()
     images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
     expected = jacobian_covariance(model, images)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 2:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
+    run_out_of_memory(monkeypatch, model, 2)
     assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from proxies import az_expressivity, az_progressivity, az_trainability
 from proxies.az_nas import standard_normal_like
-from tests.proxies.test_timm_models import VIT
+from tests.proxies.networks import VIT
 
 
 class Unit(nn.Module):

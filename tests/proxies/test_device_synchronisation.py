@@ -1,19 +1,19 @@
 """One look at an accelerator: networks on the meta device, where any other look fails."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 import asvit
 from proxies import PROXIES, Circle, Inputs
 from proxies.expansion import length_distortions
 from proxies.memory import to_host
 from proxies.ntk import ntk_condition_numbers
+from proxies.operations import InterceptOperations, Operation
+from tests.proxies.networks import small_swin
 
 SIDE = 56
 _READS = {Tensor.cpu, Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__bool__}
@@ -21,7 +21,7 @@ _READS = {Tensor.cpu, Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__boo
 _ELSEWHERE = {"az_trainability"}
 
 
-class Reads(TorchFunctionMode):
+class Reads(InterceptOperations):
     """Counts looks at tensors without values, whose sight it makes up, and what is sent there."""
 
     def __init__(self) -> None:
@@ -29,32 +29,15 @@ class Reads(TorchFunctionMode):
         self.reads = 0
         self.sent = 0
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         looked_at = args[0] if args and isinstance(args[0], Tensor) else None
         if looked_at is not None and looked_at.is_meta and func in _READS:
             self.reads += 1
             return func(torch.ones(looked_at.shape, dtype=looked_at.dtype), *args[1:])
-        out = func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs)
         if func is Tensor.to and out.is_meta and looked_at is not None:
             self.sent += not looked_at.is_meta
         return out
-
-
-def windows() -> nn.Module:
-    model: nn.Module = timm.create_model(
-        "swin_tiny_patch4_window7_224",
-        img_size=SIDE,
-        embed_dim=24,
-        depths=(2, 2),
-        num_heads=(1, 2),
-    )
-    return model
 
 
 def seed() -> nn.Module:
@@ -67,7 +50,7 @@ def inputs() -> Inputs:
     return Inputs(Circle.random((3, SIDE, SIDE), 3), images, labels)
 
 
-@pytest.mark.parametrize("build", [seed, windows])
+@pytest.mark.parametrize("build", [seed, small_swin])
 @pytest.mark.parametrize("name", [n for n in PROXIES if PROXIES[n].random and n not in _ELSEWHERE])
 def test_a_measure_waits_for_its_device_once(name: str, build: Callable[[], nn.Module]) -> None:
     with torch.device("meta"):
@@ -77,7 +60,7 @@ def test_a_measure_waits_for_its_device_once(name: str, build: Callable[[], nn.M
     assert reads.reads == 1
 
 
-@pytest.mark.parametrize("build", [seed, windows])
+@pytest.mark.parametrize("build", [seed, small_swin])
 def test_networks_together_are_waited_for_once(build: Callable[[], nn.Module]) -> None:
     with torch.device("meta"):
         models = [build() for _ in range(3)]

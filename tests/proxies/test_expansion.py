@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import proxies.memory
 from proxies import (
     Circle,
     curve_speed,
@@ -19,7 +18,7 @@ from proxies import (
     length_distortion,
 )
 from tests.proxies.golden import FILES, load_golden
-from tests.proxies.networks import NETWORKS
+from tests.proxies.networks import NETWORKS, run_out_of_memory
 from tests.proxies.oracles import curve_speed_by_rows
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -102,15 +101,7 @@ def test_out_of_memory_halves_the_points(
     model = NETWORKS["attention"][0]()
     circle = Circle.random((3, 8, 8), 7)
     expected = curve_speed(model, circle)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 2:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
+    run_out_of_memory(monkeypatch, model, 2)
     for _ in range(2):
         torch.testing.assert_close(curve_speed(model, circle), expected)
     assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2

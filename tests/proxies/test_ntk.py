@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import proxies.memory
 import proxies.per_sample_gradients
 from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.golden import FILES, load_golden
-from tests.proxies.networks import NETWORKS, Table, Tied
+from tests.proxies.networks import NETWORKS, Table, Tied, run_out_of_memory
 from tests.proxies.oracles import ntk_by_images, ntk_by_single_images
 
 UNUSUAL: dict[str, tuple[Callable[[], nn.Module], int]] = {
@@ -124,15 +123,7 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
     model = NETWORKS["attention"][0]().double()
     images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
     expected = ntk_matrix(model, images)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 4:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_first_choice", {})
+    run_out_of_memory(monkeypatch, model, 4)
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
 from proxies.primary_blocks import BlockFeature, watch_blocks
-from tests.proxies.networks import NETWORKS
-from tests.proxies.test_timm_models import MODELS
+from tests.proxies.networks import MODELS, NETWORKS, timm_network
 
 # Attention and feed-forward part of a transformer's block; a convolutional block is one.
 PARTS = dict.fromkeys(MODELS, 2) | {"convnext_atto": 1, "resnet18": 1}
@@ -88,10 +86,8 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_parts_of_models_that_are_not_ours(name: str) -> None:
-    settings = MODELS[name]
-    side = settings.get("img_size", 32)
-    model = timm.create_model(name, num_classes=3, **settings)
-    blocks = watched(model, torch.randn(2, 3, side, side))
+    build, side = timm_network(name)
+    blocks = watched(build(), torch.randn(2, 3, side, side))
     assert {len(features) - 1 for features in blocks} == {PARTS[name]}
     for first, *_, last in blocks:
         assert first.channels_first == last.channels_first == (PARTS[name] == 1)

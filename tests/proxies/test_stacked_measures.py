@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from networks import NETWORKS, Table, Tied
+from networks import NETWORKS, Table, Tied, small_swin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -81,16 +81,7 @@ FAMILIES: dict[str, tuple[Build, int]] = {
     "hallucinated": (lambda: asvit.convert(deit(), attention="hallucinated"), 32),
     "compact": (lambda: asvit.convert(deit(), ffn="compact"), 32),
     "deit": (deit, 32),
-    "swin": (
-        lambda: timm.create_model(
-            "swin_tiny_patch4_window7_224",
-            img_size=56,
-            embed_dim=24,
-            depths=(2, 2),
-            num_heads=(1, 2),
-        ),
-        56,
-    ),
+    "swin": (small_swin, 56),
     "resnet": (lambda: timm.create_model("resnet10t", num_classes=10), 32),
 }
 
@@ -102,8 +93,8 @@ def networks(name: str, dtype: torch.dtype, count: int = 3) -> list[nn.Module]:
         found.append(FAMILIES[name][0]().to(dtype))
         for module in found[-1].modules():
             if isinstance(module, nn.BatchNorm2d):  # so that statistics differ
-                module.running_mean.normal_()  # type: ignore[union-attr]
-                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
     return found
 
 
@@ -150,8 +141,8 @@ def test_repeats_together_are_the_repeats_one_by_one(
 def test_one_repeat_is_not_stacked() -> None:
     build, side = FAMILIES["one window"]
     settings = {"repeats": 3, "image_size": side, "device": "cpu", "only": [1]}
-    apart = measure_repeats(build, NAMES, **settings)  # type: ignore[arg-type]
-    assert measure_repeats(build, NAMES, **settings, together=True) == apart  # type: ignore[arg-type]
+    apart = measure_repeats(build, NAMES, **settings)
+    assert measure_repeats(build, NAMES, **settings, together=True) == apart
 
 
 class Looks(nn.Module):
@@ -202,9 +193,9 @@ def test_what_cannot_be_stacked_is_measured_one_by_one(
     build: Build, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {"repeats": 3, "image_size": 8, "device": "cpu"}
-    apart = measure(build, NAMES[:2], **settings)  # type: ignore[arg-type]
+    apart = measure(build, NAMES[:2], **settings)
     with caplog.at_level(logging.INFO, "proxies"):
-        together = measure(build, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+        together = measure(build, NAMES[:2], **settings, together=True)
     last = caplog.messages[-1]
     assert last.startswith("ntk_condition_number one by one: ")
     assert reason.replace("\\", "") in last
@@ -221,8 +212,8 @@ def test_failures_keep_their_reasons(caplog: pytest.LogCaptureFixture) -> None:
 
     for images, make in ((singular, FAMILIES["tokens"][0]), (singular, build)):
         settings = {"repeats": 3, "images": images, "device": "cpu"}
-        apart = measure(make, NAMES[:2], **settings)  # type: ignore[arg-type]
-        together = measure(make, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+        apart = measure(make, NAMES[:2], **settings)
+        together = measure(make, NAMES[:2], **settings, together=True)
         assert apart["ntk_condition_number"].reason
         for name in NAMES[:2]:
             assert together[name].reason == apart[name].reason

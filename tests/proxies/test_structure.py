@@ -3,15 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from timm.layers import SqueezeExcite, SwiGLU
 from torch import nn
 
 import asvit
 from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
-from tests.proxies.networks import NETWORKS
-from tests.proxies.test_timm_models import MODELS
+from tests.proxies.networks import MODELS, NETWORKS, timm_network
 
 # Depth, width and expansions as the settings in MODELS say; None where there is no such part.
 EXPECTED: dict[str, tuple[int, int, float | None]] = {
@@ -52,7 +50,7 @@ def block(width: int = 4) -> nn.Module:
 @pytest.mark.parametrize("name", MODELS)
 def test_models_that_are_not_ours(name: str) -> None:
     with torch.device("meta"):
-        model = timm.create_model(name, num_classes=3, **MODELS[name])
+        model = timm_network(name)[0]()
     blocks, width, expansion = EXPECTED[name]
     assert depth(model) == blocks
     assert embedding_width(model) == width

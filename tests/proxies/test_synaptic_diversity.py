@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from proxies import dss
 from proxies.synaptic_diversity import _parts
-from tests.proxies.networks import MultiHead, asvit_network
-from tests.proxies.test_timm_models import MODELS
+from tests.proxies.networks import MultiHead, asvit_network, timm_network
 
 
 class Attention(nn.Module):
@@ -63,8 +62,8 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_equals_one_backward_pass(name: str) -> None:
     torch.manual_seed(0)
-    side = MODELS[name].get("img_size", 32)
-    model = timm.create_model(name, num_classes=3, **MODELS[name])
+    build, side = timm_network(name)
+    model = build()
     done = copy.deepcopy(model).double().eval()
     with torch.no_grad():
         for parameter in done.parameters():
@@ -112,7 +111,7 @@ def test_parts_of_ours() -> None:
     ],
 )
 def test_parts_of_timm(name: str, count: int) -> None:
-    model = timm.create_model(name, num_classes=3, **MODELS[name])
+    model = timm_network(name)[0]()
     parts = named(model)
     blocks = {path.rpartition(".attn.")[0] for path in parts if ".attn." in path}
     assert blocks
@@ -152,7 +151,7 @@ def test_a_shared_weight_counts_once() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("convnext_atto", "ConvNeXt"), ("resnet18", "ResNet")])
 def test_what_is_no_transformer(name: str, kind: str) -> None:
-    model = timm.create_model(name, **MODELS[name])
+    model = timm_network(name)[0]()
     message = f"{kind} has no attention with linear maps; dss needs a transformer"
     with pytest.raises(ValueError, match=message):
         dss(model, torch.empty(1, 3, 32, 32))
