@@ -13,6 +13,19 @@ import asvit
 import proxies.memory
 
 
+class Lambda(nn.Module):
+    """A module made of a forward function, called with the module, and of its attributes."""
+
+    def __init__(self, function: Callable[..., Any] | None = None, **attributes: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
 class Attention(nn.Module):
     """Token attention with a bias, on image patches."""
 

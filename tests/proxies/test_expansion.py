@@ -18,7 +18,7 @@ from proxies import (
     length_distortion,
 )
 from tests.proxies.golden import FILES, load_golden
-from tests.proxies.networks import NETWORKS, run_out_of_memory
+from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
 from tests.proxies.oracles import curve_speed_by_rows
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -108,15 +108,6 @@ def test_out_of_memory_halves_the_points(
     assert "from now on ('the feature curve', 7," in caplog.text
 
 
-class Fixed(nn.Module):
-    def __init__(self, answer: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, x: Tensor) -> object:
-        return self.answer(x)
-
-
 def no_rule() -> Tensor:
     raise NotImplementedError
 
@@ -125,7 +116,7 @@ def no_rule() -> Tensor:
     ("answer", "message"),
     [
         (lambda x: torch.zeros(len(x), 3), "ignores its input"),
-        (lambda x: no_rule(), "Fixed cannot be differentiated forward: NotImplementedError"),
+        (lambda x: no_rule(), "Lambda cannot be differentiated forward: NotImplementedError"),
         (lambda x: (x, x), "gives tuple for 9 images"),
         (lambda x: x.sum(0), r"gives \(3, 4, 4\) for 9 images"),
     ],
@@ -134,7 +125,7 @@ def test_modules_that_cannot_be_measured_say_why(
     answer: Callable[[Tensor], object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        curve_speed(Fixed(answer), CIRCLE)
+        curve_speed(Lambda(lambda _, x: answer(x)), CIRCLE)
 
 
 def test_tokens_are_what_is_pooled() -> None:

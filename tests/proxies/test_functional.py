@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from proxies import ntk_condition_number, ntk_matrix
 from proxies.functional import call_with_tensors, named_slots, substitutes
+from tests.proxies.networks import Lambda
 
 
 class Shared(nn.Module):
@@ -56,17 +57,8 @@ class Einsum(nn.Module):
 
 def test_the_kernel_leaves_shared_modules_as_they_are() -> None:
     first = Einsum()
-    model = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
-
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = model
-
-        def forward(self, x: Tensor) -> Tensor:
-            return first(first(x.flatten(1)))  # type: ignore[no-any-return]
-
-    network = Twice().double()
+    parts = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
+    network = Lambda(lambda _, x: first(first(x.flatten(1))), parts=parts).double()
     images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
     weight = first.weight
     kernel = ntk_matrix(network, images)

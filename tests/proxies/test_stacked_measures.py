@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from networks import NETWORKS, Table, Tied, small_swin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ import proxies.memory
 from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
 from proxies.expansion import curve_speeds
 from proxies.ntk import ntk_condition_numbers, ntk_matrices
+from tests.proxies.networks import NETWORKS, Lambda, Table, Tied, small_swin
 
 Build = Callable[[], nn.Module]
 NAMES = ("length_distortion", "ntk_condition_number", "ntk_condition_number_normed")
@@ -145,48 +145,39 @@ def test_one_repeat_is_not_stacked() -> None:
     assert measure_repeats(build, NAMES, **settings, together=True) == apart
 
 
-class Looks(nn.Module):
+def looks() -> nn.Module:
     """Looks at a value of its weights: the one thing that no vectorised pass can do."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(192, 4)
+    def signed(model: nn.Module, x: Tensor) -> Tensor:
+        return model.linear(x.flatten(1)) * (1 if model.linear.weight.sum().item() > 0 else -1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        sign = 1 if self.linear.weight.sum().item() > 0 else -1
-        return self.linear(x.flatten(1)) * sign
+    return Lambda(signed, linear=nn.Linear(192, 4))
 
 
-class Different(nn.Module):
+def different() -> nn.Module:
     """Draws more than its weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(192, 4)
-        self.factor = torch.rand(()).item()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.flatten(1)) * self.factor
+    linear = nn.Linear(192, 4)
+    scaled = Lambda(lambda made, x: made.linear(x.flatten(1)) * made.factor, linear=linear)
+    scaled.factor = torch.rand(()).item()
+    return scaled
 
 
-class Unseen(nn.Module):
+def unseen() -> nn.Module:
     """A weight of which nothing comes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.idle = nn.Linear(192, 4), nn.Linear(192, 4)
+    def without_idle(model: nn.Module, x: Tensor) -> Tensor:
+        model.idle(x.flatten(1))
+        return model.linear(x.flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.idle(x.flatten(1))
-        return self.linear(x.flatten(1))
+    return Lambda(without_idle, linear=nn.Linear(192, 4), idle=nn.Linear(192, 4))
 
 
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (Looks, r"vmap: It looks like you're calling .item\(\)"),
-        (Different, "the networks differ at 'Different'"),
-        (Unseen, "no gradient came back to idle.weight"),
+        (looks, r"vmap: It looks like you're calling .item\(\)"),
+        (different, "the networks differ at 'Lambda'"),
+        (unseen, "no gradient came back to idle.weight"),
     ],
 )
 def test_what_cannot_be_stacked_is_measured_one_by_one(

@@ -6,50 +6,33 @@ import math
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from proxies import dss
 from proxies.synaptic_diversity import _parts
-from tests.proxies.networks import MultiHead, asvit_network, timm_network
+from tests.proxies.networks import Lambda, MultiHead, asvit_network, timm_network
 
 
-class Attention(nn.Module):
-    """What is called attention, so that the numbers stay simple."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.value = nn.Linear(2, 2, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.value(x)
-        return out
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = Attention()
-        self.expand = nn.Linear(2, 2, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.expand(self.attention(x))
-        return out
-
-
-class Network(nn.Module):
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-        self.head = nn.Linear(2, 2, bias=False)
-        nn.init.eye_(self.head.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.block(x.flatten(1)))
-        return out
+def network() -> nn.Module:
+    """Attention and a linear map, which form a block, and a head."""
+    attention = Lambda(lambda made, x: made.value(x), value=nn.Linear(2, 2, bias=False))
+    attention.__class__ = type("Attention", (Lambda,), {})
+    block = Lambda(
+        lambda made, x: made.expand(made.attention(x)),
+        attention=attention,
+        expand=nn.Linear(2, 2, bias=False),
+    )
+    model = Lambda(
+        lambda made, x: made.head(made.block(x.flatten(1))),
+        block=block,
+        head=nn.Linear(2, 2, bias=False),
+    )
+    nn.init.eye_(model.head.weight)
+    return model
 
 
 def test_by_hand() -> None:
-    model = Network(Block())
+    model = network()
     with torch.no_grad():
         model.block.attention.value.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, -4.0]]))
         model.block.expand.weight.copy_(torch.tensor([[1.0, -2.0], [0.0, 1.0]]))
@@ -144,9 +127,9 @@ def test_pooling_by_attention_is_a_head() -> None:
 
 def test_a_shared_weight_counts_once() -> None:
     torch.manual_seed(0)
-    block = Block()
-    block.expand.weight = block.attention.value.weight
-    assert len(_parts(Network(block))) == 1
+    model = network()
+    model.block.expand.weight = model.block.attention.value.weight
+    assert len(_parts(model)) == 1
 
 
 @pytest.mark.parametrize(("name", "kind"), [("convnext_atto", "ConvNeXt"), ("resnet18", "ResNet")])

@@ -69,7 +69,7 @@ def test_final_candidates_are_close_enough_and_the_widest(
         assert sum(one.depths) <= sum(shape.depths) + MAX_EXTRA_BLOCKS
 
 
-def test_as_few_blocks_as_land_are_added() -> None:
+def test_as_few_blocks_as_needed_are_added() -> None:
     # No width but the present one fits; two blocks in the only stage come near enough.
     shape = Shape((10,), 100)
     fits = {10: 100, 11: 110, 12: 120, 13: 130}
@@ -98,7 +98,7 @@ def test_the_largest_that_fits(most: int) -> None:
 
 
 def test_blocks_may_go_to_several_stages() -> None:
-    # Neither one block nor two in one stage land, one in each of two stages does.
+    # Neither one block nor two in one stage are close enough, one in each of two stages is.
     wanted = (2, 1, 2)
     found = final_step_candidates(
         Shape((1, 1, 1), 8), lambda s: s.width == 8, lambda s: s.depths == wanted
