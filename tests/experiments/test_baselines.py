@@ -10,16 +10,10 @@ from experiments.baselines import (
     scale_at_random,
     scale_by_rule,
 )
-from proxies import Cost
 from scaling import Budget, Shape
+from tests.scaling.growing import pyramid_cost as cost
 
 START = Shape((1, 1, 1, 1), 32)
-
-
-def cost(depths: tuple[int, ...], width: int) -> Cost:
-    """Roughly what a pyramid costs."""
-    params = sum(depth * 12 * (width * 2**i) ** 2 for i, depth in enumerate(depths))
-    return Cost(params + 1000 * width, 50 * params)
 
 
 BUDGETS = st.integers(1_100_000, 10**9).map(lambda amount: Budget("params", amount))
