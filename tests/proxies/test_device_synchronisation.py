@@ -1,4 +1,4 @@
-"""One look at an accelerator: networks on the meta device, where any other look fails."""
+"""One device synchronisation per measure, counted on the meta device, where others fail."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,12 +17,13 @@ from tests.proxies.networks import small_swin
 
 SIDE = 56
 _READS = {Tensor.cpu, Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__bool__}
-# Draws signs on the device of the network, which the meta device cannot.
-_ELSEWHERE = {"az_trainability"}
+# Draws signs on the device of the network, which the meta device cannot do.
+_NOT_ON_META = {"az_trainability"}
+NAMES = [n for n in PROXIES if PROXIES[n].random and n not in _NOT_ON_META]
 
 
-class Reads(InterceptOperations):
-    """Counts looks at tensors without values, whose sight it makes up, and what is sent there."""
+class SyncCounter(InterceptOperations):
+    """Counts reads of tensors on the meta device, which give ones, and copies to that device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,18 +31,23 @@ class Reads(InterceptOperations):
         self.sent = 0
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        looked_at = args[0] if args and isinstance(args[0], Tensor) else None
-        if looked_at is not None and looked_at.is_meta and func in _READS:
+        tensor = args[0] if args and isinstance(args[0], Tensor) else None
+        if tensor is not None and tensor.is_meta and func in _READS:
             self.reads += 1
-            return func(torch.ones(looked_at.shape, dtype=looked_at.dtype), *args[1:])
+            return func(torch.ones(tensor.shape, dtype=tensor.dtype), *args[1:])
         out = func(*args, **kwargs)
-        if func is Tensor.to and out.is_meta and looked_at is not None:
-            self.sent += not looked_at.is_meta
+        if func is Tensor.to and out.is_meta and tensor is not None:
+            self.sent += not tensor.is_meta
         return out
 
 
 def seed() -> nn.Module:
     return asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|16", image_size=SIDE)
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    with torch.device("meta"):
+        return build()
 
 
 def inputs() -> Inputs:
@@ -51,50 +57,48 @@ def inputs() -> Inputs:
 
 
 @pytest.mark.parametrize("build", [seed, small_swin])
-@pytest.mark.parametrize("name", [n for n in PROXIES if PROXIES[n].random and n not in _ELSEWHERE])
-def test_a_measure_waits_for_its_device_once(name: str, build: Callable[[], nn.Module]) -> None:
-    with torch.device("meta"):
-        model = build()
-    with Reads() as reads:
+@pytest.mark.parametrize(
+    "name", [n for n in PROXIES if PROXIES[n].random and n not in _NOT_ON_META]
+)
+def test_a_measure_synchronises_once(name: str, build: Callable[[], nn.Module]) -> None:
+    model = on_meta(build)
+    with SyncCounter() as counter:
         PROXIES[name].value(model, inputs())
-    assert reads.reads == 1
+    assert counter.reads == 1
 
 
 @pytest.mark.parametrize("build", [seed, small_swin])
-def test_networks_together_are_waited_for_once(build: Callable[[], nn.Module]) -> None:
-    with torch.device("meta"):
-        models = [build() for _ in range(3)]
+def test_stacked_networks_synchronise_once(build: Callable[[], nn.Module]) -> None:
+    models = [on_meta(build) for _ in range(3)]
     met = inputs()
-    with Reads() as reads:
+    with SyncCounter() as counter:
         length_distortions(models, [met.circle] * 3)
-    assert reads.reads == 1
-    with Reads() as reads:
+    assert counter.reads == 1
+    with SyncCounter() as counter:
         ntk_condition_numbers(models, met.images)
-    assert reads.reads == 1
+    assert counter.reads == 1
 
 
 def test_a_circle_is_sent_once() -> None:
-    with torch.device("meta"):
-        model = seed()
+    model = on_meta(seed)
     met = inputs()
     sent = []
     for _ in range(3):
-        with Reads() as reads:
+        with SyncCounter() as counter:
             PROXIES["length_distortion"].value(model, met)
-        sent.append(reads.sent)
+        sent.append(counter.sent)
     assert sent == [2, 0, 0]
 
 
-def test_a_look_is_counted() -> None:
-    with torch.device("meta"):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2))
+def test_a_read_is_counted() -> None:
+    model = on_meta(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2)))
     model.register_forward_hook(lambda module, args, out: out * out.abs().max().item())
-    with Reads() as reads:
+    with SyncCounter() as counter:
         PROXIES["length_distortion"].value(model, inputs())
-    assert reads.reads == 2
+    assert counter.reads == 2
 
 
-def test_fetched_tensors_are_what_they_were() -> None:
+def test_copied_tensors_are_equal() -> None:
     tensors = [
         torch.randn(2, 3),
         torch.tensor(True),

@@ -28,10 +28,7 @@ def sampled(space: str, side: int) -> Build:
 
 
 def deit() -> nn.Module:
-    model: nn.Module = timm.create_model(
-        "deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2
-    )
-    return model
+    return timm.create_model("deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2)
 
 
 class InPlace(nn.Module):
