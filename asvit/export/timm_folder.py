@@ -13,7 +13,7 @@ from torch import nn
 from asvit._files import write_text
 from asvit.export.formats import CONFIG, WEIGHTS
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.hosts import PREFIX
+from asvit.spaces.timm_models import PREFIX
 
 #: What of the facts tells timm how to prepare images, by its own names.
 PREPARATION = ("mean", "std", "interpolation", "crop_pct")

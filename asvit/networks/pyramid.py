@@ -23,7 +23,7 @@ from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
-from asvit.spaces.hosts import PREFIX
+from asvit.spaces.timm_models import PREFIX
 
 MULTIPLE = 32  # pixels; every split of an As-ViT divides its tokens then
 
