@@ -76,7 +76,7 @@ class Crew:
         self._benches = benches
         bench = next(iter(benches.values()))  # but for the images they are alike
         self._device, self._repeats = bench.device, bench.arguments["repeats"]
-        self.workers = (workers or Workers()).settled(
+        self.workers = (workers or Workers()).resolved(
             self._device,
             tasks=load.at_once * self._repeats,
             seconds=load.networks * self._repeats * max(benches) ** 2 / _PIXELS_A_SECOND,
@@ -94,7 +94,7 @@ class Crew:
             ImportError: If Ray is asked for and not installed.
             ConnectionError: If there is no cluster at the address.
         """
-        if not self.workers.here:
+        if not self.workers.in_process:
             self._opened()
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class Crew:
         """
         if not orders:
             return
-        if self.workers.here:
+        if self.workers.in_process:
             yield from ((number, self._measure(order)) for number, order in enumerate(orders))
             return
         whole = takes_all(self._device)
