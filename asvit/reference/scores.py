@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from asvit._records import score_from_json, score_to_json
 from asvit._run_files import SCORES
@@ -116,7 +116,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         """Take in a record of the file."""
         if "images" in record:
             images = from_json(record, _OfSize)
-            self.images_of[images["image_size"]] = {**images["images"]}
+            self.images_of[images["image_size"]] = cast("Mapping[str, str]", images["images"])
         else:
             found = from_json(record, _Scored)
             scores = {name: score_from_json(of) for name, of in found["scores"].items()}
