@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 
 from asvit.reference.statistics import Correlation, correlate
-from asvit.reference.tables import load_reference
+from asvit.reference.loading import load_reference
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.measure import RowEvent
 from asvit.runs.correlation.result import CorrelationResult

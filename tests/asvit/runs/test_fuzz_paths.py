@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asvit._files import write_bytes, write_text
 from asvit.cli.app import app
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.tables import load_reference
+from asvit.reference.loading import load_reference
 from asvit.runs.correlation import reliability as module
 from asvit.runs.correlation.run import default_folder, own_sizes
 from asvit.runs.folder import named_folder, newest_run, plain_name
