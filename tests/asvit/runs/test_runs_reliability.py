@@ -19,7 +19,7 @@ from asvit.runs import (
     run_search,
 )
 from asvit.runs import search as runs_search
-from asvit.runs.correlation import run as runs_correlate
+from asvit.runs.correlation import CorrelationRun, reliability
 from asvit.search import Measurement
 
 MEASURES = ("length_distortion", "ntk_condition_number")
@@ -48,7 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
 
     stoppable_scale.faked(monkeypatch.setattr)
     monkeypatch.setattr(crew, "measure", counted)
-    monkeypatch.setattr(runs_correlate, "_write_report", lambda _folder: None)
+    monkeypatch.setattr(CorrelationRun, "write_report", lambda _folder: None)
     return seen
 
 
@@ -183,7 +183,6 @@ def test_a_table_that_is_none_stops_the_run_before_it_begins(start: Start, tmp_p
 def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
     table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
-    from asvit.runs.correlation.reliability import reliability
     from asvit.search import SearchSettings
 
     settings = SearchSettings(proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS)
