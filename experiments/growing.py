@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import GrowthJournal
-from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
+from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
 from scaling.meter import MEASURES, Meter
@@ -28,13 +28,13 @@ class Field:
     Attributes:
         settings: How models are measured.
         model: The architecture.
-        bench: Device and images.
+        context: Device and images.
         known: Everything measured, in a file, so that a stopped experiment goes on.
     """
 
     settings: ScaleSettings
     model: Growable
-    bench: Bench
+    context: EvalContext
     known: GrowthJournal
 
     def cost(self, shape: Shape) -> Cost:
@@ -48,7 +48,7 @@ class Field:
             self.settings.proxies,
             self.settings.ratio,
             known=self.known,
-            arguments=self.bench.arguments,
+            arguments=self.context.arguments,
         )
         (candidate,) = meter([(shape, self.cost(shape))])
         return candidate
@@ -68,7 +68,7 @@ class Field:
             measures=self.settings.proxies,
             known=self.known,
             progress=lambda event: _tell(budget, event.step, event.chosen is not None, event.done),
-            **self.bench.arguments,
+            **self.context.arguments,
         )
 
 
@@ -113,12 +113,12 @@ def model_cells(row: ModelRow) -> tuple[object, ...]:
 def field(settings: ScaleSettings, folder: Path) -> Field:
     """The field of ``settings``, with its measurements in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(settings)
+    context = EvalContext(settings)
     known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
-    known.start(settings, images=dict(bench.provenance), device=bench.device)
-    return Field(settings, Growable(settings), bench, known)
+    known.start(settings, images=dict(context.provenance), device=context.device)
+    return Field(settings, Growable(settings), context, known)
 
 
 def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:

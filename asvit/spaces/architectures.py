@@ -1,6 +1,7 @@
 """Networks and their cost, from the text of any space, of a published family or of timm."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -95,13 +96,21 @@ def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224)
     """
     if isinstance(arch, nn.Module):
         return count(arch, image_size)
-    text = arch if isinstance(arch, str) else str(find(arch)[1])
-    return _cost_of_text(text, image_size)
+    known = arch if isinstance(arch, str) else find(arch)[1]
+    return _cost(_Keyed(str(known), known), image_size)
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """An architecture that is cached by its text and built without parsing that."""
+
+    text: str
+    arch: Any = field(compare=False)
 
 
 @lru_cache(maxsize=4096)
-def _cost_of_text(text: str, image_size: int) -> Cost:
-    return count(build_on_meta(text, image_size=image_size), image_size)
+def _cost(keyed: _Keyed, image_size: int) -> Cost:
+    return count(build_on_meta(keyed.arch, image_size=image_size), image_size)
 
 
 def build_on_meta(

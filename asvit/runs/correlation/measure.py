@@ -15,9 +15,7 @@ from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.plan import Plan
-from asvit.runs.crew import Crew, Load
-from asvit.runs.evaluator import Bench
-from asvit.runs.measuring import Order
+from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from proxies import Score
 from proxies.evaluation import resolve_device
 
@@ -77,7 +75,7 @@ class TableBench:
     def __init__(self, settings: CorrelationSettings, *, progress: Progress | None = None) -> None:
         self._settings = settings
         self._progress = progress
-        self._benches: dict[int, Bench] = {}
+        self._benches: dict[int, EvalContext] = {}
         self.device = str(resolve_device(settings.device))
         self.provenance: dict[int, Mapping[str, str]] = {}
 
@@ -85,7 +83,7 @@ class TableBench:
         """Image size that a row is measured at."""
         return self._settings.image_size or table.image_sizes[row]
 
-    def at(self, side: int) -> Bench:
+    def at(self, side: int) -> EvalContext:
         """What networks of this image size are measured on.
 
         Raises:
@@ -93,7 +91,9 @@ class TableBench:
             OSError: If the images cannot be found.
         """
         if side not in self._benches:
-            self._benches[side] = Bench(self._settings, image_size=side, progress=self._progress)
+            self._benches[side] = EvalContext(
+                self._settings, image_size=side, progress=self._progress
+            )
             self.provenance[side] = self._benches[side].provenance
         return self._benches[side]
 
@@ -117,7 +117,8 @@ def measure_rows(
         due: Row to the measures that are to be taken of it; see :func:`due_rows`.
         bench: What to measure on.
         journal: Keeps each row's scores as soon as they are there.
-        workers: Who measures; see :class:`asvit.runs.crew.Crew`. The scores do not depend on it.
+        workers: Who measures; see :class:`asvit.runs.measurement_pool.MeasurementPool`.
+            The scores do not depend on it.
         progress: Called after each row.
 
     Raises:
@@ -126,7 +127,7 @@ def measure_rows(
     """
     table, resumed = plan.table, len(plan.rows) - len(due)
     orders = [
-        Order(
+        MeasurementJob(
             table.architectures[row],
             tuple(names),
             table.architectures[row],
@@ -137,10 +138,10 @@ def measure_rows(
     benches = {order.side: bench.at(order.side) for order in orders}
     for side in benches:
         journal.keep_images(side, bench.provenance[side])
-    crew = Crew(
+    crew = MeasurementPool(
         benches,
         workers,
-        Load(len(orders), len(orders), _GIGABYTES),
+        Workload(len(orders), len(orders), _GIGABYTES),
         num_classes=table.num_classes,
     )
     started, failures = time.monotonic(), 0

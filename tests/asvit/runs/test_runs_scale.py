@@ -34,7 +34,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be measured."""
-    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
+    monkeypatch.setattr(stoppable_scale.FakePool, "one", None)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_finished_run_gives_its_result_without_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scale(tmp_path)
-    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
+    monkeypatch.setattr(stoppable_scale.FakePool, "one", None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     events: list[GrowthEvent] = []
     again = scale(tmp_path, progress=events.append)

@@ -8,7 +8,7 @@ import asvit
 from asvit.genotype import Genotype
 from asvit.models import AsViT
 from asvit.spaces import architectures
-from asvit.spaces.architectures import _cost_of_text
+from asvit.spaces.architectures import _cost
 from proxies.counts import Cost
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -41,9 +41,9 @@ def test_attention_is_the_part_that_grows_faster_than_the_image():
 
 def test_cost_is_remembered():
     asvit.cost(SEED)
-    hits = _cost_of_text.cache_info().hits
+    hits = _cost.cache_info().hits
     asvit.cost(Genotype.parse(SEED))
-    assert _cost_of_text.cache_info().hits == hits + 1
+    assert _cost.cache_info().hits == hits + 1
 
 
 def test_build_takes_text_or_genotype_and_grows_it():

@@ -11,14 +11,14 @@ from zlib import crc32
 import asvit._records as records
 import asvit.runs.correlation.run as runs_correlate
 from asvit.reference import load_reference
-from asvit.runs import crew
+from asvit.runs import measurement_pool
 from proxies import Score, get_proxy
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
 _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "append": (records.json, "dumps"),  # measured, not yet written
-    "measure": (crew, "measure"),
+    "measure": (measurement_pool, "measure"),
     "table": (runs_correlate, "write_text"),  # about to write values.csv or correlations.csv
     "result": (runs_correlate, "correlate_all"),  # all measured, no result yet
 }
@@ -60,7 +60,7 @@ def fake_measure(
 
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
-    setattr_(crew, "measure", fake_measure)
+    setattr_(measurement_pool, "measure", fake_measure)
     setattr_(runs_correlate, "_write_report", lambda _folder: None)
 
 

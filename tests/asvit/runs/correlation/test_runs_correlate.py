@@ -15,7 +15,7 @@ from stoppable_correlate import ARCHITECTURES, FAILING, SETTINGS, fake_measure, 
 import asvit
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.names import resolve
-from asvit.runs import CorrelationResult, crew, run_correlation
+from asvit.runs import CorrelationResult, measurement_pool, run_correlation
 from asvit.runs.correlation.measure import RowEvent
 from proxies import PROXIES, Score
 
@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    monkeypatch.setattr(crew, "measure", counted)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
     return seen
 
 
