@@ -1,7 +1,7 @@
-"""Run folders of every kind of run with made-up numbers, to look at their reports.
+"""Sample run folders of every kind with made-up numbers, to check the layout of reports.
 
-Nothing in them was measured. They have what a real run has and what makes a report hard to lay
-out: failures with long reasons, many columns, values over decades, several budgets.
+Nothing in them was measured. They contain what is hard to lay out: failures with long reasons,
+many columns, values over several decades, several budgets.
 """
 
 import json
@@ -39,11 +39,11 @@ _ORIGIN = {
 
 
 def write_sample(kind: str, folder: Path) -> Path:
-    """Make the run folder of a sample; returns ``folder``.
+    """Write a sample run; returns ``folder``.
 
     Args:
         kind: One of :data:`KINDS`.
-        folder: Where; it is made if need be.
+        folder: Run folder, created if missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[kind](folder)
@@ -70,7 +70,7 @@ def _search_stopped(folder: Path) -> None:
 
 
 def _trials(count: int) -> list[TrialRow]:
-    """Architectures of a search that settles, every fortieth of them a failure."""
+    """Trials of a converging search; every fortieth fails."""
     draw, rng = random.Random(0), np.random.default_rng(0)
     space = load_space("asvit")
     rows = []
@@ -257,7 +257,7 @@ def _evolution(folder: Path) -> None:
 
 
 def _reliability() -> dict[str, Any]:
-    """What a run tells of its measures where it was asked for ``--reference``."""
+    """The reliability section of a run with ``--reference``."""
     length: dict[str, Any] = {
         "measure": "length_distortion", "better": "higher", "n": 99, "dropped": 1, "tau": 0.603,
         "tau_interval": [0.5, 0.7], "difference": -0.11, "difference_interval": [-0.2, 0.0],

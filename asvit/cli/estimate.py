@@ -87,7 +87,7 @@ def machine(device: str) -> dict[str, Any]:
     """What a run would be measured on."""
     import torch
 
-    from asvit.executors.threads import cores
+    from asvit.executors.base import cores
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {

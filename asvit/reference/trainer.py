@@ -17,7 +17,7 @@ from asvit.executors import one_thread
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings
 from asvit.spaces import build
-from asvit.training.short import Labelled, fit
+from asvit.training.short import LabelledTensors, fit
 from proxies.evaluation import seed_for
 
 
@@ -85,7 +85,7 @@ class Trainer:
 
 def _split(
     pixels: Tensor, labels: Tensor, test_images: int, *, source: str
-) -> tuple[Labelled, Labelled]:
+) -> tuple[LabelledTensors, LabelledTensors]:
     """Training and test images, with the same share of every class as far as it goes.
 
     Raises:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from asvit.executors import Pool, Task, Work
-from asvit.executors.processes import Processes
+from asvit.executors.processes import ProcessBackend
 from asvit.reference.journal import Outcome, Training
 from asvit.reference.recipe import BuildSettings
 
@@ -34,7 +34,7 @@ def train_all(
     """
     work = Work("asvit.reference.workers:TrainingWorker", settings.to_json())
     tasks = [training._asdict() for training in trainings]
-    with closing(Pool(Processes(work, devices))) as pool, closing(pool.run(tasks)) as answers:
+    with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
         for number, answer in answers:
             if answer.failure:
                 raise ChildProcessError(

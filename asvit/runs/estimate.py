@@ -20,7 +20,7 @@ import numpy as np
 from asvit._run_files import JOURNAL, RESULT
 from asvit.data.sources import fractal_classes
 from asvit.executors import Workers
-from asvit.executors.threads import cores
+from asvit.executors.base import cores
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
 from asvit.runs.rehearsal import fresh_draws

@@ -143,7 +143,7 @@ class MeasurementPool:
         self._contexts = contexts
         context = next(iter(contexts.values()))  # they differ only in their images
         self._device, self._repeats = context.device, context.arguments["repeats"]
-        self.workers = (workers or Workers()).settled(
+        self.workers = (workers or Workers()).resolved(
             self._device,
             tasks=workload.at_once * self._repeats,
             seconds=workload.networks * self._repeats * max(contexts) ** 2 / _PIXELS_A_SECOND,
@@ -161,7 +161,7 @@ class MeasurementPool:
             ImportError: If Ray is asked for and not installed.
             ConnectionError: If there is no cluster at the address.
         """
-        if not self.workers.here:
+        if not self.workers.in_process:
             self._opened()
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class MeasurementPool:
         """
         if not jobs:
             return
-        if self.workers.here:
+        if self.workers.in_process:
             yield from ((number, self._measure(job)) for number, job in enumerate(jobs))
             return
         merged = [_Parts(job, self._portions(job)) for job in jobs]

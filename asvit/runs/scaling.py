@@ -67,7 +67,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def check(self) -> None:
         """Refuse unknown measures."""
-        from scaling.meter import directions
+        from scaling.measurement import directions
 
         super().check()
         directions(self.settings.proxies)
@@ -193,7 +193,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         """The scores of each shape; all failed where there is no such network."""
         from asvit.runs.measurement_pool import MeasurementJob, failed, in_order
         from proxies.messages import first_line
-        from scaling.meter import KEY
+        from scaling.measurement import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
         jobs: list[MeasurementJob] = []
@@ -204,7 +204,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             except ValueError as error:
                 refused[shape] = failed(names, first_line(error))
             else:
-                jobs.append(MeasurementJob(text, names, KEY, side))
+                jobs.append(MeasurementJob(text, names, SEED_KEY, side))
         measured = in_order(pool.measure(jobs))
         for shape in shapes:
             yield refused[shape] if shape in refused else next(measured).scores

@@ -1,4 +1,4 @@
-"""Distillation: a trained teacher looks at the same images, and the student learns from it."""
+"""Knowledge distillation from a trained teacher."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Outputs = Tensor | tuple[Tensor, Tensor]
 
 
 class Teacher(nn.Module):
-    """A trained network behind the student's images.
+    """A trained network that accepts the student's images.
 
     Args:
-        network: ``[B, 3, T, T] -> [B, classes]``; it is frozen and stays in evaluation mode.
-        image_size: T, the side of the images that it was trained on, in pixels.
-        mean: Of its images, for pixels in [0, 1].
+        network: ``[B, 3, T, T] -> [B, classes]``; frozen, in evaluation mode.
+        image_size: T, the side of its images, in pixels.
+        mean: Its normalisation, for pixels in [0, 1].
         std: The same.
-        student_mean: Of the student's images.
+        student_mean: Normalisation of the student's images.
         student_std: The same.
     """
 
@@ -42,14 +42,14 @@ class Teacher(nn.Module):
         self._image_size = image_size
         ours, theirs = (torch.tensor(tuple(value)) for value in (student_std, std))
         moved = torch.tensor(tuple(student_mean)) - torch.tensor(tuple(mean))
-        # One normalisation after the other undone is again a scale and a shift.
+        # Replacing one normalisation by another is a scale and a shift.
         self._same = bool((ours == theirs).all() and (moved == 0).all())
         self.register_buffer("_scale", (ours / theirs).view(3, 1, 1), persistent=False)
         self.register_buffer("_shift", (moved / theirs).view(3, 1, 1), persistent=False)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode; ``mode`` is ignored."""
         return super().train(False)
 
     @torch.no_grad()
@@ -65,10 +65,10 @@ class Teacher(nn.Module):
 
 
 def use_two_heads(network: nn.Module) -> bool:
-    """Have a network with a head for the teacher give the outputs of both heads in training.
+    """Make a network with a distillation head return the outputs of both heads in training.
 
     Returns:
-        Whether it has such a head.
+        Whether the network has such a head.
     """
     switch = getattr(network, "set_distilled_training", None)
     if switch is None:
@@ -78,35 +78,35 @@ def use_two_heads(network: nn.Module) -> bool:
 
 
 def class_logits(outputs: Outputs) -> Tensor:
-    """What the head for the classes gave."""
+    """The logits of the classification head."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def distillation_loss(
-    outputs: Outputs, taught: Tensor, *, kind: str, temperature: float
+    outputs: Outputs, teacher_logits: Tensor, *, kind: str, temperature: float
 ) -> Tensor:
-    """How far the student is from its teacher.
+    """The distillation loss of a student.
 
     Args:
-        outputs: Logits of the student ``[B, classes]``, or those of the head for the classes and
-            of the one for the teacher, which is then the one looked at.
-        taught: Logits of the teacher, ``[B, classes]``.
-        kind: ``"hard"``: cross-entropy with the teacher's decision; ``"soft"``: Kullback-Leibler
-            divergence from its probabilities, both sides divided by the temperature, times its
-            square.
-        temperature: Of the soft kind.
+        outputs: Logits of the student ``[B, classes]``, or of its classification and distillation
+            heads, of which the loss uses the second.
+        teacher_logits: ``[B, classes]``.
+        kind: ``"hard"``: cross-entropy with the teacher's predicted class; ``"soft"``:
+            Kullback-Leibler divergence from its probabilities, with both logits divided by the
+            temperature, times the squared temperature.
+        temperature: Temperature of the soft loss.
 
     Returns:
-        The mean over the images, nats.
+        Mean over the images, nats.
 
     References:
         Touvron et al. 2021, arXiv:2012.12877, equations 2 and 3.
     """
     student = (outputs[1] if isinstance(outputs, tuple) else outputs).float()
-    taught = taught.float()
+    teacher_logits = teacher_logits.float()
     if kind == "hard":
-        return F.cross_entropy(student, taught.argmax(dim=1))
+        return F.cross_entropy(student, teacher_logits.argmax(dim=1))
     ours = F.log_softmax(student / temperature, dim=1)
-    theirs = F.log_softmax(taught / temperature, dim=1)
+    theirs = F.log_softmax(teacher_logits / temperature, dim=1)
     divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
     return divergence * temperature**2

@@ -18,7 +18,7 @@ from asvit.export.writers import write_copy
 from asvit.runs.exporting.settings import ExportSettings
 from asvit.runs.exporting.source import find_source, name_weights
 from asvit.runs.provenance import versions
-from asvit.training.starting import weights_path
+from asvit.training.pretrained import weights_path
 from proxies.counts import count
 
 _BATCHES = (1, 3)  # other ones than the graphs are made with

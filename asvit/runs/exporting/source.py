@@ -16,7 +16,7 @@ from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.exporting.settings import ExportSettings
 from asvit.runs.training.result import TrainResult
 from asvit.spaces.architectures import canonical
-from asvit.training.starting import start_from, weights_path
+from asvit.training.pretrained import load_pretrained, weights_path
 
 _SEED = 0  # of random weights
 _OURS = ".safetensors"  # other files never say which network they are of
@@ -77,7 +77,7 @@ def find_source(settings: ExportSettings) -> Source:
     _check_same(settings, stored, path)
     network = replace(stored, image_size=settings.image_size or stored.image_size)
     model = network.build()
-    start_from(model, str(path), new_head=False)  # for another size, positions are resampled
+    load_pretrained(model, str(path), new_head=False)  # for another size, positions are resampled
     facts = {**_told_by_run(path, stored), **content.facts}
     content = replace(content, network=network, weights=model.state_dict(), facts=facts)
     return Source(content, model.eval(), stored.image_size)
@@ -115,7 +115,7 @@ def _plain(settings: ExportSettings, path: Path) -> Source:
             )
         network = _named(settings, len(head))
         model = network.build()
-    start_from(model, str(path), new_head=False)
+    load_pretrained(model, str(path), new_head=False)
     return Source(WeightsFile(network, model.state_dict()), model.eval(), None)
 
 

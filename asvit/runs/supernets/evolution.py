@@ -26,8 +26,8 @@ from asvit.search.supernet_settings import EvolutionSettings, make_settings
 from asvit.settings import ELSEWHERE, check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.single_path import SupernetEvent
+from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device
 from proxies.messages import one_line
 
@@ -148,14 +148,14 @@ def default_folder(supernet: Path, settings: EvolutionSettings) -> Path:
 
 def _load(
     folder: Path, trained: SupernetFile, progress: Callable[[int, int], None] | None
-) -> Parts:
+) -> Splits:
     """The images that the supernet in ``folder`` was trained on.
 
     Raises:
         ValueError: If they are others by now.
         OSError: If they cannot be found.
     """
-    parts = load_parts(trained.origin.settings, progress=progress)
+    parts = load_splits(trained.origin.settings, progress=progress)
     check_same_images(folder, trained.origin.images, parts.provenance)
     return parts
 

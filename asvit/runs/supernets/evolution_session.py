@@ -32,8 +32,8 @@ from asvit.search.supernet_evolution import Candidate, ranked
 from asvit.search.supernet_evolution import Path as Cells
 from asvit.search.supernet_journal import KIND, Journal, Part
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.parts import Parts
 from asvit.training.supernets.single_path import SupernetEvent
+from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
 
@@ -79,7 +79,7 @@ class Session:
         host: Host,
         paths: AllowedPaths,
         journal: Journal,
-        parts: Parts,
+        parts: Splits,
     ) -> None:
         self._folder = folder
         self._origin = trained.origin

@@ -18,9 +18,13 @@ from asvit._tensor_files import read_tensors, write_tensors
 from asvit._types import check_values
 from asvit.spaces import build
 from asvit.training.short import accuracy
-from asvit.training.supernets.parts import Parts
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import LossNotFinite, SupernetEvent, SupernetTraining
+from asvit.training.supernets.single_path import (
+    NonFiniteLossError,
+    SupernetEvent,
+    SupernetTraining,
+)
+from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
 
@@ -46,7 +50,7 @@ class Trained:
 def train_alone(
     architecture: str,
     settings: SupernetSettings,
-    parts: Parts,
+    parts: Splits,
     *,
     seed: int = 0,
     state: Path | None = None,
@@ -102,7 +106,7 @@ def train_alone(
     reason = ""
     try:
         training.run(keep, progress=progress)
-    except LossNotFinite as error:
+    except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)
     return Trained(model.eval(), right, tuple(training.losses), seconds(), reason)

@@ -20,9 +20,9 @@ from asvit.runs.supernets.result import Spread, SupernetResult
 from asvit.settings import check_same_device, check_same_images, check_same_settings
 from asvit.training.state import check_finite
 from asvit.training.supernets.file import Origin, SupernetFile
-from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.settings import SupernetSettings, make_settings
 from asvit.training.supernets.single_path import SupernetEvent, SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits
 from proxies.evaluation import resolve_device, seed_for
 
 LOOKED_AT = 20  # random paths whose accuracies tell how far training has come
@@ -74,12 +74,12 @@ def train_supernet(
     parts = None
     if fresh or not (folder / SUPERNET_WEIGHTS).exists():
         # May fail, so before anything is made or removed.
-        parts = load_parts(wanted, progress=image_progress)
+        parts = load_splits(wanted, progress=image_progress)
     with claimed(folder, SUPERNET, fresh=fresh):
         stored = _open(folder, wanted)
         result = _finished(folder, stored)
         if result is None:
-            parts = (parts or load_parts(wanted, progress=image_progress)).to(where)
+            parts = (parts or load_splits(wanted, progress=image_progress)).to(where)
             if stored is not None:
                 check_same_device(folder, stored.origin.device, where.type)
                 check_same_images(folder, stored.origin.images, parts.provenance)
@@ -105,7 +105,7 @@ class _Session:
         folder: Path,
         host: Host,
         origin: Origin,
-        parts: Parts,
+        parts: Splits,
         stored: SupernetFile | None,
     ) -> None:
         self._folder = folder

@@ -22,9 +22,9 @@ from asvit.runs.training.source import Found
 from asvit.runs.training.teacher import find_teacher
 from asvit.settings import check_same_device, check_same_images
 from asvit.training.checkpoint import Checkpoint, Origin
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
+from asvit.training.pretrained import load_pretrained
 from asvit.training.settings import TrainSettings
-from asvit.training.starting import start_from
 from asvit.training.token_costs import measure_stages
 from asvit.training.token_plan import PUBLISHED_FRACTIONS, saved
 from proxies.evaluation import seed_for
@@ -48,7 +48,7 @@ class Asked:
     found: Found
     settings: TrainSettings
     sets: TrainingSets
-    processes: Processes
+    processes: ProcessGroup
 
     @cached_property
     def network(self) -> Network:
@@ -76,7 +76,7 @@ class Asked:
             check_same_images(self.folder, stored.origin.images, self.sets.provenance)
         model = self._fresh()
         if stored is None and settings.weights is not None:
-            start_from(model, settings.weights, new_head=settings.new_head)
+            load_pretrained(model, settings.weights, new_head=settings.new_head)
         teacher = find_teacher(settings, self.sets.classes)
         origin = self._origin(model) if stored is None else stored.origin
         return Session(

@@ -21,7 +21,7 @@ from asvit.runs.training.session import Progress
 from asvit.runs.training.source import find_architecture
 from asvit.settings import check_same_settings
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from asvit.training.settings import TrainSettings, make_settings
 
 MOST_WORKERS = 8
@@ -84,7 +84,7 @@ def run_training(
     """
     found = find_architecture(architecture)
     wanted = make_settings(preset, architecture=found.architecture, **settings)
-    processes = Processes(device)
+    processes = ProcessGroup(device)
     folder = default_folder(wanted) if out is None else Path(out)
     if resume:
         _check_begun(folder)
@@ -132,7 +132,7 @@ def plan_training(
     """
     found = find_architecture(architecture)
     wanted = make_settings(preset, architecture=found.architecture, **settings)
-    processes = Processes(device)
+    processes = ProcessGroup(device)
     folder = default_folder(wanted) if out is None else Path(out)
     sets = _open_sets(wanted, processes, image_progress)
     asked = Asked(folder, found, wanted, sets, processes)
@@ -160,7 +160,7 @@ def _check_begun(folder: Path) -> None:
 
 def _open_sets(
     settings: TrainSettings,
-    processes: Processes,
+    processes: ProcessGroup,
     image_progress: Callable[[int, int], None] | None,
 ) -> TrainingSets:
     """The images; the first process makes those that have to be made."""
@@ -179,7 +179,7 @@ def _open_sets(
 
 
 @contextmanager
-def _claimed(folder: Path, processes: Processes, *, fresh: bool) -> Iterator[None]:
+def _claimed(folder: Path, processes: ProcessGroup, *, fresh: bool) -> Iterator[None]:
     """Claim the folder for all processes, and remove an earlier run if asked to."""
     with claimed(folder, TRAINING, fresh=fresh) if processes.first else nullcontext():
         processes.wait()
@@ -210,7 +210,7 @@ def _finished(folder: Path, stored: Checkpoint | None) -> TrainResult | None:
         return None  # it follows from the checkpoint and is written again
 
 
-def _workers(asked: int | None, images: int, processes: Processes) -> int:
+def _workers(asked: int | None, images: int, processes: ProcessGroup) -> int:
     """Processes that prepare images beside each training process."""
     if asked is not None:
         return asked

@@ -18,10 +18,10 @@ from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distillation import Teacher
+from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
-from asvit.training.processes import Processes
 from asvit.training.settings import TrainSettings
 from proxies.counts import count
 
@@ -88,7 +88,7 @@ class Session:
         model: nn.Module,
         origin: Origin,
         sets: TrainingSets,
-        processes: Processes,
+        processes: ProcessGroup,
         *,
         stored: Checkpoint | None,
         teacher: Teacher | None,
@@ -257,7 +257,7 @@ class Session:
 
 
 def _loaders(
-    settings: TrainSettings, sets: TrainingSets, processes: Processes, workers: int
+    settings: TrainSettings, sets: TrainingSets, processes: ProcessGroup, workers: int
 ) -> tuple[Loader, Loader]:
     """This process's batches to train on and to validate with."""
     shared: dict[str, Any] = {

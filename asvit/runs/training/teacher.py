@@ -8,10 +8,10 @@ import timm
 
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.hosts import PREFIX, check_host
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from asvit.training.distillation import Teacher
+from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
-from asvit.training.starting import start_from, weights_path
 from proxies.messages import first_line
 
 PUBLISHED = "timm"  # in place of a file: the weights that timm publishes
@@ -62,12 +62,13 @@ def find_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
     if not name.startswith(PREFIX):
         raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-    host = name.removeprefix(PREFIX)
-    check_host(host)
+    model_name = TimmModel.parse(name).name
     try:
-        model = timm.create_model(host, pretrained=True)
+        model = timm.create_model(model_name, pretrained=True)
     except RuntimeError as error:  # timm has none
-        raise ValueError(f"timm publishes no weights of {host!r}: {first_line(error)}") from error
+        raise ValueError(
+            f"timm publishes no weights of {model_name!r}: {first_line(error)}"
+        ) from error
     _check_classes(name, model.num_classes, classes)
     config = model.pretrained_cfg
     side = config["input_size"][-1]
@@ -78,7 +79,7 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     """A teacher whose file does not say what it is of: at the student's size and classes."""
     side = settings.image_size
     model = Network(str(settings.teacher), side, len(classes)).build()
-    start_from(model, str(settings.teacher_weights), new_head=False)
+    load_pretrained(model, str(settings.teacher_weights), new_head=False)
     config = getattr(model, "pretrained_cfg", None) or {}
     return _teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
 

@@ -125,7 +125,7 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     assert (file.facts["top1"], file.facts["mean"]) == (result["test"], list(MEAN))
     model = file.load()
     settings = json.loads((trained[0] / "result.json").read_text())["settings"]
-    parts = runs_supernet.load_parts(make_settings(**settings))
+    parts = runs_supernet.load_splits(make_settings(**settings))
     assert accuracy(model, *parts.test) == result["test"]
     assert accuracy(model, *parts.validation) == result["validation"]
 

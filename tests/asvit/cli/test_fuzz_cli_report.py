@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asvit.runs.scale_result import ScaleResult
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from asvit.cli.app import app
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
-from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 from asvit.runs.supernets.evolution_result import EvolutionResult, candidates_csv
 from asvit.search.rows import write_trials

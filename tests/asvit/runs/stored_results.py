@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asvit.runs.scale_result import ScaleResult
 from rich.console import Console
 
 from asvit.cli.correlate_tables import show_result as show_correlation
@@ -22,7 +23,6 @@ from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
-from asvit.runs.scale_result import ScaleResult
 from asvit.runs.search_result import SearchResult
 from asvit.runs.supernets.evolution_result import (
     Compared,

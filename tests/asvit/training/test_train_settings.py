@@ -1,4 +1,4 @@
-"""Settings of a training: what is filled in, what is refused, and the form in JSON."""
+"""Settings of a training: defaults, errors and JSON."""
 
 import json
 from typing import Any

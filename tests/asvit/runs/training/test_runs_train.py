@@ -40,9 +40,9 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
     from asvit.data import MEAN, STD, open_training_sets
+    from asvit.training.distributed import ProcessGroup
     from asvit.training.images.loaders import validation_loader
-    from asvit.training.processes import Processes
-    from asvit.training.validation import evaluate
+    from asvit.training.metrics import evaluate
 
     folder = tmp_path / "run"
     result = run_training(ARCH, out=folder, **TINY, ema=0.5)
@@ -57,7 +57,7 @@ def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> No
             sets.validation, image_size=32, batch_size=4, augmentation=settings.augmentation,
             mean=MEAN, std=STD,
         )  # fmt: skip
-        (found,) = evaluate([file.load()], loader, Processes("cpu"))
+        (found,) = evaluate([file.load()], loader, ProcessGroup("cpu"))
         assert found.top1 == file.facts["top1"] == row.best_top1
 
 
