@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import GrowthJournal
-from asvit.runs.measurement_pool import EvalContext
 from asvit.runs.growable import Growable
+from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
 from scaling.measurement import DEFAULT_MEASURES, CandidateMeasurer
