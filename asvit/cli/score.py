@@ -124,7 +124,7 @@ def _measure(
     texts: Sequence[str], settings: SearchSettings, *, quiet: bool
 ) -> dict[str, dict[str, Score]]:
     """The scores of every architecture, with a line on stderr as each one's turn comes."""
-    from asvit.runs.evaluator import Bench
+    from asvit.runs.measurement_pool import EvalContext
     from asvit.spaces import build, cost
     from proxies import measure
     from proxies.evaluation import resolve_device
@@ -134,7 +134,7 @@ def _measure(
     for text in texts:
         cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
     with images_progress(quiet=quiet) as progress:
-        bench = Bench(settings, progress=progress)
+        context = EvalContext(settings, progress=progress)
     found: dict[str, dict[str, Score]] = {}
     started = time.monotonic()
     for place, text in enumerate(texts):
@@ -148,6 +148,6 @@ def _measure(
             partial(build, text, image_size=side),
             settings.proxies,
             key=text,
-            **bench.arguments,
+            **context.arguments,
         )
     return found

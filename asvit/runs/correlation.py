@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable, Target
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.runs.evaluator import Bench
+    from asvit.runs.measurement_pool import EvalContext
     from proxies import Score
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -79,7 +79,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     )
     retry: bool = setting(False, "Measure again what failed.", repeats=False)
     workers: Workers | None = None
-    _benches: dict[int, Bench] = dataclasses.field(default_factory=dict, init=False)
+    _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 
     @classmethod
@@ -150,20 +150,20 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """Side of the images that a row is measured on, in pixels."""
         return self.settings.image_size or self.table.image_sizes[row]
 
-    def _bench(self, side: int) -> Bench:
+    def _context(self, side: int) -> EvalContext:
         """Device and images of a size to measure on."""
-        from asvit.runs.evaluator import Bench
+        from asvit.runs.measurement_pool import EvalContext
 
-        if side not in self._benches:
-            self._benches[side] = Bench(
+        if side not in self._contexts:
+            self._contexts[side] = EvalContext(
                 self.settings, image_size=side, progress=images_told(self.progress)
             )
-        return self._benches[side]
+        return self._contexts[side]
 
     def prepare(self) -> None:
         """Have images ready where nothing has been measured yet."""
         if self._due is None:
-            self._bench(self._side(self.plan.rows[0]))
+            self._context(self._side(self.plan.rows[0]))
 
     def open(self) -> ScoreJournal:
         """The journal of scores, if it is of this table."""
@@ -232,25 +232,24 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
 
     def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
         """Measure what is due: row to measures. Every row is kept as soon as it is there."""
-        from asvit.runs.crew import Crew, Load
-        from asvit.runs.measuring import Order
+        from asvit.runs.measurement_pool import MeasurementJob, MeasurementPool, Workload
 
         texts = self.table.architectures
-        orders = [
-            Order(texts[row], tuple(names), texts[row], self._side(row))
+        jobs = [
+            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
             for row, names in due.items()
         ]
-        benches = {order.side: self._bench(order.side) for order in orders}
-        for side, bench in benches.items():
-            self.check_same(images=(journal.images_of.get(side), bench.provenance))
-            journal.add_images(side, bench.provenance)
-        total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(due), 0
-        load = Load(len(orders), len(orders), _GIGABYTES)
-        crew = Crew(benches, self.workers, load, num_classes=self.table.num_classes)
+        contexts = {job.side: self._context(job.side) for job in jobs}
+        for side, context in contexts.items():
+            self.check_same(images=(journal.images_of.get(side), context.provenance))
+            journal.add_images(side, context.provenance)
+        load = Workload(len(jobs), len(jobs), _GIGABYTES)
+        pool = MeasurementPool(contexts, self.workers, load, num_classes=self.table.num_classes)
+        total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(jobs), 0
         started = began = time.monotonic()
-        with closing(crew):
-            for done, (place, measured) in enumerate(crew.measure(orders), start=resumed + 1):
-                row = MeasuredRow(orders[place].architecture, measured.scores)
+        with closing(pool):
+            for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
+                row = MeasuredRow(jobs[place].key, measured.scores)
                 now = time.monotonic()
                 journal.add(row.architecture, row.scores, now - began)
                 began = now

@@ -180,12 +180,12 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, table: Path) -> None:
-    from asvit.runs import crew
+    from asvit.runs import measurement_pool
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crew, "measure", stop)
+    monkeypatch.setattr(measurement_pool, "measure", stop)
     result = run("correlate", "--reference", table, *TWO, *SMALL, "--out", "here", "--fresh")
     assert result.exit_code == 130
     words = f"to go on: asvit correlate --reference {table} {' '.join([*TWO, *SMALL])} --out here"

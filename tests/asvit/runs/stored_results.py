@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asvit.cli.correlate_tables import show_result as show_correlation
+from asvit.runs.correlation.result import CorrelationResult
 from rich.console import Console
 
-from asvit.cli.correlate_tables import show_result as show_correlation
 from asvit.cli.search import show_result as show_search
 from asvit.cli.supernet_tables import show_evolution, show_supernet
 from asvit.cli.train_tables import show_result as show_training
@@ -23,7 +24,6 @@ from asvit.reference.statistics import Band, Correlation, Interval
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.results import Result
-from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search_result import SearchResult

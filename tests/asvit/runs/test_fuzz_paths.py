@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from asvit.runs.correlation.run import default_folder, own_sizes
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit._files import write_bytes, write_text
 from asvit.cli.app import app
-from asvit.reference.settings import CorrelationSettings
 from asvit.reference.loading import load_reference
+from asvit.reference.settings import CorrelationSettings
 from asvit.runs.correlation import reliability as module
-from asvit.runs.correlation.run import default_folder, own_sizes
 from asvit.runs.folder import named_folder, newest_run, plain_name
 from asvit.search.rows import TrialRow, write_trials
 from tests.hostile import FEW, refused_or, texts

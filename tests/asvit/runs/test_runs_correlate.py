@@ -16,7 +16,7 @@ import asvit
 from asvit.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
-from asvit.runs import CorrelationResult, crew, run_correlation
+from asvit.runs import CorrelationResult, measurement_pool, run_correlation
 from asvit.runs.correlation import MeasuredRow
 from proxies import PROXIES, Score
 
@@ -44,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    monkeypatch.setattr(crew, "measure", counted)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
     return seen
 
 

@@ -13,7 +13,7 @@ from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,
     SearchResult,
-    crew,
+    measurement_pool,
     run_correlation,
     run_scaling,
     run_search,
@@ -47,8 +47,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         return fake_measure(build, names, key=key, **rest)
 
     stoppable_scale.faked(monkeypatch.setattr)
-    monkeypatch.setattr(crew, "measure", counted)
-    monkeypatch.setattr(CorrelationRun, "write_report", lambda _folder: None)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
+    monkeypatch.setattr(CorrelationRun, "write_report", staticmethod(lambda _folder: None))
     return seen
 
 
@@ -122,7 +122,7 @@ def test_a_finished_run_asked_later_only_measures_the_table(
 
     again: dict[str, Any] = {"evaluate": never} if start is search else {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stoppable_scale.FakeCrew, "one", never)
+        patch.setattr(stoppable_scale.FakePool, "one", never)
         judged = start(out=tmp_path / "run", reference=table, **again)
         assert len(asked) == len(ARCHITECTURES)
         changed = {**judged.to_json()}
