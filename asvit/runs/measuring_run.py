@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asvit.codec import to_json
 from asvit.console import table, with_interval
 from asvit.results import Result
 from asvit.runs.run import Run
@@ -59,7 +60,7 @@ class MeasuringRun(Run[S, R, J]):
         from asvit.runs.correlation import reliability
 
         settings: Any = self.settings
-        told = reliability(
+        found = reliability(
             result.folder,
             find_table(self.reference),
             settings,
@@ -67,8 +68,8 @@ class MeasuringRun(Run[S, R, J]):
             tell=self.progress,
         )
         judged: Any = result
-        if told != judged.reliability:
-            result = replace(judged, reliability=told)
+        if to_json(found) != to_json(judged.reliability):  # NaN differs from itself
+            result = replace(judged, reliability=found)
             result.write()
             self.write_report(result.folder)
         return result
