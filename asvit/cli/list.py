@@ -16,9 +16,8 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets.
+# Command to the module with its presets, for the kinds of runs that are not in RUNS.
 _PRESETS = {
-    "search": "asvit.search.settings",
     "correlate": "asvit.reference.settings",
     "reference build": "asvit.reference.recipe",
     "supernet train": "asvit.training.supernets.settings",
@@ -61,14 +60,17 @@ def _models() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    rows: list[Row] = []
-    for command, module in _PRESETS.items():
-        presets: Mapping[str, Mapping[str, Any]] = import_module(module).PRESETS
-        rows += [
-            {"name": name, "command": command, "settings": dict(settings)}
-            for name, settings in presets.items()
-        ]
-    return rows
+    from asvit.runs.run import RUNS
+
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {
+        command: kind.settings_type.presets for command, kind in RUNS.items()
+    }
+    found |= {command: import_module(module).PRESETS for command, module in _PRESETS.items()}
+    return [
+        {"name": name, "command": command, "settings": dict(settings)}
+        for command, presets in found.items()
+        for name, settings in presets.items()
+    ]
 
 
 def _data() -> list[Row]:

@@ -2,6 +2,7 @@
 
 from asvit.runs.run import RUNS
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
 
-for _kind in (ScaleRun,):
+for _kind in (SearchRun, ScaleRun):
     RUNS.register(_kind.command, _kind)

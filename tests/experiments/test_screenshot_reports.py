@@ -20,8 +20,8 @@ from experiments.screenshot_reports import VIEWS
 
 def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
-    assert read_run(folders["search"]).finished
-    assert not read_run(folders["search-stopped"]).finished
+    assert read_run(folders["search"]).result
+    assert not read_run(folders["search-stopped"]).result
     assert read_scaling(folders["scale"]).result
     assert len(read_correlation_run(folders["correlate"]).targets) == 2
     assert read_evolution_run(folders["evolution"]).candidates

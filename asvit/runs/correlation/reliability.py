@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from asvit._run_files import RESULT
-from asvit.codec import to_json
 from asvit.data.base import Progress
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
@@ -21,53 +17,9 @@ from asvit.runs.correlation.journal import ScoreJournal
 from asvit.runs.correlation.measure import RowEvent
 from asvit.runs.correlation.run import own_sizes, run_correlation
 from asvit.runs.folder import plain_name
-from asvit.runs.search_result import SearchResult
 from asvit.search import SearchSettings
 from asvit.settings import field_names
 from proxies.evaluation import resolve_device
-
-R = TypeVar("R", bound=SearchResult)
-
-
-def judged(
-    result: R,
-    table: ReferenceTable,
-    *,
-    workers: Workers | None,
-    progress: Callable[[RowEvent], None] | None,
-    image_progress: Progress | None,
-    write_report: Callable[[Path], None],
-) -> R:
-    """``result`` with how its measures rank ``table``; written with its report if that is news.
-
-    Args:
-        result: Of a finished run.
-        table: The reference table.
-        workers: Who measures.
-        progress: Called after each measured row.
-        image_progress: Called as images are made or read.
-        write_report: Writes the report of a run folder.
-
-    Raises:
-        ValueError: As :func:`reliability`.
-        OSError: As there, or if the result cannot be written.
-    """
-    told = to_json(
-        reliability(
-            result.folder,
-            table,
-            result.settings,
-            workers=workers,
-            progress=progress,
-            image_progress=image_progress,
-        )
-    )
-    if told == result.reliability:
-        return result
-    found = replace(result, reliability=told)
-    found.write(found.folder / RESULT)
-    write_report(found.folder)
-    return found
 
 
 def reliability(

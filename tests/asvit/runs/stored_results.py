@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from asvit.cli.correlate_tables import show_result as show_correlation
-from asvit.cli.search import show_result as show_search
 from asvit.cli.supernet_tables import show_evolution, show_supernet
 from asvit.cli.train_tables import show_result as show_training
 from asvit.codec import from_json
@@ -26,7 +25,7 @@ from asvit.results import Result
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.search_result import SearchResult
+from asvit.runs.search import SearchRun
 from asvit.runs.supernets.evolution_result import (
     Compared,
     EvolutionResult,
@@ -36,6 +35,7 @@ from asvit.runs.supernets.evolution_result import (
 from asvit.runs.supernets.result import Spread, SupernetResult
 from asvit.runs.training.result import TrainResult
 from asvit.search import SearchSettings, TrialRow
+from asvit.search.result import SearchResult
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
@@ -101,11 +101,13 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     for result, show in (
         (
             SearchResult(
-                HERE, SEED, 10, 20, dict.fromkeys(MEASURES, 1.0), "", 2, 1, (9.0, math.nan), 3.5,
-                [trial(0), trial(1)], SearchSettings(steps=2, proxies=MEASURES), ORIGIN,
-                "asvit scale", RELIABILITY,
+                folder=HERE, settings=SearchSettings(steps=2, proxies=MEASURES),
+                seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
+                reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
+                front=(trial(0), trial(1)), provenance=ORIGIN, next_command="asvit scale",
+                reliability=from_json(RELIABILITY, Reliability),
             ),
-            show_search,
+            SearchRun.show,
         ),
         (
             ScaleResult(
