@@ -16,9 +16,8 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets, where its kind of run is not in RUNS yet.
+# Command to the module with its presets, for the kinds of runs that are not in RUNS.
 _PRESETS = {
-    "search": "asvit.search.settings",
     "reference build": "asvit.reference.recipe",
     "supernet train": "asvit.training.supernets.settings",
     "supernet evolve": "asvit.search.supernet_settings",
@@ -62,14 +61,14 @@ def _models() -> list[Row]:
 def _presets() -> list[Row]:
     from asvit.runs.run import RUNS
 
-    presets: dict[str, Mapping[str, Mapping[str, Any]]] = {
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {
         command: kind.settings_type.presets for command, kind in RUNS.items()
     }
-    presets |= {command: import_module(module).PRESETS for command, module in _PRESETS.items()}
+    found |= {command: import_module(module).PRESETS for command, module in _PRESETS.items()}
     return [
         {"name": name, "command": command, "settings": dict(settings)}
-        for command, of_command in presets.items()
-        for name, settings in of_command.items()
+        for command, presets in found.items()
+        for name, settings in presets.items()
     ]
 
 

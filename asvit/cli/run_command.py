@@ -29,18 +29,29 @@ from asvit.runs.run import Run
 from asvit.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 
 Kind = type[Run[Any, Any, Any]]
+#: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
+Instead = tuple[str, Callable[..., None]]
 _METAVARS = {int: "N", float: "X"}
 
 
-def run_command(kind: Kind) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class."""
+def run_command(kind: Kind, **instead: Instead) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class.
+
+    Args:
+        kind: The kind of run.
+        **instead: Flags that do something else with the run than to run it.
+    """
 
     @click.pass_context
     def call(
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
+        chosen = [action for name, (_, action) in instead.items() if given.pop(name)]
         run = _made(kind, preset, given)
+        if chosen:
+            chosen[0](run, quiet=quiet, as_json=as_json)
+            return
         result = _followed(context, run, quiet=quiet)
         if result is None:
             return
@@ -61,6 +72,7 @@ def run_command(kind: Kind) -> click.Command:
         *command.params,
         *_parameters(kind),
         _preset(kind),
+        *(_flag(name, help) for name, (help, _) in instead.items()),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
@@ -214,6 +226,10 @@ def _preset(kind: Kind) -> click.Option:
         shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
         help="Settings to start from; options given beside it win (see asvit list presets).",
     )
+
+
+def _flag(name: str, help: str) -> click.Option:
+    return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
 
 
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from asvit._records import score_from_json, score_to_json
-from asvit._run_files import SCORES
 from asvit.codec import from_json
 from asvit.journal import Journal
 from asvit.reference.settings import CorrelationSettings
@@ -40,9 +39,6 @@ class _Scored(TypedDict):
 class ScoreJournal(Journal[CorrelationSettings]):
     """The scores of a table's architectures.
 
-    Args:
-        folder: Run folder.
-
     Attributes:
         images_of: Image size to where its images came from and what they are, as far as they
             were needed.
@@ -55,11 +51,11 @@ class ScoreJournal(Journal[CorrelationSettings]):
     start_types = {"table": _Table, "device": str}  # noqa: RUF012
     clock = ""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
         self._scores: dict[str, dict[str, Score]] = {}
         self.images_of: dict[int, Mapping[str, str]] = {}
-        super().__init__(folder / SCORES)
+        super().__init__(path)
 
     def score(self, architecture: str, measure: str) -> Score | None:
         """The score of an architecture; None while it is unknown."""

@@ -14,25 +14,6 @@ Values = Mapping[str, float | None]
 Texts = Mapping[str, Any]
 
 
-class _Ends(TypedDict):
-    first: float | None
-    last: float | None
-
-
-class OfSearch(TypedDict):
-    """Of a search."""
-
-    steps: int
-    seed_architecture: str
-    params: int
-    macs: int
-    values: Values
-    reason: str
-    entropy: _Ends
-    wall_seconds: float
-    settings: Texts
-
-
 class _Spread(TypedDict):
     paths: int
     lowest: float

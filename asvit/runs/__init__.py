@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from asvit.growth.result import ScaleResult
 from asvit.runs.folder import newest_run
-from asvit.runs.search_result import SearchResult
+from asvit.search.result import SearchResult
 
 if TYPE_CHECKING:
     from asvit.reference.result import CorrelationResult

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from asvit._files import write_text
-from asvit._run_files import CORRELATIONS, RESULT, VALUES
+from asvit._run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.console import networks, number, rounded, short, table, with_interval
 from asvit.progress import Progress, Tell, ignore, images_told
 from asvit.reference import REFERENCES
@@ -169,7 +169,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """The journal of scores, if it is of this table."""
         from asvit.reference.scores import ScoreJournal
 
-        journal = ScoreJournal(self.folder)
+        journal = ScoreJournal(self.folder / SCORES)
         journal.check_table(self.table)
         texts = self.table.architectures
         missing = {
@@ -477,7 +477,7 @@ def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
     from asvit.reference.scores import ScoreJournal
     from proxies.evaluation import resolve_device
 
-    journal = ScoreJournal(folder)
+    journal = ScoreJournal(folder / SCORES)
     here = str(resolve_device(wanted.device))
     return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
 

@@ -3,6 +3,7 @@
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.run import RUNS
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
 
-for _kind in (ScaleRun, CorrelationRun):
+for _kind in (SearchRun, ScaleRun, CorrelationRun):
     RUNS.register(_kind.command, _kind)

@@ -256,7 +256,7 @@ def _seed_of(run: Path) -> str:
     Raises:
         ValueError: If it is no search, or of an architecture that is not known here.
     """
-    from asvit.runs.search_result import SearchResult
+    from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
     result = SearchResult.read(run / RESULT)

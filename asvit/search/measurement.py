@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.search.rows import finite
+from asvit.codec import finite
 
 if TYPE_CHECKING:
     from proxies import Score
@@ -78,12 +78,12 @@ class Measurement:
         )
 
 
-# Text of an architecture to what measuring it gives; the same for the same text.
+# Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
-# The same of several texts, in their order; the first are had before the last are measured.
-EvaluateAll = Callable[[Sequence[str]], Iterable[Measurement]]
+# Measures several architectures, in their order; the first are ready before the last are begun.
+EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
 
 
 def one_by_one(evaluate: Evaluate) -> EvaluateAll:
-    """Measure several architectures, each when it is asked for."""
-    return lambda texts: map(evaluate, texts)
+    """Measure several architectures by their texts, each when it is asked for."""
+    return lambda architectures: map(evaluate, map(str, architectures))

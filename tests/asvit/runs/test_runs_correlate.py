@@ -160,6 +160,16 @@ def test_fewer_measures_and_other_targets_need_nothing_new(
     assert result.finding("snip", "other").correlation.dropped == 0
 
 
+def test_figures_of_an_earlier_question_are_removed(table: ReferenceTable, tmp_path: Path) -> None:
+    correlate(table, tmp_path)
+    earlier, mine = f"scatter-{TWO[1]}.svg", "scatter-mine.svg"
+    for name in (earlier, mine):
+        (tmp_path / name).touch()
+    correlate(table, tmp_path, "snip")
+    assert not (tmp_path / earlier).exists()
+    assert (tmp_path / mine).exists()
+
+
 def test_all_is_every_registered_measure(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path, "all")
     assert {one.measure for one in result.correlations} == set(PROXIES)
