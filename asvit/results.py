@@ -65,7 +65,7 @@ class Result:
         return content
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+    def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``.
 
         Raises:
@@ -99,7 +99,7 @@ class Result:
             ValueError: If it cannot be read; one line.
         """
         try:
-            return cls.from_json(parse_json(path.read_bytes()), path.parent)
+            return cls.parse(parse_json(path.read_bytes()), path.parent)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
