@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asvit.cli.growth_progress import remaining, state
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.growth_progress import remaining, state
 from asvit.growth import ScaleSettings
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step

@@ -9,20 +9,23 @@ from typing import Any
 from rich.console import Console
 
 from asvit.cli.correlate_tables import show_result as show_correlation
-from asvit.cli.scale import show_result as show_scale
 from asvit.cli.search import show_result as show_search
 from asvit.cli.supernet_tables import show_evolution, show_supernet
 from asvit.cli.train_tables import show_result as show_training
+from asvit.codec import from_json
 from asvit.growth import ScaleSettings
+from asvit.growth.result import ScaleResult
 from asvit.networks import Network
 from asvit.reference.findings import Finding
+from asvit.reference.reliability import Reliability
 from asvit.reference.settings import CorrelationSettings, Question
 from asvit.reference.statistics import Band, Correlation, Interval
 from asvit.reference.table import Target
 from asvit.reference.values import Values
+from asvit.results import Result
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
-from asvit.runs.scale_result import ScaleResult
+from asvit.runs.scaling import ScaleRun
 from asvit.runs.search_result import SearchResult
 from asvit.runs.supernets.evolution_result import (
     Compared,
@@ -92,7 +95,8 @@ SPREAD = Spread(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
 
 Show = Callable[[Any, Console], None]
-RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
+Kind = type[StoredResult] | type[Result]
+RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     type(result): (result, show)
     for result, show in (
         (
@@ -105,11 +109,12 @@ RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
         ),
         (
             ScaleResult(
-                HERE, "asvit", [step(0), step(1), step(2)], [step(0), step(1), step(2)], "", 2.0,
-                ScaleSettings(SEED, budgets=("1M", "2M")), {"seed_run": None, **ORIGIN},
-                "asvit train", RELIABILITY,
+                folder=HERE, settings=ScaleSettings(SEED, budgets=("1M", "2M")), space="asvit",
+                series=(step(0), step(1), step(2)), candidates=(step(0), step(1), step(2)),
+                reason="", wall_seconds=2.0, provenance={"seed_run": None, **ORIGIN},
+                next_command="asvit train", reliability=from_json(RELIABILITY, Reliability),
             ),
-            show_scale,
+            ScaleRun.show,
         ),
         (
             CorrelationResult(
@@ -148,6 +153,6 @@ RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
 }  # fmt: skip
 
 
-def content_of(kind: type[StoredResult]) -> dict[str, Any]:
+def content_of(kind: Kind) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(json.dumps(RIGHT[kind][0].to_json(), allow_nan=False))
     return content
