@@ -16,13 +16,10 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets.
+# Command to the module with its presets, of kinds of runs that are not in RUNS yet.
 _PRESETS = {
     "search": "asvit.search.settings",
     "correlate": "asvit.reference.settings",
-    "reference build": "asvit.reference.recipe",
-    "supernet train": "asvit.training.supernets.settings",
-    "supernet evolve": "asvit.search.supernet_settings",
     "train": "asvit.training.recipes",
 }
 
@@ -61,14 +58,17 @@ def _models() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    rows: list[Row] = []
-    for command, module in _PRESETS.items():
-        presets: Mapping[str, Mapping[str, Any]] = import_module(module).PRESETS
-        rows += [
-            {"name": name, "command": command, "settings": dict(settings)}
-            for name, settings in presets.items()
-        ]
-    return rows
+    from asvit.runs.run import RUNS
+
+    presets: dict[str, Mapping[str, Mapping[str, Any]]] = {
+        command: import_module(module).PRESETS for command, module in _PRESETS.items()
+    }
+    presets |= {command: kind.settings_type.presets for command, kind in RUNS.items()}
+    return [
+        {"name": name, "command": command, "settings": dict(settings)}
+        for command, known in presets.items()
+        for name, settings in known.items()
+    ]
 
 
 def _data() -> list[Row]:

@@ -33,64 +33,6 @@ class OfSearch(TypedDict):
     settings: Texts
 
 
-class _Spread(TypedDict):
-    paths: int
-    lowest: float
-    median: float
-    highest: float
-
-
-class _Parts(TypedDict):
-    validation: _Spread
-    test: _Spread
-
-
-class _Random(TypedDict):
-    in_window: _Parts
-    anywhere: _Parts
-
-
-class _Generation(TypedDict):
-    generation: int
-    paths: int
-    best: float
-    median: float
-    best_so_far: float
-
-
-class _Supernet(TypedDict):
-    folder: str
-
-
-class _Evolving(TypedDict):
-    seed: int
-    max_macs: int
-
-
-class _Retrained(TypedDict):
-    accuracy: float | None
-    reason: str
-
-
-class OfEvolution(TypedDict):
-    """Of an evolution over a supernet."""
-
-    space: str
-    architecture: str
-    params: int
-    macs: int
-    validation: float
-    test: float
-    random: _Random
-    generations: Sequence[_Generation]
-    evaluated: int
-    reason: str
-    retrained: _Retrained | None
-    supernet: _Supernet
-    settings: _Evolving
-    wall_seconds: float
-
-
 class _Correlating(TypedDict):
     repeats: int
     seed: int

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
-from asvit.reference.recipe import BuildSettings
-from asvit.runs import reference, scale, search
+from asvit.runs import search
 from asvit.runs.folder import named_folder
-from asvit.runs.supernets import run as supernet
+from asvit.runs.reference import BuildRun
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import run as training
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import SupernetSettings
 from tests.hostile import FEW, texts
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
@@ -29,9 +29,9 @@ def check(folder: Path) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     check(search.default_folder(SearchSettings(space=text, controller=text)))
-    check(scale.default_folder(ScaleSettings(text)))
-    check(reference.default_folder(BuildSettings(space=text)))
-    check(supernet.default_folder(SupernetSettings(space=text)))
+    check(ScaleRun(settings=ScaleSettings(text)).folder)
+    for kind in (BuildRun, SupernetRun):
+        check(kind.make(space=text).folder)
     check(training.default_folder(TrainSettings(text)))
 
 
