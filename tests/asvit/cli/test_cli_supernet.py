@@ -199,7 +199,10 @@ def test_what_cannot_be_evolved_is_one_line_and_exit_code_3(
         ([], "no finished supernet in runs"),
         (["none"], "no supernet 'none/supernet.safetensors'"),
         ([str(trained[0]), "--max-macs", "1K"], "no path takes 0 to 1,000 multiply-adds; those"),
-        ([str(trained[0]), "--out", str(trained[0])], "holds a supernet; give --out another folder for"),
+        (
+            [str(trained[0]), "--out", str(trained[0])],
+            "holds a supernet; give --out another",
+        ),
     ]:
         result = run("supernet", "evolve", *words)
         assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1), result.stderr

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from asvit.search.supernet_journal import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 
@@ -39,18 +37,3 @@ def test_what_an_extended_run_retrained_is_another_winner_perhaps(tmp_path: Path
     journal.start(EvolutionSettings(generations=21), supernet=WHAT, device="cpu")
     assert journal.retrained is None
     assert AccuracyJournal(tmp_path / "accuracies.jsonl").retrained is None
-
-
-def test_a_record_cut_short_is_cut_off_and_others_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "accuracies.jsonl"
-    journal = AccuracyJournal(path)
-    journal.start(EvolutionSettings(), supernet=WHAT, device="cpu")
-    journal.add("validation", A, 10.0)
-    whole = path.read_bytes()
-    journal.add("validation", B, 20.0)
-    path.write_bytes(path.read_bytes()[:-7])
-    assert AccuracyJournal(path).get("validation", B) is None
-    assert path.read_bytes() == whole
-    path.write_bytes(whole + b'{"part": "test"}\n')
-    with pytest.raises(ValueError, match=r"line 3 is not a record of an evolution; restore it"):
-        AccuracyJournal(path)
