@@ -17,12 +17,7 @@ from asvit.console import console, table
 Row = dict[str, object]
 
 # Command to the module with its presets, for the kinds of runs that are not in RUNS.
-_PRESETS = {
-    "reference build": "asvit.reference.recipe",
-    "supernet train": "asvit.training.supernets.settings",
-    "supernet evolve": "asvit.search.supernet_settings",
-    "train": "asvit.training.recipes",
-}
+_PRESETS = {"train": "asvit.training.recipes"}
 
 
 def _proxies() -> list[Row]:

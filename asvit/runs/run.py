@@ -272,7 +272,7 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        words = ["asvit", *self.command.split()]
+        arguments, options = ["asvit", *self.command.split()], list[str]()
         for owner, usual in self.option_values():
             for name, field in fields_of(type(owner)).items():
                 option = option_of(field)
@@ -284,8 +284,9 @@ class Run(ABC, Generic[S, R, J]):
                 required = field.default is dataclasses.MISSING
                 if owner is not self and not required and value == getattr(usual, name):
                     continue
+                words = arguments if option.argument else options
                 words += _typed(option, name, value)
-        return shlex.join(words)
+        return shlex.join([*arguments, *options])
 
     def default_settings(self) -> S:
         """The settings of a command without options."""
