@@ -1,4 +1,4 @@
-"""One small convolution for each head, over the many grids that are the rows of its map."""
+"""A depthwise convolution over attention maps, with one kernel per head."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from proxies.sample_gradients import USES, ConvolutionUse, Use, convolution_use
 
 
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, zeros around every grid.
+    """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, each grid padded with zeros.
 
-    The grids are the channels of one depthwise convolution. With heads for channels and grids for
-    a batch, convolutions on a CPU take ten times as long: they work on 16 channels at a time.
+    All grids of an image are channels of one depthwise convolution. With heads as channels and
+    grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
 
     Args:
         x: A grid for each list of each head.
-        weight: One kernel a head, ``[heads, 1, k, k]`` with an odd k.
+        weight: One kernel per head, ``[heads, 1, k, k]`` with an odd k.
         bias: ``[heads]``, or None.
     """
-    if has_torch_function((x, weight)):  # whoever follows weights sees this as one operation
+    if has_torch_function((x, weight)):  # tracers of weights see one operation
         seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)
         return seen
     heads, lists = x.shape[1:3]
@@ -39,7 +39,7 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class _MapUse:
-    """:func:`convolve_maps` as the convolution of ``B * lists`` grids with heads for channels."""
+    """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
 
     inner: ConvolutionUse
 

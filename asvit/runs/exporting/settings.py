@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from asvit.export.formats import FORMATS
-from asvit.export.graphs import check_opset
+from asvit.export.writers import check_opset
 from asvit.settings import Settings, check_whole
 
 _AT_LEAST = {"image_size": 1, "num_classes": 0, "branches": 0, "batch": 1, "opset": 1}

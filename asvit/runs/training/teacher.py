@@ -8,7 +8,7 @@ import timm
 
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.hosts import PREFIX, check_host
+from asvit.spaces.timm_models import PREFIX, TimmModel
 from asvit.training.distillation import Teacher
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
@@ -62,12 +62,13 @@ def find_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
     if not name.startswith(PREFIX):
         raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
-    host = name.removeprefix(PREFIX)
-    check_host(host)
+    model_name = TimmModel.parse(name).name
     try:
-        model = timm.create_model(host, pretrained=True)
+        model = timm.create_model(model_name, pretrained=True)
     except RuntimeError as error:  # timm has none
-        raise ValueError(f"timm publishes no weights of {host!r}: {first_line(error)}") from error
+        raise ValueError(
+            f"timm publishes no weights of {model_name!r}: {first_line(error)}"
+        ) from error
     _check_classes(name, model.num_classes, classes)
     config = model.pretrained_cfg
     side = config["input_size"][-1]

@@ -12,9 +12,9 @@ from torch import nn
 
 import asvit
 from asvit.models import PSViT, convert, merge
-from asvit.models.hallucinated_hosts import HallucinatedHeads, ListGrid
 from asvit.models.layers.compact import BranchedMap, CompactMap
-from asvit.models.layers.hallucinated import MapHallucination
+from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
+from asvit.models.layers.token_grid import ListGrid
 from proxies.counts import Cost, count
 
 
@@ -214,7 +214,7 @@ def test_rows_and_columns_are_those_of_the_image(monkeypatch):
 
 
 def test_lists_keep_their_rows_as_long_as_they_shrink_alike():
-    assert [ListGrid((14, 14)).of(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
+    assert [ListGrid((14, 14)).shape(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -258,8 +258,8 @@ def test_a_copy_of_a_converted_network_has_grids_of_its_own():
     twin = copy.deepcopy(model)
     with torch.no_grad():
         twin(torch.randn(1, 3, 24, 48))
-    assert model.blocks[0].attn.where.grid == (4, 4)
-    assert twin.blocks[1].attn.where.grid == (3, 6)
+    assert model.blocks[0].attn.token_grid.grid == (4, 4)
+    assert twin.blocks[1].attn.token_grid.grid == (3, 6)
 
 
 def test_distilled_and_registered_tokens_are_class_tokens():

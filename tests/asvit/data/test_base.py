@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.data import FractalDataset
-from asvit.data.subset import SubsetImages, divide
+from asvit.data.base import SubsetImages, divide
 
 
 def test_divide_by_hand() -> None:

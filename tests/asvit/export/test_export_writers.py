@@ -7,9 +7,9 @@ import torch
 from exported_networks import MORE, NETWORKS, SHIFT, SIDE, run_in_this_process
 from torch import Tensor, nn
 
-from asvit.export import FORMATS, graphs
+from asvit.export import FORMATS, writers
 from asvit.export.comparison import difference
-from asvit.export.graphs import ABOUT, trace, write_onnx, write_pt2
+from asvit.export.writers import ABOUT, trace, write_onnx, write_pt2
 
 BATCHES = (1, 3)
 
@@ -103,7 +103,7 @@ def test_an_operator_set_that_pytorch_would_exchange_is_refused(
 def test_more_weights_than_an_onnx_file_holds_are_refused(
     program: torch.export.ExportedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(writers, "_MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="do not fit into an ONNX file"):
         write_onnx(program, tmp_path / "copy.onnx", about="{}")
 
