@@ -43,7 +43,7 @@ _PRELOADED = (
     "asvit.runs.correlation.reliability",
     "asvit.runs.supernets.run",
     "asvit.runs.supernets.evolution",
-    "asvit.runs.training.run",
+    "asvit.runs.training",
     "asvit.report",
     "asvit.report.correlate_run",
     "matplotlib.figure",

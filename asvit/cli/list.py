@@ -16,14 +16,13 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets.
+# Command to the module with its presets, where it is no kind of run of asvit.runs.run yet.
 _PRESETS = {
     "search": "asvit.search.settings",
     "correlate": "asvit.reference.settings",
     "reference build": "asvit.reference.recipe",
     "supernet train": "asvit.training.supernets.settings",
     "supernet evolve": "asvit.search.supernet_settings",
-    "train": "asvit.training.recipes",
 }
 
 
@@ -61,14 +60,17 @@ def _models() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    rows: list[Row] = []
-    for command, module in _PRESETS.items():
-        presets: Mapping[str, Mapping[str, Any]] = import_module(module).PRESETS
-        rows += [
-            {"name": name, "command": command, "settings": dict(settings)}
-            for name, settings in presets.items()
-        ]
-    return rows
+    from asvit.runs.run import RUNS
+
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {
+        **{command: import_module(module).PRESETS for command, module in _PRESETS.items()},
+        **{command: kind.settings_type.presets for command, kind in RUNS.items()},
+    }
+    return [
+        {"name": name, "command": command, "settings": dict(settings)}
+        for command, presets in found.items()
+        for name, settings in presets.items()
+    ]
 
 
 def _data() -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Setting,
+    completes,
     data_names,
     json_option,
     known,
@@ -20,9 +22,11 @@ from asvit.cli.options import (
     paths,
     quiet_option,
     registered,
+    run_folders,
     worker_options,
 )
 from asvit.cli.output import emit_json
+from asvit.codec import to_json
 from asvit.console import console
 from asvit.progress import Progress
 from asvit.runs.run import Run
@@ -37,30 +41,45 @@ def run_command(kind: Kind) -> click.Command:
 
     @click.pass_context
     def call(
-        context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
+        context: click.Context,
+        /,
+        *,
+        preset: str,
+        quiet: bool,
+        as_json: bool,
+        dry_run: bool = False,
+        **given: Any,
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
         run = _made(kind, preset, given)
-        result = _followed(context, run, quiet=quiet)
-        if result is None:
-            return
-        if as_json:
-            emit_json({"folder": result.folder, **result.to_json()})
-        if not (as_json and quiet):
-            kind.show(result, console(err=as_json))
+        if dry_run:
+            found = run.plan()
+            content, show = to_json(found), partial(kind.show_plan, found)
+        else:
+            found = _followed(context, run, quiet=quiet or not run.first)
+            if found is None:
+                return
+            content = {"folder": found.folder, **found.to_json()}
+            show = partial(kind.show, found)
+        if as_json and run.first:
+            emit_json(content)
+        if run.first and not (as_json and quiet):
+            show(console(err=as_json))
 
-    workers = "workers" in fields_of(kind)
+    workers = fields_of(kind).get("workers")
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
         short_help=kind.summary,
-    )(worker_options(call) if workers else call)
+        no_args_is_help=any(map(_is_required, fields_of(kind.settings_type).values())),
+    )(worker_options(call) if workers is not None and option_of(workers) is None else call)
     command.params = [
-        *_parameters(kind.settings_type),
+        *parameters(kind.settings_type),
         *command.params,
-        *_parameters(kind),
+        *parameters(kind),
         _preset(kind),
+        *([] if kind.plan is Run.plan else [_dry_run()]),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
@@ -111,7 +130,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
         tell(progress)
 
     try:
-        with progress_display(run.title, quiet=quiet) as tell:
+        with progress_display(lambda: run.title, quiet=quiet) as tell:
             run.progress = follow
             result = run.run()
     except KeyboardInterrupt:
@@ -126,8 +145,8 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
     return result
 
 
-def _parameters(owner: Any) -> list[click.Parameter]:
-    """A parameter for each field that has an option."""
+def parameters(owner: Any) -> list[click.Parameter]:
+    """A parameter for each field of settings, or of a run, that has an option."""
     hints = hints_of(owner)
     return [
         _parameter(field, option, hints[name])
@@ -146,14 +165,19 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         "shell_complete": _completion(option),
     }
     if option.argument:
-        required = field.default is dataclasses.MISSING
-        return click.Argument([field.name], required=required, **settings)
+        return click.Argument([field.name], required=_is_required(field), **settings)
     spelled = f"--{(option.name or field.name).replace('_', '-')}"
+    if field.default is True:
+        spelled = f"{spelled}/--no-{spelled[2:]}"
+        return click.Option(
+            [spelled, field.name], default=True, show_default=True, help=option.help
+        )
     if kind is bool:
         return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
     return Setting(
         [spelled, field.name],
         multiple=several,
+        required=_is_required(field),
         help=option.help,
         show_default=option.shown or _shown(field.default),
         **settings,
@@ -188,7 +212,8 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    return {"paths": paths, "data": data_names}.get(option.complete)
+    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    return known_kinds.get(option.complete)
 
 
 def _shown(default: Any) -> str | bool:
@@ -210,6 +235,16 @@ def _preset(kind: Kind) -> click.Option:
         shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
         help="Settings to start from; options given beside it win (see asvit list presets).",
     )
+
+
+def _dry_run() -> click.Option:
+    return click.Option(["--dry-run"], is_flag=True, help="Show what would be done, and end.")
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a command cannot do without an option: there is no default, nor words for one."""
+    option = option_of(field)
+    return option is not None and field.default is dataclasses.MISSING and not option.shown
 
 
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:

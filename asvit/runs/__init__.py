@@ -10,7 +10,7 @@ from asvit.runs.search_result import SearchResult
 if TYPE_CHECKING:
     from asvit.runs.correlation.result import CorrelationResult
     from asvit.runs.correlation.run import run_correlation
-    from asvit.runs.exporting.run import export_network
+    from asvit.runs.exporting import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scaling import run_scaling
     from asvit.runs.search import run_search
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asvit.runs.supernets.evolution_result import EvolutionResult
     from asvit.runs.supernets.result import SupernetResult
     from asvit.runs.supernets.run import train_supernet
-    from asvit.runs.training.run import run_training
+    from asvit.runs.training import run_training
 
 __all__ = [
     "CorrelationResult",
@@ -43,11 +43,11 @@ _LAZY = {
     "SupernetResult": "asvit.runs.supernets.result",
     "build_reference": "asvit.runs.reference",
     "evolve_supernet": "asvit.runs.supernets.evolution",
-    "export_network": "asvit.runs.exporting.run",
+    "export_network": "asvit.runs.exporting",
     "run_correlation": "asvit.runs.correlation.run",
     "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
-    "run_training": "asvit.runs.training.run",
+    "run_training": "asvit.runs.training",
     "train_supernet": "asvit.runs.supernets.run",
 }
 

@@ -2,6 +2,7 @@
 
 from asvit.runs.run import RUNS
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.training import TrainRun
 
-for _kind in (ScaleRun,):
+for _kind in (ScaleRun, TrainRun):
     RUNS.register(_kind.command, _kind)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -35,6 +36,21 @@ J = TypeVar("J")
 
 #: Every kind of run by the command that starts it.
 RUNS: Registry[type[Run[Any, Any, Any]]] = Registry("kind of run", entries="asvit.runs.kinds")
+
+
+class imported:
+    """A class attribute that is imported when it is first looked at.
+
+    Args:
+        place: ``"module:name"``.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._module, _, self._name = place.partition(":")
+
+    def __get__(self, _run: object, _kind: object = None) -> Any:
+        """The attribute."""
+        return getattr(import_module(self._module), self._name)
 
 
 @dataclass(kw_only=True)
@@ -64,6 +80,7 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     may_grow: ClassVar[Sequence[str]] = ()
+    always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
 
     settings: S
     out: Path | str | None = setting(
@@ -145,6 +162,22 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def show(cls, result: R, screen: Any) -> None:
         """Write what a run came to on a console, and what to type next."""
+
+    def plan(self) -> Any:
+        """What the run would do, worked out without doing it, as a dataclass; for ``--dry-run``.
+
+        A kind that can tell also has :meth:`show_plan`.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def show_plan(cls, plan: Any, screen: Any) -> None:
+        """Write what :meth:`plan` gave on a console."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process tells of the run and writes its files, where several share it."""
+        return True
 
     def extra_files(self, folder: Path) -> Sequence[str]:
         """Names of files that the earlier run in ``folder`` wrote beside :attr:`files`."""
@@ -259,21 +292,8 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        default = self.default_settings()
-        words = ["asvit", *self.command.split()]
-        for owner, usual in ((self.settings, default), (self, type(self))):
-            for name, field in fields_of(type(owner)).items():
-                option = option_of(field)
-                value = getattr(owner, name)
-                if option is None or not option.repeats:
-                    continue
-                if owner is self and value == field.default:
-                    continue
-                required = field.default is dataclasses.MISSING
-                if owner is not self and not required and value == getattr(usual, name):
-                    continue
-                words += _typed(option.name or name, value, argument=option.argument)
-        return shlex.join(words)
+        chosen = typed_options(self.settings, self.default_settings(), always=self.always_typed)
+        return shlex.join(["asvit", *self.command.split(), *chosen, *typed_options(self)])
 
     def default_settings(self) -> S:
         """The settings of a command without options."""
@@ -283,6 +303,28 @@ class Run(ABC, Generic[S, R, J]):
             if field.default is dataclasses.MISSING
         }
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
+
+
+def typed_options(owner: object, usual: object = None, *, always: Sequence[str] = ()) -> list[str]:
+    """The words of a command line for the options of ``owner``, arguments first.
+
+    Args:
+        owner: A run or its settings.
+        usual: The same of a command without options; by default the fields' own defaults.
+        always: Options that are typed even where they are as usual.
+    """
+    arguments: list[str] = []
+    options: list[str] = []
+    for name, field in fields_of(type(owner)).items():
+        option = option_of(field)
+        if option is None or not option.repeats:
+            continue
+        value = getattr(owner, name)
+        required = field.default is dataclasses.MISSING or name in always
+        if required or value != (field.default if usual is None else getattr(usual, name)):
+            words = arguments if option.argument else options
+            words += _typed(option.name or name, value, argument=option.argument)
+    return [*arguments, *options]
 
 
 def _typed(name: str, value: object, *, argument: bool) -> list[str]:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from asvit.cli.train_tables import show_result as show_training
 from asvit.runs.scale_result import ScaleResult
+from asvit.runs.training.result import TrainResult
 from rich.console import Console
 
 from asvit.cli.correlate_tables import show_result as show_correlation
 from asvit.cli.scale import show_result as show_scale
 from asvit.cli.search import show_result as show_search
 from asvit.cli.supernet_tables import show_evolution, show_supernet
-from asvit.cli.train_tables import show_result as show_training
 from asvit.growth import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.findings import Finding
@@ -31,7 +32,6 @@ from asvit.runs.supernets.evolution_result import (
     Winner,
 )
 from asvit.runs.supernets.result import Spread, SupernetResult
-from asvit.runs.training.result import TrainResult
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
