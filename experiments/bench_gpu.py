@@ -25,7 +25,7 @@ import proxies
 from asvit.executors import Workers
 from experiments.growing import SEED, markdown
 from experiments.timing import forward, hardware, shortest
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 
 PARTS = ("ratios", "waits", "search", "scale")
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
@@ -179,7 +179,9 @@ def _candidate(
 ) -> None:
     build = partial(asvit.build, text, image_size=images.shape[-1])
     where = str(device)
-    proxies.measure(build, MEASURES, key=text, images=images, device=where, together=together)
+    proxies.measure(
+        build, DEFAULT_MEASURES, key=text, images=images, device=where, together=together
+    )
 
 
 def _timed(run: Callable[[Path], object]) -> float:

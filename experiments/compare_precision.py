@@ -29,7 +29,7 @@ from asvit.spaces import SearchSpace
 from experiments.growing import markdown, write_rows
 from experiments.timing import hardware
 from proxies.evaluation import resolve_device
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 from scaling.ranking import best_places
 
 
@@ -99,7 +99,7 @@ def _measured(text: str, space: SearchSpace, images: Tensor, seed: int) -> Itera
         network.forward_features = TF32()(network.forward_features)
         fast = values(network, circle, images)
     low = values(networks[0].bfloat16(), circle, images)
-    for name, *measured in zip(MEASURES, first, second, low, fast, strict=True):
+    for name, *measured in zip(DEFAULT_MEASURES, first, second, low, fast, strict=True):
         yield Row(text, name, *measured)
 
 
@@ -144,7 +144,7 @@ def table(rows: Sequence[Row]) -> str:
     columns = {"measure": "l", "float32 and": "l", "τ": "r", "pairs in another order": "r"}
     columns |= {"median change": "r", "largest change": "r", "failed": "r"}
     cells: list[tuple[object, ...]] = []
-    for name in MEASURES:
+    for name in DEFAULT_MEASURES:
         own = [row for row in rows if row.measure == name]
         for other in COMPARED:
             both = [(row.float32, float(getattr(row, other))) for row in own]
@@ -170,11 +170,12 @@ def table(rows: Sequence[Row]) -> str:
 def best(rows: Sequence[Row]) -> str:
     """The architecture with the smallest sum of ranks, for each kind of value."""
     texts = list(dict.fromkeys(row.architecture for row in rows))
-    better = {name: proxies.get_proxy(name).better for name in MEASURES}
+    better = {name: proxies.get_proxy(name).better for name in DEFAULT_MEASURES}
     found = []
     for kind in ("float32", *COMPARED):
         values = {
-            name: [getattr(row, kind) for row in rows if row.measure == name] for name in MEASURES
+            name: [getattr(row, kind) for row in rows if row.measure == name]
+            for name in DEFAULT_MEASURES
         }
         if all(math.isnan(value) for column in values.values() for value in column):
             continue

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from asvit.report.axes import log_scale
 from asvit.report.figures import label
 from asvit.report.style import style
+from experiments.baselines import FAMILIES, scale_at_random, scale_by_rule
 from experiments.growing import (
     MODEL_COLUMNS,
     GrowthSetup,
@@ -32,8 +33,7 @@ from experiments.growing import (
     write_rows,
 )
 from scaling import Budget, Candidate
-from scaling.handmade import FAMILIES, at_random, by_hand
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 
 GROWN = "growth"
 COLOURS = {
@@ -75,8 +75,12 @@ def _rows(setup: GrowthSetup, options: argparse.Namespace) -> list[Row]:
     rows = []
     for number, budget in enumerate(setup.settings.limits):
         rng = np.random.default_rng([setup.settings.seed, number])
-        shapes = [(name, by_hand(make, start, cost, budget)) for name, make in FAMILIES.items()]
-        shapes += [("random", at_random(start, cost, budget, rng)) for _ in range(options.random)]
+        shapes = [
+            (name, scale_by_rule(make, start, cost, budget)) for name, make in FAMILIES.items()
+        ]
+        shapes += [
+            ("random", scale_at_random(start, cost, budget, rng)) for _ in range(options.random)
+        ]
         for rule, shape in shapes:
             if sum(shape.depths) > options.most_blocks:
                 print(f"{rule} to {budget} would have {sum(shape.depths)} blocks: left out")
@@ -103,7 +107,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _figure(rows: Sequence[Row]) -> Figure:
     made = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, name in zip(made.subplots(1, 2), MEASURES, strict=True):
+    for axes, name in zip(made.subplots(1, 2), DEFAULT_MEASURES, strict=True):
         for rule, colour in COLOURS.items():
             own = [row for row in rows if row.rule == rule]
             axes.scatter(

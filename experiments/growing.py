@@ -13,7 +13,7 @@ from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
-from scaling.meter import MEASURES, Meter
+from scaling.measurement import DEFAULT_MEASURES, CandidateMeasurer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -42,15 +42,15 @@ class GrowthSetup:
         return self.model.cost(*shape)
 
     def measure(self, shape: Shape) -> Candidate:
-        """Measure a shape in the same way as growth measures its candidates."""
-        meter = Meter(
+        """A shape with its scores, measured as the candidates of a growth are."""
+        measurer = CandidateMeasurer(
             self.model.build,
             self.settings.proxies,
             self.settings.ratio,
             known=self.known,
             arguments=self.bench.arguments,
         )
-        (candidate,) = meter([(shape, self.cost(shape))])
+        (candidate,) = measurer([(shape, self.cost(shape))])
         return candidate
 
     def grow(self, budget: Budget) -> Trajectory:
@@ -96,7 +96,7 @@ def measured(model: Candidate) -> dict[str, Any]:
         "width": model.width,
         "params": model.cost.params,
         "macs": model.cost.macs,
-        **{name: model.scores[name].value for name in MEASURES},
+        **{name: model.scores[name].value for name in DEFAULT_MEASURES},
     }
 
 

@@ -18,7 +18,7 @@ from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 from asvit.report.reliability import trust
 from asvit.report.scale_run import ScaleRun, read_scale_run
-from scaling.budget import NAMES, parse_budgets
+from scaling.budget import UNIT_NAMES, parse_budgets
 
 if TYPE_CHECKING:
     from scaling import Row
@@ -174,7 +174,7 @@ def _candidates(run: ScaleRun) -> str:
 
 def _table(run: ScaleRun, shown: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
-    counts = [NAMES["params"], NAMES["macs"]]
+    counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
     numeric = ["step", "width", *counts, *map(label, measures), "rank sum"]
     columns = ["step", "kind", "architecture", "depths", "width", *counts]
     columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]

@@ -12,7 +12,7 @@ from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from scaling import Shape
 from scaling.growth import check_budget
-from scaling.meter import measured_shape
+from scaling.measurement import measured_shape
 
 
 class Growable:

@@ -68,7 +68,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def check(self) -> None:
         """Refuse unknown measures."""
-        from scaling.meter import directions
+        from scaling.measurement import directions
 
         super().check()
         directions(self.settings.proxies)
@@ -194,7 +194,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         """The scores of each shape; all failed where there is no such network."""
         from asvit.runs.measuring import Order, failed, in_order
         from proxies.messages import first_line
-        from scaling.meter import KEY
+        from scaling.measurement import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
         orders: list[Order] = []
@@ -205,7 +205,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             except ValueError as error:
                 refused[shape] = failed(names, first_line(error))
             else:
-                orders.append(Order(text, names, KEY, side))
+                orders.append(Order(text, names, SEED_KEY, side))
         measured = in_order(crew.measure(orders))
         for shape in shapes:
             yield refused[shape] if shape in refused else next(measured).scores

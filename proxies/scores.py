@@ -1,4 +1,4 @@
-"""What repeats of a measurement gave, in parts that can be taken anywhere, and their summary."""
+"""Values of single repeats, which may be measured anywhere, and the scores they combine to."""
 
 import math
 import statistics
@@ -18,7 +18,7 @@ class Score:
         std: Sample standard deviation over the repeats, 0 for one repeat.
         values: The repeats, in order.
         better: Which direction is better.
-        reason: Why there is no value; empty when there is one.
+        reason: Why there is no value; empty if there is one.
     """
 
     value: float
@@ -35,14 +35,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Readings:
-    """What some of the repeats of measuring one architecture gave; see :func:`combine`.
+    """Results of some repeats of measuring one architecture; see :func:`combine`.
 
     Args:
-        names: Measures that were asked for.
-        repeats: How many repeats there are in all.
-        taken: Repeat, from 0, to measure to what it gave: a finite value, or the reason why there
-            is none. A measure is left out where it is not due: after a failure, and after repeat
-            0 if it does not depend on the initial weights.
+        names: Names of the requested measures.
+        repeats: Total number of repeats.
+        taken: Maps a repeat, from 0, and a measure to a finite value or the reason of a failure. A
+            measure is missing after its first failure, and after repeat 0 if it does not depend on
+            the initial weights.
     """
 
     names: tuple[str, ...]
@@ -50,7 +50,7 @@ class Readings:
     taken: Mapping[int, Mapping[str, float | str]]
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; floats come back exactly."""
+        """The readings as JSON values; floats round-trip exactly."""
         return {
             "names": list(self.names),
             "repeats": self.repeats,
@@ -59,10 +59,10 @@ class Readings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Back from :meth:`to_json`.
+        """Readings from what :meth:`to_json` returned.
 
         Raises:
-            ValueError: If ``stored`` is nothing that :meth:`to_json` gives.
+            ValueError: If ``stored`` has another form.
         """
         try:
             taken = {
@@ -75,22 +75,23 @@ class Readings:
             return cls(tuple(map(str, stored["names"])), int(stored["repeats"]), taken)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
-                f"stored readings {str(stored)[:60]!r} cannot be read; use what to_json gave"
+                f"stored readings {str(stored)[:60]!r} cannot be read; use what to_json returned"
             ) from error
 
 
 def combine(parts: Sequence[Readings]) -> dict[str, Score]:
-    """Scores from the readings of all repeats, however these were split and in whatever order.
+    """Combine the readings of all repeats, split in any way and in any order, to scores.
 
     Args:
-        parts: Of the same measures and number of repeats; each repeat in one of them.
+        parts: Readings of the same measures and number of repeats; each repeat in one of them.
 
     Returns:
-        A score for each measure: what :func:`proxies.measure` gives, to the bit.
+        A score for each measure, bit-identical to those of :func:`proxies.measure`.
 
     Raises:
         KeyError: If a measure is unknown.
-        ValueError: If the parts are not of one measurement, or a repeat is missing or there twice.
+        ValueError: If the parts are of different measurements, or a repeat is missing or
+            duplicated.
     """
     kinds = {(part.names, part.repeats) for part in parts}
     if len(kinds) != 1:
@@ -99,12 +100,12 @@ def combine(parts: Sequence[Readings]) -> dict[str, Score]:
     taken = [repeat for part in parts for repeat in part.taken]
     if twice := {repeat for repeat in taken if taken.count(repeat) > 1}:
         raise ValueError(f"repeat {min(twice)} is in two parts; give each repeat once")
-    found = {repeat: of for part in parts for repeat, of in part.taken.items()}
+    found = {repeat: values for part in parts for repeat, values in part.taken.items()}
     return {name: _score(get_proxy(name), repeats, found) for name in names}
 
 
 def _score(proxy: Proxy, repeats: int, found: Mapping[int, Mapping[str, float | str]]) -> Score:
-    """The score of one measure: all its values, or those up to its first failure."""
+    """Score of one measure from its values up to the first failure."""
     values: list[float] = []
     for repeat in range(repeats if proxy.random else 1):
         if proxy.name not in found.get(repeat, {}):

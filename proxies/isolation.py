@@ -1,7 +1,7 @@
-"""What a caller may have set for torch, and what measures make of it: nothing.
+"""Isolate measures from global torch state.
 
-A value must not depend on where it was taken. Reduced precision, autocast and inference mode of
-the code around are switched off for as long as a measure takes.
+A value must not depend on where it was measured: reduced precision, autocast and inference mode
+of the surrounding code are off during a measurement.
 """
 
 import threading
@@ -11,34 +11,33 @@ from typing import Any
 
 import torch
 
-_turns = threading.RLock()
+_lock = threading.RLock()
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Inside, torch computes in full precision and can differentiate.
+def full_precision() -> Iterator[None]:
+    """Inside, torch computes in full precision, and gradients can be enabled.
 
     TF32 keeps ten bits of a product's factors and bfloat16 seven, fewer than the measures need.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.no_grad())  # as it was
-        for kind in _kinds_of_devices():
+            stack.enter_context(torch.no_grad())  # inference mode implies it
+        for kind in _device_types():
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        stack.enter_context(_full_precision())
+        stack.enter_context(_ieee_float32())
         yield
 
 
 @contextmanager
-def ordinary() -> Iterator[None]:
-    """Inside, networks are also built and inputs drawn as if nothing had been set.
+def isolated() -> Iterator[None]:
+    """:func:`full_precision`, with torch's default dtype (float32) and device (the CPU).
 
-    Dtype and device of new tensors are torch's own defaults, float32 and the CPU. Threads take
-    turns: torch's generator, its precision and the level of dual numbers belong to the process.
+    One thread at a time: torch's generator, precision and dual-number level are process-wide.
     """
-    with _turns, undisturbed(), ExitStack() as stack:
+    with _lock, full_precision(), ExitStack() as stack:
         if (dtype := torch.get_default_dtype()) != torch.float32:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
@@ -47,13 +46,13 @@ def ordinary() -> Iterator[None]:
         yield
 
 
-def _kinds_of_devices() -> set[str]:
+def _device_types() -> set[str]:
     found = torch.accelerator.current_accelerator()
     return {"cpu", found.type} if found else {"cpu"}
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def _ieee_float32() -> Iterator[None]:
     backends: Any = torch.backends
     cuda, mkldnn = backends.cuda, backends.mkldnn
     switches = (cuda.matmul, backends.cudnn.conv, mkldnn.matmul, mkldnn.conv)

@@ -1,8 +1,8 @@
-"""Per-sample weight gradients, formed from what one batched forward and backward pass leaves.
+"""Per-sample weight gradients from one batched forward and backward pass.
 
-A weight's gradient for one sample follows from what went into the operation that used it and from
-the gradient that comes back. Each use of a weight is kept as such a pair until the backward pass
-reaches it; only n × n products outlive it.
+The gradient of a weight for one sample follows from the input of the operation that used it and
+the gradient of that operation's output. Such a pair is kept for each use of a weight until the
+backward pass reaches it; only n × n products outlive it.
 """
 
 import math
@@ -14,38 +14,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Numbers of per-sample gradient held at a time: 16 MB in float32.
-_BLOCK_NUMBERS = 1 << 22
+# Elements of per-sample gradients held at a time: 16 MB in float32.
+_BLOCK_ELEMENTS = 1 << 22
 
 
-class Use(Protocol):
+class WeightUse(Protocol):
     """One use of a weight in a forward pass."""
 
     @property
     def granularity(self) -> int:
-        """Rows of the weight come in multiples of this."""
+        """Rows of the weight are taken in multiples of this."""
         ...
 
     @property
     def x(self) -> Tensor:
-        """What the weight was applied to, ``[m, ...]``.
+        """Input of the operation, ``[m, ...]``.
 
-        m is n, or a multiple of it where samples were cut into parts that follow each other.
+        m is n, or a multiple of n if samples were split into consecutive parts.
         """
         ...
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """Per-sample gradient ``[n, numbers]`` of some rows, given the output's gradient."""
+        """Per-sample gradient ``[n, elements]`` of some rows, given the output's gradient."""
         ...
 
 
-def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int) -> Tensor:
+def gram_matrix(weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int) -> Tensor:
     """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
 
     Args:
-        weight: The weight; its rows are taken in blocks that bound the memory.
-        uses: Every use of the weight, with the gradient of that use's output.
-        samples: Their number n.
+        weight: The weight; its rows are taken in blocks to bound the memory.
+        uses: Every use of the weight, with the gradient of its output.
+        samples: Number n of samples.
     """
     gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
     for gradient in _gradients(weight, uses, samples):
@@ -54,15 +54,15 @@ def gram_matrix(weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int
 
 
 def gram_matrices(
-    weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int, networks: int
+    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, networks: int
 ) -> Tensor:
     """:func:`gram_matrix` of one weight of several networks, ``[networks, n, n]``.
 
     Args:
-        weight: Of one of the networks.
-        uses: Every use of the weight, with the samples of all networks one after another.
-        samples: Number n of one network's samples.
-        networks: Their number.
+        weight: The weight of one of the networks.
+        uses: Every use of the weight, with the samples of all networks in sequence.
+        samples: Number n of samples of one network.
+        networks: Number of networks.
     """
     shape = networks, samples, samples
     gram = torch.zeros(shape, dtype=torch.float64, device=weight.device)
@@ -73,9 +73,9 @@ def gram_matrices(
 
 
 def _gradients(
-    weight: Tensor, uses: Sequence[tuple[Use, Tensor]], samples: int
+    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int
 ) -> Iterator[Tensor]:
-    """Per-sample gradients of one block of rows after another, each ``[n, numbers]``."""
+    """Per-sample gradients of one block of rows at a time, each ``[n, elements]``."""
     granularity = uses[0][0].granularity
     for rows in _row_blocks(weight, samples, granularity):
         first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
@@ -90,7 +90,7 @@ class LinearUse:
     granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`Use`."""
+        """See :class:`WeightUse`."""
         x = self.x.reshape(samples, -1, self.x.shape[-1])
         d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
         return torch.bmm(d.transpose(1, 2), x).flatten(1)
@@ -98,7 +98,7 @@ class LinearUse:
 
 @dataclass(frozen=True)
 class ConvolutionUse:
-    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, by its patches."""
+    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches."""
 
     x: Tensor
     kernel: tuple[int, int]
@@ -110,7 +110,7 @@ class ConvolutionUse:
     """Output channels of a group."""
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`Use`."""
+        """See :class:`WeightUse`."""
         inputs = self.x.shape[1] // self.groups
         groups = slice(rows.start // self.granularity, rows.stop // self.granularity)
         x = self.x[:, groups.start * inputs : groups.stop * inputs]
@@ -125,8 +125,8 @@ class ConvolutionUse:
 
 
 @dataclass(frozen=True)
-class GainUse:
-    """The gain of a normalisation: gradient times normalised input, summed over positions."""
+class NormGainUse:
+    """The gain of a norm: output gradient times normalised input, summed over positions."""
 
     x: Tensor
     normalised: Callable[[], Tensor]
@@ -135,14 +135,14 @@ class GainUse:
     granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`Use`."""
+        """See :class:`WeightUse`."""
         product = (grads * self.normalised()).movedim(self.channel, 1)
         summed = product.flatten(2).sum(2) if product.ndim > 2 else product
         return _per_sample(summed[:, rows], samples)
 
 
-def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Use]:
-    """Weight and use of a call to ``F.linear``; the arguments are that function's."""
+def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:
+    """Weight and use of a call to ``F.linear``, with its arguments."""
     return weight, LinearUse(x)
 
 
@@ -154,8 +154,8 @@ def convolution_use(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[Tensor, Use] | None:
-    """Weight and use of a call to ``F.conv2d``; ``None`` where a batch axis is missing."""
+) -> tuple[Tensor, WeightUse] | None:
+    """Weight and use of a call to ``F.conv2d``; None if ``x`` has no batch axis."""
     if x.ndim != 4:
         return None
     kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
@@ -175,11 +175,11 @@ def layer_norm_use(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> tuple[Tensor, Use] | None:
+) -> tuple[Tensor, WeightUse] | None:
     """Gain and use of a call to ``F.layer_norm``."""
     if weight is None or weight.ndim != 1:
         return None
-    return weight, GainUse(x, lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
+    return weight, NormGainUse(x, lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
 
 
 def rms_norm_use(
@@ -187,11 +187,11 @@ def rms_norm_use(
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     eps: float | None = None,
-) -> tuple[Tensor, Use] | None:
+) -> tuple[Tensor, WeightUse] | None:
     """Gain and use of a call to ``F.rms_norm``."""
     if weight is None or weight.ndim != 1:
         return None
-    return weight, GainUse(x, lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
+    return weight, NormGainUse(x, lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
 
 
 def group_norm_use(
@@ -200,11 +200,11 @@ def group_norm_use(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
-) -> tuple[Tensor, Use] | None:
+) -> tuple[Tensor, WeightUse] | None:
     """Gain and use of a call to ``F.group_norm``."""
     if weight is None:
         return None
-    return weight, GainUse(x, lambda: F.group_norm(x, num_groups, eps=eps), 1)
+    return weight, NormGainUse(x, lambda: F.group_norm(x, num_groups, eps=eps), 1)
 
 
 def batch_norm_use(
@@ -216,20 +216,20 @@ def batch_norm_use(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> tuple[Tensor, Use] | None:
+) -> tuple[Tensor, WeightUse] | None:
     """Gain and use of a call to ``F.batch_norm``.
 
     Raises:
-        ValueError: If it normalises by the batch's own statistics.
+        ValueError: If it normalises by batch statistics.
     """
     if training:
         raise ValueError("a batch norm without running statistics lets samples interact")
     if weight is None:
         return None
-    return weight, GainUse(x, lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
+    return weight, NormGainUse(x, lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
 
 
-USES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Use] | None]] = {
+RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,
     F.layer_norm: layer_norm_use,
@@ -237,17 +237,17 @@ USES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Use] | None]] = {
     F.group_norm: group_norm_use,
     F.batch_norm: batch_norm_use,
 }
-"""Operation -> what it does with its weight, for every operation whose weights have a rule."""
+"""Maps each supported operation to a function of its arguments: the weight and its use."""
 
 
 def _per_sample(parts: Tensor, samples: int) -> Tensor:
-    """Add up the parts of each sample: ``[m, numbers]`` to ``[n, numbers]``."""
+    """Sum the parts of each sample: ``[m, elements]`` to ``[n, elements]``."""
     return parts if len(parts) == samples else parts.unflatten(0, (samples, -1)).sum(1)
 
 
 def _row_blocks(weight: Tensor, samples: int, granularity: int) -> Iterator[slice]:
-    numbers = samples * granularity * math.prod(weight.shape[1:])
-    step = granularity * max(1, _BLOCK_NUMBERS // numbers)
+    elements = samples * granularity * math.prod(weight.shape[1:])
+    step = granularity * max(1, _BLOCK_ELEMENTS // elements)
     for start in range(0, len(weight), step):
         yield slice(start, min(start + step, len(weight)))
 

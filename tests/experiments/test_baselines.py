@@ -2,18 +2,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_growth import cost
 
+from experiments.baselines import (
+    FAMILIES,
+    compound,
+    deeper,
+    scale_at_random,
+    scale_by_rule,
+)
 from scaling import Budget, Shape
-from scaling.handmade import FAMILIES, at_random, by_hand, compound, deeper
+from tests.scaling.growing import pyramid_cost as cost
 
 START = Shape((1, 1, 1, 1), 32)
+
+
 BUDGETS = st.integers(1_100_000, 10**9).map(lambda amount: Budget("params", amount))
 
 
 @given(BUDGETS, st.sampled_from(list(FAMILIES)))
 def test_by_hand_is_the_largest_within_the_budget(budget: Budget, name: str) -> None:
-    found = by_hand(FAMILIES[name], START, cost, budget)
+    found = scale_by_rule(FAMILIES[name], START, cost, budget)
     assert cost(*found).params <= budget.amount
     family = FAMILIES[name](START)
     number = next(n for n in range(10**6) if family(n) == found)
@@ -23,7 +31,7 @@ def test_by_hand_is_the_largest_within_the_budget(budget: Budget, name: str) -> 
 
 def test_what_each_changes() -> None:
     budget = Budget.parse("20M")
-    deep, wide, both = (by_hand(family, START, cost, budget) for family in FAMILIES.values())
+    deep, wide, both = (scale_by_rule(family, START, cost, budget) for family in FAMILIES.values())
     assert deep.width == 32
     assert max(deep.depths) - min(deep.depths) <= 1
     assert wide.depths == (1, 1, 1, 1)
@@ -42,7 +50,9 @@ def test_members_in_turn() -> None:
 
 @given(BUDGETS, st.integers(0, 100))
 def test_at_random_is_repeatable_and_within_the_budget(budget: Budget, seed: int) -> None:
-    found, again = (at_random(START, cost, budget, np.random.default_rng(seed)) for _ in range(2))
+    found, again = (
+        scale_at_random(START, cost, budget, np.random.default_rng(seed)) for _ in range(2)
+    )
     assert found == again
     assert cost(*found).params <= budget.amount
     assert cost(found.depths, found.width + 1).params > budget.amount
@@ -51,6 +61,6 @@ def test_at_random_is_repeatable_and_within_the_budget(budget: Budget, seed: int
 def test_a_budget_below_the_start_is_refused() -> None:
     budget = Budget.parse("1M")
     with pytest.raises(ValueError, match="within 1M"):
-        by_hand(deeper, START, cost, budget)
+        scale_by_rule(deeper, START, cost, budget)
     with pytest.raises(ValueError, match="within 1M"):
-        at_random(START, cost, budget, np.random.default_rng(0))
+        scale_at_random(START, cost, budget, np.random.default_rng(0))

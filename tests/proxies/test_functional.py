@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from proxies import ntk_condition_number, ntk_matrix
-from proxies.substitution import call_with, places, stand_ins
+from proxies.functional import call_with_tensors, named_slots, substitutes
+from tests.proxies.networks import Lambda
 
 
 class Shared(nn.Module):
@@ -22,8 +23,12 @@ class Shared(nn.Module):
         return out
 
 
-def test_a_place_has_one_name_and_a_tied_weight_several_places() -> None:
-    assert [name for name, _ in places(Shared())] == ["first.weight", "tied.weight", "tied.bias"]
+def test_a_slot_has_one_name_and_a_tied_weight_several_slots() -> None:
+    assert [name for name, _ in named_slots(Shared())] == [
+        "first.weight",
+        "tied.weight",
+        "tied.bias",
+    ]
 
 
 def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
@@ -31,8 +36,8 @@ def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
     weight, x = model.first.weight, torch.randn(2, 3)
     before, expected = weight.clone(), x @ torch.eye(3) * 8 + model.tied.bias
     double = 2 * torch.eye(3)
-    tensors = stand_ins(model, lambda tensor: double if tensor is weight else None)
-    out = call_with(model, tensors, x)
+    tensors = substitutes(model, lambda tensor: double if tensor is weight else None)
+    out = call_with_tensors(model, tensors, x)
     assert isinstance(out, Tensor)
     torch.testing.assert_close(out, expected)
     assert model.first.weight is model.again.weight is model.tied.weight is weight
@@ -52,17 +57,8 @@ class Einsum(nn.Module):
 
 def test_the_kernel_leaves_shared_modules_as_they_are() -> None:
     first = Einsum()
-    model = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
-
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = model
-
-        def forward(self, x: Tensor) -> Tensor:
-            return first(first(x.flatten(1)))  # type: ignore[no-any-return]
-
-    network = Twice().double()
+    parts = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
+    network = Lambda(lambda _, x: first(first(x.flatten(1))), parts=parts).double()
     images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
     weight = first.weight
     kernel = ntk_matrix(network, images)

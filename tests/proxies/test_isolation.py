@@ -11,7 +11,7 @@ from torch import nn
 import asvit
 import proxies
 from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
-from proxies.surroundings import undisturbed
+from proxies.isolation import full_precision
 
 SIDE = 32
 TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"
@@ -103,7 +103,7 @@ def test_everything_is_put_back() -> None:
     with torch.inference_mode(), torch.autocast("cpu"):
         torch.set_float32_matmul_precision("medium")
         try:
-            with undisturbed():
+            with full_precision():
                 assert not torch.is_inference_mode_enabled()
                 assert not torch.is_grad_enabled()
                 assert not torch.is_autocast_enabled("cpu")

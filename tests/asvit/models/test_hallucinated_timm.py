@@ -1,4 +1,4 @@
-"""The published hosts, converted, as timm models."""
+"""The published converted networks as timm models."""
 
 import pytest
 import timm
@@ -28,7 +28,7 @@ def test_merged_from_the_start_they_have_the_published_savings(name):
     assert model.default_cfg["architecture"] == name
 
 
-def test_arguments_go_to_the_host_and_to_the_conversion():
+def test_arguments_go_to_the_base_model_and_to_the_conversion():
     model = timm.create_model(
         "hallucinated_deit_small_patch16_224",
         img_size=32,
