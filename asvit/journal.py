@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from asvit._records import append_record, read_records
-from asvit.codec import value_from_json
+from asvit._records import append_record, parse_json, read_records
+from asvit.codec import MALFORMED, value_from_json
 from asvit.results import article
 from asvit.settings import Images, Settings
 from proxies.messages import shown
@@ -53,6 +54,20 @@ class Journal(Generic[S]):
         self.seconds = 0.0
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
+
+    @classmethod
+    def peek(cls, path: Path) -> S | None:
+        """The settings in a file that a run may be writing to: nothing in it is repaired.
+
+        None where there are none that this version can read.
+        """
+        found: S | None = None
+        lines = path.read_bytes().split(b"\n") if path.is_file() else []
+        for line in lines:
+            if b'"settings"' in line:
+                with suppress(*MALFORMED):
+                    found = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
+        return found
 
     @property
     def images(self) -> Mapping[str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,8 +11,17 @@ from typing import Any, ClassVar, Self
 from asvit._files import write_text
 from asvit._records import parse_json
 from asvit._run_files import RESULT
+from asvit._types import check_values
 from asvit.codec import MALFORMED, from_json, to_json
 from proxies.messages import first_line, shown
+
+#: Types of what a result keeps of its making; what has no type here may be anything.
+_PROVENANCE: Mapping[str, Any] = {
+    "images": Mapping[str, Any] | None,
+    "device": str | None,
+    "versions": Mapping[str, Any] | None,
+    "command": str | Sequence[str] | None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +74,7 @@ class Result:
         return content
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], folder: Path) -> Self:
+    def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
         """Undo :meth:`to_json` for a file in ``folder``.
 
         Raises:
@@ -76,6 +85,7 @@ class Result:
         if known != (cls.kind, cls.schema_version):
             raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
         provenance = {name: content[name] for name in cls.provenance_keys}
+        check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         found = from_json(whole, cls)
         found.to_json()  # where a part is missing that others follow from
@@ -99,7 +109,7 @@ class Result:
             ValueError: If it cannot be read; one line.
         """
         try:
-            return cls.from_json(parse_json(path.read_bytes()), path.parent)
+            return cls.parse(parse_json(path.read_bytes()), path.parent)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "

@@ -15,7 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from asvit.codec import from_json
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Finding, in_order
+from asvit.reference.reliability import Reliability
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.reference.values import Values
@@ -116,17 +120,19 @@ def _scale(folder: Path) -> None:
         series.append(_grown(draw, step, depths, width))
     (folder / "steps.csv").write_text(to_csv(series), encoding="utf-8")
     (folder / "candidates.csv").write_text(to_csv(candidates), encoding="utf-8")
-    settings = {
-        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32", "budgets": ["5M", "20M"], "seed": 7,
-        "image_size": 224, "ratio": 4, "repeats": 5, "proxies": list(MEASURES),
-    }  # fmt: skip
-    result = {
-        "schema_version": 1, "kind": "scale", "budget": "20M", "reason": "",
-        "nearest": [{"budget": "5M", "step": 6}, {"budget": "20M", "step": 14}],
-        "steps": [{} for _ in series], "wall_seconds": 5123.0, "settings": settings, **_ORIGIN,
-        "command": "asvit scale --budget 5M,20M", "reliability": _reliability(),
-    }  # fmt: skip
-    _write_result(folder, result)
+    ScaleResult(
+        folder=folder,
+        settings=ScaleSettings(
+            architecture="8,2,3|4,1,2|4,1,4|4,1,6|32", budgets=("5M", "20M"), seed=7
+        ),
+        space="asvit",
+        series=series,
+        candidates=candidates,
+        reason="",
+        wall_seconds=5123.0,
+        provenance={"seed_run": None, **_ORIGIN, "command": "asvit scale --budget 5M,20M"},
+        reliability=from_json(_reliability(), Reliability),
+    ).write()
 
 
 def _grown(

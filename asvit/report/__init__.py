@@ -34,11 +34,11 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
+    from asvit._run_files import MEASURED, SERIES
     from asvit.report.correlate import write_correlation_report
     from asvit.report.correlate_run import is_correlation_run
     from asvit.report.evolution import is_evolution_run, write_evolution_report
     from asvit.report.scale import write_scale_report
-    from asvit.report.scale_run import is_scale_run
     from asvit.report.search import write_search_report
 
     folder = Path(folder)
@@ -46,7 +46,9 @@ def write_report(folder: Path | str) -> list[Path]:
         return write_correlation_report(folder)
     if is_evolution_run(folder):
         return write_evolution_report(folder)
-    return (write_scale_report if is_scale_run(folder) else write_search_report)(folder)
+    if any((folder / name).is_file() for name in (MEASURED, SERIES)):
+        return write_scale_report(folder)
+    return write_search_report(folder)
 
 
 def __getattr__(name: str) -> object:

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from asvit.codec import from_json
 from asvit.reference.names import parts
+from asvit.reference.reliability import Reliability
 from asvit.report import html
 from asvit.report.figures import label
 
 
-def trust(result: Mapping[str, Any]) -> str:
+def trust(told: Reliability | Mapping[str, Any] | None) -> str:
     """How the measures of a run rank a reference table; empty where none was asked.
 
     Args:
-        result: Content of its result.json.
+        told: What the run's result keeps of it; a search's still keeps it as JSON.
     """
-    told = result.get("reliability")
     if not told:
         return ""
+    if not isinstance(told, Reliability):
+        told = from_json(told, Reliability)
     words = (
-        f"How well the run's measures rank the {told['rows']} architectures of "
-        f"{told['reference']} by {told['target']} ({told['description']}), measured as the run "
-        "measured. low and high bound 95 % intervals; the difference is to the τ of the best "
-        f"count, the last row. All of it is in {told['folder']}."
+        f"How well the run's measures rank the {told.rows} architectures of {told.reference} by "
+        f"{told.target} ({told.description}), measured as the run measured. low and high bound "
+        "95 % intervals; the difference is to the τ of the best count, the last row. All of it is "
+        f"in {told.folder}."
     )
-    ceiling = told["noise_ceiling"]
-    if ceiling is not None:
-        words += f" Two training seeds agree with tau {ceiling:.2f}."
-    best = told["best_count"]
-    shown = [*told["measures"], *([best] if best else [])]
+    if told.noise_ceiling is not None:
+        words += f" Two training seeds agree with tau {told.noise_ceiling:.2f}."
+    best = told.best_count
+    shown = [*told.measures, *([best] if best else [])]
     numeric = ["n", "dropped", "τ", "low", "high", "difference", "low ", "high "]
     cells: list[list[html.Cell]] = [
         [
-            " + ".join(map(label, parts(one["measure"]))) + (" (count)" if one is best else ""),
-            one["n"],
-            one["dropped"],
-            *map(_rounded, (one["tau"], *one["tau_interval"])),
-            *map(_rounded, (one["difference"], *one["difference_interval"])),
-            one["reason"],
+            " + ".join(map(label, parts(one.measure))) + (" (count)" if one is best else ""),
+            one.n,
+            one.dropped,
+            *map(_rounded, (one.tau, *one.tau_interval)),
+            *map(_rounded, (one.difference, *one.difference_interval)),
+            one.reason,
         ]
         for one in shown
     ]
-    failed = {place for place, one in enumerate(shown) if one["reason"]}
+    failed = {place for place, one in enumerate(shown) if one.reason}
     table = html.table(["measure", *numeric, "reason"], cells, numeric=set(numeric), failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)

@@ -33,22 +33,6 @@ class OfSearch(TypedDict):
     settings: Texts
 
 
-class _Nearest(TypedDict):
-    budget: str
-    step: int
-
-
-class OfScaling(TypedDict):
-    """Of a scaling."""
-
-    budget: str
-    reason: str
-    nearest: Sequence[_Nearest]
-    steps: Sequence[Any]
-    wall_seconds: float
-    settings: Texts
-
-
 class _Spread(TypedDict):
     paths: int
     lowest: float

@@ -1,29 +1,89 @@
 """The report of a scaling: the series, its figures with their rows, and one page with it all.
 
-It needs a steps.csv and takes whatever else the run folder has, so an unfinished run has a report
-too. The same folder gives the same bytes.
+A finished run is read from its result.json, an unfinished one from steps.csv and its journal. The
+same folder gives the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit._run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.result import ScaleResult
+from asvit.growth.settings import ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
-from asvit.report import scale_rows as rows
 from asvit.report.figures import label
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 from asvit.report.reliability import trust
-from asvit.report.scale_run import ScaleRun, read_scale_run
-from scaling.budget import UNIT_NAMES, parse_budgets
+from asvit.report.run import direction
+from scaling.budget import UNIT_NAMES
+from scaling.trajectory import from_csv
 
 if TYPE_CHECKING:
+    from proxies.registry import Better
     from scaling import Row
 
 OPEN_CANDIDATES = 40  # candidates up to which their table is shown unfolded
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A scaling that has finished, or that was stopped on the way.
+
+    Attributes:
+        name: Name of the run folder.
+        series: One row a step.
+        candidates: One row a candidate.
+        settings: Its settings; None where the folder does not tell them.
+        result: Its result; None while it is unfinished.
+    """
+
+    name: str
+    series: Sequence[Row]
+    candidates: Sequence[Row]
+    settings: ScaleSettings | None = None
+    result: ScaleResult | None = None
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """Measure to its direction."""
+        return {name: direction(name) for name in (self.series[0].values if self.series else ())}
+
+
+def read_scaling(folder: Path) -> Scaling:
+    """Read the run folder of a scaling.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished step.
+        ValueError: If one of its files is not what it should be.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit scale makes one")
+    name, settings = folder.resolve().name, GrowthJournal.peek(folder / MEASURED)
+    if (folder / RESULT).is_file():
+        result = ScaleResult.read(folder / RESULT)
+        if settings in (None, result.settings):
+            return Scaling(name, result.series, result.candidates, result.settings, result)
+    # Without a result, or with that of a smaller budget: the run goes on.
+    if not (folder / SERIES).is_file():
+        raise FileNotFoundError(f"{folder} is not the folder of a scaling: it has no {SERIES}")
+    series, candidates = (_read_rows(folder / table) for table in (SERIES, CANDIDATES))
+    return Scaling(name, series, candidates, settings)
+
+
+def _read_rows(path: Path) -> list[Row]:
+    try:
+        return from_csv(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def write_scale_report(folder: Path | str) -> list[Path]:
@@ -41,25 +101,25 @@ def write_scale_report(folder: Path | str) -> list[Path]:
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     folder = Path(folder)
-    run = read_scale_run(folder)
+    run = read_scaling(folder)
     drawn = scale_pictures(run)
     return write_pages(folder, drawn, page(run, drawn))
 
 
-def scale_pictures(run: ScaleRun) -> list[Picture]:
+def scale_pictures(run: Scaling) -> list[Picture]:
     """Draw every picture of ``run``; one without anything to show says so."""
-    stages, sizes = rows.stage_rows(run.series), rows.size_rows(run.series)
-    scores = rows.score_rows(run.candidates)
-    clouds = rows.cloud_rows(run.series, run.candidates, run.better)
+    stages, sizes = draw.stage_rows(run.series), draw.size_rows(run.series)
+    scores = draw.score_rows(run.candidates)
+    clouds = draw.cloud_rows(run.series, run.candidates, run.better)
     ranking = [name for name, way in run.better.items() if way != "reported"]
-    limits = parse_budgets(run.settings["budgets"]) if "budgets" in run.settings else ()
+    limits = run.settings.limits if run.settings else ()
     return [
         make_picture(
             "growth",
             "Depth and width",
             "Blocks in each stage and channels of the first one, over the parameters.",
             lambda: draw.draw_growth(stages),
-            (stages, rows.StageRow),
+            (stages, draw.StageRow),
         ),
         make_picture(
             "sizes",
@@ -70,14 +130,14 @@ def scale_pictures(run: ScaleRun) -> list[Picture]:
                 budgets=[(str(limit), limit.amount) for limit in limits],
                 unit=limits[0].unit if limits else "params",
             ),
-            (sizes, rows.SizeRow),
+            (sizes, draw.SizeRow),
         ),
         make_picture(
             "measures",
             "Measures",
             "Every candidate of every step, measured at reduced width, and the chosen one.",
             lambda: draw.draw_scores(scores),
-            (scores, rows.ScoreRow),
+            (scores, draw.ScoreRow),
         ),
         make_picture(
             "clouds",
@@ -85,13 +145,13 @@ def scale_pictures(run: ScaleRun) -> list[Picture]:
             "What each step chose from: the colour is the stage with one more block, a larger "
             f"point is wider. {_ways(run)}",
             lambda: draw.draw_clouds(clouds, (*ranking, "", "")),
-            (clouds, rows.CloudRow),
+            (clouds, draw.CloudRow),
             wide=True,
         ),
     ]
 
 
-def page(run: ScaleRun, drawn: Sequence[Picture]) -> str:
+def page(run: Scaling, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
     return html.page(
         f"{run.name}: scaling",
@@ -100,30 +160,33 @@ def page(run: ScaleRun, drawn: Sequence[Picture]) -> str:
             _nearest(run),
             _series(run),
             figures(drawn),
-            trust(run.result),
+            trust(run.result.reliability if run.result else None),
             _candidates(run),
-            origin(run.settings, run.result),
+            origin(
+                run.settings.to_json() if run.settings else {},
+                run.result.provenance if run.result else {},
+            ),
         ],
     )
 
 
-def _header(run: ScaleRun) -> str:
-    settings = run.settings
-    told = [
-        f"{words} {settings[name]}"
-        for name, words in (("image_size", "measured at px"), ("ratio", "width ratio"))
-        if name in settings
-    ]
-    if "seed" in settings:
-        told.append(f"seed {settings['seed']}")
-    if run.finished:
-        took = html.duration(run.result["wall_seconds"])
-        what = f"Finished: {_steps(run)} to {run.result['budget']} in {took}."
-        if run.result["reason"]:
-            what += f" The end is not as near as asked: {run.result['reason']}."
+def _header(run: Scaling) -> str:
+    told, goal = [], ""
+    if run.settings is not None:
+        told = [
+            f"measured at px {run.settings.image_size}",
+            f"width ratio {run.settings.ratio}",
+            f"seed {run.settings.seed}",
+        ]
+        goal = run.settings.budgets[-1]
+    if run.result is not None:
+        took = html.duration(run.result.wall_seconds)
+        what = f"Finished: {_steps(run)} to {goal} in {took}."
+        if run.result.reason:
+            what += f" The end is not as near as asked: {run.result.reason}."
     else:
-        goal = f" on the way to {settings['budgets'][-1]}" if "budgets" in settings else ""
-        what = f"Not finished: {_steps(run)}{goal}. The same command continues it."
+        where = f" on the way to {goal}" if goal else ""
+        what = f"Not finished: {_steps(run)}{where}. The same command continues it."
     return (
         html.paragraph("asvit scale", "quiet")
         + html.heading(run.name)
@@ -132,13 +195,12 @@ def _header(run: ScaleRun) -> str:
     )
 
 
-def _nearest(run: ScaleRun) -> str:
+def _nearest(run: Scaling) -> str:
     """One card a budget, with the model of the series that is nearest to it."""
     cards = []
-    for near in run.result.get("nearest", ()):
-        row = next(row for row in run.series if row.step == near["step"])
+    for budget, row in run.result.nearest() if run.result else ():
         pairs = [
-            ("budget", near["budget"]),
+            ("budget", str(budget)),
             ("parameters", html.number(row.params)),
             ("multiply-adds", html.number(row.macs)),
             ("depths", ", ".join(map(str, row.depths))),
@@ -152,7 +214,7 @@ def _nearest(run: ScaleRun) -> str:
     return html.section(title, *cards) if cards else ""
 
 
-def _series(run: ScaleRun) -> str:
+def _series(run: Scaling) -> str:
     words = "The model that each step ended in. Click a heading to sort."
     if any(row.kind == "land" for row in run.series):
         words += (
@@ -162,7 +224,7 @@ def _series(run: ScaleRun) -> str:
     return html.section("Series", html.paragraph(words), html.card(_table(run, run.series)))
 
 
-def _candidates(run: ScaleRun) -> str:
+def _candidates(run: Scaling) -> str:
     others = [row for row in run.candidates if row.kind != "start"]
     table = _table(run, others, chosen=True)
     words = f"{len(others)} candidates"
@@ -172,7 +234,7 @@ def _candidates(run: ScaleRun) -> str:
     )
 
 
-def _table(run: ScaleRun, shown: Sequence[Row], *, chosen: bool = False) -> str:
+def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
     counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
     numeric = ["step", "width", *counts, *map(label, measures), "rank sum"]
@@ -200,12 +262,12 @@ def _table(run: ScaleRun, shown: Sequence[Row], *, chosen: bool = False) -> str:
     return html.table(columns, cells, numeric=set(numeric), failed=failed, long=chosen)
 
 
-def _ways(run: ScaleRun) -> str:
+def _ways(run: Scaling) -> str:
     good = {"higher": "higher", "lower": "lower"}
     parts = [f"{label(n)}: {good[way]} is better" for n, way in run.better.items() if way in good]
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def _steps(run: ScaleRun) -> str:
+def _steps(run: Scaling) -> str:
     count = max(0, len(run.series) - 1)
     return "1 step" if count == 1 else f"{count} steps"

@@ -56,7 +56,7 @@ def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
             _seed(run),
             figures(drawn),
             _front(run),
-            trust(run.result),
+            trust(run.result.get("reliability")),
             _trials(run),
             origin(run.settings, run.result),
         ],

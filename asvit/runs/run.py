@@ -19,6 +19,7 @@ from asvit.results import Result
 from asvit.runs.folder import RunFiles, check_folder, claimed, named_folder, remove_files
 from asvit.runs.provenance import versions
 from asvit.settings import (
+    Option,
     Settings,
     check_same_device,
     check_same_images,
@@ -323,16 +324,18 @@ def typed_options(owner: object, usual: object = None, *, always: Sequence[str] 
         required = field.default is dataclasses.MISSING or name in always
         if required or value != (field.default if usual is None else getattr(usual, name)):
             words = arguments if option.argument else options
-            words += _typed(option.name or name, value, argument=option.argument)
+            words += _typed(option, name, value)
     return [*arguments, *options]
 
 
-def _typed(name: str, value: object, *, argument: bool) -> list[str]:
-    """The words for an option with a value."""
-    if argument:
+def _typed(option: Option, name: str, value: object) -> list[str]:
+    """The words for the option of the field ``name`` with a value."""
+    if option.argument:
         return [] if value is None else [str(value)]
-    option = f"--{name.replace('_', '-')}"
+    spelled = f"--{(option.name or name).replace('_', '-')}"
     if isinstance(value, bool):
-        return [option] if value else [f"--no-{option[2:]}"]
+        return [spelled] if value else [f"--no-{spelled[2:]}"]
     several = value if isinstance(value, tuple) else (value,)
-    return [word for one in several for word in (option, str(one))]
+    if option.parse is not None:  # from one text
+        several = (",".join(map(str, several)),)
+    return [word for one in several for word in (spelled, str(one))]

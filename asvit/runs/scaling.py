@@ -50,7 +50,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     files = SCALING
     settings_type = ScaleSettings
     result_type = ScaleResult
-    may_grow = ("budgets",)
 
     seed_run: Path | None = None  # whose result growth starts from
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.growth.journal import Journal as GrowthJournal
+from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.journal import Journal as TableJournal
 from asvit.reference.journal import Outcome, Training
@@ -45,7 +45,7 @@ def growth(folder: Path) -> GrowthJournal:
 
 def write_growth(folder: Path) -> None:
     journal = growth(folder)
-    journal.start(ScaleSettings(SEED), IMAGES, "cpu")
+    journal.start(ScaleSettings(SEED), images=IMAGES, device="cpu")
     journal[Shape((1, 1), 16)] = {"x": SCORE, "y": FAILED}
 
 
@@ -53,7 +53,7 @@ def use_growth(journal: GrowthJournal, folder: Path) -> None:
     assert journal.elapsed >= journal.seconds
     check_same_images(folder, journal.images, IMAGES)
     check_same_device(folder, journal.device, "cpu")
-    journal.start(ScaleSettings(SEED), IMAGES, "cpu")
+    journal.start(ScaleSettings(SEED), images=IMAGES, device="cpu")
     journal[Shape((1, 2), 16)] = {"x": SCORE}
 
 

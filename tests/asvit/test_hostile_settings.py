@@ -16,7 +16,7 @@ from asvit.reference.recipe import BuildSettings
 from asvit.reference.settings import CorrelationSettings, Question
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import Settings
+from asvit.settings import MeasuringSettings, Settings
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetSettings
@@ -47,7 +47,7 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 def test_every_class_of_settings_is_here() -> None:
     ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
-    assert ours == set(RIGHT)
+    assert ours - {MeasuringSettings} == set(RIGHT)  # it is only a base
 
 
 #: What a field may hold in a file that somebody else wrote.

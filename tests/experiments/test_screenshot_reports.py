@@ -10,7 +10,7 @@ from run_script import Script
 from asvit.report.correlate_run import is_correlation_run, read_correlation_run
 from asvit.report.evolution import is_evolution_run, read_evolution_run
 from asvit.report.run import read_run
-from asvit.report.scale_run import is_scale_run, read_scale_run
+from asvit.report.scale import read_scaling
 from asvit.report.style import PALETTE
 from experiments import screenshot_reports
 from experiments.browser import DESKTOP, PHONE, missing, open_browser
@@ -22,16 +22,16 @@ def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
     assert read_run(folders["search"]).finished
     assert not read_run(folders["search-stopped"]).finished
-    assert read_scale_run(folders["scale"]).finished
+    assert read_scaling(folders["scale"]).result
     assert len(read_correlation_run(folders["correlate"]).targets) == 2
     assert read_evolution_run(folders["evolution"]).candidates
-    known = (is_correlation_run, is_evolution_run, is_scale_run)
+    known = (is_correlation_run, is_evolution_run)
     assert [[of(folder) for of in known] for folder in folders.values()] == [
-        [False, False, False],
-        [False, False, False],
-        [False, False, True],
-        [True, False, False],
-        [False, True, False],
+        [False, False],
+        [False, False],
+        [False, False],
+        [True, False],
+        [False, True],
     ]
 
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.cli.app import app
+from asvit.growth.result import ScaleResult
 from asvit.runs.correlation.result import CorrelationResult
-from asvit.runs.result_file import StoredResult
 from asvit.runs.search_result import SearchResult
 from asvit.runs.supernets.evolution_result import EvolutionResult, candidates_csv
 from asvit.search.rows import write_trials
@@ -23,6 +23,7 @@ from tests.asvit.runs.stored_results import (
     RIGHT,
     SEED,
     VALUES,
+    Kind,
     content_of,
     step,
     trial,
@@ -34,7 +35,7 @@ KINDS = (SearchResult, ScaleResult, CorrelationResult, EvolutionResult)
 each = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
-def files(kind: type[StoredResult], folder: Path) -> Path:
+def files(kind: Kind, folder: Path) -> Path:
     """A run folder of this kind; returns its table."""
     folder.mkdir(exist_ok=True)
     (folder / "result.json").write_text(json.dumps(content_of(kind)))
@@ -64,7 +65,7 @@ def check(folder: Path) -> int:
 
 
 @each
-def test_right_ones_have_a_report(kind: type[StoredResult], tmp_path: Path) -> None:
+def test_right_ones_have_a_report(kind: Kind, tmp_path: Path) -> None:
     files(kind, tmp_path / "run")
     done = CliRunner().invoke(app, ["--debug", "report", str(tmp_path / "run")])
     assert done.exit_code == 0, done.stderr
@@ -73,7 +74,7 @@ def test_right_ones_have_a_report(kind: type[StoredResult], tmp_path: Path) -> N
 @each
 @SOME
 @given(data=st.data())
-def test_any_result(kind: type[StoredResult], tmp_path: Path, data: st.DataObject) -> None:
+def test_any_result(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     files(kind, tmp_path / "run")
     changed = data.draw(changed_json(content_of(kind)))
     (tmp_path / "run" / "result.json").write_text(json.dumps(changed))
@@ -83,7 +84,7 @@ def test_any_result(kind: type[StoredResult], tmp_path: Path, data: st.DataObjec
 @each
 @SOME
 @given(data=st.data())
-def test_any_table(kind: type[StoredResult], tmp_path: Path, data: st.DataObject) -> None:
+def test_any_table(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     table = files(kind, tmp_path / "run")
     table.write_bytes(data.draw(changed_bytes(table.read_bytes())))
     check(tmp_path / "run")
@@ -94,7 +95,7 @@ ODD: tuple[Any, ...] = ([], "x\x1b[2J\n", {"a": []}, None)
 
 @each
 @pytest.mark.parametrize("odd", ODD, ids=ascii)
-def test_odd_settings_and_measures(kind: type[StoredResult], odd: Any, tmp_path: Path) -> None:
+def test_odd_settings_and_measures(kind: Kind, odd: Any, tmp_path: Path) -> None:
     files(kind, tmp_path / "run")
     content = dict.fromkeys(content_of(kind), odd)
     kept = {"kind": content_of(kind)["kind"], "schema_version": 1}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.growth import PRESETS, ScaleSettings, make_settings
+from asvit.growth import ScaleSettings
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -37,10 +37,10 @@ def test_budgets_are_kept_in_one_form() -> None:
         ({"budgets": "88"}, "did you mean 88M"),
         ({"budgets": "30M,22G"}, "two units"),
         ({"budgets": ()}, "no budget"),
-        ({"stop_within": 0}, "stop_within must be above 0 and at most 1, got 0"),
-        ({"stop_within": 2.0}, "stop_within must be above 0 and at most 1, got 2.0"),
-        ({"ratio": True}, "ratio must be above 0"),
-        ({"ratio": "1/4"}, "ratio must be above 0 and at most 1, got '1/4'"),
+        ({"stop_within": 0}, "stop_within must be a number above 0 and at most 1, got 0"),
+        ({"stop_within": 2.0}, "stop_within must be a number above 0 and at most 1, got 2.0"),
+        ({"ratio": True}, "ratio must be a number above 0"),
+        ({"ratio": "1/4"}, "ratio must be a number above 0 and at most 1, got '1/4'"),
         ({"width_multiple": 0}, "width_multiple must be at least 1, got 0"),
         ({"count_size": 0}, "count_size must be at least 1, got 0"),
         ({"repeats": 0}, "repeats must be at least 1, got 0"),
@@ -58,10 +58,10 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
 
 
 def test_presets_are_valid_and_given_settings_win() -> None:
-    for preset in PRESETS:
-        make_settings(preset, architecture=SEED)
-    assert make_settings("quick", architecture=SEED, repeats=4).repeats == 4
+    for preset in ScaleSettings.presets:
+        ScaleSettings.make(preset, architecture=SEED)
+    assert ScaleSettings.make("quick", architecture=SEED, repeats=4).repeats == 4
     with pytest.raises(ValueError, match="use one of default, quick"):
-        make_settings("swift", architecture=SEED)
+        ScaleSettings.make("swift", architecture=SEED)
     with pytest.raises(TypeError, match="did you mean 'budgets'"):
-        make_settings(architecture=SEED, budget="88M")
+        ScaleSettings.make(architecture=SEED, budget="88M")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from asvit.codec import from_json
+from asvit.reference.reliability import Reliability
 from asvit.report.reliability import trust
 
 FOUND: dict[str, Any] = {
@@ -23,12 +25,11 @@ TOLD = {
 
 
 def test_a_run_that_asked_no_table_says_nothing() -> None:
-    assert trust({}) == ""
-    assert trust({"reliability": None}) == ""
+    assert trust(None) == ""
 
 
 def test_everything_told_is_there_and_escaped() -> None:
-    text = trust({"reliability": TOLD})
+    text = trust(from_json(TOLD, Reliability))
     for words in (
         "the 100 architectures of my &lt;table&gt; by top1 (made &lt;up&gt;)",
         "All of it is in correlate-mine-1234.",
@@ -44,6 +45,6 @@ def test_everything_told_is_there_and_escaped() -> None:
 
 
 def test_without_a_count_or_a_ceiling_there_is_no_word_of_them() -> None:
-    text = trust({"reliability": {**TOLD, "best_count": None, "noise_ceiling": None}})
+    text = trust({**TOLD, "best_count": None, "noise_ceiling": None})
     assert "(count)" not in text
     assert "training seeds" not in text

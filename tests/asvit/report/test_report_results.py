@@ -14,13 +14,13 @@ from asvit.report.correlate_run import read_correlation_run
 from asvit.report.evolution import read_evolution_run
 from asvit.report.results import OfSearch, check_result
 from asvit.report.run import read_run
-from asvit.report.scale_run import read_scale_run
+from asvit.report.scale import read_scaling
 from experiments.sample_runs import write_sample
 from tests.hostile import FIXED, changed_json, refused_or
 
 PAGES: dict[str, Callable[[Path], str]] = {
     "search": lambda folder: search.page(read_run(folder), []),
-    "scale": lambda folder: scale.page(read_scale_run(folder), []),
+    "scale": lambda folder: scale.page(read_scaling(folder), []),
     "correlate": lambda folder: correlate.page(read_correlation_run(folder), []),
     "evolution": lambda folder: evolution.page(read_evolution_run(folder), []),
 }

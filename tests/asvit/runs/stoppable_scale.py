@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import asvit.runs.scale as runs_scale
-
+import asvit.runs.crew
+import asvit.runs.scaling as runs_scaling
 from asvit.runs.growable import Growable
 from asvit.runs.measuring import Measured, Order
 from asvit.spaces.architectures import find
@@ -67,16 +67,16 @@ class FakeCrew:
 _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "measure": (FakeCrew, "one"),
-    "table": (runs_scale, "write_text"),  # about to write steps.csv or candidates.csv
-    "result": (runs_scale.ScaleResult, "__init__"),  # all measured, no result yet
+    "table": (runs_scaling, "write_text"),  # about to write steps.csv or candidates.csv
+    "result": (runs_scaling.ScaleResult, "__init__"),  # all measured, no result yet
 }
 
 
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
     setattr_(Growable, "cost", fake_cost)
-    setattr_(runs_scale, "Crew", FakeCrew)
-    setattr_(runs_scale, "_write_report", lambda _folder: None)
+    setattr_(asvit.runs.crew, "Crew", FakeCrew)
+    setattr_(runs_scaling.ScaleRun, "write_report", lambda _self, _folder=None: None)
 
 
 def run(
@@ -94,4 +94,4 @@ def run(
     stop_at(_PLACES, stop)
     given = {**SETTINGS, **settings}
     with exit_codes():
-        runs_scale.run_scaling(given.pop("architecture", ARCHITECTURE), out=folder, **given)
+        runs_scaling.run_scaling(given.pop("architecture", ARCHITECTURE), out=folder, **given)

@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asvit.cli.train_tables import show_result as show_training
-from asvit.runs.scale_result import ScaleResult
-from asvit.runs.training.result import TrainResult
 from rich.console import Console
 
 from asvit.cli.correlate_tables import show_result as show_correlation
-from asvit.cli.scale import show_result as show_scale
 from asvit.cli.search import show_result as show_search
 from asvit.cli.supernet_tables import show_evolution, show_supernet
+from asvit.codec import from_json
 from asvit.growth import ScaleSettings
+from asvit.growth.result import ScaleResult
 from asvit.networks import Network
 from asvit.reference.findings import Finding
+from asvit.reference.reliability import Reliability
 from asvit.reference.settings import CorrelationSettings, Question
 from asvit.reference.statistics import Band, Correlation, Interval
 from asvit.reference.table import Target
 from asvit.reference.values import Values
+from asvit.results import Result
 from asvit.runs.correlation.result import CorrelationResult
 from asvit.runs.result_file import StoredResult
+from asvit.runs.scaling import ScaleRun
 from asvit.runs.search_result import SearchResult
 from asvit.runs.supernets.evolution_result import (
     Compared,
@@ -32,9 +33,11 @@ from asvit.runs.supernets.evolution_result import (
     Winner,
 )
 from asvit.runs.supernets.result import Spread, SupernetResult
+from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
+from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.settings import SupernetSettings
 from scaling import Row
@@ -92,7 +95,8 @@ SPREAD = Spread(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
 
 Show = Callable[[Any, Console], None]
-RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
+Kind = type[StoredResult] | type[Result]
+RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     type(result): (result, show)
     for result, show in (
         (
@@ -105,11 +109,12 @@ RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
         ),
         (
             ScaleResult(
-                HERE, "asvit", [step(0), step(1), step(2)], [step(0), step(1), step(2)], "", 2.0,
-                ScaleSettings(SEED, budgets=("1M", "2M")), {"seed_run": None, **ORIGIN},
-                "asvit train", RELIABILITY,
+                folder=HERE, settings=ScaleSettings(SEED, budgets=("1M", "2M")), space="asvit",
+                series=(step(0), step(1), step(2)), candidates=(step(0), step(1), step(2)),
+                reason="", wall_seconds=2.0, provenance={"seed_run": None, **ORIGIN},
+                next_command="asvit train", reliability=from_json(RELIABILITY, Reliability),
             ),
-            show_scale,
+            ScaleRun.show,
         ),
         (
             CorrelationResult(
@@ -138,16 +143,19 @@ RIGHT: Mapping[type[StoredResult], tuple[StoredResult, Show]] = {
         ),
         (
             TrainResult(
-                HERE, Network(SEED, 32, 10), 10, 20, [epoch(1), epoch(2)], 1, [], None,
-                {"a/1.png": 2}, 3.0, TrainSettings(SEED, epochs=2, warmup_epochs=0),
-                {"found_by": None, "processes": 1, **ORIGIN}, "asvit export",
+                folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
+                history=(epoch(1), epoch(2)), best=1, stages=(), saved=None,
+                bad_images={"a/1.png": 2}, wall_seconds=3.0,
+                settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+                next_command="asvit export",
             ),
-            show_training,
+            TrainRun.show,
         ),
     )
 }  # fmt: skip
 
 
-def content_of(kind: type[StoredResult]) -> dict[str, Any]:
+def content_of(kind: Kind) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(json.dumps(RIGHT[kind][0].to_json(), allow_nan=False))
     return content

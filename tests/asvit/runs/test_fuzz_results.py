@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from asvit.report.run import read_object
+from asvit.results import Result
 from asvit.runs import newest_run
 from asvit.runs.architectures import find_architecture
 from asvit.runs.result_file import StoredResult
-from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, content_of
+from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 
 MANY = settings(
@@ -23,7 +24,7 @@ MANY = settings(
 each = pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
 
 
-def check(kind: type[StoredResult], folder: Path, data: bytes) -> bool:
+def check(kind: Kind, folder: Path, data: bytes) -> bool:
     """Whether a file is taken: then it can be shown, and written again."""
     path = folder / "result.json"
     path.write_bytes(data)
@@ -38,12 +39,13 @@ def check(kind: type[StoredResult], folder: Path, data: bytes) -> bool:
 
 
 def test_every_kind_of_result_is_here() -> None:
-    ours = {kind for kind in StoredResult.__subclasses__() if kind.__module__.startswith("asvit.")}
+    kinds = (*StoredResult.__subclasses__(), *Result.__subclasses__())
+    ours = {kind for kind in kinds if kind.__module__.startswith("asvit.")}
     assert ours == set(RIGHT)
 
 
 @each
-def test_right_ones_come_back(kind: type[StoredResult], tmp_path: Path) -> None:
+def test_right_ones_come_back(kind: Kind, tmp_path: Path) -> None:
     assert check(kind, tmp_path, json.dumps(content_of(kind)).encode())
     assert kind.read(tmp_path / "result.json").to_json() == RIGHT[kind][0].to_json()
 
@@ -51,7 +53,7 @@ def test_right_ones_come_back(kind: type[StoredResult], tmp_path: Path) -> None:
 @each
 @MANY
 @given(data=st.data())
-def test_any_content(kind: type[StoredResult], tmp_path: Path, data: st.DataObject) -> None:
+def test_any_content(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     content = data.draw(changed_json(content_of(kind)))
     check(kind, tmp_path, json.dumps(content).encode())
 
@@ -59,7 +61,7 @@ def test_any_content(kind: type[StoredResult], tmp_path: Path, data: st.DataObje
 @each
 @MANY
 @given(data=st.data())
-def test_any_bytes(kind: type[StoredResult], tmp_path: Path, data: st.DataObject) -> None:
+def test_any_bytes(kind: Kind, tmp_path: Path, data: st.DataObject) -> None:
     check(kind, tmp_path, data.draw(changed_bytes(json.dumps(content_of(kind)).encode())))
 
 
@@ -68,7 +70,7 @@ ODD: tuple[Any, ...] = (None, True, 0, 10**400, 1e300, "x\x1b[2J\n", [], [None],
 
 
 @each
-def test_odd_values_in_every_place(kind: type[StoredResult], tmp_path: Path) -> None:
+def test_odd_values_in_every_place(kind: Kind, tmp_path: Path) -> None:
     content = content_of(kind)
     for name in content:
         for odd in ODD:
@@ -87,7 +89,7 @@ DAMAGED = (
 
 
 @each
-def test_damaged_files(kind: type[StoredResult], tmp_path: Path) -> None:
+def test_damaged_files(kind: Kind, tmp_path: Path) -> None:
     for data in DAMAGED:
         assert not check(kind, tmp_path, data)
 

@@ -9,10 +9,11 @@ from stoppable_scale import ARCHITECTURE, SETTINGS
 
 import asvit
 from asvit._run_files import SCALING_FIGURES
-from asvit.growth import PRESETS
+from asvit.growth import ScaleSettings
+from asvit.progress import Progress
 from asvit.runs import ScaleResult, newest_run, run_scaling
 from asvit.spaces import cost
-from scaling import Budget, GrowthEvent
+from scaling import Budget
 
 DESIGN_KEYS = {"schema_version", "budget", "steps", "settings", "wall_seconds"}
 STEP_KEYS = {
@@ -108,7 +109,7 @@ def test_a_finished_run_gives_its_result_without_measuring(
     first = scale(tmp_path)
     monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    events: list[GrowthEvent] = []
+    events: list[Progress] = []
     again = scale(tmp_path, progress=events.append)
     assert again.to_json() == first.to_json()
     assert events == []
@@ -144,8 +145,8 @@ def test_the_default_folder_is_named_after_the_settings() -> None:
 def test_this_command_can_be_pasted(tmp_path: Path) -> None:
     result = scale(tmp_path / "my run", stop_within=0.01, proxies=["length_distortion"])
     assert result.provenance["command"] == (
-        f"asvit scale --budget 2M,8M --arch '{ARCHITECTURE}' --stop-within 0.01 "
-        "--proxy length_distortion --repeats 1 --image-size 32 --images 2 --points 3 "
+        f"asvit scale --arch '{ARCHITECTURE}' --budget 2M,8M --stop-within 0.01 "
+        "--proxy length_distortion --image-size 32 --repeats 1 --images 2 --points 3 "
         f"--data gaussian --out '{tmp_path}/my run'"
     )
 
@@ -233,9 +234,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(settings: dict[str, Any], word
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", ScaleSettings.presets)
 def test_every_preset_fits_every_architecture(preset: str) -> None:
-    assert PRESETS[preset].get("image_size", 224) % 32 == 0
+    assert ScaleSettings.presets[preset].get("image_size", 224) % 32 == 0
 
 
 def test_the_package_offers_it() -> None:
