@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ class Lines:
         if part >= self._next or now - self._last >= _EVERY_SECONDS:
             self._last = now
             if part >= self._next:
-                self._next = part - part % _EVERY_SHARE + _EVERY_SHARE
+                self._next = _EVERY_SHARE * (math.floor(part / _EVERY_SHARE + 1e-9) + 1)
             click.echo(f"{count(progress)}  {progress.state}", err=True)
 
 

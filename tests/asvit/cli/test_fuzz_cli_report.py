@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asvit.runs.scale_result import ScaleResult
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
