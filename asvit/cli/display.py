@@ -115,7 +115,8 @@ def opening(title: Title, progress: Progress) -> str:
     title = title() if callable(title) else title
     if not progress.resumed:
         return title
-    return f"{title}; resuming after {progress.unit} {progress.resumed:,}"
+    line, end, more = title.partition("\n")
+    return f"{line}; resuming after {progress.unit} {progress.resumed:,}{end}{more}"
 
 
 def count(progress: Progress) -> str:

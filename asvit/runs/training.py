@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._run_files import CHECKPOINT, METRICS_CSV, MODEL
+from asvit._run_files import CHECKPOINT, MODEL
 from asvit._version import __version__
 from asvit.console import clock, number, table
 from asvit.progress import ignore, images_told
-from asvit.runs.folder import TRAINING
+from asvit.runs.folder import LOCK, TRAINING
 from asvit.runs.run import Run, imported
 from asvit.settings import setting
 from asvit.training.settings import TrainSettings
@@ -144,7 +144,8 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             ImportError: If accelerate is not installed.
         """
         _ = self.processes
-        if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, METRICS_CSV)):
+        # A run that was stopped in its first epoch has but claimed its folder.
+        if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
             raise FileNotFoundError(
                 f"no training to go on with in {self.folder}; leave out --resume to start one"
             )

@@ -120,8 +120,8 @@ class Session:
         """
         epochs, first = self.origin.settings.epochs, self._processes.first
         board = TensorBoard(self._folder, self.history) if tensorboard and first else None
-        if first:
-            write_metrics(self._folder, self.history)  # a kill may have left them out of date
+        if first and self.history:
+            self._write_outputs()  # a kill may have left them out of date
         follow = self._follower(tell)
         for epoch in range(len(self.history), epochs):
             row = self._epoch(epoch, follow)
@@ -170,22 +170,26 @@ class Session:
         )
 
     def _save(self, row: EpochRow) -> None:
-        """Write the files of an epoch; the best weights first: the checkpoint implies them."""
+        """Write the checkpoint of an epoch, then all that follows from it."""
         state = self._engine.state()
         checkpoint = Checkpoint(
             self.origin, tuple(self.history), self.seconds, self.bad_images, state
         )
         try:
-            if self.best == row.epoch:
-                self._weights(row).write(self._folder / BEST)
             checkpoint.write(self._folder / CHECKPOINT)
-            write_metrics(self._folder, self.history)
+            self._write_outputs()
         except OSError as error:
             message = (
                 f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
                 "the same command goes on from it)"
             )
             raise OSError(error.errno, message, error.filename) from error
+
+    def _write_outputs(self) -> None:
+        """Write the metrics, and the best weights if they are the current ones."""
+        if self.best == len(self.history):
+            self._weights(self.history[-1]).write(self._folder / BEST)
+        write_metrics(self._folder, self.history)
 
     def _weights(self, row: EpochRow) -> WeightsFile:
         """The current network, or its moving average if that is better."""
