@@ -169,9 +169,8 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
     spelled = f"--{(option.name or field.name).replace('_', '-')}"
     if field.default is True:
         spelled = f"{spelled}/--no-{spelled[2:]}"
-        return click.Option(
-            [spelled, field.name], default=True, show_default=True, help=option.help
-        )
+        shown = (option.name or field.name).replace("_", "-")
+        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
     if kind is bool:
         return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
     return Setting(

@@ -55,9 +55,9 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
     workers: int | None = setting(
         None,
-        "Processes that prepare images.",
+        "Processes that prepare images; none for fewer than 2,000 images.",
         at_least=0,
-        shown="the cores there are, at most 8; 0 for few images",
+        shown="the cores there are, at most 8",
         repeats=False,
     )
     tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)

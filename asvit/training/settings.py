@@ -103,7 +103,7 @@ class TrainSettings(Settings):
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     bad_images: str = setting(
         "stop",
-        "stop or replace: end at an unreadable image, or use another one instead.",
+        "stop at an unreadable image, or replace it by another one, with a warning and a count.",
         choices=("stop", "replace"),
     )
     recipe: str = setting(
@@ -117,7 +117,9 @@ class TrainSettings(Settings):
         1024, "Images per update, over all processes.", at_least=1, shown=_RECIPE
     )
     accumulate: int = setting(
-        1, "Parts each process splits its batch into, to save memory.", at_least=1
+        1,
+        "Parts each process splits its batch into, to save memory; gradients stay the same.",
+        at_least=1,
     )
     optimizer: str = setting("adamw", "timm's name of the optimiser.", shown=_RECIPE)
     learning_rate: float = setting(
@@ -192,7 +194,8 @@ class TrainSettings(Settings):
     precision: str = setting("fp32", "fp32, or bf16 for autocast.", choices=("fp32", "bf16"))
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
-        "off", "Epochs of each stage of tokens: 120/90/90, 0.4/0.3/0.3, auto or off."
+        "off",
+        "Epochs of each stage of tokens: 120/90/90, 0.4/0.3/0.3, auto (these shares) or off.",
     )
     weights: str | None = setting(
         None,
