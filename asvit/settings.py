@@ -239,6 +239,10 @@ def _check_number(name: str, value: Any, option: Option) -> None:
     raise ValueError(f"{name} must be a number {' and '.join(told)}, got {value!r}")
 
 
+class WrongOption(ValueError):
+    """A value is allowed as such, but does not suit what it is to be used with."""
+
+
 def proxy_names(proxies: object) -> tuple[str, ...]:
     """One name or several as a tuple.
 

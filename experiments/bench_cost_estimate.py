@@ -18,7 +18,7 @@ from asvit.runs import run_search
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Estimate, estimate_search
 from asvit.runs.evaluator import Evaluator
-from asvit.search import Measurement, SearchSettings, make_settings, read_trials
+from asvit.search import Measurement, SearchSettings, read_trials
 from experiments.growing import markdown, write_rows
 
 RUNS: Mapping[str, Mapping[str, Any]] = {
@@ -64,7 +64,7 @@ def main() -> None:
     rows: list[Row] = []
     for name, given in RUNS.items():
         if options.only in name:
-            rows.append(compare(name, make_settings(**given)))
+            rows.append(compare(name, SearchSettings.make(**given)))
             write_rows(options.out / "estimates.csv", rows)
             print(f"  {rows[-1]}", flush=True)
     print(table(rows))

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 import asvit
 from asvit.runs import SearchResult
-from asvit.runs.search import default_folder
-from asvit.search import SearchSettings, TrialRow, make_settings, read_trials
+from asvit.runs.search import SearchRun
+from asvit.search import SearchSettings, TrialRow, read_trials
 from experiments.growing import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
 
@@ -49,7 +49,7 @@ class Row:
 def main() -> None:
     """Run the missing searches, then write the table and the figure."""
     options = _options()
-    settings = make_settings(options.preset, steps=options.steps, repeats=options.repeats)
+    settings = SearchSettings.make(options.preset, steps=options.steps, repeats=options.repeats)
     runs = {
         (controller, seed): _search(options, controller, seed)
         for seed in range(options.seeds)
@@ -84,7 +84,7 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
         "controller": controller,
         "seed": seed,
     }
-    folder = options.out / default_folder(make_settings(**chosen)).name
+    folder = options.out / SearchRun.make(**chosen).folder.name
     print(f"{controller}, seed {seed}: {folder}", flush=True)
     return asvit.run_search(**chosen, out=folder)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import GrowthJournal
-from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
+from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
 from scaling.measurement import DEFAULT_MEASURES, CandidateMeasurer
@@ -28,13 +28,13 @@ class GrowthSetup:
     Attributes:
         settings: How to measure models.
         model: The architecture.
-        bench: Device and images.
+        context: Device and images.
         known: Journal of all measurements, so that a stopped experiment can continue.
     """
 
     settings: ScaleSettings
     model: Growable
-    bench: Bench
+    context: EvalContext
     known: GrowthJournal
 
     def cost(self, shape: Shape) -> Cost:
@@ -48,7 +48,7 @@ class GrowthSetup:
             self.settings.proxies,
             self.settings.ratio,
             known=self.known,
-            arguments=self.bench.arguments,
+            arguments=self.context.arguments,
         )
         (candidate,) = measurer([(shape, self.cost(shape))])
         return candidate
@@ -70,7 +70,7 @@ class GrowthSetup:
             progress=lambda event: _print_progress(
                 budget, event.step, event.chosen is not None, event.done
             ),
-            **self.bench.arguments,
+            **self.context.arguments,
         )
 
 
@@ -115,12 +115,12 @@ def model_cells(row: ModelRow) -> tuple[object, ...]:
 def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
     """The setup for ``settings``, with its measurements in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(settings)
+    context = EvalContext(settings)
     known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
-    known.start(settings, images=dict(bench.provenance), device=bench.device)
-    return GrowthSetup(settings, Growable(settings), bench, known)
+    known.start(settings, images=dict(context.provenance), device=context.device)
+    return GrowthSetup(settings, Growable(settings), context, known)
 
 
 def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:

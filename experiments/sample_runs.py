@@ -24,6 +24,7 @@ from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.search import SearchSettings, TrialRow
+from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
 from asvit.spaces import load_space
 from proxies import get_proxy
@@ -57,16 +58,23 @@ def write_sample(kind: str, folder: Path) -> Path:
 def _search(folder: Path) -> None:
     trials = _trials(120)
     write_trials(folder / "trials.csv", trials, MEASURES)
-    best = trials[-1]
-    result = {
-        "schema_version": 1, "kind": "search", "seed_architecture": best.architecture,
-        "params": best.params, "macs": best.macs, "values": dict(best.values), "reason": "",
-        "steps": len(trials), "failures": 3, "entropy": {"first": 15.3, "last": 4.1},
-        "wall_seconds": 1563.2, "settings": SearchSettings(steps=len(trials)).to_json(),
-        **_ORIGIN, "command": "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search",
-        "reliability": _reliability(),
-    }  # fmt: skip
-    _write_result(folder, result)
+    best, command = trials[-1], "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search"
+    SearchResult(
+        folder=folder,
+        settings=SearchSettings(steps=len(trials)),
+        seed_architecture=best.architecture,
+        params=best.params,
+        macs=best.macs,
+        values=best.values,
+        reason="",
+        steps=len(trials),
+        failures=3,
+        entropy=(15.3, 4.1),
+        front=trials[-10:],
+        wall_seconds=1563.2,
+        provenance={**_ORIGIN, "command": command},
+        reliability=from_json(_reliability(), Reliability),
+    ).write()
 
 
 def _search_stopped(folder: Path) -> None:

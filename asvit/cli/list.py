@@ -16,10 +16,8 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets, where it is no kind of run of asvit.runs.run yet.
+# Command to the module with its presets, for the kinds of runs that are not in RUNS.
 _PRESETS = {
-    "search": "asvit.search.settings",
-    "correlate": "asvit.reference.settings",
     "reference build": "asvit.reference.recipe",
     "supernet train": "asvit.training.supernets.settings",
     "supernet evolve": "asvit.search.supernet_settings",
@@ -63,9 +61,9 @@ def _presets() -> list[Row]:
     from asvit.runs.run import RUNS
 
     found: dict[str, Mapping[str, Mapping[str, Any]]] = {
-        **{command: import_module(module).PRESETS for command, module in _PRESETS.items()},
-        **{command: kind.settings_type.presets for command, kind in RUNS.items()},
+        command: kind.settings_type.presets for command, kind in RUNS.items()
     }
+    found |= {command: import_module(module).PRESETS for command, module in _PRESETS.items()}
     return [
         {"name": name, "command": command, "settings": dict(settings)}
         for command, presets in found.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import click
@@ -26,45 +25,42 @@ from asvit.cli.options import (
     worker_options,
 )
 from asvit.cli.output import emit_json
-from asvit.codec import to_json
 from asvit.console import console
 from asvit.progress import Progress
 from asvit.runs.run import Run
-from asvit.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 
 Kind = type[Run[Any, Any, Any]]
+#: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
+Instead = tuple[str, Callable[..., None]]
 _METAVARS = {int: "N", float: "X"}
 
 
-def run_command(kind: Kind) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class."""
+def run_command(kind: Kind, **instead: Instead) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class.
+
+    Args:
+        kind: The kind of run.
+        **instead: Flags that do something else with the run than to run it.
+    """
 
     @click.pass_context
     def call(
-        context: click.Context,
-        /,
-        *,
-        preset: str,
-        quiet: bool,
-        as_json: bool,
-        dry_run: bool = False,
-        **given: Any,
+        context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
+        chosen = [action for name, (_, action) in instead.items() if given.pop(name)]
         run = _made(kind, preset, given)
-        if dry_run:
-            found = run.plan()
-            content, show = to_json(found), partial(kind.show_plan, found)
-        else:
-            found = _followed(context, run, quiet=quiet or not run.first)
-            if found is None:
-                return
-            content = {"folder": found.folder, **found.to_json()}
-            show = partial(kind.show, found)
-        if as_json and run.first:
-            emit_json(content)
-        if run.first and not (as_json and quiet):
-            show(console(err=as_json))
+        if chosen:
+            chosen[0](run, quiet=quiet, as_json=as_json)
+            return
+        result = _followed(context, run, quiet=quiet or not run.first)
+        if result is None or not run.first:
+            return
+        if as_json:
+            emit_json({"folder": result.folder, **result.to_json()})
+        if not (as_json and quiet):
+            kind.show(result, console(err=as_json))
 
     workers = fields_of(kind).get("workers")
     command = click.command(
@@ -72,17 +68,18 @@ def run_command(kind: Kind) -> click.Command:
         name=kind.command.split()[-1],
         help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
         short_help=kind.summary,
-        no_args_is_help=any(map(_is_required, fields_of(kind.settings_type).values())),
     )(worker_options(call) if workers is not None and option_of(workers) is None else call)
     command.params = [
-        *parameters(kind.settings_type),
+        *parameters(*kind.option_types()[:-1]),
         *command.params,
         *parameters(kind),
         _preset(kind),
-        *([] if kind.plan is Run.plan else [_dry_run()]),
+        *(_flag(name, help) for name, (help, _) in instead.items()),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
+    arguments = (param for param in command.params if isinstance(param, click.Argument))
+    command.no_args_is_help = any(param.required for param in arguments)
     return command
 
 
@@ -93,7 +90,7 @@ def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
         click.UsageError: If a name is unknown or a value is not allowed.
     """
     known("preset", preset, list(kind.settings_type.presets))
-    for owner in (kind.settings_type, kind):
+    for owner in kind.option_types():
         for name, field in fields_of(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in given:
@@ -121,6 +118,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
 
     Raises:
         KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
+        click.UsageError: If an option does not suit what it is to be used with.
     """
     last: Progress | None = None
 
@@ -140,16 +138,18 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
             where = f"after {last.unit} {last.done}{of_all}"
         click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
         raise
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
-        click.echo(f"this {run.files.noun} had finished before; --fresh starts it over", err=True)
+        click.echo(run.no_work.format(noun=run.files.noun), err=True)
     return result
 
 
-def parameters(owner: Any) -> list[click.Parameter]:
+def parameters(*owners: Any) -> list[click.Parameter]:
     """A parameter for each field of settings, or of a run, that has an option."""
-    hints = hints_of(owner)
     return [
-        _parameter(field, option, hints[name])
+        _parameter(field, option, hints_of(owner)[name])
+        for owner in owners
         for name, field in fields_of(owner).items()
         if (option := option_of(field)) is not None
     ]
@@ -236,8 +236,8 @@ def _preset(kind: Kind) -> click.Option:
     )
 
 
-def _dry_run() -> click.Option:
-    return click.Option(["--dry-run"], is_flag=True, help="Show what would be done, and end.")
+def _flag(name: str, help: str) -> click.Option:
+    return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -1,6 +1,19 @@
-"""``asvit train``."""
+"""``asvit train``, and its ``--dry-run``."""
 
+from asvit.cli.output import emit_json
 from asvit.cli.run_command import run_command
+from asvit.codec import to_json
+from asvit.console import console
 from asvit.runs.training import TrainRun
 
-command = run_command(TrainRun)
+
+def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
+    """Show what a training would do."""
+    plan = run.plan()
+    if as_json and run.first:
+        emit_json(to_json(plan))
+    if run.first and not (as_json and quiet):
+        run.show_plan(plan, console(err=as_json))
+
+
+command = run_command(TrainRun, dry_run=("Show what would be done, and end.", show_plan))

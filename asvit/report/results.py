@@ -14,25 +14,6 @@ Values = Mapping[str, float | None]
 Texts = Mapping[str, Any]
 
 
-class _Ends(TypedDict):
-    first: float | None
-    last: float | None
-
-
-class OfSearch(TypedDict):
-    """Of a search."""
-
-    steps: int
-    seed_architecture: str
-    params: int
-    macs: int
-    values: Values
-    reason: str
-    entropy: _Ends
-    wall_seconds: float
-    settings: Texts
-
-
 class _Spread(TypedDict):
     paths: int
     lowest: float
@@ -88,29 +69,6 @@ class OfEvolution(TypedDict):
     retrained: _Retrained | None
     supernet: _Supernet
     settings: _Evolving
-    wall_seconds: float
-
-
-class _Correlating(TypedDict):
-    repeats: int
-    seed: int
-
-
-class _Images(TypedDict):
-    source: str
-    digest: str
-
-
-class OfCorrelation(TypedDict):
-    """Of a correlation, besides its targets and findings."""
-
-    reference: str
-    digest: str
-    rows: int
-    excluded: Mapping[str, int]
-    settings: _Correlating
-    question: Texts
-    images: Mapping[str, _Images]
     wall_seconds: float
 
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from asvit.growth.result import ScaleResult
 from asvit.runs.folder import newest_run
-from asvit.runs.search_result import SearchResult
+from asvit.search.result import SearchResult
 
 if TYPE_CHECKING:
-    from asvit.runs.correlation.result import CorrelationResult
-    from asvit.runs.correlation.run import run_correlation
+    from asvit.reference.result import CorrelationResult
+    from asvit.runs.correlation import run_correlation
     from asvit.runs.exporting import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scaling import run_scaling
@@ -38,13 +38,13 @@ __all__ = [
 ]
 
 _LAZY = {
-    "CorrelationResult": "asvit.runs.correlation.result",
+    "CorrelationResult": "asvit.reference.result",
     "EvolutionResult": "asvit.runs.supernets.evolution_result",
     "SupernetResult": "asvit.runs.supernets.result",
     "build_reference": "asvit.runs.reference",
     "evolve_supernet": "asvit.runs.supernets.evolution",
     "export_network": "asvit.runs.exporting",
-    "run_correlation": "asvit.runs.correlation.run",
+    "run_correlation": "asvit.runs.correlation",
     "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
     "run_training": "asvit.runs.training",

@@ -82,6 +82,7 @@ class Run(ABC, Generic[S, R, J]):
     result_type: ClassVar[Any]
     may_grow: ClassVar[Sequence[str]] = ()
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
+    no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
     settings: S
     out: Path | str | None = setting(
@@ -164,17 +165,6 @@ class Run(ABC, Generic[S, R, J]):
     def show(cls, result: R, screen: Any) -> None:
         """Write what a run came to on a console, and what to type next."""
 
-    def plan(self) -> Any:
-        """What the run would do, worked out without doing it, as a dataclass; for ``--dry-run``.
-
-        A kind that can tell also has :meth:`show_plan`.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def show_plan(cls, plan: Any, screen: Any) -> None:
-        """Write what :meth:`plan` gave on a console."""
-
     @property
     def first(self) -> bool:
         """Whether this process tells of the run and writes its files, where several share it."""
@@ -194,6 +184,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If a value is not allowed.
             TypeError: If there is no such setting or option.
         """
+        if given.get("progress", ignore) is None:
+            del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
         options = {name: given.pop(name) for name in list(given) if name in own}
         known = fields_of(cls.settings_type)
@@ -201,6 +193,15 @@ class Run(ABC, Generic[S, R, J]):
             if name not in known:
                 raise TypeError(unknown("setting", name, [*known, *own]))
         return cls(settings=cls.settings_type.make(preset, **given), **options)
+
+    @classmethod
+    def option_types(cls) -> Sequence[Any]:
+        """The dataclasses whose fields are the options, in the order of the help."""
+        return cls.settings_type, cls
+
+    def option_values(self) -> Sequence[tuple[Any, Any]]:
+        """What holds the values of the options, each with what holds their defaults."""
+        return (self.settings, self.default_settings()), (self, type(self))
 
     @property
     def folder(self) -> Path:
@@ -293,8 +294,10 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        chosen = typed_options(self.settings, self.default_settings(), always=self.always_typed)
-        return shlex.join(["asvit", *self.command.split(), *chosen, *typed_options(self)])
+        words = ["asvit", *self.command.split()]
+        for owner, usual in self.option_values():
+            words += typed_options(owner, usual, always=self.always_typed)
+        return shlex.join(words)
 
     def default_settings(self) -> S:
         """The settings of a command without options."""

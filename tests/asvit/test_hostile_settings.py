@@ -13,7 +13,7 @@ from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.recipe import BuildSettings
-from asvit.reference.settings import CorrelationSettings, Question
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.settings import MeasuringSettings, Settings
@@ -32,7 +32,7 @@ RIGHT: Mapping[type[Settings], Settings] = {
         SupernetSettings(),
         BuildSettings(),
         CorrelationSettings(image_size=64),
-        Question(targets=("top1",), rows=5, max_params="100M"),
+        CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
         Augmentation(),
         TrainSettings(SEED, validation="val", classes=3, train_images=9),
         Network(SEED, ffn="compact", branches=2),

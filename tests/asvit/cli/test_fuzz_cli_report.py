@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from asvit.cli.app import app
 from asvit.growth.result import ScaleResult
-from asvit.runs.correlation.result import CorrelationResult
-from asvit.runs.search_result import SearchResult
+from asvit.reference.result import CorrelationResult
 from asvit.runs.supernets.evolution_result import EvolutionResult, candidates_csv
+from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
 from asvit.search.supernet_evolution import Candidate
 from scaling.trajectory import to_csv

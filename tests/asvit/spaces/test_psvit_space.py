@@ -12,7 +12,7 @@ import asvit
 from asvit.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.runs import run_search
 from asvit.runs.evaluator import Evaluator
-from asvit.search import make_settings
+from asvit.search import SearchSettings
 from asvit.search.rows import read_trials
 from asvit.spaces import SPACES, load_space
 from asvit.spaces.architectures import find
@@ -115,7 +115,7 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
 
 def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> None:
     settings = {"space": "psvit2d", "steps": 2, **QUICK}
-    evaluator = Evaluator(load_space("psvit2d"), make_settings(**settings))
+    evaluator = Evaluator(load_space("psvit2d"), SearchSettings.make(**settings))
     refused = evaluator(f"psvit2d:{NOTHING}")
     assert (refused.params, refused.macs) == (0, 0)
     assert all(math.isnan(value) for value in refused.values.values())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from asvit.reference.names import counts, direction, is_trivial, parts, resolve
+from asvit.reference.query import counts, direction, is_trivial, resolve
+from asvit.reference.settings import parts
 from proxies import PROXIES
 
 

@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 import stoppable_scale
 from stoppable_correlate import ARCHITECTURES, fake_measure, write_table
+from stoppable_scale import FakePool
 
+from asvit.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,
     SearchResult,
-    crew,
+    measurement_pool,
     run_correlation,
     run_scaling,
     run_search,
 )
 from asvit.runs import search as runs_search
-from asvit.runs.correlation import run as runs_correlate
+from asvit.runs.correlation import CorrelationRun, reliability
 from asvit.search import Measurement
 
 MEASURES = ("length_distortion", "ntk_condition_number")
@@ -46,9 +48,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
+    real = measurement_pool.MeasurementPool
+
+    def pool(*given: Any, **named: Any) -> Any:
+        """That of a table is the real one; a scaling has no classes."""
+        return (real if "num_classes" in named else FakePool)(*given, **named)
+
     stoppable_scale.faked(monkeypatch.setattr)
-    monkeypatch.setattr(crew, "measure", counted)
-    monkeypatch.setattr(runs_correlate, "_write_report", lambda _folder: None)
+    monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
+    monkeypatch.setattr(CorrelationRun, "write_report", staticmethod(lambda _folder: None))
     return seen
 
 
@@ -57,6 +66,8 @@ def search(**settings: Any) -> SearchResult:
         values = dict.fromkeys(MEASURES, float(len(set(text))))
         return Measurement(params=1, macs=1, values=values, reasons={})
 
+    if "progress" in settings:
+        settings["reference_progress"] = settings.pop("progress")
     given = {"space": "asvit-tiny", "steps": 3, "evaluate": evaluate, **SETTINGS}
     return run_search(**{**given, **settings})
 
@@ -95,7 +106,7 @@ def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
 ) -> None:
     judged = start(out=tmp_path / "run", reference=table)
     told = json.loads((tmp_path / "run" / "result.json").read_text())["reliability"]
-    assert told == judged.reliability
+    assert told == judged.to_json()["reliability"]
     assert (told["reference"], told["digest"], told["target"]) == ("mine", table.digest, "top1")
     both = "+".join(MEASURES)
     assert [one["measure"] for one in told["measures"]] == [*MEASURES, both]
@@ -122,7 +133,7 @@ def test_a_finished_run_asked_later_only_measures_the_table(
 
     again: dict[str, Any] = {"evaluate": never} if start is search else {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stoppable_scale.FakeCrew, "one", never)
+        patch.setattr(FakePool, "one", never)
         judged = start(out=tmp_path / "run", reference=table, **again)
         assert len(asked) == len(ARCHITECTURES)
         changed = {**judged.to_json()}
@@ -139,11 +150,12 @@ def test_a_finished_run_asked_later_only_measures_the_table(
 def test_an_interrupt_in_the_table_leaves_the_run_finished(
     start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
-    def stop(_event: object) -> None:
-        raise KeyboardInterrupt
+    def stop(progress: Progress) -> None:
+        if progress.unit == "row":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        start(out=tmp_path, reference=table, reference_progress=stop)
+        start(out=tmp_path, reference=table, progress=stop)
     assert json.loads((tmp_path / "result.json").read_text())["kind"] in ("search", "scale")
     assert len(asked) == 1
     start(out=tmp_path, reference=table)
@@ -164,12 +176,12 @@ def test_another_table_is_kept_beside(
     start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
     other = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
-    first = start(out=tmp_path / "run", reference=table).reliability
-    second = start(out=tmp_path / "run", reference=other).reliability
-    assert first is not None
-    assert second is not None
+    first, second, third = (
+        start(out=tmp_path / "run", reference=one).to_json()["reliability"]
+        for one in (table, other, table)
+    )
     assert first["folder"] != second["folder"]
-    assert start(out=tmp_path / "run", reference=table).reliability == first
+    assert third == first
     assert len(asked) == 2 * len(ARCHITECTURES)
 
 
@@ -183,10 +195,9 @@ def test_a_table_that_is_none_stops_the_run_before_it_begins(start: Start, tmp_p
 def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
     table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
-    from asvit.runs.correlation.reliability import reliability
     from asvit.search import SearchSettings
 
     settings = SearchSettings(proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS)
-    told = reliability(tmp_path, table, settings)
-    assert [one["measure"] for one in told["measures"]] == list(settings.proxies)
+    found = reliability(tmp_path, table, settings)
+    assert [one.measure for one in found.measures] == list(settings.proxies)
     assert len(asked) == len(ARCHITECTURES)

@@ -1,4 +1,4 @@
-"""The rows that follow from the measured trials of a study, and what is known by them."""
+"""The rows of a search, derived from the measured trials of its study."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from asvit.codec import from_json
 from asvit.search.measurement import MEASURED, Measurement
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import TrialRow
@@ -15,17 +16,17 @@ from asvit.search.sampler import ReinforceSampler, measured_trials
 from scaling.ranking import Better
 
 
-class Ledger:
-    """Rows in the order in which their architectures were asked for.
+class History:
+    """The measured architectures of a search, in the order in which they were asked for.
 
     Args:
         better: Measure to its direction; the measures with one are the objectives.
 
     Attributes:
         rows: One for each measured trial.
-        known: Text of every architecture in them to its measurement.
-        seconds: Wall-clock time of the search up to the last of them.
-        any_valid: Whether one of them has all objectives.
+        known: Measurement of every architecture in them, by its text.
+        seconds: Wall-clock time of the search up to the last row.
+        any_valid: Whether a row has a value of every objective.
     """
 
     def __init__(self, better: Mapping[str, Better]) -> None:
@@ -43,7 +44,7 @@ class Ledger:
         self.any_valid = False
 
     def catch_up(self, study: Study) -> None:
-        """Take in the trials that were measured since, by whomever.
+        """Add the trials that this process, or another one, has measured since the last call.
 
         Raises:
             ValueError: If a trial of the study was not measured by a search.
@@ -64,7 +65,7 @@ class Ledger:
             self._append(trial, entropy)
 
     def fill(self, values: Mapping[str, float]) -> dict[str, float]:
-        """What the study is to keep of an architecture's values: the objectives, none missing."""
+        """The values that the study keeps: the objectives, a failed one with a bad value."""
         return self._worst.fill(values)
 
     def row_of(self, number: int) -> TrialRow:
@@ -73,7 +74,7 @@ class Ledger:
 
     def _append(self, trial: FrozenTrial, entropy: float) -> None:
         record = trial.user_attrs[MEASURED]
-        measurement = Measurement.from_json(record)
+        measurement = from_json(record, Measurement)
         row = TrialRow(
             number=len(self.rows),
             architecture=record["architecture"],

@@ -13,10 +13,11 @@ from scipy.stats import kendalltau
 from stoppable_correlate import ARCHITECTURES, FAILING, SETTINGS, fake_measure, write_table
 
 import asvit
+from asvit.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.names import resolve
-from asvit.runs import CorrelationResult, crew, run_correlation
-from asvit.runs.correlation.measure import RowEvent
+from asvit.reference.query import resolve
+from asvit.runs import CorrelationResult, measurement_pool, run_correlation
+from asvit.runs.correlation import MeasuredRow
 from proxies import PROXIES, Score
 
 COUNTS = resolve([])
@@ -43,7 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         seen.append((key, tuple(names)))
         return fake_measure(build, names, key=key, **rest)
 
-    monkeypatch.setattr(crew, "measure", counted)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
     return seen
 
 
@@ -159,6 +160,16 @@ def test_fewer_measures_and_other_targets_need_nothing_new(
     assert result.finding("snip", "other").correlation.dropped == 0
 
 
+def test_figures_of_an_earlier_question_are_removed(table: ReferenceTable, tmp_path: Path) -> None:
+    correlate(table, tmp_path)
+    earlier, mine = f"scatter-{TWO[1]}.svg", "scatter-mine.svg"
+    for name in (earlier, mine):
+        (tmp_path / name).touch()
+    correlate(table, tmp_path, "snip")
+    assert not (tmp_path / earlier).exists()
+    assert (tmp_path / mine).exists()
+
+
 def test_all_is_every_registered_measure(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path, "all")
     assert {one.measure for one in result.correlations} == set(PROXIES)
@@ -187,23 +198,28 @@ def test_a_combination_is_the_sum_of_the_ranks(table: ReferenceTable, tmp_path: 
 
 
 def test_progress_of_a_session(table: ReferenceTable, tmp_path: Path) -> None:
-    events: list[RowEvent] = []
+    events: list[Progress] = []
 
-    def stop(event: RowEvent) -> None:
-        events.append(event)
-        if event.row == 3:
+    def keep(event: Progress) -> None:
+        if event.unit == "row":
+            events.append(event)
+
+    def stop(event: Progress) -> None:
+        keep(event)
+        if (event.unit, event.done) == ("row", 3):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         correlate(table, tmp_path, progress=stop)
     assert not (tmp_path / "result.json").exists()
-    correlate(table, tmp_path, progress=events.append)
+    correlate(table, tmp_path, progress=keep)
     rows = len(ARCHITECTURES)
-    assert [event.row for event in events] == list(range(1, rows + 1))
-    assert {event.rows for event in events} == {rows}
+    assert [event.done for event in events] == list(range(1, rows + 1))
+    assert {event.total for event in events} == {rows}
     assert [event.resumed for event in events] == [0] * 3 + [3] * (rows - 3)
-    assert events[-1].failures == 1
-    assert events[0].architecture == ARCHITECTURES[0]
+    assert events[-1].state.endswith("  failed 1")
+    assert isinstance(events[0].record, MeasuredRow)
+    assert events[0].record.architecture == ARCHITECTURES[0]
 
 
 def test_what_failed_stays_failed_until_it_is_tried_again(
@@ -226,8 +242,9 @@ def test_a_retry_that_is_stopped_leaves_no_stale_answer(
     correlate(table, tmp_path)
     monkeypatch.setattr(stoppable_correlate, "FAILING", "")
 
-    def stop(_event: RowEvent) -> None:
-        raise KeyboardInterrupt
+    def stop(event: Progress) -> None:
+        if event.unit == "row":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         correlate(table, tmp_path, retry=True, progress=stop)
@@ -280,8 +297,8 @@ def test_the_default_folder_is_named_after_table_and_size(table: ReferenceTable)
 def test_this_command_can_be_pasted(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path / "my run", target=["other"], rows=6, repeats=3)
     assert result.provenance["command"] == (
-        f"asvit correlate --reference {table.path} --proxy {TWO[0]} --proxy {TWO[1]} "
-        "--target other --rows 6 --repeats 3 --images 2 --points 3 --data gaussian "
+        f"asvit correlate --proxy {TWO[0]} --proxy {TWO[1]} --target other --rows 6 "
+        f"--repeats 3 --images 2 --points 3 --data gaussian --reference {table.path} "
         f"--out '{tmp_path}/my run'"
     )
 

@@ -9,18 +9,17 @@ from typing import Any
 from zlib import crc32
 
 import asvit._records as records
-import asvit.runs.correlation.run as runs_correlate
-from asvit.reference import load_reference
-from asvit.runs import crew
+from asvit.reference import load_reference, query
+from asvit.runs import correlation, measurement_pool
 from proxies import Score, get_proxy
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
 _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "append": (records.json, "dumps"),  # measured, not yet written
-    "measure": (crew, "measure"),
-    "table": (runs_correlate, "write_text"),  # about to write values.csv or correlations.csv
-    "result": (runs_correlate, "correlate_all"),  # all measured, no result yet
+    "measure": (measurement_pool, "measure"),
+    "table": (correlation, "write_text"),  # about to write values.csv or correlations.csv
+    "result": (query, "correlate_all"),  # all measured, no result yet
 }
 
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
@@ -60,8 +59,8 @@ def fake_measure(
 
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
-    setattr_(crew, "measure", fake_measure)
-    setattr_(runs_correlate, "_write_report", lambda _folder: None)
+    setattr_(measurement_pool, "measure", fake_measure)
+    setattr_(correlation.CorrelationRun, "write_report", staticmethod(lambda _folder: None))
 
 
 def run(
@@ -78,4 +77,4 @@ def run(
     stop_at(_PLACES, stop)
     reference = load_reference(table, check=False)
     with exit_codes():
-        runs_correlate.run_correlation(reference, out=folder, **{**SETTINGS, **settings})
+        correlation.run_correlation(reference, out=folder, **{**SETTINGS, **settings})
