@@ -43,7 +43,7 @@ _PRELOADED = (
     "asvit.reference.query",
     "asvit.runs.supernet",
     "asvit.runs.evolution",
-    "asvit.runs.training.run",
+    "asvit.runs.training",
     "asvit.report",
     "asvit.report.correlate",
     "matplotlib.figure",

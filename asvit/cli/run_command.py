@@ -13,6 +13,7 @@ from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Setting,
+    completes,
     data_names,
     json_option,
     known,
@@ -20,6 +21,7 @@ from asvit.cli.options import (
     paths,
     quiet_option,
     registered,
+    run_folders,
     worker_options,
 )
 from asvit.cli.output import emit_json
@@ -52,30 +54,32 @@ def run_command(kind: Kind, **instead: Instead) -> click.Command:
         if chosen:
             chosen[0](run, quiet=quiet, as_json=as_json)
             return
-        result = _followed(context, run, quiet=quiet)
-        if result is None:
+        result = _followed(context, run, quiet=quiet or not run.first)
+        if result is None or not run.first:
             return
         if as_json:
             emit_json({"folder": result.folder, **result.to_json()})
         if not (as_json and quiet):
             kind.show(result, console(err=as_json))
 
-    workers = "workers" in fields_of(kind)
+    workers = fields_of(kind).get("workers")
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
         short_help=kind.summary,
-    )(worker_options(call) if workers else call)
+    )(worker_options(call) if workers is not None and option_of(workers) is None else call)
     command.params = [
-        *_parameters(*kind.option_types()[:-1]),
+        *parameters(*kind.option_types()[:-1]),
         *command.params,
-        *_parameters(kind),
+        *parameters(kind),
         _preset(kind),
         *(_flag(name, help) for name, (help, _) in instead.items()),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
+    arguments = (param for param in command.params if isinstance(param, click.Argument))
+    command.no_args_is_help = any(param.required for param in arguments)
     return command
 
 
@@ -124,7 +128,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
         tell(progress)
 
     try:
-        with progress_display(run.title, quiet=quiet) as tell:
+        with progress_display(lambda: run.title, quiet=quiet) as tell:
             run.progress = follow
             result = run.run()
     except KeyboardInterrupt:
@@ -141,8 +145,8 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
     return result
 
 
-def _parameters(*owners: Any) -> list[click.Parameter]:
-    """A parameter for each field that has an option."""
+def parameters(*owners: Any) -> list[click.Parameter]:
+    """A parameter for each field of settings, or of a run, that has an option."""
     return [
         _parameter(field, option, hints_of(owner)[name])
         for owner in owners
@@ -161,16 +165,19 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         "shell_complete": _completion(option),
     }
     if option.argument:
-        required = field.default is dataclasses.MISSING
-        return click.Argument([field.name], required=required, **settings)
+        return click.Argument([field.name], required=_is_required(field), **settings)
     spelled = f"--{(option.name or field.name).replace('_', '-')}"
+    if field.default is True:
+        spelled = f"{spelled}/--no-{spelled[2:]}"
+        shown = (option.name or field.name).replace("_", "-")
+        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
     if kind is bool:
         return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
     return Setting(
         [spelled, field.name],
         multiple=several,
+        required=_is_required(field),
         help=option.help,
-        required=field.default is dataclasses.MISSING and not option.shown,
         show_default=option.shown or _shown(field.default),
         **settings,
     )
@@ -204,7 +211,8 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    return {"paths": paths, "data": data_names}.get(option.complete)
+    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    return known_kinds.get(option.complete)
 
 
 def _shown(default: Any) -> str | bool:
@@ -230,6 +238,12 @@ def _preset(kind: Kind) -> click.Option:
 
 def _flag(name: str, help: str) -> click.Option:
     return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a command cannot do without an option: there is no default, nor words for one."""
+    option = option_of(field)
+    return option is not None and field.default is dataclasses.MISSING and not option.shown
 
 
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:

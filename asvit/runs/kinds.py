@@ -7,6 +7,7 @@ from asvit.runs.run import RUNS
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
+from asvit.runs.training import TrainRun
 
-for _kind in (SearchRun, ScaleRun, CorrelationRun, BuildRun, SupernetRun, EvolutionRun):
+for _kind in (SearchRun, ScaleRun, TrainRun, BuildRun, CorrelationRun, SupernetRun, EvolutionRun):
     RUNS.register(_kind.command, _kind)

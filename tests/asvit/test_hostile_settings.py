@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
-from asvit.runs.exporting.settings import ExportSettings
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.settings import MeasuringSettings, Settings

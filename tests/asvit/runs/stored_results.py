@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console
 
-from asvit.cli.train_tables import show_result as show_training
 from asvit.codec import from_json
 from asvit.growth import ScaleSettings
 from asvit.growth.result import ScaleResult
@@ -29,13 +28,14 @@ from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.training.result import TrainResult
+from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.supernet_journal import Retrained
 from asvit.search.supernet_result import EvolutionResult, Generation, RandomPaths, Winner
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
+from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
@@ -178,11 +178,14 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         ),
         (
             TrainResult(
-                HERE, Network(SEED, 32, 10), 10, 20, [epoch(1), epoch(2)], 1, [], None,
-                {"a/1.png": 2}, 3.0, TrainSettings(SEED, epochs=2, warmup_epochs=0),
-                {"found_by": None, "processes": 1, **ORIGIN}, "asvit export",
+                folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
+                history=(epoch(1), epoch(2)), best=1, stages=(), saved=None,
+                bad_images={"a/1.png": 2}, wall_seconds=3.0,
+                settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+                next_command="asvit export",
             ),
-            show_training,
+            TrainRun.show,
         ),
     )
 }  # fmt: skip

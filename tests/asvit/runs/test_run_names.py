@@ -11,7 +11,7 @@ from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import run as training
+from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from tests.hostile import FEW, texts
@@ -32,7 +32,7 @@ def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     check(ScaleRun(settings=ScaleSettings(text)).folder)
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
-    check(training.default_folder(TrainSettings(text)))
+    check(TrainRun(settings=TrainSettings(text)).folder)
 
 
 @FEW

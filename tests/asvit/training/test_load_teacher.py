@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from asvit.networks import Network, WeightsFile
-from asvit.runs.training import teacher as train_teacher
-from asvit.runs.training.teacher import find_teacher
-from asvit.training.distillation import Teacher
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training import distillation
+from asvit.training.distillation import Teacher, load_teacher
+from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 CLASSES = ("a", "b", "c")
@@ -20,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def settings(teacher: str, weights: object, **given: Any) -> TrainSettings:
-    return make_settings(
+    return TrainSettings.make(
         architecture=ARCH, image_size=32, teacher=teacher, teacher_weights=str(weights), **given
     )
 
@@ -35,13 +34,13 @@ def written(folder: Path, **given: Any) -> nn.Module:
 
 
 def found(asked: TrainSettings, classes: tuple[str, ...] = CLASSES) -> Teacher:
-    teacher = find_teacher(asked, classes)
+    teacher = load_teacher(asked, classes)
     assert teacher is not None
     return teacher
 
 
 def test_none_is_asked_for() -> None:
-    assert find_teacher(make_settings(architecture=ARCH), CLASSES) is None
+    assert load_teacher(TrainSettings.make(architecture=ARCH), CLASSES) is None
 
 
 def test_a_network_that_was_trained_here(tmp_path: Path) -> None:
@@ -75,7 +74,7 @@ def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.update(given, name=name)
         return made
 
-    monkeypatch.setattr(train_teacher.timm, "create_model", create)
+    monkeypatch.setattr(distillation.timm, "create_model", create)
     teacher = found(settings("timm:deit_tiny_patch16_224", "timm"))
     assert asked == {"name": "deit_tiny_patch16_224", "pretrained": True}
     images = torch.rand(2, 3, 32, 32)
@@ -89,14 +88,14 @@ def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_teachers_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(ValueError, match="knows 3 classes, the images have 2"):
-        find_teacher(settings(ARCH, tmp_path), ("a", "b"))
+        load_teacher(settings(ARCH, tmp_path), ("a", "b"))
     with pytest.raises(ValueError, match="has other classes than the images, or another order"):
-        find_teacher(settings(ARCH, tmp_path), ("a", "c", "b"))
+        load_teacher(settings(ARCH, tmp_path), ("a", "c", "b"))
     with pytest.raises(ValueError, match="not the teacher timm:resnet18"):
-        find_teacher(settings("timm:resnet18", tmp_path), CLASSES)
+        load_teacher(settings("timm:resnet18", tmp_path), CLASSES)
     with pytest.raises(FileNotFoundError, match="no file of weights"):
-        find_teacher(settings(ARCH, tmp_path / "none.safetensors"), CLASSES)
+        load_teacher(settings(ARCH, tmp_path / "none.safetensors"), CLASSES)
     with pytest.raises(ValueError, match="timm publishes no weights of"):
-        find_teacher(settings(ARCH, "timm"), CLASSES)
+        load_teacher(settings(ARCH, "timm"), CLASSES)
     with pytest.raises(ValueError, match="did you mean 'timm:resnet18'"):
-        find_teacher(settings("timm:resnet81", "timm"), CLASSES)
+        load_teacher(settings("timm:resnet81", "timm"), CLASSES)

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from asvit.networks import WeightsFile
-from asvit.runs.training.run import default_folder, plan_training, run_training
-from asvit.runs.training.session import TrainEvent
+from asvit.progress import Progress
+from asvit.runs.training import TrainRun, plan_training, run_training
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.settings import make_settings
+from asvit.training.metrics import EpochRow
+from asvit.training.result import TrainResult
+from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -121,10 +123,15 @@ def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
 
 def test_events_and_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    events: list[TrainEvent] = []
-    run_training(ARCH, out=tmp_path / "run", progress=events.append, tensorboard=True, **TINY)
-    assert [event.row.epoch for event in events if event.row is not None] == [1, 2]
-    shares = [event.share for event in events]
+    told: list[Progress] = []
+    run_training(ARCH, out=tmp_path / "run", progress=told.append, tensorboard=True, **TINY)
+    events = [event for event in told if event.unit == "epoch"]
+    rows = [event.record for event in events if event.record is not None]
+    assert all(isinstance(row, EpochRow) for row in rows)
+    assert [event.done for event in events] == [0, 0, 1, 1, 1, 2]
+    assert events[1].state.startswith("step 2/3 of epoch 1  loss ")
+    assert " images/s  epoch 1: top-1 " in events[3].state
+    shares = [event.part for event in events]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(events) == 2 * 3  # three steps an epoch, the last of them with the accuracy
@@ -173,13 +180,13 @@ def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> No
     given = command.make_context("train", words[2:]).params
     fields = result.settings.to_json()
     asked = {name: value for name, value in given.items() if name in fields and value is not None}
-    assert make_settings(given["preset"], **asked) == result.settings
+    assert TrainSettings.make(given["preset"], **asked) == result.settings
 
 
 def test_the_default_folder_has_a_plain_name() -> None:
-    folder = default_folder(make_settings(architecture="timm:resnet18", image_size=64, seed=3))
-    assert folder == Path("runs") / "train-timm-resnet18-64px-seed3"
-    name = default_folder(make_settings(architecture=ARCH)).name
+    run = TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3)
+    assert run.folder == Path("runs") / "train-timm-resnet18-64px-seed3"
+    name = TrainRun.make(architecture=ARCH).default_name()
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
 
 
@@ -193,8 +200,6 @@ def test_without_accelerate_nothing_is_made(
 
 
 def test_result_json_reads_back(tmp_path: Path) -> None:
-    from asvit.runs.training.result import TrainResult
-
     result = run_training(ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
     found = TrainResult.read(tmp_path / "run" / "result.json")
     assert json.dumps(found.to_json()) == json.dumps(result.to_json())

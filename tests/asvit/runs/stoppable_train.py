@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from asvit.networks import WeightsFile
-from asvit.runs.training import asked as train_asked
-from asvit.runs.training import session as train_session
-from asvit.runs.training.run import run_training
+from asvit.runs.training import run_training
+from asvit.training import session as train_session
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.engine import Engine
+from asvit.training.session import Session
 from tests.traps import Places, Stop, exit_codes, stop_at
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -30,7 +30,7 @@ _PLACES: Places = {
     "weights": (WeightsFile, "write"),
     "checkpoint": (Checkpoint, "write"),
     "metrics": (train_session, "write_metrics"),
-    "result": (train_asked, "TrainResult"),  # all trained, no result yet
+    "finish": (Session, "finish"),  # all trained, no result yet
 }
 
 

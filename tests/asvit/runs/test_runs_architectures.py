@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit.runs.training.source import Found, find_architecture
+from asvit.runs.architectures import FoundArchitecture, find_architecture
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 GROWN = "8,2,3,2|4,1,2,1|4,1,4,1|4,1,6,1|32,40"
@@ -29,14 +29,14 @@ def finished(folder: Path, content: object) -> str:
 
 
 def test_a_text_is_taken_in_its_canonical_form() -> None:
-    assert find_architecture("8,2,3,1|4,1,2|4,1,4|4,1,6|32") == Found(ARCH)
-    assert find_architecture("timm:resnet18") == Found("timm:resnet18")
+    assert find_architecture("8,2,3,1|4,1,2|4,1,4|4,1,6|32") == FoundArchitecture(ARCH)
+    assert find_architecture("timm:resnet18") == FoundArchitecture("timm:resnet18")
 
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str) -> None:
     found = find_architecture(finished(tmp_path, {"kind": kind, **RESULTS[kind]}))
-    assert found.architecture == (GROWN if kind == "scale" else ARCH)
+    assert found.text == (GROWN if kind == "scale" else ARCH)
     assert found.by is not None
     measured = MEASURED if kind in ("search", "scale") else {}
     assert found.by == {"kind": kind, "run": str(tmp_path), **measured}

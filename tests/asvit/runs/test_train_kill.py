@@ -11,7 +11,7 @@ import stoppable_train
 import torch
 from safetensors.torch import load_file
 
-from asvit.runs.training.run import run_training
+from asvit.runs.training import run_training
 from asvit.training.checkpoint import Checkpoint
 from experiments import forked
 from tests.traps import Stop
@@ -77,7 +77,7 @@ def test_every_epoch_is_told_once(trained: Path) -> None:
         ("weights", 2, KILL),
         ("checkpoint", 3, KILL),
         ("metrics", 3, KILL),
-        ("result", 1, KILL),
+        ("finish", 1, KILL),
         ("update", 7, INTERRUPT),
     ],
     ids=lambda stop: f"{stop[0]}-{stop[1]}-{stop[2].name}",

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import shlex
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from torch import Tensor, nn
 
 from asvit.export import Format, comparison, reload
 from asvit.export.exported import Exported
+from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
-from asvit.runs.exporting import run as runs_export
-from asvit.runs.exporting.run import export_network
-from asvit.runs.exporting.settings import ExportSettings
-from asvit.runs.training.run import run_training
+from asvit.runs import exporting
+from asvit.runs.exporting import export_network
+from asvit.runs.run import typed_options
+from asvit.runs.training import run_training
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
@@ -198,12 +201,12 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
 ) -> None:
     run = trained(tmp_path / "run")
     before = export_network(str(run), to="pt2").out.read_bytes()
-    written = runs_export.write_copy
+    written = exporting.write_copy
 
     def write_another(form: Format, path: Path, **given: Any) -> int | None:
         return written(form, path, **{**given, "model": _Wrong()})
 
-    monkeypatch.setattr(runs_export, "write_copy", write_another)
+    monkeypatch.setattr(exporting, "write_copy", write_another)
     with pytest.raises(ValueError, match="the copy is not equal: on 1 image"):
         export_network(str(run), to="pt2", force=True)
     assert (run / "model.pt2").read_bytes() == before
@@ -223,7 +226,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
         (path if form.suffix else path / "config.json").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(runs_export, "write_copy", write_half)
+    monkeypatch.setattr(exporting, "write_copy", write_half)
     run = trained(tmp_path / "run")
     with pytest.raises(OSError, match="No space left"):
         export_network(str(run), to=to, card=False)
@@ -267,7 +270,6 @@ def test_the_command_asks_for_the_same() -> None:
         batch=4,
         force=True,
     )
-    assert settings.command == (
-        "asvit export --to onnx --weights 'my run' --out a.onnx --classes 3 --no-merge "
-        "--batch 4 --no-card"
+    assert shlex.join(chain(*typed_options(settings))) == (
+        "--to onnx --weights 'my run' --out a.onnx --classes 3 --no-merge --batch 4 --no-card"
     )

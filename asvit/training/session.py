@@ -1,11 +1,10 @@
-"""One session of a training, from what earlier ones have left to its last epoch."""
+"""One session of a training: from its checkpoint to its last epoch."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from typing import Any
 from torch import nn
 
 from asvit._run_files import BEST, CHECKPOINT, MODEL
+from asvit.console import number
 from asvit.data import MEAN, STD, TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
+from asvit.progress import Progress, Tell
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
@@ -23,61 +24,30 @@ from asvit.training.engine import Engine, Step
 from asvit.training.images.loaders import Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
 from asvit.training.settings import TrainSettings
+from asvit.training.token_plan import saved
 from proxies.counts import count
 
 
-@dataclass(frozen=True)
-class TrainEvent:
-    """How far a training is.
-
-    Attributes:
-        epoch: The epoch, from 1.
-        epochs: All of them.
-        step: Its steps that are done.
-        steps: All of them.
-        share: Share of the whole training's work that is done, of all sessions.
-        resumed: The share that earlier sessions did.
-        seconds: Since this session's first step began.
-        loss: Of the last steps, nats.
-        images_per_second: In training, over all processes.
-        row: The epoch, if it is done.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    share: float
-    resumed: float
-    seconds: float
-    loss: float
-    images_per_second: float
-    row: EpochRow | None = None
-
-
-Progress = Callable[[TrainEvent], None]
-
-
 class Session:
-    """Trains a network, and keeps it in the run folder after every epoch.
+    """Trains a network, and writes a checkpoint into the run folder after every epoch.
 
     Args:
         folder: Run folder.
-        network: What builds the network.
-        model: The network, with the weights to start from.
-        origin: What the training works with.
+        network: Settings of the network.
+        model: The network, with its initial weights.
+        origin: What the training was started with.
         sets: The images.
-        processes: Those that train together; the first one writes.
-        stored: What earlier sessions have left; None if there was none.
-        teacher: What the network learns from beside the labels.
+        processes: The processes that train together; the first one writes.
+        stored: Checkpoint of earlier sessions; None for a new training.
+        teacher: Teacher for distillation; None for none.
         workers: Processes that prepare images.
-        facts: What to keep with the weights.
+        facts: Facts to store with the weights.
 
     Attributes:
-        origin: What the training works with.
+        origin: What the training was started with.
         history: The epochs so far.
-        bad_images: How often each image that could not be read was replaced, by its name.
-        steps: Updates of an epoch.
+        bad_images: Name of each unreadable image to how often it was replaced.
+        steps: Updates per epoch.
         cost: Parameters of the network, and multiply-adds of one image.
     """
 
@@ -123,8 +93,25 @@ class Session:
         """Wall-clock time of all sessions."""
         return self._before + time.monotonic() - self._began
 
-    def run(self, progress: Progress | None = None, *, tensorboard: bool = False) -> None:
+    @property
+    def saved(self) -> dict[str, float] | None:
+        """Shares of the training that coarser tokens save, as in the result."""
+        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
+        stages = self.origin.stages
+        if not stages:
+            return None
+        return {
+            name: saved(self._plan, [float(stage[key]) for stage in stages])
+            for name, key in keys.items()
+        }
+
+    def run(self, tell: Tell, *, tensorboard: bool = False) -> None:
         """Train to the end.
+
+        Args:
+            tell: Called with the progress: after every epoch, and in between when the losses are
+                read. Its share accounts for cheaper steps with coarser tokens.
+            tensorboard: Also write the epochs for TensorBoard.
 
         Raises:
             ValueError: If the loss is no longer finite, or an image cannot be read.
@@ -133,39 +120,37 @@ class Session:
         """
         epochs, first = self.origin.settings.epochs, self._processes.first
         board = TensorBoard(self._folder, self.history) if tensorboard and first else None
-        if first:
-            write_metrics(self._folder, self.history)  # a kill may have left them behind
-        resumed, began = self._share(len(self.history)), time.monotonic()
+        if first and self.history:
+            self._write_outputs()  # a kill may have left them out of date
+        follow = self._follower(tell)
         for epoch in range(len(self.history), epochs):
-            tell = self._teller(progress, resumed, began)
-            row = self._epoch(epoch, tell)
+            row = self._epoch(epoch, follow)
             self.history.append(row)
             if first:
                 self._save(row)
                 if board is not None:
                     board.add(row)
-            tell(Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second), row)
+            follow(Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second), row)
         if board is not None:
             board.close()
 
     def finish(self) -> None:
         """Write the trained network; it follows from the checkpoint."""
-        row = self.history[-1]
-        self._weights(row).write(self._folder / MODEL)
+        self._weights(self.history[-1]).write(self._folder / MODEL)
 
     @property
     def best(self) -> int | None:
         """The epoch with the best accuracy at the network's own tokens, from 1."""
-        rows = [row for row in self.history if self._whole(row.epoch - 1)]
+        rows = [row for row in self.history if self._is_full(row.epoch - 1)]
         return max(rows, key=lambda row: (row.best_top1, -row.epoch)).epoch if rows else None
 
-    def _epoch(self, epoch: int, tell: Callable[[Step], None]) -> EpochRow:
+    def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
         began = time.monotonic()
         tokens = self._tokens(epoch)
         if tokens is not None:
             self._engine.use_tokens(tokens)
         self._train.set_epoch(epoch)
-        trained = self._engine.train(epoch, self._train, progress=tell)
+        trained = self._engine.train(epoch, self._train, progress=follow)
         accuracy, average = self._engine.validate(self._validation)
         bad = self._processes.gather(self._train.bad + self._validation.bad)
         self.bad_images = dict(sum(bad, Counter(self._bad_before)))
@@ -185,16 +170,14 @@ class Session:
         )
 
     def _save(self, row: EpochRow) -> None:
-        """Keep an epoch: the best network first, as the checkpoint says that it is there."""
+        """Write the checkpoint of an epoch, then all that follows from it."""
         state = self._engine.state()
         checkpoint = Checkpoint(
             self.origin, tuple(self.history), self.seconds, self.bad_images, state
         )
         try:
-            if self.best == row.epoch:
-                self._weights(row).write(self._folder / BEST)
             checkpoint.write(self._folder / CHECKPOINT)
-            write_metrics(self._folder, self.history)
+            self._write_outputs()
         except OSError as error:
             message = (
                 f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
@@ -202,8 +185,14 @@ class Session:
             )
             raise OSError(error.errno, message, error.filename) from error
 
+    def _write_outputs(self) -> None:
+        """Write the metrics, and the best weights if they are the current ones."""
+        if self.best == len(self.history):
+            self._weights(self.history[-1]).write(self._folder / BEST)
+        write_metrics(self._folder, self.history)
+
     def _weights(self, row: EpochRow) -> WeightsFile:
-        """The network as it is now: its moving average where that is better."""
+        """The current network, or its moving average if that is better."""
         state = self._engine.state()
         facts = {
             **self._facts,
@@ -215,51 +204,65 @@ class Session:
         weights = state.average if row.average_is_better else state.weights
         return WeightsFile(self._network, weights, self.origin.classes, facts)
 
-    def _teller(
-        self, progress: Progress | None, resumed: float, began: float
-    ) -> Callable[..., None]:
-        """Turns what the engine tells into events."""
+    def _follower(self, tell: Tell) -> Callable[..., None]:
+        """Turns the steps of the engine, and the rows of epochs, into progress."""
+        epochs, resumed = self.origin.settings.epochs, len(self.history)
+        before, began = self._share(resumed), time.monotonic()
 
-        def tell(step: Step, row: EpochRow | None = None) -> None:
-            if progress is None or (row is None and step.done == step.steps):
+        def follow(step: Step, row: EpochRow | None = None) -> None:
+            if row is None and step.done == step.steps:
                 return  # the last step of an epoch is told with its accuracy
-            progress(
-                TrainEvent(
-                    epoch=step.epoch + 1,
-                    epochs=self.origin.settings.epochs,
-                    step=step.done,
-                    steps=step.steps,
-                    share=self._share(step.epoch + step.done / step.steps),
-                    resumed=resumed,
+            words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
+            words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
+            if self.history:
+                last = self.history[-1]
+                words.append(f"{'' if row else f'epoch {last.epoch}: '}{_accuracy(last)}")
+            tell(
+                Progress(
+                    "epoch",
+                    len(self.history),
+                    epochs,
+                    resumed,
                     seconds=time.monotonic() - began,
-                    loss=step.loss,
-                    images_per_second=step.images_per_second,
-                    row=row,
+                    state="  ".join(words),
+                    share=self._share(step.epoch + step.done / step.steps),
+                    share_resumed=before,
+                    record=row,
                 )
             )
 
-        return tell
+        return follow
 
     def _tokens(self, epoch: int) -> Tokens | None:
         """The tokens of an epoch, from 0; None without stages."""
         return self._stages[self._plan.stage(epoch)] if self._stages else None
 
-    def _whole(self, epoch: int) -> bool:
+    def _is_full(self, epoch: int) -> bool:
         """Whether an epoch, from 0, has the network's own tokens."""
         return not self._stages or self._tokens(epoch) == self._stages[-1]
 
     def _share(self, epochs: float) -> float:
-        """Share of the work that is done after so many epochs, by the measured times."""
+        """Share of the work that is done after some epochs, by the measured times."""
         whole = int(epochs)
         done = self._work[whole]
         following = self._work[min(whole + 1, len(self._work) - 1)]
         return (done + (epochs - whole) * (following - done)) / self._work[-1]
 
 
+def _accuracy(row: EpochRow) -> str:
+    """The accuracy of an epoch, in a few words."""
+    parts = [f"top-1 {row.top1:.2f} %", f"top-5 {row.top5:.2f} %"]
+    if row.average_top1 is not None:
+        parts.append(f"average's top-1 {row.average_top1:.2f} %")
+    if row.tokens:
+        parts.append(f"tokens {row.tokens}")
+    return "  ".join(parts)
+
+
 def _loaders(
     settings: TrainSettings, sets: TrainingSets, processes: ProcessGroup, workers: int
 ) -> tuple[Loader, Loader]:
-    """This process's batches to train on and to validate with."""
+    """This process's batches to train on and to validate on."""
     shared: dict[str, Any] = {
         "image_size": settings.image_size,
         "augmentation": settings.augmentation,
@@ -283,7 +286,7 @@ def _loaders(
 
 
 def _work(settings: TrainSettings, stages: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The work of the first n epochs, in epochs at the network's own tokens, for every n."""
+    """The work of the first n epochs, for every n; 1 is an epoch at the network's own tokens."""
     plan = settings.plan
     each = (
         float(stages[plan.stage(epoch)]["time_fraction"]) if stages else 1.0

@@ -1,4 +1,4 @@
-"""The architecture to train: a text, or what an earlier run ended in."""
+"""Architectures by what a command takes for one: a text, or the folder of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asvit._types import is_of
 from asvit.spaces.architectures import canonical
 from proxies.messages import first_line, shown
 
-# Kind of run to where its result has the architecture that it ended in.
+# Kind of run to the key of its architecture in result.json.
 _ENDS = {
     "search": "seed_architecture",
     "scale": "architecture",
@@ -25,19 +25,19 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 
 
 @dataclass(frozen=True)
-class Found:
-    """An architecture, and where it comes from.
+class FoundArchitecture:
+    """An architecture, and the run that found it.
 
     Attributes:
-        architecture: Its text, in the canonical form.
-        by: The run that found it: its kind, folder, and what it measured; None for a text.
+        text: Its text in canonical form.
+        by: Kind, folder and measures of the run that found it; None for a text.
     """
 
-    architecture: str
+    text: str
     by: Mapping[str, Any] | None = None
 
 
-def find_architecture(text: str) -> Found:
+def find_architecture(text: str) -> FoundArchitecture:
     """The architecture of a text, or the one that the run in a folder ended in.
 
     Raises:
@@ -46,7 +46,7 @@ def find_architecture(text: str) -> Found:
     """
     folder = expanded(text)
     if not folder.is_dir():
-        return Found(canonical(text))
+        return FoundArchitecture(canonical(text))
     content = _result(folder)
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in _ENDS:
@@ -64,7 +64,7 @@ def find_architecture(text: str) -> Found:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
         ) from error
-    return Found(architecture, {"kind": kind, "run": str(folder), **measured})
+    return FoundArchitecture(architecture, {"kind": kind, "run": str(folder), **measured})
 
 
 def _measure(value: object) -> float | None:
