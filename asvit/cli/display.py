@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import click
 from asvit.console import clock, console, number
 from asvit.progress import Progress, Tell, ignore
 
-_EVERY_SHARE = 0.05  # of the work, after which there is another line
+_LINES = 20  # for the whole work: one for every 5 %
 _EVERY_SECONDS = 60.0  # longest time without one
 
 
@@ -44,7 +45,7 @@ class Lines:
     def __init__(self, title: str) -> None:
         self._title: str | None = title
         self._unit = ""
-        self._next = 0.0
+        self._written = -1  # of these lines
         self._last = -_EVERY_SECONDS
 
     def __call__(self, progress: Progress) -> None:
@@ -58,12 +59,11 @@ class Lines:
             click.echo(opening(self._title, progress), err=True)
             self._title = None
         if progress.unit != self._unit:
-            self._unit, self._next = progress.unit, 0.0
+            self._unit, self._written = progress.unit, -1
         now, part = time.monotonic(), progress.part
-        if part >= self._next or now - self._last >= _EVERY_SECONDS:
-            self._last = now
-            if part >= self._next:
-                self._next = part - part % _EVERY_SHARE + _EVERY_SHARE
+        due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
+        if due > self._written or now - self._last >= _EVERY_SECONDS:
+            self._last, self._written = now, due
             click.echo(f"{count(progress)}  {progress.state}", err=True)
 
 

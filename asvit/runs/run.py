@@ -162,6 +162,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If a value is not allowed.
             TypeError: If there is no such setting or option.
         """
+        if given.get("progress", ignore) is None:
+            del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
         options = {name: given.pop(name) for name in list(given) if name in own}
         known = fields_of(cls.settings_type)

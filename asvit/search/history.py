@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from asvit.codec import from_json
 from asvit.search.measurement import MEASURED, Measurement
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import TrialRow
@@ -73,7 +74,7 @@ class History:
 
     def _append(self, trial: FrozenTrial, entropy: float) -> None:
         record = trial.user_attrs[MEASURED]
-        measurement = Measurement.from_json(record)
+        measurement = from_json(record, Measurement)
         row = TrialRow(
             number=len(self.rows),
             architecture=record["architecture"],

@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 from sqlalchemy.exc import SQLAlchemyError
 
+from asvit.codec import to_json
 from asvit.console import number, short
 from asvit.progress import Progress
 from asvit.search.controllers import get_controller
@@ -155,7 +156,7 @@ class Search:
 
     def _tell(self, trial: Trial, text: str, measurement: Measurement) -> bool:
         """Tell the study; False if others had given the trial up, as after a machine slept."""
-        record = {"architecture": text, "seconds": self.seconds, **measurement.to_json()}
+        record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
         try:
             trial.set_user_attr(MEASURED, record)
             self._study.tell(trial, list(self._history.fill(measurement.values).values()))

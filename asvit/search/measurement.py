@@ -1,4 +1,4 @@
-"""What measuring one architecture gave, in the form in which the study keeps it."""
+"""The measurement of one architecture, as the study keeps it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.codec import finite
+from asvit.codec import Nullable
 
 if TYPE_CHECKING:
     from proxies import Score
 
-MEASURED = "measured"  # where the study keeps it with a trial
+MEASURED = "measured"  # user attribute of a trial
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Measurement:
 
     params: int
     macs: int
-    values: Mapping[str, float]
+    values: Mapping[str, Nullable]
     reasons: Mapping[str, str]
 
     @classmethod
@@ -52,30 +52,6 @@ class Measurement:
     def reason(self) -> str:
         """Every failure in one line; empty if there was none."""
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
-
-    def to_json(self) -> dict[str, Any]:
-        """The measurement in the types of strict JSON: None for NaN."""
-        return {
-            "params": self.params,
-            "macs": self.macs,
-            "values": {name: finite(value) for name, value in self.values.items()},
-            "reasons": dict(self.reasons),
-        }
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Measurement:
-        """Read a measurement back.
-
-        Raises:
-            KeyError: If a part is missing.
-        """
-        values: Mapping[str, float | None] = stored["values"]
-        return cls(
-            params=stored["params"],
-            macs=stored["macs"],
-            values={name: math.nan if v is None else v for name, v in values.items()},
-            reasons=dict(stored["reasons"]),
-        )
 
 
 # Measures the architecture of a text; equal texts give equal measurements.

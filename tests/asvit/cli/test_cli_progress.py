@@ -77,9 +77,8 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal in the place of stderr."""
+def put_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Put a terminal in the place of stderr."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     terminal = Terminal()
@@ -92,7 +91,8 @@ def shown(screen: Terminal) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 
-def test_the_bar_shows_everything_and_goes_when_done(screen: Terminal) -> None:
+def test_the_bar_shows_everything_and_goes_when_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = put_terminal(monkeypatch)
     with progress_display("searching asvit") as tell:
         tell(event(50))
     text = shown(screen)
@@ -100,7 +100,8 @@ def test_the_bar_shows_everything_and_goes_when_done(screen: Terminal) -> None:
         assert words in text
 
 
-def test_images_have_a_bar_of_their_own(screen: Terminal) -> None:
+def test_images_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = put_terminal(monkeypatch)
     with progress_display("searching asvit") as tell:
         images_told(tell)(12, 16)
     text = shown(screen)

@@ -314,6 +314,10 @@ def test_bad_settings_make_no_file(
     assert "\n" not in str(caught.value)
 
 
+def test_nobody_need_be_told(tmp_path: Path) -> None:
+    assert search(tmp_path, progress=None, workers=None, steps=2).steps == 2
+
+
 def test_an_unknown_setting_is_a_type_error(nothing_made: Path) -> None:
     with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
         search(step=3)
