@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from asvit.codec import from_json
 from asvit.reference.names import parts
 from asvit.reference.reliability import Reliability
 from asvit.report import html
 from asvit.report.figures import label
 
 
-def trust(told: Reliability | Mapping[str, Any] | None) -> str:
+def trust(told: Reliability | None) -> str:
     """How the measures of a run rank a reference table; empty where none was asked.
 
     Args:
-        told: What the run's result keeps of it; a search's still keeps it as JSON.
+        told: What the run's result keeps of it.
     """
     if not told:
         return ""
-    if not isinstance(told, Reliability):
-        told = from_json(told, Reliability)
     words = (
         f"How well the run's measures rank the {told.rows} architectures of {told.reference} by "
         f"{told.target} ({told.description}), measured as the run measured. low and high bound "
