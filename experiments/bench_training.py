@@ -34,7 +34,7 @@ from asvit.spaces import build
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
 from asvit.training.images.loaders import train_loader
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings
 
 CLASSES = 4
 EMA = 0.9999
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    settings = make_settings(
+    settings = TrainSettings.make(
         architecture=asked.arch,
         image_size=asked.image_size,
         batch_size=asked.batch,

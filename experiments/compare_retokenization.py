@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asvit.models.retokenization import Tokens
-from asvit.runs.training.result import TrainResult
-from asvit.runs.training.run import run_training
+from asvit.runs.training import run_training
+from asvit.training.result import TrainResult
 from experiments.growing import write_rows
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"

@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from asvit.reference.statistics import Correlation, correlate
-from asvit.reference.tables import load_reference
-from asvit.runs.correlation.journal import ScoreJournal
-from asvit.runs.correlation.measure import RowEvent
-from asvit.runs.correlation.result import CorrelationResult
-from asvit.runs.correlation.run import run_correlation
+from asvit._run_files import SCORES
+from asvit.progress import Progress
+from asvit.reference.findings import Correlation
+from asvit.reference.loading import load_reference
+from asvit.reference.result import CorrelationResult
+from asvit.reference.scores import ScoreJournal
+from asvit.reference.statistics import correlate
+from asvit.runs.correlation import run_correlation
 from experiments.growing import markdown
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms
@@ -174,7 +176,7 @@ def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
 
 def _of_logarithms(base: CorrelationResult, name: str, *, seed: int) -> dict[str, Correlation]:
     """Correlations of a measure with its repeats averaged by the geometric mean."""
-    journal = ScoreJournal(base.folder)
+    journal = ScoreJournal(base.folder / SCORES)
     scores = [journal.score(text, name) for text in base.values.architectures]
     logs = [float(np.log(score.values).mean()) if score and score.valid else np.nan
             for score in scores]  # fmt: skip
@@ -218,9 +220,10 @@ def _label(name: str) -> str:
     return " + ".join(LABELS[part] for part in name.split("+"))
 
 
-def _print_progress(label: str, event: RowEvent) -> None:
-    if event.row % 10 == 0 or event.row == event.rows:
-        print(f"{label}: {event.row} of {event.rows}, {event.seconds:.0f} s", flush=True)
+def _print_progress(label: str, progress: Progress) -> None:
+    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
+        done = f"{progress.done} of {progress.total}"
+        print(f"{label}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

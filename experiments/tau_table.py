@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from asvit.progress import Progress
 from asvit.reference.findings import Finding, winners
-from asvit.runs.correlation.measure import RowEvent
-from asvit.runs.correlation.run import run_correlation
+from asvit.runs.correlation import run_correlation
 from experiments.growing import markdown
 
 MAIN = (
@@ -114,9 +114,10 @@ def _rivals(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{rival} for {target}" for target, rival in known.items())
 
 
-def _print_progress(name: str, event: RowEvent) -> None:
-    if event.row % 10 == 0 or event.row == event.rows:
-        print(f"{name}: {event.row} of {event.rows}, {event.seconds:.0f} s", flush=True)
+def _print_progress(name: str, progress: Progress) -> None:
+    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
+        done = f"{progress.done} of {progress.total}"
+        print(f"{name}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
 
 _FILE_OF_WEIGHTS: Final = ".safetensors"
 
+#: Oldest operator set of ONNX that PyTorch writes. Where it cannot convert to an older one, it
+#: keeps a newer one without an error.
+LEAST_OPSET: Final = 18
+
 INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
 
 

@@ -12,17 +12,13 @@ from torch import nn
 
 from asvit._files import write_bytes
 from asvit._version import __version__
-from asvit.export.formats import INPUT, OUTPUT, Format
+from asvit.export.formats import INPUT, LEAST_OPSET, OUTPUT, Format
 from asvit.export.timm_folder import write_timm_folder
 from asvit.networks import WeightsFile
 from proxies.messages import first_line
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-
-#: Oldest operator set of ONNX that PyTorch writes. Where it cannot convert to an older one, it
-#: keeps a newer one without an error.
-LEAST_OPSET: Final = 18
 
 #: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
 #: torch.export program.

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from asvit.data import MEAN, STD
+from asvit.networks import Network, WeightsFile
+from asvit.spaces.timm_models import PREFIX, TimmModel
+from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.settings import TrainSettings
+from proxies.messages import first_line
+
+PUBLISHED = "timm"  # instead of a file: the weights that timm publishes
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 
@@ -110,3 +120,82 @@ def distillation_loss(
     theirs = F.log_softmax(teacher_logits / temperature, dim=1)
     divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
     return divergence * temperature**2
+
+
+def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher | None:
+    """Load the teacher of a training; None if the settings have none.
+
+    Args:
+        settings: Settings of the training.
+        classes: Names of the classes.
+
+    Raises:
+        FileNotFoundError: If its file of weights does not exist.
+        OSError: If timm's weights cannot be downloaded.
+        ValueError: If there is no such network, the weights are another network's, or its classes
+            differ.
+    """
+    name = settings.teacher
+    if name is None or settings.teacher_weights is None:
+        return None
+    if settings.teacher_weights == PUBLISHED:
+        return _published(name, classes)
+    path = weights_path(settings.teacher_weights)
+    try:
+        file = WeightsFile.read(path)
+    except ValueError:
+        return _of_plain_weights(settings, classes)  # which also reports a damaged file
+    wanted = Network(name).architecture
+    if file.network.architecture != wanted:
+        raise ValueError(
+            f"{path} holds {file.network.architecture}, not the teacher {wanted}; name the right "
+            "one of both"
+        )
+    _check_classes(name, file.network.num_classes, classes)
+    if file.classes and file.classes != classes:
+        raise ValueError(
+            f"the teacher in {path} has other classes than the images, or another order"
+        )
+    return _teacher(
+        file.load(),
+        file.network.image_size,
+        mean=file.facts.get("mean", MEAN),
+        std=file.facts.get("std", STD),
+    )
+
+
+def _published(name: str, classes: tuple[str, ...]) -> Teacher:
+    if not name.startswith(PREFIX):
+        raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
+    model_name = TimmModel.parse(name).name
+    try:
+        model = timm.create_model(model_name, pretrained=True)
+    except RuntimeError as error:  # timm has none
+        raise ValueError(
+            f"timm publishes no weights of {model_name!r}: {first_line(error)}"
+        ) from error
+    _check_classes(name, model.num_classes, classes)
+    config = model.pretrained_cfg
+    side = config["input_size"][-1]
+    return _teacher(model, side, mean=config["mean"], std=config["std"])
+
+
+def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher:
+    """A teacher from weights without a header, for the student's image size and classes."""
+    side = settings.image_size
+    model = Network(str(settings.teacher), side, len(classes)).build()
+    load_pretrained(model, str(settings.teacher_weights), new_head=False)
+    config = getattr(model, "pretrained_cfg", None) or {}
+    return _teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
+
+
+def _teacher(model: Any, image_size: int, *, mean: Any, std: Any) -> Teacher:
+    return Teacher(model, image_size, mean=mean, std=std, student_mean=MEAN, student_std=STD)
+
+
+def _check_classes(name: str, known: int, classes: tuple[str, ...]) -> None:
+    if known != len(classes):
+        raise ValueError(
+            f"teacher {name} knows {known} classes, the images have {len(classes)}; use a teacher "
+            "of these classes"
+        )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit._files import write_text
-from asvit._records import finite, number
 from asvit._run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
+from asvit.codec import Nullable, to_json
 from asvit.training.distributed import ProcessGroup
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -120,8 +120,8 @@ class EpochRow:
     epoch: int
     tokens: str
     learning_rate: float
-    train_loss: float
-    loss: float
+    train_loss: Nullable  # not finite in a failed training
+    loss: Nullable
     top1: float
     top5: float
     average_loss: float | None
@@ -140,19 +140,6 @@ class EpochRow:
         """Whether the moving average is the better of the two."""
         return self.average_top1 is not None and self.average_top1 >= self.top1
 
-    def to_json(self) -> dict[str, Any]:
-        """The row in strict JSON types."""
-        return {
-            name: finite(value) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` returned."""
-        lost = ("train_loss", "loss")  # not finite in a failed training
-        return cls(**{**content, **{name: number(content[name]) for name in lost}})
-
 
 COLUMNS = tuple(field.name for field in fields(EpochRow))
 
@@ -165,7 +152,7 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
     Raises:
         OSError: If a file cannot be written.
     """
-    content = [row.to_json() for row in rows]
+    content = [to_json(row) for row in rows]
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from run_script import Script
 
-from asvit.training.settings import make_settings
+from asvit.training.settings import TrainSettings
 from experiments import bench_training
 from experiments.bench_training import WAYS, measured, write_pictures
 
@@ -14,7 +14,7 @@ from experiments.bench_training import WAYS, measured, write_pictures
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-SETTINGS = make_settings(
+SETTINGS = TrainSettings.make(
     architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
     auto_augment=bench_training.AUGMENT,
 )  # fmt: skip

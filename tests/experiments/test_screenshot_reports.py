@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from run_script import Script
 
-from asvit.report.correlate_run import is_correlation_run, read_correlation_run
+from asvit.reference.result import CorrelationResult
+from asvit.report.correlate import is_correlation_run
 from asvit.report.evolution import is_evolution_run, read_evolution_run
 from asvit.report.run import read_run
 from asvit.report.scale import read_scaling
@@ -23,7 +24,7 @@ def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     assert read_run(folders["search"]).result
     assert not read_run(folders["search-stopped"]).result
     assert read_scaling(folders["scale"]).result
-    assert len(read_correlation_run(folders["correlate"]).targets) == 2
+    assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
     assert read_evolution_run(folders["evolution"]).candidates
     known = (is_correlation_run, is_evolution_run)
     assert [[of(folder) for of in known] for folder in folders.values()] == [

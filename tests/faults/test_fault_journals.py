@@ -12,9 +12,9 @@ from tiny_runs import ALONE, LONG, begun, marked, told
 
 from asvit.growth.journal import Journal as ScaleJournal
 from asvit.reference.journal import Journal as BuildJournal
-from asvit.runs.correlation.journal import ScoreJournal
+from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
-from asvit.search.supernet_journal import Journal as EvolutionJournal
+from asvit.search.supernet_journal import AccuracyJournal
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 
@@ -47,9 +47,9 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 OPENED: dict[str, Callable[[Path], Any]] = {
     "scale": lambda path: ScaleJournal(path)._scores,
-    "correlate": lambda path: ScoreJournal(path.parent)._scores,
+    "correlate": lambda path: ScoreJournal(path)._scores,
     "reference build": lambda path: BuildJournal(path).outcomes,
-    "supernet evolve": lambda path: EvolutionJournal(path)._accuracies,
+    "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }
 VALUES = {
     "scale": "scores",

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
+from asvit.runs.correlation.measure import RowEvent
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
 from asvit.reference.settings import CorrelationSettings
-from asvit.runs.correlation.measure import RowEvent
 from proxies import Score
 
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -115,9 +115,9 @@ def test_the_table_of_another_question_from_what_is_known(
 
 
 def test_on_a_narrow_screen_there_are_several_tables(correlated: tuple[Path, Any]) -> None:
+    from asvit.cli.correlate_tables import show_result
     from rich.console import Console
 
-    from asvit.cli.correlate_tables import show_result
     from asvit.runs import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)

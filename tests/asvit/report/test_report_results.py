@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
+from asvit.reference.result import CorrelationResult
 from asvit.report import correlate, evolution, scale, search
-from asvit.report.correlate_run import read_correlation_run
 from asvit.report.evolution import read_evolution_run
 from asvit.report.run import read_run
 from asvit.report.scale import read_scaling
@@ -20,7 +20,7 @@ from tests.hostile import FIXED, changed_json, refused_or
 PAGES: dict[str, Callable[[Path], str]] = {
     "search": lambda folder: search.page(read_run(folder), []),
     "scale": lambda folder: scale.page(read_scaling(folder), []),
-    "correlate": lambda folder: correlate.page(read_correlation_run(folder), []),
+    "correlate": lambda folder: correlate.page(CorrelationResult.read(folder / "result.json"), []),
     "evolution": lambda folder: evolution.page(read_evolution_run(folder), []),
 }
 

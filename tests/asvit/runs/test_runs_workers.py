@@ -24,7 +24,9 @@ SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (ScaleRun, SearchRun):
         monkeypatch.setattr(kind, "write_report", lambda _self, _folder=None: None)
-    monkeypatch.setattr("asvit.runs.correlation.run._write_report", lambda _folder: None)
+    monkeypatch.setattr(
+        "asvit.runs.correlation.CorrelationRun.write_report", staticmethod(lambda _folder: None)
+    )
 
 
 def trials(

@@ -15,7 +15,7 @@ from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings
 
 STEPS, BATCH, CLASSES = 4, 12, 5
 
@@ -41,7 +41,7 @@ class Small(nn.Module):
 
 def settings(**given: Any) -> TrainSettings:
     usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
-    return make_settings(
+    return TrainSettings.make(
         architecture="timm:resnet18", **{**usual, "learning_rate": 1e-2, "clip": 0.5, **given}
     )
 

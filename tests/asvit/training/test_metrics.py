@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from asvit.codec import from_json, to_json
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import (
     COLUMNS,
@@ -94,8 +95,8 @@ def test_no_images() -> None:
 
 
 def test_json_round_trip() -> None:
-    assert EpochRow.from_json(json.loads(json.dumps(ROW.to_json()))) == ROW
-    lost = EpochRow.from_json(replace(ROW, loss=math.inf).to_json())
+    assert from_json(json.loads(json.dumps(to_json(ROW))), EpochRow) == ROW
+    lost = from_json(to_json(replace(ROW, loss=math.inf)), EpochRow)
     assert math.isnan(lost.loss)
 
 
@@ -120,7 +121,7 @@ def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
     assert [row["epoch"] for row in table] == ["1", "2"]
     assert table[1]["tokens"] == "(4,1)"
     assert (table[0]["average_top1"], table[1]["average_top1"]) == ("", "61.0")
-    assert [EpochRow.from_json(line) for line in lines] == rows
+    assert [from_json(line, EpochRow) for line in lines] == rows
 
 
 def test_a_resumed_session_lists_every_epoch_once_in_tensorboard(tmp_path: Path) -> None:

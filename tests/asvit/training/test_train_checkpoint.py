@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
-from asvit.training.settings import make_settings
+from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
 
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
@@ -19,7 +19,7 @@ ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 
 
 def checkpoint(epochs: int = 3) -> Checkpoint:
     weight = torch.randn(3, 4)
-    settings = make_settings(architecture="timm:resnet18", epochs=epochs)
+    settings = TrainSettings.make(architecture="timm:resnet18", epochs=epochs)
     images = {"source": "somewhere", "digest": "abc"}
     origin = Origin(settings, images, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},))
     state = EngineState(

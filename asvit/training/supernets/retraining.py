@@ -1,0 +1,135 @@
+"""Training one architecture from scratch, with the images and the steps of a supernet."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from asvit._tensor_files import read_tensors, write_tensors
+from asvit.codec import MALFORMED, value_from_json
+from asvit.progress import Progress, Tell, ignore
+from asvit.spaces import build
+from asvit.training.short import accuracy
+from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.single_path import NonFiniteLossError, SupernetTraining
+from asvit.training.supernets.splits import Splits
+from proxies.evaluation import seed_for
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained from scratch.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        accuracy: On the test images, per cent; NaN if training failed.
+        losses: Loss of every step, nats.
+        seconds: Wall-clock time of all sessions.
+        reason: Why it failed; empty if it did not.
+    """
+
+    model: nn.Module
+    accuracy: float
+    losses: tuple[float, ...]
+    seconds: float
+    reason: str = ""
+
+
+def train_alone(
+    architecture: str,
+    settings: SupernetSettings,
+    parts: Splits,
+    *,
+    seed: int = 0,
+    state: Path | None = None,
+    progress: Tell = ignore,
+) -> Trained:
+    """Train an architecture from fresh weights as its supernet was trained, and test it.
+
+    It has as many steps as the supernet had for all paths, and the images that paths were chosen
+    by to train on as well.
+
+    Args:
+        architecture: Its text.
+        settings: Settings of the supernet.
+        parts: The images, on the device to train on.
+        seed: Of initial weights, batches and whatever is drawn.
+        state: File that holds how far training is, replaced as a whole at the end of every epoch
+            and each minute within longer ones. With it the same call goes on after a kill, on a
+            CPU to the same bits. What it holds of another training is not used.
+        progress: Called after every step.
+
+    Raises:
+        OSError: If ``state`` cannot be written.
+    """
+    images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
+    drawn = seed_for(settings.seed, f"alone {architecture}", seed)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(drawn)  # initial weights that every device gets alike
+        model = build(architecture, settings.image_size, parts.classes)
+    only = _OnlyPath(model.to(images.device))
+    training = SupernetTraining(
+        only, (images, labels), settings.recipe, draw=lambda _rng: None, seed=drawn
+    )
+    what = {
+        "architecture": architecture,
+        "seed": seed,
+        "settings": settings.to_json(),
+        "images": parts.provenance["digest"],
+        "device": images.device.type,
+    }
+    kept = None if state is None else _read(state, what)
+    before, began = 0.0, time.monotonic()
+    if kept is not None:
+        before, tensors = kept
+        training.load_state(tensors)
+
+    def seconds() -> float:
+        return before + time.monotonic() - began
+
+    def keep() -> None:
+        if state is not None:
+            write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
+
+    def tell(step: Progress) -> None:
+        progress(replace(step, unit="training step"))
+
+    reason = ""
+    try:
+        training.run(keep, progress=tell)
+    except NonFiniteLossError as error:
+        reason = str(error)
+    right = math.nan if reason else accuracy(model, *parts.test)
+    return Trained(model.eval(), right, tuple(training.losses), seconds(), reason)
+
+
+class _OnlyPath(nn.Module):
+    """A network as a supernet with one path."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, _path: None) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]] | None:
+    """Seconds so far and the state of the training ``what``; None if the file holds none of it."""
+    try:
+        header, tensors = read_tensors(path)
+        seconds = header.pop("seconds")
+        if header != what:
+            return None
+        return value_from_json(seconds, float), tensors
+    except (FileNotFoundError, SafetensorError, *MALFORMED):
+        return None  # training starts over, and replaces what is there
