@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and paths as people type them."""
+"""Atomic file writes, and paths as users type them."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from uuid import uuid4
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` as :func:`write_bytes` does, in UTF-8 and with its own line ends.
+    """Write ``text`` as UTF-8 with :func:`write_bytes`, keeping its line ends.
 
     Raises:
-        OSError: As there.
+        OSError: As in :func:`write_bytes`.
     """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
-    """Put ``data`` at ``path`` in one step, so that a reader or a kill never sees half of it.
+    """Replace ``path`` by ``data`` in one step: nobody ever reads a partial file.
 
     Args:
         path: The file.
         data: Its content.
-        cached: It can be made again, and other threads and processes may be writing it, too:
-            each has a part file of its own, and none waits for the disk.
+        cached: The content can be made again, and other threads or processes may write the same
+            file: use a unique temporary file, and do not wait for the disk.
 
     Raises:
-        OSError: If it cannot be written (no space, read-only folder); what was at ``path`` is
-            then still there.
+        OSError: If the file cannot be written (no space, read-only folder); the old content of
+            ``path`` then stays.
     """
-    # A part that a kill leaves is written over by the next one where it has a fixed name.
+    # With a fixed name, the next write replaces what a killed one left.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")
     try:
-        # A link of that name in a folder of somebody else's would lead to any file of the user's.
+        # In somebody else's folder, a link of that name could point to any file of the user.
         with open(part, "wb", opener=_not_through_links) as file:
             file.write(data)
             if not cached:
                 file.flush()
-                os.fsync(file.fileno())  # a power cut could leave an empty file under the name
+                os.fsync(file.fileno())  # else a power cut could leave an empty file
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -52,13 +52,13 @@ def _not_through_links(path: str, flags: int) -> int:
 
 
 def check_target(path: Path) -> None:
-    """Check that a file can be put at ``path``, without making anything.
+    """Check that ``path`` can be written, without creating anything.
 
     Raises:
         FileNotFoundError: If its folder does not exist.
         NotADirectoryError: If its folder is a file.
-        ValueError: If something that is no file is there, such as a folder or a device.
-        PermissionError: If its folder may not be written to.
+        ValueError: If the path is something else than a file, such as a folder or a device.
+        PermissionError: If its folder is not writable.
     """
     folder = path.parent
     if not folder.exists():
@@ -66,13 +66,13 @@ def check_target(path: Path) -> None:
     if not folder.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} is a file; name a file in a folder")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{str(path)!r} is no file that can be written; name another one")
+        raise ValueError(f"{str(path)!r} is not a regular file; name another one")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{str(folder)!r} may not be written to; name a file elsewhere")
 
 
 def expanded(text: str) -> Path:
-    """The path ``text`` with a leading ``~`` replaced; as it is where that is nobody's home."""
+    """``text`` as a path, with a leading ``~`` expanded if that user has a home."""
     path = Path(text)
     try:
         return path.expanduser()

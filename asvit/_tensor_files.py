@@ -1,4 +1,4 @@
-"""Safetensors files with a header of ours: tensors by name, and what they are."""
+"""Safetensors files with our JSON header: tensors by name, and what they belong to."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from torch import Tensor
 from asvit._files import write_bytes
 from asvit._records import parse_json
 
-_HEADER = "asvit"  # safetensors holds text by name beside the tensors
+_HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write a file that is there whole, or as it was.
+    """Write a file atomically.
 
     Args:
         path: The file.
-        tensors: By their names; no two may share memory.
-        header: What they are, of the types of JSON.
+        tensors: Tensors by name; no two may share memory.
+        header: What they belong to; JSON types only.
 
     Raises:
-        ValueError: If a number of the header is not finite.
-        OSError: If it cannot be written.
+        ValueError: If the header holds NaN or infinity.
+        OSError: If the file cannot be written.
     """
     write_bytes(path, save(dict(tensors), {_HEADER: json.dumps(header, allow_nan=False)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header and the tensors of a file that :func:`write_tensors` wrote.
+    """Read the header and the tensors of a file written by :func:`write_tensors`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        SafetensorError: If it is damaged, or something else.
-        ValueError: If the header is no JSON, or there is none.
+        SafetensorError: If it is damaged or not a safetensors file.
+        ValueError: If the header is missing or not JSON.
     """
     header, tensors = read_any_tensors(path)
     if header is None:
-        raise ValueError("weights that do not say what they are of")
+        raise ValueError("the weights have no header of ours")
     return header, tensors
 
 
 def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """The same of any safetensors file; the header of one that is not ours is None.
+    """Read any safetensors file; the header is None if :func:`write_tensors` did not write it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        SafetensorError: If it is damaged, or something else.
-        ValueError: If the header is no JSON.
+        SafetensorError: If it is damaged or not a safetensors file.
+        ValueError: If the header is not JSON.
     """
     with _openable(path) as name, safe_open(name, "pt") as file:
         text = (file.metadata() or {}).get(_HEADER)
@@ -63,7 +63,7 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
 
 @contextmanager
 def _openable(path: Path) -> Iterator[str]:
-    """A name under which safetensors, which takes Unicode alone, can open the file."""
+    """A name that safetensors, which accepts only valid Unicode, can open."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""Our networks in timm's registry once both packages are imported, in whichever order.
+"""Registers our networks with timm once both packages are imported, in either order.
 
-timm has no way to announce models of other packages, and it takes seconds to import, so
-``import asvit`` must not import it. Where timm is still to come, registration follows its import.
+timm has no entry points for other packages' models. Its import takes seconds, so ``import asvit``
+must not import it; if timm is imported later, registration follows that import.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 
 
 def register_with_timm() -> None:
-    """Register our networks with timm if it is imported, or else as soon as it is."""
+    """Register our networks with timm now, or as soon as timm is imported."""
     if "timm" in sys.modules:
         _register()
     else:
@@ -28,14 +28,14 @@ def _register() -> None:
 
 
 class _TimmFinder(MetaPathFinder):
-    """Finds timm where the other finders do, and nothing else."""
+    """Finds timm through the other finders, and no other module."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of timm with a loader that registers our networks; None for other modules.
 
-        Asking for it, as libraries do to see whether timm is installed, imports nothing.
+        Requesting the spec, as libraries do to check whether timm is installed, imports nothing.
         """
         if fullname != "timm":
             return None
@@ -49,17 +49,17 @@ class _TimmFinder(MetaPathFinder):
 
 
 class _ThenRegister(Loader):
-    """Has ``loader`` load timm, then registers our networks."""
+    """Loads timm by ``loader``, then registers our networks."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As ``loader`` does."""
+        """Create the module by the original loader."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """As ``loader`` does, which then stands in the module as if we were not there."""
+        """Execute the module by the original loader, and leave that one in the module."""
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader

@@ -1,7 +1,7 @@
-"""Any network of ours in timm's registry, as ``asvit`` with its text.
+"""The timm model ``asvit``, which builds a network from an architecture text.
 
-Apart from the other registrations, which are beside their networks in ``asvit.models``: a text may
-be of any space, and spaces stand above models.
+It accepts texts of any space, so it cannot be in ``asvit.models`` with the other registrations:
+spaces import models.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]
 
 @_register
 def asvit(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """The network of ``architecture=TEXT``, of any space, grown or searched, with its parts.
+    """The network of ``architecture=TEXT``, a text of any space.
 
     Arguments as :class:`asvit.networks.Network`, with ``img_size`` for its image size, and timm's
     ``drop_rate`` and ``drop_path_rate``.
 
     Raises:
-        ValueError: If there is no text, it is wrong, or the sizes do not suit.
+        ValueError: If the text is missing or wrong, or the sizes do not fit.
     """
     model: nn.Module = build_model_with_cfg(
         _build,
@@ -63,7 +63,7 @@ def _build(
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
 ) -> nn.Module:
-    # Not before a network is asked for: what is imported here may itself be waiting for timm.
+    # Imported late: this package may itself be waiting for timm.
     from asvit.networks import Network
 
     if architecture is None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_args, get_origin, get_type_hints
 
 from proxies.messages import first_line, shown
 
@@ -143,15 +143,17 @@ def _converter() -> Converter:
         return unstructure
 
     def sequence(kind: Any) -> Callable[[Any, Any], Any]:
-        inner = get_args(kind)
-        fixed = get_origin(kind) is tuple and ... not in inner
+        named = hasattr(kind, "_fields")
+        inner = tuple(get_type_hints(kind).values()) if named else get_args(kind)
+        fixed = named or (get_origin(kind) is tuple and ... not in inner)
         hooks = [made.get_structure_hook(one) for one in (inner if fixed else inner[:1])]
 
         def structure(content: Any, _kind: Any) -> Any:
             if not isinstance(content, list | tuple) or (fixed and len(content) != len(hooks)):
                 raise ValueError(f"may not be {shown(content)}")
             if fixed:
-                return tuple(h(v, k) for h, v, k in zip(hooks, content, inner, strict=True))
+                values = (h(v, k) for h, v, k in zip(hooks, content, inner, strict=True))
+                return kind(*values) if named else tuple(values)
             return tuple(hooks[0](value, inner[0]) for value in content)
 
         return structure
@@ -177,7 +179,7 @@ def _number(value: Any, _kind: Any) -> Any:
 
 
 def _is_sequence(kind: Any) -> bool:
-    return any(get_origin(kind) is one for one in (tuple, Sequence))
+    return get_origin(kind) in (tuple, Sequence) or hasattr(kind, "_fields")
 
 
 def _reads_itself(cls: Any) -> bool:

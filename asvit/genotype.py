@@ -1,4 +1,4 @@
-"""The architecture as text and as a frozen dataclass.
+"""The As-ViT architecture as text and as a frozen dataclass.
 
 ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``: for each of four stages the embedding kernel K,
 the attention splits per side S, the feed-forward expansion E and the number of blocks L; then the
@@ -7,21 +7,21 @@ heads H of stage 4 and the width C of stage 1.
 
 import operator
 import re
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from reprlib import repr as shown  # escaped, and cut when long
 from typing import Final, Self, SupportsIndex
 
 STAGES: Final = 4
 STEM_STRIDE: Final = 4
 REEMBED_STRIDE: Final = 2
-#: An image whose side is a multiple of this fits every architecture: all splits divide its tokens.
+#: Images with sides of a multiple of this fit every architecture: all splits divide the tokens.
 IMAGE_MULTIPLE: Final = STEM_STRIDE * REEMBED_STRIDE ** (STAGES - 1)
-#: No stage is wider than this.
+#: Largest width of a stage.
 WIDTH_CAP: Final = 1024
 DEFAULT_WIDTH: Final = 32
 
-#: The choices of the search space, stage by stage.
+#: Choices of the search space for each stage.
 KERNEL_CHOICES: Final = ((4, 5, 6, 7, 8), (2, 3, 4), (2, 3, 4), (2, 3, 4))
 SPLIT_CHOICES: Final = ((2, 4, 8), (1, 2, 4), (1, 2), (1,))
 EXPANSION_CHOICES: Final = ((2, 3, 4, 5, 6),) * STAGES
@@ -41,20 +41,20 @@ _STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
     "expansions": ("expansion", EXPANSION_CHOICES),
     "depths": ("depth", (DEPTH_CHOICES,) * STAGES),
 }
-# ASCII digits only, since int() also takes signs, underscores and other scripts; and few of them,
-# since every choice has at most four and int() refuses texts of thousands.
-_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+#: ASCII digits only, since int() also takes signs, underscores and other scripts. Five are more
+#: than any choice has, and int() rejects texts of thousands.
+NUMBER: Final = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """One As-ViT architecture: what the search chooses, and what scaling grows.
+    """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
     Attributes:
-        kernels: Kernel side of the stem (stride 4), then of the re-embedding before stages 2 to 4
-            (stride 2); a kernel above the stride makes tokens overlap.
-        splits: Attention splits per side in each stage: the side of a window is the tokens per
-            side / splits. Stage 4 always has 1, which is global attention.
+        kernels: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to
+            4 (stride 2). A kernel larger than the stride makes patches overlap.
+        splits: Attention splits per side in each stage: a window has tokens per side / splits
+            tokens per side. Stage 4 always has 1, which is global attention.
         expansions: Hidden width of the feed-forward part over the width of the stage.
         heads: Attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them.
         depths: Blocks in each stage, 1 to 256.
@@ -76,11 +76,15 @@ class Genotype:
     width: int = DEFAULT_WIDTH
 
     def __post_init__(self) -> None:
-        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         for name, (field, choices) in _STAGE_FIELDS.items():
             object.__setattr__(self, name, _four(name, field, getattr(self, name), choices))
-        object.__setattr__(self, "heads", _choice("stage 4 heads", self.heads, HEAD_CHOICES))
-        object.__setattr__(self, "width", _choice("stage 1 width", self.width, WIDTH_CHOICES))
+        object.__setattr__(
+            self, "heads", checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
+        )
+        object.__setattr__(
+            self, "width", checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
+        )
         for stage, (dim, heads) in enumerate(
             zip(self.stage_widths, self.stage_heads, strict=True), 1
         ):
@@ -92,9 +96,9 @@ class Genotype:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``; spaces around numbers are fine.
+        """Parse ``K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|K,S,E[,L]|H[,C]``; spaces around numbers are fine.
 
-        L is 1 and C is 32 where they are left out.
+        L defaults to 1 and C to 32.
 
         Raises:
             ValueError: If ``text`` is anything else; one line that names the stage, the value and
@@ -103,7 +107,7 @@ class Genotype:
         parts = text.split("|")
         if len(parts) != STAGES + 1:
             raise ValueError(
-                f"architecture text {_shown(text)} has {len(parts)} part(s) between '|'; "
+                f"architecture text {shown(text)} has {len(parts)} part(s) between '|'; "
                 f"use 4 stages and the heads, as in {_EXAMPLE}"
             )
         *stages, last = parts
@@ -118,7 +122,7 @@ class Genotype:
         return cls(kernels, splits, expansions, heads, depths, *width)
 
     def __str__(self) -> str:
-        """The canonical text: depths where any is above 1, the width where it is not 32."""
+        """The canonical text, which omits depths of 1 and a width of 32."""
         columns = [self.kernels, self.splits, self.expansions]
         if self.depths != (1, 1, 1, 1):
             columns.append(self.depths)
@@ -126,7 +130,7 @@ class Genotype:
         return "|".join(",".join(map(str, part)) for part in (*zip(*columns, strict=True), last))
 
     def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """The same topology at other depths and another stage-1 width; None keeps what is there.
+        """This topology with other depths or another stage-1 width; None keeps a value.
 
         Raises:
             ValueError: If the result is not a valid architecture.
@@ -175,7 +179,7 @@ class Genotype:
         return sides
 
     def _nearest_image_sides(self, image_side: int) -> str:
-        """The two image sides next to this one that fit, the smaller one only if there is one."""
+        """The nearest image sides below and above that fit, in words."""
         first = max(image_side // STEM_STRIDE, 0) * STEM_STRIDE
         below = range(first, 0, -STEM_STRIDE)
         above = range(first + STEM_STRIDE, first + IMAGE_MULTIPLE + 1, STEM_STRIDE)
@@ -188,7 +192,7 @@ class Genotype:
 
 
 def _token_sides(image_side: int) -> Four:
-    """Tokens per side in each stage: the stem's, then halves, rounded up."""
+    """Tokens per side in each stage: those of the stem, halved in each later stage, rounded up."""
     a = image_side // STEM_STRIDE
     b = -(-a // REEMBED_STRIDE)
     c = -(-b // REEMBED_STRIDE)
@@ -200,24 +204,30 @@ def _four(name: str, field: str, values: Iterable[int], choices: Sequence[Choice
     given = list(values)
     if len(given) != STAGES:
         raise ValueError(f"{name} has {len(given)} value(s); give one for each of {STAGES} stages")
-    a, b, c, d = (_choice(f"stage {i + 1} {field}", given[i], choices[i]) for i in range(STAGES))
+    a, b, c, d = (
+        checked_choice(f"stage {i + 1} {field}", given[i], choices[i]) for i in range(STAGES)
+    )
     return (a, b, c, d)
 
 
-def _choice(what: str, value: object, choices: Choices) -> int:
-    """``value`` as a plain int, if it is one of the choices."""
+def checked_choice(what: str, value: object, choices: Choices) -> int:
+    """``value`` as a plain int.
+
+    Raises:
+        ValueError: If it is not one of the choices.
+    """
     if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
         raise _not_allowed(what, value, choices)
     return operator.index(value)
 
 
 def _integers(place: str, part: str, fields: Mapping[str, Choices], *, form: str) -> list[int]:
-    """The numbers of one part of the text, of which the last may be left out."""
+    """The numbers in one part of the text; the last one is optional."""
     texts = [text.strip() for text in part.split(",")]
     if not len(fields) - 1 <= len(texts) <= len(fields):
-        raise ValueError(f"{place} has {len(texts)} value(s), {_shown(part)}; write {form}")
+        raise ValueError(f"{place} has {len(texts)} value(s), {shown(part)}; write {form}")
     for text, (what, choices) in zip(texts, fields.items(), strict=False):
-        if not _NUMBER.fullmatch(text):
+        if not NUMBER.fullmatch(text):
             raise _not_allowed(what, text, choices)
     return [int(text) for text in texts]
 
@@ -226,9 +236,4 @@ def _not_allowed(what: str, value: object, choices: Choices) -> ValueError:
     listed = f"one of {list(choices)}"
     if isinstance(choices, range):
         listed = f"a whole number from {choices[0]} to {choices[-1]}"
-    return ValueError(f"{what}={_shown(value)} is not allowed; use {listed}")
-
-
-def _shown(value: object) -> str:
-    """``value`` for a one-line message: escaped, and cut when long."""
-    return reprlib.repr(value)
+    return ValueError(f"{what}={shown(value)} is not allowed; use {listed}")

@@ -43,7 +43,7 @@ class Journal(Generic[S]):
     schema_version: ClassVar[int] = 1
     settings_type: ClassVar[type[Settings]]
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
-    clock: ClassVar[str] = "elapsed"  # name of the time in a record
+    clock: ClassVar[str] = "elapsed"  # name of the time in a record; empty for records without
     timed_start: ClassVar[bool] = False  # whether the header has the time, too
 
     def __init__(self, path: Path) -> None:
@@ -106,9 +106,10 @@ class Journal(Generic[S]):
             OSError: If it cannot be written. The records before it are safe.
         """
         seconds = round(self.elapsed, 3)
-        record = {**record, self.clock: seconds}
+        record = {**record, self.clock: seconds} if self.clock else record
         append_record(self._path, record, started=self.settings is not None)
-        self.seconds = seconds
+        if self.clock:
+            self.seconds = seconds
 
     def started(self) -> None:
         """Take note that the run was started or extended."""
@@ -124,7 +125,8 @@ class Journal(Generic[S]):
     def _take(self, record: Mapping[str, Any]) -> None:
         if "settings" not in record:
             self.take(record)
-            self.seconds = value_from_json(record[self.clock], float)
+            if self.clock:
+                self.seconds = value_from_json(record[self.clock], float)
             return
         if (record["kind"], record["schema_version"]) != (self.kind, self.schema_version):
             raise ValueError(

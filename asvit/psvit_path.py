@@ -1,70 +1,67 @@
 """A path through the PSViT supernet as text and as a frozen dataclass.
 
-``psvit2d:CELLS|CELLS|CELLS[|L1,L2,L3][|W]``: for each of three stages six cells, each ``b`` (a
+``psvit2d:CELLS|CELLS|CELLS[|L1,L2,L3][|W]``: six cells for each of three stages, each ``b`` (a
 basic layer), ``s`` (two layers, the second with the attention map of the first) or ``-``
-(nothing); then the layers of each stage where they are not those of the cells, and the width of
-stage 1 where it is not the default.
+(nothing); then the layers of each stage, if they differ from those of the cells, and the width of
+stage 1, if it is not the default.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
-from typing import ClassVar, Final, Self, SupportsIndex
+from reprlib import repr as shown  # escaped, and cut when long
+from typing import ClassVar, Final, Self
+
+from asvit.genotype import NUMBER, checked_choice
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage
 BASIC: Final = "b"
 SHARED: Final = "s"
 IDENTITY: Final = "-"
-#: Cell -> how many layers it has.
+#: Cell -> its number of layers.
 CELL_LAYERS: Final = {BASIC: 1, SHARED: 2, IDENTITY: 0}
 
 #: What scaling may set.
 DEPTH_CHOICES: Final = range(257)
-MOST_WIDTH: Final = 4096
+MAX_WIDTH: Final = 4096
 
 Three = tuple[int, int, int]
 Cells = tuple[str, str, str]
 
-# ASCII digits only, since int() also takes signs, underscores and other scripts.
-_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 _EXAMPLE: Final = "bbs---|bs----|bb----"
 
 
 @dataclass(frozen=True)
 class PSViTPath:
-    """One path through a supernet of three stages of six cells, and what scaling grows of it.
+    """One path through a supernet of three stages of six cells, at any depths and width.
 
-    There is a path without any layer, since a search may draw it; the spaces refuse to build it.
+    The path without layers is valid here, since a search may draw it; the spaces reject it.
 
     Attributes:
         cells: The six cells of each stage.
-        depths: Layers in each stage, 0 to 256; those of the cells where left out. A stage with
-            other depths than its cells give repeats them, cut where the layers are used up: of a
-            pair of which only one layer is left over, that is a basic one. A stage of nothing but
-            identities grows basic layers. This rule is ours.
-        width: Channels of stage 1; that of the tiny presets where left out.
+        depths: Layers in each stage, 0 to 256; by default those of the cells. At another depth
+            the cells of the stage repeat until the layers are used up; if one layer is left for a
+            pair, it is a basic one. A stage of identities grows basic layers. The rule is ours.
+        width: Channels of stage 1; by default that of the tiny presets.
 
     Raises:
-        ValueError: If a stage has other than six cells, a letter is unknown, or a number is out of
-            range. The one-line message names it and what is allowed.
+        ValueError: If a stage does not have six cells, a letter is unknown, or a number is out of
+            range. The one-line message names the value and what is allowed.
 
     References:
         Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428, which gives no widths or heads: those of the subclasses, and
-        how widths grow, are ours.
+        Sharing", arXiv:2108.03428. The paper gives no widths or heads: those of the subclasses,
+        and how widths grow, are ours.
     """
 
-    #: Name of the space, and what its texts start with.
+    #: Name of the space, and the prefix of its texts without the colon.
     space: ClassVar[str]
-    #: Attention heads of each stage; they stay when the width changes.
+    #: Attention heads of each stage, at any width.
     heads: ClassVar[Three]
-    #: Pixels along a side of a patch.
+    #: Side of a patch in pixels.
     patch: ClassVar[int]
     default_width: ClassVar[int]
 
@@ -73,22 +70,23 @@ class PSViTPath:
     width: int
 
     def __post_init__(self) -> None:
-        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         object.__setattr__(self, "cells", _checked_cells(self.cells))
         depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
         if len(depths) != STAGES:
             raise ValueError(f"depths has {len(depths)} value(s); give one for each of 3 stages")
         depths = tuple(
-            _whole(f"stage {i} depth", depth, DEPTH_CHOICES) for i, depth in enumerate(depths, 1)
+            checked_choice(f"stage {i} depth", depth, DEPTH_CHOICES)
+            for i, depth in enumerate(depths, 1)
         )
-        widths = range(self.heads[0], MOST_WIDTH + 1)
-        width = _whole("stage 1 width", self.width, widths)
+        widths = range(self.heads[0], MAX_WIDTH + 1)
+        width = checked_choice("stage 1 width", self.width, widths)
         object.__setattr__(self, "depths", depths)
         object.__setattr__(self, "width", width)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text; see the head of this module.
+        """Parse the text, in the form given at the top of this module.
 
         Raises:
             ValueError: If ``text`` is anything else; one line that says what would be right.
@@ -99,20 +97,20 @@ class PSViTPath:
         depths = rest.pop(0).split(",") if rest and "," in rest[0] else []
         if not text.startswith(prefix) or len(cells) != STAGES or len(rest) > 1:
             raise ValueError(
-                f"{_shown(text)} is not {prefix}CELLS|CELLS|CELLS[|L1,L2,L3][|W], "
+                f"{shown(text)} is not {prefix}CELLS|CELLS|CELLS[|L1,L2,L3][|W], "
                 f"as in {prefix}{_EXAMPLE}"
             )
         for number in (*depths, *rest):
-            if not _NUMBER.fullmatch(number):
+            if not NUMBER.fullmatch(number):
                 raise ValueError(
-                    f"{_shown(number)} in {_shown(text)} is no whole number of up to 5 digits"
+                    f"{shown(number)} in {shown(text)} is no whole number of up to 5 digits"
                 )
         width = int(rest[0]) if rest else cls.default_width
         first, second, third = cells
         return cls((first, second, third), tuple(map(int, depths)), width)
 
     def __str__(self) -> str:
-        """The canonical text: depths where the cells give others, the width where not default."""
+        """The canonical text, which omits default depths and a default width."""
         parts = list(self.cells)
         if self.depths != tuple(map(layers_of, self.cells)):
             parts.append(",".join(map(str, self.depths)))
@@ -121,7 +119,7 @@ class PSViTPath:
         return f"{self.space}:{'|'.join(parts)}"
 
     def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """The same path at other depths and another stage-1 width; None keeps what is there.
+        """This path with other depths or another stage-1 width; None keeps a value.
 
         Raises:
             ValueError: If the result is not a valid path.
@@ -139,7 +137,7 @@ class PSViTPath:
 
     @property
     def stage_cells(self) -> Cells:
-        """The cells of each stage that the network is built of, identities left out."""
+        """The cells of each stage as built: at its depth, without identities."""
         first, second, third = map(unrolled, self.cells, self.depths)
         return first, second, third
 
@@ -149,13 +147,13 @@ class PSViTPath:
         raise NotImplementedError
 
     def token_counts(self, image_side: int) -> tuple[int, ...]:
-        """Tokens of each stage up to the last one with layers, the class token left out.
+        """Tokens in each stage up to the last one with layers, not counting the class token.
 
         Args:
             image_side: Side of the image in pixels.
 
         Raises:
-            ValueError: If patches do not fill the image, or there are too few to pool.
+            ValueError: If patches do not tile the image, or there are too few to pool.
         """
         patch = self.patch
         if image_side < patch or image_side % patch:
@@ -168,7 +166,7 @@ class PSViTPath:
         return self._token_counts(image_side // patch, stages)
 
     def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
-        """Tokens of so many stages, from patches along a side."""
+        """Tokens in each of the first ``stages`` stages, for ``side`` patches per side."""
         raise NotImplementedError
 
 
@@ -186,7 +184,7 @@ class PSViT1dPath(PSViTPath):
 
     @property
     def stage_widths(self) -> Three:
-        """Channels of each stage: about √2 times as many for half the tokens."""
+        """Channels of each stage: about √2 times as many for half as many tokens."""
         return self.width, round(self.width * 4 / 3), 2 * self.width
 
     def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
@@ -213,7 +211,7 @@ class PSViT2dPath(PSViTPath):
 
     @property
     def stage_widths(self) -> Three:
-        """Channels of each stage: twice as many for a quarter of the tokens."""
+        """Channels of each stage: twice as many for a quarter as many tokens."""
         return self.width, 2 * self.width, 4 * self.width
 
     def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
@@ -221,28 +219,28 @@ class PSViT2dPath(PSViTPath):
 
 
 def layers_of(cells: str) -> int:
-    """How many layers the cells of a stage have.
+    """Number of layers in the cells of a stage.
 
     Raises:
-        ValueError: If there is no such cell.
+        ValueError: If a cell is unknown.
     """
     for cell in cells:
         if cell not in CELL_LAYERS:
-            raise ValueError(f"cell {_shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")
+            raise ValueError(f"cell {shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")
     return sum(CELL_LAYERS[cell] for cell in cells)
 
 
 def canonical(cells: Sequence[str]) -> tuple[str, ...]:
-    """The cells of each stage with the identities last: equal for paths of equal function.
+    """The cells of each stage with identities moved last: equal for paths of equal function.
 
-    Where identities stand makes no difference once the weights of a supernet are left aside, so
-    that of the ``3**18`` paths ``127**3`` are distinct, the one without layers included.
+    Outside a supernet, the positions of identities make no difference. Of the ``3**18`` paths
+    ``127**3`` are distinct, counting the one without layers.
     """
     return tuple(stage.replace(IDENTITY, "").ljust(len(stage), IDENTITY) for stage in cells)
 
 
 def unrolled(cells: str, depth: int) -> str:
-    """``cells`` without identities, over and over, until there are ``depth`` layers.
+    """``cells`` without identities, repeated up to ``depth`` layers.
 
     >>> unrolled("bs----", 5)
     'bsbb'
@@ -263,27 +261,8 @@ def _checked_cells(cells: Sequence[str]) -> Cells:
     for i, stage in enumerate(cells, 1):
         if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
             raise ValueError(
-                f"stage {i} cells={_shown(stage)} is not allowed; use six of 'b' (basic), "
+                f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
                 "'s' (a pair that shares attention) and '-' (nothing)"
             )
     first, second, third = cells
     return first, second, third
-
-
-def _whole(what: str, value: object, choices: range) -> int:
-    """``value`` as a plain int, if it is one of the choices."""
-    if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
-        raise _not_allowed(what, value, choices)
-    return operator.index(value)
-
-
-def _not_allowed(what: str, value: object, choices: range) -> ValueError:
-    return ValueError(
-        f"{what}={_shown(value)} is not allowed; "
-        f"use a whole number from {choices[0]} to {choices[-1]}"
-    )
-
-
-def _shown(value: object) -> str:
-    """``value`` for a one-line message: escaped, and cut when long."""
-    return reprlib.repr(value)

@@ -111,9 +111,10 @@ class Result:
         try:
             return cls.parse(parse_json(path.read_bytes()), path.parent)
         except MALFORMED as error:
+            fault = first_line(error)
             raise ValueError(
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
-                f"{first_line(error)}"
+                f"{f'it has no {fault}' if type(error) is KeyError else fault}"
             ) from error
 
 

@@ -45,7 +45,8 @@ class Option:
         choices: The texts allowed; any that is not empty unless given.
         convert: A value as given to the value as kept; raises ValueError. It replaces the checks.
         parse: The text of an option to its value; raises ValueError. By its type unless given.
-        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``.
+        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"`` or
+            ``"runs"``, the folders of finished runs.
         repeats: Whether it is a part of the command that gives the same result again.
         argument: Whether it is typed without the option's name.
         listed: Whether the registry that completes it has every value allowed.
@@ -236,6 +237,10 @@ def _check_number(name: str, value: Any, option: Option) -> None:
     large = number and value >= LARGEST
     told = [f"{words} {limit:g}" for words, limit, _ in bounds if limit < LARGEST or large]
     raise ValueError(f"{name} must be a number {' and '.join(told)}, got {value!r}")
+
+
+class WrongOption(ValueError):
+    """A value is allowed as such, but does not suit what it is to be used with."""
 
 
 def proxy_names(proxies: object) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""How well do estimates of a search hold? What ``--dry-run`` says beside what real runs took.
+"""How accurate are the time estimates of ``--dry-run``? Compares them with real searches.
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_estimate``. Each search
-is first estimated, on other architectures than those that it will draw, then run to its end in
-this process. All times are processor time, so that other programs disturb little.
+is first estimated, on architectures that it will not draw, and then run in this process. All times
+are processor time, which other programs hardly affect.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from asvit.runs import run_search
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Estimate, estimate_search
 from asvit.runs.evaluator import Evaluator
-from asvit.search import Measurement, SearchSettings, make_settings, read_trials
+from asvit.search import Measurement, SearchSettings, read_trials
 from experiments.growing import markdown, write_rows
 
 RUNS: Mapping[str, Mapping[str, Any]] = {
@@ -37,7 +37,7 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One search: seconds that were foretold for measuring, that it took, and that all took."""
+    """One search: estimated and actual seconds of measuring, and seconds of the whole run."""
 
     name: str
     seconds: float
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def error(self) -> float:
-        """How far the estimate is off, as a share of what measuring took."""
+        """Relative error of the estimate."""
         return self.seconds / self.measured_seconds - 1
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     rows: list[Row] = []
     for name, given in RUNS.items():
         if options.only in name:
-            rows.append(compare(name, make_settings(**given)))
+            rows.append(compare(name, SearchSettings.make(**given)))
             write_rows(options.out / "estimates.csv", rows)
             print(f"  {rows[-1]}", flush=True)
     print(table(rows))
@@ -72,7 +72,7 @@ def main() -> None:
 
 def compare(name: str, settings: SearchSettings) -> Row:
     """Estimate a search, then run it."""
-    foretold: Estimate = estimate_search(settings, Workers(jobs=1), clock=time.process_time)
+    estimate: Estimate = estimate_search(settings, Workers(jobs=1), clock=time.process_time)
     space = find_space(settings.space, image_size=settings.image_size)
     evaluate = Timed(Evaluator(space, settings, workers=Workers(jobs=1)))
     with TemporaryDirectory() as folder:
@@ -82,10 +82,10 @@ def compare(name: str, settings: SearchSettings) -> Row:
         drawn = read_trials(Path(folder) / "trials.csv")
     return Row(
         name=name,
-        seconds=foretold.seconds,
-        low=foretold.low,
-        high=foretold.high,
-        architectures=foretold.architectures,
+        seconds=estimate.seconds,
+        low=estimate.low,
+        high=estimate.high,
+        architectures=estimate.architectures,
         measured_seconds=evaluate.seconds,
         measured_architectures=len({row.architecture for row in drawn}),
         all_seconds=took,
@@ -93,7 +93,7 @@ def compare(name: str, settings: SearchSettings) -> Row:
 
 
 class Timed:
-    """Measures architectures, and adds up the processor time of it in ``seconds``."""
+    """Measures architectures and adds up the processor time in ``seconds``."""
 
     def __init__(self, evaluate: Evaluator) -> None:
         self._evaluate = evaluate
@@ -108,7 +108,7 @@ class Timed:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line a search."""
+    """A Markdown table with one line per search."""
     columns = {"search": "l", "foretold, s": "r", "interval": "r", "measuring took, s": "r"}
     columns |= {"error": "r", "architectures foretold, measured": "r", "whole run, s": "r"}
     cells = [

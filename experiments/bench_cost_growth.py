@@ -1,10 +1,10 @@
 """How the cost of measuring one candidate grows with the network and with the settings.
 
-Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One thing at a
-time is changed from the published seed architecture at 128 px, 16 images and 10 points. Times are
-those of :mod:`experiments.timing`; ratios are to a plain forward pass of the same images. Writes a
-table and a figure, and prints the table. ``--jobs 1,2`` also times a small search with so many
-workers, by the wall clock: leave the machine to it.
+Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.bench_cost_growth``. One setting at
+a time is changed, from the published seed architecture at 128 px, 16 images and 10 points. Times
+are those of :mod:`experiments.timing`; ratios are to a forward pass of the same images. Writes a
+table and a figure, and prints the table. ``--jobs 1,2`` also measures the wall-clock time of a
+small search with one and two workers: run nothing else meanwhile.
 """
 
 import argparse
@@ -34,7 +34,7 @@ MEASURES = ("length_distortion", "ntk_condition_number")
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured, and on what."""
+    """The settings of a measurement."""
 
     image_size: int = 128
     width: int = 32
@@ -46,9 +46,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of one case; ``changed`` is what of it was set to ``value``.
+    """Seconds of one case, in which the setting ``changed`` has the value ``value``.
 
-    ``candidate`` is all that a search does with one: building, both measures, each repeat.
+    ``candidate`` is the time a search needs for one candidate: building and both measures, in each
+    repeat.
     """
 
     changed: str
@@ -60,7 +61,7 @@ class Row:
     candidate: float
 
 
-# What is changed -> its values, and how it is called.
+# Setting -> its values, and its label.
 AXES: Mapping[str, tuple[Sequence[int], str]] = {
     "image_size": ((64, 96, 128, 192, 224), "image size in pixels"),
     "width": ((8, 16, 32, 64), "width of the first stage"),
@@ -69,7 +70,7 @@ AXES: Mapping[str, tuple[Sequence[int], str]] = {
     "points": ((5, 10, 20, 40), "points on the circle"),
     "repeats": ((1, 2, 4), "repeats"),
 }
-# What is drawn: column -> its name and the role of its colour.
+# Lines of the figure: column -> label and role of the colour.
 LINES = {
     "forward_images": ("forward pass of the images", "muted"),
     "length_distortion": ("length distortion", "first"),
@@ -87,7 +88,7 @@ def main() -> None:
     print(hardware(device))
     options.out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    timed: dict[Case, list[float]] = {}  # the case that nothing is changed in comes several times
+    timed: dict[Case, list[float]] = {}  # the unchanged case comes up several times
     for changed, value, case in cases(options.base, list(filter(None, options.only.split(",")))):
         if case not in timed:
             timed[case] = _times(case, device, options.runs)
@@ -122,14 +123,14 @@ def _numbers(text: str) -> list[int]:
 
 
 def cases(base: int, only: Sequence[str]) -> Iterator[tuple[str, int, Case]]:
-    """What is changed, to what, and the case that this makes."""
+    """Each setting to change, its new value, and the resulting case."""
     for changed in only:
         for value in AXES[changed][0]:
             yield changed, value, replace(Case(image_size=base), **{changed: value})
 
 
 def _times(case: Case, device: torch.device, runs: int) -> list[float]:
-    """Seconds as the last columns of a row have them."""
+    """The times of a case, in the order of the columns of a row."""
     side = case.image_size
     build = partial(asvit.build, SEED, image_size=side, depths=[case.blocks] * 4, width=case.width)
     torch.manual_seed(0)
@@ -156,19 +157,19 @@ def _times(case: Case, device: torch.device, runs: int) -> list[float]:
 
 
 def growth(rows: Sequence[Row], column: str) -> float:
-    """Exponent of a column's growth over ``rows``: the slope of a line through its logarithms.
+    """Exponent of a column's growth: the slope of a line fitted in log-log scale.
 
-    2 means four times the time for twice the value.
+    2 means that twice the value takes four times as long.
     """
     x = [math.log(row.value) for row in rows]
     y = [math.log(getattr(row, column)) for row in rows]
-    middle, height = sum(x) / len(x), sum(y) / len(y)
-    across = sum((a - middle) * (b - height) for a, b in zip(x, y, strict=True))
-    return across / sum((a - middle) ** 2 for a in x)
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    return covariance / sum((a - mean_x) ** 2 for a in x)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Times and ratios, and under each group the exponents of growth."""
+    """Times and ratios, with the exponents of growth below each group."""
     columns = {"changed": "l", "to": "r", "forward, s": "r", "L^E, s": "r", "κ, s": "r"}
     columns |= {"one candidate, s": "r", "L^E / forward": "r", "κ / forward": "r"}
     cells: list[tuple[object, ...]] = []
@@ -196,7 +197,7 @@ _TIMES = ("forward_images", "length_distortion", "ntk_condition_number", "candid
 
 
 def figure(rows: Sequence[Row]) -> Figure:
-    """Seconds over what is changed, a panel each."""
+    """Seconds over each changed setting, one panel per setting."""
     made = Figure(figsize=(9, 5.4), layout="constrained")
     for axes, (changed, (_, name)) in zip(made.subplots(2, 3).flat, AXES.items(), strict=True):
         own = [row for row in rows if row.changed == changed]
@@ -222,7 +223,7 @@ def figure(rows: Sequence[Row]) -> Figure:
 
 
 def _search(jobs: int, device: torch.device, steps: int) -> float:
-    """Wall-clock seconds of measuring in a search by so many workers, in batches of eight."""
+    """Wall-clock seconds of a search with ``jobs`` workers, in batches of eight."""
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
         run_search(

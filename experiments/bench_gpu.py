@@ -1,9 +1,9 @@
-"""Everything about speed that needs a GPU, in one go: what docs/performance.md asks for.
+"""All GPU benchmarks of docs/performance.md.
 
-Run from a checkout: ``python -m experiments.bench_gpu``. It measures the default search and the
-default scaling by the wall clock, the measures as ratios to a forward pass, how often the host
-waits for the device while one candidate is measured, and the device's memory. Where there is no
-CUDA device it says so in one line and ends well.
+Run from a checkout: ``python -m experiments.bench_gpu``. It measures the wall-clock time of the
+default search and the default scaling, the cost of the measures relative to a forward pass, how
+often the host waits for the device while measuring one candidate, and the device's memory. Without
+a CUDA device it says so and exits successfully.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import proxies
 from asvit.executors import Workers
 from experiments.growing import SEED, markdown
 from experiments.timing import forward, hardware, shortest
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 
 PARTS = ("ratios", "waits", "search", "scale")
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200
@@ -34,7 +34,7 @@ _WAITED = "synchronizing CUDA operation"
 
 @dataclass(frozen=True)
 class Finding:
-    """One figure: what it is, its value with a unit, and what was aimed at."""
+    """One result: a description, the value with its unit, and the target."""
 
     what: str
     value: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def main() -> None:
-    """Measure all parts that are asked for, each told as soon as it is there."""
+    """Measure the requested parts, and print each result as soon as it is known."""
     options = _options()
     if not torch.cuda.is_available():
         print("skipped: no CUDA device here")
@@ -110,7 +110,7 @@ def _ratios(options: argparse.Namespace, device: torch.device) -> list[Finding]:
 
 
 def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
-    """How often the host waits for the device inside a measure."""
+    """How often the host waits for the device during a measure."""
     text, model, circle, images = next(_networks(options, device))
     functions: dict[str, Callable[[], object]] = {
         "curve_velocity": partial(proxies.curve_velocity, model, circle),
@@ -122,7 +122,7 @@ def _waits(options: argparse.Namespace, device: torch.device) -> list[Finding]:
     }
     found = []
     for name, function in functions.items():
-        function()  # what is prepared once may wait
+        function()  # one-off preparation may wait
         with noticing_waits():
             found.append(Finding(f"{name}: host waits", str(waits(function))))
     return found
@@ -162,7 +162,7 @@ def _scale(options: argparse.Namespace) -> list[Finding]:
 def _networks(
     options: argparse.Namespace, device: torch.device
 ) -> Iterator[tuple[str, torch.nn.Module, proxies.Circle, torch.Tensor]]:
-    """Random architectures: text, network, circle and images, all by the seed."""
+    """Random architectures from the seed: text, network, circle and images."""
     space = asvit.load_space("asvit")
     rng = np.random.default_rng(options.seed)
     side = options.image_size
@@ -179,7 +179,9 @@ def _candidate(
 ) -> None:
     build = partial(asvit.build, text, image_size=images.shape[-1])
     where = str(device)
-    proxies.measure(build, MEASURES, key=text, images=images, device=where, together=together)
+    proxies.measure(
+        build, DEFAULT_MEASURES, key=text, images=images, device=where, together=together
+    )
 
 
 def _timed(run: Callable[[Path], object]) -> float:
@@ -191,7 +193,7 @@ def _timed(run: Callable[[Path], object]) -> float:
 
 @contextmanager
 def noticing_waits() -> Iterator[None]:
-    """Have PyTorch warn whenever the host waits for the device."""
+    """Make PyTorch warn whenever the host waits for the device."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
         yield
@@ -200,7 +202,7 @@ def noticing_waits() -> Iterator[None]:
 
 
 def waits(function: Callable[[], object]) -> int:
-    """How many warnings about waiting for the device come of ``function``."""
+    """The number of warnings about waiting for the device that ``function`` causes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         function()
@@ -208,7 +210,7 @@ def waits(function: Callable[[], object]) -> int:
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """The figures as a table in Markdown."""
+    """The results as a Markdown table."""
     columns = {"": "l", "measured": "r", "aim": "r"}
     return markdown(columns, [(one.what, one.value, one.aim) for one in findings])
 

@@ -1,10 +1,10 @@
-"""Time to make a training batch: our loader beside timm's, on one core.
+"""Time to load a training batch: our loader and timm's, on one core.
 
 Run from a checkout: ``python -m experiments.bench_loader``. Both read the same JPEG files in the
-same order and vary them by the same draws, so that what differs is the loaders' own work: reading,
-seeding, normalising, collating. timm's is ``create_loader``'s faster way, ``fast_collate`` and
-``PrefetchLoader``, with its ``Mixup``. They take turns, an epoch each; the time is that of the
-process, so that others on the machine do not count.
+same order and augment them with the same draws. So they differ only in the loaders' own work:
+reading, seeding, normalising, collating. timm's loader is the faster variant of ``create_loader``,
+``fast_collate`` and ``PrefetchLoader``, with its ``Mixup``. Epochs of both alternate; the clock is
+process time, which excludes other programs.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from torch.utils.data import DataLoader, Dataset
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import train_loader
-from asvit.training.images.order import TrainingOrder
-from asvit.training.images.streams import seed_all, stream
+from asvit.training.images.sampling import TrainingSampler, derive_seed, seed_all
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet
 
 
 def main() -> None:
-    """Print milliseconds an image of both in every epoch, and the ratio of their sums."""
+    """Print milliseconds per image of both in every epoch, and the ratio of their sums."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--image-size", type=int, default=224)
@@ -45,7 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), asked.images)
         ways = [way(Path(folder), asked.image_size, asked.batch) for way in (ours, timms)]
-        times = [in_turns(ways, epoch) for epoch in range(asked.epochs + 1)][1:]  # warmed up
+        times = [alternating(ways, epoch) for epoch in range(asked.epochs + 1)][
+            1:
+        ]  # the first one warms up
     made = asked.images // asked.batch * asked.batch
     print("epoch   asvit    timm   ms an image")
     for number, (mine, other) in enumerate(times):
@@ -53,8 +54,8 @@ def main() -> None:
     print(f"ratio {sum(mine for mine, _ in times) / sum(other for _, other in times):.3f}")
 
 
-def in_turns(ways: list[Callable[[int], None]], epoch: int) -> list[float]:
-    """Seconds of an epoch of each way; each is first as often as second."""
+def alternating(ways: list[Callable[[int], None]], epoch: int) -> list[float]:
+    """Seconds of an epoch of each loader; each is first as often as second."""
     seconds = [0.0] * len(ways)
     for place in (0, 1) if epoch % 2 else (1, 0):
         began = time.process_time()
@@ -85,7 +86,7 @@ def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
 
 
 class _Seeded(Dataset[Any]):
-    """timm's dataset, which draws for each image what ours draws."""
+    """timm's dataset with the same draws for each image as ours."""
 
     def __init__(self, folder: Path, image_size: int) -> None:
         self.epoch = 0
@@ -93,15 +94,15 @@ class _Seeded(Dataset[Any]):
         self._items.transform = Augmentation().train_transform(image_size, mean=MEAN)
 
     def __getitem__(self, index: int) -> Any:
-        seed_all(stream(1, 0, self.epoch, index, 0))
+        seed_all(derive_seed(1, 0, self.epoch, index, 0))
         return self._items[index]
 
 
 class _Order:
-    """The numbers of the images in our order, batch by batch."""
+    """The indices of the images in our order, batch by batch."""
 
     def __init__(self, count: int, batch: int) -> None:
-        self.steps = TrainingOrder(count, batch, seed=0, copies=1, rank=0, world=1)
+        self.steps = TrainingSampler(count, batch, seed=0, copies=1, rank=0, world=1)
 
     def __iter__(self) -> Iterator[list[int]]:
         return (step.indices.tolist() for step in self.steps)

@@ -1,8 +1,8 @@
-"""Throughput of each system's published form, as ratios to the model that it is compared with.
+"""Throughput of each published model relative to its baseline.
 
-Run from a checkout: ``python -m experiments.bench_models``. The runs of a model and of its
-baseline are interleaved in one process, and the shortest of each counts. A training step is a
-forward and a backward pass, of the training form; inference and MACs are of the merged form.
+Run from a checkout: ``python -m experiments.bench_models``. Runs of a model and its baseline are
+interleaved in one process, and the shortest of each counts. Training is a forward and a backward
+pass of the training form; inference and MACs use the merged form.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import asvit
 
 
 class Entry(NamedTuple):
-    """A model, the one that it is compared with, and what is done to it."""
+    """A model, its baseline, and the parts to convert."""
 
     name: str
     baseline: str
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     channels_last: bool = False
 
     def build(self) -> nn.Module:
-        """The model, with random weights."""
+        """Build the model with random weights."""
         torch.manual_seed(0)
         model: nn.Module = timm.create_model(self.name)
         model = asvit.convert(model, **self.parts) if self.parts else model
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the table calls it."""
+        """Its name in the table."""
         words = [self.name, *("+ " + kind for kind in self.parts.values())]
         return " ".join([*words, "(channels last)"] if self.channels_last else words)
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def _row(entry: Entry, options: argparse.Namespace) -> str:
-    """The line of one model."""
+    """The line of one model in the table."""
     trained = [entry.build(), Entry(entry.baseline, entry.baseline).build()]
     merged = [asvit.merge(model) for model in trained]
     macs = [asvit.cost(model).macs for model in merged]
@@ -95,7 +95,7 @@ def _row(entry: Entry, options: argparse.Namespace) -> str:
         memory = torch.channels_last if entry.channels_last else torch.contiguous_format
         inputs = [images.to(memory_format=memory), images]
         best = [float("inf"), float("inf")]
-        for _ in range(options.runs + 1):  # the first of which warms up
+        for _ in range(options.runs + 1):  # the first one warms up
             for place, (model, some) in enumerate(zip(models, inputs, strict=True)):
                 best[place] = min(best[place], _seconds(run, model, some))
         ratios.append(best[1] / best[0])

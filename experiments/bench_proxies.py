@@ -1,8 +1,8 @@
-"""Cost of the measures, as ratios to a plain forward pass of the same images.
+"""Cost of the measures relative to a forward pass of the same images.
 
-Run from a checkout: ``python -m experiments.bench_proxies``. Every figure is the shortest of
-interleaved runs in one process: what the code takes when nothing else on the machine gets in the
-way, for the forward passes and the measures alike.
+Run from a checkout: ``python -m experiments.bench_proxies``. Every time is the shortest of
+interleaved runs in one process, for forward passes and measures alike: the time without
+interference from other programs.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images, ntk_by_sin
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds of one topology: forward passes, fast measures, and their definitions.
+    """Seconds of one topology: forward passes, fast measures, and direct implementations.
 
-    The definitions are one backward pass for each feature (L^E), and one of the whole batch for
-    each image (NTK); ``single_ntk`` takes the images one by one instead.
+    The direct implementations follow the definitions: one backward pass per feature (L^E), or one
+    pass of the whole batch per image (NTK). ``single_ntk`` passes the images one by one instead.
     """
 
     architecture: str
@@ -59,7 +59,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--topologies", type=int, default=16, help="random topologies")
-    parser.add_argument("--slow", type=int, default=2, help="of them, timed by definition too")
+    parser.add_argument("--slow", type=int, default=2, help="also time this many by definition")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--images", type=int, default=16, help="images in the kernel's batch")
     parser.add_argument("--points", type=int, default=10, help="points of the circle")

@@ -1,10 +1,10 @@
-"""What repeats of a measurement cost one by one and in one vectorised pass.
+"""Cost of repeated measurements, one by one and in one vectorised pass.
 
-Run from a checkout: ``python -m experiments.bench_repeats``. Times are ratios to a plain forward
-pass of the same images through as many networks, the shortest of interleaved runs each. Operations
-are what torch dispatches to a device, apart from views: about the kernels that an accelerator has
-to launch. They are counted on the meta device, until the results would be fetched, because
-attention is cut into other blocks on a CPU.
+Run from a checkout: ``python -m experiments.bench_repeats``. Times are relative to forward passes
+of the same images through as many networks; each is the shortest of interleaved runs. Operations
+are the calls that torch dispatches to a device, except views: roughly the kernels that an
+accelerator launches. They are counted on the meta device up to the point where results would be
+fetched, because the CPU splits attention into other blocks.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Entry:
     parts: Mapping[str, Any] | None = None
 
     def build(self) -> nn.Module:
-        """The network, with random weights."""
+        """Build the network with random weights."""
         if "|" in self.name:
             return asvit.build(self.name, image_size=self.side)
         sized = {"img_size": self.side} if "deit" in self.name else {}
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What the table calls it."""
+        """Its name in the table."""
         return f"{self.name}{' hallucinated' if self.parts else ''}, {self.side} px"
 
 
@@ -62,7 +62,7 @@ ENTRIES = (
 
 
 class Operations(TorchDispatchMode):
-    """Counts what is dispatched to devices, views apart."""
+    """Counts operations dispatched to devices, except views."""
 
     count: int = 0
 
@@ -80,7 +80,7 @@ class Operations(TorchDispatchMode):
 
 
 def operations(function: Callable[[], object]) -> int:
-    """How many operations a call takes until its results are fetched from the meta device."""
+    """Count the operations of a call up to fetching its results from the meta device."""
     counted = Operations()  # type: ignore[no-untyped-call]
     with counted, suppress(NotImplementedError):
         function()
@@ -120,7 +120,7 @@ def _options() -> argparse.Namespace:
 def _figures(
     entry: Entry, options: argparse.Namespace, device: torch.device
 ) -> dict[str, tuple[float, ...]]:
-    """Measure -> times one by one and together, their ratio; the same of operations."""
+    """Measure -> times one by one and together, their ratio; the same for operations."""
     side, images = entry.side, torch.randn(options.images, 3, entry.side, entry.side)
     circles = [Circle.random((3, side, side), options.points) for _ in range(options.repeats)]
     models, like = _networks(entry, options.repeats, device), images.to(device)
@@ -152,7 +152,7 @@ def _forward(models: Sequence[nn.Module], images: Tensor) -> None:
 def _ways(
     measure: str, circles: Sequence[Circle], models: Sequence[nn.Module], images: Tensor
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A measure of all the networks one by one, and together."""
+    """A measure of all networks, one by one and together."""
 
     def curves() -> None:
         for model, circle in zip(models, circles, strict=True):

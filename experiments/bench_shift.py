@@ -1,7 +1,7 @@
-"""Cost of the shift, as ratios to copying the same map, beside the obvious ways to write it.
+"""Cost of the shift and of its obvious implementations, relative to copying the same map.
 
-Run from a checkout: ``python -m experiments.bench_shift``. Every figure is the shortest of
-interleaved runs in one process; forward passes are without a graph.
+Run from a checkout: ``python -m experiments.bench_shift``. Every time is the shortest of
+interleaved runs in one process; forward passes do not record a graph.
 """
 
 import argparse
@@ -22,7 +22,7 @@ COPY = "copy"
 
 
 def by_padding(x: Tensor) -> Tensor:
-    """Crop and pad each group, then put them side by side."""
+    """Crop and pad each group, then concatenate."""
     left, right, up, down, rest = _groups(x)
     moved = [
         F.pad(left[..., STEP:], (0, STEP)),
@@ -34,7 +34,7 @@ def by_padding(x: Tensor) -> Tensor:
 
 
 def by_rolling(x: Tensor) -> Tensor:
-    """Roll each group, blank what came in on the other side, then put them side by side."""
+    """Roll each group, zero the wrapped part, then concatenate."""
     groups = _groups(x)
     left, right = groups[0].roll(-STEP, 3), groups[1].roll(STEP, 3)
     up, down = groups[2].roll(-STEP, 2), groups[3].roll(STEP, 2)
@@ -46,7 +46,7 @@ def by_rolling(x: Tensor) -> Tensor:
 
 
 def by_slices(x: Tensor) -> Tensor:
-    """Zeros, into which each group is copied, with autograd left to find the way back."""
+    """Copy each group into zeros, with autograd's own backward pass."""
     out = torch.zeros_like(x)
     g = x.shape[1] // N_DIV
     out[:, :g, :, :-STEP] = x[:, :g, :, STEP:]
@@ -72,7 +72,7 @@ WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def main() -> None:
-    """Print a table for either memory format."""
+    """Print a table for each memory format."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--runs", type=int, default=15, help="runs, of which the shortest counts")
@@ -96,7 +96,7 @@ def main() -> None:
 def _stage(
     channels: int, side: int, memory: torch.memory_format, options: argparse.Namespace
 ) -> dict[str, tuple[float, float]]:
-    """Way -> time forwards and backwards over that of a copy, of one map."""
+    """Implementation -> forward and backward time relative to a copy, for one map."""
     x = torch.randn(options.batch, channels, side, side, device=options.device)
     x = x.to(memory_format=memory)
     expected = ours(x)
@@ -105,7 +105,7 @@ def _stage(
         for name, way in WAYS.items():
             if name != COPY and not torch.equal(way(x), expected):
                 raise RuntimeError(f"{name} gives other numbers")
-            # Not a leaf, as inside of a network; else its gradient would be copied once more.
+            # Not a leaf, as within a network: the gradient of a leaf would be copied once more.
             inner = x.detach().requires_grad_().view_as(x)
             backward = partial(way(inner).backward, x)
             times = [_seconds(call, options.device) for call in (partial(way, x), backward)]
@@ -123,7 +123,7 @@ def _seconds(call: Callable[[], object], device: str) -> float:
 
 
 def _groups(x: Tensor) -> tuple[Tensor, ...]:
-    """The four groups that move, and the channels that stay."""
+    """The four shifted groups, and the channels that stay."""
     group = x.shape[1] // N_DIV
     groups: tuple[Tensor, ...] = x.split([group] * 4 + [x.shape[1] - 4 * group], dim=1)
     return groups

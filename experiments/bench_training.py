@@ -1,13 +1,12 @@
-"""Training time an image: our engine beside a plain loop of timm's own parts.
+"""Training time per image: our engine and a plain loop of timm's parts.
 
 Run from a checkout: ``python -m experiments.bench_training``. Both train the same network on the
 same pictures with the recipe of Swin: timm's random augmentation, erasing, mixup and CutMix,
-AdamW, a cosine that is set at every update, the gradient clipped, and a moving average of the
-weights. The plain loop is put together as timm's training script does it, from ``create_dataset``
-to ``ModelEmaV3``; ours is :class:`asvit.training.engine.Engine` with our loader. They take turns,
-an epoch each, and the shortest epoch of each counts; the median tells how steady the machine was.
-On a CPU without workers the time is that of the process, so that others on the machine do not
-count.
+AdamW, a cosine schedule per update, gradient clipping, and a moving average of the weights. The
+plain loop follows timm's training script, from ``create_dataset`` to ``ModelEmaV3``; ours is
+:class:`asvit.training.engine.Engine` with our loader. Epochs of both alternate, and the shortest
+of each counts; the median shows how steady the machine was. On a CPU without data workers the
+clock is process time, which excludes other programs.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from torch import nn
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
+from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
 from asvit.training.images.loaders import train_loader
-from asvit.training.processes import Processes
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings
 
 CLASSES = 4
 EMA = 0.9999
@@ -44,7 +43,7 @@ WAYS = ("plain timm loop", "asvit")
 
 
 def main() -> None:
-    """Print time an image of both, and their ratio."""
+    """Print the time per image of both, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arch", default="timm:deit_tiny_patch16_224")
     parser.add_argument("--image-size", type=int, default=112)
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    settings = make_settings(
+    settings = TrainSettings.make(
         architecture=asked.arch,
         image_size=asked.image_size,
         batch_size=asked.batch,
@@ -94,8 +93,8 @@ def write_pictures(folder: Path, count: int, *, side: int) -> None:
 def measured(
     settings: TrainSettings, folder: Path, workers: int, device: str
 ) -> dict[str, list[float]]:
-    """Seconds of each epoch but the first, of either way, in turns."""
-    processes = Processes(device)
+    """Seconds of each epoch but the first; epochs of both ways alternate."""
+    processes = ProcessGroup(device)
     made = (way(settings, folder, workers, processes) for way in (plain, ours))
     epochs = dict(zip(WAYS, made, strict=True))
     alone = processes.device.type == "cpu" and not workers
@@ -111,7 +110,7 @@ def measured(
 
 
 def ours(
-    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+    settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of our engine."""
     loader = train_loader(
@@ -136,9 +135,9 @@ def ours(
 
 
 def plain(
-    settings: TrainSettings, folder: Path, workers: int, processes: Processes
+    settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
-    """An epoch of a loop as timm's training script has it."""
+    """An epoch of a loop like that of timm's training script."""
     device = processes.device
     model = network(settings).to(device)
     loader: Any = create_loader(
@@ -198,7 +197,7 @@ def plain(
 
 
 def network(settings: TrainSettings) -> nn.Module:
-    """A network with the same fresh weights for both."""
+    """A new network; its weights are the same for both."""
     torch.manual_seed(0)
     return build(settings.architecture, settings.image_size, CLASSES, drop_path=settings.drop_path)
 

@@ -1,7 +1,7 @@
-"""A headless Chromium to look at reports with: their layout, their console, what they ask for.
+"""A headless Chromium to check reports: layout, console messages and requests.
 
-It needs Chromium and its driver, which Debian has as ``chromium`` and ``chromium-driver``, and the
-package selenium. The browser resolves no host name.
+It needs Chromium and its driver (``chromium`` and ``chromium-driver`` in Debian) and the package
+selenium. The browser resolves no host name.
 """
 
 import base64
@@ -35,16 +35,16 @@ _FLAGS = (
 
 
 def missing() -> str:
-    """What is not there that :func:`open_browser` needs; empty if all is."""
+    """What :func:`open_browser` needs and does not find; empty if nothing is missing."""
     lacking = [names[0] for names in (BROWSERS, DRIVERS) if _found(names) is None]
     return f"no {' and no '.join(lacking)} on the PATH" if lacking else ""
 
 
 class Browser:
-    """A page at a time, as someone with this screen and these wishes sees it.
+    """Shows one page at a time, with a given window and theme.
 
     Args:
-        driver: A browser that keeps the logs ``browser`` and ``performance``.
+        driver: A browser that records the logs ``browser`` and ``performance``.
     """
 
     def __init__(self, driver: webdriver.Chrome) -> None:
@@ -59,16 +59,16 @@ class Browser:
         dark: bool = False,
         printed: bool = False,
     ) -> None:
-        """Show the file ``page``; what was logged before is forgotten.
+        """Open the file ``page`` and clear the logs.
 
         Args:
             page: An HTML file.
-            width: Of the window, in CSS pixels; up to 480 it is that of a phone.
-            height: Of the window, in CSS pixels.
-            dark: Whether the reader asks for dark pages.
-            printed: Lay it out as for paper.
+            width: Width of the window, in CSS pixels; up to 480 emulates a phone.
+            height: Height of the window, in CSS pixels.
+            dark: Whether to prefer the dark theme.
+            printed: Whether to use the print layout.
         """
-        self._tell(
+        self._send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
@@ -77,21 +77,21 @@ class Browser:
         )
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         media = "print" if printed else "screen"
-        self._tell("Emulation.setEmulatedMedia", media=media, features=[theme])
+        self._send("Emulation.setEmulatedMedia", media=media, features=[theme])
         for log in ("browser", "performance"):
-            self._log(log)  # and with it forget
+            self._log(log)  # reading it clears it
         self.driver.get(page.resolve().as_uri())
 
     def ask(self, script: str, *arguments: object) -> Any:
-        """What the body of a function gives that runs in the page."""
+        """Run the body of a function in the page and return its value."""
         return self.driver.execute_script(script, *arguments)
 
     def complaints(self) -> list[str]:
-        """Errors and warnings of the page since the last look, exceptions included."""
+        """Errors, warnings and exceptions of the page since the last call."""
         return [entry["message"] for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since the last look, that of the page first."""
+        """Requested addresses since the last call; the page itself is first."""
         events = (json.loads(entry["message"])["message"] for entry in self._log("performance"))
         return [
             event["params"]["request"]["url"]
@@ -101,31 +101,31 @@ class Browser:
 
     def picture(self) -> bytes:
         """The whole page as PNG."""
-        size = self._tell("Page.getLayoutMetrics")["cssContentSize"]
+        size = self._send("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = self._tell("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        shot = self._send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
-        """The page on A4 paper; it is to be open as ``printed``."""
-        made = self._tell("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
+        """The page as PDF on A4 paper; open it with ``printed`` first."""
+        made = self._send("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
         return base64.b64decode(made["data"])
 
     def _log(self, name: str) -> list[dict[str, Any]]:
-        """The entries of a log since the last look."""
+        """The entries of a log since the last call."""
         told: dict[str, Any] = self.driver.execute(Command.GET_LOG, {"type": name})
         return list(told["value"])
 
-    def _tell(self, command: str, **parameters: object) -> Any:
+    def _send(self, command: str, **parameters: object) -> Any:
         return self.driver.execute_cdp_cmd(command, parameters)
 
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """A browser with a profile of its own, gone in the end.
+    """Start a browser with a temporary profile, and quit it after the block.
 
     Raises:
-        FileNotFoundError: If there is no Chromium or no driver of it.
+        FileNotFoundError: If Chromium or its driver is missing.
     """
     browser, driver = _found(BROWSERS), _found(DRIVERS)
     if browser is None or driver is None:
@@ -134,7 +134,7 @@ def open_browser() -> Iterator[Browser]:
         )
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    # As root, as in many containers, Chromium starts without its sandbox only.
+    # Chromium refuses to run as root, as in many containers, with its sandbox.
     for flag in (*_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

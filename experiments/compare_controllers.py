@@ -1,26 +1,26 @@
-"""Does a controller find better architectures than random search at the same number of draws?
+"""Does a controller find better architectures than random search with as many draws?
 
 Run from a checkout: ``python -m experiments.compare_controllers``. Every run is an ordinary run
 folder, so a stopped comparison continues when the command is given again.
 
-All architectures that the runs of one seed draw are ranked together, by the sum of their dense
-ranks in L^E and κ_Θ, from 0 (the best of all) to 1 (the worst). The rewards that REINFORCE learns
-from are changes from step to step and cannot be compared between runs; these ranks can.
+All architectures drawn with one seed are ranked together, by the sum of their dense ranks in L^E
+and κ_Θ, from 0 (best) to 1 (worst). The rewards of REINFORCE are changes from step to step and
+cannot be compared between runs; these ranks can.
 """
 
 import argparse
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 import asvit
 from asvit.runs import SearchResult
-from asvit.runs.search import default_folder
-from asvit.search import SearchSettings, TrialRow, make_settings, read_trials
+from asvit.runs.search import SearchRun
+from asvit.search import SearchSettings, TrialRow, read_trials
+from experiments.growing import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -29,7 +29,7 @@ COLOURS = ("#2862a5", "#bd5519", "#3f7d4e", "#7a4fa3", "#66707b")
 
 @dataclass(frozen=True)
 class Row:
-    """One run: its outcome, and where its draws stand among those of all runs."""
+    """One run: its result, and the ranks of its draws among those of all runs."""
 
     controller: str
     seed: int
@@ -47,9 +47,9 @@ class Row:
 
 
 def main() -> None:
-    """Run what is missing, then write the table and the figure."""
+    """Run the missing searches, then write the table and the figure."""
     options = _options()
-    settings = make_settings(options.preset, steps=options.steps, repeats=options.repeats)
+    settings = SearchSettings.make(options.preset, steps=options.steps, repeats=options.repeats)
     runs = {
         (controller, seed): _search(options, controller, seed)
         for seed in range(options.seeds)
@@ -59,10 +59,7 @@ def main() -> None:
     ranks = _pooled_ranks(runs, trials)
     rows = [_row(key, runs[key], trials[key], ranks, options.window) for key in runs]
     options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "controllers.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_rows(options.out / "controllers.csv", rows)
     _figure(trials, ranks, options.window).savefig(options.out / "controllers.svg")
     print(_table(rows, settings, options.window))
 
@@ -87,7 +84,7 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
         "controller": controller,
         "seed": seed,
     }
-    folder = options.out / default_folder(make_settings(**chosen)).name
+    folder = options.out / SearchRun.make(**chosen).folder.name
     print(f"{controller}, seed {seed}: {folder}", flush=True)
     return asvit.run_search(**chosen, out=folder)
 
@@ -95,9 +92,9 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
 def _pooled_ranks(
     runs: dict[tuple[str, int], SearchResult], trials: Mapping[tuple[str, int], Sequence[TrialRow]]
 ) -> dict[tuple[int, str], float]:
-    """Rank of (seed, architecture) among the seed's, by the sum of dense ranks, in [0, 1].
+    """(seed, architecture) -> rank among all draws of the seed, in [0, 1], by summed dense ranks.
 
-    Runs of one seed share circle, images and initial weights; between seeds only ranks compare.
+    Runs of one seed share circle, images and initial weights. Across seeds only ranks compare.
     """
     ranks: dict[tuple[int, str], float] = {}
     for seed in {seed for _, seed in runs}:

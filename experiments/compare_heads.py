@@ -1,8 +1,8 @@
-"""How alike attention heads are after a short training, with all maps real and with half of them.
+"""How similar are attention heads after a short training, with and without hallucinated maps?
 
-A small DeiT with 4 heads, the same with half of the maps hallucinated, and the same with both
-parts learn scikit-learn's digits; then their heads are compared on the test images. Run from a
-checkout: ``python -m experiments.compare_heads --out FOLDER`` writes a table and the figures.
+A small DeiT with 4 heads, the same with half of its maps hallucinated, and the same with compact
+FFNs as well, learn scikit-learn's digits. Their heads are then compared on the test images. Run
+from a checkout: ``python -m experiments.compare_heads --out FOLDER`` writes a table and figures.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from asvit.report.similarity import similarity_picture
 from asvit.training.short import Recipe, fit
 from proxies import contribution_cosine_similarity, head_similarities
 
-TRAINED = 1440  # images to train on; the others are to test
+TRAINED = 1440  # training images; the others are test images
 PARTS: dict[str, dict[str, Any]] = {
     "ordinary": {},
     "hallucinated": {"attention": "hallucinated"},
@@ -29,7 +29,7 @@ PARTS: dict[str, dict[str, Any]] = {
 
 
 def network(parts: dict[str, Any], seed: int) -> nn.Module:
-    """The network, with the same host for every choice of parts."""
+    """Build the network; its host has the same weights for every choice of parts."""
     torch.manual_seed(seed)
     host: nn.Module = VisionTransformer(
         img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=32, depth=4, num_heads=4
@@ -38,18 +38,18 @@ def network(parts: dict[str, Any], seed: int) -> nn.Module:
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """Images ``[1797, 1, 8, 8]`` from -1 to 1, and labels."""
+    """Images ``[1797, 1, 8, 8]`` in [-1, 1], and labels."""
     loaded = load_digits()
     pixels = torch.tensor(loaded.images, dtype=torch.float32)[:, None] / 8 - 1
     return pixels, torch.tensor(loaded.target)
 
 
 def main() -> None:
-    """Train, compare, write."""
+    """Train the networks, compare their heads, and write the table and the figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("heads"), help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path("heads"), help="output folder")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Do measures rank architectures alike in lower precision? Beside what another seed changes.
+"""Do measures rank architectures in the same order in lower precision?
 
 Run from a checkout: ``OMP_NUM_THREADS=1 python -m experiments.compare_precision``. Random
-architectures are measured in float32 with two initialisations, and the first of them again with
-weights and activations in bfloat16; on a GPU also with TF32 products in the forward pass. Two
-values of the same network in two precisions should agree in the order of all pairs; how far two
-initialisations agree tells what the order is worth in the first place.
+architectures are measured in float32 with two initialisations. The first one is measured again
+with weights and activations in bfloat16, and on a GPU also with TF32 products in the forward pass.
+Ideally, the precision changes the order of no pair of architectures. The agreement of the two
+initialisations is the reference: it shows how stable the order is in float32.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from asvit.spaces import SearchSpace
 from experiments.growing import markdown, write_rows
 from experiments.timing import hardware
 from proxies.evaluation import resolve_device
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 from scaling.ranking import best_places
 
 
 @dataclass(frozen=True)
 class Row:
-    """One measure of one architecture; NaN where it failed or was not taken."""
+    """One measure of one architecture; NaN where it failed or was not computed."""
 
     architecture: str
     measure: str
@@ -99,15 +99,15 @@ def _measured(text: str, space: SearchSpace, images: Tensor, seed: int) -> Itera
         network.forward_features = TF32()(network.forward_features)
         fast = values(network, circle, images)
     low = values(networks[0].bfloat16(), circle, images)
-    for name, *measured in zip(MEASURES, first, second, low, fast, strict=True):
+    for name, *measured in zip(DEFAULT_MEASURES, first, second, low, fast, strict=True):
         yield Row(text, name, *measured)
 
 
 def values(model: nn.Module, circle: proxies.Circle, images: Tensor) -> tuple[float, float]:
     """Length distortion and condition number, in the precision of the network.
 
-    The condition number is that of the spectrum as it came out: the measure itself calls a kernel
-    singular whose smallest eigenvalue the precision does not tell from 0.
+    The condition number is computed from the raw spectrum: the measure itself reports a kernel as
+    singular if the precision cannot distinguish its smallest eigenvalue from 0.
     """
     spectrum = proxies.ntk_spectrum(model, images)
     smallest, largest = float(spectrum[0]), float(spectrum[-1])
@@ -118,33 +118,33 @@ def values(model: nn.Module, circle: proxies.Circle, images: Tensor) -> tuple[fl
 
 
 class TF32(ContextDecorator):
-    """Products of float32 matrices in TF32, where there is a GPU that has it."""
+    """Computes products of float32 matrices in TF32, on GPUs that support it."""
 
     def __enter__(self) -> None:
-        """Allow them."""
+        """Switch TF32 on."""
         matmul: Any = torch.backends.cuda.matmul
         self._before = matmul.fp32_precision
         matmul.fp32_precision = "tf32"
 
     def __exit__(self, *_: object) -> None:
-        """Put back what was set."""
+        """Restore the setting."""
         matmul: Any = torch.backends.cuda.matmul
         matmul.fp32_precision = self._before
 
 
 def swapped(first: Sequence[float], second: Sequence[float]) -> float:
-    """Share of the pairs that the two put in opposite orders."""
+    """Share of the pairs that the two lists order differently."""
     pairs = list(combinations(range(len(first)), 2))
     opposite = sum((first[i] - first[j]) * (second[i] - second[j]) < 0 for i, j in pairs)
     return opposite / len(pairs)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A line for each measure and each thing that float32 is compared with."""
+    """A Markdown table with one line per measure and comparison."""
     columns = {"measure": "l", "float32 and": "l", "τ": "r", "pairs in another order": "r"}
     columns |= {"median change": "r", "largest change": "r", "failed": "r"}
     cells: list[tuple[object, ...]] = []
-    for name in MEASURES:
+    for name in DEFAULT_MEASURES:
         own = [row for row in rows if row.measure == name]
         for other in COMPARED:
             both = [(row.float32, float(getattr(row, other))) for row in own]
@@ -168,18 +168,19 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def best(rows: Sequence[Row]) -> str:
-    """The architecture with the smallest sum of ranks, by each kind of value."""
+    """The architecture with the smallest sum of ranks, for each kind of value."""
     texts = list(dict.fromkeys(row.architecture for row in rows))
-    better = {name: proxies.get_proxy(name).better for name in MEASURES}
-    told = []
+    better = {name: proxies.get_proxy(name).better for name in DEFAULT_MEASURES}
+    found = []
     for kind in ("float32", *COMPARED):
         values = {
-            name: [getattr(row, kind) for row in rows if row.measure == name] for name in MEASURES
+            name: [getattr(row, kind) for row in rows if row.measure == name]
+            for name in DEFAULT_MEASURES
         }
         if all(math.isnan(value) for column in values.values() for value in column):
             continue
-        told.append(f"{kind.replace('_', ' ')} {texts[best_places(values, better)[0]]}")
-    return ", ".join(told)
+        found.append(f"{kind.replace('_', ' ')} {texts[best_places(values, better)[0]]}")
+    return ", ".join(found)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Winners of a supernet beside those of the training-free search and random paths, at equal cost.
+"""Compares supernet winners with training-free winners and random paths, at equal cost.
 
-For every seed: images, a supernet of them and its evolution; a search of the same space without
-training; random paths of the space, and random ones that are within the limit of the evolution at
-the width of the supernet, as its winner is. All of them are brought to the largest width whose
-multiply-adds stay within that limit, and each is trained from scratch with the images and the
-steps of the supernet. Run from a checkout: ``python -m experiments.compare_psvit --seeds 3``.
-Supernets, evolutions and searches are ordinary run folders and every training is kept, so that a
-stopped comparison continues when the command is given again.
+Every seed has its own images, supernet, evolution and training-free search. There are two kinds of
+random paths: from the whole space, and from the first generation of the evolution, which respects
+its limit of multiply-adds at the width of the supernet. Every architecture gets the largest width
+within that limit and is trained from scratch with the images and the steps of the supernet.
+
+Run from a checkout: ``python -m experiments.compare_psvit --seeds 3``. Supernets, evolutions and
+searches are ordinary run folders, and every training is recorded, so a stopped comparison
+continues when the command is given again.
 """
 
 import argparse
@@ -28,12 +29,12 @@ from asvit.runs.supernet import train_supernet
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
-from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.splits import Splits, load_splits
 from proxies import count
 
-# Classes enough that none of the networks learns all of them.
+# So many classes that no network learns all of them.
 TRAINING: dict[str, Any] = {
     "classes": 60, "train_images": 3000, "validation_images": 1000, "test_images": 2000,
     "image_size": 32, "width": 24, "epochs": 20, "batch_size": 50,
@@ -56,7 +57,7 @@ class Row:
 
 
 def main() -> None:
-    """Search, draw and train what is missing, then print the tables."""
+    """Run the missing searches and trainings, then print the tables."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "trainings.csv"
@@ -67,9 +68,9 @@ def main() -> None:
             space=options.space, data=options.data, seed=seed, out=folder / "net", **TRAINING
         )
         evolution = evolve_supernet(folder / "net", seed=seed, out=folder / "found", **EVOLUTION)
-        parts = load_parts(supernet.settings)
+        parts = load_splits(supernet.settings)
         limit = int(evolution.settings.max_macs or 0)
-        for origin, text in _contestants(options, evolution, supernet.settings):
+        for origin, text in _architectures(options, evolution, supernet.settings):
             fitted = at_limit(text, supernet.settings, parts.classes, limit)
             if (seed, origin, fitted) not in {(r.seed, r.origin, r.architecture) for r in rows}:
                 rows.append(_train(seed, origin, fitted, supernet.settings, parts))
@@ -84,7 +85,7 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
     """An architecture at the largest width whose multiply-adds do not exceed ``limit``.
 
     Raises:
-        ValueError: If it does at its smallest width.
+        ValueError: If the smallest width exceeds it.
     """
     space = load_space(settings.space)
     path = space.parse(text)
@@ -106,9 +107,9 @@ def at_limit(text: str, settings: SupernetSettings, num_classes: int, limit: int
 
 
 def gaps(rows: Sequence[Row], one: str, other: str) -> list[float]:
-    """How much more accurate ``one`` is than ``other`` in every seed, in points.
+    """Accuracy of ``one`` minus that of ``other`` for every seed, in percentage points.
 
-    Of several architectures of one kind the mean of a seed counts.
+    Several architectures of one kind are averaged per seed.
     """
     seeds = sorted({row.seed for row in rows})
     means = {
@@ -132,10 +133,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _contestants(
+def _architectures(
     options: argparse.Namespace, evolution: EvolutionResult, settings: SupernetSettings
 ) -> Iterator[tuple[str, str]]:
-    """Where an architecture comes from, and its text."""
+    """The origin and the text of each architecture."""
     yield SUPERNET, evolution.winner.architecture
     found = asvit.run_search(
         space=settings.space,
@@ -148,7 +149,7 @@ def _contestants(
     )
     yield FREE, found.seed_architecture
     with (evolution.folder / TRIALS).open(newline="") as file:
-        first = list(csv.DictReader(file))[: options.random]  # a first generation is random
+        first = list(csv.DictReader(file))[: options.random]  # the first generation is random
     for number, row in enumerate(first, 1):
         yield f"{WITHIN} {number}", row["architecture"]
     rng = np.random.default_rng(settings.seed)
@@ -157,7 +158,7 @@ def _contestants(
         yield f"{RANDOM} {number}", str(space.sample(rng))
 
 
-def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Parts) -> Row:
+def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts: Splits) -> Row:
     trained = train_alone(text, settings, parts)
     cost = count(trained.model, settings.image_size)
     return Row(seed, origin, text, cost.params, cost.macs, trained.accuracy)

@@ -1,10 +1,11 @@
-"""Does growth from the published seed give something like the published family?
+"""Does growth from the published seed give models like the published family?
 
 Run from a checkout: ``python -m experiments.compare_published``. A stopped comparison continues
 when the command is given again.
 
-For each seed, and for the parameters of As-ViT Small, Base and Large as budgets, the published
-seed is grown, and both models are measured as growth measures its candidates.
+The published seed architecture is grown to the parameters of As-ViT Small, Base and Large, for
+each random seed. The grown and the published models are measured as growth measures its
+candidates.
 """
 
 import statistics
@@ -15,9 +16,9 @@ from asvit.genotype import Genotype
 from asvit.models.asvit import SIZES
 from experiments.growing import (
     MODEL_COLUMNS,
-    Field,
+    GrowthSetup,
     ModelRow,
-    field,
+    growth_setup,
     markdown,
     measured,
     model_cells,
@@ -33,7 +34,7 @@ FAMILY = ("Small", "Base", "Large")
 
 @dataclass(frozen=True)
 class Row(ModelRow):
-    """A published model, or the one grown to its size."""
+    """A published model, or the model grown to its size."""
 
     size: str
     source: str
@@ -42,14 +43,14 @@ class Row(ModelRow):
 
 
 def main() -> None:
-    """Measure what is missing, then write and print the tables."""
+    """Run the missing measurements, then write and print the tables."""
     options = parser(__doc__, budgets="", out="runs/compare-published").parse_args()
     rows: list[Row] = []
     options.budgets = ",".join(str(_size(size)) for size in FAMILY)
     for seed in range(options.seeds):
-        place = field(settings_of(options, seed), options.out)
+        setup = growth_setup(settings_of(options, seed), options.out)
         for size in FAMILY:
-            rows += _pair(place, size)
+            rows += _pair(setup, size)
     write_rows(options.out / "published.csv", rows)
     print(_table(rows))
     print()
@@ -63,20 +64,20 @@ def _size(size: str) -> Budget:
     return Budget("params", cost(PUBLISHED[size]).params)
 
 
-def _pair(place: Field, size: str) -> list[Row]:
-    """The published model and ours of the same size."""
+def _pair(setup: GrowthSetup, size: str) -> list[Row]:
+    """The published model, and the grown model of the same size."""
     theirs = Genotype.parse(PUBLISHED[size])
-    published = place.measure(Shape(theirs.depths, theirs.width))
-    series = place.grow(_size(size))
+    published = setup.measure(Shape(theirs.depths, theirs.width))
+    series = setup.grow(_size(size))
     last = series.steps[-1]
     return [
-        _row(size, "published", place, published, steps=0),
-        _row(size, "grown", place, last.chosen, steps=last.number),
+        _row(size, "published", setup, published, steps=0),
+        _row(size, "grown", setup, last.chosen, steps=last.number),
     ]
 
 
-def _row(size: str, source: str, place: Field, model: Candidate, *, steps: int) -> Row:
-    seed = place.settings.seed
+def _row(size: str, source: str, setup: GrowthSetup, model: Candidate, *, steps: int) -> Row:
+    seed = setup.settings.seed
     return Row(**measured(model), size=size, source=source, seed=seed, steps=steps)
 
 
@@ -92,7 +93,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    """In how many seeds ours has the better measure, and how deep and wide ours are."""
+    """Number of seeds in which ours scores better, and depth and width of both."""
     columns = {"size": "l", "ours has higher L^E": "r", "ours has lower κ": "r"}
     columns |= {"blocks, ours": "r", "theirs": "r", "width, ours": "r", "theirs ": "r"}
     cells: list[tuple[object, ...]] = []

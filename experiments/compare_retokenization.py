@@ -1,18 +1,17 @@
-"""Does coarse-to-fine re-tokenization reach the accuracy of plain training for less?
+"""Does coarse-to-fine re-tokenization reach the accuracy of plain training at lower cost?
 
 Run from a checkout: ``python -m experiments.compare_retokenization``. Each training is an ordinary
-run folder, so a stopped comparison continues when the command is given again. Trained are, seed by
-seed and on the same images: the plain network and the same with coarse tokens first, both for as
-many epochs; then the plain network for as many as the multiply-adds of the other pay for and, if
-asked for, the other way round.
+run folder, so a stopped comparison continues when the command is given again. For each seed and on
+the same images it trains the network plainly and with coarse tokens first, for the same number of
+epochs; then plainly for the epochs that cost as many multiply-adds as the re-tokenized training;
+and with ``--long`` re-tokenized for the epochs that cost as many as the plain one.
 """
 
 import argparse
-import csv
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asvit.models.retokenization import Tokens
-from asvit.runs.training.result import TrainResult
-from asvit.runs.training.run import run_training
+from asvit.runs.training import run_training
+from asvit.training.result import TrainResult
+from experiments.growing import write_rows
 
 SEED_ARCHITECTURE = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PLAIN, COARSE = "plain", "re-tokenized"
 SHORT, LONG = "plain, fewer epochs", "re-tokenized, more epochs"
 COLOURS = {PLAIN: "#66707b", COARSE: "#bd5519", LONG: "#2862a5", SHORT: "#3f7d4e"}
-#: Some thousand updates have to do, so the network is led faster than by "small" alone.
+#: There are only a few thousand updates, so the learning rate is higher than that of "small".
 RECIPE = {"recipe": "small", "learning_rate": 2e-3, "drop_path": 0.0}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training: what it cost beside the plain one of its seed, and what it came to."""
+    """One training: its accuracy, and its cost relative to the plain one of the seed."""
 
     schedule: str
     seed: int
@@ -47,7 +47,7 @@ class Row:
 
 
 def main() -> None:
-    """Train what is missing, then write the table and the figure."""
+    """Run the missing trainings, then write the table and the figure."""
     options = _options()
     runs: dict[tuple[str, int], TrainResult] = {}
     for seed in range(options.seeds):
@@ -59,10 +59,7 @@ def main() -> None:
         if options.long:
             runs[LONG, seed] = _train(options, LONG, seed, round(options.epochs / share))
     rows = [_row(key, result, runs[PLAIN, key[1]]) for key, result in runs.items()]
-    with (options.out / "retokenization.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(asdict(rows[0])))
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_rows(options.out / "retokenization.csv", rows)
     _figure(runs).savefig(options.out / "retokenization.svg")
     print(_table(rows))
 
@@ -101,13 +98,13 @@ def _train(options: argparse.Namespace, schedule: str, seed: int, epochs: int) -
 
 
 def _macs(result: TrainResult) -> list[float]:
-    """Multiply-adds spent by the end of each epoch, in units of an epoch at full resolution."""
+    """Cumulative multiply-adds after each epoch, in epochs at full resolution."""
     shares = {str(Tokens(s["stride"], s["dilation"])): s["fraction"] for s in result.stages}
     return list(itertools.accumulate(shares.get(row.tokens, 1.0) for row in result.history))
 
 
 def _seconds(result: TrainResult) -> list[float]:
-    """Wall-clock time of training spent by the end of each epoch, validation apart."""
+    """Cumulative wall-clock seconds of training after each epoch, without validation."""
     images = result.settings.train_images or 0
     return list(itertools.accumulate(images / row.images_per_second for row in result.history))
 
@@ -115,7 +112,7 @@ def _seconds(result: TrainResult) -> list[float]:
 def _row(key: tuple[str, int], result: TrainResult, plain: TrainResult) -> Row:
     schedule, seed = key
     macs, seconds = _macs(result), _seconds(result)
-    # The first epoch that is as good as the plain network is at its end.
+    # The first epoch that reaches the final accuracy of the plain training.
     goal = plain.last.top1
     there = next((i for i, row in enumerate(result.history) if row.top1 >= goal), None)
     return Row(
@@ -148,7 +145,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _figure(runs: Mapping[tuple[str, int], TrainResult]) -> Figure:
-    """Accuracy over multiply-adds and over time; each as a share of what the plain one took."""
+    """Accuracy over multiply-adds and over time, both relative to the plain training."""
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, spent, label in zip(

@@ -1,12 +1,12 @@
-"""Does growth end in better measures than scalings by hand, at equal budgets from one seed?
+"""Does growth reach better scores than manual scaling rules, at equal budgets from one seed?
 
 Run from a checkout: ``python -m experiments.compare_scalings``. A stopped comparison continues
 when the command is given again.
 
-Depth only, width only, compound (EfficientNet's factors without its image size) and random growth
-are taken to the largest model within each budget and measured as growth measures its candidates:
-at a quarter of the width, with the same circle, images and initial weights. No network is trained,
-so this compares what growth optimises, not accuracy.
+The rules are depth only, width only, compound (EfficientNet's factors without its image size) and
+random growth. Each gives the largest model within a budget, measured as growth measures its
+candidates: at a quarter of the width, with the same circle, images and initial weights. No network
+is trained, so this compares what growth optimises, not accuracy.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from asvit.report.axes import log_scale
 from asvit.report.figures import label
 from asvit.report.style import style
+from experiments.baselines import FAMILIES, scale_at_random, scale_by_rule
 from experiments.growing import (
     MODEL_COLUMNS,
-    Field,
+    GrowthSetup,
     ModelRow,
-    field,
+    growth_setup,
     markdown,
     measured,
     model_cells,
@@ -32,8 +33,7 @@ from experiments.growing import (
     write_rows,
 )
 from scaling import Budget, Candidate
-from scaling.handmade import FAMILIES, at_random, by_hand
-from scaling.meter import MEASURES
+from scaling.measurement import DEFAULT_MEASURES
 
 GROWN = "growth"
 COLOURS = {
@@ -47,7 +47,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Row(ModelRow):
-    """One model: how it was made, and for which budget."""
+    """One model: the rule that made it, and its budget."""
 
     rule: str
     seed: int
@@ -55,39 +55,43 @@ class Row(ModelRow):
 
 
 def main() -> None:
-    """Measure what is missing, then write the table and the figure."""
+    """Run the missing measurements, then write the table and the figure."""
     made = parser(__doc__, budgets="10M,30M,88M", out="runs/compare-scalings")
     made.add_argument("--random", type=int, default=3, help="random growths for each seed")
     made.add_argument("--most-blocks", type=int, default=120, help="deeper models are left out")
     options = made.parse_args()
     rows: list[Row] = []
     for seed in range(options.seeds):
-        rows += _rows(field(settings_of(options, seed), options.out), options)
+        rows += _rows(growth_setup(settings_of(options, seed), options.out), options)
     write_rows(options.out / "scalings.csv", rows)
     with style("scalings"):
         _figure(rows).savefig(options.out / "scalings.svg", metadata={"Date": None})
     print(_table(rows))
 
 
-def _rows(place: Field, options: argparse.Namespace) -> list[Row]:
+def _rows(setup: GrowthSetup, options: argparse.Namespace) -> list[Row]:
     """The models of one seed."""
-    start, cost = place.model.start, place.model.cost
+    start, cost = setup.model.start, setup.model.cost
     rows = []
-    for number, budget in enumerate(place.settings.limits):
-        rng = np.random.default_rng([place.settings.seed, number])
-        shapes = [(name, by_hand(make, start, cost, budget)) for name, make in FAMILIES.items()]
-        shapes += [("random", at_random(start, cost, budget, rng)) for _ in range(options.random)]
+    for number, budget in enumerate(setup.settings.limits):
+        rng = np.random.default_rng([setup.settings.seed, number])
+        shapes = [
+            (name, scale_by_rule(make, start, cost, budget)) for name, make in FAMILIES.items()
+        ]
+        shapes += [
+            ("random", scale_at_random(start, cost, budget, rng)) for _ in range(options.random)
+        ]
         for rule, shape in shapes:
             if sum(shape.depths) > options.most_blocks:
                 print(f"{rule} to {budget} would have {sum(shape.depths)} blocks: left out")
                 continue
-            rows.append(_row(rule, place, budget, place.measure(shape)))
-        rows.append(_row(GROWN, place, budget, place.grow(budget).steps[-1].chosen))
+            rows.append(_row(rule, setup, budget, setup.measure(shape)))
+        rows.append(_row(GROWN, setup, budget, setup.grow(budget).steps[-1].chosen))
     return rows
 
 
-def _row(rule: str, place: Field, budget: Budget, model: Candidate) -> Row:
-    return Row(**measured(model), rule=rule, seed=place.settings.seed, budget=str(budget))
+def _row(rule: str, setup: GrowthSetup, budget: Budget, model: Candidate) -> Row:
+    return Row(**measured(model), rule=rule, seed=setup.settings.seed, budget=str(budget))
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -103,7 +107,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _figure(rows: Sequence[Row]) -> Figure:
     made = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, name in zip(made.subplots(1, 2), MEASURES, strict=True):
+    for axes, name in zip(made.subplots(1, 2), DEFAULT_MEASURES, strict=True):
         for rule, colour in COLOURS.items():
             own = [row for row in rows if row.rule == rule]
             axes.scatter(

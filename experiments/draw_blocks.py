@@ -1,8 +1,8 @@
-"""Draws the blocks of ShiftViT and PSViT, as their pages show them.
+"""Draws the block diagrams of ShiftViT and PSViT for the docs.
 
 Run from a checkout: ``python -m experiments.draw_blocks`` writes into ``docs/images``. The numbers
-in the picture of the shift are made by the operation itself. The pictures follow the theme of the
-reader: light, or dark where that is asked for.
+in the picture of the shift are computed by the operation itself. The pictures follow the reader's
+light or dark theme.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from asvit.report.style import PALETTE
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
-# Class of a shape -> roles of its inside and its edge.
+# Class of a shape -> roles of its fill and stroke.
 _SHAPES = {
     "plain": ("card", "muted"),
     "box": ("level0", "level3"),
@@ -28,12 +28,12 @@ _COLOURS = {**PALETTE, "second-faint": ("#fbe9dc", "#4a2f1d")}
 
 
 class Canvas:
-    """A picture that grows part by part.
+    """Builds an SVG picture. All lengths are in pixels; the origin is at the top left.
 
     Args:
-        width: In pixels, as all lengths; the origin is at the top left.
-        height: In pixels.
-        label: What it shows, for those who cannot see it.
+        width: Width of the picture.
+        height: Height of the picture.
+        label: Text alternative for screen readers.
     """
 
     def __init__(self, width: int, height: int, label: str) -> None:
@@ -42,14 +42,14 @@ class Canvas:
         self._parts = [f'<rect class="page" width="{width}" height="{height}"/>']
 
     def text(self, x: float, y: float, text: str, kind: str = "") -> None:
-        """``text`` with its middle, or its start for the kinds with ``left``, at ``x``."""
+        """Write text centred at ``x``; kinds with ``left`` start there."""
         named = f' class="{kind}"' if kind else ""
         self._parts.append(f'<text{named} x="{x:g}" y="{y:g}">{text}</text>')
 
     def box(
         self, x: float, y: float, width: float, height: float, *lines: str, kind: str = "box"
     ) -> None:
-        """A box with lines of text in it, the first one larger."""
+        """Draw a box with centred lines of text; the first one is larger."""
         self._parts.append(
             f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" '
             'rx="4"/>'
@@ -59,12 +59,12 @@ class Canvas:
             self.text(x + width / 2, middle + 15 * i, line, "small" if i else "")
 
     def way(self, *points: tuple[float, float], tip: bool = True) -> None:
-        """A line through ``points``, with an arrow at its end."""
+        """Draw a line through ``points``, with an arrowhead if ``tip``."""
         line = "L".join(f"{x:g} {y:g}" for x, y in points)
         self._parts.append(f'<path class="way{" to" if tip else ""}" d="M{line}"/>')
 
     def plus(self, x: float, y: float) -> None:
-        """The sign of a sum."""
+        """Draw a plus sign in a circle."""
         self._parts.append(f'<circle class="plain" cx="{x:g}" cy="{y:g}" r="11"/>')
         self.text(x, y + 4, "+")
 
@@ -79,7 +79,7 @@ class Canvas:
         marked: str = "",
         mark: str = "made",
     ) -> None:
-        """A table of small boxes; those whose text is ``marked`` are of the kind ``mark``."""
+        """Draw a table of cells; those with the text ``marked`` are of the kind ``mark``."""
         width, height = side
         for i, row in enumerate(rows):
             for j, content in enumerate(row):
@@ -93,7 +93,7 @@ class Canvas:
                     self.text(at[0] + width / 2, at[1] + height / 2 + 4, content, "number")
 
     def svg(self) -> str:
-        """The picture as the text of a file."""
+        """The picture as the text of an SVG file."""
         parts = "\n".join(self._parts)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {self._size} role="img" '
@@ -103,7 +103,7 @@ class Canvas:
 
 
 def _head() -> str:
-    """Colours of both themes, and the tip of an arrow."""
+    """Styles of both themes, and the arrowhead."""
 
     def rules(theme: int) -> str:
         colour = {role: both[theme] for role, both in _COLOURS.items()}
@@ -171,7 +171,7 @@ def shiftvit() -> str:
 
 
 def _shift(canvas: Canvas) -> None:
-    """What becomes of a channel of each group."""
+    """The shift of one channel of each group."""
     canvas.text(24, 30, "The shift", "title")
     canvas.text(
         24, 48, "One channel of each group of C // N_DIV; orange: filled with 0.", "small left"
@@ -217,7 +217,7 @@ def psvit() -> str:
 
 
 def _layer(canvas: Canvas, x: float, *, shared: bool) -> None:
-    """One transformer layer, with maps of its own or those of the layer before."""
+    """One transformer layer, with its own maps or those of the layer before."""
     canvas.way((x, 172), (x + 44, 172))
     if not shared:
         canvas.box(x + 84, 100, 92, 32, "softmax(QKᵀ)")
@@ -265,7 +265,7 @@ def _network(canvas: Canvas) -> None:
 
 
 def _pooling(canvas: Canvas) -> None:
-    """How tokens become fewer and wider, in a list and on a grid."""
+    """Token pooling in a list and on a grid."""
     canvas.text(24, 474, "Token pooling in a list", "title")
     canvas.text(24, 492, "Behind the class token: 197, 99, 50 tokens.", "small left")
     patches = [str(i) for i in range(1, 9)]
@@ -294,7 +294,7 @@ PICTURES = {"shiftvit-block.svg": shiftvit, "psvit-block.svg": psvit}
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=IMAGES, help="folder to write to")
     options = parser.parse_args()

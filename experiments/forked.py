@@ -1,7 +1,7 @@
-"""Commands and calls in processes of their own, each forked from one that has imported everything.
+"""Runs commands and calls in processes forked from one that has imported everything.
 
-Importing torch takes seconds, forking takes milliseconds. So hundreds of processes can be started
-to be killed, starved or misled. Nothing of a process is left to the next one but its files.
+Importing torch takes seconds, forking takes milliseconds, so hundreds of processes can be started
+and killed. Processes share nothing but files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CACHE = "cache"
 
 _ROOT = Path(__file__).parents[1]
 
-#: Imported before the first fork. What is missing here is imported by every process again.
+#: Imported before the first fork; every process has to import all other modules itself.
 _PRELOADED = (
     "experiments.forked",
     "asvit.cli.app",
@@ -39,14 +39,14 @@ _PRELOADED = (
     "asvit.runs.scaling",
     "asvit.growth.journal",
     "asvit.reference.build",
+    "asvit.reference.query",
     "asvit.reference.trainer",
     "asvit.runs.checks",
-    "asvit.runs.correlation.run",
-    "asvit.runs.correlation.reliability",
+    "asvit.runs.correlation",
     "asvit.search.supernet_session",
-    "asvit.runs.training.run",
+    "asvit.runs.training",
     "asvit.report",
-    "asvit.report.correlate_run",
+    "asvit.report.correlate",
     "asvit.report.evolution",
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",
@@ -55,14 +55,13 @@ _PRELOADED = (
 
 
 def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
-    """Call ``function`` in a process of its own.
+    """Start a process that calls ``function``; all arguments must be picklable.
 
-    All must be picklable. The first call starts the server, with the environment of that time;
-    later processes have that environment, too.
+    The first call starts the server. All processes have the environment of that moment.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
-    # The server does not get our import path; and threads do not outlive a fork.
+    # The server does not inherit our import path; threads do not survive a fork.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with mock.patch.dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1"):
         multiprocessing.forkserver.ensure_running()
@@ -74,10 +73,10 @@ def start(function: Callable[..., object], *arguments: Any, **named: Any) -> For
 def run(
     function: Callable[..., object], *arguments: Any, seconds: float = 300.0, **named: Any
 ) -> int:
-    """Call ``function`` in a process of its own, and wait for its exit code.
+    """Call ``function`` in a new process, and wait for its exit code.
 
     Raises:
-        TimeoutError: If it takes longer than ``seconds``. It is killed then.
+        TimeoutError: If it takes longer than ``seconds``; it is then killed.
     """
     process = start(function, *arguments, **named)
     process.join(seconds)
@@ -95,16 +94,16 @@ def command(
     environment: Mapping[str, str | None] | None = None,
     prepare: Callable[[], object] | None = None,
 ) -> None:
-    """Run ``asvit WORDS`` in ``folder``, as a shell would; to be started by :func:`start`.
+    """Run ``asvit WORDS`` in ``folder`` like a shell; for use with :func:`start`.
 
-    What it prints is added to ``stdout.txt`` and ``stderr.txt`` there. Images are kept in
-    ``cache`` there.
+    Output is appended to ``stdout.txt`` and ``stderr.txt`` in the folder; images are cached in its
+    ``cache``.
 
     Args:
-        words: The command line after ``asvit``.
-        folder: Working folder; made if need be.
-        environment: Changes of the environment: variable to value, None to remove it.
-        prepare: Called right before, to set limits and traps.
+        words: Arguments of ``asvit``.
+        folder: Working folder, created if missing.
+        environment: Variables to set, or to remove if None.
+        prepare: Called just before the command, to set limits or inject faults.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
@@ -126,16 +125,16 @@ def command(
 
 
 def fork_workers() -> None:
-    """Let the worker processes of this one's run be forked from it; ``workers.txt`` names them.
+    """Fork the workers of this process's run, and list their ids in ``workers.txt``.
 
-    All else of them is as ever: their pipes, their answers, their end.
+    Their pipes, answers and shutdown stay the same.
     """
     processes = import_module("asvit.executors.processes")
     vars(processes)["subprocess"] = SimpleNamespace(Popen=_ForkedWorker, PIPE=subprocess.PIPE)
 
 
 class _ForkedWorker:
-    """What the executors use of :class:`subprocess.Popen`."""
+    """The part of :class:`subprocess.Popen` that the executors use."""
 
     def __init__(self, _words: Sequence[str], *, env: Mapping[str, str], **_how: object) -> None:
         (stdin, to_worker), (from_worker, stdout) = os.pipe(), os.pipe()
@@ -156,18 +155,18 @@ class _ForkedWorker:
             os.kill(self._pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """The exit code, once the process has ended."""
+        """Wait for the process to end, and return its exit code."""
         if self._code is None:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return self._code
 
 
 def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
-    """Be a worker with these streams."""
+    """Become a worker with these streams."""
     os.setsid()
     os.dup2(stdin, 0)
     os.dup2(stdout, 1)
-    os.closerange(3, 1024)  # other workers' pipes among them, which would never end
+    os.closerange(3, 1024)  # else pipes of other workers would stay open
     sys.stdin = os.fdopen(0)
     os.environ.clear()
     os.environ.update(environment)
@@ -178,7 +177,7 @@ def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
 
 
 def workers(folder: Path) -> list[int]:
-    """Numbers of the workers of commands in ``folder`` that are still running."""
+    """Process ids of workers of commands in ``folder`` that still run."""
     path = folder / WORKERS
     numbers = path.read_text(encoding="utf-8").split() if path.exists() else []
     return [int(number) for number in numbers if _is_running(Path("/proc") / number / "stat")]
@@ -192,6 +191,6 @@ def _is_running(state: Path) -> bool:
 
 
 def printed(folder: Path, name: str = STDERR) -> str:
-    """What commands in ``folder`` have printed so far."""
+    """The output of commands in ``folder`` so far."""
     path = folder / name
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -1,4 +1,4 @@
-"""What the experiments on scaling share: one architecture, measured as a growth measures."""
+"""Shared by the experiments on scaling: an architecture to grow and measure, and tables."""
 
 import argparse
 import csv
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import GrowthJournal
-from asvit.runs.evaluator import Bench
 from asvit.runs.growable import Growable
+from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
-from scaling.meter import MEASURES, Meter
+from scaling.measurement import DEFAULT_MEASURES, CandidateMeasurer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,19 +22,19 @@ SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
 
 
 @dataclass(frozen=True)
-class Field:
-    """An architecture to grow, and what was measured of it so far.
+class GrowthSetup:
+    """An architecture to grow, and its measurements so far.
 
     Attributes:
-        settings: How models are measured.
+        settings: How to measure models.
         model: The architecture.
-        bench: Device and images.
-        known: Everything measured, in a file, so that a stopped experiment goes on.
+        context: Device and images.
+        known: Journal of all measurements, so that a stopped experiment can continue.
     """
 
     settings: ScaleSettings
     model: Growable
-    bench: Bench
+    context: EvalContext
     known: GrowthJournal
 
     def cost(self, shape: Shape) -> Cost:
@@ -43,18 +43,18 @@ class Field:
 
     def measure(self, shape: Shape) -> Candidate:
         """A shape with its scores, measured as the candidates of a growth are."""
-        meter = Meter(
+        measurer = CandidateMeasurer(
             self.model.build,
             self.settings.proxies,
             self.settings.ratio,
             known=self.known,
-            arguments=self.bench.arguments,
+            arguments=self.context.arguments,
         )
-        (candidate,) = meter([(shape, self.cost(shape))])
+        (candidate,) = measurer([(shape, self.cost(shape))])
         return candidate
 
     def grow(self, budget: Budget) -> Trajectory:
-        """The series that ends at ``budget``; nothing that is known is measured again."""
+        """Grow to ``budget``; known measurements are reused."""
         start = self.model.start
         return grow(
             self.model.build,
@@ -67,14 +67,16 @@ class Field:
             width_multiple=self.settings.width_multiple,
             measures=self.settings.proxies,
             known=self.known,
-            progress=lambda event: _tell(budget, event.step, event.chosen is not None, event.done),
-            **self.bench.arguments,
+            progress=lambda event: _print_progress(
+                budget, event.step, event.chosen is not None, event.done
+            ),
+            **self.context.arguments,
         )
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model and what it measures."""
+    """A model and its scores."""
 
     depths: str
     width: int
@@ -94,7 +96,7 @@ def measured(model: Candidate) -> dict[str, Any]:
         "width": model.width,
         "params": model.cost.params,
         "macs": model.cost.macs,
-        **{name: model.scores[name].value for name in MEASURES},
+        **{name: model.scores[name].value for name in DEFAULT_MEASURES},
     }
 
 
@@ -110,19 +112,19 @@ def model_cells(row: ModelRow) -> tuple[object, ...]:
     )
 
 
-def field(settings: ScaleSettings, folder: Path) -> Field:
-    """The field of ``settings``, with its measurements in ``folder``."""
+def growth_setup(settings: ScaleSettings, folder: Path) -> GrowthSetup:
+    """The setup for ``settings``, with its measurements in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(settings)
+    context = EvalContext(settings)
     known = GrowthJournal(folder / f"measured-seed{settings.seed}.jsonl")
     if known.settings is not None and known.settings != settings:
         raise SystemExit(f"{folder} has measurements of other settings; give --out another folder")
-    known.start(settings, images=dict(bench.provenance), device=bench.device)
-    return Field(settings, Growable(settings), bench, known)
+    known.start(settings, images=dict(context.provenance), device=context.device)
+    return GrowthSetup(settings, Growable(settings), context, known)
 
 
 def parser(description: str | None, *, budgets: str, out: str) -> argparse.ArgumentParser:
-    """The options that the experiments share."""
+    """A parser with the options of all experiments on scaling."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--arch", default=SEED)
     made.add_argument("--budgets", default=budgets)
@@ -139,7 +141,7 @@ def parser(description: str | None, *, budgets: str, out: str) -> argparse.Argum
 
 
 def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
-    """The settings that the options ask for, with a seed."""
+    """The settings of parsed options, with a seed."""
     names = ("image_size", "repeats", "images", "points", "data", "width_multiple")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return ScaleSettings.make(
@@ -148,7 +150,7 @@ def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
 
 
 def write_rows(path: Path, rows: Sequence["DataclassInstance"]) -> None:
-    """Write ``rows``, all of one class, as CSV."""
+    """Write dataclass instances of one class as CSV."""
     names = [one.name for one in fields(rows[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -157,13 +159,13 @@ def write_rows(path: Path, rows: Sequence["DataclassInstance"]) -> None:
 
 
 def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> str:
-    """A table; ``columns`` maps each heading to ``"l"`` or ``"r"``, where its cells go."""
+    """A Markdown table; ``columns`` maps each heading to its alignment, ``"l"`` or ``"r"``."""
     rule = {"l": "---", "r": "--:"}
-    lines = [list(columns), [rule[way] for way in columns.values()]]
+    lines = [list(columns), [rule[align] for align in columns.values()]]
     lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _tell(budget: Budget, step: int, finished: bool, done: float) -> None:
+def _print_progress(budget: Budget, step: int, finished: bool, done: float) -> None:
     if finished:
         print(f"  {budget}: step {step}, {done:.0%} of the way", flush=True)

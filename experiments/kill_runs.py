@@ -1,10 +1,10 @@
-"""Kills runs at random moments, and compares what they come to with runs never killed.
+"""Kills runs at random moments, and compares their results with runs that were never killed.
 
-Run from a checkout: ``python -m experiments.kill_runs --kills 1000``. Every command is started in
-a process of its own and killed with SIGKILL after a random part of the time that it takes; then it
-is started again in the same folder, up to five times before it may get to its end. Its files must
-then be those of a run that was never killed: tables and pictures to the byte, weights to the bit,
-result.json but for times. A kill counts if the process was still running.
+Run from a checkout: ``python -m experiments.kill_runs --kills 1000``. Every command runs in its
+own process, which is killed with SIGKILL at a random moment and started again in the same folder.
+After at most five kills it may finish. Its files must then equal those of a run that was never
+killed: tables and pictures byte by byte, weights bit by bit, result.json except for times. A kill
+counts if the process was still running.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from experiments import forked
 
 RUN = "run"
 
-#: Where a kill may land, by what is in the folder then.
-LANDINGS = ("before the first record", "while working", "inside a write", "after the result")
-WORKER = "a worker"  # or what else may be killed
+#: What a kill may interrupt, told from the files in the folder.
+STAGES = ("before the first record", "while working", "inside a write", "after the result")
+WORKER = "a worker"  # killed in place of the main process
 
-SHARE_OF_WORKERS = 0.5
-LONGEST = 300.0  # seconds that a run may take
-MOST_KILLS = 5  # of one run, before it must get to its end undisturbed
+WORKER_SHARE = 0.5  # of the kills, if there are workers
+MAX_SECONDS = 300.0  # of a run
+MAX_KILLS = 5  # of one run, after which it may finish
 
 _MEASURING = "--image-size 32 --repeats 1 --images 2 --points 3 --device cpu"
 _LEARNING = "--classes 3 --train-images 24 --batch-size 6 --device cpu"
@@ -55,7 +55,7 @@ _CORRELATE = (
 )
 _ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 
-#: Name to the words of a command that takes about a second and writes all that such runs write.
+#: Commands by name. Each takes about a second and writes every kind of file.
 COMMANDS: Mapping[str, str] = {
     "search": _SEARCH,
     "search, SQLite": f"{_SEARCH} --controller evolution --storage sqlite:///study.db",
@@ -74,152 +74,151 @@ COMMANDS: Mapping[str, str] = {
     " --crossovers 2 --mutations 2 --random-paths 3 --retrain --device cpu",
 }
 
-#: Command to the folder that it needs, and the command whose run that is.
+#: Command -> the folder it needs, and the command that makes it.
 NEEDS = {"supernet evolve": ("supernet", "supernet train")}
 
-# What a clock told. Everything else must be the same.
+# Times; everything else must be equal.
 _TIMES = frozenset(
     {"wall_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
     | {"time_fraction", "time"}
 )
 _DURATION = re.compile(r" in \d+ (h \d+ min|min|s)\.")  # in a report
-# Its records tell of trials in flight, too; what it says of the others is in trials.csv.
+# It also records trials in flight; trials.csv has all others.
 _STUDY = "study.journal"
 
 
 @dataclass
 class Tally:
-    """What has become of the kills of one command.
+    """Statistics of the kills of one command.
 
     Attributes:
-        landings: Kills by where they landed.
-        runs: Runs that were killed at least once, got to their end, and were compared.
-        seconds: Duration of the run never killed.
+        stages: Number of kills by stage.
+        runs: Runs that were killed at least once, finished, and were compared.
+        seconds: Duration of the reference run, which is never killed.
     """
 
-    landings: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     seconds: float = 0.0
 
     @property
     def kills(self) -> int:
-        """All kills."""
-        return self.landings.total()
+        """Number of kills."""
+        return self.stages.total()
 
 
 class Campaign:
-    """Kills runs of one command after the other.
+    """Kills runs of commands and compares the results.
 
     Args:
-        folder: Where runs are made; those that went well are removed.
-        seed: Of the moments.
+        folder: Parent of the run folders; runs without differences are removed.
+        seed: Seed of the moments of the kills.
     """
 
     def __init__(self, folder: Path, *, seed: int) -> None:
         self._folder = folder
         self._seed = seed
-        self._whole: dict[str, dict[str, object]] = {}
+        self._references: dict[str, dict[str, object]] = {}
         self.tallies: dict[str, Tally] = {}
 
     def kill(self, name: str, kills: int) -> Tally:
-        """Kill runs of the command ``name`` at least ``kills`` times, and compare each.
+        """Kill runs of the command ``name`` at least ``kills`` times, and compare each run.
 
         Raises:
-            RuntimeError: If a run ends otherwise than one that was never killed. Its folder is
-                still there.
+            RuntimeError: If a run differs from the reference run. Its folder is kept.
         """
-        self.whole(name)  # tells how long it takes
+        self.reference(name)  # measures its duration
         moments = random.Random(f"{self._seed} {name}")
         tally = self.tallies[name]
         while tally.kills < kills:
             folder = self.new(name, f"killed-{tally.runs}")
             survived = self._kill_until_done(name, folder, moments)
-            tally.landings.update(survived)
+            tally.stages.update(survived)
             tally.runs += bool(survived)
             self.check_same(name, folder, what=f"after {len(survived)} kills")
             shutil.rmtree(folder)
         return tally
 
     def finish(self, name: str, folder: Path) -> None:
-        """Let the command go on in ``folder`` to its end.
+        """Run the command in ``folder`` to its end.
 
         Raises:
             RuntimeError: If it fails.
         """
         process = self._start(name, folder)
-        process.join(LONGEST)
+        process.join(MAX_SECONDS)
         process.kill()
         process.join()
         self._check(name, folder, process.exitcode)
 
     def check_same(self, name: str, folder: Path, *, what: str = "") -> None:
-        """Check that the run in ``folder`` has ended as one that was never killed.
+        """Compare the run in ``folder`` with the reference run.
 
         Raises:
-            RuntimeError: If not; ``what`` tells of its past.
+            RuntimeError: If they differ; ``what`` says how the run was disturbed.
         """
-        differing = differences(outcome(folder / RUN), self.whole(name))
+        differing = differences(outcome(folder / RUN), self.reference(name))
         if differing:
             raise RuntimeError(
                 f"asvit {COMMANDS[name]} ended differently in {', '.join(differing)} {what} "
                 f"(seed {self._seed}, see {folder})"
             )
 
-    def whole(self, name: str) -> dict[str, object]:
-        """What a run of the command leaves that is never killed."""
-        if name not in self._whole:
-            folder = self.new(name, "whole")
+    def reference(self, name: str) -> dict[str, object]:
+        """The outcome of a run that is never killed."""
+        if name not in self._references:
+            folder = self.new(name, "reference")
             began = time.monotonic()
             self.finish(name, folder)
             self.tallies[name] = Tally(seconds=time.monotonic() - began)
-            self._whole[name] = outcome(folder / RUN)
-        return self._whole[name]
+            self._references[name] = outcome(folder / RUN)
+        return self._references[name]
 
-    def whole_folder(self, name: str) -> Path:
-        """The working folder of the run of the command that is never killed."""
-        self.whole(name)
-        return self._place(name) / "whole"
+    def reference_folder(self, name: str) -> Path:
+        """The working folder of the run that is never killed."""
+        self.reference(name)
+        return self._parent(name) / "reference"
 
-    def _place(self, name: str) -> Path:
+    def _parent(self, name: str) -> Path:
         return self._folder / name.replace(", ", "-").replace(" ", "-")
 
     def new(self, name: str, which: str) -> Path:
-        """A new working folder for a run of the command, with what it needs."""
-        folder = self._place(name) / which
+        """Make a working folder for a run of the command, with the files it needs."""
+        folder = self._parent(name) / which
         folder.mkdir(parents=True)
         if name in NEEDS:
             target, needed = NEEDS[name]
-            shutil.copytree(self.whole_folder(needed) / RUN, folder / target)
+            shutil.copytree(self.reference_folder(needed) / RUN, folder / target)
         return folder
 
     def _kill_until_done(self, name: str, folder: Path, moments: random.Random) -> list[str]:
-        """Start the command in ``folder`` until it is done; where it was killed until then."""
-        landed: list[str] = []
-        for _ in range(MOST_KILLS):
-            half = halves(folder)
+        """Start and kill the command until it finishes; returns the stages of the kills."""
+        stages: list[str] = []
+        for _ in range(MAX_KILLS):
+            before = partial_writes(folder)
             process = self._start(name, folder)
             process.join(moments.uniform(0, self.tallies[name].seconds))
-            if (workers := forked.workers(folder)) and moments.random() < SHARE_OF_WORKERS:
+            if (workers := forked.workers(folder)) and moments.random() < WORKER_SHARE:
                 os.kill(moments.choice(workers), signal.SIGKILL)
-                process.join(LONGEST)  # the run goes on without it
-                landed.append(WORKER)
+                process.join(MAX_SECONDS)  # the run continues without it
+                stages.append(WORKER)
             process.kill()
             process.join()
             if process.exitcode != -signal.SIGKILL:
                 self._check(name, folder, process.exitcode)
-                return landed
-            landed.append(landing(folder, half))
-            self._check_alone(name, folder)
+                return stages
+            stages.append(stage_of_kill(folder, before))
+            self._check_workers_exit(name, folder)
         self.finish(name, folder)
-        return landed
+        return stages
 
     def _start(self, name: str, folder: Path) -> ForkServerProcess:
         prepare = forked.fork_workers if "--jobs" in COMMANDS[name] else None
         return forked.start(forked.command, words(name), folder, prepare=prepare)
 
-    def _check_alone(self, name: str, folder: Path) -> None:
-        """Check that the workers of a killed run end, too."""
-        deadline = time.monotonic() + LONGEST
+    def _check_workers_exit(self, name: str, folder: Path) -> None:
+        """Check that the workers of a killed run exit, too."""
+        deadline = time.monotonic() + MAX_SECONDS
         while left := forked.workers(folder):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"asvit {COMMANDS[name]} was killed, its workers {left} run on")
@@ -235,22 +234,22 @@ class Campaign:
 
 
 def words(name: str) -> list[str]:
-    """The command line of the command ``name``, after ``asvit``."""
+    """The arguments of the command ``name``."""
     return [*COMMANDS[name].split(), "--out", RUN]
 
 
 def outcome(run: Path) -> dict[str, object]:
-    """All that a run folder holds, by file name, but for what a clock told."""
+    """The contents of a run folder by file name, without times."""
     return {path.name: _content(path) for path in sorted(run.iterdir()) if path.name != ".lock"}
 
 
 def differences(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
-    """Names of the files that only one of two outcomes has, or that differ."""
+    """Names of the files in which two outcomes differ, or that one of them lacks."""
     return sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
 
 
-def halves(folder: Path) -> set[tuple[str, int]]:
-    """Files under ``folder`` that something was being written to: their paths and times."""
+def partial_writes(folder: Path) -> set[tuple[str, int]]:
+    """Files under ``folder`` whose writing was interrupted: paths and times."""
     return {
         (str(path), path.stat().st_mtime_ns)
         for path in folder.rglob("*")
@@ -258,10 +257,10 @@ def halves(folder: Path) -> set[tuple[str, int]]:
     }
 
 
-def landing(folder: Path, before: set[tuple[str, int]]) -> str:
-    """Where the kill has landed that left ``folder``; ``before`` it, these were half written."""
+def stage_of_kill(folder: Path, before: set[tuple[str, int]]) -> str:
+    """The stage at which a run was killed; ``before`` lists older partial writes."""
     run = folder / RUN
-    if halves(folder) - before:
+    if partial_writes(folder) - before:
         return "inside a write"
     if (run / "result.json").exists():
         return "after the result"
@@ -270,7 +269,7 @@ def landing(folder: Path, before: set[tuple[str, int]]) -> str:
 
 
 def _is_torn(path: Path) -> bool:
-    """Whether the last record of a journal has no end."""
+    """Whether the last record of a journal is incomplete."""
     if path.suffix not in (".jsonl", ".journal"):
         return False
     content = path.read_bytes()
@@ -284,7 +283,7 @@ def _content(path: Path) -> object:
         return _timeless(json.loads(path.read_bytes()))
     if path.suffix == ".jsonl":
         records = [_timeless(json.loads(line)) for line in path.read_bytes().splitlines()]
-        return sorted(map(json.dumps, records))  # workers end in any order
+        return sorted(map(json.dumps, records))  # workers finish in any order
     if path.suffix == ".csv":
         return _columns(path.read_text(encoding="utf-8"))
     if path.suffix == ".html":
@@ -302,7 +301,7 @@ def _timeless(content: Any) -> Any:
 
 
 def _columns(text: str) -> object:
-    """A table without columns of times; the text itself where it has none."""
+    """A table without columns of times; the text itself if there are none."""
     rows = list(csv.DictReader(io.StringIO(text)))
     if not rows or not _TIMES & rows[0].keys():
         return text
@@ -310,7 +309,7 @@ def _columns(text: str) -> object:
 
 
 def _tensors(path: Path) -> object:
-    """Digest of every tensor of a file, and the texts beside them without times."""
+    """The digest of every tensor of a file, and its metadata without times."""
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
         texts = {name: _timeless(json.loads(of)) for name, of in header.items()}
@@ -322,37 +321,39 @@ def _tensors(path: Path) -> object:
 
 
 def shares(kills: int, tallies: Mapping[str, Tally]) -> Iterator[tuple[str, int]]:
-    """Kills of each command, so that each takes about as much time as the others."""
-    paces = {name: 1 / tally.seconds for name, tally in tallies.items()}
-    for name, pace in paces.items():
-        yield name, math.ceil(kills * pace / sum(paces.values()))
+    """Distribute kills so that all commands take about the same time."""
+    rates = {name: 1 / tally.seconds for name, tally in tallies.items()}
+    for name, rate in rates.items():
+        yield name, math.ceil(kills * rate / sum(rates.values()))
 
 
 def markdown(tallies: Mapping[str, Tally]) -> Iterator[str]:
-    """Lines of a table of what became of the kills."""
-    columns = (*LANDINGS, WORKER)
+    """The results as lines of a Markdown table."""
+    columns = (*STAGES, WORKER)
     yield f"| command | {' | '.join(columns)} | kills | runs compared | differing |"
     yield "|---|" + "--:|" * (len(columns) + 3)
     for name, tally in tallies.items():
-        counts = [tally.landings[place] for place in columns]
+        counts = [tally.stages[stage] for stage in columns]
         yield f"| {name} | {' | '.join(map(str, counts))} | {tally.kills} | {tally.runs} | 0 |"
-    places = [sum(of.landings[place] for of in tallies.values()) for place in columns]
+    totals = [sum(of.stages[stage] for of in tallies.values()) for stage in columns]
     runs = sum(tally.runs for tally in tallies.values())
-    yield f"| all | {' | '.join(map(str, places))} | {sum(places)} | {runs} | 0 |"
+    yield f"| all | {' | '.join(map(str, totals))} | {sum(totals)} | {runs} | 0 |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Kill runs of every command, and print the table of it."""
+    """Kill runs of every command, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=320, help="of all commands together")
+    parser.add_argument("--kills", type=int, default=320, help="over all commands")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=list(COMMANDS), action="append", help="this command")
+    parser.add_argument(
+        "--only", choices=list(COMMANDS), action="append", help="only this command"
+    )
     asked = parser.parse_args(arguments)
     names = asked.only or list(COMMANDS)
-    forked.run(int)  # the server takes seconds to start, and so would the first run
+    forked.run(int)  # the server takes seconds to start, which would delay the first run
     campaign = Campaign(Path(tempfile.mkdtemp(prefix="kill-runs-")), seed=asked.seed)
     for name in names:
-        campaign.whole(name)
+        campaign.reference(name)
     for name, kills in shares(asked.kills, {name: campaign.tallies[name] for name in names}):
         tally = campaign.kill(name, kills)
         print(f"{name}: {tally.kills} kills of {tally.runs} runs", file=sys.stderr)

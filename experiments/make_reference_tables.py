@@ -1,9 +1,9 @@
-"""Makes the reference tables that come with asvit from the extracts they were published in.
+"""Makes the reference tables that come with asvit from published extracts.
 
 ``python -m experiments.make_reference_tables FOLDER`` reads ``vitbench101_pit.csv``,
-``vitbench101_autoformer.csv`` and ``timm_in1k_vit.csv`` in FOLDER, builds and counts every
-network, compares the counts with those of the extracts, and writes the tables into
-``asvit/reference``. The same input gives the same bytes.
+``vitbench101_autoformer.csv`` and ``timm_in1k_vit.csv`` in FOLDER, counts the
+parameters and multiply-adds of every network, compares them with the extracts, and writes the
+tables into ``asvit/reference``. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pathlib import Path
 
 from asvit._files import write_text
 from asvit.reference import ReferenceTable, Target, load_reference
-from asvit.reference.layouts import find_layout
+from asvit.reference.columns import find_layout
 from asvit.reference.schema import Cell, Sheet, format_table, read_sheet
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import count
 
 OUT = Path(__file__).parent.parent / "asvit" / "reference"
-DECIMALS = 4  # of an accuracy; what the extracts have beyond is noise of binary fractions
+DECIMALS = 4  # of an accuracy; further ones in the extracts are floating-point noise
 
 
 @dataclass(frozen=True)
 class Source:
-    """An extract, and what its table says above the header.
+    """An extract, and the metadata of its table.
 
     Attributes:
         extract: Name of the extract's file.
         table: Name of the table's file.
         provenance: Key -> value.
         targets: Columns of accuracies.
-        kept: Other columns to keep as they are.
+        kept: Other columns to copy unchanged.
     """
 
     extract: str
@@ -128,7 +128,7 @@ def make(source: Source, folder: Path) -> str:
     """The text of a table.
 
     Raises:
-        ValueError: If the extract is not what it was, or its counts are not ours.
+        ValueError: If the extract has another form, or its counts differ from ours.
     """
     path = folder / source.extract
     table = load_reference(path)
@@ -152,7 +152,7 @@ def make(source: Source, folder: Path) -> str:
 
 
 def _compare(table: ReferenceTable, sheet: Sheet, macs: Sequence[int]) -> None:
-    """Check parameters against the rounded ones of an extract, and tell where MACs differ."""
+    """Check parameters against the rounded ones of an extract, and print where MACs differ."""
     for row, params in zip(sheet.rows, table.params or (), strict=True):
         text = row.cells["params_M"]
         if abs(float(text) - params / 1e6) > 0.5 * _unit(text) * (1 + 1e-9):
@@ -169,7 +169,7 @@ def _compare(table: ReferenceTable, sheet: Sheet, macs: Sequence[int]) -> None:
 
 
 def _unit(text: str) -> float:
-    """What one in the last digit of a decimal number is worth."""
+    """The unit of the last digit of a decimal number."""
     return float(10 ** -len(text.partition(".")[2]))
 
 

@@ -1,8 +1,8 @@
-"""Run the notebooks from start to end and write pages in docs that show what came out.
+"""Runs the notebooks and writes them with their output as pages of the docs.
 
-Run from a checkout: ``python -m experiments.notebook_pages``. It needs no Jupyter: cells are plain
-Python, run one after the other in one namespace, and the value of a cell's last expression is
-shown.
+Run from a checkout: ``python -m experiments.notebook_pages``. It does not need Jupyter: cells are
+plain Python, run in order in one namespace, and a page shows the value of each cell's last
+expression.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from matplotlib.figure import Figure
 from experiments.growing import markdown
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
-PARAMETERS = "parameters"  # tag of the cell whose values may be replaced
+PARAMETERS = "parameters"  # tag of the cell whose values can be replaced
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a notebook, and what running it gave.
+    """A cell of a notebook, and its output.
 
     Attributes:
         kind: ``"markdown"`` or ``"code"``.
         source: Its text.
         tags: Its tags.
-        printed: What it printed.
+        printed: Its printed output.
         value: The value of its last expression; None without one.
     """
 
@@ -47,7 +47,7 @@ class Cell:
 
 
 def read(name: str) -> list[Cell]:
-    """The cells of a notebook, not run."""
+    """Read the cells of a notebook without running them."""
     content = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
     return [
         Cell(cell["cell_type"], "".join(cell["source"]), tuple(cell["metadata"].get("tags", ())))
@@ -56,14 +56,14 @@ def read(name: str) -> list[Cell]:
 
 
 def run(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Cell]:
-    """The cells of a notebook, each after it was run.
+    """Run a notebook cell by cell.
 
     Args:
         name: Name of the notebook.
-        parameters: Values in place of those in the cell tagged ``parameters``.
+        parameters: Replacements of values in the cell tagged ``parameters``.
 
     Raises:
-        KeyError: If that cell sets no such value.
+        KeyError: If that cell does not define one of them.
     """
     mpl.use("Agg")
     namespace: dict[str, Any] = {"__name__": "__main__"}
@@ -83,7 +83,7 @@ def run(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Cell
 
 
 def page(name: str, cells: Iterator[Cell], folder: Path) -> str:
-    """The page of a notebook that was run, whose pictures are written into ``folder/images``."""
+    """The page of a notebook as Markdown; pictures are written to ``folder/images``."""
     parts = []
     for number, cell in enumerate(cells):
         if cell.kind != "code":
@@ -102,7 +102,7 @@ def page(name: str, cells: Iterator[Cell], folder: Path) -> str:
 
 
 def _execute(source: str, namespace: dict[str, Any]) -> Any:
-    """Run ``source``; the value of its last statement if that is an expression."""
+    """Run ``source``; returns the value of its last statement if that is an expression."""
     tree = ast.parse(source)
     last = tree.body[-1] if tree.body else None
     if not isinstance(last, ast.Expr):
@@ -147,7 +147,7 @@ def _cell(value: object) -> str:
 
 
 def main() -> None:
-    """Run the notebooks as they are, and write their pages."""
+    """Run the notebooks with their own parameters, and write their pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "names", nargs="*", default=sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))

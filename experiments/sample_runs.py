@@ -1,7 +1,7 @@
-"""Run folders of every kind of run with made-up numbers, to look at their reports.
+"""Sample run folders of every kind with made-up numbers, to check the layout of reports.
 
-Nothing in them was measured. They have what a real run has and what makes a report hard to lay
-out: failures with long reasons, many columns, values over decades, several budgets.
+Nothing in them was measured. They contain what is hard to lay out: failures with long reasons,
+many columns, values over several decades, several budgets.
 """
 
 import json
@@ -24,6 +24,7 @@ from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.search import SearchSettings, TrialRow
+from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
 from asvit.search.supernet_journal import Retrained
 from asvit.search.supernet_result import (
@@ -54,11 +55,11 @@ _ORIGIN = {
 
 
 def write_sample(kind: str, folder: Path) -> Path:
-    """Make the run folder of a sample; returns ``folder``.
+    """Write a sample run; returns ``folder``.
 
     Args:
         kind: One of :data:`KINDS`.
-        folder: Where; it is made if need be.
+        folder: Run folder, created if missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     KINDS[kind](folder)
@@ -68,16 +69,23 @@ def write_sample(kind: str, folder: Path) -> Path:
 def _search(folder: Path) -> None:
     trials = _trials(120)
     write_trials(folder / "trials.csv", trials, MEASURES)
-    best = trials[-1]
-    result = {
-        "schema_version": 1, "kind": "search", "seed_architecture": best.architecture,
-        "params": best.params, "macs": best.macs, "values": dict(best.values), "reason": "",
-        "steps": len(trials), "failures": 3, "entropy": {"first": 15.3, "last": 4.1},
-        "wall_seconds": 1563.2, "settings": SearchSettings(steps=len(trials)).to_json(),
-        **_ORIGIN, "command": "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search",
-        "reliability": _reliability(),
-    }  # fmt: skip
-    _write_result(folder, result)
+    best, command = trials[-1], "asvit search --steps 120 --repeats 5 --seed 0 --out runs/search"
+    SearchResult(
+        folder=folder,
+        settings=SearchSettings(steps=len(trials)),
+        seed_architecture=best.architecture,
+        params=best.params,
+        macs=best.macs,
+        values=best.values,
+        reason="",
+        steps=len(trials),
+        failures=3,
+        entropy=(15.3, 4.1),
+        front=trials[-10:],
+        wall_seconds=1563.2,
+        provenance={**_ORIGIN, "command": command},
+        reliability=from_json(_reliability(), Reliability),
+    ).write()
 
 
 def _search_stopped(folder: Path) -> None:
@@ -85,7 +93,7 @@ def _search_stopped(folder: Path) -> None:
 
 
 def _trials(count: int) -> list[TrialRow]:
-    """Architectures of a search that settles, every fortieth of them a failure."""
+    """Trials of a converging search; every fortieth fails."""
     draw, rng = random.Random(0), np.random.default_rng(0)
     space = load_space("asvit")
     rows = []
@@ -281,7 +289,7 @@ def _evolution(folder: Path) -> None:
 
 
 def _reliability() -> dict[str, Any]:
-    """What a run tells of its measures where it was asked for ``--reference``."""
+    """The reliability section of a run with ``--reference``."""
     length: dict[str, Any] = {
         "measure": "length_distortion", "better": "higher", "n": 99, "dropped": 1, "tau": 0.603,
         "tau_interval": [0.5, 0.7], "difference": -0.11, "difference_interval": [-0.2, 0.0],

@@ -1,8 +1,8 @@
-"""Pictures of every kind of report, for whoever changes one to look at.
+"""Screenshots of every kind of report, to review changes of their layout.
 
-Run from a checkout: ``python -m experiments.screenshot_reports OUT``. It makes a run of every kind
-with made-up numbers in ``OUT/runs`` and shows its report in headless Chromium: light, dark, on a
-phone, and on paper. It needs what :mod:`experiments.browser` needs.
+Run from a checkout: ``python -m experiments.screenshot_reports OUT``. It writes a run of every
+kind with made-up numbers to ``OUT/runs`` and renders its report in headless Chromium: light, dark,
+on a phone, and on paper. See :mod:`experiments.browser` for what it needs.
 """
 
 import argparse
@@ -23,16 +23,16 @@ VIEWS = {
 
 
 def screenshots(browser: Browser, page: Path, stem: Path) -> Iterator[Path]:
-    """Write the pictures of ``page`` to files whose names start with ``stem``, one by one."""
+    """Write screenshots of ``page`` to files whose names start with ``stem``."""
     for name, (width, dark) in VIEWS.items():
         browser.open(page, width=width, dark=dark)
         yield _written(stem.with_name(f"{stem.name}-{name}.png"), browser.picture())
-    browser.open(page, printed=True, dark=True)  # paper is white whatever the reader asks for
+    browser.open(page, printed=True, dark=True)  # paper is white in the dark theme, too
     yield _written(stem.with_name(f"{stem.name}-paper.pdf"), browser.pdf())
 
 
 def take(out: Path, kinds: Iterable[str]) -> Iterator[Path]:
-    """Make a run of each of ``kinds`` below ``out``, and pictures of its report in ``out``."""
+    """Make a run of each of ``kinds``, and write screenshots of its report to ``out``."""
     with open_browser() as browser:
         for kind in kinds:
             page = write_report(write_sample(kind, out / "runs" / kind))[-1]
@@ -40,7 +40,7 @@ def take(out: Path, kinds: Iterable[str]) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Write the pictures and name each file."""
+    """Write the screenshots and print their paths."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

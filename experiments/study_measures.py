@@ -1,12 +1,12 @@
-"""Which definition of the measures ranks trained networks best, and do sums of ranks add to it?
+"""Which variants of the measures rank trained networks best, and do sums of ranks help?
 
 Run from a checkout: ``python -m experiments.study_measures --reference vitbench101-pit``. A
 stopped study continues when the command is given again; the same command gives the same digits.
 
-Every variant changes one thing of the default: the circle's radius, its number of points, norms
+Every variant changes one setting of the default: the circle's radius, its number of points, norms
 kept, all tokens instead of the pooled feature, the mean of log κ instead of κ, noise instead of
-fractal images, fewer or more of them. All of them meet the same initial weights. Tau is Kendall's,
-with a 95 % bootstrap interval; the difference is to the best count, with its own interval.
+fractal images, or their number. All variants use the same initial weights. Tau is Kendall's, with
+a 95 % bootstrap interval; the difference is to the best count, with its own interval.
 """
 
 import argparse
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from asvit.reference.statistics import Correlation, correlate
-from asvit.reference.tables import load_reference
-from asvit.runs.correlation.journal import ScoreJournal
-from asvit.runs.correlation.measure import RowEvent
-from asvit.runs.correlation.result import CorrelationResult
-from asvit.runs.correlation.run import run_correlation
+from asvit._run_files import SCORES
+from asvit.progress import Progress
+from asvit.reference.findings import Correlation
+from asvit.reference.loading import load_reference
+from asvit.reference.result import CorrelationResult
+from asvit.reference.scores import ScoreJournal
+from asvit.reference.statistics import correlate
+from asvit.runs.correlation import run_correlation
 from experiments.growing import markdown
 from proxies import Inputs, Proxy, length_distortion
 from proxies.features import Feature, Norms
@@ -67,7 +69,7 @@ TOKENS = Proxy(
 
 @dataclass(frozen=True)
 class Variant:
-    """A setting that differs from the default's, and the measure that it matters to."""
+    """A change of the default settings, and the measure that it affects."""
 
     label: str
     measure: str
@@ -96,16 +98,16 @@ Row = tuple[str, dict[str, Correlation]]
 
 
 def main() -> None:
-    """Measure what is missing, then print the table."""
+    """Run the missing measurements, then print the table."""
     options = _options()
-    with _registered(NORMS_KEPT, TOKENS):  # measured in the same run as the default
+    with _registered(NORMS_KEPT, TOKENS):  # so that the default run measures them, too
         targets, rows = _study(options)
     print(_table(targets, rows))
 
 
 @contextmanager
 def _registered(*variants: Proxy) -> Iterator[None]:
-    """Inside, these are measures like all others."""
+    """Register measures for the duration of the block."""
     for variant in variants:
         register(variant)
     try:
@@ -116,7 +118,7 @@ def _registered(*variants: Proxy) -> Iterator[None]:
 
 
 def _study(options: argparse.Namespace) -> tuple[list[str], list[Row]]:
-    """The targets, and every variant with what it comes to."""
+    """The targets, and the correlations of every variant."""
     named = [name for name in LABELS if name not in COUNTS]
     base = _run(options, "default", [*named, *SUMS], {})
     rows = [_findings(base, name, _label(name)) for name in (*COUNTS, *named)]
@@ -157,7 +159,7 @@ def _run(
         target=options.targets,
         proxies=proxies,
         out=options.out / options.table.name / folder,
-        progress=partial(_tell, label),
+        progress=partial(_print_progress, label),
         repeats=options.repeats,
         image_size=options.image_size,
         rows=options.rows,
@@ -173,8 +175,8 @@ def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
 
 
 def _of_logarithms(base: CorrelationResult, name: str, *, seed: int) -> dict[str, Correlation]:
-    """A measure again, its repeats averaged as logarithms: by their geometric mean."""
-    journal = ScoreJournal(base.folder)
+    """Correlations of a measure with its repeats averaged by the geometric mean."""
+    journal = ScoreJournal(base.folder / SCORES)
     scores = [journal.score(text, name) for text in base.values.architectures]
     logs = [float(np.log(score.values).mean()) if score and score.valid else np.nan
             for score in scores]  # fmt: skip
@@ -218,9 +220,10 @@ def _label(name: str) -> str:
     return " + ".join(LABELS[part] for part in name.split("+"))
 
 
-def _tell(label: str, event: RowEvent) -> None:
-    if event.row % 10 == 0 or event.row == event.rows:
-        print(f"{label}: {event.row} of {event.rows}, {event.seconds:.0f} s", flush=True)
+def _print_progress(label: str, progress: Progress) -> None:
+    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
+        done = f"{progress.done} of {progress.total}"
+        print(f"{label}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

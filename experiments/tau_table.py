@@ -1,9 +1,9 @@
-"""How well do the measures rank the networks of a reference table? The table of docs/evidence.md.
+"""How well do the measures rank the networks of a reference table? Tables of docs/evidence.md.
 
-Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It is
-``asvit correlate`` with its result as a table in Markdown: Kendall's tau with a 95 % bootstrap
-interval over the rows, a column a target; in bold where a measure beats the best count with the
-interval of the difference clear of zero. A stopped run continues when the command is given again.
+Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It runs
+``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over
+the rows, one column per target. Bold means that a measure beats the best count and the interval of
+the difference excludes zero. A stopped run continues when the command is given again.
 """
 
 import argparse
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from asvit.progress import Progress
 from asvit.reference.findings import Finding, winners
-from asvit.runs.correlation.measure import RowEvent
-from asvit.runs.correlation.run import run_correlation
+from asvit.runs.correlation import run_correlation
 from experiments.growing import markdown
 
 MAIN = (
@@ -45,7 +45,7 @@ RIVALS = (
 
 
 def main() -> None:
-    """Measure what is missing, then print the table."""
+    """Run the missing measurements, then print the table."""
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("--reference", required=True, help="name of a table, or a CSV file")
     made.add_argument("--target", default="all", help="accuracies, separated by commas")
@@ -67,19 +67,19 @@ def main() -> None:
         rows=options.rows,
         max_params=options.max_params,
         out=options.out / _folder(options.reference, options.preset, options.data),
-        progress=partial(_tell, options.reference),
+        progress=partial(_print_progress, options.reference),
     )
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
 
 
 def _folder(*words: str) -> str:
-    """A name for a run of its own."""
+    """The name of a run folder."""
     return "-".join(Path(word).stem for word in words)
 
 
 def _table(findings: Sequence[Finding], targets: Sequence[str]) -> str:
-    """Measures in the order of their mean tau over the targets, the counts first."""
+    """The table: counts first, then measures by their mean tau over the targets."""
     cells = {(one.measure, one.target): one for one in findings}
     best = {(one.measure, one.target) for one in winners(findings)}
     measures = dict.fromkeys(one.measure for one in findings)
@@ -109,14 +109,15 @@ def _cell(finding: Finding, beats: bool) -> str:
 
 
 def _rivals(findings: Sequence[Finding]) -> str:
-    """The best count of every target."""
+    """The best count for every target."""
     known = {one.target: one.correlation.rival for one in findings if one.correlation.rival}
     return ", ".join(f"{rival} for {target}" for target, rival in known.items())
 
 
-def _tell(name: str, event: RowEvent) -> None:
-    if event.row % 10 == 0 or event.row == event.rows:
-        print(f"{name}: {event.row} of {event.rows}, {event.seconds:.0f} s", flush=True)
+def _print_progress(name: str, progress: Progress) -> None:
+    if progress.unit == "row" and (progress.done % 10 == 0 or progress.done == progress.total):
+        done = f"{progress.done} of {progress.total}"
+        print(f"{name}: {done}, {progress.seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

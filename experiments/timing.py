@@ -1,8 +1,8 @@
-"""What the benchmarks share: how something is timed.
+"""Timing for the benchmarks.
 
-The shortest of interleaved runs counts, for the thing and for what it is compared with alike: what
-it takes when nothing else gets in the way. On a CPU with one thread the clock is processor time,
-which leaves out the time that other programs had the core for; they still slow it down a little.
+The result is the shortest of several runs, which are interleaved with those of the baseline: the
+time without interference. On a CPU with one thread the clock is processor time, which excludes the
+time of other programs on the core; they still slow it down a little.
 """
 
 import time
@@ -15,7 +15,7 @@ from proxies.features import pooled_feature
 
 
 def shortest(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
-    """Seconds of each function: the shortest of interleaved runs, after one that warms up."""
+    """Seconds of each function: the shortest of interleaved runs, after a warm-up."""
     for function in functions:
         function()
     rounds = [[seconds(device, function) for function in functions] for _ in range(runs)]
@@ -23,7 +23,7 @@ def shortest(device: torch.device, runs: int, *functions: Callable[[], object]) 
 
 
 def seconds(device: torch.device, function: Callable[[], object]) -> float:
-    """Seconds of one run; the device is waited for before and after it, and not within."""
+    """Seconds of one run, with the device synchronised before and after it."""
     _synchronise(device)
     now = time.process_time if by_processor(device) else time.perf_counter
     start = now()
@@ -33,12 +33,12 @@ def seconds(device: torch.device, function: Callable[[], object]) -> float:
 
 
 def by_processor(device: torch.device) -> bool:
-    """Whether processor time is what is measured."""
+    """Whether to measure processor time."""
     return device.type == "cpu" and torch.get_num_threads() == 1
 
 
 def hardware(device: torch.device) -> str:
-    """The device, how it is timed, and the version of torch, in words."""
+    """A description of the device, the clock and the version of torch."""
     clock = "processor time" if by_processor(device) else "wall-clock time"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"torch {torch.__version__}, {name}, threads {torch.get_num_threads()}, {clock}"
@@ -46,7 +46,7 @@ def hardware(device: torch.device) -> str:
 
 @torch.no_grad()
 def forward(model: nn.Module, images: Tensor) -> None:
-    """A plain forward pass to the pooled feature, with PyTorch's fused attention."""
+    """A forward pass to the pooled feature, with PyTorch's fused attention."""
     pooled_feature(model, images)
 
 

@@ -1,10 +1,10 @@
-"""Trains Mask R-CNN on a network of ours, or of timm's, on images in COCO's format.
+"""Trains Mask R-CNN on COCO's format, with any of our networks or timm's as backbone.
 
 Run from a checkout: ``python -m experiments.train_detection ARCH --data FOLDER``, or on eight
-devices with ``torchrun --nproc-per-node 8 -m`` in place of ``python -m``. FOLDER holds
+devices with ``torchrun --nproc-per-node 8 -m`` instead of ``python -m``. FOLDER holds
 ``annotations/instances_train2017.json``, ``annotations/instances_val2017.json`` and the images in
-``train2017`` and ``val2017``. Every epoch ends with a checkpoint in the run folder and one JSON
-line of metrics on stdout; a stopped training goes on when the command is given again.
+``train2017`` and ``val2017``. Every epoch writes a checkpoint to the run folder and one line of
+JSON metrics to stdout; a stopped training resumes when the command is given again.
 
 Defaults: AdamW as Swin's detectors were trained (arXiv 2103.14030), 36 epochs with a tenth of the
 learning rate from epochs 28 and 34 on, and large-scale jitter (arXiv 2012.07177) at 1024 px, the
@@ -29,32 +29,32 @@ from torchvision.transforms import v2
 
 from asvit.networks.pyramid import PyramidWithFpn
 from asvit.settings import check_number, check_whole
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import CocoImages, Sample, library
-from experiments.transfer_run import Metrics, train_as_asked
+from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
-    at_steps,
-    call,
+    build_pyramid,
+    make_parser,
     normalisation,
-    options_of,
-    pyramid_of,
+    run_cli,
+    step_decay,
 )
 
-MARKS = (27 / 36, 33 / 36)  # shares of the training, after each of which the rate is a tenth
+MARKS = (27 / 36, 33 / 36)  # of the training; after each, the learning rate is divided by 10
 MEASURES = ("map", "map_50", "map_75")
 
 
 @dataclass(frozen=True)
 class DetectionSettings(TransferSettings):
-    """What a training of a detector is asked; the others are those of every transfer.
+    """Settings of a detector, in addition to those of every transfer.
 
     Attributes:
         train: Split to train on.
         validation: Split to evaluate on.
-        anchor: Side of the anchors of a map over its stride.
+        anchor: Side of the anchors relative to the stride of their map.
         fpn: Channels of the feature pyramid network.
-        regions: Regions of an image that the heads learn from in a step.
+        regions: Regions per image that train the heads in a step.
     """
 
     train: str
@@ -72,24 +72,26 @@ class DetectionSettings(TransferSettings):
 def detector(
     settings: DetectionSettings, classes: int, *, grad_checkpointing: bool = False
 ) -> MaskRCNN:
-    """Mask R-CNN with a feature pyramid network, for so many classes.
+    """Mask R-CNN with a feature pyramid network.
 
-    In training it takes images ``[3, H, W]`` from 0 to 1 and their objects, and gives losses by
-    name; else it takes images, and gives the objects found in each.
+    In training it maps images ``[3, H, W]`` in [0, 1] and their objects to losses by name; in
+    evaluation, images to the objects found in each.
 
     References:
         He et al. 2017, "Mask R-CNN", arXiv:1703.06870.
     """
     body = cast(
         "PyramidWithFpn",
-        pyramid_of(settings, fpn=settings.fpn, grad_checkpointing=grad_checkpointing),
+        build_pyramid(settings, fpn=settings.fpn, grad_checkpointing=grad_checkpointing),
     )
     mean, std = normalisation(settings)
     sides = tuple((round(settings.anchor * stride),) for stride in body.strides)
-    names = [str(level) for level in range(len(body.strides) - 1)]  # the pooled map is for anchors
+    names = [
+        str(level) for level in range(len(body.strides) - 1)
+    ]  # the pooled level serves anchors only
     return MaskRCNN(
         body,
-        classes + 1,  # and none
+        classes + 1,  # and the background
         min_size=settings.image_size,
         max_size=settings.image_size,
         image_mean=list(mean),
@@ -102,7 +104,7 @@ def detector(
 
 
 class Detection:
-    """The training of a detector, as :class:`experiments.transfer_run.Task` has it."""
+    """Detection as a :class:`experiments.transfer_run.Task`."""
 
     def __init__(self, settings: DetectionSettings, *, grad_checkpointing: bool = False) -> None:
         self._settings = settings
@@ -113,7 +115,7 @@ class Detection:
                 f"{settings.train} has the classes {', '.join(self.images.classes)}, and "
                 f"{settings.validation} has {', '.join(self._validation.classes)}; use the same"
             )
-        self.places = self.images.with_objects
+        self.indices = self.images.with_objects
         self.model: nn.Module = detector(
             settings, len(self.images.classes), grad_checkpointing=grad_checkpointing
         )
@@ -129,25 +131,25 @@ class Detection:
         )
 
     def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
-        """Lists of images and of their objects."""
-        wanted = ("boxes", "labels", "masks")
-        targets = [{name: target[name].to(device) for name in wanted} for _, target in samples]
+        """A list of images, and a list of their objects."""
+        names = ("boxes", "labels", "masks")
+        targets = [{name: target[name].to(device) for name in names} for _, target in samples]
         return [image.to(device) for image, _ in samples], targets
 
-    def pace(self, step: int, steps: int) -> float:
-        """In steps, after a warm-up."""
-        return at_steps(step, steps, warmup=self._settings.warmup, marks=MARKS)
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Warm-up, then step decay."""
+        return step_decay(step, steps, warmup=self._settings.warmup, marks=MARKS)
 
     @torch.inference_mode()
-    def evaluate(self, processes: Processes) -> Metrics:
-        """Average precision of boxes and masks, as COCO defines it, in per cent."""
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
+        """COCO's average precision of boxes and masks, per cent."""
         metric = library("torchmetrics.detection").MeanAveragePrecision(
             iou_type=("bbox", "segm"), backend="pycocotools"
         )
         metric.to(processes.device)
         self.model.eval()
-        for place in range(processes.rank, len(self._validation), processes.world):
-            image, target = self._validation[place]
+        for index in range(processes.rank, len(self._validation), processes.world):
+            image, target = self._validation[index]
             found = self.model([v2.functional.to_dtype(image, scale=True).to(processes.device)])[0]
             found["masks"] = found["masks"][:, 0] > 0.5
             target = {name: value.to(processes.device) for name, value in target.items()}
@@ -161,9 +163,9 @@ class Detection:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train as the command line asks."""
+    """Train with parsed options."""
     settings = DetectionSettings.of(options)
-    train_as_asked(
+    train_from_options(
         lambda: Detection(settings, grad_checkpointing=options.grad_checkpointing),
         settings,
         options,
@@ -171,8 +173,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """The command line."""
-    made = options_of(
+    """Parse the command line and train."""
+    parser = make_parser(
         __doc__,
         "runs/detection",
         image_size=1024,
@@ -188,12 +190,18 @@ def main() -> int:
         seed=0,
         scale=(0.1, 2.0),
     )
-    made.add_argument("--train", default="train2017", metavar="SPLIT", help="split to train on")
-    made.add_argument("--validation", default="val2017", metavar="SPLIT", help="and to evaluate")
-    made.add_argument("--anchor", type=float, default=8.0, metavar="X", help="anchors over stride")
-    made.add_argument("--fpn", type=int, default=256, metavar="N", help="channels of the pyramid")
-    made.add_argument("--regions", type=int, default=512, metavar="N", help="to learn from, each")
-    return call(made, run)
+    parser.add_argument("--train", default="train2017", metavar="SPLIT", help="split to train on")
+    parser.add_argument("--validation", default="val2017", metavar="SPLIT", help="and to evaluate")
+    parser.add_argument(
+        "--anchor", type=float, default=8.0, metavar="X", help="anchors over stride"
+    )
+    parser.add_argument(
+        "--fpn", type=int, default=256, metavar="N", help="channels of the pyramid"
+    )
+    parser.add_argument(
+        "--regions", type=int, default=512, metavar="N", help="to learn from, each"
+    )
+    return run_cli(parser, run)
 
 
 if __name__ == "__main__":

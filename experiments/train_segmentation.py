@@ -1,11 +1,11 @@
-"""Trains UperNet on a network of ours, or of timm's, on images with a class for each pixel.
+"""Trains UperNet for semantic segmentation, with any of our networks or timm's as backbone.
 
 Run from a checkout: ``python -m experiments.train_segmentation ARCH --data FOLDER``, or on
-eight devices with ``torchrun --nproc-per-node 8 -m`` in place of ``python -m``. FOLDER is in
+eight devices with ``torchrun --nproc-per-node 8 -m`` instead of ``python -m``. FOLDER is in
 ADE20K's format: ``images/training``, ``images/validation``, and the same in ``annotations``,
-where a picture of the same name has the class of each pixel from 1, and 0 for none. Every epoch
-ends with a checkpoint in the run folder and one JSON line of metrics on stdout; a stopped training
-goes on when the command is given again.
+where a picture of the same name numbers the classes of its pixels from 1, with 0 for none. Every
+epoch writes a checkpoint to the run folder and one line of JSON metrics to stdout; a stopped
+training resumes when the command is given again.
 
 Defaults: as Swin was trained under UperNet (arXiv 2103.14030), of which 160,000 steps of 16
 images are 127 epochs of ADE20K. No result of As-ViT in segmentation is published.
@@ -27,31 +27,31 @@ from torchvision.transforms import v2
 
 from asvit.networks.pyramid import Pyramid
 from asvit.settings import check_whole
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import IGNORED, Sample, SceneImages, library
-from experiments.transfer_run import Metrics, train_as_asked
+from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
-    call,
-    falling,
+    build_pyramid,
+    linear_decay,
+    make_parser,
     normalisation,
-    options_of,
-    pyramid_of,
+    run_cli,
 )
 
 AUXILIARY = 0.4  # weight of the loss of the auxiliary head
-SIZES = 16  # sides among which an image is resized at random
+SIZES = 16  # sides to choose from in random resizing
 
 
 @dataclass(frozen=True)
 class SegmentationSettings(TransferSettings):
-    """What a training of a segmenter is asked; the others are those of every transfer.
+    """Settings of a segmenter, in addition to those of every transfer.
 
     Attributes:
         classes: Number of classes.
         train: Split to train on; empty for a folder without splits.
         validation: Split to evaluate on; empty for a folder without splits.
-        head: Channels of UperNet's head; half of them in the auxiliary head.
+        head: Channels of UperNet's head; the auxiliary head has half as many.
     """
 
     classes: int
@@ -67,13 +67,13 @@ class SegmentationSettings(TransferSettings):
 
 
 class UperNet(nn.Module):
-    """A pyramid under UperNet's head, with an auxiliary head on its second map from the top.
+    """UperNet on a feature pyramid, with an auxiliary head on the second coarsest map.
 
     Args:
         pyramid: The pyramid.
         classes: Number of classes.
         head: Channels of the head.
-        mean, std: By which colours from 0 to 1 are normalised.
+        mean, std: Normalisation of pixels in [0, 1].
 
     Raises:
         ImportError: If transformers is not installed.
@@ -95,7 +95,7 @@ class UperNet(nn.Module):
         std: tuple[float, ...],
     ) -> None:
         super().__init__()
-        # Its whole model builds the network from a config of its own, so take the heads alone.
+        # The full model of transformers builds its own backbone, so use its heads only.
         parts = library("transformers.models.upernet.modeling_upernet")
         config = library("transformers").UperNetConfig(
             num_labels=classes, hidden_size=head, auxiliary_channels=head // 2
@@ -109,35 +109,35 @@ class UperNet(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, labels: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Logits ``[B, classes, H, W]`` of ``[B, 3, H, W]`` from 0 to 1, or losses by name.
+        """Logits ``[B, classes, H, W]`` of images ``[B, 3, H, W]`` in [0, 1], or losses by name.
 
         Args:
             image: The images.
-            labels: ``[B, H, W]`` int64, 255 where there is no class; None for the logits.
+            labels: ``[B, H, W]`` int64, 255 for no class; None returns the logits.
         """
         maps = list(self.backbone((image - self.mean) / self.std).values())
-        logits = _enlarged(self.decode_head(maps), image)
+        logits = _upsampled(self.decode_head(maps), image)
         if labels is None:
             return logits
-        auxiliary = _enlarged(self.auxiliary_head(maps), image)
+        auxiliary = _upsampled(self.auxiliary_head(maps), image)
         return {
             "loss_decode": _cross_entropy(logits, labels),
             "loss_auxiliary": AUXILIARY * _cross_entropy(auxiliary, labels),
         }
 
 
-def _enlarged(logits: Tensor, image: Tensor) -> Tensor:
+def _upsampled(logits: Tensor, image: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size=image.shape[-2:], mode="bilinear")
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the pixels that have a class; 0, not NaN, if none has."""
+    """Mean over the pixels with a class; 0, not NaN, if there are none."""
     total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 class Segmentation:
-    """The training of a segmenter, as :class:`experiments.transfer_run.Task` has it."""
+    """Segmentation as a :class:`experiments.transfer_run.Task`."""
 
     def __init__(
         self, settings: SegmentationSettings, *, grad_checkpointing: bool = False
@@ -146,9 +146,9 @@ class Segmentation:
         folder, classes, side = Path(settings.data), settings.classes, settings.image_size
         self.images = SceneImages(folder, settings.train, classes=classes)
         self._validation = SceneImages(folder, settings.validation, classes=classes)
-        self.places = range(len(self.images))
+        self.indices = range(len(self.images))
         mean, std = normalisation(settings)
-        pyramid = cast("Pyramid", pyramid_of(settings, grad_checkpointing=grad_checkpointing))
+        pyramid = cast("Pyramid", build_pyramid(settings, grad_checkpointing=grad_checkpointing))
         self.model: nn.Module = UperNet(pyramid, classes, head=settings.head, mean=mean, std=std)
         least, most = settings.scale
         sides = [
@@ -169,47 +169,47 @@ class Segmentation:
         )
 
     def batch(self, samples: list[Sample], device: torch.device) -> tuple[Tensor, Tensor]:
-        """``[B, 3, S, S]`` and ``[B, S, S]``."""
+        """Images ``[B, 3, S, S]`` and labels ``[B, S, S]``."""
         images = torch.stack([image for image, _ in samples])
         labels = torch.stack([classes[0] for _, classes in samples])
         return images.to(device), labels.to(device).long()
 
-    def pace(self, step: int, steps: int) -> float:
-        """Along a line, after a warm-up."""
-        return falling(step, steps, warmup=self._settings.warmup)
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Warm-up, then linear decay."""
+        return linear_decay(step, steps, warmup=self._settings.warmup)
 
     @torch.inference_mode()
-    def evaluate(self, processes: Processes) -> Metrics:
-        """Mean intersection over union of the classes, and the share of pixels put right.
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
+        """Mean intersection over union and pixel accuracy, per cent.
 
-        Both in per cent; the shorter side of an image is resized to the image size, and classes
-        that neither are there nor were found do not count.
+        The shorter side of an image is resized to the image size. Classes that are neither in the
+        labels nor predicted do not count.
         """
         metrics = library("torchmetrics.classification")
         count = self._settings.classes
         confusion = metrics.MulticlassConfusionMatrix(count, ignore_index=IGNORED)
         confusion.to(processes.device)
         self.model.eval()
-        for place in range(processes.rank, len(self._validation), processes.world):
-            image, classes = self._validation[place]
-            wanted = classes.to(processes.device).long()
+        for index in range(processes.rank, len(self._validation), processes.world):
+            image, classes = self._validation[index]
+            labels = classes.to(processes.device).long()
             small = v2.functional.resize(image, [self._settings.image_size], antialias=True)
             small = v2.functional.to_dtype(small, scale=True).to(processes.device)
-            logits = _enlarged(self.model(small[None]), wanted)
-            confusion.update(logits.argmax(dim=1), wanted)
+            logits = _upsampled(self.model(small[None]), labels)
+            confusion.update(logits.argmax(dim=1), labels)
         pairs = confusion.compute().double()
-        right, either = pairs.diag(), pairs.sum(0) + pairs.sum(1) - pairs.diag()
-        seen = either > 0
+        correct, union = pairs.diag(), pairs.sum(0) + pairs.sum(1) - pairs.diag()
+        seen = union > 0
         return {
-            "mean_iou": round(100 * float((right[seen] / either[seen]).mean()), 3),
-            "pixel_accuracy": round(100 * float(right.sum() / pairs.sum()), 3),
+            "mean_iou": round(100 * float((correct[seen] / union[seen]).mean()), 3),
+            "pixel_accuracy": round(100 * float(correct.sum() / pairs.sum()), 3),
         }
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train as the command line asks."""
+    """Train with parsed options."""
     settings = SegmentationSettings.of(options)
-    train_as_asked(
+    train_from_options(
         lambda: Segmentation(settings, grad_checkpointing=options.grad_checkpointing),
         settings,
         options,
@@ -217,8 +217,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """The command line."""
-    made = options_of(
+    """Parse the command line and train."""
+    parser = make_parser(
         __doc__,
         "runs/segmentation",
         image_size=512,
@@ -234,13 +234,13 @@ def main() -> int:
         seed=0,
         scale=(0.5, 2.0),
     )
-    made.add_argument("--classes", type=int, default=150, metavar="N", help="number of classes")
-    made.add_argument("--train", default="training", metavar="SPLIT", help="split to train on")
-    made.add_argument(
+    parser.add_argument("--classes", type=int, default=150, metavar="N", help="number of classes")
+    parser.add_argument("--train", default="training", metavar="SPLIT", help="split to train on")
+    parser.add_argument(
         "--validation", default="validation", metavar="SPLIT", help="and to evaluate"
     )
-    made.add_argument("--head", type=int, default=512, metavar="N", help="channels of the head")
-    return call(made, run)
+    parser.add_argument("--head", type=int, default=512, metavar="N", help="channels of the head")
+    return run_cli(parser, run)
 
 
 if __name__ == "__main__":

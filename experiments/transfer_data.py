@@ -1,4 +1,4 @@
-"""Images with objects (COCO's format) or with a class for each pixel (ADE20K's), from folders."""
+"""Datasets for detection (COCO's format) and semantic segmentation (ADE20K's)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from asvit.data.files import FORMATS, list_folder, read_image
 from proxies.evaluation import seed_for
 from proxies.messages import first_line
 
-IGNORED = 255  # label of pixels that do not count
+IGNORED = 255  # label of pixels without a class
 
 Sample = tuple[Tensor, Any]
 Transform = Callable[[Tensor, Any], Sample]
 
 
 def library(name: str) -> Any:
-    """A module of a library that only these experiments need.
+    """Import a module that only these experiments need.
 
     Raises:
-        ImportError: If it is not installed.
+        ImportError: If the library is not installed.
     """
     try:
         return import_module(name)
@@ -46,18 +46,19 @@ class CocoImages(Dataset[Sample]):
     """One split of a folder in COCO's format.
 
     ``FOLDER/annotations/instances_SPLIT.json`` lists images, objects and categories;
-    ``FOLDER/SPLIT`` holds the images. An item is the image, ``[3, H, W]`` uint8, and of its n
-    objects ``boxes`` ``[n, 4]`` (left, top, right, bottom, pixels), ``labels`` ``[n]`` int64 from
-    1 in the order of ``classes``, ``masks`` ``[n, H, W]``, and what evaluation asks for beside
-    them: ``iscrowd`` and ``area``.
+    ``FOLDER/SPLIT`` holds the images. An item is the image, ``[3, H, W]`` uint8, and a
+    dictionary of its n objects: ``boxes`` ``[n, 4]`` (left, top, right, bottom, pixels),
+    ``labels`` ``[n]`` int64 from 1 in the order of ``classes``, ``masks`` ``[n, H, W]``, and for
+    evaluation ``iscrowd`` and ``area``.
 
     Args:
         folder: The folder.
         split: Name of the split, such as ``"train2017"``.
-        crowds: Keep objects that are marked as crowds; training leaves them out.
+        crowds: Whether to keep objects marked as crowds; training does not use them.
 
     Attributes:
-        classes: Names of the categories, by their number in the file.
+        classes: Names of the categories, sorted by id.
+        with_objects: Indices of the images that have objects.
 
     Raises:
         FileNotFoundError: If the folder or the file is missing.
@@ -107,7 +108,7 @@ class CocoImages(Dataset[Sample]):
         }
 
     def _objects(self, index: int) -> list[dict[str, Any]]:
-        """The annotations of an image that have an extent."""
+        """The annotations of an image whose boxes are not empty."""
         return [
             o
             for o in self._coco.imgToAnns.get(self._ids[index], [])
@@ -116,7 +117,7 @@ class CocoImages(Dataset[Sample]):
 
 
 def _read_coco(file: Path) -> Any:
-    """What pycocotools makes of a file, without its talk.
+    """Read a file with pycocotools, without its output.
 
     Raises:
         ImportError: If pycocotools is not installed.
@@ -139,10 +140,10 @@ def _read_coco(file: Path) -> Any:
 class SceneImages(Dataset[Sample]):
     """One split of a folder in ADE20K's format, of images with a class for every pixel.
 
-    ``FOLDER/images`` and ``FOLDER/annotations`` hold files of the same names but for their ends,
-    or each a folder for every split that does. In an annotation 0 means no class and class k is
-    k. An item is the image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, from 0 for
-    class 1, and 255 for no class.
+    ``FOLDER/images`` and ``FOLDER/annotations``, or a subfolder of each per split, hold files of
+    the same names except for suffixes. Annotations number the classes from 1, with 0 for no class.
+    An item is the image, ``[3, H, W]`` uint8, and the labels, ``[1, H, W]`` uint8, which number
+    the classes from 0, with 255 for no class.
 
     Args:
         folder: The folder.
@@ -182,12 +183,12 @@ class SceneImages(Dataset[Sample]):
             raise ValueError(
                 f"{annotation} has class {highest}, not up to {self._classes}; give --classes"
             )
-        # No class is 0 there, and one below it is 255 here.
+        # uint8 wraps around: 0, no class, becomes 255.
         return image, tv_tensors.Mask((classes.astype(np.uint8) - 1)[None])
 
 
 def _read_classes(path: Path) -> np.ndarray[Any, Any]:
-    """``[H, W]``: the numbers in an annotation, which is grey or has a palette."""
+    """Read an annotation, greyscale or with a palette, as ``[H, W]``."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             numbers = np.asarray(image)
@@ -204,29 +205,29 @@ def _pixels(image: Image.Image) -> tv_tensors.Image:
 
 
 @dataclass(frozen=True)
-class Varied(Dataset[Sample]):
-    """Images as one epoch sees them: what becomes of each follows from the seed, epoch and image.
+class AugmentedImages(Dataset[Sample]):
+    """Augmented images of one epoch; the augmentation depends on seed, epoch and image only.
 
     Attributes:
         images: The images.
-        places: Which of them, in the order of the epoch.
-        transform: What varies them by chance, with torch's generator.
+        indices: Indices of the images, in the order of the epoch.
+        transform: Random augmentation, which draws from torch's generator.
         seed: Seed of the training.
         epoch: The epoch.
     """
 
     images: Dataset[Sample]
-    places: Sequence[int]
+    indices: Sequence[int]
     transform: Transform
     seed: int
     epoch: int
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> Sample:
-        place = self.places[index]
-        image, target = self.images[place]
+        number = self.indices[index]
+        image, target = self.images[number]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.seed, f"epoch {self.epoch}", place))
+            torch.manual_seed(seed_for(self.seed, f"epoch {self.epoch}", number))
             return self.transform(image, target)

@@ -1,4 +1,4 @@
-"""The training of a detector or a segmenter, epoch by epoch, which goes on after a stop."""
+"""Resumable training of a detector or a segmenter."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.runs.folder import RunFiles, check_folder, claimed
 from asvit.settings import check_same_settings
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import autocast
 from asvit.training.short import parameter_groups
 from asvit.training.state import load_optimizer, optimizer_state
-from asvit.training.validation import autocast
-from experiments.transfer_data import Sample, Transform, Varied
+from experiments.transfer_data import AugmentedImages, Sample, Transform
 from experiments.transfer_settings import TransferSettings
 from proxies.evaluation import seed_for
 from proxies.messages import first_line
@@ -40,13 +40,13 @@ Metrics = dict[str, float | int | None]
 
 
 class Task(Protocol):
-    """What a script has to say of its training.
+    """A model with its data and schedule.
 
     Attributes:
-        model: Takes images and targets, and gives losses by name; what it trains in place.
+        model: Maps images and targets to losses by name; trained in place.
         images: The training images.
-        places: Those of them to train on.
-        transform: Varies an image and its target by chance.
+        indices: Indices of the images to train on.
+        transform: Random augmentation of an image and its target.
     """
 
     model: nn.Module
@@ -55,29 +55,29 @@ class Task(Protocol):
     @property
     def images(self) -> Dataset[Sample]: ...  # noqa: D102
     @property
-    def places(self) -> Sequence[int]: ...  # noqa: D102
+    def indices(self) -> Sequence[int]: ...  # noqa: D102
 
     def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
-        """Images and targets as the model takes them."""
+        """Collate samples to the images and targets that the model takes."""
         ...
 
-    def pace(self, step: int, steps: int) -> float:
-        """The learning rate of a step over the highest one."""
+    def lr_factor(self, step: int, steps: int) -> float:
+        """The learning rate of a step as a fraction of the highest."""
         ...
 
-    def evaluate(self, processes: Processes) -> Metrics:
-        """What the model is worth on the validation images; every process calls it."""
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
+        """Validation metrics; every process must call this."""
         ...
 
 
 @dataclass(frozen=True)
-class How:
-    """What makes no difference to the result, but for rounding.
+class Execution:
+    """Options that change the result by rounding at most.
 
     Attributes:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         precision: ``"float32"`` or ``"bf16"``.
-        workers: Processes that read images.
+        workers: Data worker processes.
     """
 
     device: str = "auto"
@@ -91,53 +91,53 @@ def train(
     out: Path,
     *,
     fresh: bool = False,
-    how: How | None = None,
+    execution: Execution | None = None,
     report: Callable[[Metrics], None] = lambda metrics: None,
 ) -> list[Metrics]:
-    """Train, evaluate and write a checkpoint after every epoch; go on from one that is there.
+    """Train, evaluate and write a checkpoint after every epoch; resume from an existing one.
 
     Args:
-        make: Makes the task, its model freshly initialised from torch's generator.
-        settings: What to do.
-        out: Run folder, for ``checkpoint.safetensors`` and ``metrics.jsonl`` (an epoch a line).
-        fresh: Start over.
-        how: Device and so on.
+        make: Makes the task, with a model freshly initialised from torch's generator.
+        settings: Settings of the training.
+        out: Run folder, for ``checkpoint.safetensors`` and ``metrics.jsonl`` (one line per epoch).
+        fresh: Delete an existing checkpoint and start over.
+        execution: Device, precision and workers.
         report: Called with the metrics of each new epoch.
 
     Returns:
         The metrics of all epochs.
 
     Raises:
-        ValueError: If the run folder is of other settings, a value does not suit, or the loss is
-            not finite; the last checkpoint is then still there.
-        OSError: If something cannot be read or written.
+        ValueError: If the run folder has other settings, a value is out of range, or the loss is
+            not finite; the last checkpoint then stays.
+        OSError: If a file cannot be read or written.
         ImportError: If a library is missing.
     """
-    how = how or How()
-    processes = Processes(how.device)
+    execution = execution or Execution()
+    processes = ProcessGroup(execution.device)
     check_folder(out, FILES, fresh=fresh)
     if not processes.first:
-        return _train(make, settings, out, processes, how, report)
+        return _train(make, settings, out, processes, execution, report)
     with claimed(out, FILES, fresh=fresh):
-        return _train(make, settings, out, processes, how, report)
+        return _train(make, settings, out, processes, execution, report)
 
 
-def train_as_asked(
+def train_from_options(
     make: Callable[[], Task], settings: TransferSettings, options: argparse.Namespace
 ) -> None:
-    """:func:`train` by the options of every script, with a line of JSON an epoch on stdout.
+    """Call :func:`train` with parsed options, and print one line of JSON per epoch.
 
     Args:
-        make: As there.
-        settings: As there.
-        options: Those of :func:`experiments.transfer_settings.options_of`.
+        make: As in :func:`train`.
+        settings: The same.
+        options: Options of :func:`experiments.transfer_settings.make_parser`.
     """
     train(
         make,
         settings,
         options.out,
         fresh=options.fresh,
-        how=How(options.device, options.precision, options.workers),
+        execution=Execution(options.device, options.precision, options.workers),
         report=lambda metrics: print(json.dumps(metrics), flush=True),
     )
 
@@ -146,21 +146,21 @@ def _train(
     make: Callable[[], Task],
     settings: TransferSettings,
     out: Path,
-    processes: Processes,
-    how: How,
+    processes: ProcessGroup,
+    execution: Execution,
     report: Callable[[Metrics], None],
 ) -> list[Metrics]:
-    processes.wait()  # for the first one to have made the folder, and emptied it
+    processes.wait()  # until the main process has prepared the folder
     torch.manual_seed(seed_for(settings.seed, "weights"))
     task = make()
     task.model.to(processes.device)
     groups = parameter_groups(task.model, settings.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
     history = _resume(out, settings, task.model, optimizer)
-    shared = processes.share(task.model)
+    wrapped = processes.wrap(task.model)
     for epoch in range(len(history), settings.epochs):
-        metrics = _epoch(task, shared, optimizer, settings, epoch, processes, how)
-        _agree(task.model, processes)
+        metrics = _epoch(task, wrapped, optimizer, settings, epoch, processes, execution)
+        _average_batch_norms(task.model, processes)
         metrics |= task.evaluate(processes)
         history.append(metrics)
         if processes.first:
@@ -174,31 +174,31 @@ def _train(
 
 def _epoch(
     task: Task,
-    shared: nn.Module,
+    wrapped: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: TransferSettings,
     epoch: int,
-    processes: Processes,
-    how: How,
+    processes: ProcessGroup,
+    execution: Execution,
 ) -> Metrics:
-    """One pass over the images: mean losses, learning rate and time."""
-    loader = _loader(task, settings, epoch, processes, how.workers)
+    """Train for one epoch; returns mean losses, learning rate and time."""
+    loader = _loader(task, settings, epoch, processes, execution.workers)
     if not len(loader):
         raise ValueError(
-            f"batch_size={settings.batch_size} for {len(task.places)} training images; use at "
+            f"batch_size={settings.batch_size} for {len(task.indices)} training images; use at "
             "most as many"
         )
     began = time.perf_counter()
-    shared.train()
+    wrapped.train()
     steps, totals = settings.epochs * len(loader), dict[str, Tensor]()
-    # Drop-path, and the detector's own draws.
+    # For drop-path and the draws of the detector.
     torch.manual_seed(seed_for(settings.seed, f"rank {processes.rank}", epoch))
-    for place, samples in enumerate(loader):
-        step = epoch * len(loader) + place
+    for number, samples in enumerate(loader):
+        step = epoch * len(loader) + number
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * task.pace(step, steps)
-        with autocast(processes.device, how.precision):
-            losses: dict[str, Tensor] = shared(*task.batch(samples, processes.device))
+            group["lr"] = settings.learning_rate * task.lr_factor(step, steps)
+        with autocast(processes.device, execution.precision):
+            losses: dict[str, Tensor] = wrapped(*task.batch(samples, processes.device))
         loss = torch.stack([value.float() for value in losses.values()]).sum()
         mean = processes.mean(loss.detach())
         if not math.isfinite(float(mean)):
@@ -223,8 +223,8 @@ def _epoch(
     }
 
 
-def _agree(model: nn.Module, processes: Processes) -> None:
-    """Average the statistics of batch norms, which every process has from images of its own."""
+def _average_batch_norms(model: nn.Module, processes: ProcessGroup) -> None:
+    """Average the running statistics of batch norms over the processes."""
     if processes.world > 1:
         for buffer in model.buffers():
             if buffer.is_floating_point():
@@ -232,19 +232,19 @@ def _agree(model: nn.Module, processes: Processes) -> None:
 
 
 def _loader(
-    task: Task, settings: TransferSettings, epoch: int, processes: Processes, workers: int
+    task: Task, settings: TransferSettings, epoch: int, processes: ProcessGroup, workers: int
 ) -> DataLoader[Any]:
-    """The batches of an epoch: whole ones, of which this process reads its share."""
+    """This process's share of the full batches of an epoch."""
     if settings.batch_size % processes.world:
         raise ValueError(
             f"batch_size={settings.batch_size} for {processes.world} processes; use a multiple"
         )
     generator = torch.Generator().manual_seed(seed_for(settings.seed, "order", epoch))
-    order = torch.randperm(len(task.places), generator=generator).tolist()
-    whole = len(order) // settings.batch_size * settings.batch_size
-    share = order[:whole][processes.rank :: processes.world]
-    images = Varied(
-        task.images, [task.places[i] for i in share], task.transform, settings.seed, epoch
+    order = torch.randperm(len(task.indices), generator=generator).tolist()
+    full = len(order) // settings.batch_size * settings.batch_size
+    share = order[:full][processes.rank :: processes.world]
+    images = AugmentedImages(
+        task.images, [task.indices[i] for i in share], task.transform, settings.seed, epoch
     )
     return DataLoader(
         images,
@@ -262,7 +262,7 @@ def _write(
     optimizer: torch.optim.Optimizer,
     history: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write a checkpoint as a whole or not at all."""
+    """Write a checkpoint atomically."""
     moments, numbers = optimizer_state(optimizer)
     named = {_WEIGHTS + name: tensor for name, tensor in model.state_dict().items()}
     named |= {_MOMENTS + name: tensor for name, tensor in moments.items()}
@@ -280,7 +280,7 @@ def _write(
 def _resume(
     out: Path, settings: TransferSettings, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> list[Metrics]:
-    """Put back what the checkpoint in ``out`` holds; the metrics up to it, none without one."""
+    """Load the checkpoint in ``out``, if there is one; returns the metrics so far."""
     path = out / CHECKPOINT
     if not path.exists():
         return []
@@ -302,9 +302,9 @@ def _resume(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint, by their names in the model."""
+    """Read the model's weights from a checkpoint, by name."""
     return _under(_WEIGHTS, read_any_tensors(path)[1])
 
 
-def _under(beginning: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(beginning): t for n, t in tensors.items() if n.startswith(beginning)}
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What the trainings of detectors and segmenters are asked, and how they are asked on a line."""
+"""Settings, command-line options and schedules of the detection and segmentation scripts."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ USAGE, FAILED, INTERRUPTED = 2, 3, 130  # exit codes, as the commands of asvit h
 
 @dataclass(frozen=True)
 class TransferSettings(Settings):
-    """What follows from these is the same whenever it is computed (on one CPU).
+    """Settings of a training. Equal settings give equal results (on one CPU).
 
     Attributes:
-        arch: Text of the network; empty to take that of the weights.
-        data: The folder.
+        arch: Text of the network; empty for the network of the weights.
+        data: Folder with images and annotations.
         image_size: Side of the square that training images are cut to, in pixels.
-        weights: File that the network starts from; empty for none.
+        weights: File of pretrained weights; empty for none.
         epochs: Passes over the images.
-        batch_size: Images of a step, of all processes together.
+        batch_size: Images of a step, over all processes.
         learning_rate: Highest learning rate.
-        weight_decay: Decoupled decay of matrices; norms and biases are spared.
-        warmup: Steps in which the learning rate rises.
+        weight_decay: Decoupled weight decay of matrices; norms and biases have none.
+        warmup: Steps of linear warm-up.
         drop_path: Drop-path probability of the last block.
         frozen_stages: Stages that are not trained.
-        scale: Least and most that an image is resized by, at random, beside fitting it in.
-        clip: Largest norm of the gradient; 0 for no limit.
-        norms: Put layer norms on the maps.
-        windows: How many times its windows per side an As-ViT has; 0 to keep them about as large
-            as at 224 px.
-        seed: Of initial weights, order, variation and drop-path.
+        scale: Range of random resizing, relative to the image size.
+        clip: Largest gradient norm; 0 for no limit.
+        norms: Whether to put layer norms on the feature maps.
+        windows: Factor on the number of windows per side of an As-ViT; 0 keeps windows about as
+            large as at 224 px.
+        seed: Seed of initial weights, order, augmentation and drop-path.
 
     Raises:
-        ValueError: If one is out of its range.
+        ValueError: If a value is out of range.
     """
 
     arch: str
@@ -80,18 +80,18 @@ class TransferSettings(Settings):
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
-        """The settings that were asked for on a line."""
+        """The settings in parsed options."""
         return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
 
 
-def pyramid_of(
+def build_pyramid(
     settings: TransferSettings, *, fpn: int | None = None, grad_checkpointing: bool = False
 ) -> Pyramid | PyramidWithFpn:
-    """The network as a pyramid, with its weights.
+    """Build the network as a feature pyramid, with its weights.
 
     Raises:
-        ValueError: As :func:`asvit.networks.pyramid.backbone`.
-        FileNotFoundError: As there.
+        ValueError: As in :func:`asvit.networks.pyramid.backbone`.
+        FileNotFoundError: The same.
     """
     arch: str | Network = settings.arch
     if not arch:
@@ -111,12 +111,12 @@ def pyramid_of(
 
 
 def normalisation(settings: TransferSettings) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the colours (0 to 1): those of the weights, else ImageNet's."""
+    """Mean and standard deviation of the pixels (0 to 1): those of the weights, or ImageNet's."""
     facts: Any = {}
     if settings.weights:
         try:
             facts = WeightsFile.read(Path(settings.weights)).facts
-        except ValueError:  # weights of another kind do not say
+        except ValueError:  # weights without our header
             facts = {}
     return (
         tuple(facts.get("mean", IMAGENET_DEFAULT_MEAN)),
@@ -124,36 +124,36 @@ def normalisation(settings: TransferSettings) -> tuple[tuple[float, ...], tuple[
     )
 
 
-def options_of(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
-    """The options that both scripts share.
+def make_parser(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
+    """A parser with the options of both scripts.
 
     Args:
-        doc: What the script does.
-        out: Folder that it writes to unless told otherwise.
-        **defaults: Its own defaults, by the name of the setting.
+        doc: Description of the script.
+        out: Default run folder.
+        **defaults: Default of each setting, by name.
     """
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    parser.add_argument(
         "arch",
         nargs="?",
         default="",
         metavar="ARCH",
         help="text of any architecture, or timm:NAME; left out, that of --weights",
     )
-    made.add_argument("--data", required=True, metavar="FOLDER", help="images and annotations")
-    made.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER", help="run folder")
-    made.add_argument("--weights", default="", metavar="FILE", help="weights to start from")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="images and annotations")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER", help="run folder")
+    parser.add_argument("--weights", default="", metavar="FILE", help="weights to start from")
     for name, (kind, text) in _OPTIONS.items():
-        made.add_argument(
+        parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=kind,
             default=defaults[name],
             metavar="N" if kind is int else "X",
             help=f"{text} (default {defaults[name]:g})",
         )
-    made.add_argument(
+    parser.add_argument(
         "--scale",
         type=float,
         nargs=2,
@@ -162,55 +162,57 @@ def options_of(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
         help=f"range of random resizing (default {defaults['scale'][0]:g} "
         f"{defaults['scale'][1]:g}; 1 1 for none)",
     )
-    made.add_argument(
+    parser.add_argument(
         "--no-norms", dest="norms", action="store_false", help="no layer norms on the maps"
     )
-    made.add_argument("--fresh", action="store_true", help="start over in the run folder")
-    made.add_argument(
+    parser.add_argument("--fresh", action="store_true", help="start over in the run folder")
+    parser.add_argument(
         "--grad-checkpointing", action="store_true", help="save memory, take more time"
     )
-    made.add_argument("--workers", type=int, default=0, metavar="N", help="reading processes")
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    made.add_argument("--precision", choices=("float32", "bf16"), default="float32")
-    return made
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="data worker processes"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
+    return parser
 
 
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "image_size": (int, "side of the square that images are cut to, px"),
     "epochs": (int, "passes over the images"),
-    "batch_size": (int, "images of a step, of all processes together"),
+    "batch_size": (int, "images of a step, over all processes"),
     "learning_rate": (float, "highest learning rate of AdamW"),
-    "weight_decay": (float, "decay of matrices"),
-    "warmup": (int, "steps in which the learning rate rises"),
+    "weight_decay": (float, "weight decay of matrices"),
+    "warmup": (int, "steps of linear warm-up"),
     "drop_path": (float, "drop-path probability of the last block"),
     "frozen_stages": (int, "stages that are not trained"),
     "windows": (int, "windows per side of an As-ViT, times its own; 0 for about those of 224 px"),
-    "clip": (float, "largest norm of the gradient, 0 for no limit"),
-    "seed": (int, "seed of all that is random"),
+    "clip": (float, "largest gradient norm, 0 for no limit"),
+    "seed": (int, "seed of all random draws"),
 }
 
 
-def call(made: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> int:
-    """Run with the options of the command line; errors become one line and an exit code."""
-    options = made.parse_args()
+def run_cli(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> int:
+    """Parse the command line and run; expected errors become one line and an exit code."""
+    options = parser.parse_args()
     try:
         run(options)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {first_line(error)}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last epoch", file=sys.stderr)
+        print("interrupted; the same command resumes after the last epoch", file=sys.stderr)
         return INTERRUPTED
     return 0
 
 
-def at_steps(step: int, steps: int, *, warmup: int, marks: Sequence[float]) -> float:
-    """The learning rate of a step over the highest: a tenth after each mark, a share of all."""
+def step_decay(step: int, steps: int, *, warmup: int, marks: Sequence[float]) -> float:
+    """Learning rate relative to the highest: warm-up, then a tenth after each mark in [0, 1]."""
     rise = min((step + 1) / (warmup + 1), 1.0)
     return rise * 0.1 ** sum(step >= mark * steps for mark in marks)
 
 
-def falling(step: int, steps: int, *, warmup: int) -> float:
-    """The learning rate of a step over the highest: down to 0 along a line."""
+def linear_decay(step: int, steps: int, *, warmup: int) -> float:
+    """Learning rate relative to the highest: warm-up, and linear decay to 0."""
     rise = min((step + 1) / (warmup + 1), 1.0)
     return rise * (1 - step / steps)

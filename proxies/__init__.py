@@ -10,12 +10,16 @@ from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
 
 if TYPE_CHECKING:
     from proxies.activations import jacobian_covariance, naswot
-    from proxies.aggregation import az_nas_aggregate
     from proxies.attention_similarity import (
         contribution_cosine_similarity,
         head_similarities,
     )
-    from proxies.az_nas import az_expressivity, az_progressivity, az_trainability
+    from proxies.az_nas import (
+        az_expressivity,
+        az_nas_aggregate,
+        az_progressivity,
+        az_trainability,
+    )
     from proxies.circle import Circle
     from proxies.counts import Cost, count
     from proxies.evaluation import measure, measure_repeats, seed_for
@@ -29,8 +33,8 @@ if TYPE_CHECKING:
     )
     from proxies.gradient_variation import zico
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-    from proxies.readings import Readings, Score, combine
     from proxies.saliency import fisher, gradient_norm, grasp, snip
+    from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
     from proxies.synaptic_diversity import dss
     from proxies.synaptic_flow import synflow
@@ -79,45 +83,33 @@ __all__ = [
     "zico",
 ]
 
-# Name -> module that defines it.
+# Module that defines each name.
 _LAZY = {
-    "Circle": "proxies.circle",
-    "Cost": "proxies.counts",
-    "Readings": "proxies.readings",
-    "Score": "proxies.readings",
-    "az_expressivity": "proxies.az_nas",
-    "az_nas_aggregate": "proxies.aggregation",
-    "az_progressivity": "proxies.az_nas",
-    "az_trainability": "proxies.az_nas",
-    "combine": "proxies.readings",
-    "contribution_cosine_similarity": "proxies.attention_similarity",
-    "count": "proxies.counts",
-    "curve_speed": "proxies.expansion",
-    "curve_velocity": "proxies.expansion",
-    "depth": "proxies.structure",
-    "dss": "proxies.synaptic_diversity",
-    "embedding_width": "proxies.structure",
-    "extrinsic_curvature": "proxies.expansion",
-    "fisher": "proxies.saliency",
-    "gauss_map_length": "proxies.expansion",
-    "gauss_map_speed": "proxies.expansion",
-    "gradient_norm": "proxies.saliency",
-    "grasp": "proxies.saliency",
-    "head_similarities": "proxies.attention_similarity",
-    "jacobian_covariance": "proxies.activations",
-    "length_distortion": "proxies.expansion",
-    "measure": "proxies.evaluation",
-    "measure_repeats": "proxies.evaluation",
-    "naswot": "proxies.activations",
-    "ntk_condition_number": "proxies.ntk",
-    "ntk_matrix": "proxies.ntk",
-    "ntk_spectrum": "proxies.ntk",
-    "residual_blocks": "proxies.structure",
-    "seed_for": "proxies.evaluation",
-    "snip": "proxies.saliency",
-    "synflow": "proxies.synaptic_flow",
-    "total_expansion": "proxies.structure",
-    "zico": "proxies.gradient_variation",
+    name: f"proxies.{module}"
+    for module, names in {
+        "activations": ("jacobian_covariance", "naswot"),
+        "attention_similarity": ("contribution_cosine_similarity", "head_similarities"),
+        "az_nas": ("az_expressivity", "az_nas_aggregate", "az_progressivity", "az_trainability"),
+        "circle": ("Circle",),
+        "counts": ("Cost", "count"),
+        "evaluation": ("measure", "measure_repeats", "seed_for"),
+        "expansion": (
+            "curve_speed",
+            "curve_velocity",
+            "extrinsic_curvature",
+            "gauss_map_length",
+            "gauss_map_speed",
+            "length_distortion",
+        ),
+        "gradient_variation": ("zico",),
+        "ntk": ("ntk_condition_number", "ntk_matrix", "ntk_spectrum"),
+        "saliency": ("fisher", "gradient_norm", "grasp", "snip"),
+        "scores": ("Readings", "Score", "combine"),
+        "structure": ("depth", "embedding_width", "residual_blocks", "total_expansion"),
+        "synaptic_diversity": ("dss",),
+        "synaptic_flow": ("synflow",),
+    }.items()
+    for name in names
 }
 
 

@@ -1,4 +1,4 @@
-"""How differently a network treats different images: input gradients, and signs of units."""
+"""Measures of how differently a network responds to images: input gradients, unit signs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,40 +6,38 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from proxies.errors import first_line
 from proxies.features import evaluating, reference_tensor
-from proxies.fetching import fetch
-from proxies.memory import in_chunks
-from proxies.substitution import call_with, stand_ins
+from proxies.functional import network_output
+from proxies.memory import in_chunks, to_host
+from proxies.operations import InterceptOperations, Operation
 
-# Keeps the logarithm and the inverse finite, as in the paper.
+# Keeps the logarithm and the inverse finite; the paper's value.
 _OFFSET = 1e-5
-# Signs held at a time, 16 MB in float32, which also adds this many of them exactly.
+# Signs processed at a time: 16 MB in float32, which also adds up this many exactly.
 _BLOCK_SIGNS = 1 << 22
 
 
 def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
-    """How little the gradients of the output by the input of different images correlate.
+    """How little the input gradients of different images correlate.
 
-    With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs by each image and ``σ`` the
-    eigenvalues of the correlation matrix of its rows: ``−Σ [ln(σ + k) + 1/(σ + k)]``, k = 1e-5.
-    Without unit; higher is better, and ``−n`` is the most there can be, but for k. One forward and
-    one backward pass, without weight gradients. In evaluation mode, unlike the authors' code: in
-    training mode batch norms would mix the images.
+    With ``J`` the gradients ``[n, C·H·W]`` of the summed outputs with respect to each image and
+    ``σ`` the eigenvalues of the correlation matrix of its rows:
+    ``−Σ [ln(σ + k) + 1/(σ + k)]``, k = 1e-5. Dimensionless; higher is better, at most about
+    ``−n``. One forward and one backward pass, without weight gradients. In evaluation mode, unlike
+    the authors' code: in training mode batch norms would mix the images.
 
     Args:
         model: Any module whose samples do not interact.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
 
     Raises:
-        ValueError: If there are fewer than two images, or the gradient of one has no correlation
-            with others because it is constant.
+        ValueError: If there are fewer than two images, or one has a constant gradient, whose
+            correlation is undefined.
 
     References:
         Mellor et al. 2020, "Neural Architecture Search without Training", in its first version,
-        arXiv:2006.04647v1; called jacob_cov by Abdelfattah et al. 2021, arXiv:2101.08134.
+        arXiv:2006.04647v1; named jacob_cov by Abdelfattah et al. 2021, arXiv:2101.08134.
     """
     images = _at_least_two(images).to(reference_tensor(model))
     key = ("the input gradients", tuple(images.shape), str(images.device))
@@ -62,20 +60,20 @@ def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
 def naswot(model: nn.Module, images: Tensor) -> float:
     """NASWOT: in how many units different images differ, ``ln det K``.
 
-    The code of an image has a bit for every unit in front of a rectifier, which tells whether the
-    unit is positive; ``K`` ``[n, n]`` counts in how many bits two codes agree. Rectifiers are
-    ReLU, GELU, SiLU and their kin, as modules or as functions; every channel of every token or
-    position is a unit. Tanh, sigmoid and softmax have no side on which a unit is off, and are
-    none; a rectifier written as a product, such as ``x·σ(x)``, is not seen. Without unit; higher
-    is better. One forward pass, and one of a single image.
+    The code of an image has one bit for each input of a rectifier: whether it is positive. ``K``
+    ``[n, n]`` counts the bits in which two codes agree. Rectifiers are ReLU, GELU, SiLU and the
+    like, as modules or functions; every channel of every token or position is a unit. Tanh,
+    sigmoid and softmax do not count: they have no off state. A rectifier written as a product,
+    such as ``x·σ(x)``, is not detected. Dimensionless; higher is better. One forward pass, and
+    one of a single image.
 
     Args:
         model: Any module whose samples do not interact.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
 
     Returns:
-        The logarithm; NaN where ``K`` is singular because two codes are the same, or there are
-        too few units.
+        The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
+        units.
 
     Raises:
         ValueError: If there are fewer than two images, the model has no rectifier whose input
@@ -87,15 +85,15 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     """
     images = _at_least_two(images).to(reference_tensor(model))
     shapes: list[torch.Size] = []
-    agreements = _Agreements(len(images), shapes, images.device)
+    agreements = _SignAgreements(len(images), shapes, images.device)
     with torch.no_grad(), evaluating(model):
-        with _Rectifiers(lambda units: shapes.append(units.shape)):
+        with _OnRectifierInputs(lambda units: shapes.append(units.shape)):
             network_output(model, images[:1])
-        with _Rectifiers(agreements.add):
+        with _OnRectifierInputs(agreements.add):
             out = network_output(model, images)
     if not agreements.units:
         raise ValueError(f"{type(model).__name__} has no rectifier that depends on the image")
-    kernel, finite = fetch([agreements.kernel(), out.isfinite().all()])
+    kernel, finite = to_host([agreements.kernel(), out.isfinite().all()])
     if not finite:
         raise ValueError(f"{type(model).__name__} gives outputs that are not finite")
     spectrum = torch.linalg.eigvalsh(kernel)
@@ -104,68 +102,43 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     return float(spectrum.log().sum())
 
 
-def network_output(model: nn.Module, images: Tensor) -> Tensor:
-    """Output of a network, ``[n, ...]``; its parameters are constants, whatever they ask for.
+class _OnRectifierInputs(InterceptOperations):
+    """Inside, call a function with the input of every rectifier, in order."""
 
-    Raises:
-        ValueError: If the model cannot take the images, or gives something else than one tensor
-            with a row per image.
-    """
-    try:
-        out = call_with(model, stand_ins(model, Tensor.detach), images)
-    except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{type(model).__name__}: {first_line(error)}") from error
-    if not isinstance(out, Tensor) or out.shape[:1] != images.shape[:1]:
-        found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(
-            f"{type(model).__name__} gives {found} for {len(images)} images; "
-            "a measure needs one tensor with a row for each image"
-        )
-    return out
-
-
-class _Rectifiers(TorchFunctionMode):
-    """Inside, the input of every rectifier is shown to a function, in order."""
-
-    def __init__(self, see: Callable[[Tensor], None]) -> None:
+    def __init__(self, visit: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self._see = see
+        self._visit = visit
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _RECTIFIERS:
-            # First, because it may be done in place.
-            self._see(args[0] if args else kwargs["input"])
+            # Before the call, which may be in place.
+            self._visit(args[0] if args else kwargs["input"])
         return func(*args, **kwargs)
 
 
-class _Agreements:
-    """Adds up in how many units the signs of images agree, and holds no signs itself.
+class _SignAgreements:
+    """Counts the units in which the signs of two images agree, without keeping the signs.
 
     Args:
         samples: Number n of images.
-        alone: Shape of the input of each rectifier for a single image. Next to the shape for n
-            images it tells which axis the samples lie along, and which rectifiers see none.
-        device: Where the rectifiers compute.
+        single_shapes: Input shape of each rectifier for a single image. Compared with the shape
+            for n images it shows the sample axis, and which rectifiers do not see the images.
+        device: Device of the network.
     """
 
-    def __init__(self, samples: int, alone: Sequence[torch.Size], device: torch.device) -> None:
+    def __init__(
+        self, samples: int, single_shapes: Sequence[torch.Size], device: torch.device
+    ) -> None:
         self._samples = samples
-        self._alone = iter(alone)
-        # Inner products of the images' signs: agreements less disagreements.
+        self._single_shapes = iter(single_shapes)
+        # Inner products of signs: agreements minus disagreements.
         self._products = torch.zeros(samples, samples, dtype=torch.float64, device=device)
         self.units = 0
 
     def add(self, units: Tensor) -> None:
-        """Take in the input of the next rectifier."""
-        alone = next(self._alone, units.shape)
-        axis = next((i for i, size in enumerate(alone) if size != units.shape[i]), None)
+        """Add the input of the next rectifier."""
+        single = next(self._single_shapes, units.shape)
+        axis = next((i for i, size in enumerate(single) if size != units.shape[i]), None)
         if axis is None:
             return
         rows = units.movedim(axis, 0).reshape(self._samples, -1)
@@ -175,14 +148,14 @@ class _Agreements:
             self._products += signs @ signs.T
 
     def kernel(self) -> Tensor:
-        """In how many units two images agree, ``[n, n]`` float64."""
+        """Number of units in which two images agree, ``[n, n]`` float64."""
         return (self._products + self.units) / 2
 
 
 def _input_gradients(model: nn.Module, images: Tensor) -> Tensor:
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
-        # A copy, because the network may change its input in place.
+        # A copy: the network may change its input in place.
         total = network_output(model, leaf.clone()).sum()
     if not total.requires_grad:
         raise ValueError(f"the output of {type(model).__name__} ignores its input")
@@ -191,7 +164,7 @@ def _input_gradients(model: nn.Module, images: Tensor) -> Tensor:
 
 def _at_least_two(images: Tensor) -> Tensor:
     if len(images) < 2:
-        raise ValueError(f"{len(images)} images cannot be told apart; use at least 2")
+        raise ValueError(f"{len(images)} images cannot be compared; use at least 2")
     return images
 
 

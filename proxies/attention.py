@@ -1,9 +1,8 @@
-"""Softmax attention with its derivatives, over blocks that stay in the processor's cache.
+"""Softmax attention with its derivatives, in blocks that stay in the processor's cache.
 
 PyTorch's fused attention has no forward-mode rule, and on narrow heads its CPU kernels spend most
-of their time off the arithmetic. Here every score is written once and read where it was written:
-a block of scores, its softmax and what becomes of it never leave the cache, and all that is left
-are matrix products of a width that the processor likes.
+of their time on overhead. Here a block of scores, its softmax and their derivatives never leave
+the cache, and the rest are matrix products padded to the width of a vector register.
 """
 
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Scores in one block, by kind of device: two float32 buffers of 2 MB on a CPU, and blocks large
-# enough to keep an accelerator busy.
+# Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
+# elsewhere.
 _BLOCK_SCORES = {"cpu": 1 << 19}
 _BLOCK_SCORES_ELSEWHERE = 1 << 28
 # Products with fewer columns than a vector register is wide take up to twice as long.
-_COLUMNS = 16
+_REGISTER_COLUMNS = 16
 
 
 def attention_with_tangent(
@@ -40,7 +39,7 @@ def attention_with_tangent(
         query: ``[..., N, d]``.
         key: ``[..., M, d]``.
         value: ``[..., M, e]``.
-        tangents: Of query, key and value; ``None`` where there is none.
+        tangents: Of query, key and value; None for zero.
         bias: Added to the scores, broadcastable to ``[..., N, M]``; constant along the tangent.
         scale: ``d^-0.5`` unless given.
 
@@ -49,10 +48,10 @@ def attention_with_tangent(
     """
     batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
     # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
-    queries = _side_by_side(_tangent(query, tangents[0]), query)
+    queries = _side_by_side(_or_zeros(query, tangents[0]), query)
     queries *= dim**-0.5 if scale is None else scale
-    keys = _side_by_side(key, _tangent(key, tangents[1])).transpose(1, 2)
-    values = _side_by_side(value, _tangent(value, tangents[2]), pad=True)
+    keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
+    values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
     q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
     bias = _flat_bias(bias, (*batch, tokens, key.shape[-2]))
 
@@ -61,7 +60,7 @@ def attention_with_tangent(
     drift = v.new_empty(len(q), tokens, 1)  # rowsum(P ⊙ Ṡ)
     for maps, rows in _blocks(len(q), tokens, key.shape[-2], q.device.type):
         scores, attention = _attend(q, k, bias, maps, rows)
-        # The scores are spent: their buffer takes the derivative.
+        # The scores are no longer needed: reuse their buffer for the derivative.
         change = torch.bmm(queries[maps, rows], keys[maps], out=scores).mul_(attention)
         torch.bmm(attention, values[maps], out=mixed[maps, rows])
         torch.bmm(change, v[maps], out=turned[maps, rows])
@@ -80,12 +79,12 @@ def attention(
     bias: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention for a backward pass, by the faster of two ways.
+    """Attention for a backward pass, by the faster of two kernels.
 
-    Narrow heads on a CPU go through blocks in both directions; PyTorch's own kernel has the rest,
-    and a bias that needs a gradient. Shapes as in :func:`attention_with_tangent`.
+    Narrow heads on a CPU use blocks in both directions. PyTorch's kernel handles all others, and a
+    bias that requires a gradient. Shapes as in :func:`attention_with_tangent`.
     """
-    narrow = query.shape[-1] < _COLUMNS and query.device.type == "cpu"
+    narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
     if not narrow or (bias is not None and bias.requires_grad):
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
     out: Tensor = _BlockedAttention.apply(query, key, value, bias, scale)
@@ -100,9 +99,9 @@ def explicit_attention(
     bias: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention in operations that any transform can differentiate, and differentiate again.
+    """Attention in operations that any transform can differentiate, also twice.
 
-    Rows are taken in blocks to bound the memory; shapes as in :func:`attention_with_tangent`.
+    Rows are processed in blocks to bound the memory; shapes as in :func:`attention_with_tangent`.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     maps = query[..., 0, 0].numel()
@@ -117,7 +116,7 @@ def explicit_attention(
     return torch.cat(blocks, -2)
 
 
-def plain_arguments(
+def normalize_arguments(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -127,10 +126,10 @@ def plain_arguments(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, float | None]:
-    """Bring any call of fused attention to (query, key, value), additive bias and scale.
+    """Reduce the arguments of fused attention to (query, key, value), additive bias and scale.
 
     Raises:
-        ValueError: If the call drops attention at random.
+        ValueError: If the call has dropout.
     """
     if dropout_p:
         raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
@@ -144,13 +143,13 @@ def plain_arguments(
     return (query, key, value), attn_mask, scale
 
 
-def aligned_bias(bias: Tensor, axes: int) -> Tensor:
-    """Of several networks, ``[networks, ...]``, so that it broadcasts with scores of ``axes``."""
+def align_stacked_bias(bias: Tensor, axes: int) -> Tensor:
+    """Reshape a bias ``[networks, ...]`` to broadcast with scores of ``axes`` dimensions."""
     return bias.reshape(len(bias), *[1] * (axes - bias.ndim), *bias.shape[1:])
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """Attention whose backward pass recomputes the map, a block at a time.
+    """Attention whose backward pass recomputes the map block by block.
 
     With ``G`` the gradient of the output and ``Ḡ = P ⊙ (GVᵀ − rowsum(G ⊙ O))``:
     ``∂V = PᵀG``, ``∂Q = s ḠK`` and ``∂K = s ḠᵀQ``.
@@ -192,7 +191,7 @@ class _BlockedAttention(torch.autograd.Function):
         ones = value.new_ones(1).expand(*value.shape[:-1], 1)
         values = _side_by_side(value, ones).transpose(1, 2)
         down = _side_by_side(grads, (grads * out).sum(-1, keepdim=True).neg_())
-        # Transposed, so that these products run along the rows of the map.
+        # Transposed, so that these products read the map along its rows.
         q_rows, g_rows = (x.transpose(1, 2).contiguous() for x in (q, down[..., :-1]))
 
         dq = q.new_empty(len(q), tokens, keys.shape[-1])
@@ -212,14 +211,14 @@ class _BlockedAttention(torch.autograd.Function):
 def _attend(
     q: Tensor, k: Tensor, bias: Tensor | None, maps: slice, rows: slice
 ) -> tuple[Tensor, Tensor]:
-    """A block of scores, whose buffer may be used again, and its softmax."""
+    """A block of scores, whose buffer may be reused, and its softmax."""
     scores = torch.bmm(q[maps, rows], k[maps])
     if bias is not None:
         scores += bias[maps, rows]
     return scores, torch.softmax(scores, -1)
 
 
-def _tangent(primal: Tensor, tangent: Tensor | None) -> Tensor:
+def _or_zeros(primal: Tensor, tangent: Tensor | None) -> Tensor:
     return torch.zeros_like(primal) if tangent is None else tangent
 
 
@@ -236,7 +235,7 @@ def _pad(x: Tensor) -> Tensor:
 
 
 def _padded(columns: int) -> int:
-    return -(-columns // _COLUMNS) * _COLUMNS
+    return -(-columns // _REGISTER_COLUMNS) * _REGISTER_COLUMNS
 
 
 def _flat_bias(bias: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
@@ -244,7 +243,7 @@ def _flat_bias(bias: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
 
 
 def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[slice, slice]]:
-    """Cut ``maps`` matrices of ``rows × columns`` into blocks: whole matrices, or rows of one."""
+    """Split ``maps`` matrices of ``rows × columns`` into blocks of matrices, or of rows of one."""
     size = _BLOCK_SCORES.get(device, _BLOCK_SCORES_ELSEWHERE)
     together = max(1, size // (rows * columns))
     pieces = -(-rows * columns // size) if together == 1 else 1

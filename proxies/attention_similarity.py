@@ -1,4 +1,4 @@
-"""How alike the attention maps of different heads are, in any network that has some."""
+"""How similar the attention maps of different heads are, in any network with attention."""
 
 import math
 import re
@@ -9,34 +9,33 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from proxies.attention import plain_arguments
+from proxies.attention import normalize_arguments
 from proxies.features import evaluating, reference_tensor
-from proxies.fetching import fetch
+from proxies.memory import to_host
+from proxies.operations import InterceptOperations, Operation
 
 _ATTENTION = re.compile(r"att|mhsa", re.IGNORECASE)
 _SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
 
 
 def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Cosine similarity of the maps of every two heads of every attention.
+    """Cosine similarity between the maps of every two heads of each attention.
 
-    For heads i and j with maps A after the softmax it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``,
-    by rows because rows multiply the values; the mean over images, and over windows.
+    For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
+    because rows multiply the values, averaged over images and windows.
 
-    Maps are read where they arise: fused attention, ``nn.MultiheadAttention``, and softmaxes over
-    the last axis of ``[..., heads, N, M]`` in modules that are called attention, or hold such a
-    module. A map that other
-    layers use again counts once; attention without a softmax over keys has none.
+    Maps are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last
+    axis of ``[..., heads, N, M]`` in modules that are named attention or contain one. A map that
+    several layers share counts once; attention without a softmax over keys has no map.
 
     Args:
-        model: Any network; evaluated as it is, and left as it was.
+        model: Any network; not changed.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
 
     Returns:
-        The name of the module to ``[heads, heads]`` float32 on the CPU, in the order of the
-        forward pass; ``#2`` and so on follow the name of a module that attends more than once.
+        ``[heads, heads]`` float32 on the CPU for each module name, in the order of the forward
+        pass; ``#2`` and so on are appended to the name of a module that attends more than once.
         The diagonal is 1.
 
     Raises:
@@ -45,27 +44,27 @@ def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     References:
         arXiv:2306.10875.
     """
-    with evaluating(model), torch.no_grad(), _inside(model) as path:
-        maps = _Maps(path)
+    with evaluating(model), torch.no_grad(), _module_path(model) as path:
+        maps = _MapComparison(path)
         with maps:
             model(images.to(reference_tensor(model)))
     if not maps.similarities:
         raise ValueError(f"{type(model).__name__} has no attention maps with heads to compare")
-    found = fetch(list(maps.similarities.values()))
+    found = to_host(list(maps.similarities.values()))
     return dict(zip(maps.similarities, found, strict=True))
 
 
 def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
-    """Contribution cosine similarity (CCS): how much the heads of an attention repeat each other.
+    """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
 
-    The mean over all pairs of different heads of :func:`head_similarities`, then over attentions;
-    one with a single head has no pair and is left out. 1 where all heads are the same; from 0. No
-    units; lower is less redundant. One forward pass, with the maps of one attention in memory.
+    The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
+    single heads are left out. From 0 to 1, where all heads are equal. Dimensionless; lower is less
+    redundant. One forward pass, with the maps of one attention in memory at a time.
 
     Arguments as :func:`head_similarities`.
 
     Raises:
-        ValueError: If no attention has two heads.
+        ValueError: If no attention has two heads or more.
 
     References:
         arXiv:2306.10875.
@@ -78,18 +77,18 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
 
 
 def pair_mean(similarity: Tensor) -> float:
-    """Mean over all pairs of different heads, ``[heads, heads]`` to a number; NaN for one head."""
+    """Mean of ``[heads, heads]`` over all pairs of different heads; NaN for one head."""
     heads = len(similarity)
     if heads < 2:
         return math.nan
     return float(similarity.triu(1).sum()) * 2 / (heads * (heads - 1))
 
 
-class _Maps(TorchFunctionMode):
-    """Compare the heads of every map that arises inside; no map is kept.
+class _MapComparison(InterceptOperations):
+    """Compare the heads of every attention map computed inside; no map is kept.
 
     Args:
-        path: Names of the modules being run, with themselves, the innermost last.
+        path: Names and modules of the running calls, the innermost last.
     """
 
     def __init__(self, path: Sequence[tuple[str, nn.Module]]) -> None:
@@ -97,59 +96,52 @@ class _Maps(TorchFunctionMode):
         self.similarities: dict[str, Tensor] = {}
         self._path = path
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
-            (query, key, value), bias, scale = plain_arguments(*args, **kwargs)
+            (query, key, value), bias, scale = normalize_arguments(*args, **kwargs)
             scale = query.shape[-1] ** -0.5 if scale is None else scale
             scores = query @ key.transpose(-1, -2) * scale
             maps = (scores if bias is None else scores + bias).softmax(-1)
             self._compare(maps)
             return maps @ value
         if func is F.multi_head_attention_forward:
-            wanted = {"need_weights": True, "average_attn_weights": False}
-            out, maps = func(*args, **{**kwargs, **wanted})
+            per_head = {"need_weights": True, "average_attn_weights": False}
+            out, maps = func(*args, **{**kwargs, **per_head})
             self._compare(maps if maps.ndim == 4 else maps[None])
             averaged = kwargs.get("average_attn_weights", True)
             maps = maps.mean(-3) if averaged else maps
             return out, maps if kwargs.get("need_weights", True) else None
         out = func(*args, **kwargs)
-        if func in _SOFTMAX and self._over_keys(out, *args, **kwargs) and self._in_attention():
+        if func in _SOFTMAX and self._is_over_keys(out, *args, **kwargs) and self._in_attention():
             self._compare(out)
         return out
 
-    def _over_keys(self, out: Tensor, *args: Any, **kwargs: Any) -> bool:
+    def _is_over_keys(self, out: Tensor, *args: Any, **kwargs: Any) -> bool:
         axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return axis in (-1, out.ndim - 1)
 
     def _in_attention(self) -> bool:
-        held = self._path[-1][1].named_modules() if self._path else ()
-        return any(_is_attention(name, module) for name, module in (*self._path, *held))
+        inner = self._path[-1][1].named_modules() if self._path else ()
+        return any(_is_attention(name, module) for name, module in (*self._path, *inner))
 
     def _compare(self, maps: Tensor) -> None:
-        """Take in ``[..., heads, N, M]``."""
+        """Add the similarities of maps ``[..., heads, N, M]``."""
         if maps.ndim < 4:
             return
         rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
         count = rows[0, ..., 0].numel()
         rows = rows.flatten(1)
         base = self._path[-1][0] if self._path else ""
-        name, again = base, 1
+        name, call = base, 1
         while name in self.similarities:
-            again += 1
-            name = f"{base}#{again}"
+            call += 1
+            name = f"{base}#{call}"
         self.similarities[name] = rows @ rows.T / count
 
 
 @contextmanager
-def _inside(model: nn.Module) -> Iterator[Sequence[tuple[str, nn.Module]]]:
-    """Follow which modules are being run."""
+def _module_path(model: nn.Module) -> Iterator[Sequence[tuple[str, nn.Module]]]:
+    """Path of the running modules, kept up to date by hooks."""
     path: list[tuple[str, nn.Module]] = []
     handles = []
 

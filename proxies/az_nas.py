@@ -1,36 +1,38 @@
-"""The measures of AZ-NAS: how features spread from block to block, and how gradients come back.
+"""The measures of AZ-NAS, on features and gradients from block to block, and their aggregation.
 
-A primary block is what ends in a residual addition: each block of a convolutional network, and the
-attention and the feed-forward part of each block of a transformer. Its feature is what it adds up
-to, taken as vectors of channels, one for each position of each image; every token is a position.
-The fourth measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
+A primary block ends in a residual addition: each block of a convolutional network, and the
+attention and the feed-forward part of each block of a transformer. Its feature is its output, as
+one vector of channels for each position of each image; every token is a position. The fourth
+measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
 """
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from proxies.activations import network_output
 from proxies.features import evaluating, reference_tensor
-from proxies.primary_blocks import Feature, watch_blocks
+from proxies.functional import network_output
+from proxies.primary_blocks import BlockFeature, watch_blocks
 
 
 def az_expressivity(model: nn.Module, images: Tensor) -> float:
-    """Expressivity: how evenly features spread over their directions, summed over primary blocks.
+    """Expressivity: how isotropic features are, summed over primary blocks.
 
-    Of each block's feature the entropy, in nats, of the eigenvalues of its covariance over
-    positions, normalised to sum to 1; ``ln(channels)`` at most. Higher is better. One forward pass
-    and an eigendecomposition for each primary block, in float64.
+    For each block, the entropy in nats of the eigenvalues of the feature's covariance over
+    positions, normalised to sum to 1; at most ``ln(channels)``. Higher is better. One forward pass
+    and one eigendecomposition per primary block, in float64.
 
     Args:
         model: A network with a list of blocks, see :func:`proxies.structure.residual_blocks`.
         images: ``[n, C, H, W]``; the paper draws 64 images of standard normal noise.
 
     Raises:
-        ValueError: If the model has no list of blocks, one of them does not give one feature map,
-            or a feature is the same at every position.
+        ValueError: If the model has no list of blocks, a block does not return one feature map, or
+            a feature is the same at every position.
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
@@ -39,10 +41,10 @@ def az_expressivity(model: nn.Module, images: Tensor) -> float:
 
 
 def az_progressivity(model: nn.Module, images: Tensor) -> float:
-    """Progressivity: the least that expressivity gains from one primary block to the next.
+    """Progressivity: the smallest gain in expressivity from one primary block to the next.
 
-    In nats, higher is better. The paper leaves it out for vision transformers. Arguments, cost,
-    errors and source as :func:`az_expressivity`; of a single primary block there is none.
+    In nats; higher is better. The paper omits it for vision transformers. Arguments, cost, errors
+    and source as :func:`az_expressivity`; at least two primary blocks are needed.
     """
     entropies = _entropies(model, images)
     if len(entropies) < 2:
@@ -51,28 +53,28 @@ def az_progressivity(model: nn.Module, images: Tensor) -> float:
 
 
 def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float:
-    """Trainability: how close the primary blocks come to keeping the size of gradients.
+    """Trainability: how closely the primary blocks preserve the norm of gradients.
 
-    The mean over primary blocks, the first one apart, of ``2 − σ − 1/σ``: 0 at best, for σ = 1.
-    σ is the spectral norm of the block's Jacobian, channels by channels, as estimated by
-    ``A = mean over positions of g_in g_outᵀ``, where ``g_out`` is drawn from ±1 and ``g_in`` is
-    the gradient that comes back. Where a convolutional block has a stride, the positions that it
-    reads for one that it writes count as channels. Dimensionless; higher is better. One forward
-    and one backward pass, without weight gradients, and an eigendecomposition for each block.
+    The mean of ``2 − σ − 1/σ`` over all primary blocks but the first; at most 0, for σ = 1. σ is
+    the spectral norm of the block's Jacobian, channels by channels, estimated by
+    ``A = mean over positions of g_in g_outᵀ`` with ``g_out`` drawn from ±1 and ``g_in`` its
+    backpropagated gradient. If a convolutional block has a stride, the input positions of an
+    output position count as channels. Dimensionless; higher is better. One forward and one
+    backward pass, without weight gradients, and one eigendecomposition per block.
 
-    A block's Jacobian begins at what the block itself reads: layers between two blocks that change
-    the size of the map are left out, and so are blocks of tokens that change their number. The
-    authors' code leaves out blocks that are exactly the identity as well, and adds 1e-6 to σ in
-    the quotient; their formula does not.
+    The Jacobian of a block begins at its own input: layers between blocks that change the size of
+    the map are left out, as are blocks that change the number of tokens. The authors' code also
+    leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
+    formula does neither.
 
     Args:
         model: As in :func:`az_expressivity`.
         images: As in :func:`az_expressivity`.
-        seed: For the signs.
+        seed: Seed of the signs.
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
-            if nothing comes back through a block.
+            if no gradient passes a block.
 
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
@@ -81,7 +83,7 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     generator = torch.Generator(images.device).manual_seed(seed)
     squares: list[Tensor | None] = []
 
-    def backward(features: list[Feature]) -> None:
+    def backward(features: list[BlockFeature]) -> None:
         squares.extend(_squared_gain(*pair, generator) for pair in pairwise(features))
 
     with torch.enable_grad(), evaluating(model), watch_blocks(model, backward):
@@ -95,20 +97,61 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     return float((2 - sigma - 1 / sigma).mean())
 
 
+def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
+    """AZ-NAS's rank aggregation: the sum over measures of ``ln(rank / n)``.
+
+    The best of n architectures has rank n, the worst 1; ties share the mean of their ranks. The
+    logarithm lets a low rank in one measure outweigh high ranks in others.
+
+    Args:
+        measures: Values of each measure, ``[n]``, for the same architectures in the same order,
+            higher is better. Architectures with a NaN in any measure are not ranked and do not
+            count in n.
+
+    Returns:
+        Scores ``[n]``, higher is better; 0 for an architecture that is the best in every measure,
+        NaN for one that is not ranked.
+
+    Raises:
+        ValueError: If there is no measure, or their lengths differ.
+
+    References:
+        Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
+    """
+    rows = [np.asarray(values, dtype=np.float64) for values in measures]
+    shapes = {values.shape for values in rows}
+    if len(shapes) != 1 or rows[0].ndim != 1:
+        found = ", ".join(str(values.shape) for values in rows) or "none"
+        raise ValueError(f"measures have shapes {found}; use one or more of the same length")
+    table = np.stack(rows)
+    ranked = ~np.isnan(table).any(axis=0)
+    scores = np.full(table.shape[1], np.nan)
+    ranks = [_ranks(values) for values in table[:, ranked]]
+    scores[ranked] = np.log(np.stack(ranks) / ranked.sum()).sum(axis=0)
+    return scores
+
+
 def standard_normal_like(images: Tensor, seed: int) -> Tensor:
-    """Standard normal noise in the shape of the images: what AZ-NAS shows a network."""
+    """Standard normal noise in the shape of the images, the input of AZ-NAS's measures."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(images.shape, generator=generator).to(images)
 
 
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 for the lowest value; ties share the mean of theirs."""
+    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    last: NDArray[np.float64] = np.cumsum(sizes) - (sizes - 1) / 2
+    return last[group]
+
+
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:
-    """Entropy of the feature of each primary block, in order, ``[blocks]`` float64."""
+    """Entropy of the feature of each primary block, ``[blocks]`` float64."""
     entropies: list[Tensor] = []
 
-    def spread(features: list[Feature]) -> None:
+    def collect(features: list[BlockFeature]) -> None:
         entropies.extend(_entropy(feature.rows(feature.tensor)) for feature in features[1:])
 
-    with torch.no_grad(), evaluating(model), watch_blocks(model, spread):
+    with torch.no_grad(), evaluating(model), watch_blocks(model, collect):
         network_output(model, images.to(reference_tensor(model)))
     found = torch.stack(entropies).cpu()
     if not found.isfinite().all():
@@ -117,9 +160,9 @@ def _entropies(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _entropy(rows: Tensor) -> Tensor:
-    """Entropy of the principal components' shares, of ``[positions, channels]``."""
+    """Entropy of the variances of the principal components of ``[positions, channels]``."""
     centred = rows.double() - rows.double().mean(0)
-    # Both products have the same eigenvalues, but for zeros.
+    # Both products have the same nonzero eigenvalues.
     few = len(centred) < centred.shape[1]
     covariance = centred @ centred.T if few else centred.T @ centred
     spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0)
@@ -127,8 +170,10 @@ def _entropy(rows: Tensor) -> Tensor:
     return entropy
 
 
-def _squared_gain(before: Feature, after: Feature, generator: torch.Generator) -> Tensor | None:
-    """Largest eigenvalue of ``AᵀA``; ``None`` where positions do not correspond."""
+def _squared_gain(
+    before: BlockFeature, after: BlockFeature, generator: torch.Generator
+) -> Tensor | None:
+    """Largest eigenvalue of ``AᵀA``; None if positions do not correspond."""
     signs = torch.empty_like(after.tensor, requires_grad=False).bernoulli_(generator=generator)
     g_out = signs.mul_(2).sub_(1)
     g_in = torch.autograd.grad(after.tensor, before.tensor, g_out, retain_graph=True)[0]

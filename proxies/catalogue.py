@@ -1,4 +1,4 @@
-"""Every measure, registered by name."""
+"""All measures, registered by name."""
 
 from proxies.activations import jacobian_covariance, naswot
 from proxies.attention_similarity import contribution_cosine_similarity
@@ -29,7 +29,7 @@ NASWOT_PAPER = "Mellor et al. 2020, arXiv:2006.04647"
 AZ_NAS_PAPER = "AZ-NAS, arXiv:2403.19232"
 ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 
-register(
+_MEASURES = (
     Proxy(
         "length_distortion",
         "manifold expansion L^E: how much the network lengthens a circle of inputs",
@@ -37,9 +37,7 @@ register(
         EXPANSION_PAPER,
         lambda model, inputs: length_distortion(model, inputs.circle),
         together=lambda models, inputs: length_distortions(models, [i.circle for i in inputs]),
-    )
-)
-register(
+    ),
     Proxy(
         "ntk_condition_number",
         "condition number κ_Θ of the neural tangent kernel of a batch",
@@ -48,12 +46,10 @@ register(
         lambda model, inputs: ntk_condition_number(model, inputs.images),
         undefined="the kernel is singular",
         together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
-    )
-)
-register(
+    ),
     Proxy(
         "ntk_condition_number_normed",
-        "κ_Θ of the feature behind the final normalisation, as the head reads it",
+        "κ_Θ of the feature after the final normalisation, the input of the head",
         "lower",
         EXPANSION_PAPER,
         lambda model, inputs: ntk_condition_number(model, inputs.images, final_norm=True),
@@ -61,37 +57,29 @@ register(
         together=lambda models, inputs: ntk_condition_numbers(
             models, inputs[0].images, final_norm=True
         ),
-    )
-)
-register(
+    ),
     Proxy(
         "extrinsic_curvature",
         "curvature κ of the feature curve, integrated over the circle's angle",
         "reported",
         CURVATURE_PAPER,
         lambda model, inputs: inputs.circle.integrate(extrinsic_curvature(model, inputs.circle)),
-    )
-)
-register(
+    ),
     Proxy(
         "gauss_map_length",
         "Gauss-map length L^G: how far the feature curve's unit tangent travels",
         "reported",
         CURVATURE_PAPER,
         lambda model, inputs: gauss_map_length(model, inputs.circle),
-    )
-)
-register(
+    ),
     Proxy(
         "params",
-        "number of parameters, the first trivial rival",
+        "number of parameters, a trivial baseline",
         "higher",
         "none",
         lambda model, inputs: float(count(model, inputs.image_size).params),
         random=False,
-    )
-)
-register(
+    ),
     Proxy(
         "macs",
         "multiply-adds of convolutions, linear layers and matrix products, batch 1",
@@ -99,144 +87,112 @@ register(
         "none",
         lambda model, inputs: float(count(model, inputs.image_size).macs),
         random=False,
-    )
-)
-
-# The rivals that take a backward pass: of a loss, or of the flow through absolute weights.
-register(
+    ),
+    # Gradients, of a loss or of the flow through absolute weights.
     Proxy(
         "synflow",
-        "logarithm of the synaptic flow: the weight of all paths, without data",
+        "logarithm of the synaptic flow: total weight of all paths, without data",
         "higher",
         "Tanaka et al. 2020, arXiv:2006.05467",
         lambda model, inputs: synflow(model, inputs.images),
         undefined="the flow is not positive: a layer starts at zero, or centres its weights",
-    )
-)
-register(
+    ),
     Proxy(
         "snip",
-        "connection sensitivity: what the loss would change by without each weight, summed",
+        "connection sensitivity: change of the loss without each weight, summed",
         "higher",
         "Lee et al. 2019, arXiv:1810.02340",
         lambda model, inputs: snip(model, inputs.images, inputs.labels),
-    )
-)
-register(
+    ),
     Proxy(
         "grad_norm",
         "Euclidean norms of the loss gradient, summed over parameter tensors",
         "higher",
         ZERO_COST_PAPER,
         lambda model, inputs: gradient_norm(model, inputs.images, inputs.labels),
-    )
-)
-register(
+    ),
     Proxy(
         "grasp",
-        "gradient signal preservation, −θᵀHg: how far the weights hold the gradient back",
+        "gradient signal preservation, −θᵀHg: how much the weights reduce the gradient",
         "higher",
         "Wang et al. 2020, arXiv:2002.07376",
         lambda model, inputs: grasp(model, inputs.images, inputs.labels),
-    )
-)
-register(
+    ),
     Proxy(
         "fisher",
         "Fisher information of the activations of linear layers and convolutions",
         "higher",
         ZERO_COST_PAPER,
         lambda model, inputs: fisher(model, inputs.images, inputs.labels),
-    )
-)
-register(
+    ),
     Proxy(
         "zico",
-        "ZiCo: how steady each weight's gradient is over two halves of the batch",
+        "ZiCo: how little each weight's gradient varies between two halves of the batch",
         "higher",
         "Li et al. 2023, arXiv:2301.11300",
         lambda model, inputs: zico(model, inputs.images, inputs.labels),
         undefined="no gradient differs between the halves of the batch",
-    )
-)
-register(
+    ),
     Proxy(
         "dss",
         "DSS: synaptic diversity of attention and saliency of the MLPs, without data",
         "higher",
         "TF-TAS, arXiv:2203.12217",
         lambda model, inputs: dss(model, inputs.images),
-    )
-)
-
-# The rivals that look at activations: how they, or gradients by the input, differ between images.
-register(
+    ),
+    # Differences between images, in attention maps, input gradients and activations.
     Proxy(
         "ccs",
-        "CCS: how alike the maps of different attention heads are, a cosine",
+        "CCS: cosine similarity between the maps of different attention heads",
         "lower",
         "arXiv:2306.10875",
         lambda model, inputs: contribution_cosine_similarity(model, inputs.images),
-    )
-)
-register(
+    ),
     Proxy(
         "jacob_cov",
         "how little the input gradients of different images correlate",
         "higher",
         NASWOT_PAPER,
         lambda model, inputs: jacobian_covariance(model, inputs.images),
-    )
-)
-register(
+    ),
     Proxy(
         "naswot",
-        "in how many units, on or off, different images differ: ln det of a kernel",
+        "number of units that are on for one image and off for another: ln det of a kernel",
         "higher",
         NASWOT_PAPER,
         lambda model, inputs: naswot(model, inputs.images),
         undefined="two images have the same code, or there are too few units",
-    )
-)
-
-# AZ-NAS, whose inputs are standard normal, whatever the images; its complexity is macs.
-register(
+    ),
+    # AZ-NAS, whose inputs are always standard normal noise; its complexity measure is macs.
     Proxy(
         "az_expressivity",
-        "how evenly features spread over their directions, summed over blocks",
+        "how isotropic features are, summed over blocks",
         "higher",
         AZ_NAS_PAPER,
         lambda model, inputs: az_expressivity(
             model, standard_normal_like(inputs.images, inputs.seed)
         ),
-    )
-)
-register(
+    ),
     Proxy(
         "az_progressivity",
-        "the least by which that spread rises from block to block",
+        "smallest gain in expressivity from block to block",
         "higher",
         AZ_NAS_PAPER,
         lambda model, inputs: az_progressivity(
             model, standard_normal_like(inputs.images, inputs.seed)
         ),
-    )
-)
-register(
+    ),
     Proxy(
         "az_trainability",
-        "how close blocks come to keeping the size of gradients",
+        "how closely blocks preserve the norm of gradients",
         "higher",
         AZ_NAS_PAPER,
-        # Signs from another stream than the noise.
+        # The signs use another seed than the noise.
         lambda model, inputs: az_trainability(
             model, standard_normal_like(inputs.images, inputs.seed), seed=inputs.seed + 1
         ),
-    )
-)
-
-# More trivial rivals, read off the modules.
-register(
+    ),
+    # Trivial baselines.
     Proxy(
         "depth",
         "number of residual blocks",
@@ -244,9 +200,7 @@ register(
         "none",
         lambda model, inputs: float(depth(model)),
         random=False,
-    )
-)
-register(
+    ),
     Proxy(
         "width",
         "channels of a token in the first block",
@@ -254,9 +208,7 @@ register(
         "none",
         lambda model, inputs: float(embedding_width(model)),
         random=False,
-    )
-)
-register(
+    ),
     Proxy(
         "expansions",
         "expansions of the feed-forward parts, summed over blocks",
@@ -264,5 +216,8 @@ register(
         "none",
         lambda model, inputs: total_expansion(model),
         random=False,
-    )
+    ),
 )
+
+for _measure in _MEASURES:
+    register(_measure)

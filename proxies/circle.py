@@ -1,4 +1,4 @@
-"""The circle of inputs that a network stretches."""
+"""The circle of inputs for measures of the feature curve."""
 
 import math
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Circle:
         basis: ``[N, 2]``, the orthonormal pair ``(u⁰, u¹)``; N is channels times height
             times width.
         angles: ``[points]``, in radians.
-        radius: In input units; ``√N`` is the paper's, 1 the released code's.
-        shape: ``(C, H, W)`` of one image. Left out, it is three square channels where N allows
-            that, otherwise the inputs are flat vectors ``(N,)``.
+        radius: In input units; ``√N`` in the paper, 1 in the released code.
+        shape: ``(C, H, W)`` of one image. By default three square channels if N allows that, else
+            flat vectors ``(N,)``.
 
     Raises:
         ValueError: If the basis is not an orthonormal pair, there is no angle, the radius is not
-            positive, or the shape does not hold N numbers.
+            positive, or the shape does not have N elements.
 
     References:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
@@ -54,7 +54,7 @@ class Circle:
             object.__setattr__(self, "shape", _image_shape(size))
         if math.prod(self.shape) != size:
             raise ValueError(
-                f"circle shape {self.shape} does not hold the {size} numbers of its basis; "
+                f"circle shape {self.shape} does not have the {size} elements of its basis; "
                 "use (channels, height, width) of one image"
             )
 
@@ -71,25 +71,25 @@ class Circle:
 
         Args:
             shape: ``(C, H, W)`` of one image.
-            points: Angles ``2πk / points``; the end of the turn is not counted twice.
-            radius: ``"sqrt_n"``, so that a pixel has unit variance over the circle's plane
-                (the paper), ``"unit"`` (the released code), or a number.
-            generator: Source of the two Gaussian vectors, float64 on the CPU.
+            points: Number of angles ``2πk / points``, from 0 and without 2π.
+            radius: ``"sqrt_n"`` (the paper: a pixel has unit variance over the circle's plane),
+                ``"unit"`` (the released code), or a number.
+            generator: Generator of the two Gaussian vectors, float64 on the CPU.
 
         Raises:
-            ValueError: If the shape holds fewer than two numbers, ``points < 3``, or the radius is
+            ValueError: If the shape has fewer than two elements, ``points < 3``, or the radius is
                 none of the above.
         """
         size = math.prod(shape)
         if size < 2:
-            raise ValueError(f"circle shape {shape} holds {size} numbers; use at least 2")
+            raise ValueError(f"circle shape {shape} has {size} elements; use at least 2")
         if points < 3:
             raise ValueError(f"circle points={points}; use at least 3")
-        # On the CPU, whatever the default device: a generator draws other numbers elsewhere.
-        where = torch.device("cpu")
-        gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64, device=where)
+        # On the CPU, whatever the default device: generators of other devices draw other numbers.
+        cpu = torch.device("cpu")
+        gaussian = torch.randn(size, 2, generator=generator, dtype=torch.float64, device=cpu)
         basis = torch.linalg.qr(gaussian).Q
-        angles = torch.arange(points, dtype=torch.float64, device=where) * (2 * math.pi / points)
+        angles = torch.arange(points, dtype=torch.float64, device=cpu) * (2 * math.pi / points)
         return cls(basis, angles, radius_of(radius, size), tuple(shape))
 
     @property
@@ -102,19 +102,19 @@ class Circle:
         return self._combine(torch.cos(angles), torch.sin(angles))
 
     def images(self, like: Tensor) -> Tensor:
-        """Points of the circle, ``[points, *shape]``, with dtype and device of ``like``."""
+        """Images at the angles, ``[points, *shape]``, with dtype and device of ``like``."""
         return self.at(self.angles.double()).to(like)
 
     def tangents(self, like: Tensor) -> Tensor:
-        """Derivatives of :meth:`images` by the angle, ``[points, *shape]``."""
+        """Derivatives of :meth:`images` with respect to the angle, ``[points, *shape]``."""
         angles = self.angles.double()
         return self._combine(-torch.sin(angles), torch.cos(angles)).to(like)
 
     def integrate(self, values: Tensor) -> float:
         """Integrate ``[points]`` values over the full turn.
 
-        The trapezoid rule on the closed circle: the angles may be unequally spaced, in any order,
-        and may hold both 0 and 2π. Exact for constants.
+        Uses the trapezoid rule on the closed circle. Angles may be unequally spaced, in any order,
+        and include both 0 and 2π. Exact for constants.
         """
         angles, order = torch.sort(self.angles.double() % (2 * math.pi))
         gaps = torch.diff(angles, append=angles[:1] + 2 * math.pi)
@@ -127,7 +127,7 @@ class Circle:
 
 
 def radius_of(radius: Radius, size: int) -> float:
-    """Radius in input units of a circle among ``size`` numbers an image."""
+    """Radius in input units of a circle of images with ``size`` elements."""
     named = {"sqrt_n": math.sqrt(size), "unit": 1.0}
     if isinstance(radius, str) and radius not in named:
         raise ValueError(f"circle radius {radius!r}; use 'sqrt_n', 'unit' or a number")

@@ -1,8 +1,8 @@
-"""Parameters and multiply-adds of a network: what every measure has to beat."""
+"""Parameters and multiply-adds of a network: the trivial baselines of every measure."""
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -10,29 +10,31 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from proxies.messages import first_line
+from proxies.operations import InterceptOperations, Operation
+
 Rules = Literal["core", "fvcore"]
-"""What counts as work.
+"""Which operations count.
 
 ``"core"``: multiply-adds of convolutions, linear maps and matrix products, attention included.
 Norms, activations, additions and pooling count 0.
 
-``"fvcore"``: the same and what fvcore 0.1.5 adds: 5 for each element of a layer, group or instance
-norm (4 without gain), 2 of a batch norm in evaluation mode (1 without gain), 1 for each element
-that adaptive average pooling of images reads. Attention counts as its two products, for which
-fvcore needs it written out: it takes the fused function for nothing.
+``"fvcore"``: the same, and what fvcore 0.1.5 adds: 5 per element of a layer, group or instance
+norm (4 without gain), 2 per element of a batch norm in evaluation mode (1 without gain), 1 per
+input element of adaptive average pooling. Attention counts as its two products; fvcore itself does
+so only for attention that is written out, and counts the fused function as 0.
 """
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs.
+    """Size of a network.
 
     Attributes:
-        params: Number of parameters, each counted once however often it is used.
-        macs: Multiply-adds of one forward pass of one image, by the rules asked for; see
+        params: Number of parameters; shared ones count once.
+        macs: Multiply-adds of one forward pass of one image, by the chosen rules; see
             :data:`Rules`.
     """
 
@@ -48,18 +50,18 @@ def count(
 ) -> Cost:
     """Count the parameters and multiply-adds of ``module`` in evaluation mode.
 
-    Runs a copy on the meta device: no data is computed, no weight is copied, and ``module`` is
-    left as it was, wherever it lies.
+    Runs a copy on the meta device: nothing is computed, no weight is copied, and ``module`` is not
+    changed.
 
     Args:
         module: Takes ``[1, channels, image_size, image_size]``.
         image_size: Side of the image in pixels.
         channels: Channels of the image.
-        rules: What counts as work; see :data:`Rules`.
+        rules: Which operations count; see :data:`Rules`.
 
     Raises:
-        ValueError: If the module cannot run on such an image, or not without its data; or there
-            are no such rules.
+        ValueError: If the module cannot run on such an image or needs values to run, or the rules
+            are unknown.
     """
     return count_by_module(module, image_size, channels, rules=rules)[""]
 
@@ -78,19 +80,19 @@ def count_by_module(
     first = next((p for p in skeleton.parameters() if p.is_floating_point()), None)
     dtype = torch.get_default_dtype() if first is None else first.dtype
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
-    with torch.no_grad(), _no_fused_encoder(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), _unfused_encoder(), FlopCounterMode(display=False) as counter:
         try:
-            with _ProductsOnly(counter) as aside:
+            with _ProductsOnly(counter) as products:
                 skeleton(image)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
             raise ValueError(
-                f"cannot count {type(module).__name__} on {tuple(image.shape)} images: {reason}"
+                f"cannot count {type(module).__name__} on {tuple(image.shape)} images: "
+                f"{first_line(error)}"
             ) from error
     # PyTorch counts 2 for a multiply-add, and prefixes names with the class of the whole.
     macs = Counter({n: sum(ops.values()) // 2 for n, ops in counter.get_flop_counts().items()})
     if rules == "fvcore":
-        macs.update(aside.charges)
+        macs.update(products.charges)
     root = type(skeleton).__name__
     costs = {"": Cost(_parameters(skeleton), macs["Global"])}
     for name, part in skeleton.named_modules():
@@ -99,11 +101,11 @@ def count_by_module(
     return costs
 
 
-class _ProductsOnly(TorchFunctionMode):
-    """Leaves out what is no product and keeps the shape: most of the work on that device.
+class _ProductsOnly(InterceptOperations):
+    """Skip operations that are no products and keep the shape; they take most of the time.
 
     Attributes:
-        charges: What fvcore charges for it, by the names of the modules that it happened in.
+        charges: What fvcore charges for the skipped operations, by module name.
     """
 
     def __init__(self, counter: FlopCounterMode) -> None:
@@ -111,33 +113,27 @@ class _ProductsOnly(TorchFunctionMode):
         self.charges = Counter[str]()
         self._counter = counter
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _CHARGES and args:
-            charge = _CHARGES[func](*args, **(kwargs or {})) * args[0].numel()
+            charge = _CHARGES[func](*args, **kwargs) * args[0].numel()
             self.charges.update(dict.fromkeys(self._counter.mod_tracker.parents, charge))
-        if func in _COUNT_NOTHING and args:
+        if func in _FREE and args:
             return args[0]
-        if func is F.scaled_dot_product_attention and not (kwargs or {}).get("enable_gqa"):
+        if func is F.scaled_dot_product_attention and not kwargs.get("enable_gqa"):
             query, key, value = args[:3]
             return query @ key.transpose(-1, -2) @ value
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
-_COUNT_NOTHING = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}
+_FREE = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}
 
 
-def _of_norm(x: Tensor, shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> int:
-    """Charge for each element of a layer or group norm."""
+def _norm_charge(x: Tensor, shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> int:
+    """Charge per element of a layer or group norm."""
     return 4 if weight is None else 5
 
 
-def _of_channel_norm(
+def _batch_norm_charge(
     x: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
@@ -147,11 +143,11 @@ def _of_channel_norm(
     *_: Any,
     **__: Any,
 ) -> int:
-    """Charge for each element of a batch norm, which folds once its statistics are known."""
+    """Charge per element of a batch norm, which is one scale and shift in evaluation mode."""
     return (4 if training else 1) + (weight is not None)
 
 
-def _of_instance_norm(
+def _instance_norm_charge(
     x: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
@@ -159,22 +155,22 @@ def _of_instance_norm(
     *_: Any,
     **__: Any,
 ) -> int:
-    """Charge for each element of an instance norm."""
+    """Charge per element of an instance norm."""
     return 4 if weight is None else 5
 
 
-def _of_pooling(x: Tensor, output_size: Any) -> int:
-    """Charge for each element that is pooled."""
+def _pooling_charge(x: Tensor, output_size: Any) -> int:
+    """Charge per pooled element."""
     return 1
 
 
-#: What fvcore charges for an element of the first argument, given the arguments of a call.
+#: fvcore's charge per element of the first argument, as a function of a call's arguments.
 _CHARGES: Mapping[Callable[..., Any], Callable[..., int]] = {
-    F.layer_norm: _of_norm,
-    F.group_norm: _of_norm,
-    F.instance_norm: _of_instance_norm,
-    F.batch_norm: _of_channel_norm,
-    F.adaptive_avg_pool2d: _of_pooling,
+    F.layer_norm: _norm_charge,
+    F.group_norm: _norm_charge,
+    F.instance_norm: _instance_norm_charge,
+    F.batch_norm: _batch_norm_charge,
+    F.adaptive_avg_pool2d: _pooling_charge,
 }
 
 
@@ -183,7 +179,7 @@ def _parameters(module: nn.Module) -> int:
 
 
 def _on_meta(module: nn.Module) -> nn.Module:
-    """A copy of the module whose tensors have shapes and no data."""
+    """A copy of the module with tensors on the meta device."""
     memo: dict[int, object] = {}
     for part in module.modules():
         tensors = [*part._parameters.values(), *part._buffers.values(), *vars(part).values()]
@@ -192,13 +188,13 @@ def _on_meta(module: nn.Module) -> nn.Module:
                 empty = torch.empty_like(tensor, device="meta", requires_grad=False)
                 is_parameter = isinstance(tensor, nn.Parameter)
                 memo[id(tensor)] = nn.Parameter(empty, False) if is_parameter else empty
-    # A deep copy takes what its memo holds instead of copying it.
+    # A deep copy uses the objects in its memo instead of copying.
     return copy.deepcopy(module, memo)
 
 
 @contextmanager
-def _no_fused_encoder() -> Iterator[None]:
-    """Keep ``nn.TransformerEncoderLayer`` off its fused operator, which counts as nothing."""
+def _unfused_encoder() -> Iterator[None]:
+    """Keep ``nn.TransformerEncoderLayer`` off its fused operator, which counts as 0."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

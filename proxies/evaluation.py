@@ -1,20 +1,30 @@
-"""From names of measures to values over repeated initialisations."""
+"""Measures by name, evaluated on repeated initialisations of a network."""
 
+import functools
+import logging
+import math
+import zlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxies.circle import Radius
+from proxies.circle import Circle, Radius
+from proxies.isolation import isolated
 from proxies.memory import trim_host_memory
-from proxies.readings import Readings, combine
-from proxies.readings import Score as Score  # scaling looks for it here
-from proxies.registry import get_proxy
-from proxies.repeats import Setting, take_repeats
-from proxies.repeats import seed_for as seed_for
-from proxies.surroundings import ordinary
+from proxies.messages import first_line
+from proxies.registry import Inputs, Proxy, get_proxy
+from proxies.scores import Readings, Score, combine
+
+log = logging.getLogger(__name__)
 
 _WITHOUT_FLOAT64 = ("mps",)
+
+# Errors that mean that a measure failed; others are bugs and propagate. AssertionError, because
+# third-party models assert on image sizes.
+_FAILURES = (ValueError, RuntimeError, AssertionError)
 
 
 def measure(
@@ -32,35 +42,35 @@ def measure(
     radius: Radius = "sqrt_n",
     together: bool = False,
 ) -> dict[str, Score]:
-    """Measure a freshly initialised network, several times over.
+    """Measure an architecture on several freshly initialised networks.
 
-    Circle and images depend on the seed alone, so every architecture of a run meets the same ones;
-    the initial weights depend on the seed, the key and the repeat. Nothing depends on what the
-    caller has set for torch (see :mod:`proxies.surroundings`); threads take turns.
+    Circle and images depend on the seed alone, so all architectures of a run receive the same
+    ones; initial weights depend on the seed, the key and the repeat. Global torch state has no
+    influence (see :mod:`proxies.isolation`). Only one thread measures at a time.
 
     Args:
-        build: Makes the network, freshly initialised at each call from torch's generator.
-        names: Measures to take; see ``PROXIES``.
+        build: Returns a network, initialised anew from torch's generator at each call.
+        names: Names of the measures; see ``PROXIES``.
         key: Identity of the architecture, such as its text.
-        repeats: Networks to average over.
+        repeats: Number of networks to average over.
         seed: Seed of the run.
-        image_size: Pixels per side; left out, the images' own, or 224 without images.
-        images: ``[n, 3, S, S]`` for the kernel; left out, 16 images of standard normal noise.
-        labels: Class of each image, ``[n]``, for measures that take a loss; left out, random ones.
-        device: ``"auto"`` for an accelerator where there is one, or a torch device.
-        points: Points of the circle.
-        radius: Of the circle; see :meth:`Circle.random`.
-        together: Whether measures that can take all networks in one vectorised pass do so, where
-            the architecture allows it. For accelerators that small networks do not fill; takes as
-            many times the memory, and gives the same values up to rounding.
+        image_size: Pixels per side; by default the images' own, or 224 without images.
+        images: ``[n, 3, S, S]`` for the kernel; by default 16 images of standard normal noise.
+        labels: Class of each image, ``[n]``, for measures of a loss; random by default.
+        device: A torch device, or ``"auto"`` for an accelerator if there is one.
+        points: Number of points on the circle.
+        radius: Radius of the circle; see :meth:`Circle.random`.
+        together: Whether to measure all networks in one vectorised pass, where the measure and the
+            architecture allow it. For accelerators that small networks do not fill. Memory grows
+            with ``repeats``; values are equal up to rounding.
 
     Returns:
-        A score for each name. A measure that fails is NaN with the reason.
+        A score for each name. The value of a failed measure is NaN, with a reason.
 
     Raises:
         KeyError: If a name is unknown.
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
-            label an image.
+            label for each image.
     """
     readings = measure_repeats(
         build,
@@ -97,52 +107,52 @@ def measure_repeats(
 ) -> Readings:
     """Take some of the repeats of :func:`measure`, so that workers can share them.
 
-    ``measure(...)`` is ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``, and
-    so is any other split: a repeat's seeds do not depend on what else is taken with it. To the
-    bit, unless ``together``.
+    ``measure(...)`` equals ``combine([measure_repeats(..., only=[r]) for r in range(repeats)])``
+    and any other split, bit for bit unless ``together``: the seeds of a repeat do not depend on
+    the other repeats.
 
     Args:
-        build: As for :func:`measure`, like all the other arguments.
-        names: Measures to take.
+        build: As for :func:`measure`, like all arguments but ``only``.
+        names: Names of the measures.
         key: Identity of the architecture.
-        repeats: How many repeats there are in all.
-        only: Which of them to take, from 0; all unless given.
+        repeats: Total number of repeats.
+        only: Repeats to take, from 0; all by default.
         seed: Seed of the run.
         image_size: Pixels per side.
-        images: For the kernel.
+        images: Images for the kernel.
         labels: Class of each image.
-        device: Where to measure.
-        points: Points of the circle.
-        radius: Of the circle.
-        together: Whether the repeats of this call are taken at once. Their values then depend, in
-            the last digits, on which repeats are taken in one call.
+        device: Device to measure on.
+        points: Number of points on the circle.
+        radius: Radius of the circle.
+        together: Whether to take the repeats of this call in one vectorised pass. The last digits
+            of their values then depend on which repeats share a call.
 
     Returns:
-        The readings; :func:`combine` makes scores of them.
+        The readings; :func:`combine` turns those of all repeats into scores.
 
     Raises:
         KeyError: If a name is unknown.
-        ValueError: As :func:`measure`, or if ``only`` has a repeat that there is not.
+        ValueError: As :func:`measure`, or if ``only`` contains a repeat that does not exist.
     """
     proxies = [get_proxy(name) for name in names]
     chosen = _checked_repeats(repeats, only)
-    where = resolve_device(device)
-    with ordinary():
-        images = _checked_images(images, image_size, seed).to(where)
-        labels = _checked_labels(labels, len(images), seed).to(where)
+    target = resolve_device(device)
+    with isolated():
+        images = _checked_images(images, image_size, seed).to(target)
+        labels = _checked_labels(labels, len(images), seed).to(target)
         if images.is_inference():
-            images = images.clone()  # whose gradient can be asked for
-        setting = Setting(build, key, seed, images, labels, points, radius)
-        taken = take_repeats(proxies, setting, chosen, together=together and len(chosen) > 1)
+            images = images.clone()  # inference tensors have no gradient
+        setting = _Setting(build, key, seed, images, labels, points, radius)
+        taken = _take_repeats(proxies, setting, chosen, together=together and len(chosen) > 1)
     trim_host_memory(every=4)
     return Readings(tuple(names), repeats, taken)
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that a name stands for; ``"auto"`` is an accelerator where there is one.
+    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
 
     Raises:
-        ValueError: If there is no such device here.
+        ValueError: If the device is not available.
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
@@ -155,6 +165,109 @@ def resolve_device(device: str) -> torch.device:
     if found.type in _WITHOUT_FLOAT64:
         raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
     return found
+
+
+def seed_for(seed: int, key: str, repeat: int = 0) -> int:
+    """Derive a seed from what it is for, so that order and number of workers do not matter."""
+    entropy = [seed, zlib.crc32(key.encode()), repeat]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """Everything that the networks and inputs of a repeat are made from."""
+
+    build: Callable[[], nn.Module]
+    key: str
+    seed: int
+    images: Tensor
+    labels: Tensor
+    points: int
+    radius: Radius
+
+    def inputs(self, repeat: int) -> Inputs:
+        """Inputs of the measures, the same for all architectures."""
+        shape, circle_seed = tuple(self.images.shape[1:]), seed_for(self.seed, "circle", repeat)
+        circle = _random_circle(shape, self.points, self.radius, circle_seed)
+        return Inputs(circle, self.images, self.labels, seed_for(self.seed, "measure", repeat))
+
+    def network(self, repeat: int) -> nn.Module | str:
+        """A network, initialised on the device, or the reason why it could not be built."""
+        device = self.images.device
+        accelerators = [] if device.type == "cpu" else [device]
+        with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
+            torch.manual_seed(seed_for(self.seed, self.key, repeat))
+            try:
+                return self.build().to(device)
+            except _FAILURES as error:
+                return first_line(error)
+
+
+def _take_repeats(
+    proxies: Sequence[Proxy], setting: _Setting, chosen: Sequence[int], *, together: bool
+) -> dict[int, dict[str, float | str]]:
+    """Value, or reason of the failure, of each measure in each of the chosen repeats."""
+    network = functools.cache(setting.network) if together else setting.network
+    ready: dict[str, dict[int, float]] = {}
+    if together:
+        models, inputs = [network(r) for r in chosen], [setting.inputs(r) for r in chosen]
+        found = _measure_together(proxies, models, inputs)
+        ready = {name: dict(zip(chosen, values, strict=True)) for name, values in found.items()}
+    taken: dict[int, dict[str, float | str]] = {}
+    failed: set[str] = set()
+    for repeat in chosen:
+        due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
+        if not due:
+            continue
+        model, own = network(repeat), setting.inputs(repeat)
+        taken[repeat] = {
+            p.name: ready[p.name][repeat] if p.name in ready else _measure_one(p, model, own)
+            for p in due
+        }
+        failed |= {name for name, value in taken[repeat].items() if isinstance(value, str)}
+    return taken
+
+
+def _measure_together(
+    proxies: Sequence[Proxy], models: Sequence[nn.Module | str], inputs: Sequence[Inputs]
+) -> dict[str, Sequence[float]]:
+    """Values of all networks, for the measures that can take them in one pass.
+
+    A measure that fails is left out: it is then taken of one network at a time, which gives the
+    reason.
+    """
+    built = [model for model in models if isinstance(model, nn.Module)]
+    ready: dict[str, Sequence[float]] = {}
+    for proxy in proxies:
+        if proxy.together is None or len(built) < len(models):
+            continue
+        try:
+            values = proxy.together(built, inputs)
+        except (*_FAILURES, MemoryError) as error:
+            log.info("%s one by one: %s", proxy.name, first_line(error))
+            continue
+        if all(map(math.isfinite, values)):
+            ready[proxy.name] = values
+    return ready
+
+
+def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float | str:
+    """The finite value of a measure, or the reason why there is none."""
+    if isinstance(model, str):
+        return model
+    try:
+        value = proxy.value(model, inputs)
+    except _FAILURES as error:
+        return first_line(error)
+    if math.isfinite(value):
+        return value
+    return proxy.undefined if math.isnan(value) else "the value is infinite"
+
+
+@functools.lru_cache(maxsize=32)
+def _random_circle(shape: tuple[int, ...], points: int, radius: Radius, seed: int) -> Circle:
+    generator = torch.Generator().manual_seed(seed)
+    return Circle.random(shape, points, radius=radius, generator=generator)
 
 
 def _checked_images(images: Tensor | None, image_size: int | None, seed: int) -> Tensor:
@@ -176,7 +289,7 @@ def _checked_labels(labels: Tensor | None, images: int, seed: int) -> Tensor:
         return torch.randint(1000, (images,), generator=generator)
     if labels.shape != (images,) or labels.is_floating_point():
         kind = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        raise ValueError(f"labels are {kind} for {images} images; use one whole number an image")
+        raise ValueError(f"labels are {kind} for {images} images; use one integer for each image")
     return labels.long()
 
 
@@ -185,6 +298,6 @@ def _checked_repeats(repeats: int, only: Collection[int] | None) -> list[int]:
         raise ValueError(f"repeats={repeats}; use at least 1")
     if only is None:
         return list(range(repeats))
-    if strange := sorted(set(only) - set(range(repeats))):
-        raise ValueError(f"there is no repeat {strange[0]} of {repeats}; use 0 to {repeats - 1}")
+    if unknown := sorted(set(only) - set(range(repeats))):
+        raise ValueError(f"there is no repeat {unknown[0]} of {repeats}; use 0 to {repeats - 1}")
     return sorted(set(only))

@@ -1,7 +1,7 @@
 """How a network stretches and bends a circle of inputs: the curve ``H(θ)`` of its features.
 
-All derivatives by the angle are forward mode: one pass gives every feature's derivative at every
-point of the circle, where reverse mode needs one pass for each feature.
+Derivatives with respect to the angle use forward mode: one pass gives the derivative of every
+feature at every point of the circle, while reverse mode needs one pass per feature.
 """
 
 import functools
@@ -13,7 +13,6 @@ from torch.autograd import forward_ad
 from torch.func import jvp
 
 from proxies.circle import Circle
-from proxies.errors import first_line
 from proxies.features import (
     Feature,
     Norms,
@@ -22,9 +21,15 @@ from proxies.features import (
     pooled_feature,
     reference_tensor,
 )
-from proxies.forward_mode import DualOperations, ExplicitAttention, pack, unpack
+from proxies.forward_mode import (
+    DualOperations,
+    ExplicitAttention,
+    StackedDualOperations,
+    pack,
+    unpack,
+)
 from proxies.memory import in_chunks
-from proxies.stacked_forward_mode import StackedDualOperations
+from proxies.messages import first_line
 from proxies.stacking import Stack
 
 
@@ -33,16 +38,16 @@ def curve_velocity(
 ) -> Tensor:
     """Derivative ``∂H/∂θ`` of the feature, ``[points, F]``.
 
-    One forward pass with dual numbers; about the memory of two.
+    One forward pass with dual numbers, at about twice the memory.
 
     Args:
         model: Any module whose samples do not interact.
-        circle: Where to look; its images must fit the model.
-        norms: ``"bypassed"`` as the measures are defined, or ``"kept"``.
-        feature: ``"pooled"`` as the measures are defined, or all ``"tokens"`` side by side.
+        circle: Circle of inputs; its images must fit the model.
+        norms: ``"bypassed"``, as the measures are defined, or ``"kept"``.
+        feature: ``"pooled"``, as the measures are defined, or all ``"tokens"`` concatenated.
 
     Raises:
-        ValueError: If the model does not give a differentiable row for each image.
+        ValueError: If the model does not return a differentiable row for each image.
     """
     with torch.no_grad(), measured(model, norms=norms):
         images, tangents = _on_device(circle, reference_tensor(model))
@@ -89,8 +94,8 @@ def length_distortion(
 def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -> list[float]:
     """:func:`length_distortion` of several networks of one architecture, in one vectorised pass.
 
-    Equal to the values one by one up to rounding. Arguments and errors as :func:`curve_speeds`;
-    fewer networks at a time where memory runs out.
+    Equal to the separate values up to rounding. Arguments and errors as :func:`curve_speeds`;
+    fewer networks at a time if memory runs out.
     """
     like = reference_tensor(models[0])
     key = (
@@ -111,11 +116,11 @@ def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -
 def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tensor:
     """:func:`curve_speed` of several networks of one architecture at once, ``[networks, points]``.
 
-    Takes as many times the memory as there are networks.
+    Memory grows with the number of networks.
 
     Args:
         models: The networks.
-        circles: One for each, with as many points as the others.
+        circles: One per network, with equal numbers of points.
 
     Raises:
         ValueError: As :func:`curve_velocity`, or if the networks differ in more than their
@@ -141,7 +146,7 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 
     From velocity ``v`` and acceleration ``a``:
     ``κ = (v·v)^(-3/2) √((v·v)(a·a) − (v·a)²)``, per feature unit; a circle of radius r has 1/r.
-    Reported, not ranked; as a score it is integrated over the angle. Costs a forward pass with two
+    Reported, not ranked; as a score it is integrated over the angle. One forward pass with two
     levels of dual numbers.
 
     References:
@@ -152,10 +157,10 @@ def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "byp
 
 
 def gauss_map_length(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> float:
-    """Gauss-map length L^G: the way of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ`` with ``v̂ = v/‖v‖``.
+    """Gauss-map length L^G: path length of the unit tangent, ``∫ ‖∂v̂/∂θ‖ dθ``, ``v̂ = v/‖v‖``.
 
-    In radians, 2π for a plane curve that turns once. Reported, not ranked. The values at each
-    angle are :func:`gauss_map_speed`'s. Costs as :func:`extrinsic_curvature`.
+    In radians, 2π for a plane curve that turns once. Reported, not ranked. The integral of
+    :func:`gauss_map_speed`; costs as :func:`extrinsic_curvature`.
 
     References:
         Poole et al. 2016, arXiv:1606.05340.
@@ -170,11 +175,11 @@ def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypasse
 
 def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:
     velocity, acceleration = _velocity_and_acceleration(model, circle, norms)
-    # Accumulate in float64: the component of a across v is a difference of large squares.
+    # In float64: the component of a orthogonal to v is a difference of large squares.
     v, a = velocity.double(), acceleration.double()
     squared = (v * v).sum(1)
-    across = a - v * ((v * a).sum(1) / squared)[:, None]
-    return squared.sqrt(), torch.linalg.vector_norm(across, dim=1) / squared.sqrt()
+    orthogonal = a - v * ((v * a).sum(1) / squared)[:, None]
+    return squared.sqrt(), torch.linalg.vector_norm(orthogonal, dim=1) / squared.sqrt()
 
 
 def _velocity_and_acceleration(
@@ -200,16 +205,18 @@ def _velocity_and_acceleration(
 
 
 def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and tangents of a circle, that may be written to."""
+    """Images and tangents of a circle, which the caller may overwrite."""
     if like.device.type == "cpu":
         return circle.images(like), circle.tangents(like)
-    images, tangents = _sent(circle, like.dtype, like.device)
+    images, tangents = _device_copy(circle, like.dtype, like.device)
     return images.clone(), tangents.clone()
 
 
 @functools.lru_cache(maxsize=16)
-def _sent(circle: Circle, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sent to an accelerator once, not for every network: sending waits for it."""
+def _device_copy(
+    circle: Circle, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Copied to an accelerator once, not for every network: a copy waits for it."""
     like = torch.empty(0, dtype=dtype, device=device)
     return circle.images(like), circle.tangents(like)
 
@@ -217,7 +224,7 @@ def _sent(circle: Circle, dtype: torch.dtype, device: torch.device) -> tuple[Ten
 def _forward_mode(
     model: nn.Module, derivative: Callable[[slice], Tensor], circle: Circle, what: str
 ) -> Tensor:
-    """All points at once where they fit; says which model has no forward-mode rule."""
+    """Derivatives at all points, in chunks if memory runs out; errors name the model."""
     key = (what, circle.points, circle.shape, str(reference_tensor(model).device))
     try:
         return in_chunks(derivative, circle.points, key=key)

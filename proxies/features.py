@@ -1,7 +1,7 @@
-"""The feature that every measure looks at, and the state a network is in while it is measured.
+"""The feature that measures are taken of, and the state of a network during a measurement.
 
-The feature of a classifier is what its head receives, before the last normalisation: timm's
-``forward_features`` and its pooling. A plain module's feature is its flattened output.
+The feature of a classifier is the input of its head, before the final normalisation: timm's
+``forward_features``, pooled. The feature of a plain module is its flattened output.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from proxies.errors import first_line
-from proxies.surroundings import undisturbed
+from proxies.functional import checked_rows, model_errors, shape_or_type
+from proxies.isolation import full_precision
 
 Norms = Literal["bypassed", "kept"]
 Feature = Literal["pooled", "tokens"]
@@ -26,12 +26,12 @@ _NORM_TYPES: tuple[type[nn.Module], ...] = (
     nn.modules.instancenorm._InstanceNorm,
 )
 _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
-# Where classifiers keep the normalisation between their last block and their head.
+# Attributes of classifiers that hold the normalisation between the last block and the head.
 _FINAL_NORMS = ("norm", "fc_norm", "head.norm")
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises its input, torch's own kinds and timm's."""
+    """Whether a module is a normalisation of torch or timm."""
     return isinstance(module, _NORM_TYPES) or bool(_NORM_NAMES.match(type(module).__name__))
 
 
@@ -45,68 +45,58 @@ def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
-    """Pooled feature of each image, or all that is pooled side by side; ``[n, F]``.
+    """Pooled feature of each image, or all of its tokens concatenated; ``[n, F]``.
 
-    A plain module has nothing to pool: both are its output.
+    A plain module does not pool: both are its output.
 
     Raises:
-        ValueError: If the model cannot take the images, or gives something else than one tensor
-            with a row per image.
+        ValueError: If the model cannot take the images, or does not return one tensor with a row
+            for each image.
     """
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
-    try:
+    found: object
+    with model_errors(model):
         if features is None or head is None:
             found = model(images)
         elif feature == "tokens":
             found = features(images)
         else:
             found = head(features(images), pre_logits=True)
-    except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{type(model).__name__}: {first_line(error)}") from error
-    if not isinstance(found, Tensor) or found.shape[:1] != images.shape[:1]:
-        what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ValueError(
-            f"{type(model).__name__} gives {what} for {len(images)} images; "
-            "a measure needs one tensor with a row for each image"
-        )
-    return found.flatten(1)
+    return checked_rows(model, found, images).flatten(1)
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:
-    """What a classifier says of each image, ``[n, C, H, W]`` to ``[n, classes]``.
+    """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``.
 
     Raises:
-        ValueError: If the model has no classes, cannot take the images, or gives something else
-            than one row an image of at least two classes.
+        ValueError: If the model has no classes, cannot take the images, or does not return one row
+            of at least two classes for each image.
     """
     kind = type(model).__name__
     if getattr(model, "num_classes", None) == 0:
         raise ValueError(f"{kind} has num_classes=0; this measure needs a classifier")
-    try:
+    with model_errors(model):
         out: object = model(images)
-    except (AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{kind}: {first_line(error)}") from error
-    found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(images) or out.shape[1] < 2:
         raise ValueError(
-            f"{kind} gives {found} for {len(images)} images; this measure needs a classifier, "
-            "with one row an image of at least 2 classes"
+            f"{kind} gives {shape_or_type(out)} for {len(images)} images; this measure needs a "
+            "classifier, with a row of at least 2 classes for each image"
         )
     return out
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Hold a model in evaluation mode, as it is otherwise, then put every module's mode back.
+    """Put a model into evaluation mode, then restore the mode of every module.
 
-    No sample then depends on another through batch statistics and nothing is dropped at random.
-    Nothing that a caller has set for torch has a part: see :mod:`proxies.surroundings`.
+    Samples do not interact through batch statistics, and there is no dropout. Global torch state
+    has no influence: see :mod:`proxies.isolation`.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with undisturbed():
+        with full_precision():
             yield model
     finally:
         for module in training:
@@ -115,11 +105,11 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def measured(model: nn.Module, *, norms: Norms, final_norm: bool = False) -> Iterator[nn.Module]:
-    """Hold a model in the state that measures of the feature are defined in, then put all back.
+    """Put a model into the state that feature measures are defined for, then restore it.
 
-    As in :func:`evaluating`; besides, the final normalisation is the identity unless
-    ``final_norm``, and with ``norms="bypassed"`` every one is. An activation fused into a
-    normalisation stays.
+    As :func:`evaluating`; in addition the final normalisation is the identity unless
+    ``final_norm``, and so are all others with ``norms="bypassed"``. An activation that is fused
+    into a normalisation is kept.
     """
     bypassed = {} if final_norm else {id(module): module for module in _final_norms(model)}
     if norms == "bypassed":
@@ -135,7 +125,7 @@ def measured(model: nn.Module, *, norms: Norms, final_norm: bool = False) -> Ite
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
-    """A tensor whose floating dtype and device are the model's: its first parameter or buffer."""
+    """The model's first floating parameter or buffer, for its dtype and device."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
             return tensor
@@ -148,13 +138,13 @@ def _final_norms(model: nn.Module) -> list[nn.Module]:
     modules = dict(model.named_modules())
     found = [norm for name in _FINAL_NORMS for norm in _norms_of(modules.get(name))]
     if not found and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
-        # Pyramid transformers end each stage with its own: the last stage's is the final one.
+        # In pyramid transformers each stage ends in a norm; the last stage's is the final one.
         found = _norms_of(getattr(stages[-1], "norm", None))
     return found
 
 
 def _norms_of(module: object) -> list[nn.Module]:
-    """A norm, or a list of nothing but norms as models with several branches have."""
+    """The module if it is a norm, or its items if all are, as in models with several branches."""
     parts = list(module) if isinstance(module, nn.ModuleList) else [module]
     norms = [part for part in parts if isinstance(part, nn.Module) and is_norm(part)]
     return norms if len(norms) == len(parts) else []

@@ -1,16 +1,27 @@
-"""Forward-mode rules for the operations that PyTorch has none for, or a slow one."""
+"""Forward-mode rules for operations that PyTorch has no rule, or a slow one, for.
 
-from collections.abc import Callable, Mapping, Sequence
+The rules come twice: for one network, and for all networks of a :class:`proxies.stacking.Stack`,
+whose dual numbers are hidden behind vmap's tensors.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.overrides import TorchFunctionMode
+from torch.func import vmap
 
-from proxies.attention import attention_with_tangent, explicit_attention, plain_arguments
-
-Rules = Mapping[Callable[..., Any], Callable[..., Any]]  # operation to what is called in its place
+from proxies.attention import (
+    align_stacked_bias,
+    attention_with_tangent,
+    explicit_attention,
+    normalize_arguments,
+)
+from proxies.operations import Operation, ReplaceOperations
+from proxies.stacking import with_stacked_tensors
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
@@ -20,43 +31,23 @@ def pack(primal: Tensor, tangent: Tensor) -> Tensor:
 
 
 def unpack(dual: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Value and tangent of a dual number; no tangent where nothing depends on the input."""
+    """Value and tangent of a dual number; no tangent if it does not depend on the input."""
     primal, tangent = forward_ad.unpack_dual(dual)
     return primal, tangent
 
 
 def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
-    """``nn.MultiheadAttention`` calls the fused kernel unless it is asked for the map."""
+    """Multi-head attention that returns its map, which keeps it off the fused kernel."""
     return F.multi_head_attention_forward(*args, **(kwargs | {"need_weights": True}))
 
 
-class RuledOperations(TorchFunctionMode):
-    """Inside, operations that have a rule follow it.
-
-    Attributes:
-        rules: The rules.
-    """
-
-    rules: ClassVar[Rules]
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        rule: Callable[..., Any] = self.rules.get(func, func)
-        return rule(*args, **(kwargs or {}))
-
-
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = plain_arguments(*args, **kwargs)
+    tokens, bias, scale = normalize_arguments(*args, **kwargs)
     return explicit_attention(*tokens, bias=bias, scale=scale)
 
 
 def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = plain_arguments(*args, **kwargs)
+    tokens, bias, scale = normalize_arguments(*args, **kwargs)
     if bias is not None and unpack(bias)[1] is not None:
         return explicit_attention(*tokens, bias=bias, scale=scale)
     (q, dq), (k, dk), (v, dv) = (unpack(x) for x in tokens)
@@ -64,32 +55,35 @@ def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
 
 
 def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    primal, tangent = unpack(x)
-    if tangent is None:
-        return F.linear(x, weight, bias)
-    return pack(F.linear(primal, weight, bias), F.linear(tangent, weight))
+    return _apply_linear_map(F.linear, x, weight, bias)
 
 
 def _dual_convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
-    primal, tangent = unpack(x)
-    if tangent is None:
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(x, weight, bias, *args, **kwargs)
-    return pack(
-        F.conv2d(primal, weight, bias, *args, **kwargs),
-        F.conv2d(tangent, weight, None, *args, **kwargs),
-    )
+
+    return _apply_linear_map(convolve, x, weight, bias)
 
 
-class DualOperations(RuledOperations):
+def _apply_linear_map(
+    apply: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """A map that is linear in ``x``, on the value and, without bias, on the tangent."""
+    primal, tangent = unpack(x)
+    out = apply(primal, weight, bias)
+    return out if tangent is None else pack(out, apply(tangent, weight, None))
+
+
+class DualOperations(ReplaceOperations):
     """Inside, dual numbers (``torch.autograd.forward_ad``) pass fused attention.
 
-    Linear maps get a leaner rule too: PyTorch's own also multiplies by the weight's tangent, which
-    is zero here.
+    Linear maps get a leaner rule too: PyTorch's also multiplies by the weight's tangent, which is
+    zero here.
     """
 
-    rules: ClassVar[Rules] = {
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _dual_attention,
         F.multi_head_attention_forward: explicit_multi_head,
         F.linear: _dual_linear,
@@ -97,10 +91,63 @@ class DualOperations(RuledOperations):
     }
 
 
-class ExplicitAttention(RuledOperations):
-    """Inside, fused attention is spelt out, for transforms that nest or vectorise."""
+class ExplicitAttention(ReplaceOperations):
+    """Inside, fused attention is written out, for nested or vectorised transforms."""
 
-    rules: ClassVar[Rules] = {
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _explicit_attention,
         F.multi_head_attention_forward: explicit_multi_head,
+    }
+
+
+def _stacked_attention(*args: Any, **kwargs: Any) -> Tensor:
+    tokens, bias, scale = normalize_arguments(*args, **kwargs)
+
+    def attend(networks: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        if bias is not None:
+            bias, tangent = unpack(align_stacked_bias(bias, q.ndim))
+            if tangent is not None:
+                raise ValueError("an attention bias that depends on the image cannot be stacked")
+        (q, dq), (k, dk), (v, dv) = (unpack(x) for x in (q, k, v))
+        return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+
+    return with_stacked_tensors(attend, *tokens, bias)
+
+
+def _stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def apply(networks: int, *tensors: Any) -> Tensor:
+        return _apply_linear_map(_batched_linear, *tensors)
+
+    return with_stacked_tensors(apply, x, weight, bias)
+
+
+def _stacked_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        axes = (0, 0, None if bias is None else 0, *[None] * len(args))
+        return vmap(partial(F.conv2d, **kwargs), in_dims=axes)(x, weight, bias, *args)
+
+    def apply(networks: int, *tensors: Any) -> Tensor:
+        return _apply_linear_map(convolve, *tensors)
+
+    return with_stacked_tensors(apply, x, weight, bias)
+
+
+def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x Wᵀ + b`` with ``x`` of ``[networks, ..., i]``, W ``[networks, o, i]``."""
+    rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
+    out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
+    product: Tensor = out.unflatten(1, x.shape[1:-1])
+    return product
+
+
+class StackedDualOperations(ReplaceOperations):
+    """:class:`DualOperations` for :meth:`proxies.stacking.Stack.run`."""
+
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
+        F.scaled_dot_product_attention: _stacked_attention,
+        F.multi_head_attention_forward: explicit_multi_head,
+        F.linear: _stacked_linear,
+        F.conv2d: _stacked_convolution,
     }

@@ -1,4 +1,4 @@
-"""Measures that do not fit into memory are taken in pieces."""
+"""Memory: smaller chunks when it runs out, copies to the host, and freeing what is cached."""
 
 import ctypes
 import functools
@@ -12,8 +12,8 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-# What is measured, on what -> how far down its choices it had to go: there the next one starts.
-_steps_down: dict[Hashable, int] = {}
+# Key of a computation -> index of the first choice that has not run out of memory.
+_first_choice: dict[Hashable, int] = {}
 
 
 def first_that_fits(
@@ -23,26 +23,26 @@ def first_that_fits(
 
     Args:
         attempt: Computes the result with one choice.
-        choices: From the fastest, which takes the most memory, to the leanest.
-        key: What is computed; under the same key a choice that ran out is not tried again.
+        choices: From the fastest, which needs the most memory, to the leanest.
+        key: Identifies the computation; choices that ran out of memory are skipped the next time.
 
     Raises:
-        RuntimeError: If the leanest choice runs out of memory, or for any other reason at once.
+        RuntimeError: If the leanest choice runs out of memory. Other errors are raised at once.
     """
-    for step in range(_steps_down.get(key, 0), len(choices)):
+    for index in range(_first_choice.get(key, 0), len(choices)):
         try:
-            return attempt(choices[step])
+            return attempt(choices[index])
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or step == len(choices) - 1:
+            if not out_of_memory(error) or index == len(choices) - 1:
                 raise
-        _steps_down[key] = step + 1
+        _first_choice[key] = index + 1
         log.warning("out of memory: from now on %s in smaller pieces", key)
         release_memory()
     raise ValueError("no choice to attempt; give at least one")
 
 
 def in_chunks(function: Callable[[slice], Tensor], size: int, *, key: Hashable) -> Tensor:
-    """Concatenate ``function(rows)`` over ``size`` rows, halving the rows when memory runs out."""
+    """Concatenate ``function(rows)`` over ``size`` rows; halve the chunks when memory runs out."""
 
     def attempt(chunk: int) -> Tensor:
         parts = [function(slice(start, start + chunk)) for start in range(0, size, chunk)]
@@ -52,26 +52,40 @@ def in_chunks(function: Callable[[slice], Tensor], size: int, *, key: Hashable) 
     return first_that_fits(attempt, [-(-size >> k) for k in range(halvings + 1)], key=key)
 
 
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors of any shapes to the CPU with a single device synchronisation.
+
+    A measure runs ahead of its device until it reads a value; it should do so once, at its end.
+    The tensors travel in the widest dtype among them, which represents each exactly.
+    """
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors]).cpu()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    pairs = zip(parts, tensors, strict=True)
+    return [part.to(tensor.dtype).reshape(tensor.shape) for part, tensor in pairs]
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on an accelerator or on the host."""
+    """Whether an error means that an accelerator or the host ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def trim_host_memory(*, every: int = 1) -> None:
-    """Give freed host memory back to the system, where the C library can (glibc).
+    """Return freed host memory to the system, if the C library can (glibc).
 
-    Networks of ever other shapes leave gaps between allocations: over a search the process would
-    hold half as much again as any one network needs. What is given back has to be fetched again,
-    which costs a small network a tenth of its time, so only one of ``every`` calls does it.
+    Networks of ever different shapes fragment the heap: over a search the process would hold half
+    as much again as any single network needs. Allocating the memory again costs a small network
+    a tenth of its time, so only one of ``every`` calls trims.
     """
     trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None and next(_trims) % every == 0:
+    if trim is not None and next(_trim_calls) % every == 0:
         trim(0)
 
 
-_trims = itertools.count(1)
+_trim_calls = itertools.count(1)
 
 
 @functools.cache
@@ -80,6 +94,6 @@ def _c_library() -> ctypes.CDLL | None:
 
 
 def release_memory() -> None:
-    """Give cached accelerator memory back, so that a smaller attempt finds it whole."""
+    """Empty the accelerator's cache, so that a smaller attempt finds unfragmented memory."""
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()

@@ -1,4 +1,4 @@
-"""Words of messages to people."""
+"""Text for error messages: names, hints, and untrusted text made safe to print."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_LONGEST = 400  # characters of a message that may repeat what came from outside
-_LONGEST_NAME = 200  # of a name; looking for one like a longer one would take minutes
-_LONGEST_LIST = 600  # of all names that are known
+_MAX_TEXT = 400  # characters of a message that may contain untrusted text
+_MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
+_MAX_LIST = 600  # of a list of known names
 
 _repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = _LONGEST_NAME
+_repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``name`` was most likely meant to be; None if none is like it."""
-    if len(name) > _LONGEST_NAME:
+    """The known name that is most similar to ``name``; None if none is similar."""
+    if len(name) > _MAX_NAME:
         return None
     found = get_close_matches(name, list(known), n=1)
     return found[0] if found else None
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """What to write instead of ``name``: the nearest of the known names, or one of them all."""
+    """Suggest the nearest known name instead of ``name``, or list all of them."""
     names = list(known)
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names with commas between them, as a message may hold them."""
-    return one_line(", ".join(names), most=_LONGEST_LIST)
+    """Comma-separated names, safe for a message."""
+    return one_line(", ".join(names), most=_MAX_LIST)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is not among those known."""
+    """Error message for an unknown name."""
     return f"unknown {kind} {shown(name)}; {hint(name, known)}"
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its type where it says nothing."""
+    """The first line of an error's message, or its type if the message is empty."""
     return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
-def one_line(text: str, *, most: int = _LONGEST) -> str:
-    """``text`` as a message may hold it: nothing that a terminal obeys, and cut when long."""
+def one_line(text: str, *, most: int = _MAX_TEXT) -> str:
+    """``text`` made safe for a message: control characters escaped, and cut if long."""
     start = legible(text[:most])
     return start if len(text) <= most else f"{start}..."
 
 
 def legible(text: str) -> str:
-    r"""``text`` with what a terminal obeys, or does not show, written out, such as ``\x1b``.
+    r"""``text`` with non-printable characters escaped, such as ``\x1b``.
 
-    Whoever made a file could otherwise move the cursor, rename the window, or turn the direction
-    of writing, with a text that is only looked at.
+    Otherwise untrusted text could move the cursor, rename the window, or reverse the direction of
+    writing when it is printed.
     """
     return text if text.isprintable() else "".join(map(_legible, text))
 
@@ -64,5 +64,5 @@ def _legible(character: str) -> str:
 
 
 def shown(value: object) -> str:
-    """``value`` as Python writes it, escaped, and cut when long."""
+    """``repr`` of ``value``, escaped, and cut if long."""
     return one_line(_repr.repr(value))

@@ -1,7 +1,7 @@
 """The neural tangent kernel of a batch and its condition number.
 
-``Θ = J Jᵀ``, where row i of J is the gradient, by every weight, of the summed pooled feature of
-image i. Neither J nor any per-sample gradient of a whole network is ever formed.
+``Θ = J Jᵀ``, where row i of J is the gradient of the summed pooled feature of image i with respect
+to every weight. Neither J nor any per-sample gradient of a whole network is ever formed.
 """
 
 import math
@@ -14,41 +14,39 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from proxies.errors import first_line
 from proxies.features import measured, pooled_feature, reference_tensor
-from proxies.fetching import fetch
 from proxies.forward_mode import ExplicitAttention
-from proxies.memory import first_that_fits, in_chunks, out_of_memory
-from proxies.stacked_weight_uses import StackedWeightUses
+from proxies.functional import call_with_tensors, substitutes
+from proxies.gram import GramAccumulator, StackedGramAccumulator
+from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
+from proxies.messages import first_line
 from proxies.stacking import Stack
-from proxies.substitution import call_with, stand_ins
-from proxies.weight_uses import WeightUses
 
-_WITHOUT_WEIGHTS = "{} has no parameter with 'weight' in its name"
+_NO_WEIGHTS = "{} has no parameter with 'weight' in its name"
 
 
 def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
     """Kernel ``Θ`` of a batch, ``[n, n]`` float64, on the CPU.
 
-    One forward and one backward pass for the batch; the device is waited for once, at the end.
-    Every parameter with "weight" in its name counts, where it reaches the pooled feature;
-    normalisations are kept, the final one apart.
+    One forward and one backward pass for the batch, and one device synchronisation, at the end.
+    Every parameter with "weight" in its name counts if it reaches the pooled feature.
+    Normalisations are kept, except for the final one.
 
     Args:
         model: Any module whose samples do not interact.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        final_norm: Whether the feature is what the head reads, behind the final normalisation;
-            the measure's definition takes it in front of that.
+        final_norm: Whether to take the feature after the final normalisation, as the head does;
+            the measure is defined before it.
 
     Raises:
-        ValueError: If there is no image, or no weight reaches the feature, or a weight is used in
-            a way whose per-sample gradient cannot be formed.
+        ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
+            of a weight cannot be formed.
     """
     if not len(images):
         raise ValueError("the kernel of 0 images is empty; use at least 1")
     images = images.to(reference_tensor(model))
     state = measured(model, norms="kept", final_norm=final_norm)
-    with state, _only_weights(model) as weights:
+    with state, _require_weight_gradients(model) as weights:
         return _kernel_in_pieces(_Network(model, weights), images)
 
 
@@ -64,8 +62,8 @@ def ntk_spectrum(model: nn.Module, images: Tensor, *, final_norm: bool = False) 
 def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
-    NaN when the kernel is singular to working precision: the smallest eigenvalue is then rounding
-    error. Arguments and errors as :func:`ntk_matrix`.
+    NaN if the kernel is singular to working precision, since the smallest eigenvalue is then
+    rounding error. Arguments and errors as :func:`ntk_matrix`.
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
@@ -79,9 +77,9 @@ def ntk_condition_numbers(
 ) -> list[float]:
     """:func:`ntk_condition_number` of several networks of one architecture, in one pass.
 
-    Equal to the values one by one up to rounding, which a condition number enlarges. Arguments and
-    errors as :func:`ntk_matrices`; fewer networks at a time where memory runs out. NaN also where
-    a kernel is not finite.
+    Equal to the separate values up to rounding, which a condition number amplifies. NaN also for a
+    kernel that is not finite. Arguments and errors as :func:`ntk_matrices`; fewer networks at a
+    time if memory runs out.
     """
 
     def kernels(rows: slice) -> Tensor:
@@ -93,8 +91,8 @@ def ntk_condition_numbers(
     finite = found.isfinite().all(2).all(1)
     spectra = torch.linalg.eigvalsh(found.where(finite[:, None, None], 1))
     return [
-        _condition_number(spectrum, dtype) if right else math.nan
-        for spectrum, right in zip(spectra, finite.tolist(), strict=True)
+        _condition_number(spectrum, dtype) if is_finite else math.nan
+        for spectrum, is_finite in zip(spectra, finite.tolist(), strict=True)
     ]
 
 
@@ -103,7 +101,7 @@ def ntk_matrices(
 ) -> Tensor:
     """:func:`ntk_matrix` of several networks of one architecture at once, ``[networks, n, n]``.
 
-    Takes as many times the memory as there are networks.
+    Memory grows with the number of networks.
 
     Raises:
         ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
@@ -115,13 +113,13 @@ def ntk_matrices(
     stack = Stack(models)
     weights = {n: stack.of(p) for n, p in models[0].named_parameters() if "weight" in n}
     if not weights:
-        raise ValueError(_WITHOUT_WEIGHTS.format(type(models[0]).__name__))
+        raise ValueError(_NO_WEIGHTS.format(type(models[0]).__name__))
     for weight in weights.values():
         weight.requires_grad_()
     with ExitStack() as states:
         for model in models:
             states.enter_context(measured(model, norms="kept", final_norm=final_norm))
-        return _kernel(_Stacked(stack, weights), images)
+        return _kernel(_StackedNetworks(stack, weights), images)
 
 
 def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
@@ -132,8 +130,8 @@ def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
     return largest / smallest
 
 
-class _Subject(Protocol):
-    """What a kernel is formed of: a network, or several at once."""
+class _Networks(Protocol):
+    """One network, or several at once, to form a kernel of."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]: ...
@@ -141,17 +139,17 @@ class _Subject(Protocol):
     @property
     def name(self) -> str: ...
 
-    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
-        """The pooled features, and the uses of weights on the way to them."""
+    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
+        """The pooled features, and the recorded uses of weights."""
         ...
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
-        """Gram matrix of one weight, however it is used."""
+        """Gram matrix of one weight, for any kind of use."""
         ...
 
 
 @dataclass(frozen=True)
-class _Stacked:
+class _StackedNetworks:
     stack: Stack
     weights: Mapping[str, Tensor]
 
@@ -159,9 +157,11 @@ class _Stacked:
     def name(self) -> str:
         return type(self.stack.models[0]).__name__
 
-    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
-        with StackedWeightUses(self.stack, self.weights, images) as uses:
-            feature = self.stack.run(pooled_feature, images, shared=True, see=uses.see)
+    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
+        with StackedGramAccumulator(self.stack, self.weights, images) as uses:
+            feature = self.stack.run(
+                pooled_feature, images, shared=True, on_tensors=uses.use_tensors
+            )
             return feature, uses
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
@@ -177,33 +177,33 @@ class _Network:
     def name(self) -> str:
         return type(self.model).__name__
 
-    def look(self, images: Tensor) -> tuple[Tensor, WeightUses]:
-        with WeightUses(self.weights, images) as uses:
+    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
+        with GramAccumulator(self.weights, images) as uses:
             return pooled_feature(self.model, images), uses
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         return _gram_by_vmap(self.model, images, name)
 
 
-def _kernel(subject: _Subject, images: Tensor) -> Tensor:
+def _kernel(networks: _Networks, images: Tensor) -> Tensor:
     with torch.enable_grad():
-        feature, uses = subject.look(images)
+        feature, uses = networks.forward(images)
         total = feature.sum()
         if not total.requires_grad:
-            raise ValueError(f"no weight of {subject.name} reaches its pooled feature")
-        mixed, doubts = _mixed_up(subject, images, uses)
-        weights = subject.weights
-        # Only uses without a rule are still in the graph, and have a gradient here.
+            raise ValueError(f"no weight of {networks.name} reaches its pooled feature")
+        mixed, to_verify = _mixed_samples(networks, images, uses)
+        weights = networks.weights
+        # Uses with a rule are detached, so only uses without one have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
     uses.finish()
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
-    _replace(grams, mixed | without_rule, subject, images)
-    # The only wait for the device: the kernel, and whether it can be trusted.
-    kernel, *trusted = fetch([_sum(grams), *(right for _, right in doubts)])
-    wrong = {name for (name, _), right in zip(doubts, trusted, strict=True) if not right}
+    _recompute(grams, mixed | without_rule, networks, images)
+    # The only device synchronisation: the kernel, and whether its terms are valid.
+    kernel, *valid = to_host([_sum(grams), *(is_valid for _, is_valid in to_verify)])
+    wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
-        _replace(grams, wrong, subject, images)
+        _recompute(grams, wrong, networks, images)
         return _sum(grams).cpu()
     return kernel
 
@@ -212,33 +212,33 @@ def _sum(grams: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(grams.values())).sum(0)
 
 
-def _replace(
-    grams: dict[str, Tensor], names: Collection[str], subject: _Subject, images: Tensor
+def _recompute(
+    grams: dict[str, Tensor], names: Collection[str], networks: _Networks, images: Tensor
 ) -> None:
-    """Take some weights by themselves; in the order of the weights, as the sum depends on it."""
-    for name in subject.weights:
+    """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
+    for name in networks.weights:
         if name in names:
-            grams[name] = subject.gram_by_vmap(images, name)
+            grams[name] = networks.gram_by_vmap(images, name)
 
 
-def _mixed_up(
-    subject: _Subject, images: Tensor, uses: WeightUses
+def _mixed_samples(
+    networks: _Networks, images: Tensor, uses: GramAccumulator
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
-    """Weights applied to something whose first axis is not made of the samples, one by one.
+    """Find weights whose input does not have the samples in order along its first axis.
 
-    Windows, or tokens, that follow each other sample by sample are fine; tables that no sample
-    enters, or another order, are not. What a single image gives tells them apart, by its length
-    and, where that is a multiple of one, by its values.
+    Consecutive windows or tokens of each sample are fine. A table that does not depend on the
+    images is not, nor is another order of samples. A pass with a single image tells them apart: by
+    the lengths of the inputs and, if these are multiples of the sample count, by their values.
 
     Returns:
-        Weights whose uses are known to be mixed up, and pairs of a weight and whether it is fine,
-        a boolean that is still on the device.
+        Weights that are known to be mixed, and pairs of a weight and whether it is valid, a
+        boolean that is still on the device.
     """
     with torch.no_grad():
-        single = subject.look(images[:1])[1]
+        single = networks.forward(images[:1])[1]
     pairs = zip(uses.lengths, single.lengths, strict=True)
     mixed = {name for (name, length), (_, one) in pairs if one * len(images) != length}
-    doubts: list[tuple[str, Tensor]] = []
+    to_verify: list[tuple[str, Tensor]] = []
     for number, x in uses.folded.items():
         name, alone = uses.lengths[number][0], single.folded.get(number)
         if (
@@ -248,29 +248,29 @@ def _mixed_up(
         ):
             mixed.add(name)
         elif name not in mixed:
-            doubts.append((name, _leads(alone, x)))
-    return mixed, doubts
+            to_verify.append((name, _is_first_part(alone, x)))
+    return mixed, to_verify
 
 
-def _leads(alone: Tensor, x: Tensor) -> Tensor:
-    """Whether what one image gives is the first of the equal parts of what all give.
+def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:
+    """Whether the input for the first image alone begins the input for all, in every network.
 
-    Both are ``[networks, m, ...]``; it has to be so for every network.
+    Both are ``[networks, m, ...]``.
     """
     difference = (x[:, : alone.shape[1]] - alone).abs().flatten(1).amax(1)
-    right: Tensor = (difference <= 1e-3 * alone.abs().flatten(1).amax(1)).all()
-    return right
+    equal: Tensor = (difference <= 1e-3 * alone.abs().flatten(1).amax(1)).all()
+    return equal
 
 
 def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
-    """The kernel at once, or pair by pair of ever smaller pieces while memory runs out."""
+    """The kernel at once or, while memory runs out, from pairs of ever smaller pieces."""
 
     def attempt(pieces: int) -> Tensor:
         if pieces == 1:
             return _kernel(network, images)
         return _kernel_by_pairs(network, images, pieces)
 
-    # Two pieces, or three, would not make a pair smaller than the batch by much.
+    # A pair of two or three pieces would hardly be smaller than the batch.
     choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
     key = ("the tangent kernel", tuple(images.shape), str(images.device))
     return first_that_fits(attempt, choices, key=key)
@@ -287,18 +287,18 @@ def _kernel_by_pairs(network: _Network, images: Tensor, pieces: int) -> Tensor:
 
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
-    """Gram matrix of one weight, however it is used, at the price of a pass of its own."""
-    feature = _Feature(model)
+    """Gram matrix of one weight, for any kind of use, in a pass of its own."""
+    feature = _PooledFeature(model)
     parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
-        tensors = stand_ins(feature, lambda tensor: weight if tensor is parameter else None)
-        return cast("Tensor", call_with(feature, tensors, image[None])).sum()
+        tensors = substitutes(feature, lambda tensor: weight if tensor is parameter else None)
+        return cast("Tensor", call_with_tensors(feature, tensors, image[None])).sum()
 
     try:
         with torch.no_grad(), ExplicitAttention():
-            each = vmap(grad(scalar), in_dims=(None, 0))
-            gradients = each(parameter.detach(), images).flatten(1)
+            per_sample = vmap(grad(scalar), in_dims=(None, 0))
+            gradients = per_sample(parameter.detach(), images).flatten(1)
     except RuntimeError as error:
         if out_of_memory(error):
             raise
@@ -307,7 +307,7 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     return gram.double()
 
 
-class _Feature(nn.Module):
+class _PooledFeature(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -317,11 +317,11 @@ class _Feature(nn.Module):
 
 
 @contextmanager
-def _only_weights(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Let gradients reach the parameters that count, and no other; undo that at the end."""
+def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Require gradients of the parameters that count and of no other; then restore that."""
     weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
     if not weights:
-        raise ValueError(_WITHOUT_WEIGHTS.format(type(model).__name__))
+        raise ValueError(_NO_WEIGHTS.format(type(model).__name__))
     before = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
         for name, parameter in model.named_parameters():

@@ -1,4 +1,4 @@
-"""Things by name, and what a measure is; :mod:`proxies.catalogue` has all measures."""
+"""Registries of named objects, and measures; :mod:`proxies.catalogue` registers all measures."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Better = Literal["higher", "lower", "reported"]
 
 
 class UnknownNameError(KeyError, ValueError):
-    """There is nothing of this name; the message has the nearest one."""
+    """No entry has this name; the message suggests the nearest one."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class Registry(MutableMapping[str, T]):
-    """Things of one kind by their names, in the order in which they were registered.
+    """Objects of one kind by name, in order of registration.
 
     Args:
-        kind: What they are, for messages: ``"proxy"``.
-        things: Those that are there from the beginning.
-        entries: Module whose import registers ours; imported when a name is first looked up.
+        kind: What the objects are, for messages: ``"proxy"``.
+        things: Initial entries.
+        entries: Module that registers the built-in entries; imported at the first look-up.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Registry(MutableMapping[str, T]):
         self._things = dict(things or {})
 
     def register(self, name: str, thing: T) -> T:
-        """Add ``thing`` under ``name``, and return it.
+        """Add ``thing`` under ``name`` and return it.
 
         Raises:
             ValueError: If the name is taken.
@@ -55,7 +55,7 @@ class Registry(MutableMapping[str, T]):
         return thing
 
     def __getitem__(self, name: str) -> T:
-        """The thing called ``name``.
+        """The entry ``name``.
 
         Raises:
             UnknownNameError: If there is none; a KeyError and a ValueError.
@@ -82,21 +82,21 @@ class Registry(MutableMapping[str, T]):
 
     def _loaded(self) -> dict[str, T]:
         if self._entries is not None:
-            module, self._entries = self._entries, None  # it may look up names while it registers
+            module, self._entries = self._entries, None  # the import may look up names itself
             import_module(module)
         return self._things
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a measure may look at besides the network.
+    """Inputs of a measure besides the network.
 
     Args:
         circle: Circle of inputs.
         images: ``[n, C, H, W]``, on the network's device.
         labels: Class of each image, ``[n]`` int64, on the network's device.
-        seed: For whatever else a measure draws; the same for all architectures of a run, another
-            one in each repeat.
+        seed: Seed of other random draws of a measure; equal for all architectures of a run,
+            different in each repeat.
     """
 
     circle: Circle
@@ -115,15 +115,15 @@ class Proxy:
     """A measure of a freshly initialised network.
 
     Args:
-        name: How it is asked for.
-        description: One line for people.
-        better: Which direction is better; "reported" measures rank nothing.
-        paper: Where it is from.
-        value: The measure itself; NaN where the network has none.
-        undefined: What a NaN means.
+        name: Name to look it up by.
+        description: One line that describes it.
+        better: Which direction is better; "reported" measures are not used for ranking.
+        paper: Source.
+        value: Computes the measure; NaN if it is undefined for the network.
+        undefined: Why a value is NaN.
         random: Whether it depends on the initial weights.
-        together: The measure of several networks of one architecture in one vectorised pass, each
-            with inputs of its own (the images are the same); ``None`` where there is no such way.
+        together: Computes the measure for several networks of one architecture in one vectorised
+            pass, each with its own inputs (the images are shared); None if there is no such way.
     """
 
     name: str
@@ -136,12 +136,12 @@ class Proxy:
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
 
 
-#: Every measure by its name.
+#: All measures by name.
 PROXIES: Registry[Proxy] = Registry("proxy", entries="proxies.catalogue")
 
 
 def register(proxy: Proxy) -> Proxy:
-    """Add a measure under its name.
+    """Register a measure under its name.
 
     Raises:
         ValueError: If the name is taken.
@@ -150,9 +150,9 @@ def register(proxy: Proxy) -> Proxy:
 
 
 def get_proxy(name: str) -> Proxy:
-    """Look a measure up.
+    """Look up a measure.
 
     Raises:
-        UnknownNameError: If there is none of that name; a KeyError and a ValueError.
+        UnknownNameError: If there is none of this name; a KeyError and a ValueError.
     """
     return PROXIES[name]

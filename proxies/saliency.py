@@ -1,7 +1,7 @@
 """How much the loss depends on the weights: SNIP, gradient norm, GraSP and Fisher.
 
-All see one batch with its labels, in evaluation mode, with every normalisation kept. They were
-made to prune single weights, and rank networks by the sum over all of them (arXiv:2101.08134).
+All use one labelled batch, in evaluation mode, with every normalisation kept. They were designed
+to prune single weights; networks are ranked by the sum over all weights (arXiv:2101.08134).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,27 +16,27 @@ from torch.nn.modules.conv import _ConvNd
 from proxies.features import evaluating, logits, reference_tensor
 
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, _ConvNd)
-"""What counts as a layer where a measure is defined layer by layer."""
-# Images whose gradient is differentiated at once: some hundred MB each where windows are large.
-_AT_ONCE = 4
+"""Layers, for measures that are defined layer by layer."""
+# Images differentiated twice at a time: some hundred MB each if attention windows are large.
+_CHUNK = 4
 
 
 def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Connection sensitivity: how much the loss would change with each weight taken out.
+    """Connection sensitivity: how much the loss changes if each weight is removed.
 
-    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, the loss moves by ``θ ∂L/∂θ`` when
-    ``θ`` is removed. In nats; higher is better. Costs one forward and one backward pass.
+    ``Σ |θ ⊙ ∂L/∂θ|`` over all parameters: to first order, removing ``θ`` changes the loss by
+    ``θ ∂L/∂θ``. In nats; higher is better. One forward and one backward pass.
 
-    Widely used code sums over the weights of convolutions and linear layers only; by definition
-    every parameter counts, gains of norms and tokens included.
+    Widely used code sums only over the weights of convolutions and linear layers; by definition
+    every parameter counts, including norm gains and tokens.
 
     Args:
-        model: Any classifier; left as it was.
+        model: Any classifier; not changed.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
         labels: Class of each image, ``[n]``, taken modulo the model's number of classes.
 
     Raises:
-        ValueError: If the model is no classifier, or no parameter reaches its loss.
+        ValueError: If the model is not a classifier, or no parameter reaches its loss.
 
     References:
         Lee et al. 2019, arXiv:1810.02340; summed over a network in arXiv:2101.08134.
@@ -48,8 +48,8 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Euclidean norms of the loss gradient, ``Σ_l ‖∂L/∂θ_l‖₂``, summed over parameter tensors.
 
-    In nats per unit of weight; higher is better. Costs one forward and one backward pass.
-    Arguments and errors as :func:`snip`; widely used code leaves biases, norms and tokens out.
+    In nats per unit of weight; higher is better. One forward and one backward pass. Arguments and
+    errors as :func:`snip`; widely used code leaves out biases, norms and tokens.
 
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134.
@@ -61,14 +61,14 @@ def gradient_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Gradient signal preservation, ``−θᵀHg`` with gradient ``g`` and Hessian ``H`` of the loss.
 
-    Removing ``θ`` changes the gradient's squared norm by about ``−2 θᵀHg``: a network scores high
-    where its weights hold the gradient back. Pruning removes the highest scores first; ranked as a
-    whole, as here, the higher network is taken for the better one. In squared nats per squared
-    unit of weight. Costs a forward and a backward pass, and both again with their derivatives: in
-    pieces of a few images, since every attention map is kept.
+    Removing ``θ`` changes the squared norm of the gradient by about ``−2 θᵀHg``: the score is high
+    if the weights reduce the gradient. Pruning removes the highest scores first; as a rank of
+    whole networks, as here, higher is better. In squared nats per squared unit of weight. One
+    forward and backward pass, then both again with second derivatives, a few images at a time
+    because every attention map is kept.
 
-    The paper's code divides the logits by a temperature of 200, which its formula does not have;
-    neither has this. Arguments and errors as :func:`snip`.
+    The paper's code divides the logits by a temperature of 200; its formula and this do not.
+    Arguments and errors as :func:`snip`.
 
     References:
         Wang et al. 2020, arXiv:2002.07376; as a rank in arXiv:2101.08134.
@@ -76,7 +76,7 @@ def grasp(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     with _differentiable(model) as parameters:
         loss = batch_loss(model, images, labels)
         directions = torch.autograd.grad(loss, parameters, materialize_grads=True)
-        batches = zip(images.split(_AT_ONCE), labels.split(_AT_ONCE), strict=True)
+        batches = zip(images.split(_CHUNK), labels.split(_CHUNK), strict=True)
         # Fused attention has no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
             return -total(
@@ -91,11 +91,11 @@ def _growth_along(
     directions: Sequence[Tensor],
     batch: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """``θᵀHv`` of a batch for directions ``v``, by differentiating its gradient's part along v."""
+    """``θᵀHv`` of a batch for directions ``v``, from the derivative of ``vᵀg``."""
     loss = batch_loss(model, *batch)
     found = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-    moving = [(g, v) for g, v in zip(found, directions, strict=True) if g.requires_grad]
-    gradients, along = zip(*moving, strict=True)
+    dependent = [(g, v) for g, v in zip(found, directions, strict=True) if g.requires_grad]
+    gradients, along = zip(*dependent, strict=True)
     products = torch.autograd.grad(gradients, parameters, along, materialize_grads=True)
     pairs = zip(parameters, products, strict=True)
     return torch.stack([(p.detach() * hv).sum(dtype=torch.float64) for p, hv in pairs]).sum()
@@ -104,12 +104,12 @@ def _growth_along(
 def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Fisher information of the activations, ``Σ (z ⊙ ∂L/∂z)²`` over the outputs ``z`` of layers.
 
-    Layers are linear maps and convolutions; every element of every output counts by itself. In
-    squared nats; higher is better. Costs one forward and one backward pass.
+    Layers are linear maps and convolutions; every element of an output counts. In squared nats;
+    higher is better. One forward and one backward pass.
 
-    Widely used code adds ``z ⊙ ∂L/∂z`` up over the positions of a channel before it squares, as
-    pruning of channels does, and takes half the mean over images; the definition of the rank has
-    neither. Arguments and errors as :func:`snip`.
+    Widely used code sums ``z ⊙ ∂L/∂z`` over the positions of a channel before squaring, as in
+    channel pruning, and takes half the mean over images; the definition of the rank does neither.
+    Arguments and errors as :func:`snip`.
 
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
@@ -137,13 +137,13 @@ def batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def total(parts: Iterable[Tensor]) -> float:
-    """Sum of all elements of all tensors, in float64; waits for the device once, at the end."""
+    """Sum of all elements of all tensors, in float64, with one device synchronisation."""
     return float(torch.stack([part.sum(dtype=torch.float64) for part in parts]).sum())
 
 
 @contextmanager
 def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """The parameters that train, with the model held in evaluation mode and gradients on."""
+    """Trainable parameters, with the model in evaluation mode and gradients enabled."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")
@@ -153,12 +153,12 @@ def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
 
 @contextmanager
 def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """What every layer gives, in order, as long as the context lasts."""
+    """Collect the output of every layer, in order."""
     outputs: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
         outputs.append(output)
-        return output.clone()  # what follows may work in place
+        return output.clone()  # later operations may be in place
 
     hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
     try:

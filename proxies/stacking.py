@@ -1,4 +1,4 @@
-"""Networks of one architecture side by side, so that one call runs all of them."""
+"""Stack networks of one architecture, so that one vectorised call runs all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from proxies.substitution import call_with, places, stand_ins
+from proxies.functional import call_with_tensors, named_slots, substitutes
 
-_OF_ANY_MODULE = {*vars(nn.Module()), "training", "forward"}
-_PLAIN = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
+_MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
+_COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
 
 
 class Stack:
-    """Networks that differ in nothing but their parameters and buffers, as one.
+    """Networks that differ only in their parameters and buffers.
 
     Args:
-        models: The networks; what runs are the first one's modules, in whatever state these are.
+        models: The networks. The first one's modules run, in the state they are in.
 
     Attributes:
         models: The networks.
-        tensors: Place of a parameter or buffer -> the networks' tensors, ``[networks, ...]``.
+        tensors: The networks' tensors, ``[networks, ...]``, by slot of parameter or buffer.
 
     Raises:
         ValueError: If the networks differ in more than their tensors.
@@ -30,15 +30,15 @@ class Stack:
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.models = models
         for other in models[1:]:
-            _check_alike(models[0], other)
-        held = [[tensor.detach() for _, tensor in places(model)] for model in models]
+            _check_same_architecture(models[0], other)
+        held = [[tensor.detach() for _, tensor in named_slots(model)] for model in models]
         stacked: dict[int, Tensor] = {}
-        for (_, first), *tensors in zip(places(models[0]), *held, strict=True):
-            # A tensor in two places is stacked once: they stay tied.
+        for (_, first), *tensors in zip(named_slots(models[0]), *held, strict=True):
+            # A tensor in two slots is stacked once, so the slots stay tied.
             if id(first) not in stacked:
                 stacked[id(first)] = torch.stack(tensors)
         self._stacked = stacked
-        self.tensors: Mapping[str, Tensor] = stand_ins(
+        self.tensors: Mapping[str, Tensor] = substitutes(
             models[0], lambda tensor: stacked[id(tensor)]
         )
 
@@ -52,47 +52,47 @@ class Stack:
         images: Tensor,
         *,
         shared: bool,
-        see: Callable[[Mapping[str, Tensor]], Any] | None = None,
+        on_tensors: Callable[[Mapping[str, Tensor]], Any] | None = None,
     ) -> Tensor:
         """``function(network, images)`` for every network, vectorised; ``[networks, ...]``.
 
         Args:
-            function: What to do with a network and its images.
+            function: Maps a network and its images to a tensor.
             images: ``[n, C, H, W]`` for all networks if ``shared``, else ``[networks, n, ...]``.
-            shared: Which of these.
-            see: Shown the tensors that stand in for a network's, by place, before the call.
+            shared: Whether all networks receive the same images.
+            on_tensors: Called with the vectorised tensors, by slot, before ``function``.
 
         Raises:
-            RuntimeError: If the function does what cannot be vectorised, such as looking at values
-                or drawing numbers.
+            RuntimeError: If the function cannot be vectorised, for instance because it reads
+                values or draws random numbers.
         """
-        whole = _Whole(self.models[0], function)
-        tensors = {f"model.{place}": tensor for place, tensor in self.tensors.items()}
+        module = _FunctionOfModel(self.models[0], function)
+        tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
-        def one(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
-            if see is not None:
-                see({place.removeprefix("model."): x for place, x in tensors.items()})
-            return cast("Tensor", call_with(whole, tensors, images))
+        def run_one(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
+            if on_tensors is not None:
+                on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
+            return cast("Tensor", call_with_tensors(module, tensors, images))
 
-        out: Tensor = vmap(one, in_dims=(0, None if shared else 0))(tensors, images)
+        out: Tensor = vmap(run_one, in_dims=(0, None if shared else 0))(tensors, images)
         return out
 
 
-def lifted(rule: Callable[..., Tensor], *values: Any) -> Tensor:
-    """Inside :meth:`Stack.run`, do something with the tensors of all networks at once.
+def with_stacked_tensors(rule: Callable[..., Tensor], *values: Any) -> Tensor:
+    """Inside :meth:`Stack.run`, apply a rule to the tensors of all networks at once.
 
-    What is not known to vmap can be done there: gradient hooks, dual numbers, own kernels.
+    A rule may use what vmap does not support: gradient hooks, dual numbers, custom kernels.
 
     Args:
-        rule: Called with the number of networks and the values; gives ``[networks, ...]``.
-        values: Handed on, tensors as ``[networks, ...]``.
+        rule: Maps the number of networks and the values to ``[networks, ...]``.
+        values: Passed on to the rule, tensors as ``[networks, ...]``.
     """
-    out: Tensor = _Lifted.apply(rule, *values)
+    out: Tensor = _StackedRule.apply(rule, *values)
     return out
 
 
-class _Lifted(torch.autograd.Function):
-    """Runs only its rule for vmap, which torch hands the tensors behind the vectorised ones."""
+class _StackedRule(torch.autograd.Function):
+    """Has only a vmap rule; torch calls it with the tensors behind the vectorised ones."""
 
     @staticmethod
     def forward(rule: Callable[..., Tensor], *values: Any) -> Tensor:
@@ -100,7 +100,7 @@ class _Lifted(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        raise RuntimeError("what is lifted has no derivative of its own")
+        raise RuntimeError("a stacked rule has no derivative of its own")
 
     @staticmethod
     def vmap(
@@ -108,14 +108,14 @@ class _Lifted(torch.autograd.Function):
     ) -> tuple[Tensor, int]:
         networks: int = info.batch_size
         found = [
-            _in_front(value, dim, networks) if isinstance(value, Tensor) else value
+            _networks_first(value, dim, networks) if isinstance(value, Tensor) else value
             for value, dim in zip(values, in_dims[1:], strict=True)
         ]
         return rule(networks, *found), 0
 
 
-class _Whole(nn.Module):
-    """A function of a network, as a module."""
+class _FunctionOfModel(nn.Module):
+    """A function of a network and its images, as a module."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
         super().__init__()
@@ -126,37 +126,37 @@ class _Whole(nn.Module):
         return self._function(self.model, images)
 
 
-def _in_front(tensor: Tensor, dim: int | None, networks: int) -> Tensor:
+def _networks_first(tensor: Tensor, dim: int | None, networks: int) -> Tensor:
     return tensor.expand(networks, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
-def _check_alike(first: nn.Module, other: nn.Module) -> None:
-    """Tensors are compared by their places and shapes, and whatever else modules hold by value."""
+def _check_same_architecture(first: nn.Module, other: nn.Module) -> None:
+    """Compare tensors by slot and shape, and the other attributes of modules by value."""
     pairs = zip(first.named_modules(), other.named_modules(), strict=True)
     for (path, module), (other_path, other_module) in pairs:
         same = path == other_path and type(module) is type(other_module)
-        if not same or _settings(module) != _settings(other_module):
+        if not same or _attributes(module) != _attributes(other_module):
             raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
     if _layout(first) != _layout(other):
-        raise ValueError("the networks' tensors differ in place, shape, dtype or ties")
+        raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
 
 
 def _layout(model: nn.Module) -> dict[str, tuple[object, ...]]:
-    """Place of a tensor -> its shape, its dtype, and the first place that it is in."""
+    """Shape, dtype and first slot of the tensor in each slot."""
     found: dict[int, str] = {}
     return {
-        place: (tensor.shape, tensor.dtype, found.setdefault(id(tensor), place))
-        for place, tensor in places(model)
+        slot: (tensor.shape, tensor.dtype, found.setdefault(id(tensor), slot))
+        for slot, tensor in named_slots(model)
     }
 
 
-def _settings(module: nn.Module) -> dict[str, object]:
-    """What a module holds besides parameters, buffers and modules, where it can be compared.
+def _attributes(module: nn.Module) -> dict[str, object]:
+    """Comparable attributes of a module, other than parameters, buffers and submodules.
 
-    A tensor that is no buffer is compared by identity: each network may have another one.
+    Tensors that are not buffers are compared by identity: they may differ between networks.
     """
     return {
         name: id(value) if isinstance(value, Tensor) else value
         for name, value in vars(module).items()
-        if name not in _OF_ANY_MODULE and isinstance(value, (*_PLAIN, Tensor))
+        if name not in _MODULE_ATTRIBUTES and isinstance(value, (*_COMPARABLE, Tensor))
     }

@@ -1,44 +1,44 @@
-"""What a network is made of, read off its modules: blocks, their number, width and expansions."""
+"""Structure of a network, derived from its modules: blocks, depth, width and expansions."""
 
 import re
 from collections.abc import Iterator
 
 from torch import nn
 
-# What lists of blocks, and of stages that hold such lists, are called.
+# Names of lists of blocks, and of lists of stages that contain such lists.
 _LISTS = re.compile(
     r"(\w+_)?(blocks|layers|stages|levels|transformers|encoder)\d*|(layer|stage)\d+|transformer"
 )
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
-# The two maps of a feed-forward part, by name: PyTorch's one way and timm's three.
+# Names of the two maps of a feed-forward part, in PyTorch and timm.
 _FEED_FORWARD = (("fc1", "fc2"), ("linear1", "linear2"), ("fc1_x", "fc2"), ("pw1", "pw2"))
-_COORDINATES = 3
+_MAX_COORDINATES = 3
 _ATTENTION = re.compile(r"att|mhsa", re.IGNORECASE)
 
 Map = nn.Linear | nn.Conv2d
 
 
 def residual_blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """The blocks that a network repeats, by name, in the order in which they are registered.
+    """The residual blocks of a network, by name, in order of registration.
 
-    A block is an item of a list (``Sequential`` or ``ModuleList``) that is called blocks, layers,
-    stages, levels, transformers or the like, or of such a list in an item of such a list. Single
-    operations and plain sequences of them are not blocks: nothing goes past them.
+    A block is an item of a list (``Sequential`` or ``ModuleList``) named blocks, layers, stages,
+    levels, transformers or similar, or of such a list nested in an item of another one. Single
+    operations and plain sequences of them are not blocks: they have no shortcut.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are none.
     """
     found = dict(_blocks_below(model, ""))
     if not found:
         raise ValueError(
             f"{type(model).__name__} has no list of blocks: "
-            "no Sequential or ModuleList called blocks, layers, stages or the like"
+            "no Sequential or ModuleList named blocks, layers, stages or similar"
         )
     return found
 
 
 def depth(model: nn.Module) -> int:
-    """Number of blocks, see :func:`residual_blocks`; a trivial rival, higher is better.
+    """Number of blocks, see :func:`residual_blocks`; a trivial baseline, higher is better.
 
     Raises:
         ValueError: If the model has no list of blocks.
@@ -47,27 +47,29 @@ def depth(model: nn.Module) -> int:
 
 
 def embedding_width(model: nn.Module) -> int:
-    """Channels of a token in the first block; a trivial rival, higher is better.
+    """Channels of a token in the first block; a trivial baseline, higher is better.
 
-    They are read off what the block's last map writes. In a pyramid that is the width of the first
-    stage, in a network of several branches that of the first.
+    The output channels of the block's last map: the width of the first stage of a pyramid, or of
+    the first of several branches.
 
     Raises:
-        ValueError: If the model has no list of blocks, or the first block no linear map and no
-            convolution.
+        ValueError: If the model has no list of blocks, or the first block neither a linear map nor
+            a convolution.
     """
     name, block = next(iter(residual_blocks(model).items()))
     maps = [part for part in block.modules() if isinstance(part, Map)]
     if not maps:
-        raise ValueError(f"{name} of {type(model).__name__} has no linear map and no convolution")
+        raise ValueError(
+            f"{name} of {type(model).__name__} has neither a linear map nor a convolution"
+        )
     return maps[-1].weight.shape[0]
 
 
 def total_expansion(model: nn.Module) -> float:
-    """Sum, over all blocks, of the expansions of their feed-forward parts; a trivial rival.
+    """Sum of the expansions of all feed-forward parts of the blocks; a trivial baseline.
 
-    An expansion is the hidden width over the width read, 4 in most vision transformers. With a
-    gate the hidden width is what is left after it. Higher is better.
+    An expansion is hidden width over input width, 4 in most vision transformers. In a gated part
+    the hidden width is the width after the gate. Higher is better.
 
     Raises:
         ValueError: If the model has no list of blocks, or no known feed-forward part in any.
@@ -77,38 +79,38 @@ def total_expansion(model: nn.Module) -> float:
     if not pairs:
         raise ValueError(
             f"no block of {type(model).__name__} has a feed-forward part: "
-            "no pair of maps called fc1 and fc2, or the like"
+            "no pair of maps named fc1 and fc2, or similar"
         )
-    return sum(_width_read(second) / _width_read(first) for first, second in pairs)
+    return sum(_input_width(second) / _input_width(first) for first, second in pairs)
 
 
 def feed_forward(module: nn.Module) -> tuple[Map, Map] | None:
-    """The first and the last map of a feed-forward part, or ``None`` where a module is none.
+    """The first and last map of a feed-forward part; None if ``module`` is not one.
 
-    A feed-forward part reads more than the two or three coordinates that networks for the biases
-    of positions read, and is at least as wide inside, which gates that squeeze and excite are not.
+    Its input is wider than the two or three coordinates that position-bias networks take, and its
+    hidden width is at least the input width, unlike in a squeeze-and-excite gate.
     """
     for names in _FEED_FORWARD:
         first, second = (first_map(getattr(module, name, None)) for name in names)
-        if first and second and _width_read(second) >= _width_read(first) > _COORDINATES:
+        if first and second and _input_width(second) >= _input_width(first) > _MAX_COORDINATES:
             return first, second
     return None
 
 
 def feed_forward_after_attention(block: nn.Module) -> list[nn.Module]:
-    """The feed-forward parts of a block that stand beside an attention."""
+    """Feed-forward parts of a block that have an attention as a sibling."""
     return [
         part
         for parent in block.modules()
         if any(_is_attention(name, child) for name, child in parent.named_children())
         for child in parent.children()
-        for part in _flat(child)
+        for part in _unpacked(child)
         if feed_forward(part)
     ]
 
 
 def first_map(module: object) -> Map | None:
-    """The first linear map or convolution in a module, in the order of registration."""
+    """The first linear map or convolution in a module, in order of registration."""
     parts = module.modules() if isinstance(module, nn.Module) else ()
     return next((part for part in parts if isinstance(part, Map)), None)
 
@@ -117,12 +119,12 @@ def _is_attention(name: str, module: nn.Module) -> bool:
     return bool(_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__))
 
 
-def _width_read(linear: Map) -> int:
+def _input_width(linear: Map) -> int:
     return linear.in_features if isinstance(linear, nn.Linear) else linear.in_channels
 
 
 def _blocks_below(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Blocks in the lists of a module; where it has none, in those of what it is made of."""
+    """Blocks in the lists of a module, or of its children if it has no list."""
     lists = _lists(module)
     for name, found in lists.items():
         yield from _blocks_in(found, f"{prefix}{name}")
@@ -150,10 +152,10 @@ def _lists(module: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _flat(module: nn.Module) -> Iterator[nn.Module]:
-    """A module, or what its containers hold."""
+def _unpacked(module: nn.Module) -> Iterator[nn.Module]:
+    """A module, or the contents of a container."""
     if isinstance(module, _CONTAINERS):
         for child in module.children():
-            yield from _flat(child)
+            yield from _unpacked(child)
     else:
         yield module

@@ -13,7 +13,7 @@ from proxies.synaptic_flow import absolute_parameters, response_to_ones
 
 Part = Literal["attention", "mlp"]
 
-# Class names of attention and of MLPs, ours, timm's and torch's; pooling by attention is a head.
+# Class names of attention and MLPs, in asvit, timm and torch; attention pooling is a head.
 _ATTENTION = re.compile(r"(Attention|Attn|MHSA|XCA)(?!.*Block)")
 _POOLING = re.compile(r"(Attention|Attn)Pool(?!First)")
 _MLP = re.compile(r"(Mlp|MLP|FeedForward|FFN|SwiGLU)(?!.*Head)")
@@ -23,24 +23,24 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def dss(model: nn.Module, images: Tensor) -> float:
     """DSS indicator of a transformer, ``Σ_l D_l + S_l`` over its blocks.
 
-    With ``R`` the sum of the outputs for an image of ones, all parameters taken absolute:
+    With ``R`` the summed output for an image of ones, with absolute parameters:
 
     * synaptic diversity of attention, ``D_l = Σ_m ‖∂R/∂W_m‖_* ‖W_m‖_*`` over the linear maps of
       block ``l``'s attention, with the nuclear norm;
     * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
 
-    Normalisations and activation functions are kept, so there is no overflow; for that reason
-    gradients have both signs, and saliencies are taken absolute, as the paper's code does. That
-    code also adds the saliency of the patch embedding and the head, which the formula does not
-    have, and takes a square map for attention wherever it is. Query, key and value in one linear
-    map are one matrix, as there.
+    Normalisations and activation functions are kept, so there is no overflow. Gradients therefore
+    have both signs, and saliencies are absolute values, as in the paper's code. That code also
+    adds the saliency of the patch embedding and the head, which the formula does not, and treats
+    every square linear map as attention. Query, key and value in one linear map are one matrix, as
+    in that code.
 
     In units of the output; higher is better. One forward and one backward pass of one image, in
-    float64, and the singular values of attention's weights and gradients.
+    float64, and the singular values of attention weights and their gradients.
 
     Args:
-        model: Any transformer whose attention and MLPs can be told by their class names, or whose
-            blocks are attention and linear maps; left as it was, no weight of it is written to.
+        model: Any transformer whose attention and MLPs have recognisable class names, or whose
+            blocks are attention and linear maps; not changed, none of its weights is written to.
         images: ``[n, C, H, W]``; only the shape is used.
 
     Raises:
@@ -77,7 +77,7 @@ def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
-    """Weights of the linear maps in attention and in MLPs, each once."""
+    """Part of each weight of the linear maps in attention and MLPs, without duplicates."""
     modules = dict(model.named_modules())
     parts: dict[nn.Parameter, Part] = {}
     for path, module in modules.items():
@@ -88,7 +88,7 @@ def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
 
 
 def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
-    """Where a module belongs: to the innermost of what it is in, the whole model apart."""
+    """The innermost part that contains a module, without the model itself."""
     part: Part | None = None
     while path:
         kind = type(modules[path]).__name__
@@ -96,7 +96,7 @@ def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
             return None
         if part is None and _ATTENTION.search(kind):
             part = "attention"
-        # What a block has besides its attention is its MLP, whatever it is called.
+        # Everything in a block besides its attention is its MLP, whatever its name.
         if part is None and (_MLP.search(kind) or _holds_attention(modules[path])):
             part = "mlp"
         path = path.rpartition(".")[0]
@@ -104,7 +104,7 @@ def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
 
 
 def _holds_attention(module: nn.Module) -> bool:
-    """Whether attention is among a module's children, or in containers among them."""
+    """Whether a child is attention, directly or in a container."""
     return any(
         _holds_attention(child)
         if isinstance(child, _CONTAINERS)
@@ -114,7 +114,7 @@ def _holds_attention(module: nn.Module) -> bool:
 
 
 def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
-    """Matrices that a module itself multiplies by."""
+    """Weight matrices of a linear map or of torch's multi-head attention."""
     found: list[object] = []
     if isinstance(module, nn.Linear):
         found = [module.weight]

@@ -1,4 +1,4 @@
-"""How large a model may become: ``"88M"`` parameters, ``"22G"`` multiply-adds."""
+"""Size budgets: ``"88M"`` parameters or ``"22G"`` multiply-adds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, Protocol, Self
 
 Unit = Literal["params", "macs"]
 
-NAMES: dict[Unit, str] = {"params": "parameters", "macs": "multiply-adds"}
+UNIT_NAMES: dict[Unit, str] = {"params": "parameters", "macs": "multiply-adds"}
 
 _SUFFIXES: dict[str, tuple[int, Unit]] = {
     "K": (10**3, "params"),
@@ -18,12 +18,12 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
     "G": (10**9, "macs"),
 }
 _TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
-_LEAST_PLAIN = 100_000  # a number below that must have forgotten its suffix
-_FIRST_MACS = 10**9  # plain numbers from here on count multiply-adds, as G does
+_MIN_WITHOUT_SUFFIX = 100_000  # a smaller plain number is missing its suffix
+_MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
 
 
-class Counted(Protocol):
-    """What has a size: a cost, or a row of a table."""
+class HasCost(Protocol):
+    """Anything with a size: a cost, or a row of a table."""
 
     @property
     def params(self) -> int:
@@ -36,11 +36,11 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, order=True)
 class Budget:
-    """A number of parameters or of multiply-adds that a model is to come close to.
+    """A number of parameters or multiply-adds to grow a model to.
 
     Attributes:
         unit: ``"params"``, or ``"macs"`` for multiply-adds of one image.
-        amount: How many, at least 1.
+        amount: Their number, at least 1.
 
     Raises:
         ValueError: If the amount is not a positive whole number or there is no such unit.
@@ -56,8 +56,8 @@ class Budget:
     amount: int
 
     def __post_init__(self) -> None:
-        if self.unit not in NAMES:
-            raise ValueError(f"unit {self.unit!r} is not one of {', '.join(NAMES)}")
+        if self.unit not in UNIT_NAMES:
+            raise ValueError(f"unit {self.unit!r} is not one of {', '.join(UNIT_NAMES)}")
         if not isinstance(self.amount, int) or isinstance(self.amount, bool) or self.amount < 1:
             raise ValueError(f"a budget's amount must be a whole number from 1, got {self.amount}")
 
@@ -66,10 +66,10 @@ class Budget:
         """Read a budget.
 
         ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds.
-        Plain numbers (``88e6``) are parameters below 10^9 and multiply-adds from there on.
+        A plain number is parameters below 10^9 (``88e6``), else multiply-adds.
 
         Raises:
-            ValueError: If it is none; a number without its suffix gets a hint.
+            ValueError: If ``text`` is no budget; a number without its suffix gets a hint.
         """
         found = _TEXT.fullmatch(text)
         if found is None:
@@ -81,15 +81,15 @@ class Budget:
         if suffix:
             factor, unit = _SUFFIXES[suffix]
         else:
-            factor, unit = 1, "params" if number < _FIRST_MACS else "macs"
-            if 0 < number < _LEAST_PLAIN:
+            factor, unit = 1, "params" if number < _MIN_PLAIN_MACS else "macs"
+            if 0 < number < _MIN_WITHOUT_SUFFIX:
                 raise ValueError(
                     f"budget {text.strip()!r} has no unit; did you mean {text.strip()}M "
                     f"(parameters) or {text.strip()}G (multiply-adds)?"
                 )
         amount = round(number * factor)
         if amount < 1:
-            raise ValueError(f"budget {text.strip()!r} is nothing; write one such as 88M or 22G")
+            raise ValueError(f"budget {text.strip()!r} rounds to 0; write one such as 88M or 22G")
         return cls(unit, amount)
 
     def __str__(self) -> str:
@@ -98,23 +98,23 @@ class Budget:
         number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
         return f"{number:f}{suffix}"
 
-    def of(self, cost: Counted) -> int:
-        """What ``cost`` says about this budget's unit."""
+    def of(self, cost: HasCost) -> int:
+        """The part of ``cost`` in this budget's unit."""
         return cost.params if self.unit == "params" else cost.macs
 
-    def gap(self, cost: Counted) -> float:
-        """How far ``cost`` is below the budget, as a share of it; negative above it."""
+    def gap(self, cost: HasCost) -> float:
+        """How far ``cost`` is below the budget, as a fraction of it; negative above."""
         return (self.amount - self.of(cost)) / self.amount
 
 
 def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
-    """Read budgets of one unit, separated by commas or given apart.
+    """Read budgets of one unit, as a comma-separated text or as several texts.
 
     Returns:
-        The budgets, each once, from the smallest to the largest.
+        The budgets without duplicates, from small to large.
 
     Raises:
-        ValueError: If one cannot be read, there is none, or their units differ.
+        ValueError: If one cannot be read, there is none, or the units differ.
     """
     parts = texts.split(",") if isinstance(texts, str) else list(texts)
     budgets = sorted({Budget.parse(part) for part in parts})

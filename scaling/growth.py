@@ -1,4 +1,4 @@
-"""Greedy growth: step by step the best-ranked of up to sixteen slightly larger models."""
+"""Greedy growth: each step takes the best-ranked of up to sixteen slightly larger models."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxies import Cost
-from scaling.budget import NAMES, Budget
-from scaling.meter import MEASURES, Build, Known, MeasureShapes, Meter
-from scaling.ranking import Better, best_places, rank_sums
-from scaling.shapes import Shape, landings, proposals
+from proxies.registry import Better
+from scaling.budget import UNIT_NAMES, Budget
+from scaling.measurement import (
+    DEFAULT_MEASURES,
+    Build,
+    CandidateMeasurer,
+    MeasureShapes,
+    ScoreCache,
+)
+from scaling.ranking import best_places, rank_sums
+from scaling.shapes import Shape, final_step_candidates, proposals
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
-MOST_TIMES = 1000  # a budget beyond that many times the start is a slip, or weeks of work
+MAX_BUDGET_RATIO = 1000  # a budget over the start's size; more is a typo, or weeks of work
 
 CostOf = Callable[[tuple[int, ...], int], Cost]
 
 
 @dataclass(frozen=True)
 class GrowthEvent:
-    """What is told after each measured candidate, and again after each finished step.
+    """Progress of a growth: sent after each measured candidate and after each finished step.
 
     Attributes:
         step: Number of the step.
-        measured: Candidates of it measured so far.
-        candidates: Its candidates.
-        chosen: The step, once it is finished; None before.
-        done: Share of the way from the start to the budget, on a logarithmic scale.
+        measured: Candidates of the step measured so far.
+        candidates: Number of candidates of the step.
+        chosen: The step once it is finished; None before.
+        done: Progress from the start to the budget, 0 to 1 on a logarithmic scale.
         seconds: Wall-clock time of this growth so far.
-        fresh: Shapes that this growth measured itself rather than knew from before.
+        fresh: Shapes measured in this growth rather than known before.
     """
 
     step: int
@@ -54,46 +61,46 @@ def grow(
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int = 1,
-    measures: Sequence[str] = MEASURES,
-    known: Known | None = None,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    known: ScoreCache | None = None,
     measure_shapes: MeasureShapes | None = None,
     progress: Callable[[GrowthEvent], None] | None = None,
     **measuring: Any,
 ) -> Trajectory:
     """Grow a model to a budget without training, one block and a little width at a time.
 
-    Every step measures one more block in each stage times each of four widths, leaves out what
-    exceeds the budget, and keeps the candidate with the smallest sum of dense ranks; a measure
-    that failed ranks worst. Candidates equal in every measure go by the fewest parameters. Where
-    no candidate fits any more and the budget is not near, finer ones are tried (ours, not the
-    paper's; see :func:`scaling.shapes.landings`).
+    The candidates of a step have one more block in one stage and one of four larger widths; those
+    over the budget are left out. The step chooses the smallest sum of dense ranks; a failed
+    measure ranks worst, and candidates equal in every measure are ordered by parameters. When no
+    candidate fits and the budget is not yet close, a final step tries finer ones, which is not in
+    the paper; see :func:`scaling.shapes.final_step_candidates`.
 
     Args:
-        build: Depths and width to a freshly initialised model; a ``ValueError`` of its ends
-            nothing but the measurement.
-        cost: Depths and width to parameters and multiply-adds; a ``ValueError`` says that there
-            is no such model.
+        build: Maps depths and width to a freshly initialised model. If it raises a
+            ``ValueError``, only that measurement fails.
+        cost: Maps depths and width to parameters and multiply-adds; raises a ``ValueError`` if
+            there is no such model.
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
-        budget: Where to end, such as ``"88M"``; nothing in the series exceeds it.
-        stop_within: How close the end must come to it, as a share of it.
-        ratio: Width to measure at over full width, rounded down; costs are those of full width.
-        width_multiple: Widths are rounded to multiples of this, but for a last finer step.
+        budget: Target size, such as ``"88M"``; no model of the series exceeds it.
+        stop_within: Tolerance of the final size, as a fraction of the budget.
+        ratio: Measured width over full width, rounded down; costs are those of the full width.
+        width_multiple: Widths are multiples of this, except in a final step.
         measures: Names of the measures; see ``proxies.PROXIES``.
-        known: Scores that are there already; every new one is added. A persistent one makes
-            growth resumable.
-        measure_shapes: What measures candidates, given all those of a step with their widths
-            reduced, for instance side by side; ``build`` and the last arguments are not used then.
+        known: Scores measured before; new ones are added. With a persistent one a growth can be
+            resumed.
+        measure_shapes: Measures all candidates of a step, given at reduced width, for instance in
+            parallel. Replaces ``build`` and ``measuring``.
         progress: Called after each candidate and each step.
         **measuring: Further arguments of :func:`proxies.measure`: ``repeats``, ``seed``,
             ``images``, ``device``, ...
 
     Returns:
-        The series, which starts with the model given.
+        The series, which begins with the start.
 
     Raises:
         ValueError: If the budget is below the start or more than a thousand times it, a setting is
-            out of its range, the start cannot be built, or all candidates of a step failed.
+            out of range, the start cannot be built, or all candidates of a step failed.
         KeyError: If a measure is unknown.
 
     References:
@@ -101,10 +108,10 @@ def grow(
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
-    meter = Meter(
+    measurer = CandidateMeasurer(
         build,
         measures,
-        _share("ratio", ratio),
+        _checked_fraction("ratio", ratio),
         known={} if known is None else known,
         arguments=measuring,
         measure_shapes=measure_shapes,
@@ -112,8 +119,8 @@ def grow(
     growth = _Growth(
         cost,
         Budget.parse(budget) if isinstance(budget, str) else budget,
-        meter,
-        stop_within=_share("stop_within", stop_within),
+        measurer,
+        stop_within=_checked_fraction("stop_within", stop_within),
         width_multiple=width_multiple,
         progress=progress or (lambda _event: None),
     )
@@ -127,7 +134,7 @@ class _Growth:
         self,
         cost: CostOf,
         budget: Budget,
-        meter: Meter,
+        measurer: CandidateMeasurer,
         *,
         stop_within: float,
         width_multiple: int,
@@ -135,7 +142,7 @@ class _Growth:
     ) -> None:
         self._cost = functools.cache(cost)
         self._budget = budget
-        self._meter = meter
+        self._measurer = measurer
         self._stop_within = stop_within
         self._width_multiple = width_multiple
         self._progress = progress
@@ -143,22 +150,22 @@ class _Growth:
         self._started = time.monotonic()
 
     def run(self, start: Shape) -> Trajectory:
-        """Step from ``start`` until the budget is near or nothing fits."""
+        """Step from ``start`` until the budget is close or no candidate fits."""
         cost = self._cost(*start)
         check_budget(self._budget, cost, self._stop_within)
-        (first,) = self._meter([(start, cost)])
+        (first,) = self._measurer([(start, cost)])
         self._finish(Step(0, "start", first), candidates=1)
         reason = ""
-        while not self._near(self._last.cost):
-            kind, shapes = self._next()
+        while not self._close_enough(self._last.cost):
+            kind, shapes = self._next_candidates()
             if not shapes:
-                reason = self._why_not()
+                reason = self._shortfall()
                 break
             candidates = []
-            for candidate in self._meter([(shape, self._cost(*shape)) for shape in shapes]):
+            for candidate in self._measurer([(shape, self._cost(*shape)) for shape in shapes]):
                 candidates.append(candidate)
-                self._tell(len(self._steps), len(candidates), len(shapes))
-            ranked, chosen = choose(candidates, self._meter.better)
+                self._report(len(self._steps), len(candidates), len(shapes))
+            ranked, chosen = choose(candidates, self._measurer.better)
             self._finish(Step(len(self._steps), kind, chosen, ranked), candidates=len(ranked))
         return Trajectory(self._budget, self._stop_within, tuple(self._steps), reason)
 
@@ -166,67 +173,67 @@ class _Growth:
     def _last(self) -> Candidate:
         return self._steps[-1].chosen
 
-    def _next(self) -> tuple[Kind, list[Shape]]:
-        """The shapes of the next step; none where nothing larger fits the budget."""
+    def _next_candidates(self) -> tuple[Kind, list[Shape]]:
+        """Candidate shapes of the next step; none if nothing larger fits the budget."""
         current = Shape(self._last.depths, self._last.width)
-        asked = proposals(current, multiple=self._width_multiple)
-        shapes = [shape for shape in asked if self._larger(self._affordable(shape))]
+        proposed = proposals(current, multiple=self._width_multiple)
+        shapes = [shape for shape in proposed if self._is_larger(self._affordable(shape))]
         if shapes:
             return "grow", shapes
 
         def fits(shape: Shape) -> bool:
             return self._affordable(shape) is not None
 
-        def lands(shape: Shape) -> bool:
+        def ends_growth(shape: Shape) -> bool:
             cost = self._cost(*shape)
-            return self._larger(cost) and self._near(cost)
+            return self._is_larger(cost) and self._close_enough(cost)
 
-        return "land", landings(current, fits, lands)
+        return "land", final_step_candidates(current, fits, ends_growth)
 
     def _affordable(self, shape: Shape) -> Cost | None:
-        """What ``shape`` costs; None where it cannot be built or exceeds the budget."""
+        """Cost of ``shape``; None if it cannot be built or exceeds the budget."""
         try:
             cost = self._cost(*shape)
         except ValueError:
             return None
         return cost if self._budget.of(cost) <= self._budget.amount else None
 
-    def _larger(self, cost: Cost | None) -> bool:
-        """Whether a model of this cost has more parameters, and more of what is budgeted."""
+    def _is_larger(self, cost: Cost | None) -> bool:
+        """Whether a model of this cost has more parameters and more of the budgeted unit."""
         if cost is None:
             return False
         now = self._last.cost
         return cost.params > now.params and self._budget.of(cost) > self._budget.of(now)
 
-    def _near(self, cost: Cost) -> bool:
+    def _close_enough(self, cost: Cost) -> bool:
         return abs(self._budget.gap(cost)) <= self._stop_within
 
     def _finish(self, step: Step, *, candidates: int) -> None:
         self._steps.append(step)
-        self._tell(step.number, candidates, candidates, chosen=step)
+        self._report(step.number, candidates, candidates, chosen=step)
 
-    def _tell(
+    def _report(
         self, step: int, measured: int, candidates: int, *, chosen: Step | None = None
     ) -> None:
-        first, last = (self._budget.of(self._steps[place].chosen.cost) for place in (0, -1))
-        way = math.log(self._budget.amount / first)
+        first, last = (self._budget.of(self._steps[index].chosen.cost) for index in (0, -1))
+        distance = math.log(self._budget.amount / first)
         self._progress(
             GrowthEvent(
                 step=step,
                 measured=measured,
                 candidates=candidates,
                 chosen=chosen,
-                done=min(1.0, math.log(last / first) / way) if way > 0 else 1.0,
+                done=min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0,
                 seconds=time.monotonic() - self._started,
-                fresh=self._meter.fresh,
+                fresh=self._measurer.fresh,
             )
         )
 
-    def _why_not(self) -> str:
-        last, near = self._last.cost, f"{self._stop_within * 100:.3g}%"
+    def _shortfall(self) -> str:
+        last, tolerance = self._last.cost, f"{self._stop_within * 100:.3g}%"
         return (
-            f"nothing larger is within {near} of {self._budget} and can be built: the last model "
-            f"has {self._budget.of(last):,} {NAMES[self._budget.unit]}, "
+            f"no larger model is within {tolerance} of {self._budget} and can be built: the last "
+            f"has {self._budget.of(last):,} {UNIT_NAMES[self._budget.unit]}, "
             f"{self._budget.gap(last):.1%} below"
         )
 
@@ -234,50 +241,50 @@ class _Growth:
 def choose(
     candidates: Sequence[Candidate], better: Mapping[str, Better]
 ) -> tuple[tuple[Candidate, ...], Candidate]:
-    """The candidates with their rank sums, and the best of them.
+    """Rank the candidates: all of them with their rank sums, and the best one.
 
-    Candidates that are equal in every measure go by the fewest parameters, then multiply-adds.
+    Candidates equal in every measure are ordered by parameters, then by multiply-adds.
 
     Raises:
         ValueError: If every measure with a direction failed for every candidate.
     """
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
-    ranked_by = [name for name, way in better.items() if way != "reported"]
+    ranked_by = [name for name, direction in better.items() if direction != "reported"]
     if all(math.isnan(value) for name in ranked_by for value in columns[name]):
         one = candidates[-1]
         why = "; ".join(f"{name}: {one.scores[name].reason}" for name in ranked_by)
         raise ValueError(
             f"nothing to choose by: every measure of all {len(candidates)} candidates failed; "
-            f"of depths {','.join(map(str, one.depths))} at width {one.measured_width} {why}"
+            f"for depths {','.join(map(str, one.depths))} at width {one.measured_width} {why}"
         )
     sums = rank_sums(columns, better)
     ranked = tuple(replace(c, rank_sum=total) for c, total in zip(candidates, sums, strict=True))
-    equals = [ranked[place] for place in best_places(columns, better)]
-    return ranked, min(equals, key=lambda c: (c.cost.params, c.cost.macs))
+    ties = [ranked[index] for index in best_places(columns, better)]
+    return ranked, min(ties, key=lambda c: (c.cost.params, c.cost.macs))
 
 
 def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
     """Check that growth from ``start`` can end at ``budget``.
 
     Raises:
-        ValueError: If the budget is below the start, or absurdly far above it.
+        ValueError: If the budget is below the start, or more than a thousand times it.
     """
     has = budget.of(start)
-    told = f"{has:,} {NAMES[budget.unit]}"
+    size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:
         raise ValueError(
-            f"budget {budget} is below the start, which has {told}; give a larger one"
+            f"budget {budget} is below the start, which has {size}; give a larger one"
         )
-    if budget.amount > MOST_TIMES * has:
-        most = Budget(budget.unit, MOST_TIMES * has)
+    if budget.amount > MAX_BUDGET_RATIO * has:
+        most = Budget(budget.unit, MAX_BUDGET_RATIO * has)
         raise ValueError(
-            f"budget {budget} is more than {MOST_TIMES:,} times the start, which has {told}; "
-            f"give at most {most}"
+            f"budget {budget} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
+            f"{size}; give at most {most}"
         )
 
 
-def _share(name: str, value: float) -> float:
-    """``value`` if it is above 0 and at most 1.
+def _checked_fraction(name: str, value: float) -> float:
+    """``value``, which must be above 0 and at most 1.
 
     Raises:
         ValueError: If it is not.

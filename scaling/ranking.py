@@ -1,23 +1,22 @@
-"""Dense ranks of measured values, and their sum over several measures."""
+"""Dense ranks of measured values, their sums, and the best candidate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-Better = Literal["higher", "lower", "reported"]
+from proxies.registry import Better as Better
 
 
 def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
-    """Rank ``values``: 1 is the best, equal values share a rank, no rank is left out.
+    """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
 
     Args:
         values: One value per candidate; NaN is a failed measure.
-        better: Which way the measure is better, ``"higher"`` or ``"lower"``.
+        better: Direction of the measure, ``"higher"`` or ``"lower"``.
 
     Returns:
-        One rank per value, in their order. All NaN share the rank behind the last valid one.
+        One rank per value, in order. All NaN share the rank after the last valid one.
 
     Raises:
         ValueError: If ``better`` names no direction to rank by.
@@ -37,11 +36,11 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bette
     """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
 
     Args:
-        columns: Measure to its values, one per candidate, equally many in each.
-        better: Direction of each measure. Measures that are merely reported do not count.
+        columns: Values of each measure, one per candidate.
+        better: Direction of each measure. "reported" measures do not count.
 
     Returns:
-        One sum per candidate, in their order.
+        One sum per candidate, in order.
 
     Raises:
         ValueError: If the columns differ in length.
@@ -58,24 +57,24 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bette
 
 
 def best_places(columns: Mapping[str, Sequence[float]], better: Mapping[str, Better]) -> list[int]:
-    """Places of the best candidates: smallest rank sum, ties decided by one measure's value.
+    """Indices of the best candidates: smallest rank sum, ties broken by single measures.
 
-    Among those with the smallest sum of dense ranks, the measure decides whose relative range over
-    all candidates, (max − min) / max |value|, is larger, in its own direction; then the next one.
+    Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest
+    relative range over all candidates, (max − min) / max |value|; then by the next one.
 
     Args:
-        columns: Measure to its values, one per candidate; NaN is a failed measure.
-        better: Direction of each measure. Measures that are merely reported do not count.
+        columns: Values of each measure, one per candidate; NaN is a failed measure.
+        better: Direction of each measure. "reported" measures do not count.
 
     Returns:
-        The places, in order; more than one only where candidates are equal in every measure.
+        The indices, in order; several only if candidates are equal in every measure.
 
     Raises:
         ValueError: If the columns differ in length, or no measure has a direction.
 
     References:
         Chen et al. 2022, arXiv:2202.11921. The released code breaks ties by the smaller value,
-        whichever the direction, and between two candidates only.
+        regardless of direction, and only between two candidates.
     """
     ranked = {name: v for name, v in columns.items() if better[name] != "reported"}
     if not ranked:

@@ -1,4 +1,4 @@
-"""Depths and a width, and which ones a step may turn them into."""
+"""Depths and a width, and the candidates that a growth step derives from them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import reduce
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
-#: What a step may multiply the width by.
+#: Width factors of a growth step.
 WIDTH_FACTORS = (1.05, 1.10, 1.15, 1.20)
-MOST_EXTRA_BLOCKS = 4  # that a last step may add to land inside its tolerance
-ENDLESS = 2**20  # a model that many channels wider that still fits does not grow with its width
+MAX_EXTRA_BLOCKS = 4  # that a final step may add
+MAX_EXTRA_CHANNELS = 2**20  # if a model this much wider still fits, its cost ignores the width
 
 
 class Shape(NamedTuple):
@@ -30,21 +30,21 @@ class Shape(NamedTuple):
 def proposals(
     shape: Shape, *, factors: Sequence[float] = WIDTH_FACTORS, multiple: int = 1
 ) -> list[Shape]:
-    """One more block in one of the stages, and a width times one of the factors.
+    """Candidates of a growth step: one more block in one stage, and a larger width.
 
     Args:
-        shape: Where growth stands.
-        factors: Of the width; the paper's by default.
+        shape: The current shape.
+        factors: Width factors; the paper's by default.
         multiple: Widths are rounded to multiples of this, halves up.
 
     Returns:
-        The shapes, stage by stage, narrow ones first; equal widths once.
+        The shapes, stage by stage, from narrow to wide, without duplicates.
 
     References:
         Chen et al. 2022, arXiv:2202.11921. The released code rounds the quarter of the width that
         it measures at, which is ``multiple=4``.
     """
-    widths = sorted({_grown(shape.width, factor, multiple) for factor in factors})
+    widths = sorted({_scaled_width(shape.width, factor, multiple) for factor in factors})
     return [
         Shape(shape.deeper(stage).depths, width)
         for stage in range(len(shape.depths))
@@ -52,41 +52,41 @@ def proposals(
     ]
 
 
-def landings(
-    shape: Shape, fits: Callable[[Shape], bool], lands: Callable[[Shape], bool]
+def final_step_candidates(
+    shape: Shape, fits: Callable[[Shape], bool], close_enough: Callable[[Shape], bool]
 ) -> list[Shape]:
-    """Finer shapes than those of a step: what a last step tries when nothing else fits.
+    """Finer candidates, for a last step once no proposal fits the budget.
 
-    For the same depths, and for each stage with one more block, it is the widest shape that fits.
-    Where none of them lands, two more blocks are tried, in one stage or in two, and so on up to
+    For the current depths, and for one more block in each stage, take the widest shape that fits.
+    If none is close enough to the budget, add two blocks, to one stage or to two, then three, then
     four.
 
     Args:
-        shape: Where growth stands.
+        shape: The current shape.
         fits: Whether a shape can be built and is within the budget.
-        lands: Whether one that fits is close enough to the budget.
+        close_enough: Whether a shape that fits is within the tolerance of the budget.
     """
-    tried = [shape]
-    for blocks in range(1, MOST_EXTRA_BLOCKS + 1):
+    bases = [shape]
+    for blocks in range(1, MAX_EXTRA_BLOCKS + 1):
         for stages in combinations_with_replacement(range(len(shape.depths)), blocks):
-            tried.append(reduce(Shape.deeper, stages, shape))
-        widest = [largest(wider(base), fits) for base in tried]
-        found = [landed for landed in widest if landed is not None and lands(landed)]
+            bases.append(reduce(Shape.deeper, stages, shape))
+        widest = [largest_fitting(wider(base), fits) for base in bases]
+        found = [one for one in widest if one is not None and close_enough(one)]
         if found:
             return found
-        tried = []
+        bases = []
     return []
 
 
-def largest(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Shape | None:
-    """The last member of a family that fits, given that all after one too large are too large.
+def largest_fitting(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Shape | None:
+    """Find the largest shape of a family that fits, by doubling and bisection.
 
     Args:
-        family: Number of a member, from 0, to the member; larger numbers are larger shapes.
-        fits: Whether a shape can be built and is within the budget.
+        family: Maps 0, 1, 2, ... to ever larger shapes.
+        fits: Whether a shape can be built and is within the budget; false from some number on.
 
     Returns:
-        None where not even the first one fits, or where the family never becomes too large.
+        None if even the first shape does not fit, or if all of them do.
     """
     if not fits(family(0)):
         return None
@@ -94,7 +94,7 @@ def largest(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Sh
     while fits(family(below + step)):
         below += step
         step *= 2
-        if below > ENDLESS:
+        if below > MAX_EXTRA_CHANNELS:
             return None
     above = below + step
     while above - below > 1:
@@ -107,11 +107,11 @@ def largest(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Sh
 
 
 def wider(shape: Shape) -> Callable[[int], Shape]:
-    """The family of ``shape`` with so many channels more."""
+    """Shapes of the same depths with n more channels."""
     return lambda channels: Shape(shape.depths, shape.width + channels)
 
 
-def _grown(width: int, factor: float, multiple: int) -> int:
+def _scaled_width(width: int, factor: float, multiple: int) -> int:
     """``width`` times ``factor`` as a multiple of ``multiple``, halves up, never narrower."""
-    # The product of two short decimals is a hair off at times; nine digits are exact.
+    # Rounding to nine digits removes the float error in products of two short decimals.
     return max(width, multiple * math.floor(round(width * factor / multiple, 9) + 0.5))

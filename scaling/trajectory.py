@@ -1,4 +1,4 @@
-"""The series of models that growth leaves: steps with their candidates, rows, CSV and JSON."""
+"""The models that growth produces: steps with candidates, as rows, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from scaling.budget import Budget
 
 if TYPE_CHECKING:
-    from proxies.counts import Cost
-    from proxies.evaluation import Score
+    from proxies import Cost, Score
 
 Kind = Literal["start", "grow", "land"]
-Name = Callable[[tuple[int, ...], int], str]
+NameOf = Callable[[tuple[int, ...], int], str]  # depths and width to the text of a model
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that growth looked at.
+    """A model that growth considered.
 
     Attributes:
         depths: Blocks in each stage.
         width: Channels of the first stage.
         measured_width: Width at which it was measured.
         cost: Parameters and multiply-adds at its full width.
-        scores: Measure to score.
+        scores: Score of each measure.
         rank_sum: Sum of its dense ranks among the candidates of its step; None for the start.
     """
 
@@ -46,11 +45,11 @@ class Step:
     """One step of growth.
 
     Attributes:
-        number: Its place; 0 is the start.
-        kind: ``"start"``; ``"grow"`` for a step of the paper's rule; ``"land"`` for a finer last
-            one that ends inside the tolerance.
-        chosen: The model it ends in.
-        candidates: What it was chosen from, itself included; empty for the start.
+        number: Index of the step; 0 is the start.
+        kind: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final
+            step that ends within the tolerance.
+        chosen: The chosen model.
+        candidates: All candidates, the chosen one included; empty for the start.
     """
 
     number: int
@@ -64,10 +63,10 @@ class Trajectory:
     """A whole growth, from the start to the budget.
 
     Attributes:
-        budget: Where growth was to end.
-        stop_within: How close to it, as a share of it.
-        steps: The steps, the start first; parameters increase strictly.
-        reason: Why the end is not that close; empty where it is.
+        budget: Target size.
+        stop_within: Tolerance, as a fraction of the budget.
+        steps: The steps, beginning with the start; parameters increase strictly.
+        reason: Why growth ended outside the tolerance; empty if it did not.
     """
 
     budget: Budget
@@ -77,26 +76,26 @@ class Trajectory:
 
     @property
     def reached(self) -> bool:
-        """Whether the last model is as close to the budget as asked."""
+        """Whether the last model is within the tolerance of the budget."""
         return not self.reason
 
     def nearest(self, budget: Budget) -> Step:
-        """The step whose model is nearest to ``budget``; the smaller of two equally near."""
+        """The step whose model is nearest to ``budget``; the smaller one on a tie."""
         return min(self.steps, key=lambda step: abs(budget.gap(step.chosen.cost)))
 
-    def rows(self, name: Name | None = None, *, candidates: bool = False) -> list[Row]:
-        """The models as rows: those of the series, or every candidate.
+    def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
+        """The chosen models, or all candidates, as rows.
 
         Args:
-            name: Depths and width to the text of a model.
-            candidates: All candidates, step by step, instead of the chosen ones.
+            name: Maps depths and width to the text of a model.
+            candidates: Return all candidates, step by step, instead of the chosen models.
         """
         return rows_of(self.steps, name, candidates=candidates)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model as tables and files show it.
+    """A model as a row of a table or file.
 
     Attributes:
         step: Number of the step.
@@ -107,10 +106,10 @@ class Row:
         measured_width: Width at which it was measured.
         params: Parameters.
         macs: Multiply-adds of one image.
-        values: Measure to value; NaN where it failed.
+        values: Value of each measure; NaN if it failed.
         rank_sum: Sum of its ranks in its step; None for the start.
-        chosen: Whether its step ended in it.
-        reason: Why a measure failed, else empty.
+        chosen: Whether the step chose it.
+        reason: Why a measure failed; empty if none did.
     """
 
     step: int
@@ -128,29 +127,21 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """The row in the types of strict JSON: None for NaN."""
-        counts = {"params": self.params, "macs": self.macs}
         return {
-            "step": self.step,
-            "kind": self.kind,
-            "architecture": self.architecture,
+            **{name: getattr(self, name) for name in _LEADING},
             "depths": list(self.depths),
-            "width": self.width,
-            "measured_width": self.measured_width,
-            **counts,
             **{n: v if math.isfinite(v) else None for n, v in self.values.items()},
-            "rank_sum": self.rank_sum,
-            "chosen": self.chosen,
-            "reason": self.reason,
+            **{name: getattr(self, name) for name in _TRAILING},
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Row:
-        """Read a row back; whatever is no field of its own is a measure.
+        """Read a row back; keys that are not fields are measures.
 
         Raises:
             KeyError: If a field is missing.
         """
-        known = {name: content[name] for name in (*_BEFORE, *_AFTER)}
+        known = {name: content[name] for name in (*_LEADING, *_TRAILING)}
         values = {n: v for n, v in content.items() if n not in (*known, "candidates")}
         known["depths"] = tuple(known["depths"])
         return cls(
@@ -158,18 +149,18 @@ class Row:
         )
 
 
-_LONGEST = 200  # characters of a message that may repeat a cell
+_MAX_MESSAGE = 200  # characters; an error may quote a whole cell
 
-_BEFORE = (
+_LEADING = (
     "step", "kind", "architecture", "depths", "width", "measured_width", "params", "macs",
 )  # fmt: skip
-_AFTER = ("rank_sum", "chosen", "reason")
+_TRAILING = ("rank_sum", "chosen", "reason")
 
 
 def rows_of(
-    steps: Iterable[Step], name: Name | None = None, *, candidates: bool = False
+    steps: Iterable[Step], name: NameOf | None = None, *, candidates: bool = False
 ) -> list[Row]:
-    """The rows of some steps; see :meth:`Trajectory.rows`."""
+    """Rows of some steps; see :meth:`Trajectory.rows`."""
     return [
         _row(step, candidate, name or _plain_name)
         for step in steps
@@ -178,11 +169,11 @@ def rows_of(
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """A table with one line a row; depths are ``1,1,2,1``, what is absent is empty or ``nan``."""
+    """CSV with one line per row; depths are ``1,1,2,1``, missing values empty or ``nan``."""
     measures = list(rows[0].values) if rows else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*_BEFORE, *measures, *_AFTER])
+    writer.writerow([*_LEADING, *measures, *_TRAILING])
     for row in rows:
         writer.writerow(
             [row.step, row.kind, row.architecture, ",".join(map(str, row.depths))]
@@ -197,20 +188,20 @@ def from_csv(text: str) -> list[Row]:
     """Read the rows of :func:`to_csv` back.
 
     Raises:
-        ValueError: If it is no such table; the message names the line.
+        ValueError: If ``text`` is not such a table; the message names the line.
     """
     reader = csv.reader(io.StringIO(text))
     try:
         header = next(reader, [])
     except csv.Error as error:
         raise ValueError(f"not a table of a scaling: {error}") from error
-    measures = header[len(_BEFORE) : -len(_AFTER)]
-    if header != [*_BEFORE, *measures, *_AFTER]:
+    measures = header[len(_LEADING) : -len(_TRAILING)]
+    if header != [*_LEADING, *measures, *_TRAILING]:
         raise ValueError(f"not a table of a scaling: its columns are {reprlib.repr(header)}")
     try:
         return [_parsed(cells, measures) for cells in reader]
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"line {reader.line_num}: {str(error)[:_LONGEST]}") from error
+        raise ValueError(f"line {reader.line_num}: {str(error)[:_MAX_MESSAGE]}") from error
 
 
 def _parsed(cells: Sequence[str], measures: Sequence[str]) -> Row:
@@ -232,7 +223,7 @@ def _parsed(cells: Sequence[str], measures: Sequence[str]) -> Row:
     )
 
 
-def _row(step: Step, candidate: Candidate, name: Name) -> Row:
+def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
     scores = candidate.scores
     return Row(
         step=step.number,

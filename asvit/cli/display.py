@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -13,17 +13,19 @@ import click
 from asvit.console import clock, console, number
 from asvit.progress import Progress, Tell, ignore
 
-_EVERY_SHARE = 0.05  # of the work, after which there is another line
+Title = str | Callable[[], str]
+
+_LINES = 20  # for the whole work: one for every 5 %
 _EVERY_SECONDS = 60.0  # longest time without one
 
 
 @contextmanager
-def progress_display(title: str, *, quiet: bool = False) -> Iterator[Tell]:
+def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
     """What to call as a run goes on, for as long as it does.
 
     Args:
-        title: What goes on, in a line. It is shown with the first progress, so that an error
-            before is the only line.
+        title: What goes on, in a line, or what to call for it. It is shown with the first
+            progress, so that an error before is the only line.
         quiet: Show nothing.
     """
     if quiet:
@@ -42,10 +44,10 @@ class Lines:
         title: The line before the first of them.
     """
 
-    def __init__(self, title: str) -> None:
-        self._title: str | None = title
+    def __init__(self, title: Title) -> None:
+        self._title: Title | None = title
         self._unit = ""
-        self._next = 0.0
+        self._written = -1  # of these lines
         self._last = -_EVERY_SECONDS
 
     def __call__(self, progress: Progress) -> None:
@@ -59,17 +61,16 @@ class Lines:
             click.echo(opening(self._title, progress), err=True)
             self._title = None
         if progress.unit != self._unit:
-            self._unit, self._next = progress.unit, 0.0
+            self._unit, self._written = progress.unit, -1
         now, part = time.monotonic(), progress.part
-        if part >= self._next or now - self._last >= _EVERY_SECONDS:
-            self._last = now
-            if part >= self._next:
-                self._next = _EVERY_SHARE * (math.floor(part / _EVERY_SHARE + 1e-9) + 1) - 1e-9
+        due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
+        if due > self._written or now - self._last >= _EVERY_SECONDS:
+            self._last, self._written = now, due
             click.echo(f"{count(progress)}  {progress.state}", err=True)
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[Tell]:
+def _bar(title: Title) -> Iterator[Tell]:
     """A bar with count, pace and ETA, and a line below it for what there is to say."""
     from rich.console import Group
     from rich.live import Live
@@ -108,19 +109,21 @@ def _bar(title: str) -> Iterator[Tell]:
         yield tell
 
 
-def opening(title: str, progress: Progress) -> str:
+def opening(title: Title, progress: Progress) -> str:
     """The line before the first progress of a session."""
+    title = title() if callable(title) else title
     if not progress.resumed:
         return title
-    return f"{title}; resuming after {progress.unit} {progress.resumed:,}"
+    line, end, more = title.partition("\n")
+    return f"{line}; resuming after {progress.unit} {progress.resumed:,}{end}{more}"
 
 
 def count(progress: Progress) -> str:
-    """Count, pace and ETA, as ``step 5/20  1.2 s each  ETA 0:18``."""
+    """Count, pace and ETA, as ``step 5/20  1.2 s each  ETA 0:18``; of unequal steps no pace."""
     of_all = "" if progress.total is None else f"/{progress.total:,}"
     told = [f"{progress.unit} {progress.done:,}{of_all}"]
     fresh = progress.done - progress.resumed
-    if fresh > 0 and progress.seconds > 0:
+    if fresh > 0 and progress.seconds > 0 and progress.share is None:
         each = progress.seconds / fresh
         told.append(
             f"{number(each, 2)} s each" if each >= 1 else f"{number(1 / each, 2)} a second"

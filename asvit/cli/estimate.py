@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,38 +13,18 @@ from asvit.cli.output import emit_json
 from asvit.console import clock
 
 if TYPE_CHECKING:
-    from asvit.executors import Workers
     from asvit.runs.estimate import Estimate
-    from asvit.search import SearchSettings
+    from asvit.runs.search import SearchRun
 
 SCHEMA_VERSION = 1
 _WRITTEN = (JOURNAL, TRIALS, RESULT, REPORT, "*.svg", "*.csv", ".lock")
 
-dry_run_option = click.option(
-    "--dry-run", is_flag=True, help="Only tell what the run would do and take; write nothing."
-)
 
-
-def estimate_search(
-    settings: SearchSettings,
-    title: str,
-    *,
-    out: Path | None = None,
-    storage: str | None = None,
-    fresh: bool = False,
-    workers: Workers | None = None,
-    quiet: bool = False,
-    as_json: bool = False,
-) -> None:
-    """Show what a search with ``settings`` would do and take; nothing is written.
+def show_estimate(run: SearchRun, *, quiet: bool = False, as_json: bool = False) -> None:
+    """Show what a search would do and take; nothing is written.
 
     Args:
-        settings: Of the search.
-        title: The search in a line.
-        out: Run folder; by default the one that the run would take.
-        storage: URL of a storage that is used instead of a journal; it is not opened.
-        fresh: Whether an earlier run in the folder would be started over.
-        workers: Who would measure.
+        run: The search. A storage of its own is not opened.
         quiet: Do not say what is being done.
         as_json: Write JSON on stdout, everything else on stderr.
 
@@ -53,26 +32,23 @@ def estimate_search(
         ValueError: If the run would be refused.
         OSError: If the folder could not be written to, or images cannot be found.
     """
-    from asvit.runs.checks import find_space
-    from asvit.runs.estimate import estimate_search as estimated
-    from asvit.runs.estimate import steps_done
-    from asvit.runs.folder import SEARCH, check_folder
-    from asvit.runs.search import default_folder
+    from asvit.runs.estimate import estimate_search
+    from asvit.runs.folder import check_folder
 
-    folder = default_folder(settings) if out is None else out
-    check_folder(folder, SEARCH, fresh=fresh, elsewhere=storage is not None)
-    done = 0 if fresh or storage is not None else steps_done(folder, settings)
+    stored = run.storage is not None
+    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=stored)
+    done = 0 if run.fresh or stored else run.steps_done()
     if not quiet:
         click.echo("measuring a few architectures; nothing is written", err=True)
-    found = estimated(settings, workers, done=done)
+    found = estimate_search(run.settings, run.workers, done=done)
     data = {
         "schema_version": SCHEMA_VERSION,
         "kind": "search",
         "dry_run": True,
-        "settings": settings.to_json(),
-        "space_size": find_space(settings.space, image_size=settings.image_size).size,
-        "folder": str(folder),
-        "files": [name for name in _WRITTEN if storage is None or name != JOURNAL],
+        "settings": run.settings.to_json(),
+        "space_size": run.space.size,
+        "folder": str(run.folder),
+        "files": [name for name in _WRITTEN if not stored or name != JOURNAL],
         "steps_done": done,
         "estimate": found,
         "machine": machine(found.device),
@@ -80,14 +56,14 @@ def estimate_search(
     if as_json:
         emit_json(data)
     if not (as_json and quiet):
-        _show(title, data, found, err=as_json)
+        _show(run.title, data, found, err=as_json)
 
 
 def machine(device: str) -> dict[str, Any]:
     """What a run would be measured on."""
     import torch
 
-    from asvit.executors.threads import cores
+    from asvit.executors.base import cores
 
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
     return {

@@ -9,15 +9,11 @@ import click
 
 from asvit.cli.architectures import canonical
 from asvit.cli.manual import Documented
-from asvit.cli.options import (
-    POSITIVE,
-    Setting,
-    json_option,
-    quiet_option,
-    registered,
-)
+from asvit.cli.options import json_option, quiet_option
 from asvit.cli.output import emit_json
+from asvit.cli.run_command import parameters
 from asvit.console import console, number, table
+from asvit.export.settings import ExportSettings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,92 +22,18 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Documented)
-@click.argument("architecture", metavar="[ARCH]", required=False)
-@click.option(
-    "--weights",
-    metavar="PATH",
-    type=click.Path(),
-    help="File of weights, or run folder of a training.",
-)
-@click.option("--random", is_flag=True, help="Export freshly initialised weights.")
-@click.option(
-    "--to",
-    metavar="FORMAT",
-    required=True,
-    shell_complete=registered("asvit.export", "FORMATS"),
-    help="timm, onnx, pt2 or safetensors.",
-)
-@click.option(
-    "--out",
-    metavar="PATH",
-    type=click.Path(),
-    cls=Setting,
-    show_default="beside the weights",
-    help="The copy: a file, or a folder for timm.",
-)
-@click.option(
-    "--image-size",
-    cls=Setting,
-    metavar="N",
-    type=POSITIVE,
-    show_default="that of the weights, else 224",
-    help="Side of the square images, in pixels.",
-)
-@click.option(
-    "--classes",
-    "num_classes",
-    cls=Setting,
-    metavar="N",
-    type=click.IntRange(min=0),
-    show_default="those of the weights, else 1000",
-    help="Classes.",
-)
-@click.option("--attention", metavar="KIND", help="hallucinated, where the weights do not say it.")
-@click.option("--ffn", metavar="KIND", help="compact, where the weights do not say it.")
-@click.option(
-    "--branches",
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Branches of compact parts, where the weights do not say it.",
-)
-@click.option(
-    "--merge/--no-merge",
-    default=True,
-    show_default=True,
-    help="Merge the branches of compact parts, for inference.",
-)
-@click.option(
-    "--batch",
-    cls=Setting,
-    metavar="N",
-    type=POSITIVE,
-    show_default="any number",
-    help="Images in a batch, for onnx and pt2.",
-)
-@click.option(
-    "--opset",
-    cls=Setting,
-    metavar="N",
-    type=POSITIVE,
-    show_default="PyTorch's default",
-    help="Operator set for onnx, at least 18.",
-)
-@click.option(
-    "--card/--no-card", default=True, show_default=True, help="Write a model card beside it."
-)
-@click.option("--force", is_flag=True, help="Replace a copy that is there.")
 @quiet_option
 @json_option
 def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     """Export a network and prove the copy equal.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME; it may be left out
-    where the weights say what they are of, as those of asvit train do. The copy is reloaded in a
-    fresh process and compared with the network before it is put in its place.
+    ARCH is an architecture text, quoted because of its bars, or timm:NAME; leave it out if the
+    weights record it, as those of asvit train do. The copy is reloaded in a new process and
+    compared with the network before it is put in place.
     """
     given = {name: value for name, value in options.items() if value is not None}
     _check(given)
-    from asvit.runs.exporting.run import export_network
+    from asvit.runs.exporting import export_network
 
     exported = export_network(**given, progress=None if quiet else _tell)
     if as_json:
@@ -120,14 +42,16 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
         show_export(exported, console(err=as_json))
 
 
+command.params[:0] = parameters(ExportSettings)
+
+
 def _check(given: dict[str, Any]) -> None:
-    """Make sure that the options can be meant.
+    """Check what the options ask for.
 
     Raises:
         click.UsageError: If a value is not allowed, or there is no such architecture.
     """
-    from asvit.runs.exporting.settings import ExportSettings
-    from asvit.runs.exporting.source import name_weights
+    from asvit.runs.exporting import name_weights
 
     try:
         asked = name_weights(ExportSettings(**given))

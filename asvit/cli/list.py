@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatch
-from importlib import import_module
-from typing import Any
 
 import click
 
@@ -15,13 +13,6 @@ from asvit.cli.output import emit_json
 from asvit.console import console, table
 
 Row = dict[str, object]
-
-# Command to the module with its presets, of kinds of runs that are not in RUNS yet.
-_PRESETS = {
-    "search": "asvit.search.settings",
-    "correlate": "asvit.reference.settings",
-    "train": "asvit.training.recipes",
-}
 
 
 def _proxies() -> list[Row]:
@@ -60,14 +51,10 @@ def _models() -> list[Row]:
 def _presets() -> list[Row]:
     from asvit.runs.run import RUNS
 
-    presets: dict[str, Mapping[str, Mapping[str, Any]]] = {
-        command: import_module(module).PRESETS for command, module in _PRESETS.items()
-    }
-    presets |= {command: kind.settings_type.presets for command, kind in RUNS.items()}
     return [
         {"name": name, "command": command, "settings": dict(settings)}
-        for command, known in presets.items()
-        for name, settings in known.items()
+        for command, kind in RUNS.items()
+        for name, settings in kind.settings_type.presets.items()
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -48,8 +48,13 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
 
 
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
-    """A completion from the names in ``registry`` of ``module``."""
-    return completes(lambda: getattr(import_module(module), registry))
+    """A completion from the names in ``registry`` of ``module``, or that it gives when called."""
+
+    def listed() -> Iterable[str]:
+        found = getattr(import_module(module), registry)
+        return cast("Iterable[str]", found() if callable(found) else found)
+
+    return completes(listed)
 
 
 def paths(

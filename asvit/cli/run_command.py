@@ -13,6 +13,7 @@ from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Setting,
+    completes,
     data_names,
     json_option,
     known,
@@ -20,50 +21,65 @@ from asvit.cli.options import (
     paths,
     quiet_option,
     registered,
+    run_folders,
     worker_options,
 )
 from asvit.cli.output import emit_json
 from asvit.console import console
 from asvit.progress import Progress
 from asvit.runs.run import Run
-from asvit.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 
 Kind = type[Run[Any, Any, Any]]
+#: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
+Instead = tuple[str, Callable[..., None]]
 _METAVARS = {int: "N", float: "X"}
 
 
-def run_command(kind: Kind) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class."""
+def run_command(kind: Kind, **instead: Instead) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class.
+
+    Args:
+        kind: The kind of run.
+        **instead: Flags that do something else with the run than to run it.
+    """
 
     @click.pass_context
     def call(
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
+        chosen = [action for name, (_, action) in instead.items() if given.pop(name)]
         run = _made(kind, preset, given)
-        result = _followed(context, run, quiet=quiet)
-        if result is None:
+        if chosen:
+            chosen[0](run, quiet=quiet, as_json=as_json)
+            return
+        result = _followed(context, run, quiet=quiet or not run.first)
+        if result is None or not run.first:
             return
         if as_json:
             emit_json({"folder": result.folder, **result.to_json()})
         if not (as_json and quiet):
             kind.show(result, console(err=as_json))
 
-    workers = "workers" in fields_of(kind)
+    workers = fields_of(kind).get("workers")
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
         short_help=kind.summary,
-    )(worker_options(call) if workers else call)
+    )(worker_options(call) if workers is not None and option_of(workers) is None else call)
     command.params = [
-        *_parameters(kind.settings_type),
+        *parameters(*kind.option_types()[:-1]),
         *command.params,
-        *_parameters(kind),
+        *parameters(kind),
         _preset(kind),
+        *(_flag(name, help) for name, (help, _) in instead.items()),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
+    arguments = (param for param in command.params if isinstance(param, click.Argument))
+    command.no_args_is_help = any(param.required for param in arguments)
     return command
 
 
@@ -74,7 +90,7 @@ def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
         click.UsageError: If a name is unknown or a value is not allowed.
     """
     known("preset", preset, list(kind.settings_type.presets))
-    for owner in (kind.settings_type, kind):
+    for owner in kind.option_types():
         for name, field in fields_of(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in given:
@@ -102,6 +118,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
 
     Raises:
         KeyboardInterrupt: If it was interrupted; what to type to continue has been shown.
+        click.UsageError: If an option does not suit what it is to be used with.
     """
     last: Progress | None = None
 
@@ -111,7 +128,7 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
         tell(progress)
 
     try:
-        with progress_display(run.title, quiet=quiet) as tell:
+        with progress_display(lambda: run.title, quiet=quiet) as tell:
             run.progress = follow
             result = run.run()
     except KeyboardInterrupt:
@@ -121,16 +138,18 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
             where = f"after {last.unit} {last.done}{of_all}"
         click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
         raise
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
-        click.echo(f"this {run.files.noun} had finished before; --fresh starts it over", err=True)
+        click.echo(run.no_work.format(noun=run.files.noun), err=True)
     return result
 
 
-def _parameters(owner: Any) -> list[click.Parameter]:
-    """A parameter for each field that has an option."""
-    hints = hints_of(owner)
+def parameters(*owners: Any) -> list[click.Parameter]:
+    """A parameter for each field of settings, or of a run, that has an option."""
     return [
-        _parameter(field, option, hints[name])
+        _parameter(field, option, hints_of(owner)[name])
+        for owner in owners
         for name, field in fields_of(owner).items()
         if (option := option_of(field)) is not None
     ]
@@ -146,14 +165,18 @@ def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> 
         "shell_complete": _completion(option),
     }
     if option.argument:
-        required = field.default is dataclasses.MISSING
-        return click.Argument([field.name], required=required, **settings)
+        return click.Argument([field.name], required=_is_required(field), **settings)
     spelled = f"--{(option.name or field.name).replace('_', '-')}"
+    if field.default is True:
+        spelled = f"{spelled}/--no-{spelled[2:]}"
+        shown = (option.name or field.name).replace("_", "-")
+        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
     if kind is bool:
         return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
     return Setting(
         [spelled, field.name],
         multiple=several,
+        required=_is_required(field),
         help=option.help,
         show_default=option.shown or _shown(field.default),
         **settings,
@@ -188,7 +211,8 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    return {"paths": paths, "data": data_names}.get(option.complete)
+    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    return known_kinds.get(option.complete)
 
 
 def _shown(default: Any) -> str | bool:
@@ -210,6 +234,16 @@ def _preset(kind: Kind) -> click.Option:
         shell_complete=lambda _c, _p, begun: [n for n in presets if n.startswith(begun)],
         help="Settings to start from; options given beside it win (see asvit list presets).",
     )
+
+
+def _flag(name: str, help: str) -> click.Option:
+    return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a command cannot do without an option: there is no default, nor words for one."""
+    option = option_of(field)
+    return option is not None and field.default is dataclasses.MISSING and not option.shown
 
 
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:

@@ -11,6 +11,7 @@ import click
 
 from asvit._files import check_target
 from asvit.cli.architectures import architectures_argument, canonical
+from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     json_option,
@@ -20,8 +21,8 @@ from asvit.cli.options import (
     quiet_option,
 )
 from asvit.cli.output import emit_json, write_json
-from asvit.cli.progress import images_progress
 from asvit.console import clock, console, networks, table
+from asvit.progress import images_told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,13 +110,13 @@ def _settings(given: dict[str, Any]) -> SearchSettings:
     Raises:
         click.UsageError: If a measure is unknown or a value is not allowed.
     """
-    from asvit.search import make_settings
+    from asvit.search import SearchSettings
     from proxies import PROXIES
 
     proxies = given.setdefault("proxies", tuple(PROXIES))
     known_proxies(proxies)
     try:
-        return make_settings(**given)
+        return SearchSettings.make(**given)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -124,7 +125,7 @@ def _measure(
     texts: Sequence[str], settings: SearchSettings, *, quiet: bool
 ) -> dict[str, dict[str, Score]]:
     """The scores of every architecture, with a line on stderr as each one's turn comes."""
-    from asvit.runs.evaluator import Bench
+    from asvit.runs.measurement_pool import EvalContext
     from asvit.spaces import build, cost
     from proxies import measure
     from proxies.evaluation import resolve_device
@@ -133,8 +134,8 @@ def _measure(
     device = resolve_device(settings.device)
     for text in texts:
         cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
-    with images_progress(quiet=quiet) as progress:
-        bench = Bench(settings, progress=progress)
+    with progress_display("", quiet=quiet) as tell:
+        context = EvalContext(settings, progress=images_told(tell))
     found: dict[str, dict[str, Score]] = {}
     started = time.monotonic()
     for place, text in enumerate(texts):
@@ -148,6 +149,6 @@ def _measure(
             partial(build, text, image_size=side),
             settings.proxies,
             key=text,
-            **bench.arguments,
+            **context.arguments,
         )
     return found

@@ -1,4 +1,4 @@
-"""What every labelled set of images offers: pictures by number, with labels known beforehand."""
+"""Labelled sets of images, and subsets of them."""
 
 import struct
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 Progress = Callable[[int, int], None]
 Transform = Callable[[Image.Image], Any]
 
-# What Pillow and the formats' readers raise on files that are not the images they claim to be.
+# Exceptions of Pillow and its readers for damaged or mislabelled image files.
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -29,10 +29,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
     """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets give it.
 
     Attributes:
-        source: What this is, in words, for provenance.
+        source: Description of the set, for provenance.
         classes: Name of each label.
-        labels: Label of each image, known without reading one, ``[len(self)]``.
-        transform: Applied to each RGB picture by ``dataset[i]``; None gives the picture itself.
+        labels: Label of each image, known without reading it, ``[len(self)]``.
+        transform: Applied to each RGB picture by ``dataset[i]``; None returns the picture.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        if not -len(self) <= index < len(self):  # also what ends a for loop over the dataset
+        if not -len(self) <= index < len(self):  # also ends a for loop over the dataset
             raise IndexError(f"image {index} of {len(self)}: {self.source}")
         index %= len(self)
         picture = self.picture(index)
@@ -68,5 +68,81 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         raise NotImplementedError
 
     def name(self, index: int) -> str:
-        """Return what image ``index`` is called within the set, for messages and counts."""
+        """Return the name of image ``index`` within the set, for messages and digests."""
         return f"image {index}"
+
+
+class SubsetImages(LabelledImages):
+    """Some images of a set, in any order, with all classes of the set.
+
+    Args:
+        whole: The set.
+        chosen: Indices of the images in ``whole``, ``[n]``.
+        what: Their purpose, appended to the description of the set.
+    """
+
+    def __init__(self, whole: LabelledImages, chosen: NDArray[np.int64], what: str) -> None:
+        source = f"{whole.source}; {len(chosen)} of them {what}"
+        super().__init__(source, whole.classes, whole.labels[chosen])
+        self._whole = whole
+        self._chosen = chosen
+
+    def picture(self, index: int) -> Image.Image:
+        """Return image ``index`` of the subset.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        return self._whole.picture(int(self._chosen[index]))
+
+    def name(self, index: int) -> str:
+        """Return the name of image ``index`` of the subset in the whole set."""
+        return self._whole.name(int(self._chosen[index]))
+
+
+def divide(
+    labels: NDArray[np.int64], held_out: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold out the same share of every class, at random.
+
+    Of a class of n images ``held_out * n``, rounded, are held out, but at least one, and at least
+    one stays.
+
+    Args:
+        labels: Label of each image, ``[n]``. Each label must occur at least twice.
+        held_out: Share to hold out, above 0 and below 1.
+        seed: Seed of the division.
+
+    Returns:
+        Indices of the images that stay and of those held out, ascending.
+    """
+    order, sizes, rank = _by_class(labels, seed)
+    wanted = np.clip(np.floor(held_out * sizes + 0.5).astype(np.int64), 1, sizes - 1)
+    held = rank < np.repeat(wanted, sizes)
+    return np.sort(order[~held]), np.sort(order[held])
+
+
+def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Choose images at random, equally many of each class as far as possible.
+
+    Args:
+        labels: Label of each image, ``[n]``.
+        count: Number of images, at most n.
+        seed: Seed of the choice. A smaller ``count`` gives a prefix of a larger one.
+
+    Returns:
+        Indices, taking the classes in turn, ``[count]``.
+    """
+    order, _, rank = _by_class(labels, seed)
+    return order[np.argsort(rank, kind="stable")][:count]
+
+
+def _by_class(
+    labels: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Indices by class and shuffled within it, size of each class, rank of each in its class."""
+    shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, sizes = np.unique(labels, return_counts=True)
+    rank = np.concatenate([np.arange(size) for size in sizes])
+    return order, sizes, rank

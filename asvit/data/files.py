@@ -1,4 +1,4 @@
-"""Images in a folder: class sub-folders, or one flat folder."""
+"""Images in a folder: class sub-folders, or a flat folder."""
 
 import os
 from pathlib import Path
@@ -9,20 +9,20 @@ from PIL import Image, ImageOps
 from asvit.data.base import UNREADABLE, LabelledImages, Transform
 from proxies.messages import first_line, one_line
 
-#: What is decoded, whatever a file is called: Pillow would give others to programs outside, as
-#: PostScript to Ghostscript.
+#: Formats that are decoded, whatever the name of a file: Pillow would pass others to external
+#: programs, such as PostScript to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
-_DEEPEST = 100  # folders inside each other
+_MAX_DEPTH = 100  # of nested folders
 
 
 class FolderDataset(LabelledImages):
     """Images of a folder: ``root/CLASS/**/image.jpg``, or ``root/image.jpg`` with one class.
 
-    Names are sorted, so that numbering is the same on every machine. Names that begin with a dot
-    are passed over.
+    Names are sorted, so that indices are the same on every machine. Names that begin with a dot
+    are ignored.
 
     Args:
         root: The folder.
@@ -30,9 +30,9 @@ class FolderDataset(LabelledImages):
 
     Raises:
         FileNotFoundError: If the folder is missing.
-        ValueError: If it is a file, holds no images, holds images both beside and inside
-            sub-folders, has a class without images, looks like a folder of splits, or a link in
-            it leads back to a folder above.
+        ValueError: If it is a file, has no images, has images both beside and inside sub-folders,
+            has a class without images, looks like a folder of splits, or contains a link to a
+            folder above.
     """
 
     def __init__(self, root: Path, *, transform: Transform | None = None) -> None:
@@ -59,7 +59,7 @@ class FolderDataset(LabelledImages):
             where = root / empty[0] if inner else root
             raise ValueError(f"no images in {str(where)!r}; use {', '.join(EXTENSIONS)} files")
         self.root = root
-        # Texts, since a million paths would take several times the memory.
+        # As texts: a million paths would take several times the memory.
         self._files = tuple(
             f"{name}/{file}" if inner else file for name, files in groups.items() for file in files
         )
@@ -79,7 +79,7 @@ class FolderDataset(LabelledImages):
         return read_image(self.root / self._files[index])
 
     def name(self, index: int) -> str:
-        """Return the path of image ``index`` from the folder on, as ``CLASS/image.jpg``."""
+        """Return the path of image ``index`` relative to the folder, as ``CLASS/image.jpg``."""
         return self._files[index]
 
     @property
@@ -93,7 +93,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     with os.scandir(folder) as found:
         entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
     folders = [e.name for e in entries if e.is_dir()]
-    # A broken link counts as an image, so that reading it says so.
+    # A broken link counts as an image, so that reading it reports the error.
     images = [e.name for e in entries if e.name.lower().endswith(EXTENSIONS) and not e.is_dir()]
     return images, folders
 
@@ -101,14 +101,14 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
 def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
     """All images under ``folder``, relative to it: its own first, then folder by folder.
 
-    Links are followed; ``above`` has device and number of the folders on the way there.
+    Links are followed; ``above`` has the device and inode numbers of the folders above.
     """
     about = folder.stat()
     here = (about.st_dev, about.st_ino)
     if here in above:
         raise ValueError(f"{str(folder)!r} leads back to a folder above it; remove the link")
-    if len(above) >= _DEEPEST:
-        raise ValueError(f"{str(folder)!r} is more than {_DEEPEST} folders deep; move it up")
+    if len(above) >= _MAX_DEPTH:
+        raise ValueError(f"{str(folder)!r} is more than {_MAX_DEPTH} folders deep; move it up")
     images, folders = list_folder(folder)
     inner = (*above, here)
     return images + [
@@ -134,10 +134,10 @@ def read_image(path: Path) -> Image.Image:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert grey, palette, CMYK, 16-bit and transparent images to 8-bit RGB.
 
-    Transparency is laid over black. 16-bit grey keeps its upper byte.
+    Transparent pixels are blended with black. 16-bit grey keeps its upper byte.
 
     Raises:
-        ValueError: If the image holds numbers whose range is unknown.
+        ValueError: If the range of the pixel values is unknown.
     """
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
         deep = np.asarray(image)

@@ -1,7 +1,7 @@
 """Endless labelled images without a download: coloured fractals, one class per function system.
 
-An image is a function of (seed, class, instance, size) alone: the same bits whichever process or
-worker makes it, and in whatever order.
+An image is a function of (seed, class, instance, size) alone: every process or worker generates
+the same bits, in any order.
 """
 
 import functools
@@ -16,16 +16,16 @@ from asvit.data.base import LabelledImages, Progress, Transform
 from asvit.data.ifs import IfsCode, chaos_game, draw_code, vary
 from asvit.data.render import coverage, frame, histogram, paint
 
-VERSION = 1  # raise it when any image changes: kept images and recorded results depend on it
+VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000
 MAX_CLASSES = 100_000
 MIN_SIZE = 8
 
-_MIN_COVERAGE = 0.2  # about a fifth of random codes draw less: thin lines, stars, specks
+_MIN_COVERAGE = 0.2  # about a fifth of random codes cover less: thin lines, stars, specks
 _POINTS_PER_PIXEL = 4
 _VARIATION = 0.1
 _TILT = 0.3  # radians
-_SHARD = 256  # images per kept file
+_SHARD = 256  # images per cached file
 _CODES, _IMAGES = 0, 1  # first key of the random streams
 
 
@@ -35,7 +35,7 @@ def _rng(seed: int, *key: int) -> np.random.Generator:
 
 @functools.lru_cache(maxsize=4096)
 def class_code(seed: int, label: int) -> IfsCode:
-    """Return the function system that is class ``label`` of the endless set ``seed``.
+    """Return the function system of class ``label`` in the endless set ``seed``.
 
     Codes are drawn until one covers enough of the picture.
     """
@@ -51,19 +51,19 @@ def class_code(seed: int, label: int) -> IfsCode:
 def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray[np.uint8]:
     """Draw one image of a class.
 
-    Instances differ in the shape (the code varies a little), tilt, zoom, mirroring, palette and
-    ground. The same instance at another size is the same scene.
+    Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background. The
+    same instance at another size is the same scene.
 
     Args:
-        seed: Which endless set, at least 0.
-        label: Which class, at least 0.
-        instance: Which image of the class, at least 0.
+        seed: Seed of the endless set, at least 0.
+        label: The class, at least 0.
+        instance: Index of the image within the class, at least 0.
         size: Pixels per side, at least 8; time grows with the square (about 1 ms at 64).
 
     Returns:
         ``[size, size, 3]``.
     """
-    # Apart from the walk, whose draws grow with the size.
+    # A stream separate from the walk, whose number of draws depends on the size.
     look = _rng(seed, _IMAGES, label, instance, 0)
     walk = _rng(seed, _IMAGES, label, instance, 1)
     code = vary(class_code(seed, label), look, _VARIATION)
@@ -79,17 +79,17 @@ def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray
 class FractalDataset(LabelledImages):
     """Fractal images as a dataset, in the order class 0, 1, ..., class 0, 1, ...
 
-    Any leading part is therefore balanced over the classes. ``dataset[i]`` makes the image, or
-    reads it where ``prepare`` has kept it.
+    Any prefix is therefore balanced over the classes. ``dataset[i]`` generates the image, or reads
+    it where ``prepare`` has cached it.
 
     Args:
         classes: Number of classes.
         per_class: Images of each class.
         image_size: Pixels per side.
-        seed: Which endless set; other seeds give other classes.
-        first: First instance of each class: a validation set starts where training ends.
+        seed: Seed of the endless set, which determines the classes.
+        first: First instance of each class; a validation set starts where training ends.
         transform: Applied to each picture.
-        cache: Folder to keep images in; None keeps none.
+        cache: Folder to cache images in; None for no cache.
 
     Raises:
         ValueError: If a number is out of range.
@@ -126,7 +126,7 @@ class FractalDataset(LabelledImages):
         self.cache = cache
 
     def picture(self, index: int) -> Image.Image:
-        """Return image ``index``: kept, or made now."""
+        """Return image ``index``, from the cache or generated."""
         begin = index - index % _SHARD
         file = self._file(begin, min(begin + _SHARD, len(self)))
         shape = (self.image_size, self.image_size, 3)
@@ -134,16 +134,16 @@ class FractalDataset(LabelledImages):
         return Image.fromarray(self._draw(index) if kept is None else kept)
 
     def name(self, index: int) -> str:
-        """Return what makes image ``index``: generator, set, class and instance."""
+        """Return the parameters of image ``index``: generator, set, class and instance."""
         instance, label = divmod(index, len(self.classes))
         return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
 
     def load(self, count: int, *, progress: Progress | None = None) -> NDArray[np.uint8]:
-        """Return the first ``count`` images, keeping those that had to be made.
+        """Return the first ``count`` images, and cache those that had to be generated.
 
         Args:
-            count: How many, from 1 to ``len(self)``.
-            progress: Called with how many there are so far, and ``count``.
+            count: Number of images, from 1 to ``len(self)``.
+            progress: Called with the number of images that are ready, and ``count``.
 
         Returns:
             ``[count, image_size, image_size, 3]``.
@@ -152,10 +152,10 @@ class FractalDataset(LabelledImages):
         return np.concatenate(shards)
 
     def prepare(self, *, progress: Progress | None = None) -> None:
-        """Make and keep all images that are not kept yet; stop at the first that cannot be kept.
+        """Generate and cache all missing images; stop at the first that cannot be cached.
 
         Args:
-            progress: Called with how many there are so far, and ``len(self)``.
+            progress: Called with the number of images that are ready, and ``len(self)``.
 
         Raises:
             ValueError: If the dataset has no cache folder.
@@ -169,7 +169,7 @@ class FractalDataset(LabelledImages):
     def _shard(
         self, begin: int, stop: int, progress: Progress | None
     ) -> tuple[NDArray[np.uint8], bool]:
-        """Images ``begin`` up to the end of their file or ``stop``, and whether they are kept."""
+        """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
         file = self._file(begin, end)
         shape = (end - begin, self.image_size, self.image_size, 3)
@@ -190,7 +190,7 @@ class FractalDataset(LabelledImages):
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
     def _file(self, begin: int, end: int) -> Path | None:
-        """Where images ``begin`` to ``end`` are kept: named by what they are, whatever the set."""
+        """The cached file of images ``begin`` to ``end``, named by their parameters."""
         if self.cache is None:
             return None
         classes = len(self.classes)

@@ -1,6 +1,6 @@
-"""Images of the Hugging Face hub, through its own library.
+"""Images of the Hugging Face hub, through its ``datasets`` library.
 
-Nothing here goes to the network unless ``download`` is true.
+Nothing here uses the network unless ``download`` is true.
 """
 
 import contextlib
@@ -21,8 +21,14 @@ from proxies.messages import first_line, listed, shown
 
 _MOST_BYTES = 2**20
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
-_DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may say where the files of a folder are
-_VALIDATION = ("validation", "valid", "val", "dev", "test")  # what parts are called, best first
+_DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a folder
+_VALIDATION = (
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "test",
+)  # names of validation parts, best first
 
 
 def open_hub(
@@ -32,7 +38,7 @@ def open_hub(
 
     Args:
         name: ``owner/dataset``, or a local folder that the library can read.
-        download: Fetch it if it is not in the library's own cache.
+        download: Fetch it if it is not in the library's cache.
         transform: Applied to each picture.
 
     Raises:
@@ -47,22 +53,22 @@ def open_hub(
 def open_hub_parts(
     name: str, *, download: bool = False
 ) -> tuple[LabelledImages, LabelledImages | None]:
-    """Open the training part of a dataset of the hub, and its part for validation or for tests.
+    """Open the training part of a dataset of the hub, and its validation or test part.
 
-    A part whose labels are kept back (-1 by the hub's custom) is passed over.
+    A part with withheld labels (-1 by the hub's convention) is skipped.
 
     Args:
-        name: As for :func:`open_hub`.
-        download: As there.
+        name: As :func:`open_hub`.
+        download: As :func:`open_hub`.
 
     Returns:
-        The training part, and the other one; None if there is none with labels.
+        The training part, and the other one; None if no other part has labels.
 
     Raises:
         ImportError: As :func:`open_hub`.
-        FileNotFoundError: As there.
-        OSError: As there.
-        ValueError: As there, or if there is no part ``train``.
+        FileNotFoundError: As :func:`open_hub`.
+        OSError: As :func:`open_hub`.
+        ValueError: As :func:`open_hub`, or if there is no part ``train``.
     """
     tables = _load(name, None, download)
     if "train" not in tables:
@@ -77,7 +83,7 @@ def open_hub_parts(
 
 
 def _load(name: str, part: str | None, download: bool) -> Any:
-    """The table of a part of a dataset, or the tables of all parts by name."""
+    """The table of a part of a dataset, or all tables by the name of their part."""
     try:
         import datasets
     except ImportError as error:
@@ -101,10 +107,10 @@ def _load(name: str, part: str | None, download: bool) -> Any:
 
 
 def _check_name(name: str, download: bool) -> None:
-    """Make sure that ``name`` is of a set, and that looking at it stays on this machine.
+    """Check that ``name`` is a dataset, and that reading it needs no network.
 
     Raises:
-        ValueError: If it is not, or files of a folder are elsewhere and ``download`` is false.
+        ValueError: If it is not, or a folder refers to remote files and ``download`` is false.
     """
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
@@ -121,18 +127,18 @@ def _check_name(name: str, download: bool) -> None:
 
 
 def _tells_addresses(path: Path) -> bool:
-    """Whether the part of a description that the library reads holds an address."""
+    """Whether the part of a description that the library reads contains an address."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
         text = file.read(_MOST_BYTES)
     if path.suffix == ".md":
         text = text.split(b"\n---", 1)[0] if text.startswith(b"---") else b""
-    return b"://" in text or b"\\" in text  # which may write any character otherwise
+    return b"://" in text or b"\\" in text  # escapes may hide an address
 
 
 class _Encoded:
-    """The images of a table, decoded here: the library would fetch those that are addresses."""
+    """The images of a table, decoded here: the library would fetch images given as addresses."""
 
     def __init__(self, table: Any, column: str) -> None:
         import datasets
@@ -156,7 +162,7 @@ class _Encoded:
 
 
 def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledImages:
-    """A table of the library as a set of ours."""
+    """A table of the library as labelled images."""
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
         raise ValueError(
@@ -179,7 +185,7 @@ def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledIma
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Keep the Hugging Face libraries off the network; they read the variable only on import."""
+    """Keep the Hugging Face libraries offline; their environment variable works only on import."""
     import datasets.config
     import huggingface_hub.constants
 

@@ -1,10 +1,10 @@
 """Iterated function systems: random codes, their variations, and the chaos game.
 
 An iterated function system (IFS) is a set of contracting affine maps ``x -> A_i x + b_i``, each
-with a probability. Its attractor, the set that the maps together leave in place, is a fractal; the
-chaos game draws it by following points under maps picked at random.
+with a probability. Its attractor, the set that the maps together leave invariant, is a fractal;
+the chaos game draws it by applying randomly picked maps to points.
 
-Everything here is numpy in, numpy out, and takes the random generator as an argument.
+All functions take and return NumPy arrays, and take the random generator as an argument.
 
 References:
     Kataoka et al. 2021, "Pre-training without Natural Images", arXiv:2101.08515: a code is a
@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MAPS = (2, 8)  # fewest and most maps of a code
-SIGMA_MAX = 0.95  # every map contracts at least this much, so the attractor exists
-_PICKS = 256  # maps are picked by one random byte each
-_SETTLE = 16  # steps until the points are spread as the attractor's measure
+SIGMA_MAX = 0.95  # largest singular value: every map contracts, so the attractor exists
+_PICKS = 256  # each map is picked by one random byte
+_SETTLE = 16  # steps until the points follow the attractor's measure
 
 
 @dataclass(frozen=True)
 class IfsCode:
     """One iterated function system of ``N`` maps ``x -> R(theta) S R(phi) D x + b``.
 
-    The maps are kept as factors, not as matrices, so that a variation can change each and still
-    contract: R is a rotation, S the singular values, D a reflection.
+    The maps are stored as factors, so that a variation of each still contracts: R is a rotation, S
+    has the singular values, D is a reflection.
 
     Attributes:
         angles: theta and phi of each map, radians, ``[N, 2]``.
@@ -51,21 +51,21 @@ class IfsCode:
         """The linear parts A, ``[N, 2, 2]``."""
         outer, inner = _rotations(self.angles[:, 0]), _rotations(self.angles[:, 1])
         scaled = outer * self.sigma[:, None, :]
-        # Written out: a 2 x 2 product through BLAS could round differently on another machine.
+        # Not a matrix product, since BLAS could round differently on another machine.
         product: Floats = scaled[:, :, :1] * inner[:, :1, :] + scaled[:, :, 1:] * inner[:, 1:, :]
         product *= self.signs[:, None, :]
         return product
 
     @property
     def probabilities(self) -> Floats:
-        """How often each map is picked, ``[N]``: by the area it covers, and never quite zero."""
+        """Probability of each map, ``[N]``: by the area it covers, and never zero."""
         area = self.sigma.prod(axis=1) + 0.02
         share: Floats = area / area.sum()
         return share
 
     @property
     def fixed_points(self) -> Floats:
-        """The point that each map leaves in place, ``[N, 2]``; all lie on the attractor."""
+        """The fixed point of each map, ``[N, 2]``; all lie on the attractor."""
         (a, b), (c, d) = np.moveaxis(np.eye(2) - self.matrices, 0, -1)
         x, y = self.shifts.T
         adjugate = np.stack([d * x - b * y, a * y - c * x], axis=1)
@@ -93,8 +93,8 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
     """Draw singular values whose weighted sum makes a well-spread attractor.
 
     With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell find that attractors look
-    best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less leaves dust, more a shapeless blob. Here
-    alpha is shared out among the maps by a Dirichlet draw, then split within each map.
+    best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a shapeless blob. Here
+    a Dirichlet draw divides alpha among the maps, then each share is split between the two values.
 
     Args:
         rng: Source of randomness.
@@ -116,13 +116,13 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
 
 
 def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
-    """Return ``code`` with every angle, singular value and shift moved a little.
+    """Return ``code`` with every angle, singular value and shift varied a little.
 
     Args:
         code: The code of the class.
         rng: Source of randomness.
-        amount: Largest move: radians for angles, relative for singular values, half of it in
-            absolute terms for shifts.
+        amount: Largest change: radians for angles, relative for singular values; half of it,
+            absolute, for shifts.
 
     Returns:
         A code that still contracts.
@@ -137,16 +137,16 @@ def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
 
 
 def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[np.float32]:
-    """Follow many points at once under randomly picked maps.
+    """Apply randomly picked maps to many points in parallel.
 
-    The points start on the maps' fixed points, so all of them lie on the attractor from the first
-    step. A third coordinate moves half-way to the number of the map at each step: it tells
-    where on the attractor, and by which way, a point came, and is what colour is made of.
+    The points start at the maps' fixed points, so all of them are on the attractor from the first
+    step. At each step a third coordinate moves half-way to the index of the map. It encodes the
+    path of a point, and gives its colour.
 
     Args:
         code: The system.
         rng: Source of randomness.
-        points: How many points to return at least; time and memory grow linearly.
+        points: Least number of points to return; time and memory grow linearly.
 
     Returns:
         x, y and the colour coordinate in [0, 1], ``[3, points or a few more]``.

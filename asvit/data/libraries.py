@@ -1,6 +1,6 @@
-"""Images that other libraries know: scikit-learn's digits, the datasets of torchvision.
+"""Images of other libraries: scikit-learn's digits and the datasets of torchvision.
 
-Nothing here goes to the network unless ``download`` is true.
+Nothing here uses the network unless ``download`` is true.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest, shown
 
-#: Sets whose files torchvision unpickles without knowing that they are those it fetched.
+#: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")
 
 
@@ -49,14 +49,14 @@ class DigitsDataset(LabelledImages):
 
 
 class LibraryDataset(LabelledImages):
-    """A dataset of another library behind our interface.
+    """A dataset of another library as labelled images.
 
     Args:
-        source: What it is, in words.
-        classes: Name of each label; None numbers them.
+        source: Description of the dataset.
+        classes: Name of each label; None to number them.
         labels: Label of each item, ``[len(items)]``.
         items: Indexable; an item is a (PIL image, label) pair, or holds the image at ``key``.
-        key: Where an item holds its image.
+        key: Index or key of the image in an item.
         transform: Applied to each picture.
     """
 
@@ -95,17 +95,17 @@ class LibraryDataset(LabelledImages):
 def open_torchvision(
     name: str, *, download: bool = False, transform: Transform | None = None
 ) -> LabelledImages:
-    """Open a classification dataset of torchvision, the part it offers first (for training).
+    """Open a classification dataset of torchvision, in its default (training) part.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
 
     Args:
         name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is not there.
+        download: Fetch it if it is missing.
         transform: Applied to each picture.
 
     Raises:
-        ValueError: If torchvision has no such dataset, or it is not one image and one label.
+        ValueError: If torchvision has no such dataset, or its items are not an image and a label.
         FileNotFoundError: If its files are missing or damaged and ``download`` is false.
         OSError: If the download fails.
     """
@@ -113,21 +113,21 @@ def open_torchvision(
 
 
 def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
-    """Open the part of a torchvision dataset that is for validation, else the one for tests.
+    """Open the validation part of a torchvision dataset, or else its test part.
 
-    A set whose training part is ``trainval`` gives its test part.
+    A dataset with a training part ``trainval`` gives its test part.
 
     Args:
         name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is not there.
+        download: Fetch it if it is missing.
 
     Returns:
-        The part; None if the dataset is in one piece.
+        The part; None if the dataset has no parts.
 
     Raises:
         ValueError: As :func:`open_torchvision`.
-        FileNotFoundError: As there.
-        OSError: As there.
+        FileNotFoundError: As :func:`open_torchvision`.
+        OSError: As :func:`open_torchvision`.
     """
     kind = _torchvision_class(name)
     accepted = inspect.signature(kind).parameters
@@ -140,7 +140,7 @@ def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImage
         try:
             return _torchvision_part(name, kind, {"split": part}, download, None)
         except OSError as error:
-            # What torchvision's datasets say of a part that they do not have.
+            # torchvision's message for a part that a dataset does not have.
             if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
                 raise
     return None
@@ -153,7 +153,7 @@ def _torchvision_part(
     download: bool,
     transform: Transform | None,
 ) -> LabelledImages:
-    """Open the part of a torchvision dataset that its arguments ``part`` choose."""
+    """Open the part of a torchvision dataset that the arguments ``part`` select."""
     accepted = inspect.signature(kind).parameters
     missing = [
         other.name
@@ -170,7 +170,7 @@ def _torchvision_part(
     try:
         items = kind(**{key: value for key, value in given.items() if key in accepted})
     except (*UNREADABLE, RuntimeError, AssertionError) as error:
-        reason = first_line(error).partition(". ")[0]  # what follows is about its own arguments
+        reason = first_line(error).partition(". ")[0]  # the rest is about torchvision's arguments
         if download and "download" in accepted:
             raise OSError(f"cannot download torchvision:{name}: {reason}") from error
         ask = f", or ask for 'torchvision:{name}:download'" if "download" in accepted else ""
@@ -207,7 +207,7 @@ def _torchvision_class(name: str) -> Any:
 
 
 def _targets(items: Any, source: str) -> NDArray[np.int64]:
-    """Labels of a torchvision dataset, from wherever it keeps them; else by reading every item."""
+    """Labels of a torchvision dataset, from its attributes or by reading every item."""
     for attribute in ("targets", "labels", "_labels", "y"):
         if len(found := getattr(items, attribute, ())) == len(items):
             break
@@ -221,7 +221,7 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
 
 
 def _names(items: Any) -> tuple[str, ...] | None:
-    """Class names of a torchvision dataset; ImageNet has several for each."""
+    """Class names of a torchvision dataset; ImageNet has several names per class."""
     names = getattr(items, "classes", None)
     if names is None:
         return None

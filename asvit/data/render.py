@@ -1,4 +1,4 @@
-"""From the points of an attractor to a coloured picture."""
+"""Renders the points of an attractor as a coloured picture."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,26 +7,26 @@ from PIL import Image
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_STRETCH = 2.0  # the axes are scaled separately, to fill the frame, up to this ratio
-_DARK, _LIGHT = (0.0, 0.35), (0.5, 1.0)  # channel values of a dark ground and of light ink
-_GROUND = 4  # cells per side of the coarse grid that the ground is blurred from
+_STRETCH = 2.0  # largest ratio of the scales of the axes, which fill the frame separately
+_DARK, _LIGHT = (0.0, 0.35), (0.5, 1.0)  # channel values of dark background and light ink
+_GROUND = 4  # cells per side of the grid from which the background is interpolated
 
 
 def frame(points: Floats, angle: float = 0.0, zoom: float = 1.0) -> Floats:
-    """Rotate points and move them so that they fill the unit square.
+    """Rotate, scale and shift points so that they fill the unit square.
 
     Args:
         points: x, y and any further rows, ``[>= 2, P]``.
         angle: Rotation, radians.
-        zoom: 1 shows all but the outermost points, more crops, less leaves a border.
+        zoom: 1 shows all except the outermost points; more crops, less leaves a border.
 
     Returns:
-        x and y, ``[2, P]``; what lies outside [0, 1) is outside the picture.
+        x and y, ``[2, P]``; points outside [0, 1) are outside the picture.
     """
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     turned = np.stack([cos * points[0] - sin * points[1], sin * points[0] + cos * points[1]])
     sample = np.sort(turned[:, :: max(1, turned.shape[1] // 4096)], axis=1)
-    edge = sample.shape[1] // 200  # so that a few far points do not shrink all the others
+    edge = sample.shape[1] // 200  # a few outliers must not shrink all other points
     low, high = sample[:, edge], sample[:, -1 - edge]
     size = np.maximum(high - low, np.float32(1e-6))
     size = np.maximum(size, size.max() / np.float32(_STRETCH)) / np.float32(zoom)
@@ -35,7 +35,7 @@ def frame(points: Floats, angle: float = 0.0, zoom: float = 1.0) -> Floats:
 
 
 def histogram(xy: Floats, hue: Floats, size: int) -> tuple[NDArray[np.int64], Floats]:
-    """Count the points on each pixel, and average their colour coordinate.
+    """Count the points on each pixel and average their colour coordinate.
 
     Args:
         xy: Framed points, ``[2, P]``.
@@ -47,7 +47,7 @@ def histogram(xy: Floats, hue: Floats, size: int) -> tuple[NDArray[np.int64], Fl
     """
     cell = np.floor(xy * np.float32(size)).astype(np.int32)
     inside = ((cell >= 0) & (cell < size)).all(axis=0)
-    # Points outside fall into one more bin, cut off below: cheaper than selecting the others.
+    # Points outside go to an extra bin, cut off below: cheaper than selecting those inside.
     index = np.where(inside, cell[1] * size + cell[0], size * size)
     counts = np.bincount(index, minlength=size * size + 1)[:-1]
     sums = np.bincount(index, hue, size * size + 1)[:-1]
@@ -58,15 +58,15 @@ def histogram(xy: Floats, hue: Floats, size: int) -> tuple[NDArray[np.int64], Fl
 def coverage(counts: NDArray[np.int64]) -> float:
     """Effective share of the picture that the points cover, in (0, 1].
 
-    The perplexity of the histogram over its number of pixels: 1 when all pixels are hit alike,
-    near 0 when a few take almost all.
+    The perplexity of the histogram over its number of pixels: 1 when all pixels have equally many
+    points, near 0 when a few have almost all.
     """
     share = counts[counts > 0] / counts.sum()
     return float(np.exp(-(share * np.log(share)).sum()) / counts.size)
 
 
 def paint(counts: NDArray[np.int64], hue: Floats, rng: np.random.Generator) -> Picture:
-    """Colour a histogram: a random palette over a random soft ground, one light and one dark.
+    """Colour a histogram: a random palette over a smooth random background, one of them dark.
 
     Args:
         counts: Points on each pixel, ``[S, S]``.
@@ -80,7 +80,7 @@ def paint(counts: NDArray[np.int64], hue: Floats, rng: np.random.Generator) -> P
     palette = _scale(_waves(rng), *_LIGHT)
     if rng.random() < 0.5:
         ground, palette = 1 - ground, 1 - palette
-    # Pillow resizes in integers, alike on every machine.
+    # Pillow resizes in integers, with the same result on every machine.
     blurred = Image.fromarray((ground * 255).astype(np.uint8)).resize(
         counts.shape, Image.Resampling.BICUBIC
     )
@@ -90,9 +90,9 @@ def paint(counts: NDArray[np.int64], hue: Floats, rng: np.random.Generator) -> P
 
 
 def _opacity(counts: NDArray[np.int64]) -> Floats:
-    """Logarithmic tone of a histogram, in [0, 1]; 0 is an untouched pixel."""
+    """Logarithmic opacity of a histogram, in [0, 1]; 0 for pixels without points."""
     hit = np.sort(counts[counts > 0])
-    # The hottest 5 % saturate: scaled by the maximum, they would leave all others dim.
+    # The highest 5 % saturate; scaled by the maximum, they would leave the others dim.
     full = max(2, hit[int(0.95 * (len(hit) - 1))]) if len(hit) else 2
     tone: Floats = (np.log1p(np.arange(full + 1)) / np.log1p(full)).astype(np.float32)
     return tone[np.minimum(counts, full)]

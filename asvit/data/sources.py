@@ -1,4 +1,4 @@
-"""The images that architectures are measured on, from one line of text."""
+"""Images for the measures, from one line of text."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit._files import expanded
-from asvit.data.base import LabelledImages, Progress, Transform
+from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.hub import open_hub
@@ -21,7 +21,7 @@ from asvit.data.libraries import DigitsDataset, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
-# Of ImageNet, as nearly all published recipes use them; red, green, blue, for pixels in [0, 1].
+# Of ImageNet, for red, green and blue in [0, 1]; nearly all published recipes use them.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -29,7 +29,7 @@ DOWNLOAD = ":download"
 
 
 class Source(NamedTuple):
-    """One kind of images, as ``asvit list data`` shows it."""
+    """A kind of images, as ``asvit list data`` shows it."""
 
     name: str
     description: str
@@ -48,20 +48,20 @@ _KINDS = ("fractal", "gaussian", "digits", "torchvision", "hf")
 
 
 def list_sources() -> tuple[Source, ...]:
-    """All forms that ``load_images`` understands, the default first."""
+    """All forms that ``load_images`` accepts, the default first."""
     return _SOURCES
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A batch of images, and where it came from.
+    """A batch of images and its source.
 
     Attributes:
-        pixels: ``[count, 3, S, S]`` float32. Normalised by ImageNet's mean and standard deviation,
-            but for noise, which is standard normal as it is.
+        pixels: ``[count, 3, S, S]`` float32, normalised by ImageNet's mean and standard deviation;
+            noise is standard normal.
         labels: ``[count]`` int64, indices into ``classes``.
-        classes: Names of all classes of the source, also of those without an image here.
-        source: What the images are, in words.
+        classes: Names of all classes of the source, including those without an image here.
+        source: Description of the images.
     """
 
     pixels: Tensor
@@ -71,7 +71,7 @@ class Images:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the pixels, in hexadecimal: equal digests, equal images."""
+        """SHA-256 of the pixels, in hexadecimal."""
         return hashlib.sha256(self.pixels.contiguous().numpy().data).hexdigest()
 
 
@@ -84,26 +84,26 @@ def load_images(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
-    """Load the images that ``spec`` names: the same ones for the same arguments.
+    """Load images that ``spec`` names; equal arguments give equal images.
 
-    The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives the
-    beginning of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to
-    the middle square.
+    The choice is random by ``seed`` and balanced over the classes; a smaller ``count`` gives a
+    prefix of a larger one. Pictures are resized on the shorter side (bicubic) and cropped to the
+    central square.
 
     Args:
         spec: One of the forms of ``list_sources``.
         count: Number of images.
         image_size: Pixels per side.
-        seed: Which images; for fractals and noise also which endless set.
-        cache: Where made images are kept; the user's cache folder by default.
-        progress: Called with how many images are ready, and ``count``.
+        seed: Seed of the choice, and of the endless set of fractals or noise.
+        cache: Where generated images are cached; by default the user's cache folder.
+        progress: Called with the number of images that are ready, and ``count``.
 
     Raises:
-        FileNotFoundError: If the folder or dataset is not there.
+        FileNotFoundError: If the folder or dataset does not exist.
         ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a download that was asked for fails.
+        OSError: If a requested download fails.
         ValueError: If ``spec`` is unknown, a number is out of range, there are fewer than
-            ``count`` images, or one cannot be read: none is ever left out in silence.
+            ``count`` images, or one cannot be read: images are never skipped silently.
     """
     if count < 1:
         raise ValueError(f"{count} images asked for; use 1 or more")
@@ -132,14 +132,14 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
     """Open stored images as a dataset: a folder, digits, or a dataset of another library.
 
     Args:
-        spec: One of the forms of ``list_sources`` but fractals and noise.
+        spec: One of the forms of ``list_sources`` except fractals and noise.
         transform: Applied to each RGB picture.
 
     Raises:
-        FileNotFoundError: If the folder or dataset is not there.
+        FileNotFoundError: If the folder or dataset does not exist.
         ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a download that was asked for fails.
-        ValueError: If ``spec`` is unknown, or what it names does not hold images.
+        OSError: If a requested download fails.
+        ValueError: If ``spec`` is unknown, or names something without images.
     """
     kind, _, rest = spec.partition(":")
     if kind in {"torchvision", "hf"}:
@@ -157,11 +157,11 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
 
 
 def _unknown(spec: str) -> Exception:
-    """What is wrong with a text that is neither a known source nor a path that exists."""
+    """The error for a text that is neither a known source nor an existing path."""
     kind, colon, rest = spec.partition(":")
     if os.sep in spec or spec.startswith((".", "~")):
         return FileNotFoundError(f"no folder {spec!r}; give a folder of images")
-    if kind in _KINDS:  # a known word that takes no argument
+    if kind in _KINDS:  # a known kind without its argument, or with one that it does not take
         return ValueError(f"unknown images {spec!r}; did you mean {kind!r}?")
     if near := nearest(kind.lower(), _KINDS):
         return ValueError(f"unknown images {spec!r}; did you mean {near + colon + rest!r}?")
@@ -170,10 +170,10 @@ def _unknown(spec: str) -> Exception:
 
 
 def fractal_classes(spec: str) -> int:
-    """The number of classes that ``fractal`` or ``fractal:CLASSES`` asks for.
+    """The number of classes in ``fractal`` or ``fractal:CLASSES``.
 
     Raises:
-        ValueError: If it is not a number.
+        ValueError: If CLASSES is not a number.
     """
     _, colon, text = spec.partition(":")
     if not colon:
@@ -193,7 +193,7 @@ def _noise(count: int, size: int, seed: int) -> Images:
 def _chosen(
     dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
 ) -> Images:
-    """Read a balanced random choice of a dataset."""
+    """Read a balanced random choice of images from a dataset."""
     if len(dataset) < count:
         raise ValueError(
             f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
@@ -205,24 +205,6 @@ def _chosen(
         if progress is not None:
             progress(place + 1, count)
     return _images(pictures, dataset.labels[chosen], dataset)
-
-
-def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Choose items at random, as many of each class as can be.
-
-    Args:
-        labels: Label of each item, ``[n]``.
-        count: How many to choose, at most n.
-        seed: Which choice; a smaller ``count`` gives the beginning of a larger one.
-
-    Returns:
-        Indices, class after class in turn, ``[count]``.
-    """
-    shuffled = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(labels))
-    order = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, shuffled within
-    _, sizes = np.unique(labels, return_counts=True)
-    turn = np.concatenate([np.arange(n) for n in sizes])  # the item's place in its class
-    return order[np.argsort(turn, kind="stable")][:count]
 
 
 def _images(

@@ -1,4 +1,4 @@
-"""Images made once and kept on disk: whole or absent, checked when read, never trusted blindly."""
+"""Cache of generated images on disk: files are written atomically and verified when read."""
 
 import functools
 import logging
@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where made images are kept unless told otherwise.
+    """The default cache folder of generated images.
 
-    ``$ASVIT_CACHE``; else ``asvit`` in ``$XDG_CACHE_HOME``, else in the platform's own place for
+    ``$ASVIT_CACHE``; else ``asvit`` in ``$XDG_CACHE_HOME``, else in the platform's folder for
     caches. Nothing is created.
     """
     if chosen := os.environ.get("ASVIT_CACHE"):
@@ -42,16 +42,16 @@ def cache_folder() -> Path:
 
 
 def write_pictures(path: Path, pictures: Pictures) -> bool:
-    """Write pictures, each with its checksum, as one file that appears whole or not at all.
+    """Write pictures with their checksums to a file, atomically.
 
-    Several processes may write the same path: the last one wins, and readers see one or the other.
+    Several processes may write the same path; the last one wins, and readers see a whole file.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is created.
         pictures: ``[n, H, W, 3]``.
 
     Returns:
-        Whether it was written. A failure is logged once per folder and is not an error.
+        Whether it was written. A failure is logged once per folder and raises no error.
     """
     sums = np.array([zlib.crc32(picture.data) for picture in pictures], np.uint32)
     data = save({"pictures": pictures, "crc32": sums})
@@ -67,7 +67,7 @@ def write_pictures(path: Path, pictures: Pictures) -> bool:
 @functools.cache
 def _warn_unwritable(folder: Path, reason: str) -> None:
     _log.warning(
-        "cannot keep images in %s (%s): they will be made again each time", folder, reason
+        "cannot cache images in %s (%s); they will be generated again each time", folder, reason
     )
 
 
@@ -76,7 +76,7 @@ def read_pictures(path: Path, shape: tuple[int, ...]) -> Pictures | None:
 
     Args:
         path: The file.
-        shape: The shape that they must have, ``(n, H, W, 3)``.
+        shape: Their expected shape, ``(n, H, W, 3)``.
 
     Returns:
         uint8 of that shape; None if the file is missing, damaged, or of another shape.
@@ -98,12 +98,12 @@ def read_pictures(path: Path, shape: tuple[int, ...]) -> Pictures | None:
 
 
 def read_picture(path: Path, index: int, shape: tuple[int, ...]) -> Pictures | None:
-    """Read one picture of a file without reading the others.
+    """Read one picture of a file without the others.
 
     Args:
         path: The file.
-        index: Which picture.
-        shape: The shape that it must have, ``(H, W, 3)``.
+        index: Index of the picture.
+        shape: Its expected shape, ``(H, W, 3)``.
 
     Returns:
         uint8 of that shape; None if it is missing, damaged, or of another shape.

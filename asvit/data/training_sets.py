@@ -1,4 +1,4 @@
-"""Images to train on and to validate with, from one line of text."""
+"""Training and validation images, from one line of text."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from asvit._files import expanded
-from asvit.data.base import LabelledImages, Progress
+from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
 from asvit.data.files import FolderDataset, list_folder
 from asvit.data.fractals import FractalDataset
 from asvit.data.hub import open_hub_parts
 from asvit.data.libraries import open_torchvision_test
-from asvit.data.sources import DOWNLOAD, balanced_choice, fractal_classes, open_dataset
+from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
-from asvit.data.subset import SubsetImages, divide
 
-_PER_CLASS = (100, 10)  # fractals to train on and to validate with, where no number is given
+_PER_CLASS = (100, 10)  # default numbers of fractals for training and validation
 
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 
@@ -29,15 +28,15 @@ _Counts = tuple[int | None, int | None]
 
 @dataclass(frozen=True, eq=False)
 class TrainingSets:
-    """Images in two parts that share their classes and no image.
+    """Disjoint training and validation images of the same classes.
 
     Attributes:
         train: Images to train on.
         validation: Images to validate with.
         classes: Name of each label.
-        provenance: What the parts are in words (``source``, ``validation``), and a SHA-256 of
-            the names, labels and classes of their images (``digest``): equal digests, equal
-            sets, unless a file was changed under its name.
+        provenance: Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the
+            names, labels and classes of their images (``digest``). Equal digests mean equal sets,
+            unless the content of a file changed.
     """
 
     train: LabelledImages
@@ -58,33 +57,33 @@ def open_training_sets(
     classes: int | None = None,
     progress: Progress | None = None,
 ) -> TrainingSets:
-    """Open the images that ``spec`` names to train on, and those to validate with.
+    """Open the training and validation images that ``spec`` names.
 
-    A source that has a validation part of its own, or one for tests, is validated with that one;
-    any other is divided, with the same share of every class. Fractals are made and kept first;
-    validation takes later instances of the same classes.
+    If a source has a validation or test part, that one is used for validation; otherwise the same
+    share of every class is held out. Fractals are generated and cached first; validation takes
+    later instances of the same classes.
 
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
-            ``valid``, ``test``) that have them; ``torchvision:NAME``, ``hf:NAME``, ``digits``,
+            ``valid``, ``test``) that contain them; ``torchvision:NAME``, ``hf:NAME``, ``digits``,
             ``fractal`` or ``fractal:CLASSES``.
         validation: A folder of the same classes to validate with instead.
-        held_out: Share of the images to validate with where they must be divided.
+        held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
-        seed: How images are divided and chosen; for fractals which endless set.
-        train_images: How many images to train on, the same number of each class as far as it
-            goes; all of them by default, and of fractals 100 per class.
-        validation_images: The same for validation; of fractals 10 per class.
-        classes: How many classes there must be; for ``fractal`` how many are made.
-        progress: Called with how many fractals are ready, and how many there will be.
+        seed: Seed of the division and choice of images, and of the endless set of fractals.
+        train_images: Number of training images, balanced over the classes; by default all, and 100
+            fractals per class.
+        validation_images: The same for validation; by default all, and 10 fractals per class.
+        classes: Required number of classes; for ``fractal`` the number to generate.
+        progress: Called with the number of fractals that are ready, and their total.
 
     Raises:
-        FileNotFoundError: If a folder or dataset is not there.
+        FileNotFoundError: If a folder or dataset does not exist.
         ImportError: If the library that ``spec`` needs is not installed.
-        OSError: If a download that was asked for fails.
-        ValueError: If ``spec`` is unknown, a number is out of range, there are fewer than two
-            classes or another number than ``classes``, a class is missing in one part, has no
-            image or is too small to divide, or there are fewer images than asked for.
+        OSError: If a requested download fails.
+        ValueError: If ``spec`` is unknown; a number is out of range; there are fewer than two
+            classes, or not ``classes``; a class is missing in one part, has no image or is too
+            small to divide; or there are fewer images than requested.
     """
     counts = train_images, validation_images
     _check(held_out, seed, counts)
@@ -139,7 +138,7 @@ def _fractals(
     counts: _Counts,
     progress: Progress | None,
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Make both parts of an endless set: validation has the instances after those to train on."""
+    """Both parts of an endless set; validation has the instances after those for training."""
     made = fractal_classes(spec)
     if classes is not None:
         if ":" in spec and made != classes:
@@ -155,20 +154,20 @@ def _fractals(
         part = FractalDataset(made, each, image_size, seed=seed, first=first, cache=cache_folder())
         part.prepare(progress=progress)
         first += each
-        # Their order goes round the classes, so that the beginning has as many of each.
+        # The order takes the classes in turn, so a prefix is balanced.
         some = SubsetImages(part, np.arange(size), what) if size < len(part) else part
         parts.append(some)
     return parts[0], parts[1]
 
 
 def _opened(spec: str, validation: str | None) -> _Pair:
-    """Stored images, and those to validate with if there are any."""
+    """Stored images for training, and for validation if there are any."""
     train, other = _parts(spec, alone=validation is not None)
     return train, other if validation is None else FolderDataset(expanded(validation))
 
 
 def _parts(spec: str, *, alone: bool) -> _Pair:
-    """The training part of a source and, unless that is wanted ``alone``, the other one."""
+    """The training part of a source and, unless ``alone``, its validation part."""
     kind, _, rest = spec.partition(":")
     name, download = rest.removesuffix(DOWNLOAD), rest.endswith(DOWNLOAD)
     if spec == "gaussian":
@@ -184,7 +183,7 @@ def _parts(spec: str, *, alone: bool) -> _Pair:
 
 
 def _folders(folder: Path, *, alone: bool) -> _Pair:
-    """A folder of classes, or of a training part and another one."""
+    """A folder of classes, or of training and validation parts."""
     train, inner = folder / "train", list_folder(folder)[1]
     if "train" not in inner or not list_folder(train)[1]:  # "train" may be the name of a class
         return FolderDataset(folder), None
@@ -224,7 +223,7 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
 
 
 def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
-    """Check that a label means the same in both parts."""
+    """Check that labels have the same meaning in both parts."""
     if train.classes == other.classes:
         return
     for here, there in ((train, other), (other, train)):
@@ -237,7 +236,7 @@ def _check_same_classes(train: LabelledImages, other: LabelledImages) -> None:
 
 
 def _chosen(images: LabelledImages, count: int | None, seed: int, what: str) -> LabelledImages:
-    """So many images of a set, as many of each class as can be."""
+    """A balanced subset of ``count`` images."""
     if count is None or count == len(images):
         return images
     if count > len(images):

@@ -1,42 +1,43 @@
-"""What executors share: the work, a task, its answer, and who is asked to do it."""
+"""Tasks, the work they belong to, and the workers a run may use."""
 
 from __future__ import annotations
 
 import math
+import os
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from asvit.executors.threads import workers_that_fit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Task = Mapping[str, Any]  # of the types of JSON
-Worker = Callable[[Task], Any]  # a task to its result, of the types of JSON
+Task = Mapping[str, Any]  # JSON types only
+Worker = Callable[[Task], Any]  # maps a task to its result, JSON types only
 
 RETRIES = 2
-WORTHWHILE_SECONDS = 60.0  # of work, below which workers are not started of our own accord
+_MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
+_MEMORY_SHARE = 0.5  # of the machine's memory, for workers the user did not ask for
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the work of a run; never a part of its settings, as results do not depend on it.
+    """The workers of a run. Results do not depend on them, so they are not part of its settings.
 
     Attributes:
-        jobs: Workers at the same time, 1 for this very process; None for as many as seem good,
-            on Ray as many as the cluster has room for.
-        ray: Address of a Ray cluster, ``"auto"`` for the one that is running here; None for
-            processes of this machine.
-        timeout: Seconds after which a task is taken from its worker; None for never.
-        retries: Times a task is tried again after its worker died, hung or ran out of memory.
+        jobs: Number of workers; 1 computes in this process. None chooses a number: on Ray, as many
+            as the cluster has room for.
+        ray: Address of a Ray cluster, ``"auto"`` for the one running on this machine; None for
+            local processes.
+        timeout: Seconds after which a task is taken from its worker; None for no limit.
+        retries: How often a task is retried after its worker died, hung or ran out of memory.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     jobs: int | None = None
@@ -53,37 +54,37 @@ class Workers:
             raise ValueError(f"retries={self.retries}; use 0 or more")
 
     @property
-    def here(self) -> bool:
-        """Whether this very process does the work: nothing asks for another one."""
+    def in_process(self) -> bool:
+        """Whether this process does all the work itself."""
         return self.jobs == 1 and self.ray is None and self.timeout is None
 
-    def settled(self, device: str, *, tasks: int, seconds: float, gigabytes: float) -> Workers:
-        """The same with a number of jobs, unless that is up to a cluster.
+    def resolved(self, device: str, *, tasks: int, seconds: float, gigabytes: float) -> Workers:
+        """Choose a number of jobs if none was given; on Ray the cluster decides.
 
-        Of our own accord there is a worker for each core if the work is long enough to be worth
-        their start, and memory enough for all; on an accelerator there is one.
+        The choice is one worker per core on the CPU, if the work takes long enough to be worth
+        starting them and memory allows. Otherwise it is one.
 
         Args:
-            device: Where they compute.
-            tasks: Tasks that there are at the same time.
-            seconds: What all of the work may take on one core.
-            gigabytes: Memory that a worker may need.
+            device: Device of the workers.
+            tasks: Tasks that can run at the same time.
+            seconds: Estimated time of all the work on one core.
+            gigabytes: Memory that one worker may need.
         """
         if self.jobs is not None or self.ray is not None:
             return self
-        worth = device == "cpu" and seconds >= WORTHWHILE_SECONDS
-        return replace(self, jobs=min(tasks, workers_that_fit(gigabytes)) if worth else 1)
+        parallel = device == "cpu" and seconds >= _MIN_PARALLEL_SECONDS
+        return replace(self, jobs=min(tasks, _max_workers(gigabytes)) if parallel else 1)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is made of, before its first task.
+    """How to construct a worker.
 
     Attributes:
-        factory: ``"package.module:name"`` of what makes a worker from the settings, the arrays
-            and a device. A ``ValueError`` or ``OSError`` of it ends the run.
-        settings: Of the types of JSON.
-        arrays: What does not go into JSON, such as images.
+        factory: ``"package.module:name"`` of a function that makes a worker from the settings,
+            the arrays and a device. If it raises ``ValueError`` or ``OSError``, the run ends.
+        settings: JSON types only.
+        arrays: What JSON cannot hold, such as images.
     """
 
     factory: str
@@ -91,8 +92,9 @@ class Work:
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def worker(self, device: str) -> Worker:
-        """A worker that computes on ``device``, in a process that is there for nothing else."""
-        warnings.filterwarnings("ignore", message=r"`torch\.jit\.")  # torch's own, on forward mode
+        """Make a worker that computes on ``device``; call this only in a worker's own process."""
+        # Forward mode triggers this warning inside PyTorch.
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
         module, _, name = self.factory.partition(":")
         worker: Worker = getattr(import_module(module), name)(self.settings, self.arrays, device)
         return worker
@@ -100,11 +102,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a task.
+    """The outcome of a task.
 
     Attributes:
-        result: What the worker gave; None if it gave nothing.
-        failure: Why there is no result; empty if there is one.
+        result: What the worker returned; None after a failure.
+        failure: Why there is no result; empty after a success.
     """
 
     result: Any = None
@@ -112,10 +114,39 @@ class Answer:
 
 
 def perform(worker: Worker, task: Task) -> dict[str, Any]:
-    """What a worker's side tells of a task: its ``result``, or ``memory`` or ``bug``."""
+    """Run a task in the worker's process; returns its ``result``, or ``memory`` or ``bug``."""
     try:
         return {"result": worker(task)}
     except MemoryError as error:
         return {"memory": str(error) or "out of memory"}
-    except Exception:  # noqa: BLE001  it is raised again where the run is
+    except Exception:  # noqa: BLE001  Pool.run raises it again
         return {"bug": traceback.format_exc()}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _max_workers(gigabytes: float) -> int:
+    """The number of workers the cores allow, and memory if each needs so many gigabytes."""
+    if not hasattr(os, "sysconf"):
+        return cores()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return max(1, min(cores(), int(_MEMORY_SHARE * memory / gigabytes)))
+
+
+@contextmanager
+def one_thread(device: str) -> Iterator[None]:
+    """Limit PyTorch to one thread on the CPU: the result of a sum depends on how it is split."""
+    import torch
+
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

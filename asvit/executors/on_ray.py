@@ -1,4 +1,4 @@
-"""Workers that are actors of a Ray cluster; the only file that knows Ray."""
+"""Workers as actors on a Ray cluster; the only module that imports Ray."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_REACH_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 
 
-class RayActors:
-    """One actor for each worker; where each lives is up to the cluster.
+class RayBackend:
+    """One actor per worker, placed by the cluster.
 
-    Every node needs asvit installed, as the driver has it.
+    Every node needs the same version of asvit as the driver.
 
     Args:
-        work: What each worker is made of.
-        address: Of the cluster; ``"auto"`` for the one that is running here.
-        device: Where they compute: ``"cpu"``, or ``"cuda"`` for one GPU each (shared where there
+        work: How to construct each worker.
+        address: Address of the cluster; ``"auto"`` for the one running on this machine.
+        device: Device of the workers: ``"cpu"``, or ``"cuda"`` for one GPU each (shared if there
             are more workers than GPUs).
-        jobs: Workers; None for one on each core, or each GPU, of the cluster.
+        jobs: Number of workers; None for one per core, or per GPU, of the cluster.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -37,65 +37,65 @@ class RayActors:
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:
         self._ray = ray = _import_ray()
-        self._ours = not ray.is_initialized()
-        if self._ours:
+        self._joined = not ray.is_initialized()
+        if self._joined:
             _connect(ray, address)
         kind = "GPU" if device.startswith("cuda") else "CPU"
         room = int(ray.cluster_resources().get(kind, 0))
         if not room:
             raise ConnectionError(f"the Ray cluster at {address} has no {kind}")
-        self.places = jobs or room
+        self.slots = jobs or room
         self._device = "cuda" if kind == "GPU" else device
-        share = {"num_gpus": min(1.0, room / self.places)} if kind == "GPU" else {"num_cpus": 1}
+        share = {"num_gpus": min(1.0, room / self.slots)} if kind == "GPU" else {"num_cpus": 1}
         self._class = ray.remote(**share, max_restarts=0)(_Actor)
         self._work = ray.put((work.factory, dict(work.settings), dict(work.arrays)))
         self._actors: dict[int, Any] = {}
-        self._heard: dict[Any, int] = {}  # what is waited for: future -> place
+        self._pending: dict[Any, int] = {}  # pending future -> slot
 
-    def start(self, place: int) -> None:
-        """Ask for an actor; it is ready once the cluster has room for it."""
+    def start(self, slot: int) -> None:
+        """Request an actor; it is ready once the cluster has room for it."""
         actor = self._class.remote(self._work, self._device)
-        self._actors[place] = actor
-        self._heard[actor.ready.remote()] = place
+        self._actors[slot] = actor
+        self._pending[actor.ready.remote()] = slot
 
-    def send(self, place: int, task: Task) -> None:
-        """Give the actor a task."""
-        self._heard[self._actors[place].perform.remote(dict(task))] = place
+    def send(self, slot: int, task: Task) -> None:
+        """Send the actor a task."""
+        self._pending[self._actors[slot].perform.remote(dict(task))] = slot
 
-    def stop(self, place: int) -> None:
+    def stop(self, slot: int) -> None:
         """Kill the actor."""
-        self._forget(place)
-        self._ray.kill(self._actors.pop(place))
+        self._forget(slot)
+        self._ray.kill(self._actors.pop(slot))
 
     def wait(self, seconds: float | None) -> Event | None:
-        """What the next actor tells, or that it has died."""
-        done, _ = self._ray.wait(list(self._heard), num_returns=1, timeout=seconds)
+        """The next message of an actor, or its death."""
+        done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         if not done:
             return None
-        return self._event(self._heard.pop(done[0]), done[0])
+        return self._event(self._pending.pop(done[0]), done[0])
 
     def close(self) -> None:
-        """Kill all actors, and leave the cluster if this run had joined it."""
-        for place in list(self._actors):
-            self.stop(place)
-        if self._ours:
+        """Kill all actors, and disconnect if this backend connected."""
+        for slot in list(self._actors):
+            self.stop(slot)
+        if self._joined:
             self._ray.shutdown()
 
-    def _event(self, place: int, future: Any) -> Event:
+    def _event(self, slot: int, future: Any) -> Event:
         try:
             message: Mapping[str, Any] = self._ray.get(future)
         except self._ray.exceptions.RayError as error:
-            self.stop(place)  # it may be alive, and out of reach for a while
-            return Event(place, "died", f"its actor is gone: {first_line(error)}")
+            self.stop(slot)  # it may only be unreachable for now
+            return Event(slot, "died", f"its actor is gone: {first_line(error)}")
         content = dict(message)
-        return Event(place, content.pop("kind"), content.get("reason", content))
+        return Event(slot, content.pop("kind"), content.get("reason", content))
 
-    def _forget(self, place: int) -> None:
-        self._heard = {future: at for future, at in self._heard.items() if at != place}
+    def _forget(self, slot: int) -> None:
+        self._pending = {future: of for future, of in self._pending.items() if of != slot}
 
 
 class _Actor:
-    """A worker on the cluster."""
+    """An actor that holds a worker."""
 
     def __init__(
         self,
@@ -110,13 +110,13 @@ class _Actor:
             self._refused = first_line(error)
 
     def ready(self) -> dict[str, Any]:
-        """Say whether the worker could be made."""
+        """Report whether the worker could be constructed."""
         if self._refused:
             return {"kind": "refused", "reason": self._refused}
         return {"kind": "ready"}
 
     def perform(self, task: Task) -> dict[str, Any]:
-        """Do a task."""
+        """Run a task."""
         return {"kind": "answered", **perform(self._worker, task)}
 
 
@@ -132,8 +132,8 @@ def _connect(ray: Any, address: str) -> None:
     host, colon, port = address.rpartition(":")
     try:
         if colon and port.isdecimal() and "/" not in host:
-            # Ray itself would try for minutes.
-            socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+            # Ray itself would retry for minutes.
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConnectionError(

@@ -1,241 +1,281 @@
-"""Gives tasks to workers, and what a worker left undone to another one."""
+"""A pool of workers: assigns tasks, and reassigns those of lost workers."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
-from asvit.executors.base import Answer, Task
+from asvit.executors.base import RETRIES, Answer, Task, Work, Workers
 
 logger = logging.getLogger(__name__)
 
-START_SECONDS = 600.0  # a worker that is not ready by then never will be
-START_TRIES = 3  # workers in a row that died before they were ready, after which a place is empty
+_START_SECONDS = 600.0  # a worker that is not ready by then is stopped
+_MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
 
 
 class Event(NamedTuple):
-    """What a worker told, or what became of it.
+    """Something that happened to a worker.
 
     Attributes:
-        place: Where it works, from 0.
-        kind: ``"ready"`` for its first task, ``"refused"`` what it was to be made of,
-            ``"answered"`` its task, or ``"died"``.
-        content: What it told; for ``"died"`` and ``"refused"`` the reason, one line.
+        slot: The worker's slot, from 0.
+        kind: ``"ready"`` for its first task; ``"refused"`` its settings; ``"answered"`` its task;
+            or ``"died"``.
+        content: The answer, or for ``"refused"`` and ``"died"`` the reason in one line.
     """
 
-    place: int
+    slot: int
     kind: Literal["ready", "refused", "answered", "died"]
     content: Any = None
 
 
 class Backend(Protocol):
-    """Where workers live. Every worker has a place; a place has one worker at a time."""
+    """Starts, feeds and stops workers. Each slot holds at most one worker."""
 
     @property
-    def places(self) -> int:
-        """Workers at the same time."""
+    def slots(self) -> int:
+        """Largest number of workers at the same time."""
 
-    def start(self, place: int) -> None:
-        """Start a worker; it tells when it is ready."""
+    def start(self, slot: int) -> None:
+        """Start a worker; a ``"ready"`` event follows."""
 
-    def send(self, place: int, task: Task) -> None:
-        """Give a ready worker a task."""
+    def send(self, slot: int, task: Task) -> None:
+        """Send a task to a ready worker."""
 
-    def stop(self, place: int) -> None:
-        """End the worker at once; nothing is heard of it any more."""
+    def stop(self, slot: int) -> None:
+        """Kill the worker; it causes no further events."""
 
     def wait(self, seconds: float | None) -> Event | None:
         """The next event; None if there is none within ``seconds``."""
 
     def close(self) -> None:
-        """End all workers and give everything back."""
+        """Stop all workers and release all resources."""
+
+
+@contextmanager
+def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
+    """Open a pool of workers for ``work``; leaving the block stops them.
+
+    Args:
+        workers: How many, and where.
+        work: How to construct each.
+        device: Device of the workers; ``"cuda"`` without a number spreads them over all GPUs.
+
+    Raises:
+        ImportError: If Ray is asked for and not installed.
+        ConnectionError: If there is no Ray cluster at the address.
+    """
+    backend: Backend
+    if workers.ray is not None:
+        from asvit.executors.on_ray import RayBackend
+
+        backend = RayBackend(work, workers.ray, device, jobs=workers.jobs)
+    else:
+        from asvit.executors.processes import ProcessBackend
+
+        backend = ProcessBackend(work, _devices(device, workers.jobs or 1))
+    pool = Pool(backend, timeout=workers.timeout, retries=workers.retries)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def _devices(device: str, jobs: int) -> tuple[str, ...]:
+    """The device of each worker."""
+    if device != "cuda":
+        return (device,) * jobs
+    import torch
+
+    return tuple(f"cuda:{job % torch.cuda.device_count()}" for job in range(jobs))
 
 
 @dataclass
-class _Place:
-    """A place and its worker.
+class _Slot:
+    """A slot and the state of its worker.
 
     Attributes:
-        state: Whether there is a worker, and what it does; nobody works at a ``"given up"`` one.
+        state: What the worker does, ``"empty"`` without one; a ``"closed"`` slot stays unused.
         since: When that began, in seconds of :func:`time.monotonic`.
-        task: Number of its task while it is busy.
-        lost: Workers in a row that died before they were ready.
+        task: Index of its task while it is busy.
+        failed_starts: Workers in a row that died before they were ready.
     """
 
-    state: Literal["empty", "starting", "idle", "busy", "given up"] = "empty"
+    state: Literal["empty", "starting", "idle", "busy", "closed"] = "empty"
     since: float = 0.0
     task: int = -1
-    lost: int = 0
+    failed_starts: int = 0
 
-    def becomes(self, state: Literal["empty", "starting", "idle", "busy"], task: int = -1) -> None:
-        """Note what the worker does from now on."""
+    def enter(self, state: Literal["empty", "starting", "idle", "busy"], task: int = -1) -> None:
+        """Change the state."""
         self.state, self.task, self.since = state, task, time.monotonic()
 
 
 class Pool:
-    """Workers that do tasks side by side.
+    """Workers that run tasks in parallel.
 
     Args:
-        backend: Where they live.
-        timeout: Seconds after which a task is taken from its worker; None for never.
-        retries: Times a task is tried again.
+        backend: What the workers are.
+        timeout: Seconds after which a task is taken from its worker; None for no limit.
+        retries: How often a task is retried.
     """
 
     def __init__(
-        self, backend: Backend, *, timeout: float | None = None, retries: int = 2
+        self, backend: Backend, *, timeout: float | None = None, retries: int = RETRIES
     ) -> None:
         self._backend = backend
         self._timeout = timeout
         self._retries = retries
-        self._places = [_Place() for _ in range(backend.places)]
+        self._slots = [_Slot() for _ in range(backend.slots)]
 
     @property
     def workers(self) -> int:
-        """Workers at the same time."""
-        return len(self._places)
+        """Largest number of workers at the same time."""
+        return len(self._slots)
 
     def run(self, tasks: Sequence[Task]) -> Generator[tuple[int, Answer]]:
-        """Do every task; leaving the iteration takes the rest back.
+        """Run every task; closing the generator cancels those that are not done.
 
         Yields:
-            The place of each task in ``tasks`` with its answer, as they end.
+            The index of each task in ``tasks`` with its answer, in order of completion.
 
         Raises:
-            ValueError: If a worker refused what it was to be made of.
-            RuntimeError: If a worker failed in a way that is a bug; with its traceback.
+            ValueError: If a worker refused its settings.
+            RuntimeError: If a worker raised an unexpected exception; holds its traceback.
             ChildProcessError: If no worker could be started.
         """
-        backlog = _Backlog(len(tasks), self._retries)
+        queue = _TaskQueue(len(tasks), self._retries)
         try:
-            self._fill(tasks, backlog)
-            while backlog.unfinished:
-                ended = self._heed(self._backend.wait(self._patience()), backlog)
-                self._fill(tasks, backlog)  # before whoever waits for the answer takes the time
+            self._assign(tasks, queue)
+            while queue.unfinished:
+                ended = self._handle(self._backend.wait(self._until_deadline()), queue)
+                self._assign(tasks, queue)  # first: the caller may take its time with an answer
                 yield from ended
         finally:
-            for number, place in enumerate(self._places):
-                if place.state == "busy":
+            for number, slot in enumerate(self._slots):
+                if slot.state == "busy":
                     self._backend.stop(number)
-                    place.becomes("empty")
+                    slot.enter("empty")
 
     def close(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         self._backend.close()
 
-    def _fill(self, tasks: Sequence[Task], backlog: _Backlog) -> None:
-        """Give tasks to idle workers, and start as many workers as there are tasks left."""
-        usable = [n for n, place in enumerate(self._places) if place.state != "given up"]
+    def _assign(self, tasks: Sequence[Task], queue: _TaskQueue) -> None:
+        """Send tasks to idle workers, and start a worker for each task that is left."""
+        usable = [n for n, slot in enumerate(self._slots) if slot.state != "closed"]
         for number in usable:
-            place = self._places[number]
-            if place.state == "idle":
-                task = backlog.take(number, usable)
+            slot = self._slots[number]
+            if slot.state == "idle":
+                task = queue.take(number, usable)
                 if task is not None:
                     self._backend.send(number, tasks[task])
-                    place.becomes("busy", task)
-        waiting = backlog.waiting - sum(self._places[n].state == "starting" for n in usable)
-        for number in usable[:]:
-            if waiting > 0 and self._places[number].state == "empty":
+                    slot.enter("busy", task)
+        missing = queue.waiting - sum(self._slots[n].state == "starting" for n in usable)
+        for number in usable:
+            if missing > 0 and self._slots[number].state == "empty":
                 self._backend.start(number)
-                self._places[number].becomes("starting")
-                waiting -= 1
+                self._slots[number].enter("starting")
+                missing -= 1
 
-    def _patience(self) -> float | None:
-        """Seconds until the next worker has had its time; None if none has a limit."""
+    def _until_deadline(self) -> float | None:
+        """Seconds until the next worker exceeds its time limit; None if none has a limit."""
         now = time.monotonic()
-        ends = [place.since + limit for place in self._places if (limit := self._limit(place))]
+        ends = [slot.since + limit for slot in self._slots if (limit := self._limit(slot))]
         return max(0.0, min(ends) - now) if ends else None
 
-    def _limit(self, place: _Place) -> float | None:
-        if place.state == "starting":
-            return START_SECONDS
-        return self._timeout if place.state == "busy" else None
+    def _limit(self, slot: _Slot) -> float | None:
+        if slot.state == "starting":
+            return _START_SECONDS
+        return self._timeout if slot.state == "busy" else None
 
-    def _heed(self, event: Event | None, backlog: _Backlog) -> list[tuple[int, Answer]]:
-        """Take in what happened; the tasks that have ended by it."""
+    def _handle(self, event: Event | None, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+        """Process an event; returns the tasks that it ended."""
         if event is None:
-            return self._end_late_ones(backlog)
-        place = self._places[event.place]
+            return self._stop_overdue(queue)
+        slot = self._slots[event.slot]
         if event.kind == "ready":
-            place.lost = 0
-            place.becomes("idle")
+            slot.failed_starts = 0
+            slot.enter("idle")
         elif event.kind == "refused":
             raise ValueError(event.content)
         elif event.kind == "died":
-            return self._lose(event.place, event.content, backlog)
+            return self._worker_lost(event.slot, event.content, queue)
         elif "bug" in event.content:
             raise RuntimeError(f"a worker failed:\n{event.content['bug']}")
         elif "memory" in event.content:
-            self._backend.stop(event.place)  # what it still holds would be missing elsewhere
-            return self._lose(event.place, event.content["memory"], backlog)
+            self._backend.stop(event.slot)  # frees what it still holds
+            return self._worker_lost(event.slot, event.content["memory"], queue)
         else:
-            task = place.task
-            place.becomes("idle")
-            backlog.unfinished -= 1
+            task = slot.task
+            slot.enter("idle")
+            queue.unfinished -= 1
             return [(task, Answer(event.content["result"]))]
         return []
 
-    def _end_late_ones(self, backlog: _Backlog) -> list[tuple[int, Answer]]:
+    def _stop_overdue(self, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+        """Stop workers that exceeded their time limit; returns the tasks that this ended."""
         ended = []
-        for number, place in enumerate(self._places):
-            limit = self._limit(place)
-            if limit is not None and time.monotonic() >= place.since + limit:
+        for number, slot in enumerate(self._slots):
+            limit = self._limit(slot)
+            if limit is not None and time.monotonic() >= slot.since + limit:
                 self._backend.stop(number)
-                ended += self._lose(number, f"took longer than {limit:g} s", backlog)
+                ended += self._worker_lost(number, f"took longer than {limit:g} s", queue)
         return ended
 
-    def _lose(self, number: int, why: str, backlog: _Backlog) -> list[tuple[int, Answer]]:
-        """Note that the worker at a place is gone, and what becomes of its task."""
-        place = self._places[number]
-        state, task = place.state, place.task
-        place.becomes("empty")
+    def _worker_lost(self, number: int, why: str, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+        """Empty the slot of a lost worker; returns its task if that has no retry left."""
+        slot = self._slots[number]
+        state, task = slot.state, slot.task
+        slot.enter("empty")
         if state == "starting":
-            place.lost += 1
-            if place.lost == START_TRIES:
-                place.state = "given up"
-                logger.warning("no worker starts at place %d: %s", number + 1, why)
-            if all(one.state == "given up" for one in self._places):
+            slot.failed_starts += 1
+            if slot.failed_starts == _MAX_FAILED_STARTS:
+                slot.state = "closed"
+                logger.warning("worker %d does not start: %s", number + 1, why)
+            if all(slot.state == "closed" for slot in self._slots):
                 raise ChildProcessError(f"no worker could be started: {why}")
         if state != "busy":
             return []
-        answer = backlog.failed(task, number, why)
+        answer = queue.failed(task, number, why)
         return [] if answer is None else [(task, answer)]
 
 
-class _Backlog:
-    """Tasks that wait for a worker, and where they failed.
+class _TaskQueue:
+    """Tasks that wait for a worker, and the slots where they failed.
 
     Attributes:
-        unfinished: Tasks without an answer.
+        unfinished: Number of tasks without an answer.
     """
 
     def __init__(self, tasks: int, retries: int) -> None:
         self.unfinished = tasks
         self._retries = retries
         self._waiting = deque(range(tasks))
-        self._failed_at: dict[int, list[int]] = {}
+        self._failed_in: dict[int, list[int]] = {}
 
     @property
     def waiting(self) -> int:
-        """Tasks that no worker has."""
+        """Number of tasks without a worker."""
         return len(self._waiting)
 
-    def take(self, place: int, places: Sequence[int]) -> int | None:
-        """The next task for a place; one that failed there only if it failed everywhere."""
+    def take(self, slot: int, slots: Sequence[int]) -> int | None:
+        """The next task for a slot, which is not one that failed there unless it did in all."""
         for task in self._waiting:
-            failed = self._failed_at.get(task, [])
-            if place not in failed or set(places) <= set(failed):
+            failed = self._failed_in.get(task, [])
+            if slot not in failed or set(slots) <= set(failed):
                 self._waiting.remove(task)
                 return task
         return None
 
-    def failed(self, task: int, place: int, why: str) -> Answer | None:
-        """Note a failure; None if the task waits again, else its answer."""
-        failed = self._failed_at.setdefault(task, [])
-        failed.append(place)
+    def failed(self, task: int, slot: int, why: str) -> Answer | None:
+        """Record a failure; returns the final answer, or None if the task is retried."""
+        failed = self._failed_in.setdefault(task, [])
+        failed.append(slot)
         tries = len(failed)
         if tries > self._retries:
             self.unfinished -= 1

@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine."""
+"""Workers as processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from asvit.executors.base import Task, Work
+from asvit.executors.base import Task, Work, cores
 from asvit.executors.pool import Event
-from asvit.executors.threads import cores
 
 
-class Processes:
-    """One process for each device; each ends with this one, however that ends.
+class ProcessBackend:
+    """One process per device. The processes end with this one, even if it is killed.
 
-    Not a pool of the standard library: those lose every task when a worker dies, cannot take a
-    task from one that hangs, import the caller's script anew, and outlive a caller that is killed.
+    The pools of the standard library do not fit: they lose every task when a worker dies, cannot
+    stop a hanging task, import the caller's script again, and outlive a killed caller.
 
     Args:
-        work: What each worker is made of.
-        devices: Where each computes; the same may be named several times.
+        work: How to construct each worker.
+        devices: Device of each worker; may repeat.
     """
 
     def __init__(self, work: Work, devices: Sequence[str]) -> None:
@@ -39,63 +38,63 @@ class Processes:
         self._messages: queue.SimpleQueue[tuple[_Process, str]] = queue.SimpleQueue()
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """One for each device."""
         return len(self._devices)
 
-    def start(self, place: int) -> None:
-        """Start a process; it imports what it needs while this one goes on."""
-        process = _Process(place, _environment(len(self._devices)), self._messages)
-        self._processes[place] = process
-        head = {**self._work, "device": self._devices[place], "bytes": len(self._arrays)}
+    def start(self, slot: int) -> None:
+        """Start a process, without waiting for its imports."""
+        process = _Process(slot, _environment(len(self._devices)), self._messages)
+        self._processes[slot] = process
+        head = {**self._work, "device": self._devices[slot], "bytes": len(self._arrays)}
         process.write(_line(head) + self._arrays)
 
-    def send(self, place: int, task: Task) -> None:
+    def send(self, slot: int, task: Task) -> None:
         """Write a task to the process."""
-        self._processes[place].write(_line(task))
+        self._processes[slot].write(_line(task))
 
-    def stop(self, place: int) -> None:
+    def stop(self, slot: int) -> None:
         """Kill the process."""
-        self._processes.pop(place).end()
+        self._processes.pop(slot).end()
 
     def wait(self, seconds: float | None) -> Event | None:
-        """What the next process tells, or that it has ended."""
+        """The next message of a process, or its death."""
         while True:
             try:
                 process, line = self._messages.get(timeout=seconds)
             except queue.Empty:
                 return None
-            if self._processes.get(process.place) is not process:
-                continue  # it was stopped after it had said this
+            if self._processes.get(process.slot) is not process:
+                continue  # sent before the process was stopped
             if line.endswith("\n"):
                 message = json.loads(line)
                 kind = message.pop("kind")
-                return Event(process.place, kind, message.get("reason", message))
-            del self._processes[process.place]
-            return Event(process.place, "died", process.end())
+                return Event(process.slot, kind, message.get("reason", message))
+            del self._processes[process.slot]
+            return Event(process.slot, "died", process.end())
 
     def close(self) -> None:
         """Kill all processes."""
-        for place in list(self._processes):
-            self.stop(place)
+        for slot in list(self._processes):
+            self.stop(slot)
 
 
 class _Process:
-    """A process, and the thread that reads what it tells."""
+    """A worker process, and a thread that reads its messages."""
 
     def __init__(
         self,
-        place: int,
+        slot: int,
         environment: dict[str, str],
         messages: queue.SimpleQueue[tuple[_Process, str]],
     ) -> None:
-        self.place = place
+        self.slot = slot
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "asvit.executors.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for the process that has the run
+            start_new_session=True,  # only the main process handles Ctrl-C
         )
         if self._popen.stdin is None or self._popen.stdout is None:
             raise OSError("a worker has no pipes")
@@ -105,13 +104,13 @@ class _Process:
         self._reader.start()
 
     def write(self, content: bytes) -> None:
-        """Tell the process something; if it has ended, its thread says so."""
+        """Write to the process; if it is dead, the reader thread reports that."""
         with suppress(OSError):
             self._input.write(content)
             self._input.flush()
 
     def end(self) -> str:
-        """Kill the process if it is running, and say how it ended."""
+        """Kill the process if it still runs, and return how it ended."""
         self._popen.kill()
         code = self._popen.wait()
         self._reader.join()
@@ -133,6 +132,6 @@ def _line(content: Any) -> bytes:
 
 
 def _environment(processes: int) -> dict[str, str]:
-    """The environment of a worker: it has its share of the cores."""
+    """The environment of a worker, with an equal share of the cores."""
     share = str(max(1, cores() // processes))
     return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}

@@ -1,7 +1,7 @@
-"""A worker process: reads what it is made of and then tasks on stdin, answers on stdout.
+"""A worker process: reads its settings and then tasks from stdin, writes answers to stdout.
 
-``python -m asvit.executors.serve``, a line of JSON each way. It ends as soon as its stdin does,
-so that none outlives a process that was killed.
+Run as ``python -m asvit.executors.serve``. A message is one line of JSON. The process exits when
+stdin closes, so it never outlives its parent, even if that is killed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from proxies.messages import first_line
 
 def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(content,), daemon=True).start()
     head, arrays = json.loads(content.get()), content.get()
     try:
-        from safetensors.numpy import load  # after the thread, which needs no more
+        from safetensors.numpy import load  # after the thread, which does not need it
 
         worker = Work(head["factory"], head["settings"], load(arrays)).worker(head["device"])
     except (ValueError, OSError) as error:
@@ -37,7 +37,7 @@ def _serve() -> None:
 
 
 def _read(content: queue.SimpleQueue[bytes]) -> None:
-    """Read ahead, so that the end of stdin is seen in the middle of a task, too."""
+    """Read ahead, so that the process exits even in the middle of a task."""
     stdin = sys.stdin.buffer
     head = stdin.readline()
     if head:

@@ -1,4 +1,4 @@
-"""Networks in the forms that others read, each proved equal to the network it was made of."""
+"""Export of networks to other formats, each copy verified against the original."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ __all__ = [
     "write_copy",
 ]
 
-# Name -> module that defines it. The process that proves an ONNX file starts here, and is to do
-# without PyTorch.
+# Name -> module that defines it. Lazy, since the process that verifies an ONNX file imports this
+# package and must not need PyTorch.
 _LAZY = {
     "TOLERANCE": "asvit.export.comparison",
     "Difference": "asvit.export.comparison",

@@ -1,4 +1,4 @@
-"""The model card: what is known of a network, in Markdown beside its copy."""
+"""The model card: Markdown that describes an exported network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxies.messages import legible
 
 UNKNOWN: Final = "not recorded"
 
-# Facts that have a place of their own on the card.
+# Facts with a fixed place on the card.
 _INPUT: Final = ("mean", "std", "interpolation", "crop_pct")
 _TRAINING: Final = (
     "recipe",
@@ -29,7 +29,7 @@ _TRAINING: Final = (
 )
 _PLACED: Final = (*_INPUT, *_TRAINING, "found_by", "asvit")
 
-# For the pages of models that people publish; other readers take it for a table of metadata.
+# Metadata for pages of published models; other readers show it as a table.
 _FRONT: Final = """---
 library_name: timm
 tags:
@@ -39,7 +39,7 @@ tags:
 
 
 def model_card(exported: Exported) -> str:
-    """The card, from what is known; what is not is said to be not recorded."""
+    """The card; unknown facts are marked as not recorded."""
     front = _FRONT if exported.form.name == "timm" else ""
     parts = (
         ("Network", _network(exported)),
@@ -91,7 +91,7 @@ _WORDS: Final = {
     "mean": "mean",
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
-    "crop_pct": "share of the side that the middle crop keeps",
+    "crop_pct": "share of the side that the centre crop keeps",
     "recipe": "recipe",
     "epochs": "epochs",
     "images": "images",
@@ -101,7 +101,7 @@ _WORDS: Final = {
 def _training(exported: Exported) -> str:
     facts = exported.content.facts
     if exported.weights is None:
-        return "None: the weights are random. The copy is of use for measuring speed only."
+        return "None: the weights are random. The copy is only useful for measuring speed."
     points = {
         "weights from": _code(str(exported.weights)),
         **{_WORDS[name]: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
@@ -126,7 +126,7 @@ def _accuracy(exported: Exported) -> str:
     if "epoch" in facts:
         told.append(f"after epoch {facts['epoch']}")
     if facts.get("weights") == "average":
-        told.append("of the moving average of the weights, which these are")
+        told.append("of the moving average of the weights, which this copy has")
     if exported.trained_size not in (None, exported.content.network.image_size):
         told.append(f"at {exported.trained_size} px, not at the size of this copy")
     return ", ".join(told)
@@ -170,7 +170,7 @@ def _list(points: Mapping[str, str | None]) -> str:
 
 
 def _text(fact: object) -> str:
-    """A fact in words; numbers and lists as JSON has them."""
+    """A fact as text; numbers and lists in JSON."""
     if fact is None:
         return UNKNOWN
     text = fact if isinstance(fact, str) else json.dumps(fact)
@@ -178,12 +178,12 @@ def _text(fact: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Words from a file as words: on one line, and without a meaning in Markdown or HTML."""
+    """Text from a file on one line, with Markdown and HTML escaped."""
     return re.sub(r"([\\`*_\[\]<>|#&])", r"\\\1", legible(" ".join(text.split())))
 
 
 def _code(text: str) -> str:
-    """Words from a file as code on one line: between more backticks than there are in them."""
+    """Text from a file as inline code: fenced by more backticks than it contains."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if text.startswith("`") or text.endswith("`") else ""

@@ -1,4 +1,4 @@
-"""Whether an exported copy does what the network does: found out in a fresh process."""
+"""Verifies an exported copy: compares its outputs with the network's, in a new process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 from asvit.export.formats import Format
 
-#: The largest difference allowed, over the largest output; ours.
+#: Largest allowed difference over the largest output. Our choice.
 TOLERANCE: Final = 1e-4
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the outputs of a copy are from those of the network, on one batch.
+    """Difference between the outputs of a copy and of the network, on one batch.
 
     Attributes:
-        batch: Images in it.
-        absolute: The largest difference of an output, as the network gives it.
-        relative: The same over the largest output of the network, in magnitude.
+        batch: Number of images.
+        absolute: Largest absolute difference of an output.
+        relative: The same over the network's largest absolute output.
     """
 
     batch: int
@@ -37,26 +37,26 @@ class Difference:
 
     @property
     def equal(self) -> bool:
-        """Whether the copy counts as equal; never where an output is no number."""
+        """Whether the copy counts as equal; False if an output is NaN."""
         return self.relative <= TOLERANCE
 
 
 def compare(
     model: nn.Module, form: Format, path: Path, *, image_size: int, batches: Sequence[int]
 ) -> tuple[Difference, ...]:
-    """Reload the copy at ``path`` in a fresh process and run both on the same random images.
+    """Reload the copy at ``path`` in a new process and run both on the same random images.
 
     Args:
         model: The network, on the CPU and in evaluation mode.
         form: The format of the copy.
         path: The copy.
-        image_size: Side of the images in pixels, of three channels of normal noise.
-        batches: How many images there are in each batch; a batch for each.
+        image_size: Side of the images in pixels; they are normal noise in three channels.
+        batches: Number of images in each batch.
 
     Raises:
-        ValueError: If the network's own outputs are not finite or all 0, so that they say nothing
-            of a copy; or those of the copy have another shape.
-        ChildProcessError: If the copy cannot be loaded or run; with what it said last.
+        ValueError: If the network's outputs are not finite or all 0, which would verify nothing;
+            or those of the copy have another shape.
+        ChildProcessError: If the copy cannot be loaded or run; with its last line of output.
     """
     generator = torch.Generator().manual_seed(0)
     images = {
@@ -66,13 +66,13 @@ def compare(
     with torch.no_grad():
         expected = {name: model(batch) for name, batch in images.items()}
     for outputs in expected.values():
-        _check_telling(outputs)
+        _check_informative(outputs)
     found = run_copy(form, path, images)
     return tuple(difference(found[name], outputs) for name, outputs in expected.items())
 
 
 def difference(found: Tensor, expected: Tensor) -> Difference:
-    """How far ``found`` is from ``expected``, both ``[batch, classes]``.
+    """The difference between ``found`` and ``expected``, both ``[batch, classes]``.
 
     Raises:
         ValueError: If the shapes differ.
@@ -86,7 +86,7 @@ def difference(found: Tensor, expected: Tensor) -> Difference:
 
 
 def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the copy at ``path`` makes of each of ``images``, in a fresh process.
+    """Outputs of the copy at ``path`` for each batch of ``images``, from a new process.
 
     Raises:
         ChildProcessError: If it cannot be loaded or run.
@@ -94,7 +94,7 @@ def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, T
     with tempfile.TemporaryDirectory(prefix="asvit-export-") as folder:
         given, made = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
         save_file(images, given)
-        # -P: a file that lies about where the command is given must not stand in for a library.
+        # -P: files in the working directory must not shadow libraries.
         words = [sys.executable, "-P", "-m", "asvit.export.reload"]
         done = subprocess.run(
             [*words, form.name, str(path), str(given), str(made)],
@@ -111,17 +111,17 @@ def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, T
 
 
 def _python_path() -> str:
-    """Where the fresh process finds us, from a checkout too."""
+    """PYTHONPATH by which the new process finds this package, also in a checkout."""
     ours = str(Path(__file__).parents[2])
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
-def _check_telling(outputs: Tensor) -> None:
-    """Make sure that equal outputs would say that the networks are equal."""
+def _check_informative(outputs: Tensor) -> None:
+    """Check that equal outputs would imply equal networks."""
     if not outputs.isfinite().all():
         raise ValueError("the network gives NaN or infinity for random images; it cannot be used")
     if not outputs.any():
         raise ValueError(
-            "the network gives 0 for every image and class, so that no copy can be proved equal; "
+            "the network gives 0 for every image and class, so that no copy can be verified; "
             "train it first"
         )

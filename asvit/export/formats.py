@@ -1,4 +1,4 @@
-"""The forms that a network is exported in: what they are called, and where they are put."""
+"""Export formats: their names, files and requirements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from asvit._files import check_target
 from proxies.registry import Registry
 
-# Of a folder that timm reads; the names are timm's.
+# Files of a folder for timm; the names are timm's.
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 README: Final = "README.md"
@@ -18,18 +18,22 @@ FOLDER_FILES: Final = (CONFIG, WEIGHTS, README)
 
 _FILE_OF_WEIGHTS: Final = ".safetensors"
 
+#: Oldest operator set of ONNX that PyTorch writes. Where it cannot convert to an older one, it
+#: keeps a newer one without an error.
+LEAST_OPSET: Final = 18
+
 INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
 
 
 @dataclass(frozen=True)
 class Format:
-    """A form that a network is exported in.
+    """An export format.
 
     Attributes:
-        name: What ``--to`` takes.
-        suffix: What its files end in; empty for a folder.
-        description: What it is, in a line.
-        libraries: What has to be installed for it beyond what we always need.
+        name: Value of ``--to``.
+        suffix: Suffix of its files; empty for a folder.
+        description: One line about the format.
+        libraries: Required libraries that are not dependencies of ours.
     """
 
     name: str
@@ -38,18 +42,18 @@ class Format:
     libraries: tuple[str, ...] = ()
 
     def card_path(self, out: Path) -> Path:
-        """Where the model card of a copy at ``out`` is put."""
+        """Path of the model card of a copy at ``out``."""
         return out.with_suffix(".md") if self.suffix else out / README
 
     def part_path(self, out: Path) -> Path:
-        """Where a copy waits, beside ``out``, until it is proved equal."""
+        """Temporary path of a copy, beside ``out``, until it is verified."""
         return out.with_name(f".{out.name}.part{self.suffix}")
 
     def check_libraries(self) -> None:
-        """Check that what the format needs is installed.
+        """Check that the required libraries are installed.
 
         Raises:
-            ImportError: If it is not.
+            ImportError: If one is not.
         """
         for library in self.libraries:
             try:
@@ -60,17 +64,17 @@ class Format:
                 ) from error
 
     def check_out(self, out: Path, *, card: bool, force: bool) -> None:
-        """Check that a copy can be put at ``out``, without making anything.
+        """Check that a copy can be written to ``out``, without creating anything.
 
         Args:
             out: File, or folder for timm.
-            card: Whether a model card is to be put beside it.
-            force: Whether a copy that is there may be replaced.
+            card: Whether a model card is written beside it.
+            force: Whether an existing copy may be replaced.
 
         Raises:
-            ValueError: If the name is not one for this format, or something else is there.
-            FileExistsError: If a copy or a card is there.
-            OSError: If the folder that it is to be in does not exist or may not be written to.
+            ValueError: If the name does not fit the format, or a folder has other files.
+            FileExistsError: If a copy or a card exists.
+            OSError: If the parent folder does not exist or is not writable.
         """
         if not self.suffix and out.suffix == _FILE_OF_WEIGHTS:
             raise ValueError(

@@ -1,7 +1,7 @@
-"""An exported copy, reloaded and run: what a fresh process does to prove it.
+"""Reloads and runs an exported copy, in the new process that verifies it.
 
 ``python -m asvit.export.reload FORMAT PATH IMAGES OUTPUTS`` runs the copy at PATH on every tensor
-of the safetensors file IMAGES, and writes what comes out, under the same names, to OUTPUTS.
+of the safetensors file IMAGES, and writes the outputs to OUTPUTS under the same names.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Run the copy; see the module."""
+    """Run the copy; see the top of this module."""
     name, path, images, outputs = arguments
     run = _LOADERS[name](Path(path))
     save_file({key: run(batch) for key, batch in load_file(images).items()}, outputs)
 
 
 def _onnx(path: Path) -> Run:
-    """By ONNX Runtime alone, as where there is no PyTorch."""
+    """With ONNX Runtime alone, as without PyTorch."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -43,7 +43,7 @@ def _onnx(path: Path) -> Run:
 
 
 def _pt2(path: Path) -> Run:
-    """By PyTorch alone: the program needs none of our networks."""
+    """With PyTorch alone; the program needs none of our code."""
     import torch
 
     return _by_torch(torch.export.load(path).module())
@@ -56,7 +56,7 @@ def _safetensors(path: Path) -> Run:
 
 
 def _timm(path: Path) -> Run:
-    """By timm, in both ways in which it takes weights, which have to agree to the last bit."""
+    """With timm, in both ways of loading weights, which must agree to the last bit."""
     import json
 
     import numpy as np
@@ -76,7 +76,7 @@ def _timm(path: Path) -> Run:
     def run(images: NDArray[Any]) -> NDArray[Any]:
         outputs = folder(images)
         if not np.array_equal(outputs, file(images)):
-            raise ValueError("timm makes different networks of local-dir and checkpoint_path")
+            raise ValueError("timm builds different networks from local-dir and checkpoint_path")
         return outputs
 
     return run

@@ -1,4 +1,4 @@
-"""A folder as timm reads it: weights, and a config.json that says what builds the network."""
+"""A folder for timm: weights, and a config.json with the name and arguments of the model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import nn
 from asvit._files import write_text
 from asvit.export.formats import CONFIG, WEIGHTS
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.hosts import PREFIX
+from asvit.spaces.timm_models import PREFIX
 
-#: What of the facts tells timm how to prepare images, by its own names.
+#: Facts that timm uses to preprocess images, under the same names.
 PREPARATION = ("mean", "std", "interpolation", "crop_pct")
 
 
@@ -23,9 +23,9 @@ def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> N
     """Write the folder, which ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads.
 
     Args:
-        content: The network, its weights and what is known of it.
+        content: The network, its weights and facts.
         model: The same network, built.
-        folder: Where it goes; made if it is not there.
+        folder: The folder; created if missing.
 
     Raises:
         OSError: If it cannot be written.
@@ -37,7 +37,7 @@ def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> N
 
 
 def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
-    """What config.json holds; names and nesting are timm's."""
+    """Content of config.json, in timm's form."""
     network = content.network
     name, arguments = timm_arguments(network)
     known = timm.get_pretrained_cfg(name).to_dict(remove_source=True)
@@ -61,9 +61,9 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
 
 
 def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
-    """The name in timm of what builds the network, and the arguments it needs beside classes.
+    """The timm name of the network, and its arguments besides the number of classes.
 
-    A network of timm without parts of ours goes by its own name, and so loads without asvit.
+    An unconverted timm model keeps its own name, so that it loads without asvit.
     """
     if network.architecture.startswith(PREFIX) and network.attention is network.ffn is None:
         name = network.architecture.removeprefix(PREFIX).partition(".")[0]
@@ -82,9 +82,9 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
 
 
 def classifier_name(model: Any) -> str | None:
-    """Name of the linear map to classes, which timm leaves out for other classes.
+    """Name of the linear map to classes, which timm does not load for other classes.
 
-    None where there is not one such map.
+    None if there is no single such map.
     """
     head = model.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(head, nn.Linear):

@@ -1,17 +1,31 @@
-"""A copy of a network, in any of the formats."""
+"""Writes a copy of a network in any of the formats."""
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+import torch
 from torch import nn
 
+from asvit._files import write_bytes
 from asvit._version import __version__
-from asvit.export.formats import Format
-from asvit.export.graphs import trace, write_onnx, write_pt2
+from asvit.export.formats import INPUT, LEAST_OPSET, OUTPUT, Format
 from asvit.export.timm_folder import write_timm_folder
 from asvit.networks import WeightsFile
+from proxies.messages import first_line
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+#: Name of the JSON text about the network: a metadata entry of an ONNX file, and a file inside a
+#: torch.export program.
+ABOUT: Final = "asvit.json"
+
+_MOST_BYTES: Final = 2**31 - 2**24  # of an ONNX file, less some room for the graph
+_TRACED: Final = 2  # images; a batch of one would be traced as a constant
 
 
 def write_copy(
@@ -23,13 +37,13 @@ def write_copy(
     batch: int | None = None,
     opset: int | None = None,
 ) -> int | None:
-    """Write a copy of the network at ``path``; nothing is proved yet.
+    """Write a copy of the network to ``path``, not verified yet.
 
     Args:
         form: The format.
         path: File, or folder for timm.
         model: The network, on the CPU and in evaluation mode.
-        content: The same network as a file of weights.
+        content: The same network with its weights and facts.
         batch: Images in a batch of a graph; None for any number.
         opset: Operator set of an ONNX graph; None for PyTorch's default.
 
@@ -37,7 +51,7 @@ def write_copy(
         The operator set of an ONNX graph; None for other formats.
 
     Raises:
-        ValueError: If PyTorch cannot follow the network, or not write it so.
+        ValueError: If PyTorch cannot export the network in this way.
         OSError: If it cannot be written.
     """
     if form.name == "timm":
@@ -54,7 +68,7 @@ def write_copy(
 
 
 def about(content: WeightsFile) -> str:
-    """What a graph says about its network: JSON, as the header of a file of weights has it."""
+    """JSON text about a network for a graph, as in the header of a file of weights."""
     known = {
         "asvit": __version__,
         "network": content.network.to_json(),
@@ -62,3 +76,95 @@ def about(content: WeightsFile) -> str:
         "facts": dict(content.facts),
     }
     return json.dumps(known, allow_nan=False)
+
+
+def trace(model: nn.Module, *, image_size: int, batch: int | None = None) -> ExportedProgram:
+    """Trace ``model`` for images of one size with torch.export.
+
+    Args:
+        model: The network, in evaluation mode.
+        image_size: Side of the images in pixels.
+        batch: Images in a batch; None for any number.
+
+    Raises:
+        ValueError: If PyTorch cannot trace the network.
+    """
+    images = torch.zeros(batch or _TRACED, 3, image_size, image_size)
+    shapes = None if batch else ({0: torch.export.Dim("batch")},)
+    try:
+        return torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"torch.export cannot follow this {type(model).__name__}: {first_line(error)}"
+        ) from error
+
+
+def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
+    """Write the program to ``path``.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={ABOUT: about})
+    write_bytes(path, content.getvalue())
+
+
+def write_onnx(
+    program: ExportedProgram, path: Path, *, about: str, opset: int | None = None
+) -> int:
+    """Write the program to ``path`` as an ONNX graph with its weights.
+
+    Args:
+        program: From :func:`trace`.
+        path: The file.
+        about: JSON text for the metadata.
+        opset: Operator set, at least 18; None for PyTorch's default.
+
+    Returns:
+        The operator set of the file.
+
+    Raises:
+        ValueError: If PyTorch cannot write the graph, or not for this operator set; or it exceeds
+            the size limit of an ONNX file.
+        OSError: If it cannot be written.
+    """
+    check_opset(opset)
+    size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
+    if size > _MOST_BYTES:
+        raise ValueError(
+            f"{size / 2**30:.1f} GiB of weights do not fit into an ONNX file, which holds 2; "
+            "use pt2 or safetensors"
+        )
+    try:
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            dynamic_shapes=({0: "batch"},),
+            opset_version=opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"PyTorch cannot write this network as ONNX: {error}") from error
+    if made is None:
+        raise TypeError("torch.onnx.export gave no program")
+    graph = made.model_proto
+    written = int(graph.opset_import[0].version)
+    if opset is not None and written != opset:
+        raise ValueError(f"PyTorch cannot write this network for opset {opset}, only {written}")
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = ABOUT, about
+    write_bytes(path, graph.SerializeToString())
+    return written
+
+
+def check_opset(opset: int | None) -> None:
+    """Check that PyTorch writes an operator set of ONNX.
+
+    Raises:
+        ValueError: If it is too old.
+    """
+    if opset is not None and opset < LEAST_OPSET:
+        raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")

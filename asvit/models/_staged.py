@@ -1,25 +1,56 @@
-"""What As-ViT and ShiftViT share: stages in a row, as timm asks about them."""
+"""What AsViT, ShiftViT and PSViT share: a stem, stages, a norm and a head, with timm's methods."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from asvit.models._features import taken_stages
-
 
 class StagedNetwork(nn.Module):
-    """Base of networks of a stem, stages that hold their ``downsample``, a norm and a head.
+    """Base of the networks, with the methods that timm expects of a model.
+
+    A subclass defines :meth:`forward_features` and :meth:`forward_head`, the private methods at
+    the end, and the attributes below. A stage has a module ``downsample``, which leads to the next
+    stage, or into the stage if ``_downsample_first``.
 
     Attributes:
-        layers: The stages.
-        stage_widths: Channels of each.
-        norm: What follows the last one.
+        stage_widths: Channels of each stage.
+        num_features: Channels of the features, also as ``head_hidden_size``.
+        num_classes: Outputs of the head; 0 for none.
+        feature_info: Channels and stride of the feature map of each stage that has one.
+        norm: Norm after the last stage.
+        head: What leads from the pooled features to classes.
+        global_pool: How features are pooled.
     """
 
-    layers: nn.ModuleList
+    #: Attributes that hold the stages, and the blocks of a stage.
+    _stages_name: ClassVar[str] = "layers"
+    _blocks_name: ClassVar[str] = "blocks"
+    _downsample_first: ClassVar[bool] = False
+    #: Values of ``output_fmt``.
+    _formats: ClassVar[tuple[str, ...]] = ("NCHW", "NHWC")
+    #: Kinds of modules that :meth:`_init_weights` initialises.
+    _initialised: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear,)
+
     stage_widths: tuple[int, ...]
+    num_features: int
+    num_classes: int
+    feature_info: list[dict[str, Any]]
     norm: nn.Module
+    head: nn.Module
+    global_pool: str
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, in_chans, H, W] -> [B, num_classes]``."""
+        return self.forward_head(self.forward_features(image))
+
+    def forward_features(self, image: Tensor) -> Tensor:
+        """The features after the final norm."""
+        raise NotImplementedError
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """The classes of features, or with ``pre_logits`` the input of the head."""
+        raise NotImplementedError
 
     def forward_intermediates(
         self,
@@ -30,36 +61,41 @@ class StagedNetwork(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The feature maps of the stages, as timm's feature extraction asks for them.
+        """The feature maps of the stages, for timm's feature extraction.
 
         Args:
             image: ``[B, in_chans, H, W]``.
-            indices: Stages from 0, or how many of the last ones; None for all.
+            indices: Stages from 0, or the number of last stages; None for all that have a map.
             norm: Apply the final norm to the map of the last stage.
-            stop_early: Leave out the stages after the last one asked for.
-            output_fmt: ``"NCHW"``; As-ViT also takes ``"NHWC"``.
+            stop_early: Skip the stages after the last one requested.
+            output_fmt: ``"NCHW"``; As-ViT and PSViT also take ``"NHWC"``. PSViT also takes
+                ``"NLC"`` for the tokens of any stage, without the class token.
             intermediates_only: Return the maps alone.
 
         Returns:
-            The maps, ``[B, width * 2**i, H / 2**(i+2), W / 2**(i+2)]`` for stage i (sides rounded
-            up in As-ViT, down in ShiftViT), by themselves or after what
-            :meth:`forward_features` gives of the last stage that was run.
+            The maps, ``[B, width_i, H / stride_i, W / stride_i]`` of stage i (sides rounded down
+            in ShiftViT, else up), alone or after the features of the last stage that was run, in
+            the shape of :meth:`forward_features`.
 
         Raises:
-            ValueError: If a stage or the format does not exist, or H or W does not suit.
+            ValueError: If a stage or the format does not exist, or H or W does not fit.
         """
-        self._check_format(output_fmt)
-        taken = taken_stages(indices, len(self.layers))
-        last = len(self.layers) - 1
+        if output_fmt not in self._formats:
+            raise ValueError(f"output_fmt={output_fmt!r} is not one of {_quoted(self._formats)}")
+        stages = self._stages
+        count = len(stages) if output_fmt == "NLC" else self._map_count()
+        requested = stage_indices(indices, count)
+        last = len(stages) - 1
         maps = []
         x = self._embed(image)
-        for i, stage in enumerate(self._stages()):
+        for i, stage in enumerate(stages):
             x = stage(x)
-            if i in taken:
-                maps.append(self._as_map(self.norm(x) if norm and i == last else x, output_fmt))
-            if stop_early and i == max(taken):
+            if i in requested:
+                level = self.norm(x) if norm and i == last else x
+                maps.append(self._as_map(level, image, output_fmt))
+            if stop_early and i == max(requested):
                 break
-            x = stage.downsample(x)
+            x = self._downsample(stage, x)
         if intermediates_only:
             return maps
         return self._as_features(self.norm(x) if i == last else x), maps
@@ -75,60 +111,155 @@ class StagedNetwork(nn.Module):
         Returns:
             The stages as indices from 0.
         """
-        taken = taken_stages(indices, len(self.layers))
-        end = max(taken) + 1
-        shortened = end < len(self.layers)
-        self.layers = self.layers[:end]
-        cast("Any", self.layers[-1]).downsample = nn.Identity()
+        requested = stage_indices(indices, self._map_count())
+        end = max(requested) + 1
+        shortened = end < len(self._stages)
+        setattr(self, self._stages_name, self._stages[:end])
+        if not self._downsample_first:
+            self._stages[-1].downsample = nn.Identity()
         if shortened:
             self.num_features = self.head_hidden_size = self.stage_widths[end - 1]
         if prune_norm or shortened:
             self.norm = nn.Identity()
         if prune_head or shortened:
             self.reset_classifier(0, "")
-        return taken
+        return requested
+
+    def get_classifier(self) -> nn.Module:
+        """The linear map to classes, or the identity when there are none."""
+        return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one."""
-        raise NotImplementedError
+        """Replace the head by a newly initialised one.
+
+        Args:
+            num_classes: Classes; 0 removes the head.
+            global_pool: How features are pooled; None keeps the present way.
+
+        Raises:
+            ValueError: If the network has no such pooling.
+        """
+        if global_pool is not None:
+            self.global_pool = self._checked_pool(global_pool)
+        like = next(self.parameters())
+        head = self._make_head(num_classes).apply(self._init_weights)
+        self.head = head.to(device=like.device, dtype=like.dtype)
+        self.num_classes = num_classes
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that weight decay should spare: none beyond timm's own rule."""
+        """Names of parameters without weight decay, besides those of timm's own rule."""
         return set()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns by which timm groups parameters in layers, stem first."""
+        """Patterns by which timm groups parameters into layers, from the stem on."""
+        stages = rf"^{self._stages_name}\.(\d+)"
+        # timm sorts by these numbers: before all blocks of the stage, or after them.
+        place = -1 if self._downsample_first else 99998
         fine = [
-            (r"^layers\.(\d+)\.downsample", (99998,)),  # after the blocks of its stage
-            (r"^layers\.(\d+)\.blocks\.(\d+)", None),
+            (rf"{stages}\.downsample", (place,)),
+            (rf"{stages}\.{self._blocks_name}\.(\d+)", None),
             (r"^norm", (99999,)),
         ]
-        return {"stem": r"^patch_embed", "blocks": r"^layers\.(\d+)" if coarse else fine}
+        return {"stem": r"^patch_embed", "blocks": stages if coarse else fine}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory in training: recompute each block in the backward pass."""
-        for stage in self._stages():
+        """Recompute each block in the backward pass, which saves memory and costs time."""
+        for stage in self._stages:
             stage.grad_checkpointing = enable
 
-    def _stages(self) -> Iterable[Any]:
-        return cast("Iterable[Any]", self.layers)
+    @property
+    def _stages(self) -> Any:
+        """The stages, a ModuleList."""
+        return getattr(self, self._stages_name)
+
+    def _downsample(self, stage: Any, x: Tensor) -> Tensor:
+        """The input of the next stage from the output of this one."""
+        return x if self._downsample_first else cast("Tensor", stage.downsample(x))
+
+    def _map_count(self) -> int:
+        """Number of stages with a feature map."""
+        return min(len(self.feature_info), len(self._stages))
 
     def _embed(self, image: Tensor) -> Tensor:
-        """What the first stage takes.
+        """The input of the first stage.
 
         Raises:
-            ValueError: If the image does not suit.
+            ValueError: If the image does not fit the network.
         """
         raise NotImplementedError
 
-    def _check_format(self, output_fmt: str) -> None:
-        """Raise ValueError where maps cannot be given in this format."""
-        raise NotImplementedError
-
-    def _as_map(self, x: Tensor, output_fmt: str) -> Tensor:
-        """What a stage gave, in the format asked for."""
+    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
+        """The output of a stage in ``output_fmt``."""
         return x
 
     def _as_features(self, x: Tensor) -> Tensor:
-        """What a stage gave, as :meth:`forward_features` would."""
+        """The output of a stage in the shape of :meth:`forward_features`."""
         return x
+
+    def _make_head(self, num_classes: int) -> nn.Module:
+        """A head that :meth:`_init_weights` has not initialised yet."""
+        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        init_weights(module, self._initialised)
+
+    def _pools(self) -> tuple[str, ...]:
+        """Values of ``global_pool``."""
+        return ("avg", "")
+
+    def _checked_pool(self, name: str) -> str:
+        if name not in self._pools():
+            raise ValueError(f"global_pool={name!r} is not one of {_quoted(self._pools())}")
+        return name
+
+
+def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
+    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
+
+    Args:
+        module: The module; of other kinds it keeps PyTorch's initialisation.
+        kinds: Linear maps and convolutions to initialise.
+    """
+    if isinstance(module, kinds):
+        made = cast("nn.Linear", module)
+        nn.init.trunc_normal_(made.weight, std=0.02)
+        if made.bias is not None:
+            nn.init.zeros_(made.bias)
+
+
+def check_batch(image: Tensor) -> None:
+    """Check that a tensor is a batch of images.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if image.ndim != 4:
+        raise ValueError(
+            f"the images have shape {tuple(image.shape)}; use [batch, channels, height, width]"
+        )
+
+
+def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]:
+    """Stage indices from 0, from any of the three forms that timm passes.
+
+    Args:
+        indices: Indices from 0, or negative from the end; the number of last stages; None for all.
+        stages: Number of stages.
+
+    Raises:
+        ValueError: If a stage does not exist, or none is requested.
+    """
+    if indices is None:
+        return list(range(stages))
+    if isinstance(indices, int):
+        if not 1 <= indices <= stages:
+            raise ValueError(f"the last {indices} stages do not exist; use 1 to {stages}")
+        return list(range(stages - indices, stages))
+    found = [i + stages if i < 0 else i for i in indices]
+    if not found or not all(0 <= i < stages for i in found):
+        raise ValueError(f"stages {list(indices)} do not all exist; use 0 to {stages - 1}")
+    return found
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,16 +1,15 @@
-"""The As-ViT network and its four sizes in timm's registry."""
+"""The As-ViT network and its four published sizes in timm's registry."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
-from asvit.models._features import known_pool
-from asvit.models._staged import StagedNetwork
+from asvit.models._registration import imagenet_cfg, register_variants
+from asvit.models._staged import StagedNetwork, check_batch
 from asvit.models.layers import Block, PatchEmbedding, ReEmbedding, Stage
 
 __all__ = ["SIZES", "AsViT"]
@@ -19,19 +18,19 @@ __all__ = ["SIZES", "AsViT"]
 class AsViT(StagedNetwork):
     """Vision transformer with a pyramid of four stages, built from an architecture text.
 
-    Any image works whose sides are multiples of 4 and whose tokens the splits divide in every
-    stage (multiples of 32 always do); height and width may differ. Arguments and methods follow
-    timm; parameter names are those of the released As-ViT code, whose state dicts load with
+    Height and width of an image may differ. Both must be multiples of 4, and the splits of every
+    stage must divide its tokens; multiples of 32 always fit. Arguments and methods follow timm.
+    Parameter names are those of the released As-ViT code, whose state dicts load with
     ``strict=True``.
 
     Args:
         genotype: The architecture, or its text.
         img_size: Side of the images in pixels, or (height, width); only checked.
         in_chans: Channels of the images.
-        num_classes: Classes; 0 leaves the head out, so that the pooled features come out.
+        num_classes: Classes; with 0 there is no head and the output is the pooled features.
         global_pool: ``"avg"`` for the mean over tokens, ``""`` for none.
-        drop_rate: Dropout in front of the head.
-        drop_path_rate: Drop-path probability of the last block; a linear ramp from 0 leads to it.
+        drop_rate: Dropout before the head.
+        drop_path_rate: Drop-path probability of the last block, on a linear ramp from 0.
 
     Raises:
         ValueError: If the text is not an architecture, or does not fit ``img_size``.
@@ -65,26 +64,22 @@ class AsViT(StagedNetwork):
         ]
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
         self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
-        self.norm: nn.Module = nn.LayerNorm(self.num_features)
-        self.global_pool = known_pool(global_pool)
+        self.norm = nn.LayerNorm(self.num_features)
+        self.global_pool = self._checked_pool(global_pool)
         self.head_drop = nn.Dropout(drop_rate)
-        self.head = _head(self.num_features, num_classes)
-        self.apply(_init_weights)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, num_classes]``."""
-        return self.forward_head(self.forward_features(image))
+        self.head = self._make_head(num_classes)
+        self.apply(self._init_weights)
 
     def forward_features(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, H/32 * W/32, num_features]``, after the final norm.
 
-        Quotients of the sides are rounded up.
+        H/32 and W/32 are rounded up.
 
         Raises:
-            ValueError: If stride 4 does not divide H or W, or a split its tokens.
+            ValueError: If H or W is no multiple of 4, or a split does not divide its tokens.
         """
         x = self._embed(image)
-        for stage in self._stages():
+        for stage in self._stages:
             x = stage.downsample(stage(x))
         tokens: Tensor = self.norm(x.flatten(1, 2))
         return tokens
@@ -94,7 +89,7 @@ class AsViT(StagedNetwork):
 
         Args:
             x: Tokens from :meth:`forward_features`.
-            pre_logits: Return what the head would read: the mean over tokens.
+            pre_logits: Return the input of the head: the mean over tokens.
         """
         if self.global_pool == "avg":
             x = x.mean(dim=1)
@@ -108,41 +103,34 @@ class AsViT(StagedNetwork):
         return self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one; the hidden layer of the head stays.
+        """Replace the classifier by a newly initialised one; the hidden layer of the head stays.
 
-        Args:
-            num_classes: Classes; 0 removes the head, hidden layer and all.
-            global_pool: ``"avg"`` or ``""``; None keeps what is there.
+        Arguments and errors as :meth:`StagedNetwork.reset_classifier`. With 0 classes the hidden
+        layer goes, too.
         """
-        if global_pool is not None:
-            self.global_pool = known_pool(global_pool)
-        head = _head(self.num_features, num_classes).apply(_init_weights)
-        like = next(self.parameters())
-        head.to(device=like.device, dtype=like.dtype)
-        if isinstance(head, nn.Sequential) and isinstance(self.head, nn.Sequential):
-            head[0] = self.head[0]
-        self.head = head
-        self.num_classes = num_classes
+        before = self.head
+        super().reset_classifier(num_classes, global_pool)
+        if isinstance(self.head, nn.Sequential) and isinstance(before, nn.Sequential):
+            self.head[0] = before[0]
 
     def _embed(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, H/4, W/4, width]``, if the architecture fits H and W."""
-        if image.ndim != 4:
-            raise ValueError(
-                f"the images have shape {tuple(image.shape)}; use [batch, channels, height, width]"
-            )
+        """``[B, in_chans, H, W] -> [B, H/4, W/4, width]``."""
+        check_batch(image)
         for side in image.shape[2:]:
             self.genotype.token_sides(side)
         return cast("Tensor", self.patch_embed(image))
 
-    def _check_format(self, output_fmt: str) -> None:
-        if output_fmt not in ("NCHW", "NHWC"):
-            raise ValueError(f"output_fmt={output_fmt!r} is not one of 'NCHW', 'NHWC'")
-
-    def _as_map(self, x: Tensor, output_fmt: str) -> Tensor:
+    def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
         return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2)
 
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, 2)
+
+    def _make_head(self, num_classes: int) -> nn.Module:
+        dim = self.num_features
+        if num_classes == 0:
+            return nn.Identity()
+        return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
 
 
 def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
@@ -156,39 +144,8 @@ def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
         yield Stage(blocks, g.splits[i], downsample)
 
 
-def _head(dim: int, num_classes: int) -> nn.Module:
-    if num_classes == 0:
-        return nn.Identity()
-    return nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, num_classes))
-
-
-def _init_weights(module: nn.Module) -> None:
-    """Truncated normal for linear maps; PyTorch's own for the stem and the norms."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-def _cfg(**settings: Any) -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head.2",
-        "paper_ids": "arXiv:2202.11921",
-        "paper_name": "Auto-scaling Vision Transformers without Training",
-        **settings,
-    }
-
-
 #: Name in timm -> architecture. The seed is the published result of the search, and the sizes are
-#: its growth; the depths and widths of Small and Base are inferred from published counts.
+#: grown from it. Depths and widths of Small and Base are inferred from published counts.
 SIZES = {
     "asvit_seed": "8,2,3|4,1,2|4,1,4|4,1,6|32",
     "asvit_small": "8,2,3,3|4,1,2,1|4,1,4,4|4,1,6,2|32,88",
@@ -196,7 +153,12 @@ SIZES = {
     "asvit_large": "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180",
 }
 
-default_cfgs = generate_default_cfgs({name: _cfg() for name in SIZES})
+_CFG = imagenet_cfg(
+    classifier="head.2",
+    paper_ids="arXiv:2202.11921",
+    paper_name="Auto-scaling Vision Transformers without Training",
+)
+default_cfgs = generate_default_cfgs(dict.fromkeys(SIZES, _CFG))
 
 
 def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
@@ -211,29 +173,13 @@ def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     return model
 
 
-# timm has no types, and an untyped decorator would take ours away.
-_register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]", register_model)
-
-
-@_register
-def asvit_seed(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """The published search result at C=32, before scaling: 2.3 M parameters."""
-    return _create("asvit_seed", pretrained, **kwargs)
-
-
-@_register
-def asvit_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """As-ViT Small: 28.8 M parameters, 5.1 G multiply-adds at 224 px."""
-    return _create("asvit_small", pretrained, **kwargs)
-
-
-@_register
-def asvit_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """As-ViT Base: 52.3 M parameters, 8.8 G multiply-adds at 224 px."""
-    return _create("asvit_base", pretrained, **kwargs)
-
-
-@_register
-def asvit_large(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """As-ViT Large: 87.6 M parameters, 22.4 G multiply-adds at 224 px."""
-    return _create("asvit_large", pretrained, **kwargs)
+register_variants(
+    __name__,
+    _create,
+    {
+        "asvit_seed": "The published search result at C=32, before scaling: 2.3 M parameters.",
+        "asvit_small": "As-ViT Small: 28.8 M parameters, 5.1 G multiply-adds at 224 px.",
+        "asvit_base": "As-ViT Base: 52.3 M parameters, 8.8 G multiply-adds at 224 px.",
+        "asvit_large": "As-ViT Large: 87.6 M parameters, 22.4 G multiply-adds at 224 px.",
+    },
+)

@@ -1,4 +1,4 @@
-"""Networks with hallucinated attention and compact feed-forward parts, made from ordinary ones."""
+"""Conversion of networks to hallucinated attention and compact feed-forward parts."""
 
 import copy
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeGuard
 
 from torch import nn
 
-from asvit.models.hallucinated_hosts import MapRules, hallucinate
+from asvit.models.attention_replacement import MapSettings, hallucinate
 from asvit.models.layers.compact import BranchedMap, CompactMap, compact_width
 from asvit.models.layers.hallucinated import Axis, ClassTokenRule, HeadRule
 
@@ -27,39 +27,39 @@ def convert(
     """Make attention hallucinated, the feed-forward parts compact, or both.
 
     Attention is replaced in timm's DeiT and other plain vision transformers, PVTv2 (without linear
-    attention) and Next-ViT, and in As-ViT and PSViT; the second map of feed-forward parts in any
-    network. Values, output maps, the first map of feed-forward parts and everything around them
-    keep their weights; queries, keys, the convolutions over maps and both factors of a compact
-    part start afresh. The network is then to be trained: with ``branches``, in its training form,
-    which :func:`merge` takes to the smaller one for inference.
+    attention) and Next-ViT, and in As-ViT and PSViT; the second linear map of feed-forward parts
+    is replaced in any network. Queries, keys, the convolutions over maps and both factors of a
+    compact part are newly initialised; everything else keeps its weights. The network must then be
+    trained. With ``branches`` it is in its training form, which :func:`merge` turns into the
+    smaller one for inference.
 
     Args:
         model: The network.
         attention: ``"hallucinated"``, or None to leave it as it is.
         ffn: ``"compact"``, or None to leave them as they are.
-        heads: How many heads there are and how many of them are real: ``"double_odd"`` doubles all
-            numbers of a network in which one is odd, ``"double_each"`` the odd ones alone,
-            ``"double"`` all in any case; ``"floor"`` and ``"ceil"`` keep the number and round the
-            real half.
+        heads: Rule for the number of heads and of real ones among them. ``"double_odd"`` doubles
+            the heads of all layers if any number is odd, ``"double_each"`` only odd numbers,
+            ``"double"`` always; ``"floor"`` and ``"ceil"`` keep the number and round the real
+            half.
         axis: Whether the grid of the ``"key"`` or of the ``"query"`` tokens is convolved over.
-        class_token: What that convolution makes of tokens on no grid: ``"identity"`` leaves them,
-            ``"isolated"`` takes each for a grid of one.
+        class_token: Effect of that convolution on tokens outside the grid: ``"identity"`` leaves
+            them, ``"isolated"`` treats each as a grid of one.
         map_bias: Whether the convolutions over maps have a bias.
         ratio: Compact ratio t: ``t * m * C / (m + 1)`` channels between the factors.
-        branches: Branches (linear map, batch norm) that each factor is trained with; 0 for plain
-            linear maps, the merged form.
+        branches: Branches (linear map, batch norm) of each factor in training; 0 for plain linear
+            maps, the merged form.
         inplace: Convert ``model`` itself instead of a copy.
 
     Returns:
-        The converted network, on the device, with the dtype and in the mode of ``model``.
+        The converted network, with the device, dtype and mode of ``model``.
 
     Raises:
-        ValueError: If there is nothing to convert, an argument is none of its choices, or a host's
-            attention cannot be replaced. With ``inplace`` some parts may then be replaced already.
+        ValueError: If there is nothing to convert, an argument is not one of its choices, or an
+            attention cannot be replaced. With ``inplace`` some parts may then be converted.
 
     References:
-        arXiv:2306.10875. ``ratio`` and ``branches`` have the paper's values; the other defaults
-        are ours, where it leaves open what to do.
+        arXiv:2306.10875. ``ratio`` and ``branches`` default to the paper's values; the other
+        defaults are ours, where the paper leaves the choice open.
     """
     for name, value, known in (("attention", attention, "hallucinated"), ("ffn", ffn, "compact")):
         if value not in (None, known):
@@ -68,7 +68,7 @@ def convert(
         raise ValueError("nothing to convert; ask for attention='hallucinated' or ffn='compact'")
     model = model if inplace else copy.deepcopy(model)
     kind = type(model).__name__
-    rules = MapRules(heads=heads, axis=axis, class_token=class_token, map_bias=map_bias)
+    rules = MapSettings(heads=heads, axis=axis, class_token=class_token, map_bias=map_bias)
     if attention and not hallucinate(model, rules):
         raise ValueError(
             f"{kind} has no attention that can be replaced; "
@@ -80,12 +80,12 @@ def convert(
 
 
 def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
-    """Take a network from its training form to that for inference: branches become one map each.
+    """Turn a network's training form into that for inference: branches become one map each.
 
-    Exact in evaluation mode, but for rounding; a network without branches stays as it is.
+    Outputs in evaluation mode stay equal up to rounding. A network without branches is unchanged.
 
     Args:
-        model: What :func:`convert` gave, or any network that holds such parts.
+        model: A network from :func:`convert`, or any that contains converted parts.
         inplace: Merge ``model`` itself instead of a copy.
 
     Returns:
@@ -102,7 +102,7 @@ def merge(model: nn.Module, *, inplace: bool = False) -> nn.Module:
 
 
 def _compact(model: nn.Module, *, ratio: float, branches: int) -> int:
-    """Replace the second map of every feed-forward part; how many there were."""
+    """Replace the second map of every feed-forward part, and return their number."""
     parts = list(_feed_forward_parts(model))
     for part in parts:
         whole = part.fc2
@@ -115,7 +115,7 @@ def _compact(model: nn.Module, *, ratio: float, branches: int) -> int:
 
 
 def _feed_forward_parts(model: nn.Module) -> Iterator[Any]:
-    """Modules that go from C channels to more and back, by one map each way."""
+    """Modules with a map ``fc1`` from C channels to more, and ``fc2`` back to C."""
     for module in model.modules():
         first, second = getattr(module, "fc1", None), getattr(module, "fc2", None)
         if _is_map(first) and _is_map(second):

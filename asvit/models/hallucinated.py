@@ -1,20 +1,19 @@
-"""The published hosts with both parts, hallucinated and compact, in timm's registry."""
+"""Published networks with hallucinated attention and compact feed-forward parts, for timm."""
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import timm
-from timm.models import generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs
 from torch import nn
 
+from asvit.models._registration import register_variants
 from asvit.models.convert import convert
 from asvit.models.layers.hallucinated import HeadRule
 
 __all__ = ["HALLUCINATED_HOSTS"]
 
-#: Name in timm -> the host, and its heads: those that give the published savings. DeiT and PVTv2
-#: have twice the host's, which the published numbers of maps and parameters ask for; Next-ViT has
-#: the host's.
+#: Name in timm -> the base model, and the rule for its heads that gives the published savings.
+#: DeiT and PVTv2 get twice their heads, as the published numbers of maps and parameters imply.
 HALLUCINATED_HOSTS: dict[str, tuple[str, HeadRule]] = {
     "hallucinated_deit_tiny_patch16_224": ("deit_tiny_patch16_224", "double"),
     "hallucinated_deit_small_patch16_224": ("deit_small_patch16_224", "double"),
@@ -23,7 +22,7 @@ HALLUCINATED_HOSTS: dict[str, tuple[str, HeadRule]] = {
 }
 
 
-# What of a host's entry in the registry is true of the converted network too.
+# Entries of the base model's configuration that hold for the converted network, too.
 _KEPT = (
     "num_classes",
     "input_size",
@@ -39,59 +38,47 @@ _KEPT = (
 _SETTINGS = ("attention", "ffn", "heads", "axis", "class_token", "map_bias", "ratio", "branches")
 
 
-def _cfg(host: str) -> dict[str, Any]:
-    config = timm.get_pretrained_cfg(host).to_dict()
+def _cfg(base: str) -> dict[str, Any]:
+    config = timm.get_pretrained_cfg(base).to_dict()
     kept = {key: config[key] for key in _KEPT if key in config}
     return {**kept, "paper_ids": "arXiv:2306.10875"}
 
 
 default_cfgs = generate_default_cfgs(
-    {name: _cfg(host) for name, (host, _) in HALLUCINATED_HOSTS.items()}
+    {name: _cfg(base) for name, (base, _) in HALLUCINATED_HOSTS.items()}
 )
 
 
 def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """The host with timm's arguments, converted with those of :func:`convert`.
+    """Build the base model with timm's arguments and convert it with those of :func:`convert`.
 
-    timm leaves out arguments that are None: False keeps a part of the host as it is.
+    timm drops arguments that are None, so False keeps attention or feed-forward parts unconverted.
     """
     if pretrained:
         raise ValueError(f"{name} has no published weights; use pretrained=False")
-    host, heads = HALLUCINATED_HOSTS[name]
+    base, heads = HALLUCINATED_HOSTS[name]
     settings: dict[str, Any] = {"attention": "hallucinated", "ffn": "compact", "heads": heads}
     settings |= {key: kwargs.pop(key) for key in _SETTINGS if key in kwargs}
     settings |= {key: settings[key] or None for key in ("attention", "ffn")}
     for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # about weights
         kwargs.pop(key, None)
-    model: Any = timm.create_model(host, **kwargs)
+    model: Any = timm.create_model(base, **kwargs)
     if hasattr(model, "pretrained_cfg"):
         model.pretrained_cfg = model.default_cfg = timm.get_pretrained_cfg(name).to_dict()
     return convert(model, **settings, inplace=True)
 
 
-# timm has no types, and an untyped decorator would take ours away.
-_register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]", register_model)
-
-
-@_register
-def hallucinated_deit_tiny_patch16_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """DeiT-T with 6 heads, half of their maps hallucinated, and compact feed-forward parts."""
-    return _create("hallucinated_deit_tiny_patch16_224", pretrained, **kwargs)
-
-
-@_register
-def hallucinated_deit_small_patch16_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """DeiT-S with 12 heads, half of their maps hallucinated, and compact feed-forward parts."""
-    return _create("hallucinated_deit_small_patch16_224", pretrained, **kwargs)
-
-
-@_register
-def hallucinated_pvt_v2_b1(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """PVTv2-b1 with twice the heads, half of them hallucinated, and compact feed-forward parts."""
-    return _create("hallucinated_pvt_v2_b1", pretrained, **kwargs)
-
-
-@_register
-def hallucinated_nextvit_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Next-ViT-S with half of its maps hallucinated and compact feed-forward parts."""
-    return _create("hallucinated_nextvit_small", pretrained, **kwargs)
+register_variants(
+    __name__,
+    _create,
+    {
+        "hallucinated_deit_tiny_patch16_224": "DeiT-T with 6 heads, half of their maps "
+        "hallucinated, and compact feed-forward parts.",
+        "hallucinated_deit_small_patch16_224": "DeiT-S with 12 heads, half of their maps "
+        "hallucinated, and compact feed-forward parts.",
+        "hallucinated_pvt_v2_b1": "PVTv2-b1 with twice the heads, half of their maps "
+        "hallucinated, and compact feed-forward parts.",
+        "hallucinated_nextvit_small": "Next-ViT-S with half of its maps hallucinated and compact "
+        "feed-forward parts.",
+    },
+)

@@ -1,4 +1,4 @@
-"""What the PSViT network and its supernet are put together from: embedding, cells and stages."""
+"""Parts of the PSViT network and its supernet: embedding, cells and stages."""
 
 from collections.abc import Iterable
 from typing import Literal, cast
@@ -6,8 +6,8 @@ from typing import Literal, cast
 import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from asvit.models.layers.blocks import run_blocks
 from asvit.models.layers.shared_attention import BasicLayer, SharingPair
 from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
 from asvit.psvit_path import BASIC, IDENTITY, layers_of
@@ -16,19 +16,19 @@ Pooling = Literal["1d", "2d"]
 
 
 class PatchTokens(nn.Module):
-    """Cuts an image into patches and adds learned position embeddings, once and for all.
+    """Cuts an image into patches and adds learned position embeddings.
 
     Args:
         channels: Channels of the image.
         dim: Width of a token.
         patch: Side of a patch in pixels.
-        grid: Patches (rows, columns) of the images that positions are learned for; those of
-            other images are resampled bicubically, but for the class token's.
-        class_token: Put a learned token in front of the list of patches.
+        grid: Rows and columns of patches that positions are learned for. For other grids they are
+            resampled bicubically, except that of the class token.
+        class_token: Prepend a learned class token to the patches.
         drop: Dropout after the sum.
 
     Attributes:
-        prefix: Tokens in front of the patches, 1 or 0.
+        prefix: Tokens before the patches, 1 or 0.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class PatchTokens(nn.Module):
 
 
 class PSViTStage(nn.Module):
-    """What leads into a stage, and its cells, at one width and number of tokens.
+    """Token pooling, then cells at one width and number of tokens.
 
     Args:
-        downsample: Token pooling, or the identity in front of the first stage.
-        cells: The cells; each takes ``[B, N, dim]`` and gives the same shape.
+        downsample: Token pooling; the identity in the first stage.
+        cells: The cells, ``[B, N, dim] -> [B, N, dim]``.
     """
 
     def __init__(self, downsample: nn.Module, cells: Iterable[nn.Module]) -> None:
@@ -87,29 +87,25 @@ class PSViTStage(nn.Module):
         self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, N, dim_before] -> [B, n, dim]``, or the same of a grid, ``[B, h, w, ...]``."""
+        """``[B, N, dim_before] -> [B, n, dim]``, or from and to a grid ``[B, h, w, dim]``."""
         x = self.downsample(x)
-        shape = x.shape
-        x = x.flatten(1, -2)
-        for cell in self.cells:
-            if self.grad_checkpointing and self.training:
-                x = cast("Tensor", checkpoint(cell, x, use_reentrant=False))
-            else:
-                x = cell(x)
-        return x.reshape(shape)
+        tokens = run_blocks(
+            self.cells, x.flatten(1, -2), recompute=self.grad_checkpointing and self.training
+        )
+        return tokens.reshape(x.shape)
 
 
 def make_cell(
     kind: str, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, ...] = ()
 ) -> nn.Module:
-    """A cell by its letter: ``b``, ``s`` or ``-``.
+    """The cell of a letter.
 
     Args:
-        kind: The letter.
+        kind: ``b``, ``s`` or ``-``.
         dim: Width of a token.
         heads: Attention heads.
         hidden: Hidden width of the feed-forward parts.
-        drop_path: Drop-path probability of each of its layers; 0 where left out.
+        drop_path: Drop-path probability of each of its layers; by default 0.
 
     Raises:
         ValueError: If there is no such cell.
@@ -132,15 +128,15 @@ def make_pooling(
     stride: int = 2,
     prefix: int = 0,
 ) -> TokenPooling1d | TokenPooling2d:
-    """What stands between two stages.
+    """The token pooling between two stages.
 
     Args:
         pooling: Whether tokens are a list or a grid.
-        dim: Width of the old tokens.
-        out_dim: Width of the new ones.
-        kernel: Of the convolution; 1 on a list and 3 on a grid where left out.
-        window: Of the max-pool along a list.
-        stride: Of the max-pool along a list, or of the convolution on a grid.
+        dim: Width of the tokens before.
+        out_dim: Width of the tokens after.
+        kernel: Kernel of the convolution; by default 1 on a list and 3 on a grid.
+        window: Window of the max-pool along a list.
+        stride: Stride of the max-pool along a list, or of the convolution on a grid.
         prefix: Leading tokens of a list that are not pooled.
 
     Raises:
@@ -153,11 +149,3 @@ def make_pooling(
     if pooling == "2d":
         return TokenPooling2d(dim, out_dim, kernel=kernel or 3, stride=stride)
     raise ValueError(f"pooling={pooling!r} is not one of '1d', '2d'")
-
-
-def init_weights(module: nn.Module) -> None:
-    """Truncated normal for linear maps, as DeiT has it; PyTorch's own for convolutions."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

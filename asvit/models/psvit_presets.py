@@ -1,14 +1,14 @@
-"""PSViT in timm's registry: sizes of our own, since the paper's are in figures that nobody has."""
+"""PSViT in timm's registry, in sizes of our own: the paper gives its sizes in no usable form."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import resample_abs_pos_embed
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
+from asvit.models._registration import imagenet_cfg, register_variants
 from asvit.models.psvit import PSViT
 from asvit.models.psvit_parts import Pooling
 
@@ -17,11 +17,11 @@ __all__ = ["PRESETS", "Preset"]
 
 @dataclass(frozen=True)
 class Preset:
-    """What sets one size apart.
+    """Settings of one size.
 
     Attributes:
         pooling: Whether tokens are a list or a grid.
-        cells: The cells of each stage.
+        cells: Cells of each stage.
         dims: Width of each stage.
         heads: Attention heads of each stage.
     """
@@ -32,7 +32,7 @@ class Preset:
     heads: tuple[int, ...]
 
 
-#: Name in timm -> what it is. Widths, heads and depths are ours, not the paper's.
+#: Name in timm -> preset. Widths, heads and depths are ours, not the paper's.
 PRESETS: Mapping[str, Preset] = {
     "psvit_1d_tiny": Preset("1d", ("bbbb", "bbbb", "bbbb"), (192, 256, 384), (3, 4, 6)),
     "psvit_1d_tiny_shared": Preset("1d", ("ss", "ss", "ss"), (192, 256, 384), (3, 4, 6)),
@@ -41,25 +41,13 @@ PRESETS: Mapping[str, Preset] = {
     "psvit_2d_base": Preset("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
 }
 
-
-def _cfg() -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "fixed_input_size": True,
-        "pool_size": None,
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "paper_ids": "arXiv:2108.03428",
-        "paper_name": "PSViT: Better Vision Transformer via Token Pooling and Attention Sharing",
-    }
-
-
-default_cfgs = generate_default_cfgs({name: _cfg() for name in PRESETS})
+_CFG = imagenet_cfg(
+    fixed_input_size=True,
+    pool_size=None,
+    paper_ids="arXiv:2108.03428",
+    paper_name="PSViT: Better Vision Transformer via Token Pooling and Attention Sharing",
+)
+default_cfgs = generate_default_cfgs(dict.fromkeys(PRESETS, _CFG))
 
 _POSITIONS = "patch_embed.pos_embed"
 
@@ -68,8 +56,8 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: PSViT) -> dict[str,
     """A checkpoint with its position embeddings resampled for the image size of ``model``.
 
     Args:
-        state: Names to tensors; of a network for square images.
-        model: The network that they are for.
+        state: Names to tensors, of a network for square images.
+        model: The network to load it into.
     """
     fitted = dict(state)
     wanted = model.patch_embed
@@ -89,46 +77,23 @@ def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
         pretrained,
         pretrained_filter_fn=checkpoint_filter_fn,
         feature_cfg={"out_indices": levels, "feature_cls": "getter"},
-        **{
-            "cells": preset.cells,
-            "dims": preset.dims,
-            "heads": preset.heads,
-            "pooling": preset.pooling,
-            **kwargs,
-        },
+        **{**vars(preset), **kwargs},
     )
     return model
 
 
-# timm has no types, and an untyped decorator would take ours away.
-_register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]", register_model)
-
-
-@_register
-def psvit_1d_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Lists of 197, 99 and 50 tokens, 4 layers each: 12.8 M parameters, 1.2 G multiply-adds."""
-    return _create("psvit_1d_tiny", pretrained, **kwargs)
-
-
-@_register
-def psvit_1d_tiny_shared(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """The same in pairs that share attention: 11.8 M parameters, 1.0 G multiply-adds."""
-    return _create("psvit_1d_tiny_shared", pretrained, **kwargs)
-
-
-@_register
-def psvit_1d_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Four times as wide as tiny: 197 M parameters, 17 G multiply-adds."""
-    return _create("psvit_1d_base", pretrained, **kwargs)
-
-
-@_register
-def psvit_2d_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Grids of 28, 14 and 7 tokens a side: 12.2 M parameters, 1.3 G multiply-adds."""
-    return _create("psvit_2d_tiny", pretrained, **kwargs)
-
-
-@_register
-def psvit_2d_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Four times as wide as tiny and a layer more: 217 M parameters, 19 G multiply-adds."""
-    return _create("psvit_2d_base", pretrained, **kwargs)
+register_variants(
+    __name__,
+    _create,
+    {
+        "psvit_1d_tiny": "Lists of 197, 99 and 50 tokens, 4 layers each: 12.8 M parameters, 1.2 G "
+        "multiply-adds.",
+        "psvit_1d_tiny_shared": "The same in pairs that share attention: 11.8 M parameters, 1.0 G "
+        "multiply-adds.",
+        "psvit_1d_base": "Four times as wide as tiny: 197 M parameters, 17 G multiply-adds.",
+        "psvit_2d_tiny": "Grids of 28, 14 and 7 tokens per side: 12.2 M parameters, 1.3 G "
+        "multiply-adds.",
+        "psvit_2d_base": "Four times as wide as tiny and one layer more: 217 M parameters, 19 G "
+        "multiply-adds.",
+    },
+)

@@ -1,4 +1,4 @@
-"""The PSViT supernet: every cell holds the weights of all it can be, and a path picks one each."""
+"""The PSViT supernet: each cell holds all its choices, and a path selects one of them."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from asvit.models._staged import init_weights
 from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling, init_weights, make_cell
+from asvit.models.psvit_parts import Pooling, make_cell
 from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
 
 
 class PSViTSupernet(nn.Module):
     """All paths of a PSViT space at once, with shared weights.
 
-    A cell holds a basic layer and, with weights of its own, a pair of layers of which the second
-    uses the attention map of the first; as the identity it uses neither. A path is the letters of
-    the cells of each stage, ``("bs----", "ss----", "b-----")``. It ends with its last stage that
-    has layers: token pooling into empty stages behind it is skipped, and every stage has a final
-    norm and a head of its own. That weights are separate, that tails are skipped, and the heads
-    are our reading of the paper.
+    A cell holds a basic layer and, with separate weights, a pair of layers of which the second
+    uses the attention map of the first; as the identity it uses neither. A path gives the letters
+    of the cells in each stage, such as ``("bs----", "ss----", "b-----")``. It ends with its last
+    stage that has layers: token pooling into empty stages after it is skipped, so each stage has a
+    final norm and a head. Separate weights, skipped tails and the heads are our reading of the
+    paper.
 
     Args:
         dims: Width of a token in each stage.
         heads: Attention heads in each stage.
         pooling: ``"1d"`` for a list of tokens behind a class token, ``"2d"`` for a grid.
-        cells: Cells of a stage.
+        cells: Cells in each stage.
         img_size: Side of the images in pixels.
         num_classes: Classes.
-        **options: Other arguments of :class:`asvit.models.psvit.PSViT` that say what all paths
-            have in common: ``patch_size``, ``in_chans``, ``mlp_ratio``, ``conv_kernel``, ...
+        **options: Further arguments of :class:`asvit.models.psvit.PSViT` for all paths, such as
+            ``patch_size``, ``in_chans``, ``mlp_ratio`` or ``conv_kernel``.
 
     Raises:
         ValueError: If an argument does not exist, or an image is too small.
@@ -61,8 +62,8 @@ class PSViTSupernet(nn.Module):
             "num_classes": num_classes,
             **options,
         }
-        # What leads from image to tokens and from stage to stage is that of any path.
-        frame = self._alone([BASIC] * len(dims))
+        # Patch embedding and token pooling are the same for all paths.
+        frame = self._single([BASIC] * len(dims))
         self.patch_embed = frame.patch_embed
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
         hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
@@ -78,7 +79,7 @@ class PSViTSupernet(nn.Module):
         """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``.
 
         Raises:
-            ValueError: If ``path`` is none of this supernet, or has no layer.
+            ValueError: If ``path`` does not fit this supernet, or has no layer.
         """
         used = self._used(path)
         x: Tensor = self.patch_embed(image)  # [B, prefix + N, dim]
@@ -97,13 +98,13 @@ class PSViTSupernet(nn.Module):
         return logits
 
     def extract(self, path: Sequence[str]) -> PSViT:
-        """The network of ``path`` alone, with copies of its weights; its output is the same.
+        """The network of ``path`` alone, with copies of its weights and the same output.
 
         Raises:
             ValueError: As :meth:`forward`.
         """
         used = self._used(path)
-        alone = self._alone([stage.replace(IDENTITY, "") for stage in path])
+        single = self._single([stage.replace(IDENTITY, "") for stage in path])
         parts: dict[str, nn.Module] = {
             "patch_embed": self.patch_embed,
             "norm": self.norms[used - 1],
@@ -119,28 +120,28 @@ class PSViTSupernet(nn.Module):
             for key, tensor in part.state_dict().items()
         }
         like = next(self.parameters())
-        alone.to(device=like.device, dtype=like.dtype).load_state_dict(weights)
-        return alone.train(self.training)
+        single.to(device=like.device, dtype=like.dtype).load_state_dict(weights)
+        return single.train(self.training)
 
     def on(self, path: Sequence[str]) -> OnePath:
-        """The supernet as a network of images alone, which takes ``path``.
+        """The supernet on a fixed ``path``, as a module that takes images.
 
         Raises:
             ValueError: As :meth:`forward`.
         """
         return OnePath(self, path)
 
-    def _alone(self, cells: Sequence[str]) -> PSViT:
-        """A fresh network with these cells and the shape of the supernet."""
+    def _single(self, cells: Sequence[str]) -> PSViT:
+        """A newly initialised network of the supernet's shape with these cells."""
         return PSViT(cells, **self._shape)
 
     def _layers(self, path: Sequence[str], stage: int) -> list[nn.Module]:
-        """What ``path`` picks of a stage, identities left out."""
+        """The layers of ``path`` in a stage."""
         cells = zip(cast("nn.ModuleList", self.cells[stage]), path[stage], strict=True)
         return [cast("nn.ModuleDict", cell)[kind] for cell, kind in cells if kind != IDENTITY]
 
     def _used(self, path: Sequence[str]) -> int:
-        """How many stages ``path`` has up to its last layer."""
+        """Number of stages of ``path`` up to its last layer."""
         cells = len(cast("nn.ModuleList", self.cells[0]))
         known = {BASIC, SHARED, IDENTITY}
         if len(path) != len(self.cells) or any(
@@ -157,14 +158,14 @@ class PSViTSupernet(nn.Module):
 
 
 class OnePath(nn.Module):
-    """A supernet that takes one path, as a network of images.
+    """A supernet on a fixed path, as a module that takes images.
 
     Args:
-        supernet: The supernet, which is shared and not copied.
+        supernet: The supernet, shared and not copied.
         path: The cells of each stage.
 
     Raises:
-        ValueError: If ``path`` is none of the supernet, or has no layer.
+        ValueError: If ``path`` does not fit the supernet, or has no layer.
     """
 
     def __init__(self, supernet: PSViTSupernet, path: Sequence[str]) -> None:
@@ -180,5 +181,5 @@ class OnePath(nn.Module):
 
 
 def _choices(dim: int, heads: int, hidden: int) -> nn.ModuleDict:
-    """What one cell of a supernet can be but the identity."""
+    """The choices of one cell, except the identity."""
     return nn.ModuleDict({kind: make_cell(kind, dim, heads, hidden) for kind in (BASIC, SHARED)})

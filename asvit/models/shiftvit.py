@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models._features import known_pool
 from asvit.models._staged import StagedNetwork
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
 from proxies.messages import unknown
@@ -19,35 +18,39 @@ PATCH = 4  # pixels per side
 
 
 class ShiftViT(StagedNetwork):
-    """A pyramid of four stages in which nothing but the shift of channels mixes positions.
+    """A pyramid of four stages in which only the shift of channels mixes positions.
 
-    There is no attention and no position embedding; any image of at least 32 x 32 pixels works,
-    and sides that do not divide are cut short. Methods follow timm; parameter names are those of
-    the released code, whose state dicts load with ``strict=True``. The default is Shift-T.
+    It has no attention and no position embedding. Any image of at least 32 x 32 pixels works; a
+    remainder of a side that strides do not cover is cut off. Methods follow timm. Parameter names
+    are those of the released code, whose state dicts load with ``strict=True``. The default is
+    Shift-T.
 
     Args:
         depths: Blocks in each stage.
-        width: Channels of the first stage; each later one has twice those of the one before.
-        ratio: Hidden channels of the feed-forward part over those of the stage; their product is
-            rounded down.
-        n_div: Each of the four moved groups is one of so many parts of the channels, rounded down.
-        step: Positions that a group moves; 0 for none.
+        width: Channels of the first stage, doubled in each later one.
+        ratio: Hidden width of the feed-forward part over the width of the stage; the hidden width
+            is rounded down.
+        n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down.
+        step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for the paper's ablation, ``"batchnorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
         in_chans: Channels of the images.
-        num_classes: Classes; 0 leaves the head out, so that the pooled features come out.
+        num_classes: Classes; with 0 there is no head and the output is the pooled features.
         global_pool: ``"avg"`` for the mean over positions, ``""`` for none.
-        drop_rate: Dropout in front of the head.
+        drop_rate: Dropout before the head.
         proj_drop_rate: Dropout in the feed-forward parts.
-        drop_path_rate: Drop-path probability of the last block; a linear ramp from 0 leads to it.
+        drop_path_rate: Drop-path probability of the last block, on a linear ramp from 0.
 
     Raises:
-        ValueError: If a setting is not one of its choices, or out of its range.
+        ValueError: If a setting is not one of its choices, or out of range.
 
     References:
         Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
         Alternative to Attention Mechanism", arXiv:2201.10801.
     """
+
+    _formats: ClassVar[tuple[str, ...]] = ("NCHW",)
+    _initialised: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear, nn.Conv2d)
 
     def __init__(
         self,
@@ -98,64 +101,42 @@ class ShiftViT(StagedNetwork):
                 ShiftStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
             )
         self.norm = norm(self.num_features)
-        self.global_pool = known_pool(global_pool)
+        self.global_pool = self._checked_pool(global_pool)
         self.head_drop = nn.Dropout(drop_rate)
-        self.head = _head(self.num_features, num_classes)
-        self.apply(_init_weights)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, num_classes]``."""
-        return self.forward_head(self.forward_features(image))
+        self.head = self._make_head(num_classes)
+        self.apply(self._init_weights)
 
     def forward_features(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, num_features, H/32, W/32]``, after the final norm.
 
-        Quotients of the sides are rounded down.
+        H/32 and W/32 are rounded down.
 
         Raises:
             ValueError: If a side is below 32 pixels.
         """
         x = self._embed(image)
-        for stage in self._stages():
+        for stage in self._stages:
             x = stage.downsample(stage(x))
         return cast("Tensor", self.norm(x))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """``[B, num_features, h, w] -> [B, num_classes]``, or the pooled ``[B, num_features]``.
 
-        Without pooling the two sides stay.
+        Without pooling, the sides h and w remain.
 
         Args:
             x: Map from :meth:`forward_features`.
-            pre_logits: Return what the head would read: the mean over positions.
+            pre_logits: Return the input of the head: the mean over positions.
         """
         if self.global_pool == "avg":
             x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         if pre_logits:
             return x
-        # A head reads the channels last.
+        # The head takes channels last.
         return cast("Tensor", self.head(self.head_drop(x).movedim(1, -1)).movedim(-1, 1))
 
-    def get_classifier(self) -> nn.Module:
-        """The linear map, or the identity when there are no classes."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the classifier by a fresh one.
-
-        Args:
-            num_classes: Classes; 0 removes the head.
-            global_pool: ``"avg"`` or ``""``; None keeps what is there.
-        """
-        if global_pool is not None:
-            self.global_pool = known_pool(global_pool)
-        like = next(self.parameters())
-        head = _head(self.num_features, num_classes).apply(_init_weights)
-        self.head = head.to(device=like.device, dtype=like.dtype)
-        self.num_classes = num_classes
-
     def _embed(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``, if every stage has a position."""
+        """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``."""
         least = PATCH * 2 ** (len(self.layers) - 1)
         if image.ndim != 4 or min(image.shape[2:]) < least:
             raise ValueError(
@@ -164,18 +145,14 @@ class ShiftViT(StagedNetwork):
             )
         return cast("Tensor", self.patch_embed(image))
 
-    def _check_format(self, output_fmt: str) -> None:
-        if output_fmt != "NCHW":
-            raise ValueError(f"output_fmt={output_fmt!r} is not allowed; use 'NCHW'")
-
 
 class PatchEmbedding(nn.Module):
-    """The stem: patches of 4 x 4 pixels, each mapped to one position, then a norm.
+    """The stem: a linear map of patches of 4 x 4 pixels, then a norm.
 
     Args:
         channels: Channels of the image.
         dim: Channels of the map.
-        norm: Makes the norm of a width.
+        norm: Constructor of a norm, from its channels.
     """
 
     def __init__(self, channels: int, dim: int, norm: Norm) -> None:
@@ -186,15 +163,3 @@ class PatchEmbedding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded down."""
         return cast("Tensor", self.norm(self.proj(image)))
-
-
-def _head(dim: int, num_classes: int) -> nn.Module:
-    return nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-
-
-def _init_weights(module: nn.Module) -> None:
-    """Truncated normal for every map, no biases; norms keep PyTorch's ones and zeros."""
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

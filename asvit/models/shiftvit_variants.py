@@ -1,19 +1,19 @@
 """The nine ShiftViTs of the released code, in timm's registry."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
+from asvit.models._registration import imagenet_cfg, register_variants
 from asvit.models.shiftvit import ShiftViT
 
 __all__ = ["VARIANTS", "checkpoint_filter_fn"]
 
 
 class Variant(NamedTuple):
-    """What distinguishes the variants; drop-path is the one each was trained with."""
+    """Settings of a variant; the drop-path rate is the one it was trained with."""
 
     width: int
     depths: tuple[int, int, int, int]
@@ -23,7 +23,7 @@ class Variant(NamedTuple):
 
 
 #: Name in timm -> variant. ``light`` has the depths of Swin without its attention; ``r4`` and
-#: ``r2`` spend on blocks, with ratio 4 and 2, what attention would have cost.
+#: ``r2`` spend the cost of the attention on more blocks, with ratio 4 and 2.
 VARIANTS: Final[Mapping[str, Variant]] = {
     "shiftvit_light_tiny": Variant(96, (2, 2, 6, 2), 4, 12, 0.2),
     "shiftvit_r4_tiny": Variant(96, (2, 2, 12, 3), 4, 12, 0.2),
@@ -36,35 +36,21 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "shiftvit_r2_base": Variant(128, (10, 18, 36, 10), 2, 16, 0.6),
 }
 
-
-def _cfg(**settings: Any) -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "min_input_size": (3, 32, 32),
-        "pool_size": (7, 7),
-        "crop_pct": 0.9,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed.proj",
-        "classifier": "head",
-        "paper_ids": "arXiv:2201.10801",
-        "paper_name": "When Shift Operation Meets Vision Transformer: An Extremely Simple "
-        "Alternative to Attention Mechanism",
-        **settings,
-    }
-
-
-default_cfgs = generate_default_cfgs({name: _cfg() for name in VARIANTS})
+_CFG = imagenet_cfg(
+    min_input_size=(3, 32, 32),
+    paper_ids="arXiv:2201.10801",
+    paper_name="When Shift Operation Meets Vision Transformer: An Extremely Simple "
+    "Alternative to Attention Mechanism",
+)
+default_cfgs = generate_default_cfgs(dict.fromkeys(VARIANTS, _CFG))
 
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
-    """The weights in a released file, which keeps them under the key ``model``.
+    """The weights of a released file, which stores them under the key ``model``.
 
     Args:
-        state_dict: What the file holds, or the weights themselves.
-        model: Not used; timm gives it.
+        state_dict: The content of the file, or the weights themselves.
+        model: Unused; timm passes it.
     """
     return dict(state_dict.get("model", state_dict))
 
@@ -81,59 +67,19 @@ def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     return model
 
 
-# timm has no types, and an untyped decorator would take ours away.
-_register = cast("Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]", register_model)
-
-
-@_register
-def shiftvit_light_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-T/light: 19.6 M parameters, 3.0 G multiply-adds at 224 px."""
-    return _create("shiftvit_light_tiny", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r4_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-T's budget spent at ratio 4: 31.4 M parameters, 4.6 G multiply-adds at 224 px."""
-    return _create("shiftvit_r4_tiny", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r2_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-T: 28.6 M parameters, 4.6 G multiply-adds at 224 px."""
-    return _create("shiftvit_r2_tiny", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_light_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-S/light: 33.8 M parameters, 5.7 G multiply-adds at 224 px."""
-    return _create("shiftvit_light_small", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r4_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-S's budget spent at ratio 4."""
-    return _create("shiftvit_r4_small", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r2_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-S: 50.3 M parameters, 8.7 G multiply-adds at 224 px."""
-    return _create("shiftvit_r2_small", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_light_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-B/light."""
-    return _create("shiftvit_light_base", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r4_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-B's budget spent at ratio 4."""
-    return _create("shiftvit_r4_base", pretrained, **kwargs)
-
-
-@_register
-def shiftvit_r2_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Shift-B."""
-    return _create("shiftvit_r2_base", pretrained, **kwargs)
+register_variants(
+    __name__,
+    _create,
+    {
+        "shiftvit_light_tiny": "Shift-T/light: 19.6 M parameters, 3.0 G multiply-adds at 224 px.",
+        "shiftvit_r4_tiny": "The budget of Shift-T at ratio 4: 31.4 M parameters, 4.6 G "
+        "multiply-adds at 224 px.",
+        "shiftvit_r2_tiny": "Shift-T: 28.6 M parameters, 4.6 G multiply-adds at 224 px.",
+        "shiftvit_light_small": "Shift-S/light: 33.8 M parameters, 5.7 G multiply-adds at 224 px.",
+        "shiftvit_r4_small": "The budget of Shift-S at ratio 4.",
+        "shiftvit_r2_small": "Shift-S: 50.3 M parameters, 8.7 G multiply-adds at 224 px.",
+        "shiftvit_light_base": "Shift-B/light.",
+        "shiftvit_r4_base": "The budget of Shift-B at ratio 4.",
+        "shiftvit_r2_base": "Shift-B.",
+    },
+)

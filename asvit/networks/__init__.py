@@ -1,4 +1,4 @@
-"""Networks as they are trained and handed on: what builds one again, its weights, its maps."""
+"""Networks with their settings, weights files and feature pyramids."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -13,6 +13,6 @@ __all__ = ["Network", "WeightsFile", "backbone", "load_state", "read_state"]
 
 
 def __getattr__(name: str) -> object:
-    if name != "backbone":  # which imports torchvision's detectors
+    if name != "backbone":  # lazy: it imports torchvision's detectors
         raise AttributeError(f"module 'asvit.networks' has no attribute {name!r}")
     return getattr(import_module("asvit.networks.pyramid"), name)

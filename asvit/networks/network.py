@@ -1,4 +1,4 @@
-"""What has to be known of a network to build it again."""
+"""The settings that determine a network."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PARTS = {"attention": "hallucinated", "ffn": "compact"}
-# A file with more was not written by a training: such a network would not fit into any memory.
+# Files with larger values are not from a training: such a network would exceed any memory.
 _AT_MOST = {"image_size": 10**4, "num_classes": 10**6, "branches": 100}
 
 
 @dataclass(frozen=True)
 class Network(Settings):
-    """An architecture, the parts put in it, and the sizes it is built for.
+    """An architecture, its converted parts, and the sizes it is built for.
 
     Attributes:
-        architecture: Text of any space or family, or ``"timm:NAME"``; kept in its canonical form.
+        architecture: Text of any space or family, or ``"timm:NAME"``; stored in canonical form.
         image_size: Side of the images in pixels.
         num_classes: Classes; 0 for the pooled features.
         attention: ``"hallucinated"``, or None for the architecture's own.
         ffn: ``"compact"``, or None for the architecture's own.
-        branches: Branches that a compact part is trained with; 0 for the merged form, in which
-            each factor is one linear map. Without such parts it is 0.
+        branches: Branches of a compact part in training; 0 for the merged form, with one linear
+            map per factor, and without compact parts.
 
     Raises:
         ValueError: If the text or a value is wrong.
@@ -65,7 +65,7 @@ class Network(Settings):
         """A freshly initialised network; arguments and errors as :func:`asvit.build`.
 
         Raises:
-            ValueError: Also if the parts do not fit into the architecture.
+            ValueError: Also if the architecture cannot be converted.
         """
         model = build(
             self.architecture,
@@ -85,10 +85,10 @@ class Network(Settings):
         )
 
     def merged(self, model: nn.Module) -> tuple[Network, nn.Module]:
-        """The form for inference of ``model``, which :meth:`build` built, and what builds it.
+        """The form for inference of a model from :meth:`build`, and its settings.
 
         Returns:
-            Both as they are if there is nothing to merge.
+            Both unchanged if there is nothing to merge.
         """
         if not self.branches:
             return self, model

@@ -1,4 +1,4 @@
-"""Networks as pyramids of feature maps, for detectors and segmenters to stand on."""
+"""Networks as feature pyramids: backbones for detectors and segmenters."""
 
 from __future__ import annotations
 
@@ -6,65 +6,71 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
 from timm.layers import LayerNorm2d
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from asvit.models import PSViT
+from asvit.models import AsViT, PSViT, ShiftViT
+from asvit.models.layers import Stage
 from asvit.models.psvit_presets import checkpoint_filter_fn
-from asvit.networks.levels import chosen_of, levels_of, multiply_windows, takes_any_size
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
-from asvit.spaces.hosts import PREFIX
+from asvit.spaces.timm_models import PREFIX
 
-MULTIPLE = 32  # pixels; every split of an As-ViT divides its tokens then
+FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
+CLASSIFIED = 224  # pixels; usual image size of classifiers
+
+_FEATURE_METHODS = ("forward_intermediates", "prune_intermediate_layers")
+MULTIPLE = 32  # pixels; all splits of an As-ViT divide the tokens of such images
 
 
 class Pyramid(nn.Module):
-    """The maps of a network at its strides, fine to coarse.
+    """The feature maps of a network at its strides, fine to coarse.
 
-    A network has a map for every stride of 4 pixels and more: As-ViT, ShiftViT, Swin, ConvNeXt
-    and so on four of strides 4, 8, 16 and 32; the grids of PSViT, and PiT, three of strides 8, 16
-    and 32. None is made up. Where several layers have the same stride, the last one counts.
+    There is a map for every stride of at least 4 pixels: four, of strides 4, 8, 16 and 32, for
+    As-ViT, ShiftViT, Swin, ConvNeXt and similar networks; three, of strides 8, 16 and 32, for PiT
+    and PSViT on grids. No strides are added. If several layers have the same stride, the last one
+    is used.
 
-    Images of any size are padded with zeros, right and below, up to multiples of 32 px, and the
-    maps are cut back, so that a map of stride s has ``ceil(H / s)`` rows. Networks that take one
-    image size alone (MaxViT, PiT) have every image padded up to it; the patches of PiT's stem
-    overlap without padding, so that its maps may lack a row.
+    Images of any size are padded with zeros at the right and bottom to multiples of 32 px. The
+    maps are cropped accordingly, so that a map of stride s has ``ceil(H / s)`` rows. For networks
+    with a fixed image size (MaxViT, PiT), images are padded to that size. The stem of PiT has
+    overlapping patches without padding, so its maps may lack a row.
 
     Args:
-        model: The network, in timm's manner (``feature_info``, ``forward_intermediates``); it is
-            taken over, and what no map needs is cut off.
+        model: The network, with timm's interface (``feature_info``, ``forward_intermediates``). It
+            is modified: layers that no map needs are removed.
         image_size: Side of the images that it was built for, in pixels.
-        out_indices: Which of its maps to give, 0 the finest; None for all.
-        norms: Put a layer norm over the channels on each map, as Swin's detectors do. The stages
+        out_indices: Maps to return, 0 the finest; None for all.
+        norms: Apply a layer norm over the channels to each map, as Swin's detectors do. The stages
             of a pre-norm network end without one.
-        frozen_stages: What the first so many of the network's maps are made of gets no gradient
-            and stays in evaluation mode.
+        frozen_stages: Number of maps, from the finest, whose layers get no gradient and stay in
+            evaluation mode.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
-        windows: For an As-ViT: each stage has so many times its windows per side. Their number is
-            part of the architecture, so that they grow with the image, and attention with their
-            square; weights know nothing of either. None keeps them about as large as at 224 px:
-            ``image_size // 224`` times, and 1 for other networks. Images are padded up to
-            multiples of 32 px times this.
+        windows: For an As-ViT, a factor on the windows per side of each stage. Their number is
+            part of the architecture, so windows grow with the image, and the cost of attention
+            with their square; weights do not depend on it. None keeps windows about as large as
+            at 224 px: a factor of ``image_size // 224``, and 1 for other networks. Images are
+            padded to multiples of 32 px times the factor.
 
     Attributes:
-        channels: Of each map.
-        strides: Of each map, pixels.
-        out_channels: Of the last map. torchvision's detectors read it: they want maps of equal
-            widths, which :class:`PyramidWithFpn` gives, or one map.
+        channels: Channels of each map.
+        strides: Stride of each map in pixels.
+        out_channels: Channels of the last map, for torchvision's detectors. These need maps of
+            equal widths, as from :class:`PyramidWithFpn`, or a single map.
 
     Raises:
-        ValueError: If the network has maps of one stride only or none, or has no such map; if a
-            number is out of its range.
+        ValueError: If the network has maps of fewer than two strides, a map does not exist, or a
+            number is out of range.
 
     References:
         Liu et al. 2021, "Swin Transformer", arXiv:2103.14030: norms on the maps.
@@ -83,17 +89,17 @@ class Pyramid(nn.Module):
     ) -> None:
         super().__init__()
         self._multiple = MULTIPLE * multiply_windows(model, windows, image_size)
-        levels = levels_of(model)
-        chosen = [levels[i] for i in chosen_of(out_indices, len(levels))]
+        levels = feature_levels(model)
+        chosen = [levels[i] for i in selected_indices(out_indices, len(levels))]
         if not 0 <= frozen_stages <= len(levels):
             raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
         self._fixed = None if takes_any_size(model) else image_size
         self._frozen: list[nn.Module] = []
         if frozen_stages:
-            self._frozen = self._freeze(model, levels[frozen_stages - 1].place)
+            self._frozen = self._freeze(model, levels[frozen_stages - 1].position)
         self.body = cast("Any", model)
-        self._places = self.body.prune_intermediate_layers(
-            [level.place for level in chosen], prune_norm=True
+        self._indices = self.body.prune_intermediate_layers(
+            [level.position for level in chosen], prune_norm=True
         )
         if grad_checkpointing:
             _recompute(model)
@@ -109,11 +115,11 @@ class Pyramid(nn.Module):
         """``[B, 3, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up.
 
         Raises:
-            ValueError: If the network takes one image size alone, and this one is larger.
+            ValueError: If the network has a fixed image size and the image is larger.
         """
         height, width = image.shape[-2:]
         maps = self.body.forward_intermediates(
-            self._padded(image), indices=self._places, intermediates_only=True
+            self._padded(image), indices=self._indices, intermediates_only=True
         )
         return OrderedDict(
             (str(i), norm(level[..., : -(-height // stride), : -(-width // stride)]))
@@ -123,14 +129,14 @@ class Pyramid(nn.Module):
         )
 
     def train(self, mode: bool = True) -> Pyramid:
-        """As ever, but that frozen stages stay in evaluation mode."""
+        """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen:
             module.eval()
         return self
 
     def _padded(self, image: Tensor) -> Tensor:
-        """Zeros to the right and below, up to a size that the network takes."""
+        """The image padded with zeros at the right and bottom to a size that the network takes."""
         height, width = image.shape[-2:]
         if self._fixed is None:
             right, below = -width % self._multiple, -height % self._multiple
@@ -143,10 +149,13 @@ class Pyramid(nn.Module):
                 )
         return F.pad(image, (0, right, 0, below)) if right or below else image
 
-    def _freeze(self, model: nn.Module, place: int) -> list[nn.Module]:
-        """Freeze all that the map at ``place`` depends on; the modules with nothing else in them.
+    def _freeze(self, model: nn.Module, index: int) -> list[nn.Module]:
+        """Freeze the parameters that the map at ``index`` depends on.
 
-        What it depends on is asked of autograd, since every network has other names for it.
+        Autograd finds them, since their names differ between networks.
+
+        Returns:
+            The modules with frozen parameters only.
         """
         side = self._fixed or 2 * self._multiple
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -154,7 +163,7 @@ class Pyramid(nn.Module):
         was_training = model.training
         with torch.enable_grad():
             maps = cast("Any", model.eval()).forward_intermediates(
-                image, indices=[place], stop_early=True, intermediates_only=True
+                image, indices=[index], stop_early=True, intermediates_only=True
             )
             slopes = torch.autograd.grad(maps[0].sum(), trained, allow_unused=True)
         model.train(was_training)
@@ -168,18 +177,19 @@ class Pyramid(nn.Module):
 
 
 class PyramidWithFpn(nn.Module):
-    """A pyramid under torchvision's feature pyramid network: what its detectors take.
+    """A pyramid with torchvision's feature pyramid network on top, for its detectors.
 
-    torchvision's own ``BackboneWithFPN`` runs the children of a network one after the other, which
-    suits ResNets alone.
+    torchvision's ``BackboneWithFPN`` runs the children of a network in sequence, which works only
+    for networks like ResNets.
 
     Args:
         pyramid: The pyramid.
-        out_channels: Channels of every map then.
+        out_channels: Channels of every output map.
 
     Attributes:
-        channels, strides: Of each map; one more, pooled from the last, ends them.
-        out_channels: Of every map.
+        channels: Channels of each map, including an extra one that is pooled from the last.
+        strides: Stride of each of these maps in pixels.
+        out_channels: Channels of every map.
 
     References:
         Lin et al. 2017, "Feature Pyramid Networks for Object Detection", arXiv:1612.03144.
@@ -215,34 +225,34 @@ def backbone(
     windows: int | None = 1,
     fpn: int | None = None,
 ) -> Pyramid | PyramidWithFpn:
-    """A network as a pyramid of feature maps.
+    """A network as a feature pyramid.
 
     Args:
         arch: What :func:`asvit.build` takes; a :class:`Network`, which may have converted parts;
-            or a network itself, which is taken over.
-        image_size: Side of the images in pixels. Others work too, as :class:`Pyramid` says; with
-            positions that are learned (PSViT) this is the size they are learned for.
-        weights: File to start from, of any kind that :func:`read_state` reads; it must have every
-            weight of the pyramid. Those of a final norm and head are left out.
-        out_indices: Which maps to give, 0 the finest; None for all.
-        norms: Put a layer norm on each map.
-        frozen_stages: How many stages are not trained.
-        drop_path: Drop-path probability of the last block; None for the network's own.
+            or a module, which is modified.
+        image_size: Side of the images in pixels. :class:`Pyramid` describes how other sizes work;
+            learned positions (PSViT) are for this size.
+        weights: File of initial weights that :func:`read_state` can read. It must have every
+            weight of the pyramid; those of a final norm and head are ignored.
+        out_indices: Maps to return, 0 the finest; None for all.
+        norms: Apply a layer norm to each map.
+        frozen_stages: Number of stages that are not trained.
+        drop_path: Drop-path probability of the last block; None for the network's default.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
-        windows: How many times its windows per side an As-ViT has; None to keep them about as
-            large as at 224 px. At 1024 px As-ViT-L takes 2,795 G multiply-adds with 1, and 503 G
-            with 4, which None stands for.
-        fpn: Channels of torchvision's feature pyramid network on top (256 is usual); None for
-            none. ``torchvision.models.detection.MaskRCNN(backbone(arch, fpn=256), 91)`` works.
+        windows: Factor on the windows per side of an As-ViT; None keeps windows about as large as
+            at 224 px. At 1024 px As-ViT-L takes 2,795 G multiply-adds with 1, and 503 G with 4,
+            which None selects.
+        fpn: Channels of torchvision's feature pyramid network on top (usually 256); None for none.
+            ``torchvision.models.detection.MaskRCNN(backbone(arch, fpn=256), 91)`` works.
 
     Returns:
-        ``[B, 3, H, W] -> OrderedDict`` of the maps ``"0"``, ``"1"``, ... fine to coarse, with
-        ``channels``, ``strides`` and ``out_channels``.
+        A module ``[B, 3, H, W] -> OrderedDict`` of the maps ``"0"``, ``"1"``, ... from fine to
+        coarse, with ``channels``, ``strides`` and ``out_channels``.
 
     Raises:
-        ValueError: If the architecture is wrong or has no pyramid, a value is out of its range, or
-            the weights are not those of the network.
-        FileNotFoundError: If there is no file of weights.
+        ValueError: If the architecture is wrong or has no pyramid, a value is out of range, or
+            the weights do not fit the network.
+        FileNotFoundError: If the file of weights does not exist.
     """
     model = _build(arch, image_size, drop_path)
     if isinstance(arch, Network):
@@ -258,8 +268,8 @@ def backbone(
         windows=windows,
     )
     if weights is not None:
-        cut_off = names - set(model.state_dict())
-        _load(model, read_state(Path(weights)), cut_off, what=f"the weights in {str(weights)!r}")
+        removed = names - set(model.state_dict())
+        _load(model, read_state(Path(weights)), removed, what=f"the weights in {str(weights)!r}")
     return pyramid if fpn is None else PyramidWithFpn(pyramid, fpn)
 
 
@@ -277,7 +287,7 @@ def _build(
         return model
     if "strict_img_size" not in inspect.signature(type(model)).parameters:
         return model
-    # Swin refuses all sizes but one, unless it is told not to when it is built.
+    # Swin takes a single size unless built otherwise.
     resizable: nn.Module = timm.create_model(
         arch.removeprefix(PREFIX),
         img_size=image_size,
@@ -287,19 +297,102 @@ def _build(
     return resizable
 
 
-def _load(model: nn.Module, state: Mapping[str, Tensor], cut_off: set[str], *, what: str) -> None:
-    """Load all but what was cut off, learned positions resampled."""
-    kept = {name: tensor for name, tensor in state.items() if name not in cut_off}
+def _load(model: nn.Module, state: Mapping[str, Tensor], removed: set[str], *, what: str) -> None:
+    """Load all weights except the removed ones; resample learned positions."""
+    kept = {name: tensor for name, tensor in state.items() if name not in removed}
     if isinstance(model, PSViT):
         kept = checkpoint_filter_fn(kept, model)
     load_state(model, kept, what=what)
 
 
 def _recompute(model: nn.Module) -> None:
-    """Have the network recompute its blocks in the backward pass."""
+    """Make the network recompute its blocks in the backward pass."""
     try:
         cast("Any", model).set_grad_checkpointing(True)
     except (AssertionError, AttributeError) as error:
         raise ValueError(
             f"{type(model).__name__} cannot recompute its blocks; leave out grad_checkpointing"
         ) from error
+
+
+class Level(NamedTuple):
+    """A feature map of a network: its position among all maps, channels, and stride in pixels."""
+
+    position: int
+    channels: int
+    stride: int
+
+
+def feature_levels(model: nn.Module) -> list[Level]:
+    """The maps of a pyramid of ``model``: the last one of every stride of at least 4 px.
+
+    Raises:
+        ValueError: If it has fewer than two, or lacks timm's interface to feature maps.
+    """
+    info: Any = getattr(model, "feature_info", None)
+    if info is None or not all(hasattr(model, name) for name in _FEATURE_METHODS):
+        raise ValueError(f"{type(model).__name__} gives no feature maps; use a network that does")
+    entries = info.get_dicts() if isinstance(info, FeatureInfo) else info
+    last = {
+        entry["reduction"]: Level(position, entry["num_chs"], entry["reduction"])
+        for position, entry in enumerate(entries)
+    }
+    levels = [last[stride] for stride in sorted(last) if stride >= FINEST]
+    if len(levels) < 2:
+        strides = ", ".join(map(str, sorted(last)))
+        raise ValueError(
+            f"{type(model).__name__} has maps of stride {strides} px only, which is no pyramid; "
+            "use an As-ViT, a ShiftViT, a 'psvit2d:' path of several stages, or a timm model such "
+            "as a Swin"
+        )
+    return levels
+
+
+def selected_indices(out_indices: Sequence[int] | None, count: int) -> list[int]:
+    """The indices of the requested maps among ``count``, fine to coarse.
+
+    Raises:
+        ValueError: If one does not exist, or none is requested.
+    """
+    chosen = list(range(count)) if out_indices is None else sorted(set(out_indices))
+    if not chosen or not all(0 <= i < count for i in chosen):
+        raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {count - 1}")
+    return chosen
+
+
+def takes_any_size(model: nn.Module) -> bool:
+    """Whether the network takes images of any size that is a multiple of 32 px.
+
+    False for networks that do not record it, such as PiT.
+    """
+    if isinstance(model, AsViT | ShiftViT | PSViT) or getattr(model, "dynamic_img_size", False):
+        return True
+    config = getattr(model, "pretrained_cfg", None)
+    return config is not None and not config["fixed_input_size"]
+
+
+def multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
+    """Multiply the windows per side in every stage of an As-ViT, in place.
+
+    Args:
+        model: The network.
+        windows: The factor; None to keep windows about as large as at 224 px, and 1 for other
+            networks.
+        image_size: Side of the images in pixels.
+
+    Returns:
+        The factor.
+
+    Raises:
+        ValueError: If it is below 1, or above 1 for another network.
+    """
+    if windows is None:
+        windows = max(image_size // CLASSIFIED, 1) if isinstance(model, AsViT) else 1
+    if windows < 1 or (windows > 1 and not isinstance(model, AsViT)):
+        raise ValueError(
+            f"windows={windows} for a {type(model).__name__}; use 1, or more for an As-ViT"
+        )
+    if windows > 1:
+        for stage in cast("AsViT", model).layers:
+            cast("Stage", stage).splits *= windows
+    return windows

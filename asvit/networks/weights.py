@@ -1,4 +1,4 @@
-"""Weights in files: ours say which network they are of, others hold weights alone."""
+"""Files of weights: ours with the settings of their network, others with weights alone."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of release
 _SHOWN = 3
 _LONGEST = 100  # characters of a name of weights in a message
 
-# What torch.load raises on files that are damaged, or that would need code to be run.
+# Exceptions of torch.load for files that are damaged, or that would run code.
 _UNLOADABLE = (
     *(AssertionError, EOFError, ImportError, MemoryError, RuntimeError),
     *(pickle.UnpicklingError, struct.error, *MALFORMED),
 )
 
-# What a fact must be that something is computed or prepared with; others are only shown.
+# Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("mean", "std"), Sequence[float]),
     **{"interpolation": str, "crop_pct": float, "epoch": int, "seconds": float},
@@ -44,14 +44,14 @@ _FACTS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A trained network as one safetensors file holds it.
+    """A trained network in a safetensors file.
 
     Attributes:
-        network: What builds the network.
+        network: Settings of the network.
         weights: Its state dict.
-        classes: Name of each class; empty if they have none.
-        facts: What else is known, in the types of JSON: how images are normalised (``mean``,
-            ``std``, ``interpolation``, ``crop_pct``), how it was found and trained.
+        classes: Name of each class; empty if unnamed.
+        facts: Further facts as JSON types: how images are normalised (``mean``, ``std``,
+            ``interpolation``, ``crop_pct``), how it was found and trained.
     """
 
     network: Network
@@ -63,17 +63,17 @@ class WeightsFile:
         """The network with its weights, on the CPU, in evaluation mode.
 
         Raises:
-            ValueError: If the weights are not those of the network.
+            ValueError: If the weights do not fit the network.
         """
         model = self.network.build()
         load_state(model, self.weights, what=f"the weights of {self.network.architecture}")
         return model.eval()
 
     def write(self, path: Path) -> None:
-        """Write the file as a whole or not at all.
+        """Write the file atomically.
 
         Raises:
-            OSError: If it cannot be written; what was there is then still there.
+            OSError: If it cannot be written; an existing file is then unchanged.
         """
         header = {
             "schema_version": SCHEMA_VERSION,
@@ -82,7 +82,7 @@ class WeightsFile:
             "classes": list(self.classes),
             "facts": dict(self.facts),
         }
-        # safetensors refuses tensors that share memory, as tied weights do.
+        # safetensors rejects tensors that share memory, such as tied weights.
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.weights.items()}
         write_tensors(path, tensors, header)
 
@@ -91,8 +91,8 @@ class WeightsFile:
         """Read the file.
 
         Raises:
-            FileNotFoundError: If there is none.
-            ValueError: If it does not say which network it is of, is damaged, or is of a newer
+            FileNotFoundError: If it does not exist.
+            ValueError: If it lacks the settings of its network, is damaged, or is of a newer
                 version.
         """
         header, weights = _read_safetensors(path)
@@ -119,14 +119,14 @@ class WeightsFile:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The weights of any file: ours, other safetensors, or PyTorch's own without its pickles.
+    """Weights from a file of ours, other safetensors, or a PyTorch file of tensors alone.
 
-    Released checkpoints hold theirs under a name; the moving average is taken where there is one.
+    Released checkpoints store their weights under a name; a moving average takes precedence.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds no weights, is damaged, holds tensors of other than plain numbers,
-            or would need code to be run.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it has no weights, is damaged, has tensors that are not plain numbers, or
+            would run code.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
@@ -134,7 +134,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         return _read_safetensors(path)[1]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about forms of files; those that matter are errors
+            warnings.simplefilter("ignore")  # about file formats; real problems raise
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNLOADABLE as error:
         raise ValueError(
@@ -165,20 +165,20 @@ def load_state(
     what: str,
     may_lack: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Put ``weights`` into ``model``, all of them.
+    """Load ``weights`` into ``model``; names and shapes must match.
 
     Args:
         model: The network.
         weights: Its state dict.
-        what: What they are, for the message.
-        may_lack: Beginnings of names that may be missing, unknown or of another shape, as those
-            of a classifier are for other classes; such weights stay as they were.
+        what: Description of the weights, for messages.
+        may_lack: Prefixes of names that may be missing, unknown or of another shape, such as those
+            of a classifier for other classes. Their parameters keep their values.
 
     Returns:
-        Names of the weights that stayed as they were.
+        Names of the parameters that kept their values.
 
     Raises:
-        ValueError: If one is missing, unknown or of another shape. Nothing is changed then.
+        ValueError: If a weight is missing, unknown or of another shape. Nothing changes then.
     """
     free = tuple(may_lack)
     own = model.state_dict()
@@ -201,7 +201,7 @@ def load_state(
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """Our header, if there is one, and the tensors."""
+    """Our header, if the file has one, and the tensors."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
     try:
@@ -224,7 +224,7 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
 
 
 def _check_plain(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that no network of ours has, before anything computes with them."""
+    """Reject tensors that are not dense real numbers."""
     for name, tensor in weights.items():
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")

@@ -1,22 +1,85 @@
-"""What a table says of a measure: in result.json, in ``correlations.csv``, and in their order."""
+"""What a correlation finds out about a measure, in result.json and in ``correlations.csv``."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from asvit._records import finite, number
-from asvit.reference.statistics import Band, Correlation, Interval
+from asvit.codec import Nullable, from_json, to_json, value_from_json
 from proxies.registry import Better
 
-_PLAIN = ("tau", "spearman", "weighted_tau", "partial_tau", "difference")
-_INTERVALS = ("tau_interval", "difference_interval")
-_WHOLE = ("n", "dropped", "rival", "reason")
+
+@dataclass(frozen=True)
+class Band:
+    """Kendall's tau among the rows of about the same size.
+
+    Attributes:
+        count: Name of the count that the size is measured by.
+        low: Its smallest value in the band.
+        high: Its largest value in the band.
+        n: Number of rows in the band.
+        tau: Tau-b of measure and accuracy among them; NaN below 5 rows.
+    """
+
+    count: str
+    low: float
+    high: float
+    n: int
+    tau: Nullable
+
+
+class Interval(NamedTuple):
+    """A 95 % percentile bootstrap interval; both ends are NaN where there is none."""
+
+    low: Nullable
+    high: Nullable
+
+
+NO_INTERVAL = Interval(math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How well a measure ranks a column of accuracies.
+
+    All correlations are of the oriented measure, so that positive is good; they are NaN with a
+    ``reason`` where there is nothing to rank.
+
+    Attributes:
+        n: Rows with both a value and an accuracy.
+        dropped: Rows with an accuracy whose value is NaN or infinite.
+        tau: Kendall's tau-b.
+        tau_interval: Its interval over resampled rows.
+        spearman: Spearman's rank correlation.
+        weighted_tau: Tau in which pairs weigh more the better they rank; scipy's ``weightedtau``.
+        partial_tau: Kendall's partial tau given ``params``; NaN without that count, or where the
+            measure ranks exactly as it does.
+        rival: The count whose own tau on the same rows is highest; empty without one.
+        difference: ``tau`` minus the rival's.
+        difference_interval: Its interval over the same resamples. The rival is chosen once, on all
+            rows, which favours the rival a little.
+        in_bands: Tau inside bands of parameters and of multiply-adds.
+        regret: k -> :func:`asvit.reference.ranks.top_regret`, in points of accuracy.
+        reason: Why there are no correlations; empty if there are.
+    """
+
+    n: int
+    dropped: int
+    tau: Nullable
+    tau_interval: Interval
+    spearman: Nullable
+    weighted_tau: Nullable
+    partial_tau: Nullable
+    rival: str
+    difference: Nullable
+    difference_interval: Interval
+    in_bands: tuple[Band, ...]
+    regret: Mapping[int, Nullable]
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,10 +87,10 @@ class Finding:
     """How well one measure ranks one column of accuracies.
 
     Attributes:
-        measure: A measure, or measures joined by ``+`` for the sum of their ranks.
+        measure: A measure, or several joined by ``+`` for the sum of their ranks.
         target: Name of the accuracies.
         better: Direction of the measure.
-        trivial: Whether it is a count, which every other measure has to beat.
+        trivial: Whether it is a count, the baseline for every other measure.
         correlation: The correlations.
     """
 
@@ -39,49 +102,26 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The finding in the types of strict JSON: None for NaN."""
-        found = self.correlation
-        return {
-            "measure": self.measure,
-            "target": self.target,
-            "better": self.better,
-            "trivial": self.trivial,
-            **{name: getattr(found, name) for name in _WHOLE},
-            **{name: finite(getattr(found, name)) for name in _PLAIN},
-            **{
-                name: [finite(end) for end in dataclasses.astuple(getattr(found, name))]
-                for name in _INTERVALS
-            },
-            "in_bands": [
-                {**dataclasses.asdict(band), "tau": finite(band.tau)} for band in found.in_bands
-            ],
-            "regret": {str(k): finite(points) for k, points in found.regret.items()},
-        }
+        own = {name: getattr(self, name) for name in _OWN}
+        return {**own, **to_json(self.correlation)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Undo :meth:`to_json`.
 
         Raises:
-            KeyError: If a part is missing.
-            TypeError: If a part is something else.
-            ValueError: As KeyError.
+            ValueError: If a part is of another type, as the others of ``MALFORMED``.
         """
-        parts: dict[str, Any] = {name: content[name] for name in _WHOLE}
-        parts |= {name: number(content[name]) for name in _PLAIN}
-        parts |= {name: Interval(*map(number, content[name])) for name in _INTERVALS}
-        bands = (Band(**{**band, "tau": number(band["tau"])}) for band in content["in_bands"])
-        regret = {int(k): number(points) for k, points in content["regret"].items()}
-        return cls(
-            measure=content["measure"],
-            target=content["target"],
-            better=content["better"],
-            trivial=content["trivial"],
-            correlation=Correlation(**parts, in_bands=tuple(bands), regret=regret),
-        )
+        own = {name: value_from_json(content[name], kind) for name, kind in _OWN.items()}
+        regret = {int(k): points for k, points in content["regret"].items()}
+        return cls(**own, correlation=from_json({**content, "regret": regret}, Correlation))
+
+
+_OWN: Mapping[str, Any] = {"measure": str, "target": str, "better": Better, "trivial": bool}
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """Target after target as they come; in each the counts first, then by tau from the best."""
+    """The findings target by target; in each the counts first, then by tau from the best."""
     targets = list(dict.fromkeys(finding.target for finding in findings))
 
     def place(finding: Finding) -> tuple[int, bool, float]:
@@ -96,14 +136,14 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def winners(findings: Sequence[Finding]) -> list[Finding]:
-    """The measures that rank better than the best count, with the interval clear of zero."""
+    """The measures that rank significantly better than the best count."""
     return [
         one for one in findings if not one.trivial and one.correlation.difference_interval.low > 0
     ]
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """What the findings of one target come to, in a sentence."""
+    """The conclusion from the findings of one target, in a sentence."""
     taus = {one.measure: one.correlation.tau for one in findings if one.trivial}
     known = {name: tau for name, tau in taus.items() if not math.isnan(tau)}
     if not known:
@@ -119,7 +159,7 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 
 def to_csv(findings: Sequence[Finding]) -> str:
-    """The content of correlations.csv: one row a finding, with all digits."""
+    """The content of correlations.csv: one row per finding, with all digits."""
     rows = [_row(one) for one in findings]
     columns = dict.fromkeys(name for row in rows for name in row if name != "reason")
     buffer = io.StringIO()
@@ -158,7 +198,7 @@ def _row(finding: Finding) -> dict[str, object]:
 
 
 def band_names(correlation: Correlation) -> dict[str, Band]:
-    """The bands under short names, such as ``tau_params_1`` for the one of the fewest."""
+    """The bands by name: ``tau_params_1`` is the one of the fewest parameters."""
     named: dict[str, Band] = {}
     for count in dict.fromkeys(band.count for band in correlation.in_bands):
         own = [band for band in correlation.in_bands if band.count == count]

@@ -1,50 +1,27 @@
-"""How well a measure ranks accuracies, beside the trivial counts."""
+"""How well a measure ranks accuracies, compared with trivial counts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from asvit.reference.bands import Band, tau_in_band, taus_in_bands
+from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval
 from asvit.reference.ranks import (
     Array,
-    Better,
-    combined,
     kendall,
     oriented,
     partial_kendall,
-    rank_sum,
+    resampled_kendall,
+    resamples,
+    taus_in_bands,
     top_regret,
 )
-from asvit.reference.resampling import resampled_kendall, resamples
 from asvit.reference.table import LEAST_ROWS
-
-__all__ = [
-    "BANDED",
-    "CONFIDENCE",
-    "LEAST_ROWS",
-    "TOP",
-    "Array",
-    "Band",
-    "Better",
-    "Correlation",
-    "Interval",
-    "best_count",
-    "combined",
-    "correlate",
-    "kendall",
-    "oriented",
-    "partial_kendall",
-    "rank_sum",
-    "tau_in_band",
-    "taus_in_bands",
-    "top_regret",
-]
+from proxies.registry import Better
 
 #: Of a percentile interval.
 CONFIDENCE = 0.95
@@ -52,57 +29,6 @@ CONFIDENCE = 0.95
 TOP = (1, 5, 10)
 #: Counts whose bands are looked into.
 BANDED = ("params", "macs")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % percentile bootstrap interval; both ends NaN where there is none."""
-
-    low: float
-    high: float
-
-
-NO_INTERVAL = Interval(math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """How well a measure ranks a column of accuracies.
-
-    All correlations are of the oriented measure, so that positive is good; they are NaN with a
-    ``reason`` where there is nothing to rank.
-
-    Attributes:
-        n: Rows with both a value and an accuracy.
-        dropped: Rows with an accuracy whose value is NaN or infinite.
-        tau: Kendall's tau-b.
-        tau_interval: Its interval over resampled rows.
-        spearman: Spearman's rank correlation.
-        weighted_tau: Tau in which pairs weigh more the better they rank; scipy's ``weightedtau``.
-        partial_tau: Kendall's partial tau given ``params``; NaN without that count, or where the
-            measure ranks exactly as it does.
-        rival: The count whose own tau on the same rows is highest; empty without one.
-        difference: ``tau`` minus the rival's.
-        difference_interval: Its interval over the same resamples. The rival is chosen once, on all
-            rows, which favours the rival a little.
-        in_bands: Tau inside bands of parameters and of multiply-adds.
-        regret: k -> :func:`top_regret`, in points of accuracy.
-        reason: Why there are no correlations; empty if there are.
-    """
-
-    n: int
-    dropped: int
-    tau: float
-    tau_interval: Interval
-    spearman: float
-    weighted_tau: float
-    partial_tau: float
-    rival: str
-    difference: float
-    difference_interval: Interval
-    in_bands: tuple[Band, ...]
-    regret: Mapping[int, float]
-    reason: str = ""
 
 
 def correlate(

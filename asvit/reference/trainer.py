@@ -18,11 +18,11 @@ from asvit.codec import from_json, to_json
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Work, one_thread
-from asvit.executors.processes import Processes
+from asvit.executors.processes import ProcessBackend
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training
 from asvit.spaces import build
-from asvit.training.short import Labelled, fit
+from asvit.training.short import LabelledTensors, fit
 from proxies.evaluation import seed_for
 
 
@@ -106,7 +106,7 @@ def train_all(
     """
     work = Work("asvit.reference.trainer:TrainingWorker", settings.to_json())
     tasks = [training._asdict() for training in trainings]
-    with closing(Pool(Processes(work, devices))) as pool, closing(pool.run(tasks)) as answers:
+    with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
         for number, answer in answers:
             if answer.failure:
                 raise ChildProcessError(
@@ -133,7 +133,7 @@ class TrainingWorker:
 
 def _split(
     pixels: Tensor, labels: Tensor, test_images: int, *, source: str
-) -> tuple[Labelled, Labelled]:
+) -> tuple[LabelledTensors, LabelledTensors]:
     """Training and test images, with the same share of every class as far as it goes.
 
     Raises:

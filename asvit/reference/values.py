@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxies.messages import first_line, shown
@@ -17,21 +17,21 @@ _AFTER = ["reason"]
 
 @dataclass(frozen=True)
 class Values:
-    """What is known of the rows, column by column, in their order.
+    """The values of the measured rows, column by column.
 
     Attributes:
-        architectures: Their texts.
-        image_sizes: Sides of the images that they were measured on, in pixels.
+        architectures: The text of each row's architecture.
+        image_sizes: Sides of the images that the rows were measured on, in pixels.
         accuracies: Target to accuracies in per cent; NaN where there is none.
-        measures: Measure or combination to values; NaN where it failed.
+        measures: Measure or rank sum to values; NaN where it failed.
         reasons: Why measures of a row failed, in one line; empty where none did.
     """
 
-    architectures: tuple[str, ...]
-    image_sizes: tuple[int, ...]
-    accuracies: Mapping[str, tuple[float, ...]]
-    measures: Mapping[str, tuple[float, ...]]
-    reasons: tuple[str, ...]
+    architectures: tuple[str, ...] = ()
+    image_sizes: tuple[int, ...] = ()
+    accuracies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
@@ -51,7 +51,7 @@ class Values:
         """Undo :meth:`to_csv`.
 
         Raises:
-            ValueError: If it is something else; the message names the line.
+            ValueError: If it is malformed; the message names the line.
         """
         reader = csv.reader(io.StringIO(text))
         try:

@@ -35,8 +35,7 @@ def write_report(folder: Path | str) -> list[Path]:
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     from asvit._run_files import MEASURED, SERIES
-    from asvit.report.correlate import write_correlation_report
-    from asvit.report.correlate_run import is_correlation_run
+    from asvit.report.correlate import is_correlation_run, write_correlation_report
     from asvit.report.evolution import is_evolution_run, write_evolution_report
     from asvit.report.scale import write_scale_report
     from asvit.report.search import write_search_report

@@ -5,30 +5,23 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from asvit.reference.findings import verdict
+from asvit._run_files import RESULT, SCORES, VALUES
+from asvit.reference.findings import Finding, band_names, verdict
+from asvit.reference.result import CorrelationResult, scatter_name
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
-from asvit.report import correlate_rows as rows
 from asvit.report import html
 from asvit.report.correlate_figures import measure_label
-from asvit.report.correlate_run import (
-    CorrelationRun,
-    read_correlation_run,
-    scatter_name,
-)
-from asvit.report.correlate_tables import (
-    failures_section,
-    findings_table,
-    other_statistics_table,
-    values_section,
-)
 from asvit.report.figures import LONGEST
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 from proxies.messages import one_line
+
+_OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
 
 
 def write_correlation_report(folder: Path | str) -> list[Path]:
@@ -46,15 +39,26 @@ def write_correlation_report(folder: Path | str) -> list[Path]:
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
     folder = Path(folder)
-    run = read_correlation_run(folder)
-    drawn = correlation_pictures(run)
-    return write_pages(folder, drawn, page(run, drawn))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit correlate makes one")
+    if not all((folder / name).is_file() for name in (RESULT, VALUES)):
+        raise FileNotFoundError(
+            f"{folder} has no finished correlation yet; the same asvit correlate goes on with it"
+        )
+    result = CorrelationResult.read(folder / RESULT)
+    drawn = correlation_pictures(result)
+    return write_pages(folder, drawn, page(result, drawn))
 
 
-def correlation_pictures(run: CorrelationRun) -> list[Picture]:
-    """Draw every picture of ``run``: the taus, then a scatter for each measure."""
-    taus = rows.tau_rows(run.findings)
-    ceilings = {t.name: t.noise_ceiling for t in run.targets if t.noise_ceiling is not None}
+def is_correlation_run(folder: Path) -> bool:
+    """Whether ``folder`` is the run folder of a correlation."""
+    return (folder / SCORES).is_file()
+
+
+def correlation_pictures(result: CorrelationResult) -> list[Picture]:
+    """Draw every picture of ``result``: the taus, then a scatter for each measure."""
+    taus = draw.tau_rows(result.correlations)
+    ceilings = {t.name: t.noise_ceiling for t in result.targets if t.noise_ceiling is not None}
     bars = make_picture(
         "tau",
         "Kendall's τ",
@@ -62,16 +66,16 @@ def correlation_pictures(run: CorrelationRun) -> list[Picture]:
         "bootstrap interval as a line. A measure that ranks no better than the counts has found "
         "nothing that the size does not tell.",
         lambda: draw.draw_taus(taus, ceilings=ceilings),
-        (taus, rows.TauRow),
+        (taus, draw.TauRow),
         wide=True,
     )
-    measures = dict.fromkeys(one.measure for one in run.findings)
-    return [bars, *(_scatter(run, name) for name in measures)]
+    measures = dict.fromkeys(one.measure for one in result.correlations)
+    return [bars, *(_scatter(result, name) for name in measures)]
 
 
-def _scatter(run: CorrelationRun, measure: str) -> Picture:
-    found = rows.pair_rows(run.values, measure)
-    own = {one.target: one for one in run.findings if one.measure == measure}
+def _scatter(result: CorrelationResult, measure: str) -> Picture:
+    found = draw.pair_rows(result.values, measure)
+    own = {one.target: one for one in result.correlations if one.measure == measure}
     many = len(own) > 1
     titles = {
         target: f"{one_line(target, most=LONGEST)}: {draw.tau_text(one)}"
@@ -85,50 +89,50 @@ def _scatter(run: CorrelationRun, measure: str) -> Picture:
         measure_label(measure),
         " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
         lambda: draw.draw_pairs(found, measure, titles),
-        (found, rows.PairRow),
+        (found, draw.PairRow),
         wide=many,
     )
 
 
-def page(run: CorrelationRun, drawn: Sequence[Picture]) -> str:
-    """The whole page of ``run`` around the pictures ``drawn`` of it."""
+def page(result: CorrelationResult, drawn: Sequence[Picture]) -> str:
+    """The whole page of ``result`` around the pictures ``drawn`` of it."""
     return html.page(
-        f"{run.name}: measures against accuracies",
+        f"{_name(result)}: measures against accuracies",
         [
-            _header(run),
-            *(_target(run, target) for target in run.targets),
+            _header(result),
+            *(_target(result, target) for target in result.targets),
             figures(drawn),
-            failures_section(run),
-            values_section(run),
-            _origin(run),
+            _failures(result),
+            _values(result),
+            _origin(result),
         ],
     )
 
 
-def _header(run: CorrelationRun) -> str:
-    result = run.result
-    left_out = "".join(f"; {count} {why}" for why, count in result["excluded"].items())
-    sizes = sorted(set(run.values.image_sizes))
-    told = [f"reference {result['reference']}", f"{' to '.join(map(str, _ends(sizes)))} px"]
-    told += [f"{name} {result['settings'][name]}" for name in ("repeats", "seed")]
+def _name(result: CorrelationResult) -> str:
+    return result.folder.resolve().name
+
+
+def _header(result: CorrelationResult) -> str:
+    left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
+    sizes = sorted(set(result.values.image_sizes))
+    ends = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+    facts = [f"reference {result.reference}", f"{ends} px"]
+    facts += [f"{name} {getattr(result.settings, name)}" for name in ("repeats", "seed")]
     return (
         html.paragraph("asvit correlate", "quiet")
-        + html.heading(run.name)
-        + html.paragraph(" · ".join(told), "quiet")
+        + html.heading(_name(result))
+        + html.paragraph(" · ".join(facts), "quiet")
         + html.paragraph(
-            f"{result['rows']} architectures{left_out}; "
-            f"measured in {html.duration(result['wall_seconds'])}."
+            f"{result.rows} architectures{left_out}; "
+            f"measured in {html.duration(result.wall_seconds)}."
         )
     )
 
 
-def _ends(sizes: Sequence[int]) -> list[int]:
-    return list(dict.fromkeys((sizes[0], sizes[-1])))
-
-
-def _target(run: CorrelationRun, target: Target) -> str:
+def _target(result: CorrelationResult, target: Target) -> str:
     """The verdict on a target and the table of its findings."""
-    found = run.of(target)
+    found = [one for one in result.correlations if one.target == target.name]
     words = [f"{target.description}; trained: {target.training}."]
     if target.noise_ceiling is not None:
         words.append(
@@ -139,7 +143,7 @@ def _target(run: CorrelationRun, target: Target) -> str:
         target.name,
         html.paragraph(" ".join(words)),
         html.paragraph(verdict(found)),
-        html.card(findings_table(found)),
+        html.card(_findings_table(found)),
         html.paragraph(
             "τ is Kendall's τ-b; the difference is to the best count's τ on the same rows. low "
             "and high bound 95 % bootstrap intervals.",
@@ -148,7 +152,7 @@ def _target(run: CorrelationRun, target: Target) -> str:
         html.card(
             html.folded(
                 "Spearman, weighted and partial τ, τ in bands, regret",
-                other_statistics_table(found),
+                _other_statistics_table(found),
             )
         ),
         html.paragraph(
@@ -160,13 +164,90 @@ def _target(run: CorrelationRun, target: Target) -> str:
     )
 
 
-def _origin(run: CorrelationRun) -> str:
-    result = dict(run.result)
-    result["images"] = {
-        f"{size} px": f"{of['source']}, digest {of['digest'][:12]}"
-        for size, of in result["images"].items()
-    }
-    question = {name: value for name, value in result["question"].items() if value}
-    return origin(
-        {**question, **result["settings"], "table digest": result["digest"][:12]}, result
+def _findings_table(found: Sequence[Finding]) -> str:
+    """Tau, its interval, and what it is beside the best count."""
+    numeric = ["n", "dropped", "τ", "low", "high", "difference", "low ", "high "]
+    columns = ["measure", "better", *numeric, "compared with"]
+    failed = {place for place, one in enumerate(found) if one.correlation.reason}
+    if failed:
+        columns.append("reason")
+    cells: list[list[html.Cell]] = []
+    for one in found:
+        it = one.correlation
+        numbers = [it.tau, it.tau_interval.low, it.tau_interval.high]
+        numbers += [it.difference, it.difference_interval.low, it.difference_interval.high]
+        words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
+        cells.append([_label(one), one.better, it.n, it.dropped, *map(_rounded, numbers), *words])
+    return html.table(columns, cells, numeric=set(numeric), failed=failed)
+
+
+def _other_statistics_table(found: Sequence[Finding]) -> str:
+    """Correlations of other kinds, tau in bands of equal size, and regret."""
+    bands = list(dict.fromkeys(name for one in found for name in band_names(one.correlation)))
+    regrets = list(dict.fromkeys(k for one in found for k in one.correlation.regret))
+    numeric = ["Spearman", "weighted τ", "partial τ", *map(_band_label, bands)]
+    numeric += [f"regret at {k}" for k in regrets]
+    cells: list[list[html.Cell]] = []
+    for one in found:
+        it = one.correlation
+        in_band = {name: band.tau for name, band in band_names(it).items()}
+        numbers = [it.spearman, it.weighted_tau, it.partial_tau]
+        numbers += [in_band.get(name, math.nan) for name in bands]
+        cells.append(
+            [_label(one), *map(_rounded, numbers), *(it.regret.get(k, math.nan) for k in regrets)]
+        )
+    return html.table(["measure", *numeric], cells, numeric=set(numeric))
+
+
+def _label(finding: Finding) -> str:
+    return measure_label(finding.measure) + (" (count)" if finding.trivial else "")
+
+
+def _rounded(value: float) -> float:
+    """A correlation to the digits that mean something."""
+    return value if math.isnan(value) else round(value, 3)
+
+
+def _band_label(name: str) -> str:
+    count, _, place = name.removeprefix("tau_").rpartition("_")
+    return f"τ, {measure_label(count)} band {place}"
+
+
+def _failures(result: CorrelationResult) -> str:
+    """The architectures of which a measure failed, and why."""
+    pairs = zip(result.values.architectures, result.values.reasons, strict=True)
+    failed = [(text, reason) for text, reason in pairs if reason]
+    if not failed:
+        return ""
+    words = f"{len(failed)} of {len(result.values.architectures)} architectures"
+    table = html.table(["architecture", "reason"], failed, long=len(failed) > _OPEN_FAILURES)
+    return html.section(
+        "Without a value",
+        html.card(html.folded(words, table, unfolded=len(failed) <= _OPEN_FAILURES)),
     )
+
+
+def _values(result: CorrelationResult) -> str:
+    """What was correlated, row by row."""
+    values = result.values
+    measures = {measure_label(name): column for name, column in values.measures.items()}
+    accuracies = {f"{name} (%)": column for name, column in values.accuracies.items()}
+    columns = accuracies | measures
+    table = html.table(
+        ["architecture", "image size", *columns],
+        zip(values.architectures, values.image_sizes, *columns.values(), strict=True),
+        numeric={"image size", *columns},
+        long=True,
+    )
+    words = f"{len(values.architectures)} architectures; values.csv has all digits"
+    return html.section("Values", html.card(html.folded(words, table)))
+
+
+def _origin(result: CorrelationResult) -> str:
+    images = {
+        f"{size} px": f"{of['source']}, digest {of['digest'][:12]}"
+        for size, of in result.provenance["images"].items()
+    }
+    asked = {name: value for name, value in result.question.to_json().items() if value}
+    settings = {**asked, **result.settings.to_json(), "table digest": result.digest[:12]}
+    return origin(settings, {**result.provenance, "images": images})

@@ -1,15 +1,17 @@
-"""The pictures of a correlation. Each function takes rows and returns a figure of its own."""
+"""The figures of a correlation, and the rows that they, their CSV files and tests show."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit.reference.names import parts
+from asvit.reference.findings import Finding
+from asvit.reference.settings import parts
+from asvit.reference.values import Values
 from asvit.report.axes import dots, legend, log_scale
-from asvit.report.correlate_rows import PairRow, TauRow
 from asvit.report.figures import LONGEST, label
 from asvit.report.style import COLOUR, SMALL, figure, note
 from proxies.messages import one_line
@@ -18,9 +20,64 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from asvit.reference.findings import Finding
-
 BAR_COLUMNS, PAIR_COLUMNS = 2, 3  # panels side by side
+
+
+@dataclass(frozen=True)
+class TauRow:
+    """Kendall's tau of one measure and one target, with its 95 % interval.
+
+    ``trivial`` tells a count, which every other measure has to beat.
+    """
+
+    target: str
+    measure: str
+    trivial: bool
+    n: int
+    tau: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A measure and an accuracy in per cent of one architecture."""
+
+    target: str
+    architecture: str
+    value: float
+    accuracy: float
+
+
+def tau_rows(findings: Iterable[Finding]) -> list[TauRow]:
+    """Target after target, in each the measures by tau from the best; those without one last."""
+    rows = [
+        TauRow(
+            one.target,
+            one.measure,
+            one.trivial,
+            one.correlation.n,
+            one.correlation.tau,
+            one.correlation.tau_interval.low,
+            one.correlation.tau_interval.high,
+        )
+        for one in findings
+    ]
+    targets = list(dict.fromkeys(row.target for row in rows))
+    best = {row: math.inf if math.isnan(row.tau) else -row.tau for row in rows}
+    return sorted(rows, key=lambda row: (targets.index(row.target), best[row]))
+
+
+def pair_rows(values: Values, measure: str) -> list[PairRow]:
+    """Every architecture that has both a value of ``measure`` and an accuracy."""
+    return [
+        PairRow(target, text, value, accuracy)
+        for target, accuracies in values.accuracies.items()
+        for text, value, accuracy in zip(
+            values.architectures, values.measures[measure], accuracies, strict=True
+        )
+        if math.isfinite(value) and math.isfinite(accuracy)
+    ]
 
 
 def measure_label(name: str) -> str:

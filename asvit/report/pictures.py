@@ -6,8 +6,9 @@ import csv
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING
 
 from asvit.report import figures, rows
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
 
-    from asvit.report.run import SearchRun
+    from asvit.report.run import SearchTrials
+    from asvit.spaces import SearchSpace
 
 _GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
 
@@ -47,12 +49,12 @@ class Picture:
         return self.svg
 
 
-def pictures(run: SearchRun) -> list[Picture]:
+def pictures(run: SearchTrials) -> list[Picture]:
     """Draw every picture of ``run``; one without anything to show says so."""
     return [_entropy(run), _reward(run), _measures(run), _front(run), _choices(run)]
 
 
-def _entropy(run: SearchRun) -> Picture:
+def _entropy(run: SearchTrials) -> Picture:
     space = run.space()
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
     found = rows.entropy_rows(run.trials)
@@ -65,7 +67,7 @@ def _entropy(run: SearchRun) -> Picture:
     )
 
 
-def _reward(run: SearchRun) -> Picture:
+def _reward(run: SearchTrials) -> Picture:
     found = rows.reward_rows(run.trials)
     return make_picture(
         "reward",
@@ -77,7 +79,7 @@ def _reward(run: SearchRun) -> Picture:
     )
 
 
-def _measures(run: SearchRun) -> Picture:
+def _measures(run: SearchTrials) -> Picture:
     found = rows.measure_rows(run.trials, list(run.better))
     ways = ", ".join(f"{figures.label(name)} ({_GOOD[way]})" for name, way in run.better.items())
     return make_picture(
@@ -89,16 +91,14 @@ def _measures(run: SearchRun) -> Picture:
     )
 
 
-def _front(run: SearchRun) -> Picture:
+def _front(run: SearchTrials) -> Picture:
     plane = run.objectives if len(run.objectives) > 1 else run.better
     found = rows.point_rows(run.trials, plane)
     first, second, *_ = (*plane, "", "")
     where = {"higher": ("right", "up"), "lower": ("left", "down")}
     ways = [where[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in where]
-    values = run.result.get("values", {})
-    across, up = (
-        math.nan if values.get(name) is None else values[name] for name in (first, second)
-    )
+    values = run.result.values if run.result else {}
+    across, up = (values.get(name, math.nan) for name in (first, second))
     return make_picture(
         "front",
         "Front",
@@ -109,14 +109,11 @@ def _front(run: SearchRun) -> Picture:
     )
 
 
-def _choices(run: SearchRun) -> Picture:
+def _choices(run: SearchTrials) -> Picture:
     space = run.space()
     found: list[rows.ChoiceRow] = []
     if space is not None:
-        known = space  # for the closure: never None
-        found = rows.choice_rows(
-            run.trials, lambda text: known.encode(known.parse(text)), known.dimensions
-        )
+        found = rows.choice_rows(run.trials, _encoder(space), space.dimensions)
     return make_picture(
         "choices",
         "Choices",
@@ -125,6 +122,11 @@ def _choices(run: SearchRun) -> Picture:
         (found, rows.ChoiceRow),
         wide=True,
     )
+
+
+def _encoder(space: SearchSpace) -> Callable[[str], Mapping[str, object]]:
+    """The choices of a text; a search may have drawn one many times."""
+    return cache(lambda text: space.encode(space.parse(text)))
 
 
 def make_picture(

@@ -1,38 +1,29 @@
-"""The part of a search's or a scaling's report that tells how far its measures can be trusted."""
+"""The part of a search's or a scaling's report on how far to trust its measures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from asvit.codec import from_json
-from asvit.reference.names import parts
 from asvit.reference.reliability import Reliability
+from asvit.reference.settings import parts
 from asvit.report import html
 from asvit.report.figures import label
 
 
-def trust(told: Reliability | Mapping[str, Any] | None) -> str:
-    """How the measures of a run rank a reference table; empty where none was asked.
-
-    Args:
-        told: What the run's result keeps of it; a search's still keeps it as JSON.
-    """
-    if not told:
+def trust(found: Reliability | None) -> str:
+    """How the measures of a run rank a reference table; empty where none was asked for."""
+    if found is None:
         return ""
-    if not isinstance(told, Reliability):
-        told = from_json(told, Reliability)
     words = (
-        f"How well the run's measures rank the {told.rows} architectures of {told.reference} by "
-        f"{told.target} ({told.description}), measured as the run measured. low and high bound "
+        f"How well the run's measures rank the {found.rows} architectures of {found.reference} by "
+        f"{found.target} ({found.description}), measured as the run measured. low and high bound "
         "95 % intervals; the difference is to the τ of the best count, the last row. All of it is "
-        f"in {told.folder}."
+        f"in {found.folder}."
     )
-    if told.noise_ceiling is not None:
-        words += f" Two training seeds agree with tau {told.noise_ceiling:.2f}."
-    best = told.best_count
-    shown = [*told.measures, *([best] if best else [])]
+    if found.noise_ceiling is not None:
+        words += f" Two training seeds agree with tau {found.noise_ceiling:.2f}."
+    best = found.best_count
+    shown = [*found.measures, *([best] if best else [])]
     numeric = ["n", "dropped", "τ", "low", "high", "difference", "low ", "high "]
     cells: list[list[html.Cell]] = [
         [

@@ -1,63 +1,58 @@
-"""What the run folder of a search holds, as its report needs it."""
+"""What the report of a search shows: its trials, and its result once it has finished."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit._records import MALFORMED, parse_json
 from asvit._run_files import JOURNAL, RESULT, TRIALS
-from asvit.report.results import OfSearch, check_result
+from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials
 from proxies.messages import first_line
 
 if TYPE_CHECKING:
-    from asvit.search import TrialRow
+    from asvit.search import SearchSettings, TrialRow
     from asvit.spaces import SearchSpace
     from proxies.registry import Better
 
 
 @dataclass(frozen=True)
-class SearchRun:
+class SearchTrials:
     """A search that has finished, or that was stopped on the way.
 
     Attributes:
         name: Name of the run folder.
         trials: Measured architectures in order.
         better: Measure to its direction: ``"higher"``, ``"lower"`` or ``"reported"``.
-        settings: Settings of the search; empty where the folder does not tell them.
-        result: Content of result.json; empty while the search is unfinished.
+        settings: Its settings; None where the folder does not tell them.
+        result: Its result; None while it is unfinished.
     """
 
     name: str
     trials: Sequence[TrialRow]
     better: Mapping[str, Better]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] = field(default_factory=dict)
+    settings: SearchSettings | None = None
+    result: SearchResult | None = None
 
     @property
     def objectives(self) -> dict[str, Better]:
         """The measures that the search was to improve, with their directions."""
         return {name: way for name, way in self.better.items() if way != "reported"}
 
-    @property
-    def finished(self) -> bool:
-        """Whether the search came to its end."""
-        return bool(self.result)
-
     def space(self) -> SearchSpace | None:
         """The search space; None where it is not known here."""
         from asvit.spaces import load_space
 
         try:
-            return load_space(self.settings["space"])
+            return None if self.settings is None else load_space(self.settings.space)
         except (KeyError, ValueError):
             return None
 
 
-def read_run(folder: Path) -> SearchRun:
+def read_run(folder: Path) -> SearchTrials:
     """Read the run folder of a search.
 
     The table of trials is as good as the study once a search is finished. Before that the study
@@ -69,50 +64,42 @@ def read_run(folder: Path) -> SearchRun:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
-    result = read_object(folder / RESULT)
-    if result:
-        check_result(result, OfSearch, folder / RESULT)
-    settings = result.get("settings", {})
+    result = SearchResult.read(folder / RESULT) if (folder / RESULT).is_file() else None
+    settings = None if result is None else result.settings
     trials = _table(folder / TRIALS, settings)
-    if trials is None or len(trials) != result.get("steps"):
+    if result is None or trials is None or len(trials) != result.steps:
+        result = None  # of fewer steps: the run is being extended
         try:
             settings, measured = _recalled(folder / JOURNAL)
         except ValueError:
             if trials is None:
                 raise
-            settings, measured = {}, []  # a report of what can be read is better than none
+            settings, measured = None, []  # a report of what can be read is better than none
         table = _table(folder / TRIALS, settings)
-        if table is None and not settings:
+        if table is None and settings is None:
             raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
         trials = max(table or [], measured, key=len)
-    if len(trials) != result.get("steps"):
-        result = {}  # of fewer steps: the run is being extended
-    measures = settings.get("proxies") or (list(trials[0].values) if trials else [])
-    return SearchRun(
-        name=folder.resolve().name,
-        trials=trials,
-        better={name: direction(name) for name in measures},
-        settings=settings,
-        result=result,
-    )
+    measures = settings.proxies if settings else trials[0].values if trials else ()
+    better = {name: direction(name) for name in measures}
+    return SearchTrials(folder.resolve().name, trials, better, settings, result)
 
 
-def _table(path: Path, settings: Mapping[str, Any]) -> list[TrialRow] | None:
+def _table(path: Path, settings: SearchSettings | None) -> list[TrialRow] | None:
     """The table of trials of a search with ``settings``; None if there is none."""
-    return read_trials(path, settings.get("proxies", ())) if path.is_file() else None
+    return read_trials(path, settings.proxies if settings else ()) if path.is_file() else None
 
 
-def _recalled(journal: Path) -> tuple[dict[str, Any], list[TrialRow]]:
-    """The settings and measured architectures of the study in ``journal``.
+def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
+    """The settings and measured architectures of the study in ``journal``, if there is one.
 
-    Both are empty if there is none, the architectures also where the space or the controller are
-    not known here. The journal is left as it is, so a search may be writing to it.
+    There are no architectures where the space or the controller are not known here. The journal
+    is left as it is, so a search may be writing to it.
 
     Raises:
         ValueError: If the journal is corrupt, or a newer version wrote it.
     """
     if not journal.is_file():
-        return {}, []
+        return None, []
     from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
     from asvit.search.loop import recall
     from asvit.search.study import STUDY, find_study, stored_settings
@@ -121,13 +108,13 @@ def _recalled(journal: Path) -> tuple[dict[str, Any], list[TrialRow]]:
     study = find_study(read_journal(journal), STUDY)
     settings = None if study is None else stored_settings(study)
     if study is None or settings is None:
-        return {}, []
+        return None, []
     better = {name: direction(name) for name in settings.proxies}
     try:
         rows = recall(study, load_space(settings.space), settings, better)
     except (KeyError, ValueError):
         rows = []
-    return settings.to_json(), rows
+    return settings, rows
 
 
 def read_object(path: Path) -> dict[str, Any]:

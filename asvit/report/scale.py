@@ -22,7 +22,7 @@ from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
 from asvit.report.reliability import trust
 from asvit.report.run import direction
-from scaling.budget import NAMES
+from scaling.budget import UNIT_NAMES
 from scaling.trajectory import from_csv
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _candidates(run: Scaling) -> str:
 
 def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
     measures = list(run.better)
-    counts = [NAMES["params"], NAMES["macs"]]
+    counts = [UNIT_NAMES["params"], UNIT_NAMES["macs"]]
     numeric = ["step", "width", *counts, *map(label, measures), "rank sum"]
     columns = ["step", "kind", "architecture", "depths", "width", *counts]
     columns += [*map(label, measures), "rank sum", *(["chosen"] if chosen else [])]

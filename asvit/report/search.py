@@ -6,6 +6,7 @@ too. The same folder gives the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,13 @@ from asvit.report.figures import label
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, pictures
 from asvit.report.reliability import trust
-from asvit.report.run import SearchRun, read_run
+from asvit.report.run import SearchTrials, read_run
 from asvit.search.front import pareto_front
 from asvit.search.rows import without_sizes
 
 if TYPE_CHECKING:
     from asvit.search import TrialRow
+    from asvit.search.result import SearchResult
 
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
@@ -47,34 +49,37 @@ def write_search_report(folder: Path | str) -> list[Path]:
     return write_pages(folder, drawn, page(run, drawn))
 
 
-def page(run: SearchRun, drawn: Sequence[Picture]) -> str:
+def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
     return html.page(
         f"{run.name}: search for a seed architecture",
         [
             _header(run),
-            _seed(run),
+            _seed(run.result),
             figures(drawn),
             _front(run),
-            trust(run.result.get("reliability")),
+            trust(run.result.reliability if run.result else None),
             _trials(run),
-            origin(run.settings, run.result),
+            origin(
+                run.settings.to_json() if run.settings else {},
+                run.result.provenance if run.result else {},
+            ),
         ],
     )
 
 
-def _header(run: SearchRun) -> str:
-    done, asked = len(run.trials), run.settings.get("steps")
+def _header(run: SearchTrials) -> str:
+    done, settings, result = len(run.trials), run.settings, run.result
     told = [
-        f"{name.replace('_', ' ')} {run.settings[name]}"
+        f"{name.replace('_', ' ')} {getattr(settings, name)}"
         for name in ("space", "controller", "image_size", "seed")
-        if name in run.settings
+        if settings is not None
     ]
-    if run.finished:
-        what = f"Finished: {_architectures(done)} in {html.duration(run.result['wall_seconds'])}."
+    if result is not None:
+        what = f"Finished: {_architectures(done)} in {html.duration(result.wall_seconds)}."
     else:
-        of_all = _architectures(done) if asked is None else f"{done} of {_architectures(asked)}"
-        what = f"Not finished: {of_all}. The same command continues it."
+        of_all = f"{done} of {_architectures(settings.steps)}" if settings else ""
+        what = f"Not finished: {of_all or _architectures(done)}. The same command continues it."
     return (
         html.paragraph("asvit search", "quiet")
         + html.heading(run.name)
@@ -83,24 +88,25 @@ def _header(run: SearchRun) -> str:
     )
 
 
-def _seed(run: SearchRun) -> str:
-    if not run.finished:
+def _seed(result: SearchResult | None) -> str:
+    if result is None:
         return ""
-    result = run.result
-    pairs = [("parameters", html.number(result["params"]))]
-    pairs.append(("multiply-adds", html.number(result["macs"])))
-    values = ((name, result["values"][name]) for name in without_sizes(result["values"]))
+    pairs = [
+        ("parameters", html.number(result.params)),
+        ("multiply-adds", html.number(result.macs)),
+    ]
+    values = ((name, result.values[name]) for name in without_sizes(result.values))
     pairs += [(label(name), html.number(value) or "failed") for name, value in values]
-    first, last = result["entropy"]["first"], result["entropy"]["last"]
-    if first is not None and last is not None:
+    first, last = result.entropy
+    if math.isfinite(first) and math.isfinite(last):
         pairs.append(("entropy, first to last", f"{first:.2f} to {last:.2f} nats"))
-    parts = [html.paragraph(result["seed_architecture"], "architecture"), html.facts(pairs)]
-    if result["reason"]:
-        parts.append(html.paragraph(result["reason"], "quiet"))
+    parts = [html.paragraph(result.seed_architecture, "architecture"), html.facts(pairs)]
+    if result.reason:
+        parts.append(html.paragraph(result.reason, "quiet"))
     return html.section("Seed architecture", html.card(*parts))
 
 
-def _front(run: SearchRun) -> str:
+def _front(run: SearchTrials) -> str:
     if not run.objectives:
         return ""
     best = pareto_front(run.trials, run.objectives, count=FRONT)
@@ -113,7 +119,7 @@ def _front(run: SearchRun) -> str:
     )
 
 
-def _trials(run: SearchRun) -> str:
+def _trials(run: SearchTrials) -> str:
     shown = run.trials[-MOST_TRIALS:]
     words = _architectures(len(run.trials))
     if len(shown) < len(run.trials):
@@ -124,7 +130,7 @@ def _trials(run: SearchRun) -> str:
     )
 
 
-def _table(run: SearchRun, trials: Sequence[TrialRow], *, short: bool = False) -> str:
+def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False) -> str:
     """A table of ``trials``; the short one leaves out how they came about."""
     measures = without_sizes(run.better)
     numeric = ["parameters", "multiply-adds", *map(label, measures), "reward", "entropy"]

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from asvit.growth.result import ScaleResult
 from asvit.runs.folder import newest_run
-from asvit.runs.search_result import SearchResult
+from asvit.search.result import SearchResult
 
 if TYPE_CHECKING:
-    from asvit.runs.correlation.result import CorrelationResult
-    from asvit.runs.correlation.run import run_correlation
+    from asvit.reference.result import CorrelationResult
+    from asvit.runs.correlation import run_correlation
     from asvit.runs.evolution import evolve_supernet
-    from asvit.runs.exporting.run import export_network
+    from asvit.runs.exporting import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scaling import run_scaling
     from asvit.runs.search import run_search
     from asvit.runs.supernet import train_supernet
-    from asvit.runs.training.run import run_training
+    from asvit.runs.training import run_training
     from asvit.search.supernet_result import EvolutionResult
     from asvit.training.supernets.result import SupernetResult
 
@@ -38,16 +38,16 @@ __all__ = [
 ]
 
 _LAZY = {
-    "CorrelationResult": "asvit.runs.correlation.result",
+    "CorrelationResult": "asvit.reference.result",
     "EvolutionResult": "asvit.search.supernet_result",
     "SupernetResult": "asvit.training.supernets.result",
     "build_reference": "asvit.runs.reference",
     "evolve_supernet": "asvit.runs.evolution",
-    "export_network": "asvit.runs.exporting.run",
-    "run_correlation": "asvit.runs.correlation.run",
+    "export_network": "asvit.runs.exporting",
+    "run_correlation": "asvit.runs.correlation",
     "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
-    "run_training": "asvit.runs.training.run",
+    "run_training": "asvit.runs.training",
     "train_supernet": "asvit.runs.supernet",
 }
 

@@ -1,8 +1,8 @@
-"""What a search would take, from measuring a handful of its architectures; nothing is written.
+"""The time that a search would take, from measuring a few of its architectures.
 
-How long an architecture takes follows from its multiply-adds only roughly; measuring a few more
-tells as much in the time that counting many takes. So the estimate is the mean of some that are
-drawn as the run would draw its first ones, times how many are left.
+Multiply-adds predict the time of an architecture only roughly, and counting many takes as long as
+measuring a few more. So the estimate is the mean time of architectures drawn as the run would draw
+its first ones, times the number that is left. Nothing is written.
 """
 
 from __future__ import annotations
@@ -13,35 +13,30 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from asvit._run_files import JOURNAL, RESULT
 from asvit.data.sources import fractal_classes
 from asvit.executors import Workers
-from asvit.executors.threads import cores
+from asvit.executors.base import cores
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.evaluator import Evaluator
-from asvit.runs.rehearsal import fresh_draws
-from asvit.runs.search_result import SearchResult
+from asvit.runs.simulation import fresh_draws
 from asvit.search import SearchSettings, get_controller
-from asvit.search.journal import read_journal
-from asvit.search.sampler import measured_trials
 from asvit.search.seeds import seed_for
-from asvit.search.study import STUDY, check_settings, find_study
 from asvit.spaces import SearchSpace
+from asvit.spaces.base import Architecture
 
 Clock = Callable[[], float]
 
 _AT_MOST = 30  # architectures to measure, however quick they are
 _CONFIDENCE = 0.95
-_ELSEWHERE = ("fractal", "torchvision", "hf")  # images that are kept or fetched when they are made
+_CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An architecture that was measured to see how long that takes.
+    """An architecture that was timed.
 
     Attributes:
         architecture: Its text.
@@ -58,12 +53,12 @@ class Estimate:
 
     Attributes:
         steps: Steps that are left.
-        architectures: Of them, those that are drawn for the first time, as far as can be told; see
-            :func:`asvit.runs.rehearsal.fresh_draws`.
+        architectures: How many of them draw a new architecture, by simulation; see
+            :func:`asvit.runs.simulation.fresh_draws`.
         seconds: Wall-clock time of measuring them.
         low: Lower end of the interval for it.
         high: Upper end.
-        samples: What was measured to tell.
+        samples: The architectures that were timed.
         growth: Time of an architecture with all its networks, over that with one.
         jobs: Workers at the same time; 1 for a Ray cluster that decides itself.
         speed: How much faster the workers are together than one of them, at best.
@@ -100,17 +95,17 @@ def estimate_search(
 
     Architectures are drawn uniformly, as by a policy that has learned nothing, and measured with
     one network each; some of them again with all networks. The start, the study and the report
-    are left out: a few seconds. The interval is a prediction interval for the mean of so many
-    architectures from so few, and for how many of those drawn are new. It knows nothing of a
-    policy that comes to prefer dearer architectures, or of other work that comes and goes.
+    are left out: a few seconds. The interval is a prediction interval for the mean time of the
+    remaining architectures, and for how many draws are new. It does not cover a policy that comes
+    to prefer slower architectures, or other work on the machine.
 
-    Images are noise unless they are read from a folder, since made or fetched ones would be kept.
+    Images are noise unless they are read from a folder: others would be kept in the cache.
 
     Args:
         settings: Of the search.
-        workers: Who will measure, as for :func:`asvit.runs.run_search`. They are taken not to slow
-            each other down while there are cores, or on a GPU at all, and to be as fast as this
-            machine.
+        workers: Processes that will measure, as for :func:`asvit.runs.run_search`. They are
+            assumed to be as fast as this machine, and not to slow each other down while there are
+            cores, or on a GPU at all.
         candidates: Architectures to measure at least, 2 or more.
         done: Steps that an earlier session has measured.
         seconds: Measure more architectures for so long, and then with all networks for so long.
@@ -162,32 +157,11 @@ def speed_of(jobs: int, tasks: int, device: str) -> float:
     Args:
         jobs: Workers.
         tasks: How many there are at the same time: they are dealt out in turns, and the last turn
-            may not need everybody.
+            may leave workers idle.
         device: On a CPU no more workers than cores count.
     """
     workers = min(jobs, cores()) if device == "cpu" else jobs
     return tasks / math.ceil(tasks / workers)
-
-
-def steps_done(folder: Path, settings: SearchSettings) -> int:
-    """Steps that the run in ``folder`` has measured; nothing there is touched.
-
-    Raises:
-        ValueError: If it has other settings, or its journal is corrupt.
-        OSError: If its journal cannot be read.
-    """
-    try:
-        if SearchResult.read(folder / RESULT).settings == settings:
-            return settings.steps
-    except (FileNotFoundError, ValueError):
-        pass  # it has not ended, or follows from the journal
-    if not (folder / JOURNAL).exists():
-        return 0
-    study = find_study(read_journal(folder / JOURNAL), STUDY)
-    if study is None:
-        return 0
-    check_settings(study, settings, folder)
-    return len(measured_trials(study))
 
 
 def peak_memory(device: str) -> int | None:
@@ -215,13 +189,14 @@ class _Timing:
         kind = settings.data.partition(":")[0]
         if kind == "fractal":
             fractal_classes(settings.data)
-        shown = replace(settings, data="gaussian") if kind in _ELSEWHERE else settings
+        shown = replace(settings, data="gaussian") if kind in _CACHED else settings
         self._single = Evaluator(space, replace(shown, repeats=1), workers=Workers(jobs=1))
         self._whole = Evaluator(space, shown, workers=Workers(jobs=1))
         self.jobs = Evaluator(space, shown, workers=workers).workers.jobs or 1
         self._rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
         self.device = self._single.device
         self.failures = 0
+        self._drawn: dict[str, Architecture] = {}
 
     def samples(self, least: int, most: int, seconds: float) -> list[Sample]:
         """Time ``least`` architectures, and for so many seconds more of them, up to ``most``."""
@@ -229,9 +204,9 @@ class _Timing:
         started = self._clock()
         taken: list[Sample] = []
         while len(taken) < least or (len(taken) < most and self._clock() - started < seconds):
-            text = self._draw()
-            took, failed = self._time(self._single, text)
-            taken.append(Sample(text, took))
+            arch = self._draw()
+            took, failed = self._time(self._single, arch)
+            taken.append(Sample(str(arch), took))
             self.failures += failed
         return taken
 
@@ -240,22 +215,25 @@ class _Timing:
         middle = statistics.median(sample.seconds for sample in samples)
         started, one, every = self._clock(), 0.0, 0.0
         for sample in sorted(samples, key=lambda sample: abs(sample.seconds - middle)):
-            # Counting an architecture is done once, and was: one network again tells what it took.
-            again, _ = self._time(self._single, sample.architecture)
-            whole, _ = self._time(self._whole, sample.architecture)
+            # Costs are cached: the first time less that of one network again is that of counting.
+            arch = self._drawn[sample.architecture]
+            again, _ = self._time(self._single, arch)
+            whole, _ = self._time(self._whole, arch)
             one += sample.seconds
             every += sample.seconds - again + whole
             if self._clock() - started > seconds:
                 break
         return max(1.0, every / one)
 
-    def _draw(self) -> str:
-        return str(self._space.sample(self._rng))
+    def _draw(self) -> Architecture:
+        arch = self._space.sample(self._rng)
+        self._drawn[str(arch)] = arch
+        return arch
 
-    def _time(self, evaluate: Evaluator, text: str) -> tuple[float, bool]:
+    def _time(self, evaluate: Evaluator, arch: Architecture) -> tuple[float, bool]:
         """Seconds of measuring an architecture, and whether a measure of it failed."""
         started = self._clock()
-        measurement = evaluate(text)
+        measurement = evaluate(arch)
         return self._clock() - started, bool(measurement.reasons)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asvit.search.supernet_journal import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
-    from asvit.training.supernets.parts import Parts
+    from asvit.training.supernets.splits import Splits
 
 
 @dataclass(kw_only=True)
@@ -92,12 +92,12 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         return resolve_device(self.device)
 
     @cached_property
-    def parts(self) -> Parts:
+    def parts(self) -> Splits:
         """The images that the supernet was trained on, which must not have changed."""
-        from asvit.training.supernets.parts import load_parts
+        from asvit.training.supernets.splits import load_splits
 
         origin = self.trained.origin
-        parts = load_parts(origin.settings, progress=images_told(self.progress))
+        parts = load_splits(origin.settings, progress=images_told(self.progress))
         check_same_images(self.source, origin.images, parts.provenance)
         return parts.to(self.where)
 

@@ -8,11 +8,11 @@ from asvit.growth import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find
 from asvit.spaces.base import Architecture
-from asvit.spaces.hosts import PREFIX
+from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from scaling import Shape
 from scaling.growth import check_budget
-from scaling.meter import measured_shape
+from scaling.measurement import measured_shape
 
 
 class Growable:
@@ -64,18 +64,18 @@ class Growable:
             ) from error
 
 
-def find_growable(text: str) -> tuple[SearchSpace, Architecture]:
-    """The space of an architecture that can be grown, and the architecture itself.
+def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:
+    """The space of an architecture that can be grown, or of its text, and the architecture itself.
 
     Raises:
         ValueError: If there is no such architecture, or it has no depths and width to change.
     """
-    if text.startswith(PREFIX):
-        raise ValueError(f"{text!r} has its own depths and width; only our spaces can be grown")
-    space, architecture = find(text)
+    if isinstance(arch, str) and arch.startswith(PREFIX):
+        raise ValueError(f"{arch!r} has its own depths and width; only our spaces can be grown")
+    space, architecture = find(arch)
     if not all(hasattr(architecture, name) for name in ("with_", "depths", "width")):
         raise ValueError(
-            f"architectures of space {space.name!r}, such as {text}, have no depths and width to "
+            f"architectures of space {space.name!r}, such as {arch}, have no depths and width to "
             "grow; use one of another space"
         )
     return space, architecture

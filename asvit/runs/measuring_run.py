@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asvit.codec import to_json
 from asvit.console import table, with_interval
-from asvit.progress import images_told
 from asvit.results import Result
 from asvit.runs.run import Run
 from asvit.settings import MeasuringSettings, setting
@@ -57,21 +57,19 @@ class MeasuringRun(Run[S, R, J]):
         if self.reference is None:
             return result
         from asvit.runs.checks import find_table
-        from asvit.runs.correlation.measure import row_progress
-        from asvit.runs.correlation.reliability import reliability  # scipy
+        from asvit.runs.correlation import reliability
 
         settings: Any = self.settings
-        told = reliability(
+        found = reliability(
             result.folder,
             find_table(self.reference),
             settings,
             workers=self.workers,
-            progress=lambda event: self.progress(row_progress(event)),
-            image_progress=images_told(self.progress),
+            tell=self.progress,
         )
         judged: Any = result
-        if told != judged.reliability:
-            result = replace(judged, reliability=told)
+        if to_json(found) != to_json(judged.reliability):  # NaN differs from itself
+            result = replace(judged, reliability=found)
             result.write()
             self.write_report(result.folder)
         return result

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -38,6 +39,21 @@ J = TypeVar("J")
 RUNS: Registry[type[Run[Any, Any, Any]]] = Registry("kind of run", entries="asvit.runs.kinds")
 
 
+class imported:
+    """A class attribute that is imported when it is first looked at.
+
+    Args:
+        place: ``"module:name"``.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._module, _, self._name = place.partition(":")
+
+    def __get__(self, _run: object, _kind: object = None) -> Any:
+        """The attribute."""
+        return getattr(import_module(self._module), self._name)
+
+
 @dataclass(kw_only=True)
 class Run(ABC, Generic[S, R, J]):
     """One call of a kind of run: its settings, and the options that do not change its result.
@@ -65,6 +81,8 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     may_grow: ClassVar[Sequence[str]] = ()
+    always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
+    no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
     settings: S
     out: Path | str | None = setting(
@@ -147,6 +165,11 @@ class Run(ABC, Generic[S, R, J]):
     def show(cls, result: R, screen: Any) -> None:
         """Write what a run came to on a console, and what to type next."""
 
+    @property
+    def first(self) -> bool:
+        """Whether this process tells of the run and writes its files, where several share it."""
+        return True
+
     def extra_files(self, folder: Path) -> Sequence[str]:
         """Names of files that the earlier run in ``folder`` wrote beside :attr:`files`."""
         return ()
@@ -161,6 +184,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If a value is not allowed.
             TypeError: If there is no such setting or option.
         """
+        if given.get("progress", ignore) is None:
+            del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
         options = {name: given.pop(name) for name in list(given) if name in own}
         known = fields_of(cls.settings_type)
@@ -168,6 +193,15 @@ class Run(ABC, Generic[S, R, J]):
             if name not in known:
                 raise TypeError(unknown("setting", name, [*known, *own]))
         return cls(settings=cls.settings_type.make(preset, **given), **options)
+
+    @classmethod
+    def option_types(cls) -> Sequence[Any]:
+        """The dataclasses whose fields are the options, in the order of the help."""
+        return cls.settings_type, cls
+
+    def option_values(self) -> Sequence[tuple[Any, Any]]:
+        """What holds the values of the options, each with what holds their defaults."""
+        return (self.settings, self.default_settings()), (self, type(self))
 
     @property
     def folder(self) -> Path:
@@ -260,21 +294,11 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        default = self.default_settings()
         arguments, options = ["asvit", *self.command.split()], list[str]()
-        for owner, usual in ((self.settings, default), (self, type(self))):
-            for name, field in fields_of(type(owner)).items():
-                option = option_of(field)
-                value = getattr(owner, name)
-                if option is None or not option.repeats:
-                    continue
-                if owner is self and value == field.default:
-                    continue
-                required = field.default is dataclasses.MISSING
-                if owner is not self and not required and value == getattr(usual, name):
-                    continue
-                words = arguments if option.argument else options
-                words += _typed(option, name, value)
+        for owner, usual in self.option_values():
+            more, words = typed_options(owner, usual, always=self.always_typed)
+            arguments += more
+            options += words
         return shlex.join([*arguments, *options])
 
     def default_settings(self) -> S:
@@ -285,6 +309,30 @@ class Run(ABC, Generic[S, R, J]):
             if field.default is dataclasses.MISSING
         }
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
+
+
+def typed_options(
+    owner: object, usual: object = None, *, always: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The words of a command line for ``owner``: its arguments, and its options.
+
+    Args:
+        owner: A run or its settings.
+        usual: The same of a command without options; by default the fields' own defaults.
+        always: Options that are typed even where they are as usual.
+    """
+    arguments: list[str] = []
+    options: list[str] = []
+    for name, field in fields_of(type(owner)).items():
+        option = option_of(field)
+        if option is None or not option.repeats:
+            continue
+        value = getattr(owner, name)
+        required = field.default is dataclasses.MISSING or name in always
+        if required or value != (field.default if usual is None else getattr(usual, name)):
+            words = arguments if option.argument else options
+            words += _typed(option, name, value)
+    return arguments, options
 
 
 def _typed(option: Option, name: str, value: object) -> list[str]:

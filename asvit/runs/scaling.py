@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asvit.growth.journal import GrowthJournal
-    from asvit.runs.crew import Crew
-    from asvit.runs.evaluator import Bench
     from asvit.runs.growable import Growable
+    from asvit.runs.measurement_pool import EvalContext, MeasurementPool
     from proxies import Score
     from scaling import GrowthEvent, Shape, Step, Trajectory
 
@@ -67,7 +66,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def check(self) -> None:
         """Refuse unknown measures."""
-        from scaling.meter import directions
+        from scaling.measurement import directions
 
         super().check()
         directions(self.settings.proxies)
@@ -80,11 +79,11 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         return Growable(self.settings)
 
     @cached_property
-    def bench(self) -> Bench:
+    def context(self) -> EvalContext:
         """Device and images to measure on."""
-        from asvit.runs.evaluator import Bench
+        from asvit.runs.measurement_pool import EvalContext
 
-        return Bench(self.settings, progress=images_told(self.progress))
+        return EvalContext(self.settings, progress=images_told(self.progress))
 
     def default_name(self) -> str:
         """Named after the architecture, the image size and the seed."""
@@ -107,7 +106,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def prepare(self) -> None:
         """Have the images ready."""
-        _ = self.bench
+        _ = self.context
 
     def open(self) -> GrowthJournal:
         """The journal of what was measured."""
@@ -126,19 +125,19 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def begin(self, journal: GrowthJournal) -> None:
         """Check device and images, and keep them."""
-        device, images = self.bench.device, dict(self.bench.provenance)
+        device, images = self.context.device, dict(self.context.provenance)
         self.check_same(device=(journal.device, device), images=(journal.images, images))
         journal.start(self.settings, images=images, device=device)
 
     def execute(self, journal: GrowthJournal) -> ScaleResult:
         """Grow to the largest budget."""
-        from asvit.runs.crew import Crew, Load
+        from asvit.runs.measurement_pool import MeasurementPool, Workload
 
-        load = Load(_NETWORKS, _AT_ONCE, _GIGABYTES)
-        benches = {self.settings.image_size: self.bench}
-        crew = Crew(benches, self.workers, load, space=self.growable.space)
-        with closing(crew):
-            grown = self._grow(journal, crew)
+        load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
+        contexts = {self.settings.image_size: self.context}
+        pool = MeasurementPool(contexts, self.workers, load, space=self.growable.space)
+        with closing(pool):
+            grown = self._grow(journal, pool)
         series = grown.rows(self.growable.name)
         return ScaleResult(
             folder=self.folder,
@@ -150,13 +149,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             settings=self.settings,
             provenance=self.provenance(
                 seed_run=None if self.seed_run is None else str(self.seed_run),
-                images=dict(self.bench.provenance),
-                device=self.bench.device,
+                images=dict(self.context.provenance),
+                device=self.context.device,
             ),
             next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
         )
 
-    def _grow(self, journal: GrowthJournal, crew: Crew) -> Trajectory:
+    def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
         from scaling import grow
         from scaling.trajectory import rows_of, to_csv
@@ -183,20 +182,20 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             width_multiple=settings.width_multiple,
             measures=settings.proxies,
             known=journal,
-            measure_shapes=partial(self._measure_shapes, crew),
+            measure_shapes=partial(self._measure_shapes, pool),
             progress=follow,
         )
 
     def _measure_shapes(
-        self, crew: Crew, shapes: Sequence[Shape]
+        self, pool: MeasurementPool, shapes: Sequence[Shape]
     ) -> Iterator[Mapping[str, Score]]:
         """The scores of each shape; all failed where there is no such network."""
-        from asvit.runs.measuring import Order, failed, in_order
+        from asvit.runs.measurement_pool import MeasurementJob, failed, in_order
         from proxies.messages import first_line
-        from scaling.meter import KEY
+        from scaling.measurement import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
-        orders: list[Order] = []
+        jobs: list[MeasurementJob] = []
         refused: dict[Shape, Mapping[str, Score]] = {}
         for shape in shapes:
             try:
@@ -204,8 +203,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             except ValueError as error:
                 refused[shape] = failed(names, first_line(error))
             else:
-                orders.append(Order(text, names, KEY, side))
-        measured = in_order(crew.measure(orders))
+                jobs.append(MeasurementJob(text, names, SEED_KEY, side))
+        measured = in_order(pool.measure(jobs))
         for shape in shapes:
             yield refused[shape] if shape in refused else next(measured).scores
 
@@ -257,7 +256,7 @@ def _seed_of(run: Path) -> str:
     Raises:
         ValueError: If it is no search, or of an architecture that is not known here.
     """
-    from asvit.runs.search_result import SearchResult
+    from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
     result = SearchResult.read(run / RESULT)

@@ -1,78 +1,341 @@
-"""A search from its settings to a run folder: started, continued, or found to be finished."""
+"""Searches: a space explored for a seed architecture."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
+import math
 import shlex
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
-from optuna.storages import BaseStorage
-from optuna.study import Study
-
-from asvit._run_files import JOURNAL, REPORT, RESULT, TRIALS
-from asvit.executors import Workers
-from asvit.reference import ReferenceTable
-from asvit.runs.checks import find_directions, find_space, find_table
-from asvit.runs.evaluator import Evaluator
-from asvit.runs.folder import SEARCH, check_folder, claimed, named_folder, remove_files
-from asvit.runs.growable import find_growable
-from asvit.runs.provenance import changed_options, versions
-from asvit.runs.search_result import SearchResult
-from asvit.search import (
-    Evaluate,
-    Measurement,
-    Search,
-    SearchSettings,
-    StepEvent,
-    get_controller,
-    make_settings,
-    pareto_front,
-    write_trials,
-)
-from asvit.search.journal import open_journal
-from asvit.search.ledger import objectives
-from asvit.search.loop import recall
-from asvit.search.sharing import Share
-from asvit.search.study import (
-    STUDY,
-    check_device,
-    check_images,
-    check_settings,
-    create_study,
-    find_study,
-    keep_start,
-    open_url,
-    quiet_optuna,
-    without_password,
-)
-from scaling.ranking import Better
+from asvit._run_files import JOURNAL, RESULT, STUDY, TRIALS
+from asvit.console import clock, networks, short, table
+from asvit.progress import images_told
+from asvit.runs.folder import SEARCH
+from asvit.runs.measuring_run import MeasuringRun, show_reliability
+from asvit.search.result import SearchResult
+from asvit.search.rows import without_sizes, write_trials
+from asvit.search.settings import SearchSettings
+from asvit.settings import check_same_settings, setting
 
 if TYPE_CHECKING:
-    from asvit.runs.correlation.measure import RowEvent
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+    from rich.console import Console
+
+    from asvit.runs.evaluator import Evaluator
+    from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
+    from asvit.spaces.base import Architecture
+    from scaling.ranking import Better
 
-SAVE_EVERY = 10  # steps; the study has each one, trials.csv is for who looks in meanwhile
+SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
 
 
-def run_search(
-    *,
-    out: Path | str | None = None,
-    progress: Callable[[StepEvent], None] | None = None,
-    image_progress: Callable[[int, int], None] | None = None,
-    fresh: bool = False,
-    storage: str | None = None,
-    preset: str = "default",
-    reference: str | Path | ReferenceTable | None = None,
-    reference_progress: Callable[[RowEvent], None] | None = None,
-    evaluate: Evaluate | None = None,
-    workers: Workers | None = None,
-    **settings: Any,
-) -> SearchResult:
+@dataclass(kw_only=True)
+class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
+    """Search for a seed architecture without training.
+
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one. More steps than before extend it.
+    """
+
+    command = "search"
+    summary = "Search a space for a seed architecture."
+    files = SEARCH
+    settings_type = SearchSettings
+    result_type = SearchResult
+    may_grow = ("steps",)
+
+    storage: str | None = setting(
+        None, "Optuna storage to use instead of a journal in the folder.", metavar="URL"
+    )
+    evaluate: Evaluate | None = None  # in place of the proxies
+
+    def check(self) -> None:
+        """Refuse unknown names, sizes that do not suit, and a storage that cannot be opened."""
+        from asvit.search.controllers import get_controller
+
+        super().check()
+        if self.evaluate is not None and self.workers is not None:
+            raise ValueError("a function given as evaluate is called here; leave workers out")
+        get_controller(self.settings.controller)
+        _ = self.better, self.space, self.elsewhere
+
+    @cached_property
+    def better(self) -> Mapping[str, Better]:
+        """Direction of each measure."""
+        from asvit.runs.checks import find_directions
+
+        return find_directions(self.settings.proxies)
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        from asvit.runs.checks import find_space
+
+        return find_space(self.settings.space, image_size=self.settings.image_size)
+
+    @cached_property
+    def shared(self) -> BaseStorage | None:
+        """The storage that other processes may share; None for a journal in the folder."""
+        from asvit.search.study import open_url
+
+        return None if self.storage is None else open_url(self.storage)
+
+    @cached_property
+    def elsewhere(self) -> bool:
+        """Whether the study is in a storage outside the folder, as of the start of the call."""
+        from asvit.search.study import find_study
+
+        return self.shared is not None and find_study(self.shared, self.study_name) is not None
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study: a folder with a journal may be moved, so its name is fixed there."""
+        return STUDY if self.storage is None else self.folder.resolve().name
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Measures with the proxies, on images."""
+        from asvit.runs.evaluator import Evaluator
+
+        told = images_told(self.progress)
+        return Evaluator(self.space, self.settings, workers=self.workers, progress=told)
+
+    def default_name(self) -> str:
+        """Named after space, controller, image size and seed."""
+        chosen = self.settings
+        return f"search-{chosen.space}-{chosen.controller}-{chosen.image_size}px-seed{chosen.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be searched, and on what."""
+        from proxies.evaluation import resolve_device
+
+        chosen = self.settings
+        return (
+            f"searching {chosen.space} by {chosen.controller}: {chosen.steps} architectures, "
+            f"{networks(chosen.repeats)} each, {chosen.image_size} px, "
+            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
+        )
+
+    def prepare(self) -> None:
+        """Have the images ready."""
+        if self.evaluate is None:
+            _ = self.evaluator
+
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep the folder; with ``fresh``, remove a study in another storage, too."""
+        import optuna
+
+        from asvit.search.study import quiet_optuna
+
+        with super().claim(), quiet_optuna(), contextlib.ExitStack() as stack:
+            stack.callback(self._stop_workers)
+            if self.fresh and self.shared is not None and self.elsewhere:
+                optuna.delete_study(study_name=self.study_name, storage=self.shared)
+            yield
+
+    def _stop_workers(self) -> None:
+        evaluator = self.__dict__.get("evaluator")
+        if evaluator is not None:
+            evaluator.close()
+
+    def open(self) -> Study:
+        """The study, a new one if there is none."""
+        from asvit.search.history import objectives
+        from asvit.search.journal import open_journal
+        from asvit.search.study import create_study, find_study
+
+        storage = self.shared or open_journal(self.folder / JOURNAL)
+        study = find_study(storage, self.study_name)
+        return study or create_study(storage, self.study_name, objectives(self.better))
+
+    def stored_settings(self, journal: Study) -> SearchSettings | None:
+        """What the study was started with.
+
+        Raises:
+            ValueError: If another program started it.
+        """
+        from asvit.search.study import stored_settings
+
+        stored = stored_settings(journal)
+        if stored is None and journal.trials:
+            raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
+        return stored
+
+    def begin(self, journal: Study) -> None:
+        """Check images and device, and keep them."""
+        from asvit.search.study import keep_start
+
+        stored, (images, device) = journal.user_attrs, self._measured_on()
+        if images is not None:
+            self.check_same(images=(stored.get("images"), images))
+        if device is not None:
+            self.check_same(device=(stored.get("device"), device))
+        keep_start(journal, self.settings, images, device)
+
+    def _measured_on(self) -> tuple[dict[str, str] | None, str | None]:
+        """Images and device; None with a function of the caller."""
+        if self.evaluate is not None:
+            return None, None
+        return dict(self.evaluator.provenance), self.evaluator.device
+
+    def execute(self, journal: Study) -> SearchResult:
+        """Search until the steps are done, and measure what the search ends in."""
+        from asvit.search import Search, pareto_front
+        from asvit.search.sharing import StudyLease
+
+        search = Search(
+            journal,
+            self.space,
+            self.settings,
+            self.better,
+            evaluate=self._measure,
+            lease=StudyLease(journal, self.shared, self.folder),
+        )
+        self._follow(search)
+        arch, measurement = search.outcome()
+        rows = search.rows
+        images, device = self._measured_on()
+        return SearchResult(
+            folder=self.folder,
+            seed_architecture=str(arch),
+            params=measurement.params,
+            macs=measurement.macs,
+            values=measurement.values,
+            reason=measurement.reason,
+            steps=len(rows),
+            failures=sum(row.state == "failed" for row in rows),
+            entropy=(rows[0].entropy, rows[-1].entropy),
+            wall_seconds=search.seconds,
+            front=pareto_front(rows, self.better),
+            settings=self.settings,
+            provenance=self.provenance(images=images, device=device),
+            next_command=_next_command(arch),
+        )
+
+    def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
+        """Measure architectures, in order."""
+        if self.evaluate is not None:
+            return map(self.evaluate, map(str, architectures))
+        return self.evaluator.all(architectures)
+
+    def _follow(self, search: Search) -> None:
+        """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
+        if search.rows:
+            self._save(search.rows)  # a kill may have left it behind the study
+        try:
+            for progress in search.run():
+                if progress.done == 1 or progress.done % SAVE_EVERY == 0:
+                    self._save(search.rows)
+                self.tell(progress)
+        except OSError:
+            raise  # a disk that refuses the study would refuse the table, too
+        except BaseException:
+            self._save(search.rows)
+            raise
+        self._save(search.rows)
+
+    def _save(self, rows: Sequence[TrialRow]) -> None:
+        write_trials(self.folder / TRIALS, rows, self.settings.proxies)
+
+    def complete(self, journal: Study, result: SearchResult) -> None:
+        """Write the table and the report of a finished search, where they are not there."""
+        from asvit.search.loop import recall
+
+        if not (self.folder / TRIALS).exists():
+            self._save(recall(journal, self.space, self.settings, self.better))
+        super().complete(journal, result)
+
+    def command_line(self) -> str:
+        """As the base does; a password in the storage's URL is left out."""
+        if self.storage is None:
+            return super().command_line()
+        from asvit.search.study import without_password
+
+        public = copy.copy(self)
+        public.storage = without_password(self.storage)
+        return super(SearchRun, public).command_line()
+
+    def steps_done(self) -> int:
+        """Steps that the run in the folder has measured; nothing there is touched.
+
+        Raises:
+            ValueError: If it has other settings, or its journal is corrupt.
+            OSError: If its journal cannot be read.
+        """
+        from asvit.search.journal import read_journal
+        from asvit.search.sampler import measured_trials
+        from asvit.search.study import find_study
+
+        with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
+            if SearchResult.read(self.folder / RESULT).settings == self.settings:
+                return self.settings.steps
+        if not (self.folder / JOURNAL).exists():
+            return 0
+        study = find_study(read_journal(self.folder / JOURNAL), STUDY)
+        if study is None:
+            return 0
+        stored = self.stored_settings(study)
+        check_same_settings(self.folder, stored, self.settings, growing=self.may_grow)
+        return len(measured_trials(study))
+
+    @classmethod
+    def show(cls, result: SearchResult, screen: Console) -> None:
+        """The seed, the best of those measured, and what to type next."""
+        measures = without_sizes(result.values)
+        columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
+
+        def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
+            values = [of.values[measure] for measure in measures]
+            return [name, architecture, of.params, of.macs, *values]
+
+        rows = [line("seed", result, result.seed_architecture)]
+        rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
+        title = "The seed architecture, and the best of those measured"
+        screen.print()
+        screen.print(table(columns, rows, title=title, left=("", "architecture"), rule=1))
+        told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
+        first, last = result.entropy
+        if math.isfinite(first) and math.isfinite(last):
+            told.append(f"entropy {first:.2f} to {last:.2f} nats")
+        if result.failures:
+            told.append(f"{result.failures} failed")
+        if result.reason:
+            told.append(f"of the seed {result.reason}")
+        screen.print("; ".join(told))
+        if result.reliability is not None:
+            show_reliability(result.reliability, screen)
+        screen.print(f"folder: {result.folder} (report.html, trials.csv, result.json, figures)")
+        screen.print(f"next:   {result.next_command}")
+
+    @classmethod
+    def write_report(cls, folder: Path) -> list[Path]:
+        """Write figures and report.html."""
+        from asvit.report import write_search_report  # matplotlib, which searching does not need
+
+        return write_search_report(folder)
+
+
+def _next_command(arch: Architecture) -> str:
+    """What to do with the seed: grow it, or train it where it cannot be grown."""
+    from asvit.runs.growable import find_growable
+
+    try:
+        find_growable(arch)
+    except ValueError:
+        return f"asvit train {shlex.quote(str(arch))}"
+    return f"asvit scale --budget 88M --arch {shlex.quote(str(arch))}"
+
+
+def run_search(**given: Any) -> SearchResult:
     """Search a space for a seed architecture; the same call continues a run that was stopped.
 
     The run folder holds ``study.journal`` (the Optuna study), ``trials.csv``, ``result.json``
@@ -81,22 +344,11 @@ def run_search(
     a run; a finished one only gives its result.
 
     Args:
-        out: Run folder; ``runs/search-SPACE-CONTROLLER-SIZEpx-seedN`` by default.
-        progress: Called after each measured architecture.
-        image_progress: Called as images are made or read, with how many are ready, and how many
-            there will be.
-        fresh: Start over: the folder's earlier run is removed, other files in it are not.
-        storage: URL of any Optuna storage; a journal in the run folder by default. The study in
-            it is named after the run folder, and runs of that name in other folders share it.
-        preset: Name of a set of settings; see :data:`asvit.search.PRESETS`.
-        reference: Reference table, by its name or path, that tells how far the run's measures can
-            be trusted: after the search they are correlated with its accuracies.
-        reference_progress: Called after each row of it that is measured.
-        evaluate: Measures the architecture of a text; with the proxies by default. It is called
-            in this process.
-        workers: Who measures: unless given, one process for each core where the run is long, else
-            this one. The result does not depend on it.
-        **settings: Fields of :class:`asvit.search.SearchSettings`, on top of the preset's.
+        **given: ``out``, ``fresh``, ``progress``, ``preset``, ``reference``, ``workers``; the
+            fields of :class:`asvit.search.SearchSettings`; ``storage``, the URL of any Optuna
+            storage, in which the study is named after the run folder, so that runs of that name
+            in other folders share it; and ``evaluate``, a function that measures the
+            architecture of a text in place of the proxies, called in this process.
 
     Returns:
         The result, as in result.json.
@@ -108,227 +360,4 @@ def run_search(
         OSError: If the folder cannot be written or images cannot be found.
         TypeError: If there is no such setting.
     """
-    started = time.monotonic()
-    wanted = make_settings(preset, **settings)
-    table = None if reference is None else find_table(reference)
-    get_controller(wanted.controller)
-    better = find_directions(wanted.proxies)
-    space = find_space(wanted.space, image_size=wanted.image_size)
-    folder = default_folder(wanted) if out is None else Path(out)
-    shared = None if storage is None else open_url(storage)
-    elsewhere = shared is not None and find_study(shared, folder.resolve().name) is not None
-    check_folder(folder, SEARCH, fresh=fresh, elsewhere=elsewhere)
-    measuring = _Measuring(evaluate, space, wanted, workers, image_progress)
-    if fresh or not (folder / JOURNAL).exists():
-        measuring.prepare()  # may fail, so before anything is made or removed
-    claim = claimed(folder, SEARCH, fresh=fresh, elsewhere=elsewhere)
-    with claim, quiet_optuna(), contextlib.closing(measuring):
-        if fresh and shared is not None and elsewhere:
-            optuna.delete_study(study_name=folder.resolve().name, storage=shared)
-        study = _open(folder, shared, wanted, better)
-        result = _finished(folder, wanted)
-        if result is None:
-            measuring.prepare()
-            if measuring.images is not None:
-                check_images(study, measuring.images, folder)
-            if measuring.device is not None:
-                check_device(study, measuring.device, folder)
-            keep_start(study, wanted, measuring.images, measuring.device)
-            search = Search(
-                study,
-                space,
-                wanted,
-                better,
-                evaluate=measuring.all,
-                share=Share(study, shared, folder),
-                started=started,
-            )
-            _run(search, folder, wanted, progress)
-            provenance = {
-                "images": measuring.images,
-                "device": measuring.device,
-                "versions": versions(),
-                "command": _command(wanted, out, storage),
-            }
-            result = _result(search, folder, wanted, better, provenance)
-            remove_files(folder, [REPORT])  # of fewer steps; this one is written below or later
-            result.write(folder / RESULT)
-        elif not (folder / TRIALS).exists():
-            write_trials(folder / TRIALS, recall(study, space, wanted, better), wanted.proxies)
-        if not (folder / REPORT).exists():
-            _write_report(folder)
-        if table is not None:
-            from asvit.runs.correlation.reliability import (
-                judged,  # scipy, which the rest does not need
-            )
-
-            result = judged(
-                result,
-                table,
-                workers=workers,
-                progress=reference_progress,
-                image_progress=image_progress,
-                write_report=_write_report,
-            )
-    return result
-
-
-class _Measuring:
-    """What measures for a run; the images are made or read when it comes to that.
-
-    Attributes:
-        images: Where they came from, and what they are; None before, and with an own function.
-        device: Where networks are measured; likewise.
-    """
-
-    def __init__(
-        self,
-        evaluate: Evaluate | None,
-        space: SearchSpace,
-        settings: SearchSettings,
-        workers: Workers | None,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        if evaluate is not None and workers is not None:
-            raise ValueError("a function given as evaluate is called here; leave workers out")
-        self._own = evaluate
-        self._make = partial(Evaluator, space, settings, workers=workers, progress=progress)
-        self._evaluator: Evaluator | None = None
-        self.images: Mapping[str, str] | None = None
-        self.device: str | None = None
-
-    def prepare(self) -> None:
-        """Have everything there that measuring needs; see :class:`Evaluator` for errors."""
-        if self._own is None:
-            evaluator = self._prepared()
-            self.images, self.device = evaluator.provenance, evaluator.device
-
-    def all(self, texts: Sequence[str]) -> Iterable[Measurement]:
-        """Measure several architectures, in order."""
-        if self._own is not None:
-            return map(self._own, texts)
-        return self._prepared().all(texts)
-
-    def close(self) -> None:
-        """Let workers go."""
-        if self._evaluator is not None:
-            self._evaluator.close()
-
-    def _prepared(self) -> Evaluator:
-        if self._evaluator is None:
-            self._evaluator = self._make()
-        return self._evaluator
-
-
-def default_folder(settings: SearchSettings) -> Path:
-    """Where a search with these settings runs unless another folder is named."""
-    chosen = settings
-    name = f"search-{chosen.space}-{chosen.controller}-{chosen.image_size}px-seed{chosen.seed}"
-    return named_folder(name)
-
-
-def _open(
-    folder: Path,
-    shared: BaseStorage | None,
-    wanted: SearchSettings,
-    better: Mapping[str, Better],
-) -> Study:
-    """The study of the run in ``folder``, ready to go on; a new one if there is none.
-
-    It is in ``shared``, or else in the folder's journal.
-    """
-    # A study in the folder keeps its name when the folder is moved or copied; one elsewhere
-    # has only the folder to be known by.
-    study_name = STUDY if shared is None else folder.resolve().name
-    storage = shared or open_journal(folder / JOURNAL)
-    study = find_study(storage, study_name)
-    if study is None:
-        study = create_study(storage, study_name, objectives(better))
-    check_settings(study, wanted, folder)
-    return study
-
-
-def _run(
-    search: Search,
-    folder: Path,
-    settings: SearchSettings,
-    progress: Callable[[StepEvent], None] | None,
-) -> None:
-    def save() -> None:
-        write_trials(folder / TRIALS, search.rows, settings.proxies)
-
-    if search.rows:
-        save()  # a kill may have left it behind the study
-    try:
-        for event in search.run():
-            if event.step == 1 or event.step % SAVE_EVERY == 0:
-                save()
-            if progress is not None:
-                progress(event)
-    except OSError:
-        raise  # a disk that refuses the study would refuse the table, too
-    except BaseException:
-        save()
-        raise
-    save()
-
-
-def _finished(folder: Path, wanted: SearchSettings) -> SearchResult | None:
-    """The result in ``folder`` if it is that of ``wanted``, all of whose steps are then done."""
-    try:
-        result = SearchResult.read(folder / RESULT)
-    except (FileNotFoundError, ValueError):
-        return None  # it follows from the study and is written again
-    return result if result.settings == wanted else None
-
-
-def _result(
-    search: Search,
-    folder: Path,
-    settings: SearchSettings,
-    better: Mapping[str, Better],
-    provenance: Mapping[str, Any],
-) -> SearchResult:
-    text, measurement = search.outcome()
-    rows = search.rows
-    return SearchResult(
-        folder=folder,
-        seed_architecture=text,
-        params=measurement.params,
-        macs=measurement.macs,
-        values=measurement.values,
-        reason=measurement.reason,
-        steps=len(rows),
-        failures=sum(row.state == "failed" for row in rows),
-        entropy=(rows[0].entropy, rows[-1].entropy),
-        wall_seconds=search.seconds,
-        front=pareto_front(rows, better),
-        settings=settings,
-        provenance=provenance,
-        next_command=_next_command(text),
-    )
-
-
-def _next_command(text: str) -> str:
-    """What to do with the seed: grow it, or train it where it cannot be grown."""
-    try:
-        find_growable(text)
-    except ValueError:
-        return f"asvit train {shlex.quote(text)}"
-    return f"asvit scale --budget 88M --arch {shlex.quote(text)}"
-
-
-def _write_report(folder: Path) -> None:
-    from asvit.report import write_search_report  # matplotlib, which the search does not need
-
-    write_search_report(folder)
-
-
-def _command(settings: SearchSettings, out: Path | str | None, url: str | None) -> str:
-    """The command line that gives this run; a password in the storage's URL is left out."""
-    words = changed_options(settings, SearchSettings(), spelled={"proxies": "proxy"})
-    if url is not None:
-        words += ["--storage", without_password(url)]
-    if out is not None:
-        words += ["--out", str(out)]
-    return shlex.join(["asvit", "search", *words])
+    return SearchRun.make(**given).run()

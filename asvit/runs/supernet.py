@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from asvit.search.supernet_space import SupernetSpace
     from asvit.training.supernets.file import Origin, SupernetFile
-    from asvit.training.supernets.parts import Parts
     from asvit.training.supernets.single_path import SupernetTraining
+    from asvit.training.supernets.splits import Splits
 
 EVALUATED_PATHS = 20  # random ones, whose accuracies tell how far training has come
 
@@ -62,11 +62,11 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         return resolve_device(self.device)
 
     @cached_property
-    def parts(self) -> Parts:
+    def parts(self) -> Splits:
         """The images."""
-        from asvit.training.supernets.parts import load_parts
+        from asvit.training.supernets.splits import load_splits
 
-        return load_parts(self.settings, progress=images_told(self.progress)).to(self.where)
+        return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
 
     def check(self) -> None:
         """Refuse spaces without a supernet, and devices that do not exist."""

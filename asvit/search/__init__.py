@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 from asvit.search.controllers import CONTROLLERS, Controller, get_controller
 from asvit.search.measurement import Evaluate, Measurement
 from asvit.search.rows import TrialRow, read_trials, write_trials
-from asvit.search.settings import PRESETS, SearchSettings, make_settings
+from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:
     from asvit.search.front import best_row, pareto_front
-    from asvit.search.loop import Search, StepEvent
+    from asvit.search.loop import Search
     from asvit.search.policy import JointCategoricalPolicy
     from asvit.search.sampler import ReinforceSampler
 
 __all__ = [
     "CONTROLLERS",
-    "PRESETS",
     "Controller",
     "Evaluate",
     "JointCategoricalPolicy",
@@ -27,11 +26,9 @@ __all__ = [
     "ReinforceSampler",
     "Search",
     "SearchSettings",
-    "StepEvent",
     "TrialRow",
     "best_row",
     "get_controller",
-    "make_settings",
     "pareto_front",
     "read_trials",
     "write_trials",
@@ -41,7 +38,6 @@ _LAZY = {
     "JointCategoricalPolicy": "asvit.search.policy",
     "ReinforceSampler": "asvit.search.sampler",
     "Search": "asvit.search.loop",
-    "StepEvent": "asvit.search.loop",
     "best_row": "asvit.search.front",
     "pareto_front": "asvit.search.front",
 }

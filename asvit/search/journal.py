@@ -1,4 +1,4 @@
-"""The journal of a run folder: opened so that a kill in the middle of a write does no harm."""
+"""The Optuna journal of a run folder, which survives a kill in the middle of a write."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was ch
 
 
 class JournalFile(BaseJournalBackend):
-    """Optuna's journal file, waiting for the disk twice a trial instead of once a parameter.
+    """Optuna's journal file, flushed to the disk twice a trial instead of once a parameter.
 
-    A kill loses nothing that was written; only a power cut loses what the disk does not have yet.
-    Of that, records about a trial in flight are worth nothing: it is measured again anyway. The
-    record that ends it takes all before it to the disk.
+    A kill loses nothing that was written; only a power cut loses what is not on the disk yet.
+    Records of a trial in flight may be lost: it is measured again anyway. The record that ends a
+    trial flushes all records before it.
 
     Args:
         path: The file.
-        lock: Keeps other writers out, such as a dashboard.
+        lock: Excludes other writers, such as a dashboard.
     """
 
     def __init__(self, path: Path, lock: JournalFileOpenLock) -> None:
@@ -80,8 +80,8 @@ class JournalFile(BaseJournalBackend):
 def open_journal(path: Path) -> JournalStorage:
     """Open the journal at ``path``, or start one.
 
-    A record that was being written when its process was killed is cut off; it lacks its line end.
-    The caller keeps other searches away from ``path`` meanwhile.
+    A record without a line end is cut off: its process was killed while writing it. The caller
+    must hold the run folder's lock.
 
     Raises:
         ValueError: If a line is not a record, or the records do not make a study. Nothing is
@@ -102,10 +102,10 @@ def open_journal(path: Path) -> JournalStorage:
 
 
 def read_journal(path: Path) -> JournalStorage:
-    """Open the journal at ``path`` to look at it only.
+    """Open the journal at ``path`` for reading only.
 
-    It is neither locked nor repaired, so a search may be writing to it; a record that is not
-    whole yet is left out.
+    It is neither locked nor repaired, so a search may be writing to it; an incomplete last record
+    is left out.
 
     Raises:
         ValueError: If the records do not make a study.
@@ -127,8 +127,8 @@ def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
 def _break_stale_lock(lock: Path) -> None:
     """Remove the journal's lock if the process that held it was killed.
 
-    The library would wait half a minute first. Whoever else writes here, such as a dashboard,
-    holds the lock for milliseconds.
+    Optuna would wait half a minute first. Other writers, such as a dashboard, hold the lock for
+    milliseconds.
     """
     for left in lock.parent.glob(f"{lock.name}*.rename"):  # a lock on its way out
         left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What measuring one architecture gave, in the form in which the study keeps it."""
+"""The measurement of one architecture, as the study keeps it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.search.rows import finite
+from asvit.codec import Nullable
 
 if TYPE_CHECKING:
     from proxies import Score
 
-MEASURED = "measured"  # where the study keeps it with a trial
+MEASURED = "measured"  # user attribute of a trial
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Measurement:
 
     params: int
     macs: int
-    values: Mapping[str, float]
+    values: Mapping[str, Nullable]
     reasons: Mapping[str, str]
 
     @classmethod
@@ -53,37 +53,13 @@ class Measurement:
         """Every failure in one line; empty if there was none."""
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
-    def to_json(self) -> dict[str, Any]:
-        """The measurement in the types of strict JSON: None for NaN."""
-        return {
-            "params": self.params,
-            "macs": self.macs,
-            "values": {name: finite(value) for name, value in self.values.items()},
-            "reasons": dict(self.reasons),
-        }
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Measurement:
-        """Read a measurement back.
-
-        Raises:
-            KeyError: If a part is missing.
-        """
-        values: Mapping[str, float | None] = stored["values"]
-        return cls(
-            params=stored["params"],
-            macs=stored["macs"],
-            values={name: math.nan if v is None else v for name, v in values.items()},
-            reasons=dict(stored["reasons"]),
-        )
-
-
-# Text of an architecture to what measuring it gives; the same for the same text.
+# Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
-# The same of several texts, in their order; the first are had before the last are measured.
-EvaluateAll = Callable[[Sequence[str]], Iterable[Measurement]]
+# Measures several architectures, in their order; the first are ready before the last are begun.
+EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
 
 
 def one_by_one(evaluate: Evaluate) -> EvaluateAll:
-    """Measure several architectures, each when it is asked for."""
-    return lambda texts: map(evaluate, texts)
+    """Measure several architectures by their texts, each when it is asked for."""
+    return lambda architectures: map(evaluate, map(str, architectures))

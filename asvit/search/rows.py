@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from asvit._files import write_text
+from asvit.codec import Nullable
 from proxies.messages import first_line, shown
 
 State = Literal["complete", "failed"]
@@ -40,9 +40,9 @@ class TrialRow:
     architecture: str
     params: int
     macs: int
-    values: Mapping[str, float]
-    reward: float
-    entropy: float
+    values: Mapping[str, Nullable]
+    reward: Nullable
+    entropy: Nullable
     state: State
     reason: str
 
@@ -125,8 +125,3 @@ def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) 
         state="failed" if state == "failed" else "complete",
         reason=reason,
     )
-
-
-def finite(value: float) -> float | None:
-    """``value`` as strict JSON can hold it: None where it is NaN or infinite."""
-    return value if math.isfinite(value) else None

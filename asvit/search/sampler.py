@@ -1,9 +1,8 @@
 """REINFORCE as an Optuna sampler: it samples and learns, and never evaluates.
 
-The state of the policy is stored nowhere. It follows from the measured trials, in their order,
-and every draw is seeded by how many architectures come before it; so a search that was killed goes
-on as if it had not been. Trial numbers would not do: a trial that was killed in flight has taken
-one.
+The state of the policy is not stored: it is rebuilt from the measured trials, in their order. A
+draw is seeded by the number of architectures before it, so a killed search continues as if it had
+not been killed. Trial numbers would not work as seeds: a trial killed in flight has used one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One study measured by several processes: who is at work on what, and who has gone.
+"""One study that several processes measure: who works on which trial, and who has died.
 
-The study in a run folder has that folder's process alone. One in a database may have others, on
-other machines; each says every few seconds of its trials in flight that it is alive.
+A study in a run folder belongs to one process. One in a database may have several, on several
+machines; each sends a heartbeat for its trials in flight every few seconds.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from asvit.search.sampler import active_trials, place_of
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
-GONE_SECONDS = 30  # without a sign of life, after which a trial is anybody's to measure
+GONE_SECONDS = 30  # without a heartbeat, after which a trial is given up
 CLAIM_SECONDS = 3.0  # between asking for a trial and claiming it; takes milliseconds
-POLL_SECONDS = 0.5  # between two looks at whether others have ended
+POLL_SECONDS = 0.5  # between two checks whether others have finished
 
 _MAKING_SECONDS = 2.0
 _OWNER = "measured_by"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
-_Record = Callable[[int], None]  # takes a sign of life of a trial
+_Record = Callable[[int], None]  # records the heartbeat of a trial
 
 
 def open_database(url: str) -> BaseStorage:
-    """The storage at ``url``, with signs of life where it is a database."""
+    """The storage at ``url``, with heartbeats where it is a database."""
     if url.partition(":")[0].partition("+")[0] not in _DATABASES:
         return optuna.storages.get_storage(url)
     try:
@@ -64,13 +64,13 @@ def _open_database(url: str) -> BaseStorage:
     return optuna.storages.get_storage(database)
 
 
-class Share:
-    """A process's share of a study.
+class StudyLease:
+    """The trials of a study that one process measures.
 
     Args:
         study: What is measured.
-        storage: Where it is, if others may be measuring for it; None in a run folder.
-        folder: Run folder, which is this process's alone.
+        storage: Where it is, if other processes may share it; None in a run folder.
+        folder: Run folder of this process.
     """
 
     def __init__(self, study: Study, storage: BaseStorage | None, folder: Path) -> None:
@@ -103,14 +103,14 @@ class Share:
     ) -> list[Trial]:
         """Ask the study for ``count`` trials, or fewer, so that ``wanted`` are measured in all."""
         with warnings.catch_warnings():
-            # Signs of life are for its own loop, says the library; ours gives them, too.
+            # The library warns that heartbeats are for its own loop; ours sends them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             count = min(count, wanted - len(active_trials(self._study)))
             asked = [self._study.ask(distributions) for _ in range(count)]
         return [trial for trial in asked if self._storage is None or self._claim(trial, wanted)]
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
-        """Whether ``trial`` is among the ``wanted`` ones; two processes may have seen one room."""
+        """Whether ``trial`` is among the ``wanted``; two processes may have taken the last one."""
         try:
             if self._storage is not None and self._record is not None:
                 self._record(self._id(self._storage, trial))
@@ -124,7 +124,7 @@ class Share:
 
     @contextmanager
     def at_work(self, trials: Sequence[Trial]) -> Iterator[None]:
-        """Say that this process is alive while it measures ``trials``."""
+        """Send heartbeats while this process measures ``trials``."""
         if self._storage is None or self._record is None:
             yield
             return
@@ -139,7 +139,7 @@ class Share:
             thread.join()
 
     def wait(self) -> None:
-        """Give others time to end what they measure; what the dead have left is given up."""
+        """Wait for others to finish; the trials of dead processes are given up."""
         if self._record is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -148,9 +148,9 @@ class Share:
         time.sleep(POLL_SECONDS)
 
     def _drop_unclaimed(self) -> int:
-        """Give up trials that nobody has claimed for a while; return how many may yet be.
+        """Give up trials that nobody has claimed for a while; return how many may be claimed yet.
 
-        A process that is killed between asking for a trial and claiming it leaves such a one.
+        A process that is killed between asking for a trial and claiming it leaves one of these.
         """
         now = time.monotonic()
         numbers = [trial.number for trial in self._running() if _OWNER not in trial.user_attrs]

@@ -1,10 +1,9 @@
-"""The Optuna study behind a search: opened, checked against the settings, and tidied up."""
+"""The Optuna study behind a search: opened, and kept with what it was started with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,7 +15,6 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from asvit._run_files import STUDY as STUDY
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import open_database
-from asvit.settings import check_same_device, check_same_images, check_same_settings
 from proxies.messages import first_line, shown
 from scaling.ranking import Better
 
@@ -71,48 +69,6 @@ def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Bette
         directions=[_DIRECTIONS[way] for way in objectives.values()],
         load_if_exists=True,
     )
-
-
-def check_settings(study: Study, wanted: SearchSettings, folder: Path) -> None:
-    """Check that ``wanted`` is what ``study`` was started with, or that with more steps.
-
-    Raises:
-        ValueError: If it is not; the message has each difference.
-    """
-    stored = stored_settings(study)
-    if stored is None:
-        if study.trials:
-            raise ValueError(f"{folder} holds an Optuna study that asvit did not start")
-        return
-    check_same_settings(folder, stored, wanted, growing=["steps"])
-
-
-def check_images(study: Study, provenance: Mapping[str, str], folder: Path) -> None:
-    """Check that the images are those that ``study`` was started with, if it has some.
-
-    Args:
-        study: Study of the run.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
-        folder: Run folder, for the message.
-
-    Raises:
-        ValueError: If they are not.
-    """
-    check_same_images(folder, study.user_attrs.get("images"), provenance)
-
-
-def check_device(study: Study, device: str, folder: Path) -> None:
-    """Check that ``device`` is the one that ``study`` was started on, if that is known.
-
-    Args:
-        study: Study of the run.
-        device: The device that the settings stand for on this machine.
-        folder: Run folder, for the message.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    check_same_device(folder, study.user_attrs.get("device"), device)
 
 
 def keep_start(

@@ -31,9 +31,9 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_space import AllowedPaths
 from asvit.training.supernets.file import SupernetFile
-from asvit.training.supernets.parts import Parts
 from asvit.training.supernets.result import PathAccuracies
 from asvit.training.supernets.retraining import train_alone
+from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
 
@@ -55,7 +55,7 @@ class EvolutionSession:
         trained: SupernetFile,
         allowed: AllowedPaths,
         journal: AccuracyJournal,
-        parts: Parts,
+        parts: Splits,
         tell: Tell,
     ) -> None:
         self._folder = folder

@@ -24,7 +24,7 @@ from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import build_on_meta
 from asvit.spaces.psvit import PSViTSpace
-from asvit.training.short import Labelled, accuracy
+from asvit.training.short import LabelledTensors, accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.counts import Cost, count
 from proxies.evaluation import seed_for
@@ -85,7 +85,7 @@ class SupernetSpace:
         """What ``path`` is alone; the same for paths that differ only in where identities are."""
         return self._alone(*canonical(path))
 
-    def accuracy(self, supernet: PSViTSupernet, path: Path, images: Labelled) -> float:
+    def accuracy(self, supernet: PSViTSupernet, path: Path, images: LabelledTensors) -> float:
         """Accuracy of ``path`` with the weights of the supernet, per cent."""
         return accuracy(supernet.on(path), *images)
 

@@ -1,8 +1,8 @@
-"""Networks and their cost, from the text of any space, of a published family or of timm."""
+"""Networks and their cost, from an architecture or its text: a space's, a family's or timm's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,15 @@ from torch.overrides import TorchFunctionMode
 
 from asvit.genotype import Genotype
 from asvit.spaces.base import Architecture, SearchSpace
-from asvit.spaces.families import is_family, read_family
-from asvit.spaces.hosts import PREFIX, build_host, check_host, is_host
+from asvit.spaces.families import FAMILIES, FamilyArchitecture
 from asvit.spaces.registry import SPACES
+from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
 from proxies.counts import Cost, count
 from proxies.messages import shown
+
+#: Architectures outside every search space: depths and width cannot be changed.
+FixedArchitecture = FamilyArchitecture | TimmModel
+_FIXED: Final[tuple[type[FixedArchitecture], ...]] = (*FAMILIES, TimmModel)
 
 
 def build(
@@ -30,25 +34,25 @@ def build(
     """A freshly initialised network.
 
     Args:
-        arch: An architecture or its text, of any space; or the text of a family, ``"pit:..."`` or
-            ``"autoformer:..."``; or ``"timm:NAME"``.
+        arch: An architecture of any space, or a text: of a space, of a family (``"pit:..."``,
+            ``"autoformer:..."``), or ``"timm:NAME"``.
         image_size: Side of the images in pixels.
         num_classes: Classes; 0 for the pooled features.
-        depths: Blocks in each stage, in place of the architecture's own.
-        width: Channels of the first stage, in place of the architecture's own.
-        drop_path: Drop-path probability of the last block, up a linear ramp from 0; None for the
-            network's own: 0 but for some of timm's.
-        drop: Dropout in front of the head; None for the network's own.
+        depths: Blocks in each stage; None keeps those of the architecture.
+        width: Channels of the first stage; None keeps that of the architecture.
+        drop_path: Drop-path probability of the last block, on a linear ramp from 0; None for the
+            network's default: 0 except for some timm models.
+        drop: Dropout before the head; None for the network's default.
 
     Raises:
-        ValueError: If the text is wrong, timm has no such model, or the sizes do not suit.
+        ValueError: If the text is wrong, timm has no such model, or the sizes do not fit.
     """
     given = {"drop_path": drop_path, "drop": drop}
     rates = {name: rate for name, rate in given.items() if rate is not None}
-    if isinstance(arch, str) and is_fixed(arch):
+    if (fixed := _fixed(arch)) is not None:
         if depths is not None or width is not None:
-            raise ValueError(f"{shown(arch)} has its own depths and width; leave both out")
-        return _fixed(arch)(image_size=image_size, num_classes=num_classes, **rates)
+            raise ValueError(f"{shown(str(arch))} has its own depths and width; leave both out")
+        return fixed.build(image_size=image_size, num_classes=num_classes, **rates)
     space, known = find(arch)
     return space.build(
         known,
@@ -60,31 +64,10 @@ def build(
     )
 
 
-def is_fixed(text: str) -> bool:
-    """Whether ``text`` names a network of its own depths and width: a family's or timm's."""
-    return text.startswith(PREFIX) or is_family(text)
-
-
-def _fixed(text: str) -> Callable[..., nn.Module]:
-    if is_family(text):
-        return read_family(text).build
-    return partial(build_host, text.removeprefix(PREFIX))
-
-
-def canonical(text: str) -> str:
-    """The text by which an architecture is known, of a space, a family or timm.
-
-    Raises:
-        ValueError: If :func:`build` knows no such text; one line that says what would be right.
-    """
-    if text.startswith(PREFIX):
-        check_host(text.removeprefix(PREFIX))
-        return text
-    return str(read_family(text) if is_family(text) else find(text)[1])
-
-
 def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224) -> Cost:
     """Parameters and multiply-adds of one forward pass of one image, with 1000 classes.
+
+    Costs of architectures are cached.
 
     Args:
         arch: What :func:`build` takes, or any module that takes ``[1, 3, side, side]``.
@@ -95,29 +78,29 @@ def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224)
     """
     if isinstance(arch, nn.Module):
         return count(arch, image_size)
-    text = arch if isinstance(arch, str) else str(find(arch)[1])
-    return _cost_of_text(text, image_size)
+    return _cost(parse(arch), image_size)
 
 
 @lru_cache(maxsize=4096)
-def _cost_of_text(text: str, image_size: int) -> Cost:
-    return count(build_on_meta(text, image_size=image_size), image_size)
+def _cost(arch: Architecture, image_size: int) -> Cost:
+    return count(build_on_meta(arch, image_size=image_size), image_size)
 
 
 def build_on_meta(
     arch: str | Genotype | Architecture, *, image_size: int, num_classes: int = 1000
 ) -> nn.Module:
-    """:func:`build` without memory or initialisation, as far as the network allows it."""
+    """:func:`build` on the meta device: no memory, no initialisation, where the network allows."""
+    arch = parse(arch)
     try:
-        with torch.device("meta"), _NothingWritten():
+        with torch.device("meta"), _SkipInitialisation():
             return build(arch, image_size, num_classes)
     except RuntimeError:
-        # Some of timm's read values while they are put together.
+        # Some timm models read values while they are constructed.
         return build(arch, image_size, num_classes)
 
 
-class _NothingWritten(TorchFunctionMode):
-    """Leaves out the writing of initial weights: there is nowhere to, and it takes most time."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Skips in-place initialisers of meta tensors, which take most of the construction time."""
 
     def __torch_function__(
         self,
@@ -126,43 +109,90 @@ class _NothingWritten(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func in _WRITES and args[0].is_meta:
+        if func in _INITIALISERS and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
 
 
-_WRITES = {
+_INITIALISERS = {
     *(Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.clamp_),
     *(Tensor.mul_, Tensor.add_, Tensor.fill_, Tensor.zero_),
 }
 
 
-def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
-    """The first space that ``arch`` belongs to, and the architecture itself.
+def parse(arch: str | Architecture) -> Architecture:
+    """The architecture that a text describes; an architecture is returned as it is.
 
     Raises:
-        ValueError: If it fits no space; what the space of its prefix has to say about a text.
+        ValueError: If :func:`build` would reject it; one line that says what would be right.
+    """
+    fixed = _fixed(arch)
+    return find(arch)[1] if fixed is None else fixed
+
+
+def canonical(text: str) -> str:
+    """The canonical text of an architecture of a space, a family or timm.
+
+    Raises:
+        ValueError: As :func:`parse`.
+    """
+    return str(parse(text))
+
+
+def is_fixed(text: str) -> bool:
+    """Whether ``text`` is meant for a family or timm, whose depths and width are fixed."""
+    return text.startswith(tuple(kind.prefix for kind in _FIXED))
+
+
+def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
+    """The architecture of a family or of timm; None for one of a search space.
+
+    Raises:
+        ValueError: If its text is wrong.
     """
     if not isinstance(arch, str):
-        for space in SPACES.values():
-            if isinstance(arch, space.architecture):
-                return space, arch
+        return arch if isinstance(arch, _FIXED) else None
+    for kind in _FIXED:
+        if arch.startswith(kind.prefix):
+            return kind.parse(arch)
+    return None
+
+
+def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
+    """The search space of an architecture or text, and the architecture.
+
+    Where several spaces would do, the one registered first.
+
+    Raises:
+        ValueError: If it belongs to no space. For a text with the prefix of a space, the message
+            is that space's.
+    """
+    if isinstance(arch, _FIXED) or (isinstance(arch, str) and is_fixed(arch)):
         raise ValueError(
-            f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
+            f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
         )
-    if is_fixed(arch):
-        raise ValueError(
-            f"{shown(arch)} belongs to no search space; use one of {', '.join(SPACES)}"
-        )
-    refusals = []
+    if not isinstance(arch, str):
+        return _space_of(arch), arch
+    errors = []
     prefixed = [
         space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
     ]
     for space in prefixed or SPACES.values():
         try:
             return space, space.parse(arch)
-        except ValueError as refusal:
-            refusals.append(refusal)
-    if is_host(arch):
+        except ValueError as error:
+            errors.append(error)
+    if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
-    raise refusals[0]
+    raise errors[0]
+
+
+def _space_of(arch: Architecture) -> SearchSpace:
+    """The space of an architecture; its own class takes precedence over a parent class."""
+    exact = [space for space in SPACES.values() if type(arch) is space.architecture]
+    inherited = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
+    for space in (*exact, *inherited):
+        return space
+    raise ValueError(
+        f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
+    )

@@ -1,4 +1,4 @@
-"""The space of the As-ViT paper, and a small part of it for first tries."""
+"""The As-ViT search space, and a small subset of it."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
@@ -29,7 +29,7 @@ class AsVitSpace(SearchSpace):
     architecture = Genotype
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         **{f"K{i}": choices for i, choices in enumerate(KERNEL_CHOICES, 1)},
-        # Stage 4 is never split.
+        # Stage 4 always has global attention.
         **{f"S{i}": choices for i, choices in enumerate(SPLIT_CHOICES[:3], 1)},
         **{f"E{i}": choices for i, choices in enumerate(EXPANSION_CHOICES, 1)},
         "H": HEAD_CHOICES,
@@ -88,7 +88,7 @@ class AsVitSpace(SearchSpace):
 
 @register_space
 class AsVitTinySpace(AsVitSpace):
-    """A few hundred members that still differ in every kind of choice."""
+    """A few hundred architectures that still vary every kind of choice."""
 
     name = "asvit-tiny"
     description = "384 members of the As-ViT space, for a first try and for tests"

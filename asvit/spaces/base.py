@@ -1,4 +1,4 @@
-"""What every search space can do."""
+"""The interface of a search space."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,18 +9,19 @@ import numpy as np
 from torch import nn
 
 Choice = int | float | str
-#: Every space has its own class of architectures; ``str()`` of one is its canonical text.
+#: Each space has its own class of architectures, frozen and hashable, as cached costs require;
+#: ``str()`` gives the canonical text.
 Architecture = Any
 
 
 class SearchSpace(ABC):
-    """Named categorical dimensions, and the way from a choice in each of them to a network.
+    """Named categorical dimensions, whose choices determine a network.
 
     Attributes:
-        name: What the space is called on the command line.
+        name: Name on the command line.
         description: One line on what is searched.
         paper: Where it was published.
-        prefix: What its texts begin with and no other space's do; empty for As-ViT's.
+        prefix: Start of its texts, unique among the spaces; empty for As-ViT.
         architecture: Class of its architectures.
         dimensions: Name of each dimension -> its choices, in order.
     """
@@ -34,7 +35,7 @@ class SearchSpace(ABC):
 
     @property
     def size(self) -> int:
-        """How many architectures there are."""
+        """Number of architectures."""
         return math.prod(len(choices) for choices in self.dimensions.values())
 
     def sample(self, rng: np.random.Generator) -> Architecture:
@@ -48,7 +49,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def encode(self, arch: Architecture) -> dict[str, Choice]:
-        """The choice in each dimension, undoing :meth:`decode`.
+        """The choice in each dimension: the inverse of :meth:`decode`.
 
         Raises:
             ValueError: If ``arch`` is not in the space.
@@ -56,7 +57,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
-        """The architecture of a choice in each dimension.
+        """The architecture with these choices.
 
         Raises:
             ValueError: If a dimension is missing or unknown, or a value is not among its choices.
@@ -64,14 +65,14 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:
-        """Read an architecture of this space, grown or not, from its text.
+        """Parse the text of an architecture of this space, grown or not.
 
         Raises:
             ValueError: If the text is wrong or the architecture is not in the space.
         """
 
     def read(self, arch: Architecture | str) -> Architecture:
-        """``arch`` itself, or the architecture of its text.
+        """``arch`` as an architecture, parsed if it is a text.
 
         Raises:
             ValueError: As :meth:`parse`.
@@ -96,26 +97,26 @@ class SearchSpace(ABC):
             arch: What to build, or its text.
             image_size: Side of the images in pixels.
             num_classes: Classes; 0 for the pooled features.
-            depths: Blocks in each stage, in place of the architecture's own.
-            width: Channels of the first stage, in place of the architecture's own.
-            drop_path: Drop-path probability of the last block; a linear ramp from 0 leads to it.
-            drop: Dropout in front of the head.
+            depths: Blocks in each stage; None keeps those of the architecture.
+            width: Channels of the first stage; None keeps that of the architecture.
+            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
+            drop: Dropout before the head.
 
         Raises:
-            ValueError: If the text is wrong, depths or width do not suit, or :meth:`check` finds
-                fault.
+            ValueError: If the text is wrong, depths or width are out of range, or :meth:`check`
+                fails.
         """
 
     @abstractmethod
     def check(self, arch: Architecture | str, image_size: int) -> None:
-        """Make sure that ``arch``, or that of its text, takes images of this side in pixels.
+        """Check that an architecture or text takes square images of this side in pixels.
 
         Raises:
             ValueError: If it does not; one line that says where and what would be right.
         """
 
     def check_choices(self, params: Mapping[str, Choice]) -> None:
-        """Make sure that ``params`` holds one of the choices of every dimension.
+        """Check that ``params`` has an allowed choice for every dimension.
 
         Raises:
             ValueError: If it does not; the message names the dimension and its choices.

@@ -1,14 +1,14 @@
-"""Networks of published families from a text: PiT and AutoFormer as their benchmarks trained them.
+"""Architectures of published families: PiT and AutoFormer, as ViT-Bench-101 trained them.
 
-They belong to no search space here; reference tables name their architectures by these texts.
+Neither is a search space here; the texts name architectures in reference tables.
 """
 
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shown  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from timm.models.pit import PoolingVisionTransformer
@@ -23,7 +23,7 @@ PIT_STAGES: Final = 3
 
 N = TypeVar("N", int, float)
 
-#: Limits that keep a slip of the pen from asking for more memory than there is.
+#: Wide limits that catch typos before they exhaust memory.
 _WIDTHS: Final = (1, 4096)
 _COUNTS: Final = (1, 256)
 _RATIOS: Final = (0.125, 64.0)
@@ -43,10 +43,10 @@ class PitArchitecture:
 
     Raises:
         ValueError: If a value is out of range, or the heads of a stage are no such multiple. The
-            one-line message names it and what is allowed.
+            one-line message names the value and what is allowed.
 
     References:
-        Heo et al. 2021, arXiv:2103.16302. Their ranges in ViT-Bench-101: arXiv:2312.09059.
+        Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
     """
 
     prefix: ClassVar[str] = "pit:"
@@ -109,8 +109,8 @@ class PitArchitecture:
         Args:
             image_size: Side of the images in pixels.
             num_classes: Classes; 0 for the feature.
-            drop_path: Drop-path probability of the last block, up a linear ramp from 0.
-            drop: Dropout in front of the head.
+            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
+            drop: Dropout before the head.
 
         Raises:
             ValueError: If the image is smaller than a patch.
@@ -133,11 +133,11 @@ class PitArchitecture:
 
 @dataclass(frozen=True)
 class AutoFormerArchitecture:
-    """``autoformer:WIDTH|H1,H2,...|R1,R2,...``: a plain vision transformer, each block its own.
+    """``autoformer:WIDTH|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
 
-    The depth is the number of entries. Queries, keys and values are as wide as the network,
-    however many the heads. There is a class token, but the feature is the mean of the others.
-    Both are as in ViT-Bench-101; the AutoFormer paper itself has 64 channels a head.
+    The depth is the number of entries. Queries, keys and values have the width of the network,
+    whatever the number of heads. There is a class token, but the feature is the mean of the patch
+    tokens. Both follow ViT-Bench-101; the AutoFormer paper has 64 channels per head.
 
     Attributes:
         width: Channels of a token.
@@ -145,8 +145,8 @@ class AutoFormerArchitecture:
         mlp_ratios: Hidden width of each block's feed-forward part over the width.
 
     Raises:
-        ValueError: If a value is out of range, heads do not divide the width, or blocks have no
-            ratio. The one-line message names it and what is allowed.
+        ValueError: If a value is out of range, heads do not divide the width, or a block lacks a
+            ratio. The one-line message names the value and what is allowed.
 
     References:
         Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
@@ -206,10 +206,10 @@ class AutoFormerArchitecture:
         """A freshly initialised network; its feature is the mean over patches.
 
         Args:
-            image_size: Side of the images in pixels; what does not fill a patch is left out.
+            image_size: Side of the images in pixels; a partial patch at the edge is cut off.
             num_classes: Classes; 0 for the feature.
-            drop_path: Drop-path probability of the last block, up a linear ramp from 0.
-            drop: Dropout in front of the head.
+            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
+            drop: Dropout before the head.
 
         Raises:
             ValueError: If the image is smaller than a patch.
@@ -231,7 +231,7 @@ class AutoFormerArchitecture:
         return network
 
     def _blocks(self) -> Callable[..., nn.Module]:
-        """What timm calls for one block after the other, all with the same heads and ratio."""
+        """A block constructor for timm: each call makes the next block of the network."""
         own = zip(self.heads, self.mlp_ratios, strict=True)
 
         def block(**settings: Any) -> nn.Module:
@@ -246,45 +246,27 @@ FamilyArchitecture = PitArchitecture | AutoFormerArchitecture
 FAMILIES: Final = (PitArchitecture, AutoFormerArchitecture)
 
 
-def is_family(text: str) -> bool:
-    """Whether ``text`` starts like one of a family."""
-    return text.startswith(tuple(family.prefix for family in FAMILIES))
-
-
-def read_family(text: str) -> FamilyArchitecture:
-    """The architecture of a text that :func:`is_family`.
-
-    Raises:
-        ValueError: If it is no such text, or a wrong one; one line that says what is right.
-    """
-    for family in FAMILIES:
-        if text.startswith(family.prefix):
-            return family.parse(text)
-    forms = " or ".join(family.form for family in FAMILIES)
-    raise ValueError(f"{_shown(text)} is of no family; write {forms}")
-
-
 def _parts(family: type[FamilyArchitecture], text: str) -> list[list[str]]:
-    """The three parts of a text, each a list of what stands between its commas."""
+    """The three parts of a text between bars, each split at its commas."""
     parts = [part.split(",") for part in text.removeprefix(family.prefix).split("|")]
-    if len(parts) != 3:
+    if not text.startswith(family.prefix) or len(parts) != 3:
         raise _malformed(family, text)
     return parts
 
 
 def _malformed(family: type[FamilyArchitecture], text: str) -> ValueError:
-    return ValueError(f"{_shown(text)} is not {family.form}")
+    return ValueError(f"{shown(text)} is not {family.form}")
 
 
 def _whole(text: str, part: str) -> int:
     if not _WHOLE.fullmatch(part.strip()):
-        raise ValueError(f"{_shown(part)} in {_shown(text)} is no whole number of up to 5 digits")
+        raise ValueError(f"{shown(part)} in {shown(text)} is no whole number of up to 5 digits")
     return int(part)
 
 
 def _decimal(text: str, part: str) -> float:
     if not _DECIMAL.fullmatch(part.strip()):
-        raise ValueError(f"{_shown(part)} in {_shown(text)} is no number such as 4 or 3.5")
+        raise ValueError(f"{shown(part)} in {shown(text)} is no number such as 4 or 3.5")
     return float(part)
 
 
@@ -304,7 +286,7 @@ def _check_image(architecture: FamilyArchitecture, image_size: int) -> None:
 
 
 def _divisors_near(width: int, heads: int) -> str:
-    """The two divisors of ``width`` around ``heads``; 1 and the width itself always are some."""
+    """The nearest divisors of ``width`` below and above ``heads``, in words."""
     below = next(n for n in range(heads, 0, -1) if width % n == 0)
     above = next((n for n in range(heads, width + 1) if width % n == 0), None)
     return f"{below}" if above is None else f"{below} or {above}"
@@ -312,8 +294,3 @@ def _divisors_near(width: int, heads: int) -> str:
 
 def _list(values: Sequence[float]) -> str:
     return ",".join(str(int(value) if value == int(value) else value) for value in values)
-
-
-def _shown(text: str) -> str:
-    """``text`` for a one-line message: escaped, and cut when long."""
-    return reprlib.repr(text)

@@ -1,4 +1,4 @@
-"""The least that a search space of one's own takes: choices, and a network made of them."""
+"""Base of user-defined search spaces: choices, and the network they describe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PlainArchitecture:
     """One choice in every dimension of a plain space.
 
     Attributes:
-        prefix: That of the space.
+        prefix: Prefix of the space.
         choices: In the order of the dimensions.
     """
 
@@ -32,20 +32,20 @@ class PlainArchitecture:
 class PlainSpace(SearchSpace):
     """A space whose texts are its prefix and the choices, such as ``small:2,16,gelu``.
 
-    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and says
-    in :meth:`network` what is built. Its architectures can be measured, searched, trained and
-    exported; having no depths and no width apart from their choices, they cannot be grown.
+    A subclass sets ``name``, ``description``, ``paper``, ``prefix`` and ``dimensions``, and builds
+    the network in :meth:`network`. Its architectures can be measured, searched, trained and
+    exported, but not grown, since they have no depths and width besides their choices.
 
     Raises:
-        ValueError: If there is no prefix that ends in a colon, or choices of one dimension cannot
-            be told apart by their texts.
+        ValueError: If the prefix does not end in a colon, or two choices of one dimension have the
+            same text.
     """
 
     architecture: ClassVar[type] = PlainArchitecture
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # A class of architectures for every space, since they are told apart by it.
+        # The class of an architecture identifies its space.
         cls.architecture = type(f"{cls.__name__}Architecture", (PlainArchitecture,), {})
 
     def __init__(self) -> None:
@@ -76,11 +76,11 @@ class PlainSpace(SearchSpace):
         """A freshly initialised network.
 
         Args:
-            choices: Dimension to the choice in it.
+            choices: Dimension -> choice.
             image_size: Side of the images in pixels.
             num_classes: Classes; 0 for the pooled features.
             drop_path: Drop-path probability of the last block.
-            drop: Dropout in front of the head.
+            drop: Dropout before the head.
         """
 
     def encode(self, arch: PlainArchitecture) -> dict[str, Choice]:
@@ -142,10 +142,10 @@ class PlainSpace(SearchSpace):
         )
 
     def check(self, arch: PlainArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; every image will do unless a subclass says otherwise."""
+        """See :meth:`SearchSpace.check`; accepts any size unless a subclass overrides it."""
         self.read(arch)
 
     @property
     def _form(self) -> str:
-        """How a text is written."""
+        """The form of a text, for messages."""
         return self.prefix + ",".join(self.dimensions)

@@ -1,4 +1,4 @@
-"""The two spaces of PSViT paths: tokens in a list, and tokens on a grid."""
+"""The two PSViT spaces: tokens in a list, and tokens on a grid."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
@@ -22,10 +22,10 @@ from asvit.spaces.registry import register_space
 
 
 class PSViTSpace(SearchSpace):
-    """What each of 3 × 6 cells is: a basic layer, a pair that shares attention, or nothing.
+    """Each of 3 × 6 cells is a basic layer, a pair that shares attention, or nothing.
 
-    One of the ``3**18`` choices has no layer at all. It can be decoded, so that a search that
-    draws it can go on; its text is refused, and so is building it; :meth:`sample` leaves it out.
+    One of the ``3**18`` paths has no layer. It can be decoded, so that a search that draws it can
+    go on, but neither parsed nor built, and :meth:`sample` never returns it.
 
     Attributes:
         pooling: Whether tokens are a list or a grid.
@@ -38,8 +38,8 @@ class PSViTSpace(SearchSpace):
     pooling: ClassVar[Pooling]
     architecture: ClassVar[type[PSViTPath]]
     paper = "PSViT, arXiv:2108.03428"
-    # Orders differ so that no place holds the identity everywhere: choices of equal places make
-    # the architectures that a search tries an image size on.
+    # A search tries an image size on architectures with the same choice index in every dimension.
+    # The orders differ so that none of them consists of identities alone.
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {
         f"S{stage}C{cell}": choices
         for stage, choices in enumerate(
@@ -49,7 +49,7 @@ class PSViTSpace(SearchSpace):
     }
 
     def sample(self, rng: np.random.Generator) -> PSViTPath:
-        """Draw uniformly one of those that have layers."""
+        """Draw uniformly among the paths with layers."""
         path: PSViTPath = super().sample(rng)
         while path.layers == 0:
             path = super().sample(rng)
@@ -60,7 +60,7 @@ class PSViTSpace(SearchSpace):
         return dict(zip(self.dimensions, "".join(arch.cells), strict=True))
 
     def decode(self, params: Mapping[str, Choice]) -> PSViTPath:
-        """See :meth:`SearchSpace.decode`; the choice without layers is no error here."""
+        """See :meth:`SearchSpace.decode`; accepts the path without layers."""
         self.check_choices(params)
         letters = "".join(str(params[name]) for name in self.dimensions)
         first, second, third = (letters[i * CELLS : (i + 1) * CELLS] for i in range(STAGES))
@@ -81,7 +81,7 @@ class PSViTSpace(SearchSpace):
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> PSViT:
-        """See :meth:`SearchSpace.build`; layers of a stage are its blocks, and may be 0."""
+        """See :meth:`SearchSpace.build`; depths count layers and may be 0."""
         grown: PSViTPath = self.read(arch).with_(depths=depths, width=width)
         self.check(grown, image_size)
         return PSViT(
@@ -96,7 +96,7 @@ class PSViTSpace(SearchSpace):
         )
 
     def check(self, arch: PSViTPath | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; what has no layers takes no images."""
+        """See :meth:`SearchSpace.check`; rejects the path without layers."""
         _with_layers(self.read(arch)).token_counts(image_size)
 
 

@@ -1,4 +1,4 @@
-"""Every search space by its name."""
+"""The registry of search spaces."""
 
 from typing import TypeVar
 
@@ -7,7 +7,7 @@ from proxies.registry import Registry
 
 S = TypeVar("S", bound=SearchSpace)
 
-#: Name -> space, in the order in which an architecture text is tried on them.
+#: Name -> space. An architecture text without a prefix is tried on them in this order.
 SPACES: Registry[SearchSpace] = Registry("space")
 
 

@@ -1,12 +1,12 @@
-"""The space of ShiftViT: how many blocks where, and what shifts and widens in them."""
+"""The ShiftViT space: depth split, feed-forward ratio, and the shift."""
 
 from __future__ import annotations
 
 import operator
 import re
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self, TypeVar
 
 from asvit.models import ShiftViT
@@ -18,12 +18,12 @@ N = TypeVar("N", int, float)
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
 STAGES: Final = 4
-#: The narrowest stage 1 of which an 8th, a 12th and a 16th are whole and differ.
+#: The smallest width that 8, 12 and 16 divide.
 DEFAULT_WIDTH: Final = 48
-#: Pixels per side that leave stage 4 one position.
+#: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
 
-#: Attribute -> its limits; wide ones, so that only slips of the pen are refused.
+#: Attribute -> its limits, wide enough to catch typos only.
 _LIMITS: Final[Mapping[str, tuple[int, int]]] = {
     "depth": (1, 256),
     "ratio": (1, 64),
@@ -40,18 +40,18 @@ _TEXT: Final = re.compile(
 
 @dataclass(frozen=True)
 class ShiftArchitecture:
-    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: one ShiftViT.
+    """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: a ShiftViT architecture.
 
     Attributes:
         depths: Blocks in each stage, 1 to 256.
-        ratio: Hidden channels of the feed-forward part over those of the stage, 1 to 64.
-        n_div: Each of the four moved groups is one of so many parts of the channels, rounded
-            down; 4 to 1024.
-        step: Positions that a group moves; 0 for none.
+        ratio: Hidden width of the feed-forward part over the width of the stage, 1 to 64.
+        n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down; 4 to
+            1024.
+        step: Positions by which a group moves; 0 for none.
         width: Channels of stage 1, 1 to 1024; each later stage doubles them.
 
     Raises:
-        ValueError: If a value is out of its range. The one-line message names it.
+        ValueError: If a value is out of range. The one-line message names it.
 
     References:
         Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
@@ -65,7 +65,7 @@ class ShiftArchitecture:
     width: int = DEFAULT_WIDTH
 
     def __post_init__(self) -> None:
-        # Lists (from JSON) and NumPy integers are welcome; plain tuples and ints are kept.
+        # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         depths = tuple(_whole("depth", value) for value in self.depths)
         if len(depths) != STAGES:
             raise ValueError(f"depths has {len(depths)} value(s); give one for each of 4 stages")
@@ -77,14 +77,14 @@ class ShiftArchitecture:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine.
+        """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine.
 
         Raises:
             ValueError: If ``text`` is anything else; one line that says what would be right.
         """
         found = _TEXT.fullmatch(text)
         if found is None:
-            raise ValueError(f"{reprlib.repr(text)} is not {FORM}")
+            raise ValueError(f"{shown(text)} is not {FORM}")
         a, b, c, d, ratio, n_div, step, width = found.groups()
         return cls(
             (int(a), int(b), int(c), int(d)), float(ratio), int(n_div), int(step), int(width)
@@ -96,7 +96,7 @@ class ShiftArchitecture:
         return f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
 
     def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """The same blocks at other depths and another stage-1 width; None keeps what is there.
+        """These blocks with other depths or another stage-1 width; None keeps a value.
 
         Raises:
             ValueError: If the result is not a valid architecture.
@@ -112,9 +112,9 @@ class ShiftArchitecture:
 class ShiftViTSpace(SearchSpace):
     """Depth split, ratio, shifted fraction and step of a ShiftViT; the choices are ours.
 
-    The paper compares ratios 1 to 4, fractions of four in 20, 16, 12 and 8 parts, and steps 0, 1
-    and 2, each by itself. All of these are here, but for step 0: there, nothing mixes positions
-    within a stage. The depths lie around those of its lightest network.
+    The paper compares ratios 1 to 4, shifted fractions 4/20, 4/16, 4/12 and 4/8, and steps 0, 1
+    and 2, one at a time. The space has them all except step 0, at which nothing mixes positions
+    within a stage. The depths are around those of the paper's lightest network.
     """
 
     name = "shiftvit"
@@ -141,7 +141,7 @@ class ShiftViTSpace(SearchSpace):
         return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
 
     def parse(self, text: str) -> ShiftArchitecture:
-        """Read any ShiftViT: growing leaves the depths to choose from, and ablations the rest.
+        """Parse any ShiftViT, also outside the choices: grown ones and ablations.
 
         Raises:
             ValueError: If the text is wrong.
@@ -174,7 +174,7 @@ class ShiftViTSpace(SearchSpace):
         )
 
     def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:
-        """See :meth:`SearchSpace.check`; every architecture takes the same images."""
+        """See :meth:`SearchSpace.check`; independent of the architecture."""
         self.read(arch)
         if image_size < LEAST_SIDE:
             raise ValueError(

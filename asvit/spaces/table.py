@@ -1,20 +1,20 @@
-"""Where in an architecture its parameters and multiply-adds are."""
+"""Parameters and multiply-adds of each stage of an architecture."""
 
 from dataclasses import dataclass
 
 from asvit.genotype import STAGES, Genotype
-from asvit.spaces.architectures import build_on_meta, cost, find, is_fixed
+from asvit.spaces.architectures import build_on_meta, cost, parse
 from asvit.spaces.base import Architecture
 from proxies.counts import Cost, count_by_module
 
 
 @dataclass(frozen=True)
 class StageRow:
-    """One part of a network; None where a column has no meaning for it.
+    """Cost of one part of a network; None in columns that do not apply.
 
     Attributes:
-        stage: ``"1"`` to ``"4"``, each with the embedding in front of it; ``"head"``; or
-            ``"network"`` where parts are not known.
+        stage: ``"1"`` to ``"4"``, each with the embedding before it; ``"head"``; or ``"network"``
+            for a network that is not split into stages.
         tokens_per_side: Tokens along one side of the image.
         width: Channels of a token.
         heads: Attention heads.
@@ -35,9 +35,9 @@ class StageRow:
 
 
 def stage_table(arch: str | Genotype | Architecture, *, image_size: int = 224) -> list[StageRow]:
-    """The stages of an As-ViT architecture and its head; one row for the whole of anything else.
+    """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
-    The sums of ``params`` and ``macs`` are what :func:`asvit.spaces.cost` gives.
+    ``params`` and ``macs`` add up to :func:`asvit.spaces.cost`.
 
     Args:
         arch: What :func:`asvit.spaces.build` takes.
@@ -46,9 +46,9 @@ def stage_table(arch: str | Genotype | Architecture, *, image_size: int = 224) -
     Raises:
         ValueError: As :func:`asvit.spaces.build`.
     """
-    g = None if isinstance(arch, str) and is_fixed(arch) else find(arch)[1]
+    g = parse(arch)
     if not isinstance(g, Genotype):
-        total = cost(arch, image_size=image_size)
+        total = cost(g, image_size=image_size)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
     parts = count_by_module(build_on_meta(g, image_size=image_size), image_size)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asvit._records import MALFORMED
 from asvit._tensor_files import read_tensors, write_tensors
-from asvit._types import check_types, check_values
+from asvit.codec import from_json, to_json, value_from_json
 from asvit.settings import Images
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
@@ -31,35 +31,23 @@ class _Numbers(TypedDict):
     state: Mapping[str, Mapping[str, Any]]
 
 
-_FORM: Mapping[str, Any] = {
-    "images": Images,
-    "classes": Sequence[str],
-    "device": str,
-    "stages": Sequence[Mapping[str, Any]],
-    "history": Sequence[Mapping[str, Any]],
-    "seconds": float,
-    "bad_images": Mapping[str, int],
-    "numbers": _Numbers,
-}
-
-
 @dataclass(frozen=True)
 class Origin:
-    """What a training works with.
+    """What a training was started with.
 
     Attributes:
         settings: Settings of the run.
-        images: Where its images came from (``source``) and what they are (``digest``).
+        images: Source (``source``) and SHA-256 (``digest``) of its images.
         classes: Names of the classes.
-        device: Kind of device it runs on, such as ``"cpu"``.
-        stages: Measured cost of each stage of tokens, in the types of JSON; empty without stages.
+        device: Type of its device, such as ``"cpu"``.
+        stages: Measured cost of each stage of tokens, in JSON types; empty without stages.
     """
 
     settings: TrainSettings
     images: Mapping[str, str]
     classes: tuple[str, ...]
     device: str
-    stages: Sequence[Mapping[str, Any]] = ()
+    stages: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -67,12 +55,11 @@ class Checkpoint:
     """A training after some epochs.
 
     Attributes:
-        origin: What it works with.
+        origin: What it was started with.
         history: Its epochs so far.
         seconds: Wall-clock time of all sessions.
-        bad_images: How often each image that could not be read was replaced, by its name.
-        state: As :meth:`asvit.training.engine.Engine.state` gives it; without the optimiser's
-            once all epochs are done.
+        bad_images: Name of each unreadable image to how often it was replaced.
+        state: State of the engine; without the optimiser's once all epochs are done.
     """
 
     origin: Origin
@@ -90,7 +77,7 @@ class Checkpoint:
         """Write the file as a whole or not at all.
 
         Raises:
-            OSError: If it cannot be written; what was there is then still there.
+            OSError: If it cannot be written; an earlier file is kept.
         """
         state = self.state
         tensors = {
@@ -101,17 +88,13 @@ class Checkpoint:
         header = {
             "schema_version": SCHEMA_VERSION,
             "kind": KIND,
-            "settings": self.origin.settings.to_json(),
-            "images": dict(self.origin.images),
-            "classes": list(self.origin.classes),
-            "device": self.origin.device,
-            "stages": [dict(stage) for stage in self.origin.stages],
-            "history": [row.to_json() for row in self.history],
+            **to_json(self.origin),
+            "history": to_json(self.history),
             "seconds": round(self.seconds, 3),
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
         }
-        write_tensors(path, _apart(tensors), header)
+        write_tensors(path, _unshared(tensors), header)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -127,18 +110,13 @@ class Checkpoint:
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
                 )
-            check_values(header, _FORM)
-            checkpoint = cls(
-                origin=Origin(
-                    settings=TrainSettings.from_json(header["settings"]),
-                    images=header["images"],
-                    classes=tuple(header["classes"]),
-                    device=header["device"],
-                    stages=tuple(header["stages"]),
-                ),
-                history=tuple(EpochRow.from_json(row) for row in header["history"]),
-                seconds=header["seconds"],
-                bad_images=header["bad_images"],
+            for name, declared in (("images", Images), ("numbers", _Numbers)):
+                value_from_json(header[name], declared)
+            return cls(
+                origin=from_json(header, Origin),
+                history=value_from_json(header["history"], tuple[EpochRow, ...]),
+                seconds=value_from_json(header["seconds"], float),
+                bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
                 state=EngineState(
                     weights=_under(_WEIGHTS, tensors),
                     average=_under(_AVERAGE, tensors),
@@ -146,9 +124,6 @@ class Checkpoint:
                     numbers=header["numbers"],
                 ),
             )
-            for row in checkpoint.history:
-                check_types(row)
-            return checkpoint
         except FileNotFoundError:
             raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
         except (SafetensorError, *MALFORMED) as error:
@@ -170,8 +145,8 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU; those that share memory, as tied weights do, get their own."""
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU; tensors that share memory, such as tied weights, are copied."""
     taken: set[int] = set()
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -1,26 +1,36 @@
-"""Distillation: a trained teacher looks at the same images, and the student learns from it."""
+"""Knowledge distillation from a trained teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from asvit.data import MEAN, STD
+from asvit.networks import Network, WeightsFile
+from asvit.spaces.timm_models import PREFIX, TimmModel
+from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.settings import TrainSettings
+from proxies.messages import first_line
+
+PUBLISHED = "timm"  # instead of a file: the weights that timm publishes
 
 Outputs = Tensor | tuple[Tensor, Tensor]
 
 
 class Teacher(nn.Module):
-    """A trained network behind the student's images.
+    """A trained network that accepts the student's images.
 
     Args:
-        network: ``[B, 3, T, T] -> [B, classes]``; it is frozen and stays in evaluation mode.
-        image_size: T, the side of the images that it was trained on, in pixels.
-        mean: Of its images, for pixels in [0, 1].
+        network: ``[B, 3, T, T] -> [B, classes]``; frozen, in evaluation mode.
+        image_size: T, the side of its images, in pixels.
+        mean: Its normalisation, for pixels in [0, 1].
         std: The same.
-        student_mean: Of the student's images.
+        student_mean: Normalisation of the student's images.
         student_std: The same.
     """
 
@@ -42,14 +52,14 @@ class Teacher(nn.Module):
         self._image_size = image_size
         ours, theirs = (torch.tensor(tuple(value)) for value in (student_std, std))
         moved = torch.tensor(tuple(student_mean)) - torch.tensor(tuple(mean))
-        # One normalisation after the other undone is again a scale and a shift.
+        # Replacing one normalisation by another is a scale and a shift.
         self._same = bool((ours == theirs).all() and (moved == 0).all())
         self.register_buffer("_scale", (ours / theirs).view(3, 1, 1), persistent=False)
         self.register_buffer("_shift", (moved / theirs).view(3, 1, 1), persistent=False)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode; ``mode`` is ignored."""
         return super().train(False)
 
     @torch.no_grad()
@@ -65,10 +75,10 @@ class Teacher(nn.Module):
 
 
 def use_two_heads(network: nn.Module) -> bool:
-    """Have a network with a head for the teacher give the outputs of both heads in training.
+    """Make a network with a distillation head return the outputs of both heads in training.
 
     Returns:
-        Whether it has such a head.
+        Whether the network has such a head.
     """
     switch = getattr(network, "set_distilled_training", None)
     if switch is None:
@@ -78,35 +88,114 @@ def use_two_heads(network: nn.Module) -> bool:
 
 
 def class_logits(outputs: Outputs) -> Tensor:
-    """What the head for the classes gave."""
+    """The logits of the classification head."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def distillation_loss(
-    outputs: Outputs, taught: Tensor, *, kind: str, temperature: float
+    outputs: Outputs, teacher_logits: Tensor, *, kind: str, temperature: float
 ) -> Tensor:
-    """How far the student is from its teacher.
+    """The distillation loss of a student.
 
     Args:
-        outputs: Logits of the student ``[B, classes]``, or those of the head for the classes and
-            of the one for the teacher, which is then the one looked at.
-        taught: Logits of the teacher, ``[B, classes]``.
-        kind: ``"hard"``: cross-entropy with the teacher's decision; ``"soft"``: Kullback-Leibler
-            divergence from its probabilities, both sides divided by the temperature, times its
-            square.
-        temperature: Of the soft kind.
+        outputs: Logits of the student ``[B, classes]``, or of its classification and distillation
+            heads, of which the loss uses the second.
+        teacher_logits: ``[B, classes]``.
+        kind: ``"hard"``: cross-entropy with the teacher's predicted class; ``"soft"``:
+            Kullback-Leibler divergence from its probabilities, with both logits divided by the
+            temperature, times the squared temperature.
+        temperature: Temperature of the soft loss.
 
     Returns:
-        The mean over the images, nats.
+        Mean over the images, nats.
 
     References:
         Touvron et al. 2021, arXiv:2012.12877, equations 2 and 3.
     """
     student = (outputs[1] if isinstance(outputs, tuple) else outputs).float()
-    taught = taught.float()
+    teacher_logits = teacher_logits.float()
     if kind == "hard":
-        return F.cross_entropy(student, taught.argmax(dim=1))
+        return F.cross_entropy(student, teacher_logits.argmax(dim=1))
     ours = F.log_softmax(student / temperature, dim=1)
-    theirs = F.log_softmax(taught / temperature, dim=1)
+    theirs = F.log_softmax(teacher_logits / temperature, dim=1)
     divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
     return divergence * temperature**2
+
+
+def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher | None:
+    """Load the teacher of a training; None if the settings have none.
+
+    Args:
+        settings: Settings of the training.
+        classes: Names of the classes.
+
+    Raises:
+        FileNotFoundError: If its file of weights does not exist.
+        OSError: If timm's weights cannot be downloaded.
+        ValueError: If there is no such network, the weights are another network's, or its classes
+            differ.
+    """
+    name = settings.teacher
+    if name is None or settings.teacher_weights is None:
+        return None
+    if settings.teacher_weights == PUBLISHED:
+        return _published(name, classes)
+    path = weights_path(settings.teacher_weights)
+    try:
+        file = WeightsFile.read(path)
+    except ValueError:
+        return _of_plain_weights(settings, classes)  # which also reports a damaged file
+    wanted = Network(name).architecture
+    if file.network.architecture != wanted:
+        raise ValueError(
+            f"{path} holds {file.network.architecture}, not the teacher {wanted}; name the right "
+            "one of both"
+        )
+    _check_classes(name, file.network.num_classes, classes)
+    if file.classes and file.classes != classes:
+        raise ValueError(
+            f"the teacher in {path} has other classes than the images, or another order"
+        )
+    return _teacher(
+        file.load(),
+        file.network.image_size,
+        mean=file.facts.get("mean", MEAN),
+        std=file.facts.get("std", STD),
+    )
+
+
+def _published(name: str, classes: tuple[str, ...]) -> Teacher:
+    if not name.startswith(PREFIX):
+        raise ValueError(f"timm publishes no weights of {name!r}; give teacher_weights a file")
+    model_name = TimmModel.parse(name).name
+    try:
+        model = timm.create_model(model_name, pretrained=True)
+    except RuntimeError as error:  # timm has none
+        raise ValueError(
+            f"timm publishes no weights of {model_name!r}: {first_line(error)}"
+        ) from error
+    _check_classes(name, model.num_classes, classes)
+    config = model.pretrained_cfg
+    side = config["input_size"][-1]
+    return _teacher(model, side, mean=config["mean"], std=config["std"])
+
+
+def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher:
+    """A teacher from weights without a header, for the student's image size and classes."""
+    side = settings.image_size
+    model = Network(str(settings.teacher), side, len(classes)).build()
+    load_pretrained(model, str(settings.teacher_weights), new_head=False)
+    config = getattr(model, "pretrained_cfg", None) or {}
+    return _teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
+
+
+def _teacher(model: Any, image_size: int, *, mean: Any, std: Any) -> Teacher:
+    return Teacher(model, image_size, mean=mean, std=std, student_mean=MEAN, student_std=STD)
+
+
+def _check_classes(name: str, known: int, classes: tuple[str, ...]) -> None:
+    if known != len(classes):
+        raise ValueError(
+            f"teacher {name} knows {known} classes, the images have {len(classes)}; use a teacher "
+            "of these classes"
+        )

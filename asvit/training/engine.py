@@ -1,4 +1,4 @@
-"""The engine of a training: updates of an epoch, validation, and everything they depend on."""
+"""The training engine: optimiser steps, validation, and the state of both."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from asvit.training.distillation import (
     distillation_loss,
     use_two_heads,
 )
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState, check_finite, load_optimizer, optimizer_state
-from asvit.training.validation import Accuracy, Batches, autocast, evaluate
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
 from proxies.messages import unknown
 
-LOOK_EVERY = 50  # steps between two looks at the losses, each of which waits for the device
+CHECK_EVERY = 50  # steps; reading the losses waits for the device
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far an epoch is.
+    """Progress within an epoch.
 
     Attributes:
         epoch: The epoch, from 0.
-        done: Its steps that are done.
-        steps: All of them.
-        loss: Mean of the losses since the last look, nats.
-        images_per_second: Images of all processes, since the epoch began.
+        done: Steps done.
+        steps: Steps of the epoch.
+        loss: Mean loss since the last report, nats.
+        images_per_second: Throughput of all processes since the epoch began.
     """
 
     epoch: int
@@ -54,13 +54,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What the training part of an epoch came to.
+class EpochResult:
+    """Result of the training part of an epoch.
 
     Attributes:
         loss: Mean over its steps, nats.
-        images_per_second: Images of all processes.
-        learning_rate: Of its last update.
+        images_per_second: Throughput of all processes.
+        learning_rate: Learning rate of its last update.
     """
 
     loss: float
@@ -69,22 +69,22 @@ class Epoch:
 
 
 class Engine:
-    """A network in training: every process has one, and all do the same updates.
+    """Trains a network. Every process has its own engine, and all apply the same updates.
 
-    What an update does follows from the seed, its number and the state, so that training that
-    goes on from :meth:`state` gives the bits of one never stopped (on one CPU, with as many
-    threads and processes).
+    An update depends only on the seed, its number and the state. So training that resumes from
+    :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same number
+    of threads and processes).
 
     Args:
         network: ``[B, 3, S, S] -> [B, classes]``; trained in place, moved to the device.
         settings: Settings of the training.
-        processes: Those that train together.
+        processes: The processes that train together.
         steps_per_epoch: Updates of an epoch.
-        teacher: Gives the logits to learn from; None for none.
+        teacher: Teacher for distillation; None for none.
 
     Attributes:
-        network: The network itself.
-        average: The moving average of it; None where there is none.
+        network: The network, not wrapped.
+        average: Moving average of its weights; None without one.
 
     Raises:
         ValueError: If timm has no such optimiser, or a weight is infinite or NaN.
@@ -94,7 +94,7 @@ class Engine:
         self,
         network: nn.Module,
         settings: TrainSettings,
-        processes: Processes,
+        processes: ProcessGroup,
         *,
         steps_per_epoch: int,
         teacher: Teacher | None = None,
@@ -124,18 +124,18 @@ class Engine:
         self._hard = LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss()
         if settings.compile:
             network.compile()
-        self._shared = processes.share(network)
+        self._wrapped = processes.wrap(network)
 
     @property
     def average(self) -> nn.Module | None:
-        """The moving average of the network, in evaluation mode."""
+        """Moving average of the weights, as a network in evaluation mode; None without one."""
         return None if self._ema is None else self._ema.module
 
     def use_tokens(self, tokens: Tokens) -> None:
-        """Change the stem to these tokens; weights, averages and the optimiser go on.
+        """Re-tokenize the network and its average; weights and optimiser state are kept.
 
         Raises:
-            ValueError: If the network cannot.
+            ValueError: If the network does not support it.
         """
         for network in (self.network, self.average):
             if network is not None:
@@ -143,50 +143,50 @@ class Engine:
 
     def train(
         self, epoch: int, batches: Batches, *, progress: Callable[[Step], None] | None = None
-    ) -> Epoch:
-        """Train for an epoch, from 0.
+    ) -> EpochResult:
+        """Train for one epoch.
 
-        Cost: three forward passes for each image, and one of the teacher.
+        Cost: about three forward passes per image, and one of the teacher.
 
         Args:
             epoch: Its number, from 0.
-            batches: This process's share of each batch: images ``[b, 3, S, S]``, and labels
+            batches: This process's share of every batch: images ``[b, 3, S, S]``, and labels
                 ``[b]`` int64 or soft targets ``[b, classes]``, on the CPU.
-            progress: Called now and then.
+            progress: Called whenever the losses are read.
 
         Raises:
             ValueError: If the loss or a weight is no longer finite.
             MemoryError: If memory runs out.
         """
         losses = torch.zeros(self._steps, device=self._device)
-        seen, looked, began = 0, 0, time.monotonic()
+        seen, checked, began = 0, 0, time.monotonic()
         rate = 0.0
         self.network.train()
-        on = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(on):
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
             for step, (images, targets) in enumerate(batches):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
-                with _in_memory(epoch, step):
+                with _memory_advice(epoch, step):
                     losses[step] = self._update(images, targets, epoch * self._steps + step)
                 seen += len(images) * self._processes.world
-                if not self._due(step):
+                if not self._check_due(step):
                     continue
-                since = self._agreed(losses[looked : step + 1], epoch, looked)
-                losses[looked : step + 1] = since
-                looked = step + 1
+                recent = self._checked_mean(losses[checked : step + 1], epoch, checked)
+                losses[checked : step + 1] = recent
+                checked = step + 1
                 if progress is not None:
-                    pace = seen / (time.monotonic() - began)
-                    progress(Step(epoch, looked, self._steps, float(since.mean()), pace))
-        self._agree_on_statistics()
-        mean, pace = float(losses.mean()), seen / (time.monotonic() - began)
+                    speed = seen / (time.monotonic() - began)
+                    progress(Step(epoch, checked, self._steps, float(recent.mean()), speed))
+        self._average_batch_norms()
+        mean, speed = float(losses.mean()), seen / (time.monotonic() - began)
         self._check_weights(epoch)
-        return Epoch(mean, pace, rate)
+        return EpochResult(mean, speed, rate)
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
-        """How good the network is on images, each process with its share of them.
+        """Evaluate the network, each process on its share of the images.
 
         Returns:
-            The accuracy of the network and that of its moving average; None where there is none.
+            The accuracy of the network, and of its moving average or None without one.
         """
         networks = [self.network] if self.average is None else [self.network, self.average]
         precision = self._settings.precision
@@ -194,7 +194,7 @@ class Engine:
         return found[0], found[1] if len(found) > 1 else None
 
     def state(self) -> EngineState:
-        """Everything that later epochs depend on; tensors are not copied from the CPU."""
+        """Everything that later epochs depend on; tensors are not copied."""
         tensors, numbers = optimizer_state(self._optimizer)
         return EngineState(
             weights=self.network.state_dict(),
@@ -204,29 +204,29 @@ class Engine:
         )
 
     def load_state(self, state: EngineState, *, epochs: int) -> None:
-        """Go on from what :meth:`state` gave after so many epochs.
+        """Resume from the :meth:`state` after so many epochs.
 
         Raises:
-            ValueError: If it is of another network or another optimiser.
+            ValueError: If it belongs to another network or optimiser.
         """
         state.load(self.network, self.average)
         load_optimizer(self._optimizer, state.moments, state.numbers)
         self._schedule.step_update(epochs * self._steps)
 
     def _update(self, images: Tensor, targets: Tensor, update: int) -> Tensor:
-        """One step of the optimiser; the loss of this process's share."""
+        """Take one optimiser step; returns the loss of this process's share."""
         settings = self._settings
-        # By its number, so that nothing else that draws can change dropout and drop-path.
+        # Seeded by number: no other draw can change dropout and drop-path.
         torch.manual_seed(seed_for(settings.seed, f"dropout {self._processes.rank}", update))
         images = images.to(self._device, non_blocking=True)
         targets = targets.to(self._device, non_blocking=True)
         total = torch.zeros((), device=self._device)
         parts = list(zip(*(x.chunk(settings.accumulate) for x in (images, targets)), strict=True))
-        for number, (some, wanted) in enumerate(parts, 1):
-            # Gradients travel between processes with the last part alone.
+        for number, (inputs, labels) in enumerate(parts, 1):
+            # Gradients are averaged over processes once, with the last part.
             last = number == len(parts)
-            with nullcontext() if last else self._processes.alone(self._shared):
-                loss = self._loss(some, wanted) * (len(some) / len(images))
+            with nullcontext() if last else self._processes.no_sync(self._wrapped):
+                loss = self._loss(inputs, labels) * (len(inputs) / len(images))
                 loss.backward()
             total += loss.detach()
         if settings.clip:
@@ -239,48 +239,48 @@ class Engine:
         return total
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of these images, about their classes and about the teacher."""
+        """Mean loss of some images: classification and distillation, weighted."""
         settings = self._settings
         with autocast(self._device, settings.precision):
-            outputs: Outputs = self._shared(images)
-            taught = None if self._teacher is None else self._teacher(images)
+            outputs: Outputs = self._wrapped(images)
+            teacher_logits = None if self._teacher is None else self._teacher(images)
         criterion = self._soft if targets.is_floating_point() else self._hard
         loss: Tensor = criterion(class_logits(outputs).float(), targets)
-        if taught is None:
+        if teacher_logits is None:
             return loss
-        learned = distillation_loss(
-            outputs, taught, kind=settings.distillation, temperature=settings.temperature
+        distilled = distillation_loss(
+            outputs, teacher_logits, kind=settings.distillation, temperature=settings.temperature
         )
         share = settings.distillation_weight
-        return (1 - share) * loss + share * learned
+        return (1 - share) * loss + share * distilled
 
-    def _due(self, step: int) -> bool:
-        """Whether to look at the losses after this step: a CPU has no queue to wait for."""
+    def _check_due(self, step: int) -> bool:
+        """Whether to read the losses after this step: always on one CPU, which has no queue."""
         always = self._device.type == "cpu" and self._processes.world == 1
-        return always or (step + 1) % LOOK_EVERY == 0 or step + 1 == self._steps
+        return always or (step + 1) % CHECK_EVERY == 0 or step + 1 == self._steps
 
-    def _agreed(self, losses: Tensor, epoch: int, first: int) -> Tensor:
-        """The losses of some steps, averaged over the processes.
+    def _checked_mean(self, losses: Tensor, epoch: int, first: int) -> Tensor:
+        """Average the losses of some steps over the processes.
 
         Raises:
-            ValueError: If one is not finite, in every process.
+            ValueError: In every process, if a loss is not finite.
         """
-        agreed = self._processes.mean(losses)
-        for step, loss in enumerate(agreed.tolist(), first + 1):
+        means = self._processes.mean(losses)
+        for step, loss in enumerate(means.tolist(), first + 1):
             if not math.isfinite(loss):
                 raise ValueError(
                     f"the loss became {loss} in epoch {epoch + 1}, step {step}; {self._advice}"
                 )
-        return agreed
+        return means
 
-    def _agree_on_statistics(self) -> None:
-        """Average what batch norms have seen of their inputs over the processes."""
+    def _average_batch_norms(self) -> None:
+        """Average the running statistics of batch norms over the processes."""
         for network in (self.network, self.average):
             if network is not None and self._processes.world > 1:
                 distribute_bn(network, self._processes.world, reduce=True)
 
     def _check_weights(self, epoch: int) -> None:
-        """A gradient that is not finite shows in the loss of the next step, which may not come.
+        """Reject weights that are not finite: after the last step, no loss would show them.
 
         Raises:
             ValueError: If a weight is not finite.
@@ -302,11 +302,11 @@ class Engine:
 
 
 @contextmanager
-def _in_memory(epoch: int, step: int) -> Iterator[None]:
-    """Say what takes less memory where a step runs out of it.
+def _memory_advice(epoch: int, step: int) -> Iterator[None]:
+    """Add advice to the error if a step runs out of memory.
 
     Raises:
-        MemoryError: If it does.
+        MemoryError: If the step runs out of memory.
     """
     try:
         yield
@@ -320,11 +320,11 @@ def _in_memory(epoch: int, step: int) -> Iterator[None]:
 
 
 def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser, which spares biases, norms and what the network names from weight decay."""
+    """The optimiser; biases, norms and parameters that the network names get no weight decay."""
     name = settings.optimizer
     if name not in list_optimizers():
         raise ValueError(unknown("optimizer", name, list_optimizers()))
-    made: torch.optim.Optimizer = create_optimizer_v2(
+    optimizer: torch.optim.Optimizer = create_optimizer_v2(
         network, opt=name, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    return made
+    return optimizer

@@ -1,44 +1,127 @@
-"""What is told of every epoch, and the files it is told in."""
+"""Accuracy of networks on labelled images, and the per-epoch metrics files of a training."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asvit._files import write_text
-from asvit._records import finite, number
 from asvit._run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
+from asvit.codec import Nullable, to_json
+from asvit.training.distributed import ProcessGroup
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of a network on some images.
+
+    Attributes:
+        top1: Share of the images whose class has the largest logit, per cent.
+        top5: Share of the images whose class is among the five largest, per cent.
+        loss: Mean cross-entropy, nats.
+        images: Number of images.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+def evaluate(
+    networks: Sequence[nn.Module],
+    batches: Batches,
+    processes: ProcessGroup,
+    *,
+    precision: str = "fp32",
+) -> list[Accuracy]:
+    """Evaluate networks in one pass over the images; they stay in evaluation mode.
+
+    Args:
+        networks: Each ``[B, 3, S, S] -> [B, classes]``, on the device of this process, and not
+            wrapped for distributed training: processes may have different numbers of batches.
+        batches: This process's images and labels ``[B]`` int64; each image is in one process.
+        processes: The processes that evaluate together; every one must call this.
+        precision: ``"fp32"``, or ``"bf16"`` for autocast.
+
+    Returns:
+        The accuracy of each network.
+
+    Raises:
+        ValueError: If there are no images.
+    """
+    device = processes.device
+    seen = 0
+    # [networks, 3]: top-1 hits, top-5 hits, summed loss
+    sums = torch.zeros(len(networks), 3, dtype=torch.float64, device=device)
+    for network in networks:
+        network.eval()
+    # Not inference mode: training could not use the tensors that a network caches.
+    with torch.no_grad(), autocast(device, precision):
+        for images, labels in batches:
+            inputs, targets = (x.to(device, non_blocking=True) for x in (images, labels))
+            for network, total in zip(networks, sums, strict=True):
+                total += _hits(network(inputs).float(), targets)
+            seen += len(targets)
+    images_seen = int(processes.sum(torch.tensor(seen, device=device)))
+    if not images_seen:
+        raise ValueError("there are no images to validate on; give some")
+    return [
+        Accuracy(
+            100 * top1 / images_seen, 100 * top5 / images_seen, loss / images_seen, images_seen
+        )
+        for top1, top5, loss in processes.sum(sums).tolist()
+    ]
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Top-1 hits, top-5 hits and summed loss of ``[B]`` labels, as ``[3]``."""
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = best == labels[:, None]
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([hits[:, 0].sum().double(), hits.sum().double(), loss.double()])
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """An autocast context: bfloat16 for precision ``"bf16"``, disabled otherwise."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """An epoch of a training, as a row of its metrics.
+    """The metrics of one epoch.
 
     Attributes:
         epoch: Its number, from 1.
-        tokens: Stride and dilation of the stem, as ``"16,5"``; empty without stages of tokens.
-        learning_rate: Of its last update.
+        tokens: Stride and dilation of the stem, as ``"16,5"``; empty without re-tokenization.
+        learning_rate: Learning rate of its last update.
         train_loss: Mean over its steps, nats.
         loss: Cross-entropy on the validation images, nats.
-        top1: Accuracy on them, per cent.
-        top5: Share of them whose class is among the five best, per cent.
-        average_loss: As ``loss``, of the moving average; None where there is none.
-        average_top1: The same.
-        average_top5: The same.
-        images_per_second: In training, over all processes.
+        top1: Top-1 accuracy on them, per cent.
+        top5: Top-5 accuracy on them, per cent.
+        average_loss: ``loss`` of the moving average of the weights; None without one.
+        average_top1: Its ``top1``.
+        average_top5: Its ``top5``.
+        images_per_second: Training throughput, over all processes.
         seconds: Wall-clock time, validation included.
     """
 
     epoch: int
     tokens: str
     learning_rate: float
-    train_loss: float
-    loss: float
+    train_loss: Nullable  # not finite in a failed training
+    loss: Nullable
     top1: float
     top5: float
     average_loss: float | None
@@ -57,32 +140,19 @@ class EpochRow:
         """Whether the moving average is the better of the two."""
         return self.average_top1 is not None and self.average_top1 >= self.top1
 
-    def to_json(self) -> dict[str, Any]:
-        """The row in the types of strict JSON."""
-        return {
-            name: finite(value) if isinstance(value, float) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Undo :meth:`to_json`."""
-        lost = ("train_loss", "loss")  # may be infinite in a training that has failed
-        return cls(**{**content, **{name: number(content[name]) for name in lost}})
-
 
 COLUMNS = tuple(field.name for field in fields(EpochRow))
 
 
 def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
-    """Write metrics.csv and metrics.jsonl, one row an epoch, each as a whole.
+    """Write metrics.csv and metrics.jsonl, one row per epoch.
 
-    Written anew they hold no epoch twice, however often a training was stopped.
+    Rewriting the whole files keeps a resumed training from listing an epoch twice.
 
     Raises:
-        OSError: If they cannot be written.
+        OSError: If a file cannot be written.
     """
-    content = [row.to_json() for row in rows]
+    content = [to_json(row) for row in rows]
     table = io.StringIO()
     writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -93,13 +163,13 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
 
 
 class TensorBoard:
-    """Writes epochs for TensorBoard.
+    """Writes metrics for TensorBoard.
 
-    What an earlier session left is replaced, so that no epoch is there twice.
+    Event files of earlier sessions are replaced, so that no epoch appears twice.
 
     Args:
-        folder: Run folder; the events go to a folder in it.
-        rows: The epochs so far.
+        folder: Run folder; events go to a subfolder.
+        rows: Epochs so far.
 
     Raises:
         ImportError: If TensorBoard is not installed.
@@ -119,12 +189,12 @@ class TensorBoard:
             self.add(row)
 
     def add(self, row: EpochRow) -> None:
-        """Write an epoch, so that it can be seen at once."""
+        """Write an epoch and flush it."""
         for name, value in asdict(row).items():
             if isinstance(value, float):
                 self._writer.add_scalar(name, value, row.epoch)
         self._writer.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the event file."""
         self._writer.close()

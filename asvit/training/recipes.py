@@ -1,4 +1,4 @@
-"""Recipes of trainings by name: those that the hosts were published with, and one of ours."""
+"""Training recipes by name: the published ones of the hosts, and ours."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from proxies.registry import Registry
 
-# What DeiT set and the others kept. The colour jitter waits behind the random augmentation:
-# timm jitters where there is none.
+# DeiT's values, which the others kept. The colour jitter has no effect beside the random
+# augmentation: timm jitters only without one.
 _COMMON: Mapping[str, Any] = {
     "epochs": 300,
     "batch_size": 1024,
@@ -93,13 +93,12 @@ _RECIPES: Mapping[str, Mapping[str, Any]] = {
 RECIPES: Registry[Mapping[str, Any]] = Registry("recipe", _RECIPES)
 """Recipe to its settings.
 
-``base_rate`` is the learning rate of a batch of 512 images; that of another batch is in
-proportion. ``deit``, ``swin``, ``pvt``, ``nextvit`` and ``shiftvit`` are as published for
-ImageNet-1K and 300 epochs. Their drop-path is that of the smallest of each family (Swin-T; Swin-S
-has 0.3 and Swin-B 0.5; ShiftViT's larger ones have 0.4 and 0.5 to 0.6); the batch of ShiftViT is
-eight times its 128 for each device, and how often DeiT and those after it repeat an image is
-general knowledge. ``small``, for some thousands of images, and ``finetune``, for going on from
-given weights, are ours.
+``base_rate`` is the learning rate for a batch of 512 images; it scales linearly with the batch.
+``deit``, ``swin``, ``pvt``, ``nextvit`` and ``shiftvit`` are the published ones for ImageNet-1K
+and 300 epochs. Their drop-path is that of the smallest network of each family (Swin-T; Swin-S has
+0.3 and Swin-B 0.5; ShiftViT's larger ones have 0.4 and 0.5 to 0.6). ShiftViT's batch is eight
+times its 128 per device. The repeats of DeiT and its successors are general knowledge.
+``small``, for a few thousand images, and ``finetune``, which starts from given weights, are ours.
 
 References:
     DeiT, arXiv:2012.12877; Swin, arXiv:2103.14030; PVTv2, arXiv:2106.13797; Next-ViT,
@@ -107,21 +106,3 @@ References:
 """
 
 REFERENCE_BATCH = 512
-
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "quick": {
-        "recipe": "small",
-        "data": "fractal:5",
-        "image_size": 32,
-        "epochs": 10,
-        "batch_size": 50,
-    },
-    "cifar100-384": {"recipe": "finetune", "image_size": 384, "new_head": True, "classes": 100},
-    "dogs-448": {"recipe": "finetune", "image_size": 448, "new_head": True, "classes": 120},
-}
-"""Preset to its settings.
-
-CIFAR-100 at 384 px and Stanford Dogs at 448 px are what the hallucinated networks were
-fine-tuned to; how was not published, so all but the sizes is ours.
-"""

@@ -1,172 +1,239 @@
-"""What a training is asked to do: one frozen set of settings, kept with its weights."""
+"""Settings of a training, with the recipe's values filled in."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from asvit.settings import (
-    LARGEST,
-    Settings,
-    check_names,
-    check_number,
-    check_whole,
-    field_names,
-)
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.recipes import PRESETS, RECIPES, REFERENCE_BATCH
+from asvit.settings import Presets, Settings, setting
+from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.token_plan import TokenPlan
-from proxies.messages import unknown
+from proxies.registry import Registry
 
-PRECISIONS = ("fp32", "bf16")
-DISTILLATIONS = ("hard", "soft")
-BAD_IMAGES = ("stop", "replace")
-_WARMUP_SHARE = 5  # the warm-up is cut to a fifth of the epochs where it was not asked for
-_BRANCHES = 2  # of compact parts, as asvit.convert has it
-_SOFT_WEIGHT = 0.1  # of the teacher, as DeiT has it for soft distillation
+if TYPE_CHECKING:
+    from asvit.training.images.augmentation import Augmentation
 
-_AT_LEAST = {
-    "image_size": 1,
-    "branches": 0,
-    "epochs": 1,
-    "batch_size": 1,
-    "warmup_epochs": 0,
-    "accumulate": 1,
-    "repeats": 0,
-    "seed": 0,
-}
-_TEXTS = ("architecture", "data", "recipe", "optimizer", "auto_augment", "retokenize")
-_BELOW = ("min_lr", "warmup_lr")  # not above the learning rate
-_RATES = ("weight_decay", "warmup_lr", "min_lr", "clip", "mixup", "cutmix", "color_jitter")
-_SHARES = ("erasing", "flip", "distillation_weight", "crop_scale", "crop_pct")
+_WARMUP_SHARE = 5  # the default warm-up takes at most a fifth of the epochs
+_BRANCHES = 2  # of compact parts, as in asvit.convert
+_SOFT_WEIGHT = 0.1  # of the teacher in soft distillation, as in DeiT
+_BELOW = ("min_lr", "warmup_lr")  # at most the learning rate
+
+_OWN = "the network's own"
+_RECIPE = "the recipe's"
+_ZERO_TO_ONE: Mapping[str, Any] = {"at_least": 0, "at_most": 1}
 
 
 @dataclass(frozen=True)
 class TrainSettings(Settings):
-    """Settings of a training. Two runs with equal settings on one CPU give equal weights.
+    """Settings of a training. On a CPU, equal settings give equal weights.
 
-    The defaults are those of recipe ``swin``, which we take for As-ViT, whose own was never
-    published. :func:`make_settings` fills in those of other recipes.
-
-    Attributes:
-        architecture: Text of any space or family, or ``"timm:NAME"``.
-        attention: ``"hallucinated"``, or None for the architecture's own.
-        ffn: ``"compact"``, or None for the architecture's own.
-        branches: Branches of compact parts; 0 without such parts.
-        data: Images to train on, as :func:`asvit.data.open_training_sets` takes them.
-        validation: Images to validate on, in the same form; None for a part of ``data``.
-        held_out: Share of ``data`` that is that part, where it has none of its own.
-        classes: Classes of fractals; how many there must be of other images. None for any.
-        train_images: Train on so many images only; None for all.
-        validation_images: Validate on so many images only; None for all.
-        image_size: Side of the square images, in pixels.
-        bad_images: What an image that cannot be read does: ``"stop"`` the training, or have
-            another one ``"replace"`` it.
-        recipe: Name of the recipe that values not given were taken from.
-        epochs: Times that every training image is seen.
-        batch_size: Images of an update, over all processes.
-        accumulate: Parts that each process divides its share into, to save memory.
-        optimizer: timm's name of the optimiser.
-        learning_rate: Highest learning rate, after the warm-up.
-        weight_decay: Decay of matrices; biases, norms and what the network names are spared.
-        warmup_epochs: Epochs over which the learning rate rises; then it falls as a cosine.
-        warmup_lr: Learning rate at the start of the warm-up.
-        min_lr: Learning rate at the end.
-        clip: Largest norm of the gradient; 0 for none.
-        drop_path: Drop-path probability of the last block, up a linear ramp from 0; 0 for the
-            network's own, which is 0 but for some of timm's.
-        drop: Dropout in front of the head; 0 the same.
-        label_smoothing: Share of the target spread over all classes.
-        auto_augment: timm's text of a random augmentation; ``"none"`` for none.
-        color_jitter: Strength of the colour jitter, where there is no random augmentation.
-        erasing: Probability that a part of an image is erased.
-        mixup: Alpha of mixup; 0 for none.
-        cutmix: Alpha of CutMix; 0 for none.
-        crop_scale: Smallest share of an image's area that a crop has.
-        crop_pct: Share of the side that the middle crop for validation keeps.
-        flip: Probability that an image is mirrored.
-        repeats: Times that an image comes in a row, each time varied anew; 0 for once.
-        ema: Decay of the moving average of the weights; 0 for none.
-        precision: ``"fp32"``, or ``"bf16"`` for autocast.
-        compile: Whether PyTorch compiles the network first.
-        retokenize: Epochs of each stage of tokens; see
-            :class:`asvit.training.token_plan.TokenPlan`.
-        weights: File of weights, or run folder with one, to start from; None for fresh weights.
-        new_head: Whether the classifier starts afresh beside such weights.
-        teacher: Architecture text of a teacher to learn from; None for none.
-        teacher_weights: File of its weights; ``"timm"`` for those that timm publishes.
-        distillation: ``"hard"``: learn the teacher's decision; ``"soft"``: its probabilities.
-        distillation_weight: Share of the loss that is about the teacher.
-        temperature: Softens both sides' probabilities in soft distillation.
-        seed: Seed of every random draw.
-
-    Raises:
-        ValueError: If a value is out of its range or of the wrong type, or values contradict each
-            other.
+    The defaults are those of recipe ``swin``, which we use for As-ViT, whose own recipe was never
+    published. :meth:`make` fills in the values of other recipes.
     """
 
-    architecture: str = ""
-    attention: str | None = None
-    ffn: str | None = None
-    branches: int = 0
-    data: str = "fractal"
-    validation: str | None = None
-    held_out: float = 0.1
-    classes: int | None = None
-    train_images: int | None = None
-    validation_images: int | None = None
-    image_size: int = 224
-    bad_images: str = "stop"
-    recipe: str = "swin"
-    epochs: int = 300
-    batch_size: int = 1024
-    accumulate: int = 1
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_epochs: int = 20
-    warmup_lr: float = 5e-7
-    min_lr: float = 5e-6
-    clip: float = 5.0
-    drop_path: float = 0.2
-    drop: float = 0.0
-    label_smoothing: float = 0.1
-    auto_augment: str = "rand-m9-mstd0.5-inc1"
-    color_jitter: float = 0.4
-    erasing: float = 0.25
-    mixup: float = 0.8
-    cutmix: float = 1.0
-    crop_scale: float = 0.08
-    crop_pct: float = 0.875
-    flip: float = 0.5
-    repeats: int = 0
-    ema: float = 0.0
-    precision: str = "fp32"
-    compile: bool = False
-    retokenize: str = "off"
-    weights: str | None = None
-    new_head: bool = False
-    teacher: str | None = None
-    teacher_weights: str | None = None
-    distillation: str = "hard"
-    distillation_weight: float = 0.5
-    temperature: float = 3.0
-    seed: int = 0
+    #: CIFAR-100 at 384 px and Stanford Dogs at 448 px are the fine-tuning tasks of the
+    #: hallucinated networks. Only the sizes are published; the rest is our choice.
+    presets: ClassVar[Presets] = Registry(
+        "preset",
+        {
+            "default": {},
+            "quick": {
+                "recipe": "small",
+                "data": "fractal:5",
+                "image_size": 32,
+                "epochs": 10,
+                "batch_size": 50,
+            },
+            "cifar100-384": {
+                "recipe": "finetune",
+                "image_size": 384,
+                "new_head": True,
+                "classes": 100,
+            },
+            "dogs-448": {
+                "recipe": "finetune",
+                "image_size": 448,
+                "new_head": True,
+                "classes": 120,
+            },
+        },
+    )
 
-    def __post_init__(self) -> None:
-        self._check_values()
-        self._check_together()
+    architecture: str = setting(
+        ...,
+        "Architecture, or the folder of a run that ended in one.",
+        metavar="ARCH",
+        argument=True,
+        complete="runs",
+    )
+    attention: str | None = setting(
+        None, "hallucinated: compute half of the attention maps from the others.", shown=_OWN
+    )
+    ffn: str | None = setting(None, "compact: factorised feed-forward layers.", shown=_OWN)
+    branches: int = setting(
+        0, "Branches of compact layers during training.", at_least=0, shown="2"
+    )
+    data: str = setting(
+        "fractal",
+        "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        metavar="DATA",
+        complete="data",
+    )
+    validation: str | None = setting(
+        None,
+        "Folder to validate on.",
+        metavar="DATA",
+        shown="a part of the data",
+        complete="paths",
+    )
+    held_out: float = setting(
+        0.1, "Share of the data to validate on, if it has no split of its own.", above=0, below=1
+    )
+    classes: int | None = setting(
+        None,
+        "Number of fractal classes; of other data, the required number.",
+        at_least=2,
+        shown="the data's own",
+    )
+    train_images: int | None = setting(None, "Train on this many images.", at_least=1, shown="all")
+    validation_images: int | None = setting(
+        None, "Validate on this many images.", at_least=1, shown="all"
+    )
+    image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
+    bad_images: str = setting(
+        "stop",
+        "stop at an unreadable image, or replace it by another one, with a warning and a count.",
+        choices=("stop", "replace"),
+    )
+    recipe: str = setting(
+        "swin",
+        "deit, swin, pvt, nextvit, shiftvit, small or finetune: values of the options below.",
+        metavar="NAME",
+        complete="asvit.training.recipes:RECIPES",
+    )
+    epochs: int = setting(300, "Passes over the training images.", at_least=1, shown=_RECIPE)
+    batch_size: int = setting(
+        1024, "Images per update, over all processes.", at_least=1, shown=_RECIPE
+    )
+    accumulate: int = setting(
+        1,
+        "Parts each process splits its batch into, to save memory; gradients stay the same.",
+        at_least=1,
+    )
+    optimizer: str = setting("adamw", "timm's name of the optimiser.", shown=_RECIPE)
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate, after the warm-up.",
+        above=0,
+        shown=f"{_RECIPE}, times batch size / 512",
+    )
+    weight_decay: float = setting(
+        0.05,
+        "Weight decay of matrices; biases, norms and what the network exempts have none.",
+        at_least=0,
+        shown=_RECIPE,
+    )
+    warmup_epochs: int = setting(
+        20,
+        "Epochs of linear warm-up; a cosine decay follows.",
+        at_least=0,
+        shown=f"{_RECIPE}, at most a fifth",
+    )
+    warmup_lr: float = setting(
+        5e-7, "Learning rate at the start of the warm-up.", at_least=0, shown=_RECIPE
+    )
+    min_lr: float = setting(5e-6, "Learning rate at the end.", at_least=0, shown=_RECIPE)
+    clip: float = setting(5.0, "Largest gradient norm; 0 for none.", at_least=0, shown=_RECIPE)
+    drop_path: float = setting(
+        0.2,
+        "Drop-path probability of the last block, on a linear ramp; 0 for the network's own.",
+        at_least=0,
+        below=1,
+        shown=_RECIPE,
+    )
+    drop: float = setting(
+        0.0, "Dropout before the head; 0 for the network's own.", at_least=0, below=1
+    )
+    label_smoothing: float = setting(
+        0.1, "Share of the target spread over all classes.", at_least=0, below=1, shown=_RECIPE
+    )
+    auto_augment: str = setting(
+        "rand-m9-mstd0.5-inc1", "timm's text of a random augmentation, or none.", shown=_RECIPE
+    )
+    color_jitter: float = setting(
+        0.4, "Colour jitter strength, without a random augmentation.", at_least=0, shown=_RECIPE
+    )
+    erasing: float = setting(0.25, "Random erasing probability.", shown=_RECIPE, **_ZERO_TO_ONE)
+    mixup: float = setting(0.8, "Alpha of mixup; 0 for none.", at_least=0, shown=_RECIPE)
+    cutmix: float = setting(1.0, "Alpha of CutMix; 0 for none.", at_least=0, shown=_RECIPE)
+    crop_scale: float = setting(
+        0.08, "Smallest share of an image's area in a crop.", above=0, at_most=1, shown=_RECIPE
+    )
+    crop_pct: float = setting(
+        0.875,
+        "Share of the side that the centre crop for validation keeps.",
+        above=0,
+        at_most=1,
+        shown=_RECIPE,
+    )
+    flip: float = setting(0.5, "Probability of a horizontal flip.", shown=_RECIPE, **_ZERO_TO_ONE)
+    repeats: int = setting(
+        0,
+        "Differently augmented copies of an image in an epoch of fewer images; 0 for one.",
+        at_least=0,
+        shown=_RECIPE,
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of the moving average of the weights; 0 for none.",
+        at_least=0,
+        below=1,
+        shown=_RECIPE,
+    )
+    precision: str = setting("fp32", "fp32, or bf16 for autocast.", choices=("fp32", "bf16"))
+    compile: bool = setting(False, "Compile the network with torch.compile.")
+    retokenize: str = setting(
+        "off",
+        "Epochs of each stage of tokens: 120/90/90, 0.4/0.3/0.3, auto (these shares) or off.",
+    )
+    weights: str | None = setting(
+        None,
+        "File of weights, or run folder of a training, to start from.",
+        metavar="FILE",
+        complete="paths",
+    )
+    new_head: bool = setting(False, "Start with a fresh classifier.")
+    teacher: str | None = setting(
+        None, "Architecture of a teacher for knowledge distillation.", metavar="ARCH"
+    )
+    teacher_weights: str | None = setting(
+        None,
+        "The teacher's file of weights or run folder, or timm for published ones.",
+        metavar="FILE",
+        complete="paths",
+    )
+    distillation: str = setting(
+        "hard",
+        "hard or soft: learn the teacher's decisions or probabilities.",
+        choices=("hard", "soft"),
+    )
+    distillation_weight: float = setting(
+        0.5, "Weight of the teacher in the loss.", shown="0.5, soft 0.1", **_ZERO_TO_ONE
+    )
+    temperature: float = setting(3.0, "Temperature of soft distillation.", above=0)
+    seed: int = setting(0, "Seed of every random draw.", at_least=0)
 
     @property
     def staged(self) -> bool:
-        """Whether the network is trained with coarser tokens first."""
+        """Whether the first epochs use coarser tokens."""
         return not self.plan.is_off
 
     @property
     def augmentation(self) -> Augmentation:
-        """How training images are varied."""
+        """The augmentation of training images."""
+        from asvit.training.images.augmentation import Augmentation
+
         return Augmentation(
             auto_augment=None if self.auto_augment == "none" else self.auto_augment,
             color_jitter=self.color_jitter,
@@ -184,38 +251,12 @@ class TrainSettings(Settings):
         """Epochs of each stage of tokens."""
         return TokenPlan.parse(self.retokenize, self.epochs)
 
-    def _check_values(self) -> None:
-        check_whole(self, _AT_LEAST)
-        check_names(self, _TEXTS)
-        for name, least in (("classes", 2), ("train_images", 1), ("validation_images", 1)):
-            if getattr(self, name) is not None:
-                check_whole(self, {name: least})
-        for name, known in (
-            ("precision", PRECISIONS),
-            ("distillation", DISTILLATIONS),
-            ("bad_images", BAD_IMAGES),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
-                )
-        for name in ("new_head", "compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
-        for name in ("held_out", "learning_rate", "temperature"):
-            below = 1.0 if name == "held_out" else LARGEST
-            check_number(name, getattr(self, name), below, zero=False)
-        for name in _RATES:
-            check_number(name, getattr(self, name), LARGEST, zero=True)
-        for name in ("drop_path", "drop", "label_smoothing", "ema"):
-            check_number(name, getattr(self, name), 1.0, zero=True)
-        for name in _SHARES:
-            value = getattr(self, name)
-            check_number(name, value, math.inf, zero=not name.startswith("crop"))
-            if value > 1:
-                raise ValueError(f"{name} must be at most 1, got {value}")
+    def check(self) -> None:
+        """Check values that depend on each other.
 
-    def _check_together(self) -> None:
+        Raises:
+            ValueError: If they contradict each other.
+        """
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} leaves nothing of epochs={self.epochs}; "
@@ -240,27 +281,20 @@ class TrainSettings(Settings):
             raise ValueError("new_head is about weights to start from; give weights, too")
         _ = self.plan
 
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """Settings of a preset and its recipe, with some of them given anew.
 
-def make_settings(preset: str = "default", **given: Any) -> TrainSettings:
-    """Settings of a preset and its recipe, with some of them given anew.
+        The learning rate follows the batch: the recipe's for 512 images, times ``batch_size`` /
+        512; the rates at the start and the end are lowered to it. If the epochs are given, but
+        not the warm-up, it takes at most a fifth of them. Compact layers get two branches.
 
-    The learning rate follows the batch: that of the recipe's batch of 512 images times
-    ``batch_size`` / 512, and those at the start and the end are no higher. Where the epochs but
-    not the warm-up are given, it takes no more than a fifth of them. Branches of compact parts are
-    two.
-
-    Raises:
-        ValueError: If the preset or recipe is unknown or a value is not allowed.
-        TypeError: If there is no such setting.
-    """
-    if preset not in PRESETS:
-        raise ValueError(unknown("preset", preset, PRESETS))
-    names = field_names(TrainSettings)
-    for name in given:
-        if name not in names:
-            raise TypeError(unknown("setting", name, names))
-    asked: dict[str, Any] = {**PRESETS[preset], **given}
-    return TrainSettings(**_filled_in(asked, RECIPES[asked.get("recipe", "swin")]))
+        Raises:
+            ValueError: If the preset or recipe is unknown or a value is not allowed.
+            TypeError: If there is no such setting.
+        """
+        asked = {**cls.presets[preset], **given}
+        return super().make(**_filled_in(asked, RECIPES[asked.get("recipe", "swin")]))
 
 
 def _filled_in(asked: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Short training from scratch: one plain recipe on images that are already in memory."""
+"""Short training from scratch on images in memory, with one plain recipe."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-Labelled = tuple[Tensor, Tensor]
+LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: AdamW, a linear warm-up, then a cosine down to nothing.
+    """A training recipe: AdamW, linear warm-up, cosine decay to 0.
 
     Attributes:
-        steps: Batches.
+        steps: Number of steps.
         batch_size: Images in a batch.
         learning_rate: Highest learning rate.
-        weight_decay: Decoupled decay of matrices; vectors (norms, biases) are spared.
+        weight_decay: Decoupled weight decay of matrices; vectors (norms, biases) have none.
         warmup: Steps over which the learning rate rises.
-        label_smoothing: Share of the target spread over all classes.
-        clip: Largest norm of the gradient.
-        shift: Images are moved by up to so many pixels along each axis, at random.
-        flip: Mirror half of the images, at random.
+        label_smoothing: Share of the target that is spread over all classes.
+        clip: Largest gradient norm.
+        shift: Largest random shift along each axis, in pixels.
+        flip: Whether to flip half of the images, at random.
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
@@ -46,13 +46,13 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """What a training came to.
+class FitResult:
+    """Result of a training.
 
     Attributes:
-        accuracy: On the test images, per cent; NaN if training failed.
+        accuracy: Top-1 accuracy on the test images, per cent; NaN if training failed.
         losses: Loss of every step, nats.
-        reason: Why it failed; None if it did not.
+        reason: Why training failed; None after a success.
     """
 
     accuracy: float
@@ -60,7 +60,9 @@ class Fitted:
     reason: str | None = None
 
 
-def fit(model: nn.Module, train: Labelled, test: Labelled, recipe: Recipe, *, seed: int) -> Fitted:
+def fit(
+    model: nn.Module, train: LabelledTensors, test: LabelledTensors, recipe: Recipe, *, seed: int
+) -> FitResult:
     """Train ``model`` in place and test it.
 
     On a CPU, equal seeds (and equal initial weights, images and threads) give equal bits.
@@ -68,12 +70,12 @@ def fit(model: nn.Module, train: Labelled, test: Labelled, recipe: Recipe, *, se
     Args:
         model: ``[B, C, H, W] -> [B, classes]``; it stays on its device.
         train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on the device of the model.
-        test: The same of the images to test on.
+        test: The same for testing.
         recipe: How to train.
-        seed: Of the order of the images, how they are moved and mirrored, and dropout.
+        seed: Seed of the order of the images, augmentation and dropout.
 
     Returns:
-        Accuracy and losses. A loss that is not finite ends training, with the reason.
+        Accuracy and losses. A loss that is not finite ends training and becomes the reason.
 
     Raises:
         ValueError: If there are no images to train or to test on.
@@ -89,29 +91,29 @@ def fit(model: nn.Module, train: Labelled, test: Labelled, recipe: Recipe, *, se
         torch.manual_seed(seed)  # dropout and drop-path
         losses, reason = _train(model, train, recipe, torch.Generator().manual_seed(seed))
     if reason is not None:
-        return Fitted(math.nan, losses, reason)
-    return Fitted(accuracy(model, *test), losses)
+        return FitResult(math.nan, losses, reason)
+    return FitResult(accuracy(model, *test), losses)
 
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, *, batch_size: int = 256) -> float:
-    """Share of the images that ``model``, in evaluation mode, puts in their class, per cent."""
+    """Top-1 accuracy of ``model`` in evaluation mode, per cent."""
     model.eval()
-    right = sum(
-        int((model(some).argmax(dim=1) == wanted).sum())
-        for some, wanted in zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
+    correct = sum(
+        int((model(images).argmax(dim=1) == targets).sum())
+        for images, targets in zip(pixels.split(batch_size), labels.split(batch_size), strict=True)
     )
-    return 100 * right / len(labels)
+    return 100 * correct / len(labels)
 
 
 def _train(
-    model: nn.Module, train: Labelled, recipe: Recipe, generator: torch.Generator
+    model: nn.Module, train: LabelledTensors, recipe: Recipe, generator: torch.Generator
 ) -> tuple[tuple[float, ...], str | None]:
-    """Train ``model``; the losses, and why it had to end early."""
+    """Train ``model``; returns the losses, and why training failed."""
     optimizer = torch.optim.AdamW(
         parameter_groups(model, recipe.weight_decay), lr=recipe.learning_rate
     )
-    schedule = LambdaLR(optimizer, lambda step: pace(step, recipe))
+    schedule = LambdaLR(optimizer, lambda step: lr_factor(step, recipe))
     losses: list[float] = []
     model.train()
     for pixels, labels in _batches(*train, recipe, generator):
@@ -129,7 +131,7 @@ def _train(
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """The parameters with and without weight decay."""
+    """The trainable parameters in two groups: with and without weight decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -137,20 +139,20 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def pace(step: int, recipe: Recipe) -> float:
-    """The learning rate of ``step``, from 0, over the highest one."""
+def lr_factor(step: int, recipe: Recipe) -> float:
+    """The learning rate of ``step``, from 0, as a fraction of the highest."""
     if step < recipe.warmup:
         return (step + 1) / (recipe.warmup + 1)
-    along = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
-    return (1 + math.cos(math.pi * along)) / 2
+    progress = (step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1)
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
 def _batches(
     pixels: Tensor, labels: Tensor, recipe: Recipe, generator: torch.Generator
-) -> Iterator[Labelled]:
-    """The batches of all steps: every image once before any comes again.
+) -> Iterator[LabelledTensors]:
+    """The batches of all steps; every image comes once before any repeats.
 
-    Drawn on the CPU, so that every device sees the same ones.
+    They are drawn on the CPU, so that they are the same for all devices.
     """
     queue = torch.empty(0, dtype=torch.int64)
     for _ in range(recipe.steps):
@@ -158,22 +160,24 @@ def _batches(
             queue = torch.cat([queue, torch.randperm(len(labels), generator=generator)])
         chosen, queue = queue.split([recipe.batch_size, len(queue) - recipe.batch_size])
         chosen = chosen.to(labels.device)
-        yield varied(pixels[chosen], recipe, generator), labels[chosen]
+        yield augment(pixels[chosen], recipe, generator), labels[chosen]
 
 
-def varied(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """``[B, C, H, W]``: each image mirrored and moved at random, as the recipe asks."""
+def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Flip and shift each of ``[B, C, H, W]`` images at random, as the recipe says."""
     count, _, height, width = pixels.shape
     rows = torch.arange(height).expand(count, height)
     columns = torch.arange(width).expand(count, width)
     if recipe.flip:
-        mirrored = torch.rand(count, 1, generator=generator) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
+        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(flipped, columns.flip(1), columns)
     if recipe.shift:
-        # Pixels moved in from outside repeat those of the edge.
-        moves = torch.randint(-recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator)
-        rows = (rows + moves[0]).clamp(0, height - 1)
-        columns = (columns + moves[1]).clamp(0, width - 1)
+        # Clamping repeats the edge for pixels from outside.
+        offsets = torch.randint(
+            -recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator
+        )
+        rows = (rows + offsets[0]).clamp(0, height - 1)
+        columns = (columns + offsets[1]).clamp(0, width - 1)
     elif not recipe.flip:
         return pixels
     image = torch.arange(count).view(count, 1, 1)

@@ -1,4 +1,4 @@
-"""What a training depends on between two epochs, as tensors by name and a few plain numbers."""
+"""The state of a training between two epochs: tensors by name, and a few plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asvit.networks import load_state
 from proxies.messages import first_line, one_line
 
 _GROUP = "group "
-_PLAIN = (bool, int, float, str, type(None))
+_JSON_TYPES = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class EngineState:
 
     Attributes:
         weights: State dict of the network.
-        average: State dict of its moving average; empty where there is none.
-        moments: Tensors of the optimiser, and
-        numbers: what of it is not in tensors, as :func:`optimizer_state` has them.
+        average: State dict of its moving average; empty without one.
+        moments: Tensors of the optimiser, from :func:`optimizer_state`.
+        numbers: Its other values, from the same function.
     """
 
     weights: Mapping[str, Tensor]
@@ -34,10 +34,10 @@ class EngineState:
     numbers: Mapping[str, Any]
 
     def load(self, network: nn.Module, average: nn.Module | None) -> None:
-        """Put the weights back.
+        """Load the weights.
 
         Raises:
-            ValueError: If they are another network's, or infinite or NaN.
+            ValueError: If they belong to another network, or hold NaN or infinity.
         """
         check_finite(self.weights, what="the weights of the checkpoint")
         check_finite(self.average, what="the averages of the checkpoint")
@@ -47,13 +47,13 @@ class EngineState:
 
 
 def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
-    """Check that every number is one, as a training that goes on from others cannot recover.
+    """Reject NaN and infinity: training cannot recover from them.
 
     Cost: one pass over the tensors.
 
     Args:
         tensors: Tensors by name.
-        what: What they are, for the message.
+        what: Their name in the message.
 
     Raises:
         ValueError: If one holds NaN or infinity.
@@ -66,25 +66,25 @@ def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
 def optimizer_state(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state of an optimiser as tensors by name and the rest in the types of JSON.
+    """Split the state of an optimiser into tensors and JSON values.
 
     Returns:
-        Tensors by ``PARAMETER/NAME``, or ``group N/NAME`` where they belong to a group; and the
-        other values of every group (``groups``) and parameter (``state``).
+        Tensors by ``PARAMETER/NAME``, or ``group N/NAME`` for those of a parameter group; and the
+        other values by group (``groups``) and by parameter (``state``).
     """
-    whole = optimizer.state_dict()
+    full = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, dict[str, Any]] = {}
     groups: list[dict[str, Any]] = []
-    for parameter, state in whole["state"].items():
+    for parameter, state in full["state"].items():
         for name, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"{parameter}/{name}"] = value
             else:
                 numbers.setdefault(str(parameter), {})[name] = value
-    for number, group in enumerate(whole["param_groups"]):
+    for number, group in enumerate(full["param_groups"]):
         kept = {name: value for name, value in group.items() if name != "params"}
-        groups.append({name: value for name, value in kept.items() if _is_plain(value)})
+        groups.append({name: value for name, value in kept.items() if _is_json(value)})
         for name, value in kept.items():
             if isinstance(value, Tensor):
                 tensors[f"{_GROUP}{number}/{name}"] = value
@@ -94,25 +94,25 @@ def optimizer_state(
 def load_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
-    """Undo :func:`optimizer_state` on an optimiser of the same parameters.
+    """Load what :func:`optimizer_state` returned into an optimiser of the same parameters.
 
     Raises:
-        ValueError: If it was of other parameters, or is no such state.
+        ValueError: If the state belongs to other parameters or is malformed.
     """
     try:
-        optimizer.load_state_dict(_whole(optimizer.state_dict(), tensors, numbers))
+        optimizer.load_state_dict(_state_dict(optimizer.state_dict(), tensors, numbers))
     except MALFORMED as error:
         raise ValueError(
             f"the optimiser's state is of another network, or none: {first_line(error)}"
         ) from error
 
 
-def _whole(
+def _state_dict(
     fresh: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The state dict of an optimiser: a fresh one's, with what is kept of another in its place."""
+    """Merge stored tensors and values into the state dict of a fresh optimiser."""
     groups = [
-        {**group, **{name: _as_before(value) for name, value in stored.items()}}
+        {**group, **{name: _restore_tuple(value) for name, value in stored.items()}}
         for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
     ]
     state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
@@ -125,11 +125,11 @@ def _whole(
     return {"state": state, "param_groups": groups}
 
 
-def _is_plain(value: object) -> bool:
+def _is_json(value: object) -> bool:
     if isinstance(value, tuple):
-        return all(map(_is_plain, value))
-    return isinstance(value, _PLAIN)
+        return all(map(_is_json, value))
+    return isinstance(value, _JSON_TYPES)
 
 
-def _as_before(value: object) -> object:
+def _restore_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples

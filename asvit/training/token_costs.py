@@ -1,4 +1,4 @@
-"""What training costs at each stage of tokens: counted, and measured where it will happen."""
+"""Training cost of each re-tokenization stage: counted multiply-adds and measured time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from proxies.counts import count
 
 @dataclass(frozen=True)
 class StageCost:
-    """What an image costs at one stage of tokens.
+    """Cost of an image at one stage of tokens.
 
     Attributes:
         tokens: Stride and dilation of the stem.
         macs: Multiply-adds of a forward pass, by the ``core`` rules of :func:`proxies.count`.
-        fraction: The same over those at full resolution.
-        seconds: Of training time: forward and backward pass, and the optimiser's step shared
-            among the images of the batch.
-        time_fraction: The same over those at full resolution.
+        fraction: ``macs`` relative to full resolution.
+        seconds: Training time: forward and backward pass, and its share of the optimiser's step.
+        time_fraction: ``seconds`` relative to full resolution.
     """
 
     tokens: Tokens
@@ -35,7 +34,7 @@ class StageCost:
     time_fraction: float
 
     def to_json(self) -> dict[str, Any]:
-        """The cost in the types of JSON; stride and dilation by themselves."""
+        """The cost in JSON types; stride and dilation are separate entries."""
         return {
             **self.tokens._asdict(),
             "macs": self.macs,
@@ -55,28 +54,27 @@ def measure_stages(
 ) -> tuple[StageCost, ...]:
     """Count and time the training of ``model`` at each of its stages of tokens.
 
-    Works on a copy, on the device of ``model``: memory for a second network, its gradients and
-    AdamW's state is needed while it runs. The network itself, its weights, statistics, gradients
-    and tokens, and the state of the random number generators stay as they are. Time is the median
-    of ``steps`` steps on noise, after one that is not timed.
+    Works on a copy on the device of ``model``, which needs memory for a second network, its
+    gradients and the state of AdamW. Neither ``model`` nor the random number generators change.
+    The time is the median of ``steps`` steps on noise, after one that is not timed.
 
     Args:
-        model: ``[B, C, H, W] -> [B, classes]``, or a tuple of such.
+        model: ``[B, C, H, W] -> [B, classes]``, or a tuple of those.
         image_size: Side of the images in pixels.
-        batch_size: Images in a step; at least 2, as batch norm needs them.
-        steps: Steps that are timed at each stage.
-        precision: Compute in this dtype by autocast; None for that of the weights.
+        batch_size: Images in a step; at least 2 for batch norm.
+        steps: Timed steps at each stage.
+        precision: dtype for autocast; None for the dtype of the weights.
 
     Returns:
-        The costs, coarse to fine.
+        The costs, from coarse to fine tokens.
 
     Raises:
-        ValueError: If the network cannot be retokenized, or cannot run on such images at one of
-            the stages.
+        ValueError: If the network does not support re-tokenization, or cannot run on images of
+            this size at one of the stages.
     """
-    twin = copy.deepcopy(model).train()
-    stages = token_stages(twin)
-    stem = stem_of(twin)
+    replica = copy.deepcopy(model).train()
+    stages = token_stages(replica)
+    stem = stem_of(replica)
     macs, seconds = [], []
     cuda = [stem.weight.device] if stem.weight.device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
@@ -85,9 +83,9 @@ def measure_stages(
             generator=torch.Generator().manual_seed(0),
         ).to(stem.weight)
         for tokens in stages:
-            retokenize(twin, tokens)
-            macs.append(count(twin, image_size, stem.in_channels).macs)
-            seconds.append(_seconds(twin, images, steps, precision) / batch_size)
+            retokenize(replica, tokens)
+            macs.append(count(replica, image_size, stem.in_channels).macs)
+            seconds.append(_seconds(replica, images, steps, precision) / batch_size)
     return tuple(
         StageCost(tokens, work, work / macs[-1], spent, spent / seconds[-1])
         for tokens, work, spent in zip(stages, macs, seconds, strict=True)
@@ -95,12 +93,12 @@ def measure_stages(
 
 
 def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtype | None) -> float:
-    """Median time of a training step."""
+    """Median time of a training step, in seconds."""
     optimizer = torch.optim.AdamW(model.parameters())
     kind = images.device.type
     times = []
     for _ in range(steps + 1):
-        _wait(images.device)
+        _synchronize(images.device)
         began = time.perf_counter()
         with torch.autocast(kind, dtype=precision, enabled=precision is not None):
             outputs = model(images)
@@ -108,12 +106,12 @@ def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtyp
         torch.stack([head.float().square().mean() for head in heads]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-        _wait(images.device)
+        _synchronize(images.device)
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 
 
-def _wait(device: torch.device) -> None:
-    """Let the device finish what it was given."""
+def _synchronize(device: torch.device) -> None:
+    """Wait until the device has finished."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,4 +1,4 @@
-"""Which epochs of a training have coarse tokens, and what that saves."""
+"""The re-tokenization schedule: which epochs use coarse tokens, and what that saves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ from typing import Final, Self
 
 from proxies.messages import shown
 
-STAGES: Final = 3  # of tokens, as asvit.models.token_stages has them: coarse, middle, full
-#: The published cost of each stage, in floating-point operations of a step over those at full
-#: resolution, and what the most aggressive published plan saved: arXiv:2202.11921.
+STAGES: Final = 3  # coarse, middle, full: the stages of asvit.models.token_stages
+#: FLOPs of a step at each stage relative to full resolution, from arXiv:2202.11921.
 PUBLISHED_FRACTIONS: Final = (0.132, 0.285, 1.0)
-PUBLISHED_SAVED_FLOPS: Final = 0.562
-PUBLISHED_SAVED_TIME: Final = 0.411
-#: Ours. At the published costs, 120, 90 and 90 epochs of 300 are the only plan of whole tens that
-#: saves the published 56.2 %.
+#: Our choice: 120/90/90 of 300 epochs. At the published costs, it is the only plan in multiples
+#: of ten epochs that saves the published 56.2 % of the FLOPs (time: 41.1 %).
 AUTO: Final = "0.4/0.3/0.3"
 OFF: Final = "off"
 
-# ASCII digits only, and few of them: float() and int() take more than people mean.
+# A few ASCII digits only: float() and int() accept much more.
 _EPOCHS: Final = re.compile(r"[0-9]{1,6}")
 _SHARE: Final = re.compile(r"[0-9]{0,6}\.[0-9]{1,9}|[0-9]{1,6}\.?")
 _FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{OFF}'"
@@ -31,11 +28,11 @@ _FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{O
 
 @dataclass(frozen=True)
 class TokenPlan:
-    """How many epochs a network is trained at each stage of tokens.
+    """How many epochs to train at each stage of tokens.
 
     Attributes:
-        epochs: Of each stage, coarse to fine. A stage may have none, but the last one must have
-            some: the network is used at full resolution.
+        epochs: Epochs of each stage, coarse to fine. A stage may have none, except the last: the
+            network is used at full resolution.
 
     Raises:
         ValueError: If there are not three whole numbers from 0, or the last one is 0.
@@ -44,7 +41,7 @@ class TokenPlan:
     epochs: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epochs", tuple(self.epochs))  # lists, from JSON, are welcome
+        object.__setattr__(self, "epochs", tuple(self.epochs))  # JSON has lists
         if len(self.epochs) != STAGES:
             raise ValueError(
                 f"{len(self.epochs)} stages of tokens, {self.epochs}; give the epochs of {STAGES}"
@@ -60,18 +57,18 @@ class TokenPlan:
 
     @classmethod
     def parse(cls, text: str, epochs: int) -> Self:
-        """Read what was asked for.
+        """Parse a plan.
 
         Args:
-            text: The epochs of each stage, coarse to fine, as in ``"120/90/90"``; their shares of
-                all epochs, as in ``"0.4/0.3/0.3"``, where a stage begins with the last whole epoch
-                before its share does; ``"auto"`` for :data:`AUTO`; or ``"off"`` for full
-                resolution all along.
-            epochs: Of the whole training, at least 1.
+            text: Epochs of each stage, coarse to fine, such as ``"120/90/90"``; shares of all
+                epochs, such as ``"0.4/0.3/0.3"``, where the start of each stage is rounded down to
+                a whole epoch; ``"auto"`` for :data:`AUTO`; or ``"off"`` for full resolution in all
+                epochs.
+            epochs: Epochs of the whole training, at least 1.
 
         Raises:
-            ValueError: If the text is anything else, its epochs are not those of the training, or
-                its shares do not add up to 1.
+            ValueError: If the text has another form, its epochs do not add up to ``epochs``, or
+                its shares not to 1.
         """
         if epochs < 1:
             raise ValueError(f"a training has 1 epoch or more, got {epochs}")
@@ -93,27 +90,27 @@ class TokenPlan:
         return cls(_whole_epochs(text, [Fraction(part) for part in parts], epochs))
 
     def __str__(self) -> str:
-        """``"120/90/90"``, which :meth:`parse` reads; ``"off"`` with full resolution only."""
+        """``"120/90/90"``, or ``"off"`` without coarse stages; :meth:`parse` reads it."""
         return OFF if self.is_off else "/".join(map(str, self.epochs))
 
     @property
     def total(self) -> int:
-        """All epochs."""
+        """Epochs of the whole training."""
         return sum(self.epochs)
 
     @property
     def is_off(self) -> bool:
-        """Whether tokens are of full resolution all along."""
+        """Whether all epochs use full resolution."""
         return self.epochs[-1] == self.total > 0
 
     @property
     def switches(self) -> tuple[int, ...]:
-        """The epochs, from 0, that begin with other tokens than the one before had."""
+        """The epochs, from 0, at whose start the tokens change."""
         starts = accumulate(self.epochs[:-1])
         return tuple(sorted({start for start in starts if start > 0}))
 
     def stage(self, epoch: int) -> int:
-        """The stage that an epoch belongs to, both from 0.
+        """The stage of an epoch, both from 0.
 
         Raises:
             ValueError: If the plan has no such epoch.
@@ -124,16 +121,16 @@ class TokenPlan:
 
 
 def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
-    """The share of a training's cost that a plan saves: ``1 − Σ share · fraction``.
+    """The share of the training cost that a plan saves: ``1 − Σ share · fraction``.
 
     Args:
         plan: Epochs of each stage.
-        fractions: What an epoch of each stage costs, as a fraction of one at full resolution:
-            multiply-adds or time, measured (:func:`asvit.training.token_costs.measure_stages`) or
-            published (:data:`PUBLISHED_FRACTIONS`).
+        fractions: Cost of an epoch of each stage relative to full resolution, in multiply-adds or
+            time: measured (:func:`asvit.training.token_costs.measure_stages`) or published
+            (:data:`PUBLISHED_FRACTIONS`).
 
     Raises:
-        ValueError: If there is not one fraction for each stage.
+        ValueError: If the number of fractions is not the number of stages.
     """
     if len(fractions) != len(plan.epochs):
         raise ValueError(
@@ -144,9 +141,9 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
 
 
 def _whole_epochs(text: str, shares: Sequence[Fraction], epochs: int) -> tuple[int, ...]:
-    """Epochs of each stage by its share; they add up to all of them."""
+    """Convert shares to epochs of each stage, with the right sum."""
     if sum(shares) != 1:
         raise ValueError(f"the shares of {text} add up to {float(sum(shares)):g}; use shares of 1")
-    # Rounded down, and exact: the last stage keeps an epoch, however few there are.
+    # Exact fractions, rounded down: the last stage always keeps an epoch.
     starts = [0, *(math.floor(share * epochs) for share in accumulate(shares))]
     return tuple(end - start for start, end in pairwise(starts))

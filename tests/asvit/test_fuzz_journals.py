@@ -15,9 +15,9 @@ from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training, TrainingJournal
+from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
-from asvit.runs.correlation.journal import ScoreJournal
 from asvit.search.supernet_journal import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.settings import check_same_device, check_same_images
@@ -58,22 +58,24 @@ def use_growth(journal: GrowthJournal, folder: Path) -> None:
 
 
 def scores(folder: Path) -> ScoreJournal:
-    return ScoreJournal(folder)
+    return ScoreJournal(folder / "scores.jsonl")
 
 
 def write_scores(folder: Path) -> None:
     journal = scores(folder)
-    journal.start(CorrelationSettings(), TABLE, "cpu")
-    journal.keep_images(32, IMAGES)
-    journal.keep(SEED, {"x": SCORE, "y": FAILED}, 1.5)
+    journal.start(CorrelationSettings(), table=table_id(TABLE), device="cpu")
+    journal.add_images(32, IMAGES)
+    journal.add(SEED, {"x": SCORE, "y": FAILED}, 1.5)
 
 
 def use_scores(journal: ScoreJournal, folder: Path) -> None:
     journal.missing(SEED, ["x", "y"], failed=True)
-    journal.check(CorrelationSettings(), TABLE)
-    journal.start(CorrelationSettings(), TABLE, "cpu")
-    journal.keep_images(32, IMAGES)
-    journal.keep(SEED, {"x": SCORE}, 1.5)
+    journal.check_table(TABLE)
+    check_same_device(folder, journal.device, "cpu")
+    check_same_images(folder, journal.images_of.get(32), IMAGES)
+    journal.start(CorrelationSettings(), table=table_id(TABLE), device="cpu")
+    journal.add_images(32, IMAGES)
+    journal.add(SEED, {"x": SCORE}, 1.5)
 
 
 def trainings(folder: Path) -> TrainingJournal:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.settings import CorrelationSettings, Question
-from asvit.runs.exporting.settings import ExportSettings
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.settings import MeasuringSettings, Settings
@@ -33,7 +33,7 @@ RIGHT: Mapping[type[Settings], Settings] = {
         SupernetSettings(),
         BuildSettings(),
         CorrelationSettings(image_size=64),
-        Question(targets=("top1",), rows=5, max_params="100M"),
+        CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
         Augmentation(),
         TrainSettings(SEED, validation="val", classes=3, train_images=9),
         Network(SEED, ffn="compact", branches=2),

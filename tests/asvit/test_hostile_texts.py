@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from asvit.cli.options import names, radius
 from asvit.genotype import Genotype
 from asvit.psvit_path import PSViT1dPath, PSViT2dPath
-from asvit.spaces.architectures import canonical, find
-from asvit.spaces.families import read_family
+from asvit.spaces.architectures import canonical, find, parse
 from asvit.spaces.shiftvit import ShiftArchitecture
 from asvit.training.token_plan import TokenPlan
 from scaling.budget import Budget, parse_budgets
@@ -22,8 +21,8 @@ RIGHT = {
     ShiftArchitecture: ("shift:2,2,6,2|4|12|1|96", "shift:1,1,1,1|2.5|4|0|16"),
 }
 FAMILIES = ("pit:32,4|2,6,4|2,4,8", "autoformer:192|3,4|3.5,4")
-HOSTS = ("timm:resnet18", "timm:vit_tiny_patch16_224.augreg_in21k", "timm:hf-hub:a/b")
-EVERY = (*(text for some in RIGHT.values() for text in some), *FAMILIES, *HOSTS)
+TIMM_MODELS = ("timm:resnet18", "timm:vit_tiny_patch16_224.augreg_in21k", "timm:hf-hub:a/b")
+EVERY = (*(text for some in RIGHT.values() for text in some), *FAMILIES, *TIMM_MODELS)
 
 
 @pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
@@ -39,15 +38,15 @@ def test_architectures(kind: type, data: st.DataObject) -> None:
 @FIXED
 @given(texts(*FAMILIES))
 def test_families(text: str) -> None:
-    found = refused_or(lambda: read_family(text))
+    found = refused_or(lambda: parse(text))
     if found is not None:
-        assert read_family(str(found)) == found
+        assert parse(str(found)) == found
 
 
 @pytest.mark.parametrize("many", ["1," * 99_999 + "1", "1," * 300 + "1"])
 @pytest.mark.parametrize("form", ["pit:32,4|{}|2,4,8", "pit:32,4|2,4,8|{}", "autoformer:64|{}|2"])
 def test_families_with_too_many_numbers(form: str, many: str) -> None:
-    assert refused_or(lambda: read_family(form.format(many))) is None
+    assert refused_or(lambda: parse(form.format(many))) is None
 
 
 @FIXED

@@ -50,7 +50,7 @@ def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(NotADirectoryError, match="file' is a file; name a file in a folder"):
         check_target(tmp_path / "file" / "a")
     for other in (tmp_path, Path(os.devnull)):
-        with pytest.raises(ValueError, match="is no file that can be written"):
+        with pytest.raises(ValueError, match="is not a regular file"):
             check_target(other)
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(PermissionError, match="may not be written to"):

@@ -35,7 +35,7 @@ def test_what_was_written_is_read_again_whatever_the_folder_is_called(
 def test_a_file_of_others_has_no_header(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "file", {"format": "pt"})
     assert read_any_tensors(tmp_path / "file")[0] is None
-    with pytest.raises(ValueError, match="do not say what they are of"):
+    with pytest.raises(ValueError, match="have no header of ours"):
         read_tensors(tmp_path / "file")
 
 

@@ -1,10 +1,7 @@
 """The script that holds estimates of searches against real ones."""
 
-import csv
-import sys
-from pathlib import Path
-
 import pytest
+from run_script import Script, read_rows
 
 from experiments import bench_cost_estimate
 from experiments.bench_cost_estimate import Row, table
@@ -20,17 +17,12 @@ def test_the_error_is_a_share_of_what_it_took() -> None:
     )
 
 
-def test_a_search_is_estimated_and_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     run = {**TINY, "steps": 3, "repeats": 1}
     monkeypatch.setattr(bench_cost_estimate, "RUNS", {"tiny": run, "left out": run})
-    monkeypatch.setattr(sys, "argv", ["bench", "--only", "tiny"])
-    bench_cost_estimate.main()
-    with Path("runs/cost-estimates/estimates.csv").open() as file:
-        (row,) = csv.DictReader(file)
+    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
+    (row,) = read_rows("runs/cost-estimates/estimates.csv")
     assert row["name"] == "tiny"
     assert 1 <= int(row["measured_architectures"]) <= 3
     assert 0 < float(row["low"]) <= float(row["seconds"]) <= float(row["high"])
     assert 0 < float(row["measured_seconds"]) < float(row["all_seconds"])
-    assert "| tiny |" in capsys.readouterr().out

@@ -1,10 +1,9 @@
 """The script that measures how the cost of a candidate grows."""
 
-import csv
-import sys
 from pathlib import Path
 
 import pytest
+from run_script import Script, read_rows
 
 from experiments import bench_cost_growth
 from experiments.bench_cost_growth import AXES, Case, Row, cases, growth, table
@@ -37,21 +36,18 @@ def test_the_table_ends_every_group_in_its_exponents() -> None:
 
 
 def test_the_script_writes_a_row_a_case_and_a_figure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     monkeypatch.setattr(
         bench_cost_growth, "AXES", {name: ((4, 8), about) for name, (_, about) in AXES.items()}
     )
     small = {"image_size": 32, "width": 8, "images": 2, "points": 3}
     monkeypatch.setattr(bench_cost_growth, "Case", lambda **given: Case(**{**small, **given}))
-    words = "bench --base 32 --runs 1 --device cpu --only width,images,points,repeats"
-    monkeypatch.setattr(sys, "argv", words.split())
-    bench_cost_growth.main()
-    with Path("runs/cost-growth/cost-growth.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    line = "--base 32 --runs 1 --device cpu --only width,images,points,repeats"
+    assert "exponent" in script(bench_cost_growth.main, line)
+    rows = read_rows("runs/cost-growth/cost-growth.csv")
     assert [(row["changed"], row["value"]) for row in rows] == [
         (name, value) for name in ("width", "images", "points", "repeats") for value in "48"
     ]
     assert all(float(row["candidate"]) > 0 for row in rows)
     assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
-    assert "exponent" in capsys.readouterr().out

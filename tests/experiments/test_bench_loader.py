@@ -1,7 +1,7 @@
 import re
-import sys
 
 import pytest
+from run_script import Script
 
 from experiments import bench_loader
 
@@ -11,12 +11,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def test_it_prints_a_ratio(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = "bench --images 8 --image-size 32 --batch 4 --epochs 1"
-    monkeypatch.setattr(sys, "argv", words.split())
-    bench_loader.main()
-    printed = capsys.readouterr().out
+def test_it_prints_a_ratio(script: Script) -> None:
+    printed = script(bench_loader.main, "--images 8 --image-size 32 --batch 4 --epochs 1")
     assert len(re.findall(r"^ +0 +\d+\.\d\d +\d+\.\d\d$", printed, re.MULTILINE)) == 1
     assert re.search(r"^ratio \d\.\d{3}$", printed, re.MULTILINE)

@@ -1,21 +1,17 @@
 """The script that times the systems beside the models they are compared with."""
 
-import sys
-
 import pytest
+from run_script import Script
 
 from experiments import bench_models
 from experiments.bench_models import Entry
 
 
-def test_a_row_has_cost_and_both_ratios(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_has_cost_and_both_ratios(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     entry = Entry("deit_tiny_patch16_224", "deit_tiny_patch16_224", {"ffn": "compact"}, True)
     monkeypatch.setattr(bench_models, "ENTRIES", (entry, Entry("resnet18", "resnet18")))
-    monkeypatch.setattr(sys, "argv", ["bench", "--batch", "1", "--runs", "1", "--only", "deit"])
-    bench_models.main()
-    _, heading, row = capsys.readouterr().out.splitlines()
+    printed = script(bench_models.main, "--batch 1 --runs 1 --only deit")
+    _, heading, row = printed.splitlines()
     assert heading.split() == ["model", "baseline", "MACs", "inference", "training"]
     assert row.startswith("deit_tiny_patch16_224 + compact (channels last)")
     macs, inference, training = map(float, row.split()[-3:])

@@ -1,22 +1,17 @@
 """The script that times repeats one by one and together."""
 
-import sys
-
 import pytest
+from run_script import Script
 
 from experiments import bench_repeats
 from experiments.bench_repeats import Entry
 
 
-def test_rows_have_times_and_operations(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_have_times_and_operations(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     entry = Entry("5,2,2|3,1,2|2,1,2|2,1,3|16", 32)
     monkeypatch.setattr(bench_repeats, "ENTRIES", (entry, Entry("resnet10t", 64)))
-    sizes = ["--repeats", "3", "--images", "2", "--points", "3", "--runs", "1"]
-    monkeypatch.setattr(sys, "argv", ["bench", *sizes, "--device", "cpu", "--only", "32 px"])
-    bench_repeats.main()
-    _, _, *rows = capsys.readouterr().out.splitlines()
+    line = "--repeats 3 --images 2 --points 3 --runs 1 --device cpu --only 32"
+    _, _, *rows = script(bench_repeats.main, line).splitlines()
     for row, measure in zip(rows, ("L^E", "kernel"), strict=True):
         label, *cells = row.removeprefix(entry.label).split()
         assert label == measure

@@ -1,18 +1,16 @@
 """The comparison of heads runs, at its smallest."""
 
-import csv
-import sys
+from pathlib import Path
+
+from run_script import Script, read_rows
 
 from experiments import compare_heads
 
 
-def test_table_and_figures(monkeypatch, tmp_path, capsys):
-    words = ["compare", "--out", str(tmp_path), "--seeds", "1", "--steps", "2"]
-    monkeypatch.setattr(sys, "argv", words)
-    compare_heads.main()
-    with (tmp_path / "heads.csv").open() as file:
-        rows = list(csv.DictReader(file))
+def test_table_and_figures(script: Script) -> None:
+    printed = script(compare_heads.main, "--out heads --seeds 1 --steps 2")
+    assert "hallucinated" in printed
+    rows = read_rows("heads/heads.csv")
     assert [row["parts"] for row in rows] == list(compare_heads.PARTS)
     assert all(0 < float(row["ccs_trained"]) <= 1 for row in rows)
-    assert len(list(tmp_path.glob("head-similarity-*.svg"))) == 3
-    assert "hallucinated" in capsys.readouterr().out
+    assert len(list(Path("heads").glob("head-similarity-*.svg"))) == 3

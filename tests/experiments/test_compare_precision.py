@@ -1,11 +1,9 @@
 """The script that compares precisions."""
 
-import csv
 import math
-import sys
-from pathlib import Path
 
 import pytest
+from run_script import Script, read_rows
 
 from experiments import compare_precision
 from experiments.compare_precision import Row, best, swapped, table
@@ -41,18 +39,13 @@ def test_the_best_is_that_of_both_measures_and_a_failure_loses() -> None:
     assert best(rows()) == "float32 b, other seed a, bfloat16 b"
 
 
-def test_the_script_measures_in_both_precisions(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = "compare --architectures 2 --space asvit-tiny --image-size 32 --images 3 --device cpu"
-    monkeypatch.setattr(sys, "argv", words.split())
-    compare_precision.main()
-    with Path("runs/precision/precision.csv").open() as file:
-        found = list(csv.DictReader(file))
+def test_the_script_measures_in_both_precisions(script: Script) -> None:
+    words = "--architectures 2 --space asvit-tiny --image-size 32 --images 3 --device cpu"
+    assert "| length_distortion | bfloat16 |" in script(compare_precision.main, words)
+    found = read_rows("runs/precision/precision.csv")
     assert len(found) == 4
     for row in found:
         assert row["tf32"] == "nan"
         exact, low = float(row["float32"]), float(row["bfloat16"])
         assert low != exact, "the precision did not reach the measure"
         assert low == pytest.approx(exact, rel=0.05)
-    assert "| length_distortion | bfloat16 |" in capsys.readouterr().out

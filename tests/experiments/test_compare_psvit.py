@@ -1,12 +1,11 @@
 """The comparison of a supernet's winners with others runs, at its smallest, and goes on."""
 
-import csv
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from run_script import Script, read_rows
 
 import asvit
 from asvit.search.supernet_result import EvolutionResult
@@ -25,40 +24,33 @@ EVOLUTION = {
 
 
 def test_all_are_trained_at_the_largest_width_within_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     def searched(*, space: str, seed: int, out: Path, **settings: Any) -> SimpleNamespace:
         assert (space, seed, out) == ("psvit2d", 0, Path("out/seed0/search"))
-        assert (settings["data"], settings["image_size"], settings["steps"]) == (
-            "fractal:3",
-            32,
-            2,
-        )
+        found = [settings[name] for name in ("data", "image_size", "steps")]
+        assert found == ["fractal:3", 32, 2]
         return SimpleNamespace(seed_architecture="psvit2d:b-----|s-----|b-----")
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
     monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
-    words = ["compare", "--steps", "2", "--random", "1", "--seeds", "1", "--out", "out"]
-    monkeypatch.setattr(sys, "argv", words)
-    compare_psvit.main()
-    told = capsys.readouterr().out.splitlines()
+    line = "--steps 2 --random 1 --seeds 1 --out out"
+    printed = script(compare_psvit.main, line).splitlines()
     origins = ("supernet", "training-free", "within 1", "random 1")
-    assert [line.split(" | ")[:2] for line in told[-12:-8]] == [["| 0", one] for one in origins]
-    assert [line.split(" | ")[0] for line in told[-5:]] == [
+    assert [line.split(" | ")[:2] for line in printed[-12:-8]] == [["| 0", one] for one in origins]
+    assert [line.split(" | ")[0] for line in printed[-5:]] == [
         "| supernet than training-free", "| supernet than within", "| supernet than random",
         "| training-free than random", "| within than random",
     ]  # fmt: skip
-    with Path("out/trainings.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows("out/trainings.csv")
     assert len(rows) == 4
     limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
     for row in rows:
         assert 0.8 * limit < int(row["macs"]) <= limit
         assert 0 <= float(row["accuracy"]) <= 100
-    compare_psvit.main()
-    assert capsys.readouterr().out.splitlines() == told[4:]  # nothing is trained again
+    again = script(compare_psvit.main, line).splitlines()
+    assert again == printed[4:]  # nothing is trained again
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:

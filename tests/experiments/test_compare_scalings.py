@@ -1,10 +1,9 @@
 """The experiments on scaling run, at their smallest."""
 
-import csv
-import sys
 from pathlib import Path
 
 import pytest
+from run_script import Script, read_rows
 
 from experiments import compare_published, compare_scalings
 from experiments.growing import markdown
@@ -16,31 +15,22 @@ SMALL = (
 )
 
 
-def rows_of(path: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(Path(path).read_text().splitlines()))
-
-
-def test_hand_made_scalings_are_compared_at_equal_budgets(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = f"compare {SMALL} --budgets 1.4M,1.6M --random 1 --most-blocks 16"
-    monkeypatch.setattr(sys, "argv", words.split())
-    compare_scalings.main()
+def test_manual_scalings_are_compared_at_equal_budgets(script: Script) -> None:
+    line = f"{SMALL} --budgets 1.4M,1.6M --random 1 --most-blocks 16"
+    assert "| 1.6M | growth | 0 |" in script(compare_scalings.main, line)
     first = Path("runs/compare-scalings/scalings.csv").read_bytes()
-    rows = rows_of("runs/compare-scalings/scalings.csv")
+    rows = read_rows("runs/compare-scalings/scalings.csv")
     assert {row["rule"] for row in rows} == set(compare_scalings.COLOURS)
     for row in rows:
         assert int(row["params"]) <= Budget.parse(row["budget"]).amount
         assert float(row["length_distortion"]) > 0
     assert Path("runs/compare-scalings/scalings.svg").stat().st_size > 1000
-    assert "| 1.6M | growth | 0 |" in capsys.readouterr().out
-    # Given again, it goes on from what was measured.
-    compare_scalings.main()
+    script(compare_scalings.main, line)  # reuses the measurements
     assert Path("runs/compare-scalings/scalings.csv").read_bytes() == first
 
 
 def test_the_published_family_is_compared_at_equal_size(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     small = {
         "Small": "4,8,2|2,4,2|2,2,2|2,1,2|16,36",
@@ -48,15 +38,13 @@ def test_the_published_family_is_compared_at_equal_size(
         "Large": "4,8,2,2|2,4,2,1|2,2,2,1|2,1,2,1|16,44",
     }
     monkeypatch.setattr(compare_published, "PUBLISHED", small)
-    monkeypatch.setattr(sys, "argv", f"compare {SMALL}".split())
-    compare_published.main()
-    rows = rows_of("runs/compare-published/published.csv")
+    printed = script(compare_published.main, SMALL)
+    rows = read_rows("runs/compare-published/published.csv")
     assert [(row["size"], row["source"]) for row in rows] == [
         (size, source) for size in small for source in ("published", "grown")
     ]
     for theirs, ours in zip(rows[::2], rows[1::2], strict=True):
         assert int(ours["params"]) <= int(theirs["params"])
-    printed = capsys.readouterr().out
     assert "| Large | published | 0 |  | 2,1,1,1 | 44 |" in printed
     assert " of 1 | " in printed
 

@@ -1,10 +1,10 @@
 """The pictures of the blocks: as the pages show them, and readable in both themes."""
 
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from run_script import Script
 
 from experiments import draw_blocks
 from experiments.draw_blocks import IMAGES, PICTURES
@@ -12,11 +12,10 @@ from experiments.draw_blocks import IMAGES, PICTURES
 TEXT = "{http://www.w3.org/2000/svg}text"
 
 
-def test_the_pages_show_what_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["draw_blocks", "--out", str(tmp_path)])
-    draw_blocks.main()
+def test_the_pages_show_what_is_drawn(script: Script) -> None:
+    script(draw_blocks.main, "--out .")
     for name in PICTURES:
-        drawn = (tmp_path / name).read_text(encoding="utf-8")
+        drawn = Path(name).read_text(encoding="utf-8")
         assert drawn == (IMAGES / name).read_text(encoding="utf-8")
         page = IMAGES.parent / f"{name.removesuffix('-block.svg')}.md"
         assert f"(images/{name})" in page.read_text(encoding="utf-8")
@@ -29,8 +28,7 @@ def test_every_colour_has_a_light_and_a_dark_one(path: Path) -> None:
     assert root.get("aria-label")
     light, dark = text.partition("</style>")[0].split("@media (prefers-color-scheme: dark)")
     for name in (".box", ".made", ".plain", ".page", ".way", ".tip", ".small", "text"):
-        assert f"{name} {{" in light
-        assert f"{name} {{" in dark
+        assert all(f"{name} {{" in theme for theme in (light, dark))
     assert "#" not in text.partition("</style>")[2]  # no colour beside the two sets
 
 

@@ -1,4 +1,4 @@
-"""The script that kills runs: what it takes for the same, where it says that a kill landed."""
+"""The script that kills runs: comparison of outcomes, and stages of kills."""
 
 import json
 import shutil
@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import save_file
 
 from experiments import forked, kill_runs
-from experiments.kill_runs import Campaign, Tally, differences, halves, landing, outcome
+from experiments.kill_runs import (
+    Campaign,
+    Tally,
+    differences,
+    outcome,
+    partial_writes,
+    stage_of_kill,
+)
 
 
 def write_run(folder: Path, *, seconds: float = 1.0, value: float = 1.0) -> Path:
@@ -45,19 +52,20 @@ def test_a_file_too_many_is_a_difference(tmp_path: Path) -> None:
 
 def test_landings(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert landing(tmp_path, set()) == "before the first record"
+    assert stage_of_kill(tmp_path, set()) == "before the first record"
     run.mkdir()
     (run / ".lock").touch()
-    assert landing(tmp_path, set()) == "before the first record"
+    assert stage_of_kill(tmp_path, set()) == "before the first record"
     (run / "scores.jsonl").write_text("{}\n")
-    assert landing(tmp_path, set()) == "while working"
+    assert stage_of_kill(tmp_path, set()) == "while working"
     (run / "scores.jsonl").write_text("{}\n{")
-    assert landing(tmp_path, set()) == "inside a write"
-    assert landing(tmp_path, halves(tmp_path)) == "while working"  # an earlier kill's
+    assert stage_of_kill(tmp_path, set()) == "inside a write"
+    older = partial_writes(tmp_path)  # of an earlier kill
+    assert stage_of_kill(tmp_path, older) == "while working"
     (run / "result.json").touch()
-    assert landing(tmp_path, halves(tmp_path)) == "after the result"
+    assert stage_of_kill(tmp_path, older) == "after the result"
     (run / ".result.json.part").touch()
-    assert landing(tmp_path, set()) == "inside a write"
+    assert stage_of_kill(tmp_path, set()) == "inside a write"
 
 
 class Finished:
@@ -77,8 +85,7 @@ class Finished:
 
 @pytest.fixture
 def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Campaign:
-    """One of runs that are not made at all, but for their folder."""
-
+    """A campaign whose runs only make their folders."""
     monkeypatch.setattr(forked, "start", Finished)
     return Campaign(tmp_path, seed=7)
 
@@ -114,11 +121,8 @@ def test_a_run_that_fails_is_told_with_its_last_words(
 
 
 def test_every_command_gets_as_much_time() -> None:
-    tallies = {
-        "train": Tally(seconds=0.5),
-        "search": Tally(seconds=2.0),
-        "scale": Tally(seconds=2),
-    }
+    seconds = {"train": 0.5, "search": 2.0, "scale": 2.0}
+    tallies = {name: Tally(seconds=each) for name, each in seconds.items()}
     assert dict(kill_runs.shares(60, tallies)) == {"train": 40, "search": 10, "scale": 10}
 
 

@@ -1,4 +1,4 @@
-"""The notebooks run from start to end, are kept without outputs, and their pages are theirs."""
+"""The notebooks run, are stored without outputs, and match their pages."""
 
 import json
 import re

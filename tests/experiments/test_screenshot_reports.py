@@ -1,13 +1,14 @@
-"""Pictures of reports: sample runs that are read as real ones are, and files of each view."""
+"""Screenshots of reports: valid sample runs, and a file for each view."""
 
 import io
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from run_script import Script
 
-from asvit.report.correlate_run import is_correlation_run, read_correlation_run
+from asvit.reference.result import CorrelationResult
+from asvit.report.correlate import is_correlation_run
 from asvit.report.evolution import is_evolution_run, read_evolution_run
 from asvit.report.run import read_run
 from asvit.report.scale import read_scaling
@@ -20,10 +21,10 @@ from experiments.screenshot_reports import VIEWS
 
 def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
     folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
-    assert read_run(folders["search"]).finished
-    assert not read_run(folders["search-stopped"]).finished
+    assert read_run(folders["search"]).result
+    assert not read_run(folders["search-stopped"]).result
     assert read_scaling(folders["scale"]).result
-    assert len(read_correlation_run(folders["correlate"]).targets) == 2
+    assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
     assert read_evolution_run(folders["evolution"]).candidates
     known = (is_correlation_run, is_evolution_run)
     assert [[of(folder) for of in known] for folder in folders.values()] == [
@@ -45,13 +46,9 @@ def test_a_sample_is_always_the_same(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_every_view_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["screenshot_reports", str(tmp_path / "out"), "--kind", "search-stopped"]
-    monkeypatch.setattr(sys, "argv", words)
-    screenshot_reports.main()
-    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+def test_every_view_is_a_file(script: Script) -> None:
+    printed = script(screenshot_reports.main, "out --kind search-stopped")
+    files = [Path(line) for line in printed.splitlines()]
     names = [f"search-stopped-{view}.png" for view in VIEWS]
     assert [path.name for path in files] == [*names, "search-stopped-paper.pdf"]
     pictures = [Image.open(io.BytesIO(path.read_bytes())) for path in files[:-1]]
@@ -66,12 +63,9 @@ def test_every_view_is_a_file(
     assert files[-1].read_bytes().startswith(b"%PDF")
 
 
-def test_an_unknown_kind_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["screenshot_reports", "out", "--kind", "training"])
+def test_an_unknown_kind_is_refused(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        screenshot_reports.main()
+        script(screenshot_reports.main, "out --kind training")
     assert "'training'" in capsys.readouterr().err
     assert not Path("out").exists()
 

@@ -1,9 +1,9 @@
 """The tables of docs/evidence.md, on a table of tiny networks."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from run_script import Script
 
 from experiments import study_measures, tau_table
 from proxies import PROXIES
@@ -23,49 +23,32 @@ architecture,first,second
 """
 
 
-@pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "tiny.csv"
-    path.write_text(ROWS, encoding="utf-8")
-    return path
+    Path("tiny.csv").write_text(ROWS, encoding="utf-8")
 
 
-def run(main: object, monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiment", *args])
-    assert callable(main)
-    main()
+def cells(printed: str) -> list[list[str]]:
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split("|")]
-
-
-def test_the_table_has_every_measure_and_target(
-    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = ["--reference", str(table), "--preset", "quick", "--proxy", "naswot,params+naswot"]
-    run(tau_table.main, monkeypatch, *args)
-    first = capsys.readouterr().out
-    lines = [cells(line) for line in first.splitlines() if line.startswith("|")]
+def test_the_table_has_every_measure_and_target(script: Script) -> None:
+    line = "--reference tiny.csv --preset quick --proxy naswot,params+naswot"
+    first = script(tau_table.main, line)
+    lines = cells(first)
     assert lines[0] == ["measure", "first", "second"]
     names = [line[0] for line in lines[2:]]
     assert set(names[:5]) == {"params", "macs", "depth", "width", "expansions"}
     assert set(names[5:]) == {"naswot", "params + naswot"}
     assert {line[0]: line[1] for line in lines[2:]}["depth"] == "-"  # the same for all
     assert "6 rows; best counts: " in first
-    run(tau_table.main, monkeypatch, *args)  # measures nothing, and says the same
-    assert [line for line in first.splitlines() if "|" in line] == [
-        line for line in capsys.readouterr().out.splitlines() if "|" in line
-    ]
+    assert cells(script(tau_table.main, line)) == lines  # measures nothing
 
 
-def test_a_study_has_a_row_for_every_variant(
-    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(study_measures.main, monkeypatch, "--reference", str(table), "--repeats", "1")
-    lines = [cells(x) for x in capsys.readouterr().out.splitlines() if x.startswith("|")]
+def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
+    lines = cells(script(study_measures.main, "--reference tiny.csv --repeats 1"))
     assert lines[0] == ["", "τ, first", "minus best count, first"]  # from scratch only
     labels = [line[0] for line in lines[2:]]
     assert len(labels) == len(set(labels))

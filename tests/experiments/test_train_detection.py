@@ -2,14 +2,14 @@
 
 import json
 import math
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_scenes import make_coco
+from run_script import Script
+from tiny_scenes import SHARED, make_coco
 from torchvision.models.detection import MaskRCNN
 from torchvision.transforms import v2
 
@@ -18,7 +18,7 @@ from experiments import train_detection
 from experiments.train_detection import Detection, DetectionSettings, detector, main
 from experiments.transfer_run import read_weights
 
-AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+AS_VIT = SHARED["arch"]
 LINE = (
     "--data data --train train --validation val --image-size 64 --epochs 6 --batch-size 4 "
     "--learning-rate 1e-3 --warmup 4 --clip 1 --drop-path 0 --scale 1 1 --fpn 32 --anchor 4 "
@@ -29,35 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def settings(**changes: Any) -> DetectionSettings:
-    given = {
-        "arch": AS_VIT,
-        "data": "data",
-        "image_size": 64,
-        "weights": "",
-        "epochs": 1,
-        "batch_size": 4,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.05,
-        "warmup": 0,
-        "drop_path": 0.0,
-        "frozen_stages": 0,
-        "scale": (1.0, 1.0),
-        "clip": 0.0,
-        "norms": True,
-        "windows": 0,
-        "seed": 0,
-        "train": "train",
-        "validation": "val",
-        "anchor": 4.0,
-        "fpn": 16,
-        "regions": 16,
-    }
-    return DetectionSettings(**{**given, **changes})
-
-
-def call(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["train_detection", *words.split()])
-    return main()
+    own = {"train": "train", "validation": "val", "anchor": 4.0, "fpn": 16, "regions": 16}
+    return DetectionSettings(**{**SHARED, **own, **changes})
 
 
 @pytest.fixture
@@ -73,12 +46,10 @@ def make_data(*, train: int = 8, val: int = 2) -> None:
 
 
 @pytest.mark.usefixtures("_few_detections")
-def test_losses_fall_and_boxes_and_masks_come_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_losses_fall_and_boxes_and_masks_come_out(script: Script) -> None:
     make_data()
-    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run") == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in script(main, f"{AS_VIT} {LINE} --out run").splitlines()]
+    assert script.code == 0
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
     assert lines[-1]["loss_mask"] < 0.8 * lines[0]["loss_mask"]
@@ -96,12 +67,9 @@ def test_losses_fall_and_boxes_and_masks_come_out(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_few_detections")
-def test_tiny_pictures_are_learnt_by_heart(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tiny_pictures_are_learnt_by_heart(script: Script) -> None:
     make_data(val=8)
-    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run --epochs 20") == 0
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    last = json.loads(script(main, f"{AS_VIT} {LINE} --out run --epochs 20").splitlines()[-1])
     assert last["box_map_50"] > 60
     assert last["mask_map_50"] > 60
 
@@ -143,7 +111,7 @@ def test_training_images_are_square_whatever_their_size() -> None:
     make_data(train=2)
     task = Detection(settings(scale=(0.3, 2.0), image_size=96))
     crop = v2.RandomCrop((50, 64))
-    for place in task.places:
+    for place in task.indices:
         image, target = task.images[place]
         varied, objects = task.transform(*crop(image, target))
         assert (varied.shape, varied.dtype) == ((3, 96, 96), torch.float32)
@@ -164,17 +132,12 @@ def test_training_images_are_square_whatever_their_size() -> None:
         ("", "name an architecture"),
     ],
 )
-def test_errors_are_one_line(
-    words: str,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
     make_data(train=1, val=1)
-    assert call(monkeypatch, f"{LINE} --out run {words}") == 3
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+    script(main, f"{LINE} --out run {words}")
+    assert script.code == 3
+    assert said in script.err
+    assert script.err.count("\n") == 1
 
 
 def test_splits_of_other_classes() -> None:
@@ -185,36 +148,10 @@ def test_splits_of_other_classes() -> None:
         Detection(settings())
 
 
-def test_a_truncated_picture_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_truncated_picture_is_named(script: Script) -> None:
     make_data(train=4, val=1)
     picture = Path("data/train/000002.png")
     picture.write_bytes(picture.read_bytes()[:400])
-    assert call(monkeypatch, f"{AS_VIT} {LINE} --out run") == 3
-    assert "000002.png" in capsys.readouterr().err
-
-
-def test_help_names_every_setting(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        call(monkeypatch, "--help")
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    for name in DetectionSettings.__dataclass_fields__:
-        if name not in ("arch", "norms"):
-            assert f"--{name.replace('_', '-')}" in shown
-    assert "COCO" in shown
-
-
-def test_defaults_are_those_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[DetectionSettings] = []
-
-    def spy(make: object, asked: DetectionSettings, *rest: object, **options: object) -> None:
-        seen.append(asked)
-
-    monkeypatch.setattr(train_detection, "train_as_asked", spy)
-    assert call(monkeypatch, f"{AS_VIT} --data coco") == 0
-    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (1024, 36, 16)
-    assert (seen[0].learning_rate, seen[0].weight_decay) == (1e-4, 0.05)
+    script(main, f"{AS_VIT} {LINE} --out run")
+    assert script.code == 3
+    assert "000002.png" in script.err

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_scenes import make_ade
+from run_script import Script
+from tiny_scenes import SHARED, make_ade
 from torch import nn
 from torchvision.transforms import v2
 
 from asvit.networks.pyramid import Pyramid, backbone
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments import train_segmentation
 from experiments.train_segmentation import Segmentation, SegmentationSettings, UperNet, main
 from experiments.transfer_run import read_weights
-from experiments.transfer_settings import TransferSettings
 
-AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
+AS_VIT = SHARED["arch"]
 LINE = (
     "--data data --image-size 64 --epochs 8 --batch-size 4 --learning-rate 2e-3 --warmup 2 "
     "--drop-path 0 --scale 1 1 --classes 3 --head 32 --device cpu"
@@ -31,34 +31,8 @@ LINE = (
 
 
 def settings(**changes: object) -> SegmentationSettings:
-    given: dict[str, object] = {
-        "arch": AS_VIT,
-        "data": "data",
-        "image_size": 64,
-        "weights": "",
-        "epochs": 1,
-        "batch_size": 4,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.01,
-        "warmup": 0,
-        "drop_path": 0.0,
-        "frozen_stages": 0,
-        "scale": (1.0, 1.0),
-        "clip": 0.0,
-        "norms": True,
-        "windows": 0,
-        "seed": 0,
-        "classes": 3,
-        "train": "training",
-        "validation": "validation",
-        "head": 16,
-    }
-    return SegmentationSettings(**{**given, **changes})  # type: ignore[arg-type]
-
-
-def call(monkeypatch: pytest.MonkeyPatch, words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["train_segmentation", *words.split()])
-    return main()
+    own = {"classes": 3, "train": "training", "validation": "validation", "head": 16}
+    return SegmentationSettings(**{**SHARED, **own, **changes})
 
 
 def make_data(*, train: int = 8, validation: int = 4) -> None:
@@ -72,12 +46,10 @@ def upernet(arch: str = AS_VIT, classes: int = 3) -> UperNet:
 
 
 @pytest.mark.parametrize("arch", [AS_VIT, "shift:1,1,1,1|2|12|1|24"])
-def test_loss_falls_and_mean_iou_rises_above_chance(
-    arch: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_loss_falls_and_mean_iou_rises_above_chance(arch: str, script: Script) -> None:
     make_data()
-    assert call(monkeypatch, f"{arch} {LINE} --out run") == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in script(main, f"{arch} {LINE} --out run").splitlines()]
+    assert script.code == 0
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
     # All pixels in the most frequent class give an IoU below 100 for it and 0 for two others.
     assert lines[-1]["mean_iou"] > 100 / 3
@@ -109,7 +81,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     # What both found together is what one finds alone with the weights that were written.
     task = Segmentation(settings(head=32))
     task.model.load_state_dict(read_weights(tmp_path / "run" / CHECKPOINT))
-    alone = task.evaluate(Processes("cpu"))
+    alone = task.evaluate(ProcessGroup("cpu"))
     assert alone == pytest.approx({name: lines[-1][name] for name in alone}, abs=0.02)
 
 
@@ -160,7 +132,7 @@ def test_evaluation_counts_what_it_says() -> None:
     stored = [np.asarray(Image.open(f)) for f in Path("data/annotations/validation").iterdir()]
     right = sum((classes == 1).sum() for classes in stored)
     counted = sum((classes > 0).sum() for classes in stored)
-    values = task.evaluate(Processes("cpu"))
+    values = task.evaluate(ProcessGroup("cpu"))
     assert values["pixel_accuracy"] == pytest.approx(100 * right / counted, abs=1e-3)
     assert values["mean_iou"] == pytest.approx(100 * right / counted / 3, abs=1e-3)
 
@@ -168,7 +140,7 @@ def test_evaluation_counts_what_it_says() -> None:
 def test_evaluation_is_at_the_size_of_the_annotation() -> None:
     make_ade(Path("data"), "training", images=1)
     make_ade(Path("data"), "validation", images=1, side=100)
-    values = Segmentation(settings()).evaluate(Processes("cpu"))
+    values = Segmentation(settings()).evaluate(ProcessGroup("cpu"))
     assert all(math.isfinite(cast("float", value)) for value in values.values())
 
 
@@ -194,31 +166,9 @@ def test_training_images_are_square_and_their_frame_has_no_class() -> None:
         (f"{AS_VIT} --batch-size 16", "batch_size=16 for 4 training images"),
     ],
 )
-def test_errors_are_one_line(
-    words: str,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
     make_data(train=4, validation=1)
-    assert call(monkeypatch, f"{LINE} --out run {words}") == 3
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-
-
-def test_defaults_and_help(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seen: list[TransferSettings] = []
-
-    def spy(make: object, asked: TransferSettings, *rest: object, **options: object) -> None:
-        seen.append(asked)
-
-    monkeypatch.setattr(train_segmentation, "train_as_asked", spy)
-    assert call(monkeypatch, f"{AS_VIT} --data ade") == 0
-    assert (seen[0].image_size, seen[0].epochs, seen[0].batch_size) == (512, 127, 16)
-    assert (seen[0].learning_rate, seen[0].weight_decay) == (6e-5, 0.01)
-    with pytest.raises(SystemExit):
-        call(monkeypatch, "--help")
-    assert "ADE20K" in capsys.readouterr().out
+    script(main, f"{LINE} --out run {words}")
+    assert script.code == 3
+    assert said in script.err
+    assert script.err.count("\n") == 1

@@ -12,7 +12,7 @@ from tiny_scenes import make_ade, make_coco, runs
 from torch import Tensor
 from torchvision.transforms import v2
 
-from experiments.transfer_data import CocoImages, SceneImages, Varied, library
+from experiments.transfer_data import AugmentedImages, CocoImages, SceneImages, library
 
 # pycocotools' own, with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -23,9 +23,12 @@ def changed(file: Path, **parts: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **parts}))
 
 
-def test_objects_have_boxes_labels_and_masks_that_agree(tmp_path: Path) -> None:
+def test_objects_have_boxes_labels_and_masks_that_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_coco(tmp_path, "train", images=3, side=40)
     images = CocoImages(tmp_path, "train")
+    assert capsys.readouterr().out == ""  # pycocotools prints
     assert images.classes == ("ellipse", "rectangle")
     assert (len(images), images.with_objects) == (3, [0, 1, 2])
     for image, target in (images[i] for i in range(3)):
@@ -89,23 +92,14 @@ def test_a_file_in_no_such_format(content: str, tmp_path: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_an_object_of_no_category(tmp_path: Path) -> None:
+def test_an_object_of_no_category_and_no_objects(tmp_path: Path) -> None:
     file = make_coco(tmp_path, "train", images=1)
     changed(file, categories=[{"id": 3, "name": "ellipse"}])
     with pytest.raises(ValueError, match=r"not in COCO's format \(KeyError: 7\)"):
         CocoImages(tmp_path, "train")
-
-
-def test_no_objects(tmp_path: Path) -> None:
-    changed(make_coco(tmp_path, "train", images=1), annotations=[])
+    changed(file, annotations=[])
     with pytest.raises(ValueError, match="has no objects"):
         CocoImages(tmp_path, "train")
-
-
-def test_reading_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_coco(tmp_path, "train", images=1)
-    CocoImages(tmp_path, "train")
-    assert capsys.readouterr().out == ""
 
 
 def test_a_picture_that_is_missing_truncated_or_of_another_size(tmp_path: Path) -> None:
@@ -141,6 +135,9 @@ def test_a_folder_without_splits_and_pictures_of_another_kind(tmp_path: Path) ->
 def test_bad_scenes(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="ADE20K's format"):
         SceneImages(tmp_path, "training", classes=3)
+    make_ade(tmp_path, "empty", images=0)
+    with pytest.raises(ValueError, match="no images in"):
+        SceneImages(tmp_path, "empty", classes=3)
     make_ade(tmp_path, "training", images=4)
     few = SceneImages(tmp_path, "training", classes=2)
     with pytest.raises(ValueError, match="has class 3, not up to 2"):
@@ -159,27 +156,21 @@ def test_bad_scenes(tmp_path: Path) -> None:
         SceneImages(tmp_path, "training", classes=3)
 
 
-def test_no_scenes(tmp_path: Path) -> None:
-    make_ade(tmp_path, "training", images=0)
-    with pytest.raises(ValueError, match="no images in"):
-        SceneImages(tmp_path, "training", classes=3)
-
-
 def test_variation_follows_from_seed_epoch_and_image_alone(tmp_path: Path) -> None:
     make_ade(tmp_path, "training", images=3)
     images = SceneImages(tmp_path, "training", classes=3)
     crop = v2.RandomCrop(20)
 
     def seen(places: list[int], *, seed: int = 0, epoch: int = 0) -> list[Tensor]:
-        varied = Varied(images, places, crop, seed, epoch)
+        augmented = AugmentedImages(images, places, crop, seed, epoch)
         torch.rand(1)  # what others draw does not count
-        return [varied[i][0] for i in range(len(varied))]
+        return [augmented[i][0] for i in range(len(augmented))]
 
     first = seen([0, 1, 2])
     assert all(torch.equal(a, b) for a, b in zip(first, seen([2, 1, 0])[::-1], strict=True))
     for other in (seen([0, 1, 2], seed=1), seen([0, 1, 2], epoch=1)):
         assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-    image, classes = Varied(images, [1], crop, 0, 0)[0]
+    image, classes = AugmentedImages(images, [1], crop, 0, 0)[0]
     assert image.shape[-2:] == classes.shape[-2:] == (20, 20)
 
 

@@ -12,30 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from asvit.training.processes import Processes
+from asvit.training.distributed import ProcessGroup
 from experiments import transfer_run
 from experiments.transfer_data import Sample
-from experiments.transfer_run import How, Metrics, read_weights, train
-from experiments.transfer_settings import TransferSettings, falling
+from experiments.transfer_run import Execution, Metrics, read_weights, train
+from experiments.transfer_settings import TransferSettings, linear_decay
 
 SETTINGS = TransferSettings(
-    arch="none",
-    data="none",
-    image_size=32,
-    weights="",
-    epochs=3,
-    batch_size=2,
-    learning_rate=0.05,
-    weight_decay=0.01,
-    warmup=1,
-    drop_path=0.0,
-    frozen_stages=0,
-    scale=(1.0, 1.0),
-    clip=1.0,
-    norms=False,
-    windows=0,
-    seed=5,
-)
+    arch="none", data="none", image_size=32, weights="", epochs=3, batch_size=2,
+    learning_rate=0.05, weight_decay=0.01, warmup=1, drop_path=0.0, frozen_stages=0,
+    scale=(1.0, 1.0), clip=1.0, norms=False, windows=0, seed=5,
+)  # fmt: skip
+
+
+FILE = "checkpoint.safetensors"
 
 
 class Points(Dataset[Sample]):
@@ -64,17 +54,17 @@ class Fit:
     def __init__(self) -> None:
         self.model: nn.Module = Line()
         self.images = Points()
-        self.places: Sequence[int] = range(1, 7)
+        self.indices: Sequence[int] = range(1, 7)
         self.transform = lambda x, wanted: (x + 0.01 * torch.rand(2), wanted)
 
     def batch(self, samples: list[Sample], device: torch.device) -> tuple[Any, Any]:
         xs, wanted = zip(*samples, strict=True)
         return torch.stack(xs).to(device), torch.stack(wanted).to(device)
 
-    def pace(self, step: int, steps: int) -> float:
-        return falling(step, steps, warmup=1)
+    def lr_factor(self, step: int, steps: int) -> float:
+        return linear_decay(step, steps, warmup=1)
 
-    def evaluate(self, processes: Processes) -> Metrics:
+    def evaluate(self, processes: ProcessGroup) -> Metrics:
         return {"weight": float(self.model.map.weight.detach()[0, 0])}
 
 
@@ -95,7 +85,7 @@ def without_times(history: list[Metrics]) -> list[Metrics]:
 
 
 def run(out: str, settings: TransferSettings = SETTINGS, **options: Any) -> list[Metrics]:
-    return without_times(train(Fit, settings, Path(out), how=How("cpu"), **options))
+    return without_times(train(Fit, settings, Path(out), execution=Execution("cpu"), **options))
 
 
 def test_losses_fall_and_a_line_of_json_tells_each_epoch() -> None:
@@ -120,25 +110,22 @@ def test_a_stopped_training_goes_on_to_the_same_bits(epoch: int) -> None:
     assert len(Path("stopped/metrics.jsonl").read_text().splitlines()) == epoch
     torch.rand(3)  # another process would be elsewhere in its random numbers
     assert run("stopped") == expected
-    whole, stopped = (read_weights(Path(f"{n}/checkpoint.safetensors")) for n in RUNS)
+    whole, stopped = (read_weights(Path(name) / FILE) for name in ("whole", "stopped"))
     assert whole.keys() == stopped.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, stopped[name]), name
 
 
-RUNS = ("whole", "stopped")
-
-
 def test_a_finished_training_is_not_done_again() -> None:
     expected = run("run")
-    before = Path("run/checkpoint.safetensors").stat().st_mtime_ns
+    before = (Path("run") / FILE).stat().st_mtime_ns
     assert run("run") == expected
-    assert Path("run/checkpoint.safetensors").stat().st_mtime_ns == before
+    assert (Path("run") / FILE).stat().st_mtime_ns == before
 
 
 def test_any_number_of_readers_gives_the_same() -> None:
     expected = run("alone")
-    read = train(Fit, SETTINGS, Path("readers"), how=How("cpu", workers=2))
+    read = train(Fit, SETTINGS, Path("readers"), execution=Execution("cpu", workers=2))
     assert without_times(read) == expected
 
 
@@ -167,12 +154,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint() -> None:
     class Bursting(Fit):
-        def pace(self, step: int, steps: int) -> float:
+        def lr_factor(self, step: int, steps: int) -> float:
             return math.inf if step == 3 else 1.0
 
     with pytest.raises(ValueError, match=r"the loss became .*in step 5 of 9; use a lower"):
-        train(Bursting, SETTINGS, Path("run"), how=How("cpu"))
-    weights = read_weights(Path("run/checkpoint.safetensors"))
+        train(Bursting, SETTINGS, Path("run"), execution=Execution("cpu"))
+    weights = read_weights(Path("run") / FILE)
     assert all(tensor.isfinite().all() for tensor in weights.values())
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 1
 
@@ -188,7 +175,7 @@ def test_other_settings_are_refused_and_fresh_starts_over() -> None:
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x02\0\0\0\0\0\0\0{}"])
 def test_a_damaged_checkpoint(content: bytes) -> None:
     run("run")
-    Path("run/checkpoint.safetensors").write_bytes(content)
+    (Path("run") / FILE).write_bytes(content)
     with pytest.raises(ValueError, match="is no checkpoint that this version can read") as refusal:
         run("run")
     assert "\n" not in str(refusal.value)
@@ -211,9 +198,9 @@ def test_frozen_weights_stay() -> None:
             super().__init__()
             self.model.map.bias.requires_grad_(False)
 
-    train(Frozen, SETTINGS, Path("run"), how=How("cpu"))
+    train(Frozen, SETTINGS, Path("run"), execution=Execution("cpu"))
     torch.manual_seed(transfer_run.seed_for(SETTINGS.seed, "weights"))
     fresh = Line().state_dict()
-    trained = read_weights(Path("run/checkpoint.safetensors"))
+    trained = read_weights(Path("run") / FILE)
     assert torch.equal(trained["map.bias"], fresh["map.bias"])
     assert not torch.equal(trained["map.weight"], fresh["map.weight"])

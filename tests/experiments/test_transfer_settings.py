@@ -1,27 +1,29 @@
-"""What the trainings of detectors and segmenters are asked."""
+"""Settings, options and schedules of detectors and segmenters."""
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_script import Script
 from safetensors.torch import save_file
 from test_transfer_run import SETTINGS
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from asvit.networks import Network, WeightsFile
+from experiments import train_detection, train_segmentation
 from experiments.transfer_settings import (
     TransferSettings,
-    at_steps,
-    call,
-    falling,
+    build_pyramid,
+    linear_decay,
+    make_parser,
     normalisation,
-    options_of,
-    pyramid_of,
+    run_cli,
+    step_decay,
 )
 
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
@@ -51,19 +53,19 @@ def test_values_out_of_range(changes: dict[str, object], fault: str) -> None:
 
 
 @given(st.integers(0, 99), st.integers(0, 20))
-def test_both_paces_rise_then_fall(step: int, warmup: int) -> None:
-    for pace in (
-        lambda s: falling(s, 100, warmup=warmup),
-        lambda s: at_steps(s, 100, warmup=warmup, marks=(0.5, 0.75)),
+def test_both_schedules_rise_then_fall(step: int, warmup: int) -> None:
+    for schedule in (
+        lambda s: linear_decay(s, 100, warmup=warmup),
+        lambda s: step_decay(s, 100, warmup=warmup, marks=(0.5, 0.75)),
     ):
-        assert 0 < pace(step) <= 1
+        assert 0 < schedule(step) <= 1
         if warmup <= step < 99:
-            assert pace(step + 1) <= pace(step)
+            assert schedule(step + 1) <= schedule(step)
 
 
-def test_paces_at_single_steps() -> None:
-    assert [falling(s, 4, warmup=0) for s in range(4)] == [1, 0.75, 0.5, 0.25]
-    marks = [at_steps(s, 4, warmup=1, marks=(0.5, 0.75)) for s in range(4)]
+def test_schedules_at_single_steps() -> None:
+    assert [linear_decay(s, 4, warmup=0) for s in range(4)] == [1, 0.75, 0.5, 0.25]
+    marks = [step_decay(s, 4, warmup=1, marks=(0.5, 0.75)) for s in range(4)]
     assert marks == pytest.approx([0.5, 1, 0.1, 0.01])
 
 
@@ -73,13 +75,13 @@ def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> No
     facts = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     WeightsFile(network, network.build().state_dict(), facts=facts).write(file)
     settings = replace(SETTINGS, arch="", weights=str(file), image_size=64)
-    assert pyramid_of(settings).channels == (16, 32, 64, 128)
+    assert build_pyramid(settings).channels == (16, 32, 64, 128)
     assert normalisation(settings) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     save_file(network.build().state_dict(), file)
     imagenet = (tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD))
     assert normalisation(settings) == normalisation(SETTINGS) == imagenet
     with pytest.raises(ValueError, match="name the architecture"):
-        pyramid_of(settings)
+        build_pyramid(settings)
 
 
 @pytest.mark.parametrize(
@@ -88,24 +90,57 @@ def test_the_network_and_the_colours_come_from_the_weights(tmp_path: Path) -> No
         (ValueError("this is wrong\nand more"), 3, "error: this is wrong\n"),
         (FileNotFoundError("no file"), 3, "error: no file\n"),
         (ImportError("this needs a library"), 3, "error: this needs a library\n"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command resumes"),
         (None, 0, ""),
     ],
 )
 def test_errors_become_one_line_and_an_exit_code(
-    error: BaseException | None,
-    code: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None, code: int, said: str, script: Script
 ) -> None:
     def run(options: argparse.Namespace) -> None:
         if error is not None:
             raise error
 
-    monkeypatch.setattr(sys, "argv", ["script"])
-    assert call(argparse.ArgumentParser(), run) == code
-    assert capsys.readouterr().err.startswith(said)
+    script(lambda: run_cli(argparse.ArgumentParser(), run))
+    assert script.code == code
+    assert script.err.startswith(said)
+
+
+SCRIPTS = [
+    (train_detection, train_detection.DetectionSettings, "COCO", (1024, 36, 16, 1e-4, 0.05)),
+    (
+        train_segmentation,
+        train_segmentation.SegmentationSettings,
+        "ADE20K",
+        (512, 127, 16, 6e-5, 0.01),
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "kind", "data", "defaults"), SCRIPTS)
+def test_help_names_every_setting_and_defaults_are_those_of_the_docs(
+    module: ModuleType,
+    kind: type[TransferSettings],
+    data: str,
+    defaults: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script(module.main, "--help")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert data in shown
+    for name in kind.__dataclass_fields__.keys() - {"arch", "norms"}:
+        assert f"--{name.replace('_', '-')}" in shown
+    seen: list[TransferSettings] = []
+    spy = lambda _make, settings, _options: seen.append(settings)  # noqa: E731
+    monkeypatch.setattr(module, "train_from_options", spy)
+    script(module.main, f"{AS_VIT} --data folder")
+    assert script.code == 0
+    names = ("image_size", "epochs", "batch_size", "learning_rate", "weight_decay")
+    assert tuple(getattr(seen[0], name) for name in names) == defaults
 
 
 def test_a_line_gives_the_settings() -> None:
@@ -114,7 +149,7 @@ def test_a_line_gives_the_settings() -> None:
         for name in TransferSettings.__dataclass_fields__
         if name not in ("arch", "data", "weights", "norms")
     }
-    made = options_of("what it does", "runs/x", **defaults)
+    made = make_parser("what it does", "runs/x", **defaults)
     line = "none --data none --epochs 4 --scale 0.5 2 --no-norms"
     expected = replace(SETTINGS, epochs=4, scale=(0.5, 2.0))
     assert TransferSettings.of(made.parse_args(line.split())) == expected

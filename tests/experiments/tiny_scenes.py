@@ -2,9 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+#: Settings that detection and segmentation have in common.
+SHARED: dict[str, Any] = {
+    "arch": "8,4,2|4,4,2|2,1,2|2,1,2|16,16", "data": "data", "image_size": 64, "weights": "",
+    "epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.05, "warmup": 0,
+    "drop_path": 0.0, "frozen_stages": 0, "scale": (1.0, 1.0), "clip": 0.0, "norms": True,
+    "windows": 0, "seed": 0,
+}  # fmt: skip
 
 COLOURS = ((220, 60, 60), (60, 90, 230))  # of ellipses and rectangles
 NAMES = ("ellipse", "rectangle")

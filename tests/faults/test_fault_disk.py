@@ -99,7 +99,7 @@ def test_no_place_for_images_and_temporary_files(campaign: Campaign, variable: s
     environment = {variable: "/proc/nowhere"}
     assert forked.run(forked.command, words("train"), folder, environment=environment) == 0
     campaign.check_same("train", folder)
-    warned = "cannot keep images in /proc/nowhere" in forked.printed(folder)
+    warned = "cannot cache images in /proc/nowhere" in forked.printed(folder)
     assert warned == (variable == "ASVIT_CACHE")
 
 

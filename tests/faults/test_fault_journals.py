@@ -12,7 +12,7 @@ from tiny_runs import ALONE, LONG, begun, marked, told
 
 from asvit.growth.journal import GrowthJournal
 from asvit.reference.journal import TrainingJournal
-from asvit.runs.correlation.journal import ScoreJournal
+from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
 from asvit.search.supernet_journal import AccuracyJournal
 from experiments import forked
@@ -47,7 +47,7 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 OPENED: dict[str, Callable[[Path], Any]] = {
     "scale": lambda path: GrowthJournal(path)._scores,
-    "correlate": lambda path: ScoreJournal(path.parent)._scores,
+    "correlate": lambda path: ScoreJournal(path)._scores,
     "reference build": lambda path: TrainingJournal(path).outcomes,
     "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }

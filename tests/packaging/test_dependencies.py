@@ -1,4 +1,4 @@
-"""What is imported is declared in setup.cfg, and what is declared is imported."""
+"""Imports and dependencies in setup.cfg agree."""
 
 import ast
 import configparser
@@ -12,17 +12,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INSTALLED = ("asvit", "proxies", "scaling")  # experiments is run from a checkout
 
-#: Distributions that are not called as what they bring.
-CALLED = {"PIL": "pillow", "sklearn": "scikit-learn"}
+#: Module -> distribution, where the names differ.
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 
-#: Comes with a distribution that is declared, and is used together with it.
+#: Installed with a declared distribution and used with it.
 COMES_WITH = {"huggingface_hub": "datasets"}
 
 FOR_TYPES = {"_typeshed"}
 
 
 def imports(package: str) -> Iterator[tuple[str, bool]]:
-    """Every module that a package imports, and whether that happens on importing the package."""
+    """Every module that a package imports, and whether at import time of the package."""
     for path in sorted((ROOT / package).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
@@ -39,11 +39,11 @@ def foreign(package: str) -> set[str]:
     """Distributions, in lower case, that a package imports from."""
     tops = {name.partition(".")[0] for name, _ in imports(package)}
     others = tops - {*INSTALLED, *FOR_TYPES} - sys.stdlib_module_names
-    return {COMES_WITH.get(name, CALLED.get(name, name)).lower() for name in others}
+    return {COMES_WITH.get(name, DISTRIBUTIONS.get(name, name)).lower() for name in others}
 
 
 def declared() -> dict[str, set[str]]:
-    """Names of the distributions in setup.cfg: always needed under the empty name, and extras."""
+    """Distributions in setup.cfg by extra; required ones under the empty name."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     lists = {"": parser["options"]["install_requires"], **parser["options.extras_require"]}
@@ -74,6 +74,7 @@ def test_what_is_optional_is_imported_late() -> None:
         (package, name)
         for package in INSTALLED
         for name, at_once in imports(package)
-        if at_once and CALLED.get(name.partition(".")[0], name.partition(".")[0]) in optional
+        if at_once
+        and DISTRIBUTIONS.get(name.partition(".")[0], name.partition(".")[0]) in optional
     }
     assert early == set()

@@ -1,4 +1,4 @@
-"""What the README tells a newcomer to type is what works."""
+"""Links and commands of the README work."""
 
 import re
 from pathlib import Path

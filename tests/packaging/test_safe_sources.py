@@ -1,4 +1,4 @@
-"""What no code of ours does: run what it reads, start a shell, or go to the network unasked."""
+"""Our code never runs what it reads, starts a shell, or uses the network unasked."""
 
 import ast
 import subprocess
@@ -102,6 +102,11 @@ main()
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
 
 
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -115,16 +120,11 @@ SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
     ids=lambda given: " ".join(given[:2]) if isinstance(given, list) else None,
 )
 def test_no_network_unasked(arguments: list[str], code: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, *arguments], capture_output=True, text=True, check=False
-    )
+    done = python(OFFLINE, *arguments)
     assert "went to the network" not in done.stderr
     assert done.returncode == code, done.stderr
 
 
 def test_the_network_is_really_closed() -> None:
     asks = OFFLINE.replace("from asvit.cli import main", "socket.create_connection(('a.b', 80))")
-    done = subprocess.run(
-        [sys.executable, "-c", asks], capture_output=True, text=True, check=False
-    )
-    assert "went to the network" in done.stderr
+    assert "went to the network" in python(asks).stderr

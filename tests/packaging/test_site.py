@@ -1,4 +1,4 @@
-"""The site's pages are reachable, and its reference leaves no public name out."""
+"""Every page of the site is reachable, and every public name is documented."""
 
 import re
 from importlib import import_module
@@ -16,7 +16,7 @@ PAGES = {
 
 
 def listed_pages() -> list[str]:
-    """What the start page's tables of contents name."""
+    """The pages in the tables of contents of the start page."""
     trees = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.S)
     lines = "\n".join(trees).splitlines()
     return [line for line in lines if line and not line.startswith(":")]
@@ -42,7 +42,7 @@ def test_every_public_name_says_what_it_is(package: str) -> None:
 
 
 def test_what_pages_include_of_others_is_there() -> None:
-    """Sphinx takes the whole file where the text it should end before is gone."""
+    """Sphinx includes the whole file if the text of ``end-before`` is missing."""
     for page in PAGES:
         path = DOCS / f"{page}.md"
         text = path.read_text() if path.exists() else ""

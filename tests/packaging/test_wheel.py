@@ -1,4 +1,4 @@
-"""What the wheel ships: three packages, their data, one command, nothing else."""
+"""The wheel holds three packages, their data, one command and nothing else."""
 
 import subprocess
 import sys
@@ -8,21 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("asvit", "proxies", "scaling")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """A wheel built from a copy of the checkout, so that no old build folder gets in."""
+    """A wheel built from a copy of the checkout, so that no old build folder is included."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)
+    for name in listed.splitlines():
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
@@ -35,16 +31,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_three_packages_and_no_more(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {
-        "asvit",
-        "proxies",
-        "scaling",
-    }
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
 
 
 def test_every_source_file_and_its_data_are_in(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for package in ("asvit", "proxies", "scaling"):
+    for package in PACKAGES:
         sources = {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / package).rglob("*")

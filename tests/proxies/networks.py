@@ -1,12 +1,29 @@
 """Small networks that between them use every rule, for tests of the measures."""
 
 from collections.abc import Callable
+from typing import Any
 
+import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import asvit
+import proxies.memory
+
+
+class Lambda(nn.Module):
+    """A module made of a forward function, called with the module, and of its attributes."""
+
+    def __init__(self, function: Callable[..., Any] | None = None, **attributes: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
 
 
 class Attention(nn.Module):
@@ -110,3 +127,48 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "windows": (asvit_network("8,4,2|4,2,2|3,1,2|4,1,2|16", 64), 64),
     "odd heads": (asvit_network("7,2,3,2|2,2,2,1|2,1,2,1|3,1,2,1|32,10", 64), 64),
 }
+
+# Narrow and shallow, so that the definitions take seconds.
+VIT = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3}
+MODELS: dict[str, dict[str, Any]] = {
+    "deit_tiny_patch16_224": VIT,
+    "deit_tiny_distilled_patch16_224": VIT,
+    "swin_tiny_patch4_window7_224": {
+        "img_size": 64, "window_size": 4, "embed_dim": 12, "depths": (2, 2, 1, 1),
+    },
+    "pvt_v2_b0": {"depths": (1, 1, 1, 1), "embed_dims": (8, 16, 40, 64)},
+    "pit_ti_224": {"img_size": 64, "depth": [1, 1, 1]},
+    "convnext_atto": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 48)},
+    "resnet18": {"channels": (8, 16, 24, 32)},
+    "vit_small_patch16_dinov3": VIT,
+    "crossvit_tiny_240": {
+        "img_size": 48, "patch_size": (12, 16), "img_scale": (1.0, 1.0), "depth": ([1, 1, 0],),
+    },
+    "vit_little_patch16_reg4_gap_256": VIT,
+}  # fmt: skip
+
+
+def timm_network(name: str) -> tuple[Callable[[], nn.Module], int]:
+    """One of ``MODELS``, as a builder, and its pixels per side."""
+    settings = MODELS[name]
+    return lambda: timm.create_model(name, num_classes=3, **settings), settings.get("img_size", 32)
+
+
+def small_swin() -> nn.Module:
+    """Windows that are shifted, at 56 px."""
+    return timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(1, 2)
+    )
+
+
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, model: nn.Module, most: int) -> None:
+    """Let networks of this kind run out of memory with more than ``most`` images."""
+    forward = type(model).forward
+
+    def limited(self: nn.Module, x: Tensor) -> Tensor:
+        if len(x) > most:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
+        return forward(self, x)
+
+    monkeypatch.setattr(type(model), "forward", limited)
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})

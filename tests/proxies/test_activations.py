@@ -11,29 +11,24 @@ from torch.nn import functional as F
 
 import asvit
 import proxies.activations
-import proxies.memory
 from proxies import jacobian_covariance, naswot
-from tests.proxies.networks import NETWORKS, asvit_network
+from tests.proxies.networks import NETWORKS, Lambda, asvit_network, run_out_of_memory
 
 K = 1e-5
 
 
-class Square(nn.Module):
+def half_square() -> nn.Module:
     """Half the sum of squares, whose gradient is the image itself."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x * x).flatten(1).sum(1, keepdim=True) / 2
+    return Lambda(lambda _, x: (x * x).flatten(1).sum(1, keepdim=True) / 2)
 
 
-class Apply(nn.Module):
+def applied(function: Callable[[Tensor], Tensor]) -> nn.Module:
     """A function of the pixels, as flat rows."""
+    return Lambda(lambda _, x: function(x).flatten(1))
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x).flatten(1)
+def rectifier() -> nn.Module:
+    return nn.Sequential(nn.ReLU(), nn.Flatten())
 
 
 def score(eigenvalues: list[float]) -> float:
@@ -47,14 +42,14 @@ def image_rows(rows: list[list[float]]) -> Tensor:
 def test_uncorrelated_gradients_reach_the_most_there_is() -> None:
     images = image_rows([[1, -1, 1, -1], [3, 3, -3, -3], [0, 5, 5, 0]])
     # The rows' means do not count, nor their lengths: 5 5 0 0 is ± 2.5.
-    assert jacobian_covariance(Square().double(), images) == pytest.approx(score([1, 1, 1]))
-    assert jacobian_covariance(Square().double(), images) == pytest.approx(-3, rel=1e-4)
+    assert jacobian_covariance(half_square().double(), images) == pytest.approx(score([1, 1, 1]))
+    assert jacobian_covariance(half_square().double(), images) == pytest.approx(-3, rel=1e-4)
 
 
 def test_correlated_gradients_by_hand() -> None:
     # Centred, the rows are (−1, 0, 1) and (−1, 1, 0): their correlation is 1/2.
     images = image_rows([[1, 2, 3], [0, 2, 1]])
-    assert jacobian_covariance(Square(), images) == pytest.approx(score([0.5, 1.5]))
+    assert jacobian_covariance(half_square(), images) == pytest.approx(score([0.5, 1.5]))
 
 
 def test_a_linear_network_has_the_least() -> None:
@@ -83,15 +78,7 @@ def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPat
     model = NETWORKS["attention"][0]().double()
     images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
     expected = jacobian_covariance(model, images)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 2:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    run_out_of_memory(monkeypatch, model, 2)
     assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
 
 
@@ -100,12 +87,12 @@ def test_naswot_by_hand() -> None:
     images = image_rows([[1, 2, -1], [3, -1, -1], [-1, -1, 1]])
     kernel = torch.tensor([[3.0, 2, 0], [2, 3, 1], [0, 1, 3]])
     assert kernel.det() == pytest.approx(12)
-    assert naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images) == pytest.approx(math.log(12))
+    assert naswot(rectifier(), images) == pytest.approx(math.log(12))
 
 
 def test_zero_is_off() -> None:
     images = image_rows([[0, 1], [-1, 1]])
-    assert math.isnan(naswot(Apply(F.relu), images))
+    assert math.isnan(naswot(applied(F.relu), images))
 
 
 def hamming_kernel(model: nn.Module, images: Tensor) -> Tensor:
@@ -167,8 +154,8 @@ RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", RECTIFIERS)
 def test_every_form_of_a_rectifier_counts_once(name: str) -> None:
     images = torch.randn(4, 1, 5, 5)
-    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
-    assert naswot(Apply(RECTIFIERS[name]), images) == pytest.approx(expected)
+    expected = naswot(rectifier(), images)
+    assert naswot(applied(RECTIFIERS[name]), images) == pytest.approx(expected)
 
 
 def test_pytorch_encoder_layer_is_not_fused_away() -> None:
@@ -179,30 +166,27 @@ def test_pytorch_encoder_layer_is_not_fused_away() -> None:
     handle = layer.linear1.register_forward_hook(lambda m, args, out: seen.append(out))
     model(images)
     handle.remove()
-    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), seen[0])
+    expected = naswot(rectifier(), seen[0])
     assert naswot(model, images) == pytest.approx(expected)
 
 
 def test_only_what_depends_on_the_image_counts_wherever_its_axis_is() -> None:
-    class Mixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("table", torch.randn(6, 9))
-
-        def forward(self, x: Tensor) -> Tensor:
-            tokens = x.flatten(2).permute(2, 0, 1)  # [tokens, n, channels]
-            bias = F.relu(self.table).mean()  # of a network for positions
-            return F.gelu(tokens).transpose(0, 1).flatten(1) + bias
+    def mixed(model: nn.Module, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).permute(2, 0, 1)  # [tokens, n, channels]
+        bias = F.relu(model.table).mean()  # of a network for positions
+        return F.gelu(tokens).transpose(0, 1).flatten(1) + bias
 
     images = torch.randn(6, 3, 2, 2)
-    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
-    assert naswot(Mixed(), images) == pytest.approx(expected)
+    expected = naswot(rectifier(), images)
+    assert naswot(Lambda(mixed, table=nn.Parameter(torch.randn(6, 9))), images) == pytest.approx(
+        expected
+    )
 
 
 def test_windows_folded_into_the_batch_belong_to_their_image() -> None:
-    folded = Apply(lambda x: F.gelu(x.reshape(-1, 3)).reshape(len(x), -1))
+    folded = applied(lambda x: F.gelu(x.reshape(-1, 3)).reshape(len(x), -1))
     images = torch.randn(4, 1, 6, 6)
-    expected = naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), images)
+    expected = naswot(rectifier(), images)
     assert naswot(folded, images) == pytest.approx(expected)
 
 
@@ -225,7 +209,7 @@ def test_equal_codes_have_no_logarithm() -> None:
 def test_one_image_has_nothing_to_compare_with(
     measure: Callable[[nn.Module, Tensor], float],
 ) -> None:
-    with pytest.raises(ValueError, match="1 images cannot be told apart; use at least 2"):
+    with pytest.raises(ValueError, match="1 images cannot be compared; use at least 2"):
         measure(NETWORKS["tokens"][0](), torch.randn(1, 3, 8, 8))
 
 
@@ -233,12 +217,16 @@ def test_one_image_has_nothing_to_compare_with(
     ("measure", "model", "message"),
     [
         (naswot, nn.Flatten(), "Flatten has no rectifier that depends on the image"),
-        (naswot, Apply(lambda x: F.relu(x) / 0), "outputs that are not finite"),
+        (naswot, applied(lambda x: F.relu(x) / 0), "outputs that are not finite"),
         (naswot, asvit.build("4,8,2|2,4,2|2,2,2|2,1,2|16", image_size=32), "does not divide"),
-        (jacobian_covariance, Apply(torch.zeros_like), "output of Apply ignores its input"),
-        (jacobian_covariance, Apply(lambda x: 0 * x), "Apply gives an image a constant gradient"),
+        (jacobian_covariance, applied(torch.zeros_like), "output of Lambda ignores its input"),
+        (
+            jacobian_covariance,
+            applied(lambda x: 0 * x),
+            "Lambda gives an image a constant gradient",
+        ),
         (jacobian_covariance, nn.ModuleList(), "ModuleList"),
-        (jacobian_covariance, Apply(lambda x: x[0]), r"gives \(3, 16\) for 2 images"),
+        (jacobian_covariance, applied(lambda x: x[0]), r"gives \(3, 16\) for 2 images"),
     ],
 )
 def test_what_cannot_be_measured_says_why(

@@ -20,25 +20,33 @@ def draw(*shape: int) -> Tensor:
     )
 
 
-# Blocks of several maps, of one map, and of a few rows of one.
-@pytest.mark.parametrize("block", [1 << 19, 200, 30])
-@pytest.mark.parametrize(
-    ("tokens", "sources", "width", "bias"),
-    [(12, 12, 4, None), (12, 7, 5, None), (12, 12, 4, (3, 12, 12)), (12, 12, 4, (1, 12))],
+@pytest.fixture(params=[1 << 19, 200, 30], ids=["several maps", "one map", "rows of a map"])
+def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(proxies.attention._BLOCK_SCORES, "cpu", request.param)
+
+
+@pytest.fixture(
+    params=[
+        (12, 4, None),
+        (7, 5, None),
+        (12, 4, (3, 12, 12)),
+        (12, 17, (3, 12, 12)),
+        (12, 4, (1, 12)),
+    ]
 )
+def arguments(request: pytest.FixtureRequest) -> tuple[list[Tensor], Tensor | None]:
+    """Query of 12 tokens, key and value, and a bias."""
+    sources, width, bias = request.param
+    tokens = [draw(2, 3, 12, 4), draw(2, 3, sources, 4).flip(1), draw(2, 3, sources, width)]
+    return tokens, None if bias is None else draw(*bias)
+
+
+@pytest.mark.usefixtures("_block")
 def test_equals_forward_mode_of_the_plain_form(
-    monkeypatch: pytest.MonkeyPatch,
-    block: int,
-    tokens: int,
-    sources: int,
-    width: int,
-    bias: tuple[int, ...] | None,
+    arguments: tuple[list[Tensor], Tensor | None],
 ) -> None:
-    monkeypatch.setitem(proxies.attention._BLOCK_SCORES, "cpu", block)
-    q, dq = draw(2, 3, tokens, 4), 2 * draw(2, 3, tokens, 4).flip(-1)
-    k, dk = draw(2, 3, sources, 4).flip(1), draw(2, 3, sources, 4).flip(2)
-    v, dv = draw(2, 3, sources, width), draw(2, 3, sources, width).flip(0)
-    added = None if bias is None else draw(*bias)
+    (q, k, v), added = arguments
+    dq, dk, dv = 2 * q.flip(-1), k.flip(1).flip(2), v.flip(0)
     expected = jvp(lambda *x: plain(*x, added, 0.7), (q, k, v), (dq, dk, dv))
     found = attention_with_tangent(q, k, v, (dq, dk, dv), bias=added, scale=0.7)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
@@ -67,33 +75,15 @@ def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int
         torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))
 
 
-@pytest.mark.parametrize("block", [1 << 19, 200, 30])
-@pytest.mark.parametrize(
-    ("tokens", "sources", "width", "bias"),
-    [(12, 12, 4, None), (12, 7, 5, None), (12, 12, 17, (3, 12, 12)), (12, 12, 4, (1, 12))],
-)
-def test_backward_pass_equals_pytorch_s(
-    monkeypatch: pytest.MonkeyPatch,
-    block: int,
-    tokens: int,
-    sources: int,
-    width: int,
-    bias: tuple[int, ...] | None,
-) -> None:
-    monkeypatch.setitem(proxies.attention._BLOCK_SCORES, "cpu", block)
-    inputs = [
+@pytest.mark.usefixtures("_block")
+def test_backward_pass_equals_pytorch_s(arguments: tuple[list[Tensor], Tensor | None]) -> None:
+    inputs, added = arguments
+    for x in inputs:
         x.requires_grad_()
-        for x in (
-            draw(2, 3, tokens, 4),
-            draw(2, 3, sources, 4).flip(1),
-            draw(2, 3, sources, width),
-        )
-    ]
-    added = None if bias is None else draw(*bias)
     out = attention(*inputs, bias=added, scale=0.7)
     expected = plain(*inputs, added, 0.7)
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
-    gradient = draw(2, 3, tokens, width).flip(-1)
+    gradient = draw(*expected.shape).flip(-1)
     torch.testing.assert_close(
         torch.autograd.grad(out, inputs, gradient),
         torch.autograd.grad(expected, inputs, gradient),

@@ -16,6 +16,7 @@ from proxies.attention_similarity import (
     head_similarities,
     pair_mean,
 )
+from tests.proxies.networks import Lambda, MultiHead
 
 # Two heads, one query over two keys each: cos 1 for equal rows, and so on.
 MAPS = torch.tensor([[[[0.5, 0.5], [1.0, 0.0]], [[0.5, 0.5], [0.0, 1.0]]]])
@@ -58,33 +59,26 @@ class ByHead(nn.Module):
         return getattr(self, self.name)(x).flatten(1)
 
 
-class TorchAttention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.patch = nn.Conv2d(3, 8, 4, stride=4)
-        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+IMAGES = torch.zeros(3, 3, 4, 4)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(self.patch(x).flatten(2).transpose(1, 2)).mean(1)
+
+def vit() -> VisionTransformer:
+    return VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3)
 
 
 @pytest.mark.parametrize("how", ["fused", "torch", "functional", "method", "module"])
 def test_by_hand(how):
-    found = head_similarities(ByHead(how), torch.zeros(3, 3, 4, 4))
+    found = head_similarities(ByHead(how), IMAGES)
     assert list(found) == ["attn"]
     # Rows are equal in the first query and orthogonal in the second.
     torch.testing.assert_close(found["attn"], torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
-    assert contribution_cosine_similarity(ByHead(how), torch.zeros(3, 3, 4, 4)) == pytest.approx(
-        0.5
-    )
+    assert contribution_cosine_similarity(ByHead(how), IMAGES) == pytest.approx(0.5)
 
 
 def test_heads_that_are_the_same_have_one():
     maps = torch.rand(1, 1, 5, 7).expand(1, 4, 5, 7)
     maps = maps / maps.sum(-1, keepdim=True)
-    assert contribution_cosine_similarity(
-        ByHead("method", maps), torch.zeros(2, 3, 4, 4)
-    ) == pytest.approx(1)
+    assert contribution_cosine_similarity(ByHead("method", maps), IMAGES) == pytest.approx(1)
 
 
 def test_pairs_count_once_and_the_diagonal_does_not():
@@ -106,20 +100,20 @@ def test_other_softmaxes_are_no_attention(make):
     if isinstance(module, ByHead):
         module.get_submodule(module.name).__class__ = type("Plain", (Written,), {})
     with pytest.raises(ValueError, match="has no attention maps with heads"):
-        head_similarities(module, torch.zeros(1, 3, 4, 4))
+        head_similarities(module, IMAGES)
 
 
 def test_single_heads_have_no_pair():
     one = ByHead("method", torch.full((1, 1, 2, 2), 0.5))
-    assert head_similarities(one, torch.zeros(1, 3, 4, 4))["attn"].shape == (1, 1)
+    assert head_similarities(one, IMAGES)["attn"].shape == (1, 1)
     with pytest.raises(ValueError, match="no attention of ByHead has two heads"):
-        contribution_cosine_similarity(one, torch.zeros(1, 3, 4, 4))
+        contribution_cosine_similarity(one, IMAGES)
 
 
 @pytest.mark.parametrize(
     ("make", "side", "heads"),
     [
-        (TorchAttention, 8, [2]),
+        (MultiHead, 8, [2]),
         (lambda: asvit.build("5,2,2|3,1,2|2,1,2|2,1,3|16", image_size=32), 32, [2, 4, 8, 16]),
         (
             # The second layer of a pair has no map of its own.
@@ -143,7 +137,7 @@ def test_maps_of_networks(make, side, heads):
 
 def test_fused_and_written_out_agree_and_nothing_is_left_behind():
     torch.manual_seed(0)
-    model = VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3)
+    model = vit()
     images = torch.randn(2, 3, 16, 16)
     fused = head_similarities(model, images)
     assert list(fused) == ["blocks.0.attn", "blocks.1.attn"]
@@ -157,27 +151,16 @@ def test_fused_and_written_out_agree_and_nothing_is_left_behind():
 
 
 def test_hallucinated_maps_are_compared_too():
-    host = VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3)
-    found = head_similarities(convert(host, "hallucinated"), torch.randn(2, 3, 16, 16))
-    assert {name: len(similarity) for name, similarity in found.items()} == {
-        "blocks.0.attn": 6,
-        "blocks.1.attn": 6,
-    }
+    found = head_similarities(convert(vit(), "hallucinated"), torch.randn(2, 3, 16, 16))
+    lengths = {name: len(similarity) for name, similarity in found.items()}
+    assert lengths == {"blocks.0.attn": 6, "blocks.1.attn": 6}
 
 
 def test_attending_twice_gives_two_names():
-    block = VisionTransformer(img_size=16, patch_size=4, embed_dim=12, depth=1, num_heads=3).blocks
+    block = vit().blocks
 
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.block = block[0]
+    def twice(model: nn.Module, image: Tensor) -> Tensor:
+        return model.block(model.block(image.flatten(2)[..., :12]))
 
-        def forward(self, image: Tensor) -> Tensor:
-            x = image.flatten(2)[..., :12]
-            return self.block(self.block(x))
-
-    assert list(head_similarities(Twice(), torch.randn(2, 3, 4, 4))) == [
-        "block.attn",
-        "block.attn#2",
-    ]
+    found = head_similarities(Lambda(twice, block=block[0]), torch.randn(2, 3, 4, 4))
+    assert list(found) == ["block.attn", "block.attn#2"]

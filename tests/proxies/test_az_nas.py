@@ -12,33 +12,23 @@ from torch import Tensor, nn
 
 from proxies import az_expressivity, az_progressivity, az_trainability
 from proxies.az_nas import standard_normal_like
-from tests.proxies.test_timm_models import VIT
+from tests.proxies.networks import VIT, Lambda
 
 
-class Unit(nn.Module):
+def unit(weight: Tensor, stride: int = 1) -> nn.Module:
     """A block that is one convolution."""
-
-    def __init__(self, weight: Tensor, stride: int = 1) -> None:
-        super().__init__()
-        out, channels, kernel, _ = weight.shape
-        self.map = nn.Conv2d(channels, out, kernel, stride=stride, bias=False).to(weight)
-        self.map.weight.data.copy_(weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.map(x)
+    out, channels, kernel, _ = weight.shape
+    convolution = nn.Conv2d(channels, out, kernel, stride=stride, bias=False).to(weight)
+    convolution.weight.data.copy_(weight)
+    return Lambda(lambda made, x: made.map(x), map=convolution)
 
 
-class Net(nn.Module):
-    def __init__(self, *blocks: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(*blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
+def network(*blocks: nn.Module) -> nn.Module:
+    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
 
 
-def pointwise(matrix: list[list[float]]) -> Unit:
-    return Unit(torch.tensor(matrix, dtype=torch.float64)[:, :, None, None])
+def pointwise(matrix: list[list[float]]) -> nn.Module:
+    return unit(torch.tensor(matrix, dtype=torch.float64)[:, :, None, None])
 
 
 def all_signs(channels: int) -> Tensor:
@@ -54,7 +44,7 @@ def entropy(eigenvalues: list[float]) -> float:
 
 def test_expressivity_by_hand() -> None:
     # Covariances I, diag(1, 9, 4) and, of two channels only, diag(4, 4).
-    net = Net(
+    net = network(
         pointwise([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
         pointwise([[1, 0, 0], [0, 3, 0], [0, 0, 2]]),
         pointwise([[2, 0, 0], [0, 0, 1]]),
@@ -67,12 +57,12 @@ def test_expressivity_by_hand() -> None:
 
 def test_the_mean_over_positions_is_taken_off_and_rotations_do_not_matter() -> None:
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0].tolist()
-    found = az_expressivity(Net(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
+    found = az_expressivity(network(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
     assert found == pytest.approx(math.log(3), rel=1e-12)
 
 
 def test_fewer_positions_than_channels() -> None:
-    net = Net(Unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
+    net = network(unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
     image = torch.randn(1, 3, 1, 4, dtype=torch.float64)
     rows = net(image).detach()[0, :, 0].T.numpy()
     expected = entropy(np.linalg.eigvalsh(np.cov(rows, rowvar=False))[-3:].tolist())
@@ -82,7 +72,7 @@ def test_fewer_positions_than_channels() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_trainability_by_hand(seed: int) -> None:
     # With one channel the estimate is exact: the gain itself, the first block's left out.
-    net = Net(*(pointwise([[gain]]) for gain in (7.0, 2.0, -0.5, 1.0)))
+    net = network(*(pointwise([[gain]]) for gain in (7.0, 2.0, -0.5, 1.0)))
     image = torch.randn(2, 1, 3, 3, dtype=torch.float64)
     expected = (2 - 2 - 1 / 2 + 2 - 1 / 2 - 2 + 2 - 1 - 1) / 3
     assert az_trainability(net, image, seed=seed) == pytest.approx(expected, rel=1e-12)
@@ -90,14 +80,14 @@ def test_trainability_by_hand(seed: int) -> None:
 
 def test_a_stride_turns_positions_into_channels() -> None:
     weight = torch.tensor([[[[1.0, 2.0], [2.0, 4.0]]]], dtype=torch.float64)
-    net = Net(pointwise([[1]]), Unit(weight, stride=2))
+    net = network(pointwise([[1]]), unit(weight, stride=2))
     image = torch.randn(2, 1, 4, 6, dtype=torch.float64)
     assert az_trainability(net, image) == pytest.approx(2 - 5 - 1 / 5, rel=1e-12)
 
 
 def test_blocks_whose_positions_do_not_correspond_are_left_out() -> None:
     weight = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    net = Net(pointwise([[1]]), pointwise([[4]]), Unit(weight))
+    net = network(pointwise([[1]]), pointwise([[4]]), unit(weight))
     image = torch.randn(1, 1, 4, 4, dtype=torch.float64)
     assert az_trainability(net, image) == pytest.approx(2 - 4 - 1 / 4, rel=1e-12)
 
@@ -163,13 +153,17 @@ def test_noise_is_the_same_for_all_that_look_the_same() -> None:
     [
         (az_expressivity, nn.Flatten(), "Flatten has no list of blocks"),
         (az_trainability, nn.Flatten(), "Flatten has no list of blocks"),
-        (az_progressivity, Net(pointwise([[1]])), "Net has one primary block; at least 2"),
-        (az_trainability, Net(pointwise([[1]])), "Net has no Jacobian but the first"),
-        (az_expressivity, Net(pointwise([[0]])), "feature of Net is the same at every position"),
+        (az_progressivity, network(pointwise([[1]])), "Lambda has one primary block; at least 2"),
+        (az_trainability, network(pointwise([[1]])), "Lambda has no Jacobian but the first"),
+        (
+            az_expressivity,
+            network(pointwise([[0]])),
+            "feature of Lambda is the same at",
+        ),
         (
             az_trainability,
-            Net(pointwise([[1]]), pointwise([[0]])),
-            "no gradient comes back through a block of Net",
+            network(pointwise([[1]]), pointwise([[0]])),
+            "no gradient comes back through a block of Lambda",
         ),
     ],
 )

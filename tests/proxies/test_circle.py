@@ -77,7 +77,7 @@ def test_quadrature_does_not_depend_on_the_order() -> None:
         ({"angles": torch.zeros(0)}, r"use \[points\]"),
         ({"radius": 0.0}, "use a positive number"),
         ({"radius": math.inf}, "use a positive number"),
-        ({"shape": (3, 5, 5)}, "does not hold the 12 numbers"),
+        ({"shape": (3, 5, 5)}, "does not have the 12 elements"),
     ],
 )
 def test_bad_circles_say_what_would_be_right(change: dict[str, object], message: str) -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import asvit  # noqa: F401  registers its networks with timm
 from proxies.counts import Cost, count, count_by_module
+from tests.proxies.networks import Lambda
 
 # fvcore 0.1.5 at 224 px, 1000 classes, attention written out: parameters, multiply-adds of
 # convolutions, linear maps and matrix products, and with what it adds for the rest; exact.
@@ -29,16 +29,9 @@ ANCHORS = {
 }
 
 
-class Attention(nn.Module):
+def attention(_: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Fused attention among the rows of an image, one head."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(x, x, x)
-
-
-class Failing(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * x.sum().item()
+    return F.scaled_dot_product_attention(x, x, x)
 
 
 @pytest.mark.parametrize("name", ANCHORS)
@@ -50,19 +43,28 @@ def test_anchors(name):
     assert count(model, rules="fvcore") == Cost(params, fvcore)
 
 
+SHARED = nn.Linear(8, 8, bias=False)
+
+
 @pytest.mark.parametrize(
     ("module", "cost"),
     [
+        # Once as parameters, and each time as work.
+        (nn.Sequential(SHARED, SHARED), Cost(64, 2 * 3 * 8 * 64)),
         (nn.Identity(), Cost(0, 0)),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), Cost(965, 960)),
         (nn.Conv2d(3, 6, 3, padding=1, groups=3, bias=False), Cost(54, 64 * 54)),
         (nn.Conv2d(3, 4, 4, stride=4), Cost(196, 4 * 192)),
-        (Attention(), Cost(0, 2 * 3 * 8 * 8 * 8)),
+        (Lambda(attention), Cost(0, 2 * 3 * 8 * 8 * 8)),
         (nn.Sequential(nn.BatchNorm2d(3), nn.GELU(), nn.AvgPool2d(2)), Cost(6, 0)),
     ],
 )
 def test_closed_forms_at_8_pixels(module, cost):
     assert count(module, 8) == cost
+
+
+def test_channels_and_dtype_follow():
+    assert count(nn.Conv2d(1, 2, 2, stride=2).half(), 8, channels=1) == Cost(10, 2 * 64)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +112,6 @@ def test_pytorch_fused_encoder_layer_is_counted():
     enabled = torch.backends.mha.get_fastpath_enabled()
     assert count(tokens, 8).macs == linear + 2 * 3 * 3 * 16
     assert torch.backends.mha.get_fastpath_enabled() is enabled
-
-
-def test_shared_weights_count_once_as_parameters_and_each_time_as_work():
-    linear = nn.Linear(8, 8, bias=False)
-    assert count(nn.Sequential(linear, linear), 8) == Cost(64, 2 * 3 * 8 * 64)
-
-
-def test_channels_and_dtype_follow():
-    assert count(nn.Conv2d(1, 2, 2, stride=2).half(), 8, channels=1) == Cost(10, 2 * 64)
 
 
 def test_the_module_is_left_as_it_was():
@@ -171,7 +164,7 @@ def test_unknown_rules_are_refused():
     [
         (lambda: nn.Linear(7, 7), r"cannot count Linear on \(1, 3, 8, 8\) images: "),
         (lambda: timm.create_model("deit_tiny_patch16_224"), "Input height"),
-        (Failing, "cannot count Failing"),
+        (lambda: Lambda(lambda _, x: x * x.sum().item()), "cannot count Lambda"),
     ],
 )
 def test_what_cannot_be_counted_says_why_in_one_line(make, message):

@@ -1,6 +1,7 @@
 """Scores over repeats: seeds by identity, the same inputs for all, failures with a reason."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import proxies
 from proxies import Score, measure, seed_for
 from proxies.evaluation import resolve_device
 from proxies.registry import Proxy
+from tests.proxies.networks import Lambda
 
 SIDE = 8
 
@@ -20,7 +22,7 @@ def build() -> nn.Module:
 
 def scores(**changes: object) -> dict[str, Score]:
     settings = {"key": "a", "repeats": 3, "image_size": SIDE, "device": "cpu"} | changes
-    return measure(build, ["length_distortion", "ntk_condition_number"], **settings)  # type: ignore[arg-type]
+    return measure(build, ["length_distortion", "ntk_condition_number"], **settings)
 
 
 def test_value_is_the_mean_over_repeats() -> None:
@@ -33,9 +35,11 @@ def test_value_is_the_mean_over_repeats() -> None:
     assert score.valid
 
 
-def test_seeds_follow_identity_not_order() -> None:
+def test_seeds_follow_identity_not_order_and_leave_torch_s_generator_alone() -> None:
     torch.manual_seed(1)
+    state = torch.get_rng_state()
     first = scores()
+    assert torch.equal(torch.get_rng_state(), state)
     torch.randn(7)
     assert scores() == first
     assert scores(key="b") != first
@@ -45,30 +49,30 @@ def test_seeds_follow_identity_not_order() -> None:
     assert seed_for(0, "a", 0) != seed_for(0, "a", 1) != seed_for(1, "a", 1)
 
 
-def test_torch_s_generator_is_left_alone() -> None:
-    torch.manual_seed(3)
-    expected = torch.randn(3)
-    torch.manual_seed(3)
-    scores()
-    assert torch.equal(torch.randn(3), expected)
-
-
-def test_every_architecture_meets_the_same_circle_and_images(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("given", [None, [3, 1]])
+def test_architectures_have_the_same_inputs_and_repeats_other_ones(
+    given: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[Tensor, Tensor]] = []
+    met: list[proxies.Inputs] = []
 
-    def look(model: nn.Module, inputs: proxies.registry.Inputs) -> float:
-        seen.append((inputs.circle.basis, inputs.images))
+    def value(model: nn.Module, inputs: proxies.Inputs) -> float:
+        met.append(inputs)
         return 1.0
 
-    monkeypatch.setitem(proxies.PROXIES, "look", Proxy("look", "", "higher", "", look))
+    monkeypatch.setitem(proxies.PROXIES, "probe", Proxy("probe", "", "higher", "", value))
+    own = {} if given is None else {"images": torch.zeros(2, 3, SIDE, SIDE)}
+    labels = None if given is None else torch.tensor(given)
     for key in ("a", "b"):
-        measure(build, ["look"], key=key, repeats=2, image_size=SIDE, device="cpu")
-    (circle_a, images_a), (circle_a2, _), (circle_b, images_b), _ = seen
-    assert torch.equal(circle_a, circle_b)
-    assert torch.equal(images_a, images_b)
-    assert not torch.equal(circle_a, circle_a2)
+        settings = {"image_size": SIDE, "labels": labels, "device": "cpu", **own}
+        measure(build, ["probe"], key=key, repeats=2, **settings)
+    assert met[0].labels.dtype == torch.int64
+    for inputs in met:
+        assert torch.equal(inputs.labels, met[0].labels)
+        assert torch.equal(inputs.images, met[0].images)
+    assert given is None or met[0].labels.tolist() == given
+    assert met[0].seed == met[2].seed != met[1].seed == met[3].seed
+    assert torch.equal(met[0].circle.basis, met[2].circle.basis)
+    assert not torch.equal(met[0].circle.basis, met[1].circle.basis)
 
 
 def test_counts_are_taken_once() -> None:
@@ -82,6 +86,10 @@ def test_own_images_set_the_size() -> None:
     assert scores(images=images, image_size=None)["ntk_condition_number"].valid
 
 
+def broken(model: nn.Module, x: Tensor) -> Tensor:
+    raise KeyError("token")
+
+
 @pytest.mark.parametrize(
     ("factory", "reason"),
     [
@@ -90,10 +98,11 @@ def test_own_images_set_the_size() -> None:
             "mat1 and mat2 shapes cannot be multiplied",
         ),
         (lambda: nn.Linear(0, -1), "Trying to create tensor with negative dimension"),
+        (lambda: Lambda(broken), "Lambda: 'token'"),
     ],
 )
-def test_a_failure_is_nan_with_a_reason(factory: object, reason: str) -> None:
-    found = measure(factory, ["length_distortion"], repeats=3, image_size=SIDE, device="cpu")  # type: ignore[arg-type]
+def test_a_failure_is_nan_with_a_reason(factory: Callable[[], nn.Module], reason: str) -> None:
+    found = measure(factory, ["length_distortion"], repeats=3, image_size=SIDE, device="cpu")
     score = found["length_distortion"]
     assert math.isnan(score.value)
     assert not score.valid
@@ -102,27 +111,16 @@ def test_a_failure_is_nan_with_a_reason(factory: object, reason: str) -> None:
 
 
 def test_a_singular_kernel_fails_alone() -> None:
-    images = torch.randn(2, 3, SIDE, SIDE)[[0, 0, 1]]
-    found = scores(images=images)
+    found = scores(images=torch.randn(2, 3, SIDE, SIDE)[[0, 0, 1]])
     assert found["length_distortion"].valid
     assert found["ntk_condition_number"].reason == "repeat 1 of 3: the kernel is singular"
 
 
 def test_an_infinite_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        proxies.PROXIES, "far", Proxy("far", "", "higher", "", lambda model, inputs: math.inf)
-    )
+    far = Proxy("far", "", "higher", "", lambda model, inputs: math.inf)
+    monkeypatch.setitem(proxies.PROXIES, "far", far)
     found = measure(build, ["far"], repeats=1, image_size=SIDE, device="cpu")["far"]
     assert found.reason == "repeat 1 of 1: the value is infinite"
-
-
-def test_a_model_s_own_errors_are_failures() -> None:
-    class Broken(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            raise KeyError("token")
-
-    found = measure(Broken, ["length_distortion"], repeats=1, image_size=SIDE, device="cpu")
-    assert found["length_distortion"].reason == "repeat 1 of 1: Broken: 'token'"
 
 
 def test_bugs_are_not_failures() -> None:
@@ -140,6 +138,8 @@ def test_bugs_are_not_failures() -> None:
         ({"images": torch.zeros(2, 3, 4, 4)}, "images are 4x4 px but image_size=8"),
         ({"images": torch.zeros(3, 4, 4)}, r"use \[n, C, H, W\]"),
         ({"device": "abacus"}, "device 'abacus' is not available; use 'auto' or 'cpu'"),
+        ({"labels": torch.tensor([1])}, "use one integer for each image"),
+        ({"labels": torch.zeros(16)}, "use one integer for each image"),
     ],
 )
 def test_bad_arguments(changes: dict[str, object], message: str) -> None:
@@ -157,30 +157,3 @@ def test_devices() -> None:
     assert isinstance(resolve_device("auto"), torch.device)
     with pytest.raises(ValueError, match="'mps'"):
         resolve_device("mps")
-
-
-@pytest.mark.parametrize("given", [None, [3, 1]])
-def test_measures_meet_the_labels_and_a_seed_for_each_repeat(
-    given: list[int] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    met: list[proxies.Inputs] = []
-
-    def value(model: nn.Module, inputs: proxies.Inputs) -> float:
-        met.append(inputs)
-        return 1.0
-
-    monkeypatch.setitem(proxies.PROXIES, "probe", Proxy("probe", "", "higher", "", value))
-    labels = None if given is None else torch.tensor(given)
-    for key in ("a", "b"):
-        images = torch.zeros(2, 3, SIDE, SIDE)
-        measure(build, ["probe"], key=key, repeats=2, images=images, labels=labels, device="cpu")
-    assert met[0].labels.dtype == torch.int64
-    assert all(torch.equal(inputs.labels, met[0].labels) for inputs in met)
-    assert given is None or met[0].labels.tolist() == given
-    assert met[0].seed == met[2].seed != met[1].seed == met[3].seed
-
-
-@pytest.mark.parametrize("labels", [torch.tensor([1]), torch.tensor([0.0, 1.0])])
-def test_labels_must_be_one_class_an_image(labels: Tensor) -> None:
-    with pytest.raises(ValueError, match="use one whole number an image"):
-        measure(build, ["params"], images=torch.zeros(2, 3, SIDE, SIDE), labels=labels)

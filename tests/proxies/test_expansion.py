@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import proxies.memory
 from proxies import (
     Circle,
     curve_speed,
@@ -19,7 +18,7 @@ from proxies import (
     length_distortion,
 )
 from tests.proxies.golden import FILES, load_golden
-from tests.proxies.networks import NETWORKS
+from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
 from tests.proxies.oracles import curve_speed_by_rows
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -102,28 +101,11 @@ def test_out_of_memory_halves_the_points(
     model = NETWORKS["attention"][0]()
     circle = Circle.random((3, 8, 8), 7)
     expected = curve_speed(model, circle)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 2:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    run_out_of_memory(monkeypatch, model, 2)
     for _ in range(2):
         torch.testing.assert_close(curve_speed(model, circle), expected)
     assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2
     assert "from now on ('the feature curve', 7," in caplog.text
-
-
-class Fixed(nn.Module):
-    def __init__(self, answer: Callable[[Tensor], object]) -> None:
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, x: Tensor) -> object:
-        return self.answer(x)
 
 
 def no_rule() -> Tensor:
@@ -134,7 +116,7 @@ def no_rule() -> Tensor:
     ("answer", "message"),
     [
         (lambda x: torch.zeros(len(x), 3), "ignores its input"),
-        (lambda x: no_rule(), "Fixed cannot be differentiated forward: NotImplementedError"),
+        (lambda x: no_rule(), "Lambda cannot be differentiated forward: NotImplementedError"),
         (lambda x: (x, x), "gives tuple for 9 images"),
         (lambda x: x.sum(0), r"gives \(3, 4, 4\) for 9 images"),
     ],
@@ -143,7 +125,7 @@ def test_modules_that_cannot_be_measured_say_why(
     answer: Callable[[Tensor], object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        curve_speed(Fixed(answer), CIRCLE)
+        curve_speed(Lambda(lambda _, x: answer(x)), CIRCLE)
 
 
 def test_tokens_are_what_is_pooled() -> None:

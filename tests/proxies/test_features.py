@@ -1,5 +1,9 @@
 """Which norms count, and that a model comes back as it was."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+
 import pytest
 import timm
 import torch
@@ -7,6 +11,8 @@ from timm.layers import BatchNormAct2d, RmsNorm
 from torch import nn
 
 from proxies.features import evaluating, is_norm, logits, measured, pooled_feature
+
+Hold = Callable[[nn.Module], AbstractContextManager[nn.Module]]
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm(4), nn.BatchNorm2d(4), nn.RMSNorm(4), RmsNorm(4)])
@@ -25,26 +31,28 @@ def test_a_fused_activation_stays() -> None:
         torch.testing.assert_close(fused(x), x.relu())
 
 
-@pytest.mark.parametrize("norms", ["bypassed", "kept"])
-def test_everything_is_put_back_after_an_error(norms: str) -> None:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=4).train()
-    model.blocks.eval()
+@pytest.mark.parametrize(
+    "hold", [evaluating, partial(measured, norms="bypassed"), partial(measured, norms="kept")]
+)
+def test_everything_is_put_back_after_an_error(hold: Hold) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=4)
     x = torch.randn(2, 3, 32, 32)
-    model.eval()
-    expected = model(x)
+    expected = model.eval()(x)
     model.train()
     model.blocks.eval()
     precision = torch.backends.cuda.matmul.fp32_precision
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
-        with measured(model, norms=norms):  # type: ignore[arg-type]
-            assert not model.training
+        with hold(model):
+            assert not any(module.training for module in model.modules())
+            inside = model(x)
             raise KeyboardInterrupt
+    # Plain evaluation bypasses nothing.
+    assert torch.equal(inside, expected) == (hold is evaluating)
     assert model.training
     assert not model.blocks.training
     assert not any("forward" in module.__dict__ for module in model.modules())
     assert torch.backends.cuda.matmul.fp32_precision == precision
-    model.eval()
-    torch.testing.assert_close(model(x), expected)
+    torch.testing.assert_close(model.eval()(x), expected)
 
 
 @pytest.mark.parametrize(
@@ -57,22 +65,6 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
     assert feature.shape == (2, model.num_features)
     # A final norm would leave unit variance over the features.
     assert (feature.std(dim=1) - 1).abs().min() > 0.05
-
-
-def test_evaluation_bypasses_nothing_and_ends_with_every_mode_as_it_was() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=4).train()
-    model.blocks.eval()
-    x = torch.randn(2, 3, 32, 32)
-    precision = torch.backends.cuda.matmul.fp32_precision
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
-        with evaluating(model):
-            assert not any(module.training for module in model.modules())
-            inside = model(x)
-            raise KeyboardInterrupt
-    assert torch.backends.cuda.matmul.fp32_precision == precision
-    assert model.training
-    assert not model.blocks.training
-    torch.testing.assert_close(inside, model.eval()(x))
 
 
 def test_logits_are_what_the_model_gives() -> None:

@@ -9,13 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxies import zico
-from tests.proxies.networks import Tied, asvit_network
+from tests.proxies.networks import Lambda, Tied, asvit_network
 
 
 def linear_map() -> nn.Module:
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
     nn.init.zeros_(model[1].weight)
     return model
+
+
+def added(left: nn.Module, right: nn.Module) -> nn.Module:
+    both = Lambda(lambda made, x: made.left(x) + made.right(x), left=left, right=right)
+    return nn.Sequential(nn.Flatten(), both)
 
 
 def pixels(*values: float) -> Tensor:
@@ -81,8 +86,8 @@ def test_a_shared_weight_counts_once() -> None:
     second = nn.Linear(12, 4)
     second.weight, second.bias = first.weight, first.bias
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
-    apart = nn.Sequential(nn.Flatten(), Sum(first, first))
-    shared = nn.Sequential(nn.Flatten(), Sum(first, second))
+    apart = added(first, first)
+    shared = added(first, second)
     assert zico(shared, images, labels) == zico(apart, images, labels)
 
 
@@ -97,14 +102,14 @@ def test_a_branch_that_starts_at_zero_is_left_out() -> None:
     images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
     main = nn.Linear(12, 4)
     alone = zico(nn.Sequential(nn.Flatten(), main), images, labels)
-    closed = nn.Sequential(nn.Linear(12, 4), Gain())
-    assert zico(nn.Sequential(nn.Flatten(), Sum(main, closed)), images, labels) == alone
+    gain = Lambda(lambda made, x: x * made.zero, zero=nn.Parameter(torch.zeros(())))
+    assert zico(added(main, nn.Sequential(nn.Linear(12, 4), gain)), images, labels) == alone
 
 
 @pytest.mark.parametrize(
     ("images", "batches", "message"),
     [
-        (4, 1, "batches=1; a variation needs at least 2"),
+        (4, 1, "batches=1; use at least 2"),
         (1, 2, "1 images for 2 batches; use at least 2"),
         (4, 5, "4 images for 5 batches; use at least 5"),
     ],
@@ -120,22 +125,3 @@ def test_needs_a_layer() -> None:
     model = nn.Sequential(nn.Flatten(), nn.LayerNorm(12))
     with pytest.raises(ValueError, match="no linear layer or convolution to train"):
         zico(model, torch.randn(2, 3, 2, 2), torch.tensor([0, 1]))
-
-
-class Sum(nn.Module):
-    def __init__(self, left: nn.Module, right: nn.Module) -> None:
-        super().__init__()
-        self.left, self.right = left, right
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.left(x) + self.right(x)
-        return out
-
-
-class Gain(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gain

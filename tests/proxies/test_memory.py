@@ -10,7 +10,7 @@ from proxies.memory import first_that_fits, in_chunks, out_of_memory
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 10])

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import proxies.memory
-import proxies.sample_gradients
+import proxies.per_sample_gradients
 from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.golden import FILES, load_golden
-from tests.proxies.networks import NETWORKS, Table, Tied
+from tests.proxies.networks import NETWORKS, Lambda, Table, Tied, run_out_of_memory
 from tests.proxies.oracles import ntk_by_images, ntk_by_single_images
 
 UNUSUAL: dict[str, tuple[Callable[[], nn.Module], int]] = {
@@ -44,7 +43,7 @@ def test_linear_network_has_the_inputs_gram_matrix() -> None:
 def test_float64_equals_one_backward_pass_per_image(
     monkeypatch: pytest.MonkeyPatch, name: str, block: int
 ) -> None:
-    monkeypatch.setattr(proxies.sample_gradients, "_BLOCK_NUMBERS", block)
+    monkeypatch.setattr(proxies.per_sample_gradients, "_BLOCK_ELEMENTS", block)
     build, side = (NETWORKS | UNUSUAL)[name]
     model = build().double()
     images = torch.randn(3, 3, side, side, dtype=torch.float64)
@@ -63,33 +62,23 @@ def test_a_table_as_long_as_the_batch_is_noticed() -> None:
 # Three images of sixteen tokens, and as many images as there are tokens.
 @pytest.mark.parametrize("count", [3, 16])
 def test_a_batch_in_another_order_is_noticed(count: int) -> None:
-    class TokensFirst(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patch = nn.Conv2d(3, 6, 2, stride=2)
-            self.map = nn.Linear(6, 7)
+    def tokens_first(model: nn.Module, x: Tensor) -> Tensor:
+        tokens = model.patch(x).flatten(2).permute(2, 0, 1)  # [tokens, n, 6]
+        mixed = torch.tanh(model.map(tokens.flatten(0, 1))).unflatten(0, tokens.shape[:2])
+        return mixed.transpose(0, 1).flatten(1)
 
-        def forward(self, x: Tensor) -> Tensor:
-            tokens = self.patch(x).flatten(2).permute(2, 0, 1)  # [tokens, n, 6]
-            mixed = torch.tanh(self.map(tokens.flatten(0, 1))).unflatten(0, tokens.shape[:2])
-            return mixed.transpose(0, 1).flatten(1)
-
-    model = TokensFirst().double()
+    patch = nn.Conv2d(3, 6, 2, stride=2)
+    model = Lambda(tokens_first, patch=patch, map=nn.Linear(6, 7)).double()
     images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
     torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
 
 
 def test_a_use_that_nothing_comes_of_does_not_hide_the_others() -> None:
-    class Partly(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.map = nn.Linear(48, 5)
+    def partly(model: nn.Module, x: Tensor) -> Tensor:
+        model.map(2 * x.flatten(1))
+        return model.map(x.flatten(1))
 
-        def forward(self, x: Tensor) -> Tensor:
-            self.map(2 * x.flatten(1))
-            return self.map(x.flatten(1))
-
-    model = Partly().double()
+    model = Lambda(partly, map=nn.Linear(48, 5)).double()
     images = torch.randn(3, 3, 4, 4, dtype=torch.float64)
     torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
 
@@ -124,15 +113,7 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
     model = NETWORKS["attention"][0]().double()
     images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
     expected = ntk_matrix(model, images)
-    forward = type(model).forward
-
-    def small(self: nn.Module, x: Tensor) -> Tensor:
-        if len(x) > 4:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
-        return forward(self, x)
-
-    monkeypatch.setattr(type(model), "forward", small)
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    run_out_of_memory(monkeypatch, model, 4)
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
@@ -141,11 +122,7 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
     [
         (nn.Flatten(), 2, "no parameter with 'weight' in its name"),
         (nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), 0, "kernel of 0 images"),
-        (
-            nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)),
-            2,
-            "lets samples interact",
-        ),
+        (nn.BatchNorm2d(3, track_running_stats=False), 2, "lets samples interact"),
     ],
 )
 def test_modules_that_cannot_be_measured_say_why(

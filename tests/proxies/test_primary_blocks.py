@@ -4,94 +4,67 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
-from proxies.primary_blocks import Feature, watch_blocks
-from tests.proxies.networks import NETWORKS
-from tests.proxies.test_timm_models import MODELS
+from proxies.primary_blocks import BlockFeature, watch_blocks
+from tests.proxies.networks import MODELS, NETWORKS, Lambda, timm_network
 
 # Attention and feed-forward part of a transformer's block; a convolutional block is one.
 PARTS = dict.fromkeys(MODELS, 2) | {"convnext_atto": 1, "resnet18": 1}
 
 
-def watched(model: nn.Module, images: Tensor) -> list[list[Feature]]:
-    blocks: list[list[Feature]] = []
+def watched(model: nn.Module, images: Tensor) -> list[list[BlockFeature]]:
+    blocks: list[list[BlockFeature]] = []
     with torch.no_grad(), watch_blocks(model.eval(), blocks.append):
         model(images)
     return blocks
 
 
-class Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 2 * width)
-        self.fc2 = nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.fc1(x).relu())
-
-
-class Block(nn.Module):
+def block(forward: Callable[[nn.Module, Tensor], Any]) -> nn.Module:
     """A transformer's block of some shape; its attention is a linear map."""
-
-    def __init__(self, forward: Callable[["Block", Tensor], Any]) -> None:
-        super().__init__()
-        self.attn = nn.Linear(4, 4)
-        self.norm = nn.LayerNorm(4)
-        self.mlp = Mlp(4)
-        self._forward = forward
-
-    def forward(self, x: Tensor) -> Any:
-        return self._forward(self, x)
+    mlp = Lambda(
+        lambda made, x: made.fc2(made.fc1(x).relu()), fc1=nn.Linear(4, 8), fc2=nn.Linear(8, 4)
+    )
+    return Lambda(forward, attn=nn.Linear(4, 4), norm=nn.LayerNorm(4), mlp=mlp)
 
 
-def before_norm(block: Block, x: Tensor) -> Tensor:
+def network(*blocks: nn.Module) -> nn.Module:
+    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
+
+
+def before_norm(block: nn.Module, x: Tensor) -> Tensor:
     x = x + block.attn(x)
     return x + block.mlp(block.norm(x))
 
 
-def after_norm(block: Block, x: Tensor) -> Tensor:
+def after_norm(block: nn.Module, x: Tensor) -> Tensor:
     x = x + block.attn(x)
     return x + block.norm(block.mlp(x))
 
 
-def reshaped(block: Block, x: Tensor) -> Tensor:
+def reshaped(block: nn.Module, x: Tensor) -> Tensor:
     x = (x + block.attn(x)).flatten(0, 1)
     return (x + block.mlp(block.norm(x))).unflatten(0, (2, -1))
 
 
-def parallel(block: Block, x: Tensor) -> Tensor:
+def parallel(block: nn.Module, x: Tensor) -> Tensor:
     return x + block.attn(x) + block.mlp(x)
 
 
-def around(block: Block, x: Tensor) -> Tensor:
+def around(block: nn.Module, x: Tensor) -> Tensor:
     return x + block.mlp(block.norm(block.attn(x)))
 
 
-def in_place(block: Block, x: Tensor) -> Tensor:
+def in_place(block: nn.Module, x: Tensor) -> Tensor:
     x += block.attn(x)
     return x + block.mlp(x)
 
 
-class Net(nn.Module):
-    def __init__(self, *blocks: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-
-    def forward(self, x: Tensor) -> Any:
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_parts_of_models_that_are_not_ours(name: str) -> None:
-    settings = MODELS[name]
-    side = settings.get("img_size", 32)
-    model = timm.create_model(name, num_classes=3, **settings)
-    blocks = watched(model, torch.randn(2, 3, side, side))
+    build, side = timm_network(name)
+    blocks = watched(build(), torch.randn(2, 3, side, side))
     assert {len(features) - 1 for features in blocks} == {PARTS[name]}
     for first, *_, last in blocks:
         assert first.channels_first == last.channels_first == (PARTS[name] == 1)
@@ -119,26 +92,26 @@ def test_parts_of_ours() -> None:
 )
 @pytest.mark.parametrize("grad", [True, False])
 def test_only_what_is_added_to_counts(
-    forward: Callable[[Block, Tensor], Tensor], parts: int, grad: bool
+    forward: Callable[[nn.Module, Tensor], Tensor], parts: int, grad: bool
 ) -> None:
-    block = Block(forward)
+    made = block(forward)
     x = torch.randn(2, 5, 4)
-    blocks: list[list[Feature]] = []
-    with torch.set_grad_enabled(grad), watch_blocks(Net(block), blocks.append):
-        out = Net(block)(x)
+    blocks: list[list[BlockFeature]] = []
+    with torch.set_grad_enabled(grad), watch_blocks(network(made), blocks.append):
+        out = network(made)(x)
     (features,) = blocks
     assert len(features) == parts + 1
     torch.testing.assert_close(features[0].tensor, x)
-    torch.testing.assert_close(features[-1].tensor, forward(block, x.clone()))
+    torch.testing.assert_close(features[-1].tensor, forward(made, x.clone()))
     torch.testing.assert_close(out, features[-1].tensor)
     if parts == 2:
-        middle = (x + block.attn(x)).flatten(0, 1)
+        middle = (x + made.attn(x)).flatten(0, 1)
         torch.testing.assert_close(features[1].rows(features[1].tensor), middle)
 
 
 def test_blocks_are_cut_from_each_other() -> None:
-    net = Net(Block(before_norm), Block(before_norm))
-    blocks: list[list[Feature]] = []
+    net = network(block(before_norm), block(before_norm))
+    blocks: list[list[BlockFeature]] = []
     with watch_blocks(net, blocks.append):
         out = net(torch.randn(2, 5, 4, requires_grad=True))
     assert not out.requires_grad
@@ -147,7 +120,7 @@ def test_blocks_are_cut_from_each_other() -> None:
 
 
 def test_other_outputs_go_along() -> None:
-    net = Net(Block(lambda block, x: (before_norm(block, x), (5, 5))))
+    net = network(block(lambda block, x: (before_norm(block, x), (5, 5))))
     with watch_blocks(net, lambda features: None):
         tokens, size = net(torch.randn(2, 5, 4))
     assert tokens.shape == (2, 5, 4)
@@ -155,20 +128,14 @@ def test_other_outputs_go_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "message"),
-    [
-        (lambda block, x: (x, x), r"blocks\.0 of Net does not give one feature map"),
-        (lambda block, x: {"x": x}, r"blocks\.0 of Net does not give one feature map"),
-        (lambda block, x: x.sum(), r"blocks\.0 of Net does not give one feature map"),
-    ],
+    "forward", [lambda _, x: (x, x), lambda _, x: {"x": x}, lambda _, x: x.sum()]
 )
-def test_other_blocks_are_refused_and_nothing_stays(
-    forward: Callable[[Block, Tensor], Any], message: str
-) -> None:
-    net = Net(Block(forward))
+def test_other_blocks_are_refused_and_nothing_stays(forward: Callable[..., Any]) -> None:
+    net = network(block(forward))
+    message = r"blocks\.0 of Lambda does not return one feature map"
     with pytest.raises(ValueError, match=message), watch_blocks(net, lambda features: None):
         net(torch.randn(2, 5, 4))
-    with pytest.raises(ValueError, match="does not read one feature map"):  # noqa: SIM117
+    with pytest.raises(ValueError, match="does not take one feature map"):  # noqa: SIM117
         with watch_blocks(net, lambda features: None):
             net(None)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

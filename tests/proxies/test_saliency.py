@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from proxies import fisher, gradient_norm, grasp, snip
 from proxies.saliency import LAYERS
-from tests.proxies.networks import MultiHead, Tied, asvit_network, convolutions
+from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
 Saliency = Callable[[nn.Module, Tensor, Tensor], float]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -29,6 +29,11 @@ def batch(side: int = 8, images: int = 3) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn(images, 3, side, side, dtype=torch.float64, generator=generator)
     return pixels, torch.arange(images) * 7
+
+
+def network_and_batch(name: str, images: int = 3) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    return NETWORKS[name]().double(), *batch(SIDES.get(name, 8), images)
 
 
 def one_linear_map() -> tuple[nn.Module, Tensor, Tensor]:
@@ -72,9 +77,7 @@ def backward(model: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_sums_over_parameters_equal_one_backward_pass(name: str) -> None:
-    torch.manual_seed(0)
-    model = NETWORKS[name]().double()
-    images, labels = batch(SIDES.get(name, 8))
+    model, images, labels = network_and_batch(name)
     done = backward(model, images, labels)
     pairs = [(p.detach(), p.grad) for p in done.parameters() if p.grad is not None]
     assert len(pairs) > 3
@@ -86,9 +89,7 @@ def test_sums_over_parameters_equal_one_backward_pass(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_fisher_equals_retained_gradients(name: str) -> None:
-    torch.manual_seed(0)
-    model = NETWORKS[name]().double()
-    images, labels = batch(SIDES.get(name, 8))
+    model, images, labels = network_and_batch(name)
     outputs: list[Tensor] = []
 
     def keep(module: nn.Module, args: object, output: Tensor) -> None:
@@ -111,9 +112,7 @@ def test_fisher_equals_retained_gradients(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_grasp_equals_the_change_of_the_gradient_along_the_weights(name: str) -> None:
     """``gᵀHθ`` is half the change of ‖g‖² as all weights grow by a factor."""
-    torch.manual_seed(0)
-    model = NETWORKS[name]().double()
-    images, labels = batch(SIDES.get(name, 8), images=5)  # more than are taken at once
+    model, images, labels = network_and_batch(name, images=5)  # more than are taken at once
 
     def squared_norm(factor: float) -> float:
         scaled = copy.deepcopy(model)
@@ -169,24 +168,31 @@ def test_nothing_depends_on_the_callers_gradient_mode() -> None:
         assert grasp(*example) == pytest.approx(-10 * P**2 * (1 - P))
 
 
+def first_two(model: nn.Module, x: Tensor) -> Tensor:
+    return x.flatten(1)[:, :2]
+
+
 @pytest.mark.parametrize("measure", [snip, gradient_norm, grasp, fisher])
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: NoHead(), "NoHead has num_classes=0; this measure needs a classifier"),
+        (
+            lambda: Lambda(num_classes=0, layer=nn.Linear(1, 1)),
+            "Lambda has num_classes=0; this measure needs a classifier",
+        ),
         (
             lambda: nn.Conv2d(3, 2, 1),
             r"Conv2d gives \(3, 2, 8, 8\) for 3 images; this measure needs a classifier",
         ),
-        (
-            lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 1)),
-            "of at least 2 classes",
-        ),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), "of at least 2 classes"),
         (
             lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).requires_grad_(False),
             "Sequential has no parameter that requires a gradient",
         ),
-        (lambda: Deaf(), "no parameter of Deaf reaches its loss"),
+        (
+            lambda: Lambda(first_two, layer=nn.Linear(1, 1)),
+            "no parameter of Lambda reaches its loss",
+        ),
     ],
 )
 def test_what_has_no_loss(measure: Saliency, model: Callable[[], nn.Module], message: str) -> None:
@@ -207,22 +213,3 @@ def test_a_batch_has_images_and_a_label_for_each() -> None:
         snip(model, images[:0], labels[:0])
     with pytest.raises(ValueError, match="batch_size"):
         snip(model, images, labels[:2])
-
-
-class NoHead(nn.Module):
-    num_classes = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(192, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layer(x.flatten(1))
-        return out
-
-
-class Deaf(NoHead):
-    num_classes = 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)[:, :2]

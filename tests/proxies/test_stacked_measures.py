@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from networks import NETWORKS, Table, Tied
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +16,7 @@ import proxies.memory
 from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
 from proxies.expansion import curve_speeds
 from proxies.ntk import ntk_condition_numbers, ntk_matrices
+from tests.proxies.networks import NETWORKS, Lambda, Table, Tied, small_swin
 
 Build = Callable[[], nn.Module]
 NAMES = ("length_distortion", "ntk_condition_number", "ntk_condition_number_normed")
@@ -28,10 +28,7 @@ def sampled(space: str, side: int) -> Build:
 
 
 def deit() -> nn.Module:
-    model: nn.Module = timm.create_model(
-        "deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2
-    )
-    return model
+    return timm.create_model("deit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2)
 
 
 class InPlace(nn.Module):
@@ -81,16 +78,7 @@ FAMILIES: dict[str, tuple[Build, int]] = {
     "hallucinated": (lambda: asvit.convert(deit(), attention="hallucinated"), 32),
     "compact": (lambda: asvit.convert(deit(), ffn="compact"), 32),
     "deit": (deit, 32),
-    "swin": (
-        lambda: timm.create_model(
-            "swin_tiny_patch4_window7_224",
-            img_size=56,
-            embed_dim=24,
-            depths=(2, 2),
-            num_heads=(1, 2),
-        ),
-        56,
-    ),
+    "swin": (small_swin, 56),
     "resnet": (lambda: timm.create_model("resnet10t", num_classes=10), 32),
 }
 
@@ -102,8 +90,8 @@ def networks(name: str, dtype: torch.dtype, count: int = 3) -> list[nn.Module]:
         found.append(FAMILIES[name][0]().to(dtype))
         for module in found[-1].modules():
             if isinstance(module, nn.BatchNorm2d):  # so that statistics differ
-                module.running_mean.normal_()  # type: ignore[union-attr]
-                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
     return found
 
 
@@ -150,61 +138,52 @@ def test_repeats_together_are_the_repeats_one_by_one(
 def test_one_repeat_is_not_stacked() -> None:
     build, side = FAMILIES["one window"]
     settings = {"repeats": 3, "image_size": side, "device": "cpu", "only": [1]}
-    apart = measure_repeats(build, NAMES, **settings)  # type: ignore[arg-type]
-    assert measure_repeats(build, NAMES, **settings, together=True) == apart  # type: ignore[arg-type]
+    apart = measure_repeats(build, NAMES, **settings)
+    assert measure_repeats(build, NAMES, **settings, together=True) == apart
 
 
-class Looks(nn.Module):
+def looks() -> nn.Module:
     """Looks at a value of its weights: the one thing that no vectorised pass can do."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(192, 4)
+    def signed(model: nn.Module, x: Tensor) -> Tensor:
+        return model.linear(x.flatten(1)) * (1 if model.linear.weight.sum().item() > 0 else -1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        sign = 1 if self.linear.weight.sum().item() > 0 else -1
-        return self.linear(x.flatten(1)) * sign
+    return Lambda(signed, linear=nn.Linear(192, 4))
 
 
-class Different(nn.Module):
+def different() -> nn.Module:
     """Draws more than its weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(192, 4)
-        self.factor = torch.rand(()).item()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.flatten(1)) * self.factor
+    linear = nn.Linear(192, 4)
+    scaled = Lambda(lambda made, x: made.linear(x.flatten(1)) * made.factor, linear=linear)
+    scaled.factor = torch.rand(()).item()
+    return scaled
 
 
-class Unseen(nn.Module):
+def unseen() -> nn.Module:
     """A weight of which nothing comes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.idle = nn.Linear(192, 4), nn.Linear(192, 4)
+    def without_idle(model: nn.Module, x: Tensor) -> Tensor:
+        model.idle(x.flatten(1))
+        return model.linear(x.flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.idle(x.flatten(1))
-        return self.linear(x.flatten(1))
+    return Lambda(without_idle, linear=nn.Linear(192, 4), idle=nn.Linear(192, 4))
 
 
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (Looks, r"vmap: It looks like you're calling .item\(\)"),
-        (Different, "the networks differ at 'Different'"),
-        (Unseen, "no gradient came back to idle.weight"),
+        (looks, r"vmap: It looks like you're calling .item\(\)"),
+        (different, "the networks differ at 'Lambda'"),
+        (unseen, "no gradient came back to idle.weight"),
     ],
 )
 def test_what_cannot_be_stacked_is_measured_one_by_one(
     build: Build, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {"repeats": 3, "image_size": 8, "device": "cpu"}
-    apart = measure(build, NAMES[:2], **settings)  # type: ignore[arg-type]
+    apart = measure(build, NAMES[:2], **settings)
     with caplog.at_level(logging.INFO, "proxies"):
-        together = measure(build, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+        together = measure(build, NAMES[:2], **settings, together=True)
     last = caplog.messages[-1]
     assert last.startswith("ntk_condition_number one by one: ")
     assert reason.replace("\\", "") in last
@@ -221,8 +200,8 @@ def test_failures_keep_their_reasons(caplog: pytest.LogCaptureFixture) -> None:
 
     for images, make in ((singular, FAMILIES["tokens"][0]), (singular, build)):
         settings = {"repeats": 3, "images": images, "device": "cpu"}
-        apart = measure(make, NAMES[:2], **settings)  # type: ignore[arg-type]
-        together = measure(make, NAMES[:2], **settings, together=True)  # type: ignore[arg-type]
+        apart = measure(make, NAMES[:2], **settings)
+        together = measure(make, NAMES[:2], **settings, together=True)
         assert apart["ntk_condition_number"].reason
         for name in NAMES[:2]:
             assert together[name].reason == apart[name].reason
@@ -238,7 +217,7 @@ def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
 
 
 def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies.memory, "_steps_down", {})
+    monkeypatch.setattr(proxies.memory, "_first_choice", {})
     tried: list[int] = []
     whole = proxies.ntk.ntk_matrices
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.features import pooled_feature
-from proxies.stacking import Stack, lifted
+from proxies.stacking import Stack, with_stacked_tensors
 
 
 class Tied(nn.Module):
@@ -64,7 +64,7 @@ def strange(kind: str) -> nn.Module:
         ("setting", "the networks differ at '0'"),
         ("module", "the networks differ at '1'"),
         ("hidden tensor", "the networks differ at '0'"),
-        ("shape", "differ in place, shape, dtype or ties"),
+        ("shape", "differ in slot, shape, dtype or ties"),
         ("number", "zip"),
     ],
 )
@@ -76,7 +76,7 @@ def test_networks_that_differ_in_more_are_refused(kind: str, message: str) -> No
 def test_networks_with_other_ties_are_refused() -> None:
     models = [Tied(), Tied()]
     models[1].two.weight = nn.Parameter(torch.rand(4, 4))
-    with pytest.raises(ValueError, match="differ in place, shape, dtype or ties"):
+    with pytest.raises(ValueError, match="differ in slot, shape, dtype or ties"):
         Stack(models)
 
 
@@ -97,7 +97,7 @@ def test_lifted_rules_see_the_tensors_of_all_networks() -> None:
         return own + shared
 
     def function(model: nn.Module, images: Tensor) -> Tensor:
-        return lifted(rule, model.get_buffer("shift"), images[0], "a")
+        return with_stacked_tensors(rule, model.get_buffer("shift"), images[0], "a")
 
     images = torch.randn(2, 4)
     out = Stack(models).run(function, images, shared=True)
@@ -106,9 +106,9 @@ def test_lifted_rules_see_the_tensors_of_all_networks() -> None:
     torch.testing.assert_close(out, expected)
 
 
-def test_what_no_network_has_a_part_in_is_not_lifted() -> None:
+def test_what_no_network_has_a_part_in_is_not_with_stacked_tensors() -> None:
     def function(model: nn.Module, images: Tensor) -> Tensor:
-        return lifted(lambda networks, x: x, images)
+        return with_stacked_tensors(lambda networks, x: x, images)
 
     with pytest.raises(RuntimeError, match="no tensor differs between the networks"):
         Stack([Tied(), Tied()]).run(function, torch.randn(2, 4), shared=True)

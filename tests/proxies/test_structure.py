@@ -3,15 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from timm.layers import SqueezeExcite, SwiGLU
 from torch import nn
 
 import asvit
 from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
-from tests.proxies.networks import NETWORKS
-from tests.proxies.test_timm_models import MODELS
+from tests.proxies.networks import MODELS, NETWORKS, Lambda, timm_network
 
 # Depth, width and expansions as the settings in MODELS say; None where there is no such part.
 EXPECTED: dict[str, tuple[int, int, float | None]] = {
@@ -28,31 +26,14 @@ EXPECTED: dict[str, tuple[int, int, float | None]] = {
 }
 
 
-class Residual(nn.Module):
-    """A block of anything."""
-
-    def __init__(self, branch: nn.Module) -> None:
-        super().__init__()
-        self.branch = branch
-
-
-class Holder(nn.Module):
-    """A module with the children that it is given."""
-
-    def __init__(self, **children: nn.Module) -> None:
-        super().__init__()
-        for name, child in children.items():
-            setattr(self, name, child)
-
-
 def block(width: int = 4) -> nn.Module:
-    return Residual(nn.Linear(width, width))
+    return Lambda(branch=nn.Linear(width, width))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_models_that_are_not_ours(name: str) -> None:
     with torch.device("meta"):
-        model = timm.create_model(name, num_classes=3, **MODELS[name])
+        model = timm_network(name)[0]()
     blocks, width, expansion = EXPECTED[name]
     assert depth(model) == blocks
     assert embedding_width(model) == width
@@ -77,11 +58,11 @@ def test_as_vit_has_what_its_text_says(text: str, expected: tuple[int, int, floa
 
 
 def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
-    stage = Holder(downsample=nn.Linear(4, 4), blocks=nn.ModuleList([block(), block()]))
-    body = Holder(
+    stage = Lambda(downsample=nn.Linear(4, 4), blocks=nn.ModuleList([block(), block()]))
+    body = Lambda(
         stages=nn.Sequential(stage, nn.ModuleList([block()])), tail_blocks=nn.Sequential()
     )
-    assert [*residual_blocks(Holder(trunk=body, head=nn.Linear(4, 2)))] == [
+    assert [*residual_blocks(Lambda(trunk=body, head=nn.Linear(4, 2)))] == [
         "trunk.stages.0.blocks.0",
         "trunk.stages.0.blocks.1",
         "trunk.stages.1.0",
@@ -89,7 +70,7 @@ def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
 
 
 def test_numbered_lists_count() -> None:
-    model = Holder(layer1=nn.Sequential(block(3), block(3)), layer2=nn.Sequential(block(5)))
+    model = Lambda(layer1=nn.Sequential(block(3), block(3)), layer2=nn.Sequential(block(5)))
     assert depth(model) == 3
     assert embedding_width(model) == 3
 
@@ -101,14 +82,16 @@ def test_pytorch_encoder() -> None:
 
 
 def test_gates_and_networks_of_positions_are_no_feed_forward_parts() -> None:
-    positions = Holder(fc1=nn.Linear(2, 512), fc2=nn.Linear(512, 8))
-    parts = nn.Sequential(Holder(fc1=nn.Linear(8, 20), fc2=nn.Linear(20, 8)), SqueezeExcite(64))
-    model = Holder(blocks=nn.Sequential(Holder(bias=positions, parts=parts)))
+    positions = Lambda(fc1=nn.Linear(2, 512), fc2=nn.Linear(512, 8))
+    parts = nn.Sequential(Lambda(fc1=nn.Linear(8, 20), fc2=nn.Linear(20, 8)), SqueezeExcite(64))
+    model = Lambda(blocks=nn.Sequential(Lambda(bias=positions, parts=parts)))
     assert total_expansion(model) == 2.5
 
 
 def test_a_gated_part_counts_what_is_left_after_the_gate() -> None:
-    model = Holder(blocks=nn.Sequential(Residual(SwiGLU(8, 16)), Residual(SwiGLU(8, 24))))
+    model = Lambda(
+        blocks=nn.Sequential(Lambda(branch=SwiGLU(8, 16)), Lambda(branch=SwiGLU(8, 24)))
+    )
     assert total_expansion(model) == 2 + 3
 
 
@@ -118,8 +101,8 @@ def test_a_gated_part_counts_what_is_left_after_the_gate() -> None:
         (depth, nn.Linear(2, 2), "Linear has no list of blocks"),
         (embedding_width, NETWORKS["convolutions"][0](), "Sequential has no list of blocks"),
         # Nothing goes past single operations.
-        (depth, Holder(layers=nn.Sequential(nn.Linear(2, 2), nn.GELU())), "Holder has no list"),
-        (total_expansion, Holder(blocks=nn.Sequential(block())), "no block of Holder has a feed"),
+        (depth, Lambda(layers=nn.Sequential(nn.Linear(2, 2), nn.GELU())), "Lambda has no list"),
+        (total_expansion, Lambda(blocks=nn.Sequential(block())), "no block of Lambda has a feed"),
     ],
 )
 def test_what_has_no_such_count_says_why(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -94,21 +95,14 @@ def used(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention_takes_the_mean_of_its_values(causal: bool) -> None:
+@pytest.mark.parametrize(
+    "build", [Attention, lambda: Attention(causal=True), lambda: WrittenOut()]
+)
+def test_attention_takes_the_mean_of_its_values(build: Callable[[], Attention]) -> None:
     torch.manual_seed(0)
-    model = Attention(causal=causal)
-    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(
-        paths_of_attention(model), rel=1e-12
-    )
-
-
-def test_attention_spelt_out_is_the_same() -> None:
-    torch.manual_seed(0)
-    model = SpeltOut()
-    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(
-        paths_of_attention(model), rel=1e-12
-    )
+    model = build()
+    expected = paths_of_attention(model)
+    assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_torch_s_own_attention_takes_the_mean_of_its_values() -> None:
@@ -158,7 +152,7 @@ def test_what_has_no_flow(model: nn.Module, message: str) -> None:
         synflow(model, torch.empty(1, 1, 2))
 
 
-class SpeltOut(Attention):
+class WrittenOut(Attention):
     """The same with its softmax in sight."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,9 +13,16 @@ import asvit
 from asvit.genotype import Genotype
 from proxies import Cost, count
 from scaling.growth import CostOf
-from scaling.meter import Build
+from scaling.measurement import Build
 
 SIDE = 32
+
+
+def residual_branch(dim: int) -> nn.Module:
+    return nn.Sequential(
+        nn.GroupNorm(1, dim), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(),
+        nn.Conv2d(dim, dim, 3, padding=1),
+    )  # fmt: skip
 
 
 class Residual(nn.Module):
@@ -26,7 +33,7 @@ class Residual(nn.Module):
         widths = [width * 2**i for i in range(len(depths))]
         self.stem = nn.Conv2d(3, width, 4, stride=4)
         self.stages = nn.ModuleList(
-            nn.ModuleList(self.block(dim) for _ in range(depth))
+            nn.ModuleList(residual_branch(dim) for _ in range(depth))
             for dim, depth in zip(widths, depths, strict=True)
         )
         self.downs = nn.ModuleList(
@@ -34,41 +41,14 @@ class Residual(nn.Module):
         )
         self.head = nn.Linear(widths[-1], 10)
 
-    def block(self, dim: int) -> nn.Module:
-        return nn.Sequential(
-            nn.GroupNorm(1, dim), nn.Conv2d(dim, dim, 3, padding=1), nn.GELU(),
-            nn.Conv2d(dim, dim, 3, padding=1),
-        )  # fmt: skip
-
-    def mix(self, x: Tensor) -> Tensor:
-        return x
-
     def forward(self, image: Tensor) -> Tensor:
         x = self.stem(image)
         for i, stage in enumerate(self.stages):
             for block in stage:
-                x = x + block(self.mix(x))
+                x = x + block(x)
             if i < len(self.downs):
                 x = self.downs[i](x)
         return self.head(x.mean(dim=(2, 3)))
-
-
-class Shift(Residual):
-    """ShiftViT's block: a quarter of the channels moves by one token, then an MLP."""
-
-    def block(self, dim: int) -> nn.Module:
-        return nn.Sequential(
-            nn.GroupNorm(1, dim), nn.Conv2d(dim, 2 * dim, 1), nn.GELU(),
-            nn.Conv2d(2 * dim, dim, 1),
-        )  # fmt: skip
-
-    def mix(self, x: Tensor) -> Tensor:
-        part = max(1, x.shape[1] // 16)
-        moved = [
-            torch.roll(x[:, i * part : (i + 1) * part], shift, dims=dim)
-            for i, (shift, dim) in enumerate([(1, 2), (-1, 2), (1, 3), (-1, 3)])
-        ]
-        return torch.cat([*moved, x[:, 4 * part :]], dim=1)
 
 
 def windows(text: str = "4,8,2|2,4,2|2,2,2|2,1,2|16") -> tuple[Build, CostOf]:
@@ -80,6 +60,12 @@ def windows(text: str = "4,8,2|2,4,2|2,2,2|2,1,2|16") -> tuple[Build, CostOf]:
     )
 
 
+def shiftvit(depths: tuple[int, ...], width: int) -> nn.Module:
+    """ShiftViT: a twelfth of the channels moves by one token, then an MLP."""
+    text = "shift:1,1,1,1|2|12|1|48"
+    return asvit.build(text, image_size=SIDE, depths=depths, width=width)
+
+
 def plain(kind: Callable[[tuple[int, ...], int], nn.Module]) -> tuple[Build, CostOf]:
     """A network without a genotype, counted by building it."""
 
@@ -89,3 +75,9 @@ def plain(kind: Callable[[tuple[int, ...], int], nn.Module]) -> tuple[Build, Cos
             return count(kind(depths, width), SIDE)
 
     return kind, cost
+
+
+def pyramid_cost(depths: tuple[int, ...], width: int) -> Cost:
+    """Roughly what a pyramid costs, without building it."""
+    params = sum(depth * 12 * (width * 2**i) ** 2 for i, depth in enumerate(depths))
+    return Cost(params + 1000 * width, 50 * params)

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling.shapes import ENDLESS, MOST_EXTRA_BLOCKS, Shape, landings, largest, proposals, wider
+from scaling.shapes import (
+    MAX_EXTRA_BLOCKS,
+    MAX_EXTRA_CHANNELS,
+    Shape,
+    final_step_candidates,
+    largest_fitting,
+    proposals,
+    wider,
+)
 
 SHAPES = st.builds(
     Shape, st.lists(st.integers(1, 9), min_size=1, max_size=5).map(tuple), st.integers(4, 300)
@@ -44,9 +52,11 @@ def amount(shape: Shape) -> int:
 
 
 @given(SHAPES, st.floats(1.02, 1.5), st.floats(0.001, 0.2))
-def test_landings_land_and_are_the_widest(shape: Shape, more: float, within: float) -> None:
+def test_final_candidates_are_close_enough_and_the_widest(
+    shape: Shape, more: float, within: float
+) -> None:
     budget = amount(shape) * more
-    found = landings(
+    found = final_step_candidates(
         shape,
         lambda s: amount(s) <= budget,
         lambda s: amount(s) >= budget * (1 - within),
@@ -56,14 +66,14 @@ def test_landings_land_and_are_the_widest(shape: Shape, more: float, within: flo
     for one in found:
         assert budget * (1 - within) <= amount(one) <= budget
         assert amount(Shape(one.depths, one.width + 1)) > budget
-        assert sum(one.depths) <= sum(shape.depths) + MOST_EXTRA_BLOCKS
+        assert sum(one.depths) <= sum(shape.depths) + MAX_EXTRA_BLOCKS
 
 
-def test_as_few_blocks_as_land_are_added() -> None:
+def test_as_few_blocks_as_needed_are_added() -> None:
     # No width but the present one fits; two blocks in the only stage come near enough.
     shape = Shape((10,), 100)
     fits = {10: 100, 11: 110, 12: 120, 13: 130}
-    found = landings(
+    found = final_step_candidates(
         shape,
         lambda s: s.width == 100 and fits.get(s.depths[0], 999) <= 125,
         lambda s: fits[s.depths[0]] >= 118,
@@ -72,20 +82,27 @@ def test_as_few_blocks_as_land_are_added() -> None:
 
 
 def test_a_width_without_end_is_given_up() -> None:
-    assert landings(Shape((1,), 1), lambda _: True, lambda s: s.width < ENDLESS) == []
+    assert (
+        final_step_candidates(
+            Shape((1,), 1), lambda _: True, lambda s: s.width < MAX_EXTRA_CHANNELS
+        )
+        == []
+    )
 
 
 @given(st.integers(0, 1000))
 def test_the_largest_that_fits(most: int) -> None:
     family = wider(Shape((1, 2), 8))
-    assert largest(family, lambda s: s.width <= 8 + most) == Shape((1, 2), 8 + most)
-    assert largest(family, lambda s: s.width < 8) is None
+    assert largest_fitting(family, lambda s: s.width <= 8 + most) == Shape((1, 2), 8 + most)
+    assert largest_fitting(family, lambda s: s.width < 8) is None
 
 
 def test_blocks_may_go_to_several_stages() -> None:
-    # Neither one block nor two in one stage land, one in each of two stages does.
+    # Neither one block nor two in one stage are close enough, one in each of two stages is.
     wanted = (2, 1, 2)
-    found = landings(Shape((1, 1, 1), 8), lambda s: s.width == 8, lambda s: s.depths == wanted)
+    found = final_step_candidates(
+        Shape((1, 1, 1), 8), lambda s: s.width == 8, lambda s: s.depths == wanted
+    )
     assert found == [Shape(wanted, 8)]
 
 

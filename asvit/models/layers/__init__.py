@@ -1,9 +1,14 @@
-"""The parts that the networks are put together from."""
+"""Layers of the networks."""
 
+from asvit.models.layers.blocks import Mlp
 from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding
-from asvit.models.layers.mlp import Mlp
-from asvit.models.layers.stage import Block, Stage
-from asvit.models.layers.windows import WindowAttention, join_windows, split_windows
+from asvit.models.layers.windows import (
+    Block,
+    Stage,
+    WindowAttention,
+    join_windows,
+    split_windows,
+)
 
 __all__ = [
     "Block",

@@ -1,18 +1,18 @@
-"""The compact feed-forward part: its second map in two factors, each of branches that merge."""
+"""The compact feed-forward part: a second map in two factors, each with branches that merge."""
 
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-_STD = 0.02  # of weights of the maps that are replaced, as the hosts start them
+_STD = 0.02  # of the initial weights of the maps that are replaced
 
 
 def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
     """Channels between the factors of a map from ``hidden`` to ``out`` channels.
 
-    ``ratio * m * C / (m + 1)`` to the nearest whole number, with ``out = C`` and ``hidden = mC``;
-    at ratio 1 two factors are as much work as the map.
+    ``ratio * m * C / (m + 1)``, rounded, with ``out = C`` and ``hidden = mC``. At ratio 1 the two
+    factors cost as much as the map.
 
     Raises:
         ValueError: If the ratio is not positive, or leaves no channel.
@@ -42,12 +42,12 @@ class Branch(nn.Module):
         self.norm = nn.BatchNorm2d(outputs) if images else TokenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As :class:`BranchedMap`."""
+        """The branch; shapes as :class:`BranchedMap`."""
         out: Tensor = self.norm(self.linear(x))
         return out
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the one map that this is in evaluation, in float64."""
+        """Weight and bias of the equivalent map in evaluation mode, in float64."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
             raise ValueError("a batch norm without running statistics cannot be merged")
@@ -58,17 +58,17 @@ class Branch(nn.Module):
 
 
 class BranchedMap(nn.Module):
-    """A linear map, trained as a sum of branches: a map without bias, then a batch norm.
+    """A linear map, trained as a sum of branches, each a map without bias and a batch norm.
 
-    At rest, as in evaluation, that is one map with a bias, which :meth:`merged` makes of it.
+    In evaluation mode it equals one map with a bias, which :meth:`merged` returns.
 
     Args:
-        inputs: Channels read.
-        outputs: Channels written.
+        inputs: Input channels.
+        outputs: Output channels.
         branches: Number of branches.
-        images: Whether it is applied to ``[B, channels, H, W]``, as a 1 × 1 convolution, or to
+        images: Apply to ``[B, channels, H, W]`` as a 1 × 1 convolution, not to
             ``[..., channels]``.
-        std: Spread of the sum of the branches' weights at the start.
+        std: Initial standard deviation of the sum of the branches' weights.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BranchedMap(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear | nn.Conv2d:
-        """One map with a bias that does in evaluation what the branches do.
+        """The map with a bias that equals the branches in evaluation mode.
 
         For a branch with weight W, gain γ, offset β, running mean μ and variance v, with
         ``s = γ / √(v + ε)``: weight ``Σ diag(s) W`` and bias ``Σ β − s ⊙ μ``.
@@ -103,7 +103,7 @@ class BranchedMap(nn.Module):
         like = branches[0].linear.weight
         outputs, inputs, *kernel = like.shape
         one: nn.Linear | nn.Conv2d
-        # From the meta device, where nothing is drawn at random.
+        # Constructed on the meta device, which draws no random numbers.
         if kernel:
             one = nn.Conv2d(inputs, outputs, 1, device="meta", dtype=like.dtype)
         else:
@@ -116,15 +116,15 @@ class BranchedMap(nn.Module):
 class CompactMap(nn.Module):
     """A linear map in two factors with nothing between them: fewer weights and less work.
 
-    Stands where a feed-forward part has its second map. The factors are never multiplied out:
-    that would be the whole map again.
+    It replaces the second map of a feed-forward part. The factors are never multiplied out, which
+    would give the full map again.
 
     Args:
-        inputs: Channels read, the hidden width of the feed-forward part.
-        outputs: Channels written.
+        inputs: Input channels, the hidden width of the feed-forward part.
+        outputs: Output channels.
         width: Channels between the factors; see :func:`compact_width`.
-        branches: Branches that each factor is trained with, see :class:`BranchedMap`; 0 for plain
-            maps, as they are after merging.
+        branches: Branches of each factor in training, see :class:`BranchedMap`; 0 for plain maps,
+            as after merging.
         images: As :class:`BranchedMap`.
 
     Raises:
@@ -140,7 +140,7 @@ class CompactMap(nn.Module):
         super().__init__()
         if branches < 0:
             raise ValueError(f"branches must be at least 0, got {branches}")
-        # Entries of the product then spread as those of the map that it stands for.
+        # The entries of the product then have the standard deviation of the replaced map's.
         self.reduce = _factor(inputs, width, branches, images=images, std=width**-0.5)
         self.expand = _factor(width, outputs, branches, images=images, std=_STD)
 
@@ -159,7 +159,7 @@ def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: floa
 def _map(
     inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD
 ) -> nn.Linear | nn.Conv2d:
-    """A linear map or a 1 × 1 convolution with fresh weights."""
+    """A newly initialised linear map or 1 × 1 convolution."""
     made: nn.Linear | nn.Conv2d
     if images:
         made = nn.Conv2d(inputs, outputs, 1, bias=bias)

@@ -1,4 +1,4 @@
-"""From an image to tokens, and from the tokens of one stage to those of the next."""
+"""Patch embedding of images, and re-embedding of tokens between stages."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,16 @@ from torch.nn import functional as F
 def same_padding(
     kernel: int, stride: int, dilation: int = 1, *, missing: int = 0
 ) -> tuple[int, int]:
-    """Zeros in front of a side and behind it, for one output of every ``stride`` inputs.
+    """Zeros before and after a side, for one output per ``stride`` inputs: TensorFlow's SAME.
 
-    An odd number of zeros has the one more behind. This is what TensorFlow calls SAME.
+    Of an odd number of zeros, the extra one is after the side.
 
     Args:
-        kernel: Inputs that an output reads along the side.
+        kernel: Weights of the kernel along the side.
         stride: Inputs from one output to the next.
-        dilation: Inputs from one that is read to the next.
-        missing: Inputs by which the side falls short of a multiple of the stride; they are made
-            up for, so that side / stride is rounded up.
+        dilation: Inputs from one weight to the next.
+        missing: Inputs by which the side falls short of a multiple of the stride. They are added,
+            so that side / stride is rounded up.
     """
     reach = (kernel - 1) * dilation + 1
     zeros = max(0, reach - stride + missing)
@@ -25,9 +25,9 @@ def same_padding(
 
 
 class TokenConv2d(nn.Conv2d):
-    """Convolution that makes side / stride tokens, rounded up, whatever its kernel and dilation.
+    """Convolution to side / stride tokens, rounded up, for any kernel and dilation.
 
-    It pads by itself, with zeros as :func:`same_padding` has them; its ``padding`` is not used.
+    It pads with zeros by :func:`same_padding`; its ``padding`` is ignored.
     """
 
     def forward(self, image: Tensor) -> Tensor:
@@ -63,21 +63,21 @@ class PatchEmbedding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``[B, channels, 4h, 4w] -> [B, h, w, dim]``; fewer tokens at a coarser stride."""
         x = self.proj(image)
-        # Contiguous tokens, also where the norm is replaced by one that does not copy.
+        # Contiguous even if the norm is replaced by a module that does not copy.
         tokens: Tensor = self.norm(x.permute(0, 2, 3, 1).contiguous())
         return tokens
 
 
 class ReEmbedding(nn.Module):
-    """Halves the sides of the grid: each new token reads a kernel x kernel patch of the old ones.
+    """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
 
-    An odd side gets one more row of zeros at the bottom or column at the right, so that no token
-    is left out: its half is rounded up.
+    An odd side is padded with a row of zeros at the bottom or a column at the right, so that its
+    half is rounded up and every token is used.
 
     Args:
-        dim: Width of the old tokens.
-        out_dim: Width of the new ones.
-        kernel: Side of the patch in tokens, at least the stride of 2; above it, patches overlap.
+        dim: Width of the tokens before.
+        out_dim: Width of the tokens after.
+        kernel: Side of the patch in tokens, at least the stride of 2; above 2, patches overlap.
     """
 
     stride = 2
@@ -90,15 +90,15 @@ class ReEmbedding(nn.Module):
         self.reduction = nn.Linear(kernel**2 * dim, out_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, 2h, 2w, dim] -> [B, h, w, out_dim]``; 2h and 2w less 1 where they are odd."""
+        """``[B, H, W, dim] -> [B, H/2, W/2, out_dim]``, sides rounded up."""
         out: Tensor = self.reduction(self.norm(self.patches(x)))
         return out
 
     def patches(self, x: Tensor) -> Tensor:
-        """``[B, 2h, 2w, dim] -> [B, h, w, dim * kernel**2]``, each as ``F.unfold`` has it.
+        """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``.
 
-        Rows first, then columns: two stacks of strided slices. This is several times faster than
-        ``F.unfold`` on a CPU, and its backward pass adds in a fixed order on every device.
+        Two stacks of strided slices, rows then columns, are several times faster than ``F.unfold``
+        on a CPU, and their backward pass adds in a fixed order on every device.
         """
         height, width = x.shape[1:3]
         before, after = self.padding

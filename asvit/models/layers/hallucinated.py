@@ -1,4 +1,4 @@
-"""Attention of which half of the maps are computed, and half are made from those."""
+"""Hallucinated attention: half of the maps are computed from the other half."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -13,7 +13,7 @@ ClassTokenRule = Literal["identity", "isolated"]
 
 
 class HeadSplit(NamedTuple):
-    """Heads of an attention, and how many of their maps are real."""
+    """Number of heads of an attention, and of those with real maps."""
 
     heads: int
     real: int
@@ -22,17 +22,17 @@ class HeadSplit(NamedTuple):
 def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
     """Divide heads into real and hallucinated ones.
 
-    The paper takes even numbers for granted; what becomes of odd ones is our choice.
+    The paper assumes even numbers of heads; the rules for odd ones are ours.
 
     Args:
         heads: Heads of ordinary attention.
-        rule: ``"double_odd"`` and ``"double_each"`` double an odd number, each head half as wide,
-            so that half of the maps are real (they differ in networks of several numbers; see
-            :func:`asvit.models.convert`); ``"double"`` doubles every number; ``"floor"`` and
-            ``"ceil"`` keep the number and round the real half of it, to at least 1.
+        rule: ``"double_odd"`` and ``"double_each"`` double an odd number of heads, each half as
+            wide, so that half of the maps are real (they differ in networks with several numbers;
+            see :func:`asvit.models.convert`). ``"double"`` doubles every number. ``"floor"`` and
+            ``"ceil"`` keep the number and round its half, to at least 1 real head.
 
     Raises:
-        ValueError: If there is no such rule, or less than one head.
+        ValueError: If the rule is unknown, or there is less than one head.
     """
     if rule not in get_args(HeadRule):
         raise ValueError(f"heads={rule!r} is not one of {_listed(get_args(HeadRule))}")
@@ -44,25 +44,26 @@ def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
 
 
 class MapHallucination(nn.Module):
-    """More attention maps out of some, before the softmax.
+    """Computes further attention maps from given ones, before the softmax.
 
-    Intra-head: one axis of every map stays a list; the other is unfolded to the grid of its
-    tokens, over which a depthwise 3 × 3 convolution mixes each score with those of its
-    neighbours: one kernel a head. Cross-head: a 1 × 1 convolution over the heads. Nothing is
-    between the two. ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
+    Intra-head: one axis of each map stays a list, the other is unfolded to the grid of its tokens;
+    a depthwise 3 × 3 convolution over the grid, with one kernel per head, mixes neighbouring
+    scores. Cross-head: a 1 × 1 convolution over the heads follows directly.
+    ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
 
-    Kernels start so that made maps have the spread of the real ones where scores are independent.
+    Kernels are initialised so that, for independent scores, new maps have the standard deviation
+    of the real ones.
 
     Args:
-        real: Maps that come in.
-        hallucinated: Maps that are made of them.
-        axis: Which tokens are unfolded: those of the keys, or of the queries.
-        class_token: What the first convolution makes of tokens that are on no grid: the
-            ``"identity"`` leaves them as they are, ``"isolated"`` takes each for a grid of one.
-        bias: Whether both convolutions have one.
+        real: Number of given maps.
+        hallucinated: Number of maps to compute.
+        axis: Whether the key or the query tokens are unfolded to a grid.
+        class_token: Effect of the first convolution on tokens outside the grid: ``"identity"``
+            leaves them, ``"isolated"`` treats each as a grid of one.
+        bias: Whether both convolutions have a bias.
 
     Raises:
-        ValueError: If ``axis`` or ``class_token`` is none of these.
+        ValueError: If ``axis`` or ``class_token`` is unknown.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class MapHallucination(nn.Module):
         Args:
             scores: Scaled products of queries and keys.
             grid: Rows and columns of the tokens along the unfolded axis.
-            prefix: Class tokens in front of them.
+            prefix: Class tokens before them.
         """
         x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
         grids = x[..., prefix:].unflatten(-1, grid)
@@ -107,33 +108,33 @@ class MapHallucination(nn.Module):
         """``[B, real, listed, prefix] -> [B, real, listed, prefix]``."""
         if self.class_token == "identity":
             return x
-        middle = self.intra.weight[:, :, 1:2, 1:2]  # all that a grid of one sees of the kernel
+        middle = self.intra.weight[:, :, 1:2, 1:2]  # the only weight that acts on a grid of one
         alone = convolve_maps(x.unsqueeze(-1), middle, self.intra.bias)
         return alone.squeeze(-1)
 
 
 class HallucinatedHeads(nn.Module):
-    """Multi-head attention, half of whose maps are hallucinated; what hosts build theirs on.
+    """Base of multi-head attention with half of its maps hallucinated.
 
-    Queries and keys are those of the real heads alone, half as many channels. Values, output and
-    softmax are those of ordinary attention.
+    Only real heads have queries and keys: half as many channels. Values, softmax and output are
+    those of ordinary attention.
 
     Args:
         dim: Width of a token.
-        split: Heads, and how many are real; a pair from :func:`split_heads`.
-        inner: Channels of all heads' values together; ``dim`` unless given.
-        prefix: Class tokens in front of the tokens of the grid.
-        axis: Which tokens are unfolded; see :class:`MapHallucination`.
+        split: Heads and real heads, from :func:`split_heads`.
+        inner: Channels of the values of all heads; by default ``dim``.
+        prefix: Class tokens before the tokens of the grid.
+        axis: See :class:`MapHallucination`.
         class_token: See :class:`MapHallucination`.
         map_bias: Whether the convolutions over maps have a bias.
-        qkv_bias: Whether queries, keys and values have one.
+        qkv_bias: Whether queries, keys and values have a bias.
 
     Raises:
-        ValueError: If the heads do not divide ``inner``, or a rule is unknown.
+        ValueError: If the heads do not divide ``inner``, or a setting is unknown.
 
     References:
-        arXiv:2306.10875, where keys' grid, class tokens, odd head counts and biases are left
-        open: those are our defaults.
+        arXiv:2306.10875. It leaves the grid of the keys, class tokens, odd numbers of heads and
+        biases open; those defaults are ours.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class HallucinatedHeads(nn.Module):
 
     @property
     def axis(self) -> Axis:
-        """Which tokens are unfolded to a grid; keys where no map is hallucinated."""
+        """Tokens that are unfolded to a grid; ``"key"`` where no map is hallucinated."""
         return "key" if self.hallucinate is None else self.hallucinate.axis
 
     def attend(
@@ -194,9 +195,9 @@ class HallucinatedHeads(nn.Module):
 
         Args:
             x: The tokens.
-            grid: Rows and columns of the tokens along the unfolded axis, class tokens apart.
-            sources: ``[..., M, dim]``, what keys and values are read from; ``x`` unless given.
-            mask: Added to the scores of all heads, or True where a query may look.
+            grid: Rows and columns of the tokens along the unfolded axis, without class tokens.
+            sources: ``[..., M, dim]``, the tokens of keys and values; by default ``x``.
+            mask: Added to the scores of all heads; or boolean, True where a query may attend.
         """
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
@@ -220,7 +221,7 @@ class HallucinatedHeads(nn.Module):
 
 
 class HallucinatedAttention(HallucinatedHeads):
-    """Self-attention among tokens on a grid, half of whose maps are hallucinated.
+    """Self-attention among tokens on a grid with half of its maps hallucinated.
 
     Arguments as :class:`HallucinatedHeads`.
     """

@@ -1,4 +1,4 @@
-"""One small convolution for each head, over the many grids that are the rows of its map."""
+"""A depthwise convolution over attention maps, with one kernel per head."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
-from proxies.sample_gradients import USES, ConvolutionUse, Use, convolution_use
+from proxies.per_sample_gradients import RULES, ConvolutionUse, WeightUse, convolution_use
 
 
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, zeros around every grid.
+    """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, each grid padded with zeros.
 
-    The grids are the channels of one depthwise convolution. With heads for channels and grids for
-    a batch, convolutions on a CPU take ten times as long: they work on 16 channels at a time.
+    All grids of an image are channels of one depthwise convolution. With heads as channels and
+    grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
 
     Args:
         x: A grid for each list of each head.
-        weight: One kernel a head, ``[heads, 1, k, k]`` with an odd k.
+        weight: One kernel per head, ``[heads, 1, k, k]`` with an odd k.
         bias: ``[heads]``, or None.
     """
-    if has_torch_function((x, weight)):  # whoever follows weights sees this as one operation
+    if has_torch_function((x, weight)):  # seen as one operation by a mode that follows weights
         seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)
         return seen
     heads, lists = x.shape[1:3]
@@ -39,26 +39,26 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class _MapUse:
-    """:func:`convolve_maps` as the convolution of ``B * lists`` grids with heads for channels."""
+    """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
 
     inner: ConvolutionUse
 
     @property
     def granularity(self) -> int:
-        """See :class:`proxies.sample_gradients.Use`."""
+        """See :class:`proxies.per_sample_gradients.WeightUse`."""
         return self.inner.granularity
 
     @property
     def x(self) -> Tensor:
-        """See :class:`proxies.sample_gradients.Use`."""
+        """See :class:`proxies.per_sample_gradients.WeightUse`."""
         return self.inner.x
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`proxies.sample_gradients.Use`."""
+        """See :class:`proxies.per_sample_gradients.WeightUse`."""
         return self.inner.gradient(_grids_first(grads), rows, samples)
 
 
-def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Use] | None:
+def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
     return None if found is None else (weight, _MapUse(cast("ConvolutionUse", found[1])))
@@ -69,4 +69,4 @@ def _grids_first(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(0, 1)
 
 
-cast("dict[Callable[..., Tensor], Any]", USES)[convolve_maps] = _map_use
+cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use

@@ -1,4 +1,4 @@
-"""Transformer layers of which two neighbours may share one attention map."""
+"""Transformer layers of PSViT, where two neighbours may share one attention map."""
 
 from typing import cast
 
@@ -6,18 +6,18 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models.layers.mlp import Mlp
+from asvit.models.layers.blocks import Mlp
 
-_EPS = 1e-6  # of the norms, as DeiT has it
+_EPS = 1e-6  # of the norms, as in DeiT
 
 
 class MapAttention(nn.Module):
-    """Multi-head self-attention among all tokens, which can hand out its map.
+    """Multi-head self-attention among all tokens, which can return its map.
 
     Args:
         dim: Width of a token.
-        heads: Number of heads, at most ``dim``. Each is ``dim // heads`` wide, so that together
-            they are narrower than ``dim`` where it does not divide.
+        heads: Number of heads, at most ``dim``, of width ``dim // heads``. Together they are
+            narrower than ``dim`` where ``heads`` does not divide it.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -29,7 +29,7 @@ class MapAttention(nn.Module):
         self.proj = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, dim]``; the map is never held in memory as a whole."""
+        """``[B, N, dim] -> [B, N, dim]``; the whole map is never in memory."""
         q, k, v = self._queries_keys_values(x)
         return self._project(F.scaled_dot_product_attention(q, k, v))
 
@@ -51,14 +51,14 @@ class MapAttention(nn.Module):
 
 
 class SharedAttention(nn.Module):
-    """Multi-head attention with a map that another layer made: no queries, keys or softmax.
+    """Multi-head attention with the map of another layer: no queries, keys or softmax.
 
-    Beside :class:`MapAttention` it saves ``2 * dim**2 + 2 * dim`` parameters and, for N tokens,
+    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`MapAttention` and, for N tokens,
     ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
 
     Args:
         dim: Width of a token.
-        heads: Number of heads, those of the layer that makes the map.
+        heads: Number of heads of the map.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -77,7 +77,7 @@ class SharedAttention(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Pre-norm transformer layer around an attention: what all layers have in common."""
+    """Pre-norm transformer layer around an attention: the base of the layers."""
 
     def __init__(self, attention: nn.Module, dim: int, hidden: int, drop_path: float) -> None:
         super().__init__()
@@ -88,13 +88,13 @@ class _Layer(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def _add(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """The token plus what attention made of it, then the feed-forward part."""
+        """Add the output of the attention, then apply the feed-forward part."""
         x = x + self.drop_path(mixed)
         return cast("Tensor", x + self.drop_path(self.mlp(self.norm2(x))))
 
 
 class BasicLayer(_Layer):
-    """One ordinary transformer layer.
+    """An ordinary transformer layer.
 
     ``12 * N * dim**2 + 2 * N**2 * dim`` multiply-adds for N tokens where ``hidden`` is
     ``4 * dim``.
@@ -103,7 +103,7 @@ class BasicLayer(_Layer):
         dim: Width of a token.
         heads: Attention heads.
         hidden: Hidden width of the feed-forward part.
-        drop_path: Probability of leaving out a residual branch of a sample in training.
+        drop_path: Drop-path probability of the residual branches.
     """
 
     layers = 1
@@ -122,7 +122,7 @@ class BasicLayer(_Layer):
 
 
 class SharingLayer(_Layer):
-    """A layer with the attention map of its predecessor, and all else its own.
+    """A layer that uses the attention map of its predecessor.
 
     ``10 * N * dim**2 + N**2 * dim`` multiply-adds for N tokens where ``hidden`` is ``4 * dim``.
 
@@ -130,7 +130,7 @@ class SharingLayer(_Layer):
         dim: Width of a token.
         heads: Attention heads, those of the predecessor.
         hidden: Hidden width of the feed-forward part.
-        drop_path: Probability of leaving out a residual branch of a sample in training.
+        drop_path: Drop-path probability of the residual branches.
     """
 
     def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
@@ -148,13 +148,11 @@ class SharingPair(nn.Module):
         dim: Width of a token.
         heads: Attention heads.
         hidden: Hidden width of the feed-forward parts.
-        drop_path: Probability of leaving out a residual branch of a sample in training, for both
-            layers, or for each of the two.
+        drop_path: Drop-path probability of the residual branches of both layers, or of each.
 
     References:
         Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428. That the shared map is the one after the softmax is our
-        reading.
+        Sharing", arXiv:2108.03428. Sharing the map after the softmax is our reading.
     """
 
     layers = 2

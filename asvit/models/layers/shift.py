@@ -1,4 +1,4 @@
-"""The shift, and the blocks of a network that mixes positions by nothing else."""
+"""The channel shift, and ShiftViT's blocks, in which only the shift mixes positions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-#: Axis of ``[B, C, H, W]`` and sense of the move of each group: left, right, up, down.
+from asvit.models.layers.blocks import run_blocks
+
+#: Axis of ``[B, C, H, W]`` and sign of each group's move: left, right, up, down.
 DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
 
 Norm = Callable[[int], nn.Module]
-#: Norms by name, for a width; ``groupnorm1`` normalises all of a sample, with a gain per channel.
+#: Constructors of norms, from the channels. ``groupnorm1`` normalises over a whole sample, with
+#: one gain per channel.
 NORMS: Mapping[str, Norm] = {
     "groupnorm1": partial(nn.GroupNorm, 1),
     "batchnorm2d": nn.BatchNorm2d,
@@ -28,20 +30,20 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": n
 def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     """Move four groups of channels by ``step`` positions: left, right, up and down.
 
-    With ``g = C // n_div``, the first g channels move left, the next right, then up, then down;
-    the others stay. What leaves the map is dropped, what enters it is zero. There is nothing to
-    learn or to multiply. One tensor is allocated and every number of it written once.
+    With ``g = C // n_div``, the first g channels move left, the next g right, then up, then down;
+    the others stay. Values that leave the map are dropped, and zeros enter. There are no
+    parameters and no multiplications. The result is allocated once and each value written once.
 
     Args:
-        x: ``[B, C, H, W]`` of any sides; its memory format is kept.
-        n_div: A group is one of so many parts of the channels, rounded down; at least 4.
-        step: Positions; 0 gives the numbers of ``x``, a side or more a group of zeros.
+        x: ``[B, C, H, W]``; the memory format is kept.
+        n_div: A group has 1 / n_div of the channels, rounded down; at least 4.
+        step: Positions; 0 copies ``x``, and a full side or more gives groups of zeros.
 
     Returns:
-        ``[B, C, H, W]``, a tensor of its own.
+        ``[B, C, H, W]``, a new tensor.
 
     Raises:
-        ValueError: If ``n_div`` or ``step`` is out of its range.
+        ValueError: If ``n_div`` or ``step`` is out of range.
 
     References:
         Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
@@ -55,10 +57,10 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
 
 
 def check_shift(n_div: int, step: int) -> None:
-    """Make sure that a shift can be so.
+    """Check the settings of a shift.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If ``n_div`` or ``step`` is out of range.
     """
     if n_div < len(DIRECTIONS):
         raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use at least 4")
@@ -67,14 +69,14 @@ def check_shift(n_div: int, step: int) -> None:
 
 
 def _differentiable(x: Tensor, group: int, step: int) -> Tensor:
-    """The shift, on record only where somebody may ask for its gradient."""
+    """The shift; recorded for autograd only where a gradient is needed."""
     if x.requires_grad and torch.is_grad_enabled():
         return cast("Tensor", _Shift.apply(x, group, step))
     return _moved(x, group, step)
 
 
 def _moved(x: Tensor, group: int, step: int) -> Tensor:
-    """The shift, into one new tensor; a negative step moves every group the other way."""
+    """The shift into a new tensor; a negative step reverses every direction."""
     out = torch.empty_like(x)
     for i, (axis, sense) in enumerate(DIRECTIONS):
         source, target = (t[:, i * group : (i + 1) * group] for t in (x, out))
@@ -90,9 +92,9 @@ def _moved(x: Tensor, group: int, step: int) -> Tensor:
 
 
 def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
-    """The shift as pads and one concatenation.
+    """The shift as pads and a concatenation, for compilers and exported graphs.
 
-    A compiler fuses them, and an exported graph has two common operators rather than nine writes.
+    A compiler fuses them, and a graph has two common operators rather than nine writes.
     """
     *groups, rest = x.split([group] * len(DIRECTIONS) + [x.shape[1] - 4 * group], dim=1)
     padded = []
@@ -103,9 +105,9 @@ def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
 
 
 class _Shift(torch.autograd.Function):
-    """The shift with its derivatives: backwards it is the shift by the negative step.
+    """The shift with its derivatives: its transpose is the shift by the negative step.
 
-    Left to autograd, every one of the writes would copy the whole gradient on its way back.
+    Autograd would copy the whole gradient for each of the writes.
     """
 
     generate_vmap_rule = True
@@ -128,7 +130,7 @@ class _Shift(torch.autograd.Function):
 
 
 class Shift(nn.Module):
-    """:func:`shift` as a module; arguments and errors are that function's."""
+    """:func:`shift` as a module, with its arguments and errors."""
 
     def __init__(self, *, n_div: int = 12, step: int = 1) -> None:
         super().__init__()
@@ -146,13 +148,13 @@ class Shift(nn.Module):
 
 
 class ChannelMlp(nn.Module):
-    """Linear, activation, linear, at every position of a map alone.
+    """The feed-forward part of a block: linear, activation, linear, at each position of a map.
 
     Args:
         dim: Channels.
-        hidden: Channels between the two maps.
-        act: Makes the activation.
-        drop: Dropout after each map.
+        hidden: Hidden channels.
+        act: Constructor of the activation.
+        drop: Dropout after each linear map.
     """
 
     def __init__(
@@ -173,18 +175,18 @@ class ChannelMlp(nn.Module):
 class ShiftBlock(nn.Module):
     """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
 
-    The shift is outside the residual branch, so that the sum too is of the shifted map, and
-    drop-path never undoes it.
+    The shift is outside the residual branch: the sum is of the shifted map, and drop-path never
+    skips the shift.
 
     Args:
         dim: Channels.
         hidden: Hidden channels of the feed-forward part.
         n_div: As in :func:`shift`.
         step: As in :func:`shift`.
-        norm: Makes the norm of a width.
-        act: Makes the activation.
+        norm: Constructor of a norm, from its channels.
+        act: Constructor of the activation.
         drop: Dropout in the feed-forward part.
-        drop_path: Probability of leaving out the residual branch of a sample in training.
+        drop_path: Drop-path probability of the residual branch.
     """
 
     def __init__(
@@ -201,7 +203,7 @@ class ShiftBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.shift = Shift(n_div=n_div, step=step)
-        self.norm2 = norm(dim)  # named as in released weights, where the first norm is gone
+        self.norm2 = norm(dim)  # its name in released weights, which have no norm1
         self.mlp = ChannelMlp(dim, hidden, act=act, drop=drop)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
@@ -212,11 +214,11 @@ class ShiftBlock(nn.Module):
 
 
 class Merging(nn.Module):
-    """Between two stages: a norm, then each 2 x 2 of positions becomes one, twice as wide.
+    """Between two stages: a norm, then each 2 x 2 patch becomes one position, twice as wide.
 
     Args:
-        dim: Channels of the old map.
-        norm: Makes the norm of a width.
+        dim: Channels of the map before.
+        norm: Constructor of a norm, from its channels.
     """
 
     def __init__(self, dim: int, *, norm: Norm = NORMS["groupnorm1"]) -> None:
@@ -231,14 +233,14 @@ class Merging(nn.Module):
 
 
 class ShiftStage(nn.Module):
-    """Blocks at one width, and what leads to the next stage.
+    """Blocks at one width, and the merging that follows them.
 
-    ``forward`` runs the blocks; whoever holds the stage applies ``downsample`` to the result, so
-    that the map of the stage can be read in between.
+    ``forward`` runs the blocks. The network applies ``downsample``, after reading the features of
+    the stage.
 
     Args:
         blocks: The blocks.
-        downsample: What leads to the next stage; the identity after the last.
+        downsample: Leads to the next stage; the identity after the last.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
@@ -249,9 +251,4 @@ class ShiftStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, dim, H, W] -> [B, dim, H, W]``."""
-        for block in self.blocks:
-            if self.grad_checkpointing and self.training:
-                x = cast("Tensor", checkpoint(block, x, use_reentrant=False))
-            else:
-                x = block(x)
-        return x
+        return run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)

@@ -1,4 +1,4 @@
-"""Fewer and wider tokens between two stages: a list of them, or a grid."""
+"""Token pooling between two stages of PSViT: fewer and wider tokens, in a list or on a grid."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,16 @@ from torch.nn import functional as F
 class TokenPooling1d(nn.Module):
     """A convolution along the list of tokens widens them; a max-pool then shortens the list.
 
-    The convolution runs over the whole list, leading tokens included. The paper does not say how
-    wide its kernel is, nor what becomes of the class token: the defaults here are ours.
+    The convolution runs over the whole list, including leading tokens. The paper gives neither
+    its kernel nor the treatment of the class token; the defaults are ours.
 
     Args:
-        dim: Width of the old tokens.
-        out_dim: Width of the new ones.
-        kernel: Tokens that the convolution reads, odd; beyond the ends of the list they are zero.
-        pool: Neighbours of which a channel keeps its largest value.
-        stride: Tokens from one such window to the next; what does not fill a window is dropped.
-        prefix: Leading tokens that pass by the pool: 1 for a class token, 0 to pool it as well.
+        dim: Width of the tokens before.
+        out_dim: Width of the tokens after.
+        kernel: Kernel of the convolution in tokens, odd; the ends of the list are padded with 0.
+        pool: Window of the max-pool in tokens.
+        stride: Stride of the max-pool; tokens that do not fill a window are dropped.
+        prefix: Leading tokens that skip the pool: 1 for a class token, 0 to pool it as well.
 
     Raises:
         ValueError: If ``kernel`` is even.
@@ -42,7 +42,7 @@ class TokenPooling1d(nn.Module):
         self.pool = pool
         self.stride = stride
         self.prefix = prefix
-        # A convolution as one linear map of the tokens that it reads: measures know such maps.
+        # The convolution as a linear map of neighbours, which the measures can handle.
         self.widen = nn.Linear(kernel * dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class TokenPooling1d(nn.Module):
         return torch.cat([leading, patches], dim=1)
 
     def neighbours(self, x: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, kernel * dim]``: each token between those on either side."""
+        """``[B, N, dim] -> [B, N, kernel * dim]``: each token with its neighbours."""
         reach = self.kernel // 2
         if reach == 0:
             return x
@@ -62,22 +62,21 @@ class TokenPooling1d(nn.Module):
         return torch.cat([x[:, i : i + tokens] for i in range(self.kernel)], dim=2)
 
     def pooled(self, tokens: int) -> int:
-        """How many of so many tokens, leading ones not counted, the pool leaves."""
+        """Number of tokens after the pool, from that before; leading tokens do not count."""
         return (tokens - self.pool) // self.stride + 1
 
 
 class TokenPooling2d(nn.Module):
-    """One strided convolution over the grid of tokens both widens them and halves each side.
+    """A strided convolution over the grid of tokens widens them and halves each side.
 
-    Neither a norm nor an activation follows. The paper fixes the stride alone; kernel and padding
+    Neither a norm nor an activation follows. The paper gives only the stride; kernel and padding
     are ours.
 
     Args:
-        dim: Width of the old tokens.
-        out_dim: Width of the new ones.
-        kernel: Tokens along each side that the convolution reads, odd; beyond the edge of the
-            grid they are zero.
-        stride: Old tokens from one new one to the next.
+        dim: Width of the tokens before.
+        out_dim: Width of the tokens after.
+        kernel: Side of the kernel in tokens, odd; the edge of the grid is padded with 0.
+        stride: Stride in tokens.
 
     Raises:
         ValueError: If ``kernel`` is even.
@@ -94,10 +93,10 @@ class TokenPooling2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h / stride, w / stride, out_dim]``, quotients rounded up."""
         x = self.widen(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return x.contiguous()  # linear maps of tokens that lie apart are slow
+        return x.contiguous()  # linear maps of strided tokens are slow
 
     def pooled(self, side: int) -> int:
-        """Tokens along a side of the new grid, of so many along that of the old one."""
+        """Tokens along a side after the pooling, from those before."""
         return -(-side // self.stride)
 
 

@@ -1,1 +1,1 @@
-"""Images of a training: their order, how they are varied and mixed, and batches of them."""
+"""Training images: sampling, augmentation, mixing and loading."""

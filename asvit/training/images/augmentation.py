@@ -1,4 +1,4 @@
-"""How training images are varied, and how validation images are cropped: timm's transforms."""
+"""Augmentation of training images and crops of validation images, by timm's transforms."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ PictureTransform = Callable[[Image.Image], Tensor]  # to [3, S, S] uint8
 
 @dataclass(frozen=True)
 class Augmentation(Settings):
-    """How images are varied in training. The defaults are those of DeiT and Swin.
+    """Augmentation of training images. The defaults are those of DeiT and Swin.
 
     Attributes:
-        kind: ``"timm"``, or ``"none"`` for pictures that are only resized, cropped to the middle
-            and never mixed.
-        auto_augment: timm's text of a random augmentation such as ``"rand-m9-mstd0.5-inc1"``,
+        kind: ``"timm"``, or ``"none"`` to only resize and centre-crop, without mixing.
+        auto_augment: A policy in timm's notation, such as ``"rand-m9-mstd0.5-inc1"``,
             ``"augmix-m5-w4-d2"``, ``"3a"`` or ``"original"``; None for none.
-        color_jitter: Strength of the colour jitter. timm jitters only where ``auto_augment`` is
-            None or ``"3a"``.
-        erasing: Probability that a rectangle of an image is filled with noise.
-        mixup: Alpha of mixup, the larger the more even the mixtures; 0 for none.
+        color_jitter: Strength of the colour jitter. timm applies it only if
+            ``auto_augment`` is None or ``"3a"``.
+        erasing: Probability of random erasing, which fills a rectangle with noise.
+        mixup: Alpha of mixup; larger values give more even mixtures, 0 none.
         cutmix: Alpha of CutMix; 0 for none.
-        switch: Share of batches that CutMix takes where there are both.
-        hflip: Probability that an image is mirrored.
-        scale: Smallest share of an image's area that a random crop has.
+        switch: Share of batches that get CutMix if both are on.
+        hflip: Probability of a horizontal flip.
+        scale: Smallest area of a random crop, as a share of the image.
         interpolation: One of ``INTERPOLATIONS``.
-        crop_pct: Share of the side that the middle crop for validation keeps.
-        repeats: How many differently varied copies of an image an epoch has, of fewer images;
-            0 or 1 for one of each.
+        crop_pct: Side of the centre crop in validation, as a share of the resized side.
+        repeats: Repeated augmentation: differently augmented copies of each image in an epoch,
+            which then has fewer different images; 0 or 1 for one of each.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -84,17 +83,17 @@ class Augmentation(Settings):
 
     @property
     def copies(self) -> int:
-        """How many copies of an image an epoch has, at least 1."""
+        """Copies of each image in an epoch, at least 1."""
         return max(self.repeats, 1) if self.kind == "timm" else 1
 
     def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
-        """What is done to a picture in training before it is normalised.
+        """The transform of training pictures before normalisation.
 
         It draws from the global generators of Python, numpy and PyTorch.
 
         Args:
             image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
-            mean: Colour of what is moved in from outside.
+            mean: Fill colour of pixels from outside the image.
 
         Raises:
             ValueError: If timm does not know ``auto_augment``.
@@ -113,7 +112,7 @@ class Augmentation(Settings):
                     scale=(self.scale, 1.0),
                     interpolation=self.interpolation,
                     mean=mean,
-                    use_prefetcher=True,  # leaves normalising to us
+                    use_prefetcher=True,  # leaves normalisation to us
                 )
         except (AssertionError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -123,7 +122,7 @@ class Augmentation(Settings):
         return transform
 
     def eraser(self) -> Callable[[Tensor], Tensor] | None:
-        """What is done to a normalised image ``[3, S, S]`` in training, in place; None if nothing.
+        """Random erasing of a normalised image ``[3, S, S]``, in place; None if switched off.
 
         It draws from the global generators of Python and PyTorch.
         """
@@ -135,7 +134,7 @@ class Augmentation(Settings):
         return erase
 
     def validation_transform(self, image_size: int) -> PictureTransform:
-        """What is done to a picture in validation: the shorter side is resized, the middle cut.
+        """The transform of validation pictures: resize the shorter side, then centre-crop.
 
         Args:
             image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
@@ -154,9 +153,9 @@ class Augmentation(Settings):
 
 @contextmanager
 def _black_without_bits() -> Iterator[None]:
-    """Let timm make transforms that can posterize an image to no bits at all.
+    """Make timm's posterize with 0 bits return a black image, as older versions of Pillow did.
 
-    At its strongest timm asks for that, which older Pillows drew as black and Pillow 13 refuses.
+    timm asks for 0 bits at full strength; Pillow 13 refuses them.
     """
     from timm.data.auto_augment import NAME_TO_OP
 

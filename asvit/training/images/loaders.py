@@ -1,4 +1,4 @@
-"""Batches of images: the same for a seed and an epoch, however many processes make them."""
+"""Data loaders whose batches depend only on the seed and the epoch, not on worker processes."""
 
 from __future__ import annotations
 
@@ -12,53 +12,52 @@ from torch.utils.data import DataLoader
 
 from asvit.data.base import LabelledImages
 from asvit.training.images.augmentation import Augmentation, Statistics
-from asvit.training.images.batches import BadImages, Batch, ImageBatches
-from asvit.training.images.mixing import Mixing
-from asvit.training.images.order import Shares, TrainingOrder
+from asvit.training.images.batches import BadImages, Batch, ImageBatches, Mixing
+from asvit.training.images.sampling import TrainingSampler, ValidationSampler
 
 _log = logging.getLogger(__name__)
 
 
 class Loader:
-    """Batches of one process, epoch after epoch.
+    """The batches of one process.
 
     Attributes:
-        bad: How often each image that could not be read was replaced in this process, by name.
+        bad: How often each unreadable image was replaced in this process, by name.
     """
 
     def __init__(
         self,
         batches: ImageBatches,
-        steps: TrainingOrder | Shares,
+        sampler: TrainingSampler | ValidationSampler,
         *,
         workers: int,
         pin_memory: bool,
     ) -> None:
         self.bad: Counter[str] = Counter()
-        self._steps = steps
+        self._sampler = sampler
         self._batches: DataLoader[Batch] = DataLoader(
             batches,
-            sampler=steps,
-            batch_size=None,  # a step is a whole batch
+            sampler=sampler,
+            batch_size=None,  # the sampler yields whole batches
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # else it draws from the global one
+            generator=torch.Generator(),  # else it would draw from the global generator
         )
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return len(self._steps)
+        return len(self._sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next iteration gives."""
-        self._steps.epoch = epoch
+        """Set the epoch, from 0, of the next iteration."""
+        self._sampler.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give the images and targets of each batch.
+        """Iterate over the images and targets of each batch.
 
         Raises:
-            ValueError: If an image cannot be read and is not to be replaced; the message names it.
+            ValueError: If an image is unreadable and not replaced; the message names it.
         """
         for batch in self._batches:
             for name, reason in batch.bad:
@@ -86,40 +85,39 @@ def train_loader(
     bad: BadImages = "stop",
     pin_memory: bool = False,
 ) -> Loader:
-    """Batches to train on.
+    """A loader of augmented training batches.
 
-    The order of an epoch follows from the seed and the epoch; how an image is varied, from these
-    and the number of the image; how a batch is mixed, from these and the number of the batch. So
-    any number of workers and processes gives the same batches. Images left over by whole batches
-    wait for another epoch. The global random generators are left as they were.
+    The seed and the epoch determine the order; with the index of an image, its augmentation; with
+    the number of a batch, its mixing. So any number of workers and processes gives the same
+    batches. Images that do not fill a last batch are left out of the epoch. The global random
+    generators are not changed.
 
     Args:
         images: Images to train on.
         image_size: Pixels per side.
-        batch_size: Images of a batch over all processes; each makes ``batch_size / world``.
-        augmentation: How images are varied and mixed.
+        batch_size: Images of a batch over all processes; each loads ``batch_size / world``.
+        augmentation: How to augment and mix.
         seed: Seed of all draws, at least 0.
-        mean: Taken off the pixels, which are in [0, 1]; red, green, blue.
-        std: What they are then divided by.
+        mean: Subtracted from the pixels, which are in [0, 1]; red, green, blue.
+        std: Divides them afterwards.
         label_smoothing: Share of mixed targets that is spread over all classes. Labels that are
             not mixed are left to the loss.
-        workers: Processes that read and vary images ahead, beside this one; 0 for none. They stay
-            from epoch to epoch.
-        rank: Number of this process among those that share the batches, from 0.
-        world: How many those are.
-        bad: What an image that cannot be read does: ``"stop"`` is a ValueError that names it;
-            ``"replace"`` takes the next one that can be read, with a warning and a count.
-        pin_memory: Whether batches lie in memory that is copied to a CUDA device faster.
+        workers: Data worker processes, which stay from epoch to epoch; 0 loads in this process.
+        rank: Rank of this process, from 0.
+        world: Number of processes that share each batch.
+        bad: What to do with an unreadable image: ``"stop"`` raises a ValueError that names it;
+            ``"replace"`` takes the next readable one, with a warning and a count.
+        pin_memory: Whether to put batches into pinned memory, for faster copies to a CUDA device.
 
     Returns:
-        Its batches are ``([b, 3, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64,
-        or ``[b, classes]`` float32 where images are mixed.
+        A loader of ``([b, 3, S, S] float32, targets)`` on the CPU, with targets ``[b]`` int64, or
+        ``[b, classes]`` float32 if images are mixed.
 
     Raises:
-        ValueError: If a batch cannot be shared out among the processes or has more images than
-            there are, mixing is left with an odd number, or the augmentation is unknown.
+        ValueError: If the batch size does not divide by the processes or exceeds the number of
+            images, if mixing gets an odd number, or if the augmentation is unknown.
     """
-    _check_share(batch_size, workers, rank, world, bad)
+    _check_numbers(batch_size, workers, rank, world, bad)
     if batch_size % world:
         raise ValueError(
             f"a batch of {batch_size} images does not go into {world} processes; use a multiple"
@@ -148,10 +146,10 @@ def train_loader(
         bad=bad,
         mixing=mixing,
     )
-    order = TrainingOrder(
+    sampler = TrainingSampler(
         len(images), batch_size, seed=seed, copies=augmentation.copies, rank=rank, world=world
     )
-    return Loader(batches, order, workers=workers, pin_memory=pin_memory)
+    return Loader(batches, sampler, workers=workers, pin_memory=pin_memory)
 
 
 def validation_loader(
@@ -168,31 +166,31 @@ def validation_loader(
     bad: BadImages = "stop",
     pin_memory: bool = False,
 ) -> Loader:
-    """Batches to validate with: every image once, in order, none left out.
+    """A loader of validation batches: every image once, in order.
 
-    Processes take turns image by image, so that their shares differ by one image at most; one
-    may have a batch less than another, or none.
+    Images are dealt to the processes in turn. Their shares differ by at most one image, so one
+    process may have a batch less than another, or none.
 
     Args:
-        images: Images to validate with.
+        images: Images to validate on.
         image_size: Pixels per side.
-        batch_size: Images of a batch over all processes; a process makes its share, rounded up.
-        augmentation: Says how images are resized and cropped.
+        batch_size: Images of a batch over all processes; each loads its share, rounded up.
+        augmentation: How to resize and crop.
         mean: As in :func:`train_loader`.
-        std: As there.
-        workers: As there.
-        rank: As there.
-        world: As there.
-        bad: As there.
-        pin_memory: As there.
+        std: The same.
+        workers: The same.
+        rank: The same.
+        world: The same.
+        bad: The same.
+        pin_memory: The same.
 
     Returns:
-        Its batches are ``([b, 3, S, S] float32, [b] int64)`` on the CPU.
+        A loader of ``([b, 3, S, S] float32, [b] int64)`` on the CPU.
 
     Raises:
         ValueError: If a number is out of range.
     """
-    _check_share(batch_size, workers, rank, world, bad)
+    _check_numbers(batch_size, workers, rank, world, bad)
     batches = ImageBatches(
         images,
         augmentation.validation_transform(image_size),
@@ -201,11 +199,11 @@ def validation_loader(
         std=std,
         bad=bad,
     )
-    shares = Shares(len(images), -(-batch_size // world), rank=rank, world=world)
-    return Loader(batches, shares, workers=workers, pin_memory=pin_memory)
+    sampler = ValidationSampler(len(images), -(-batch_size // world), rank=rank, world=world)
+    return Loader(batches, sampler, workers=workers, pin_memory=pin_memory)
 
 
-def _check_share(batch_size: int, workers: int, rank: int, world: int, bad: str) -> None:
+def _check_numbers(batch_size: int, workers: int, rank: int, world: int, bad: str) -> None:
     if batch_size < 1:
         raise ValueError(f"a batch of {batch_size} images; use 1 or more")
     if workers < 0:

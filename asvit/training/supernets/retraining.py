@@ -18,9 +18,9 @@ from asvit.codec import MALFORMED, value_from_json
 from asvit.progress import Progress, Tell, ignore
 from asvit.spaces import build
 from asvit.training.short import accuracy
-from asvit.training.supernets.parts import Parts
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import LossNotFinite, SupernetTraining
+from asvit.training.supernets.single_path import NonFiniteLossError, SupernetTraining
+from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
 
@@ -46,7 +46,7 @@ class Trained:
 def train_alone(
     architecture: str,
     settings: SupernetSettings,
-    parts: Parts,
+    parts: Splits,
     *,
     seed: int = 0,
     state: Path | None = None,
@@ -105,7 +105,7 @@ def train_alone(
     reason = ""
     try:
         training.run(keep, progress=tell)
-    except LossNotFinite as error:
+    except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)
     return Trained(model.eval(), right, tuple(training.losses), seconds(), reason)

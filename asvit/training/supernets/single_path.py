@@ -1,4 +1,4 @@
-"""Single-path one-shot training: every step draws one path of a supernet and trains it alone."""
+"""Single-path one-shot training: every step trains one random path of a supernet."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from torch.nn import functional as F
 
 from asvit.networks import load_state
 from asvit.progress import Progress, Tell, ignore
-from asvit.training.short import Labelled, Recipe, pace, parameter_groups, varied
+from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
 from proxies.messages import shown
 
 P = TypeVar("P")
 
-SAVE_SECONDS = 60.0  # longest time between two saves of an epoch that takes longer
+SAVE_SECONDS = 60.0  # longest time between two saves within an epoch
 
 _LOSSES = "losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
 
 
-class LossNotFinite(ValueError):
-    """The loss of a step is infinite or not a number."""
+class NonFiniteLossError(ValueError):
+    """The loss of a step is infinite or NaN."""
 
 
 class SupernetTraining(Generic[P]):
-    """The training of a supernet, one step at a time, to be stopped and taken up anywhere.
+    """Trains a supernet; can be stopped and resumed after any step.
 
-    A parameter off the path of a step keeps its value and its optimiser state: no gradient, no
-    weight decay. What a step does follows from the seed, its number and the state, so that
-    training that goes on from :meth:`state` gives the bits of one never stopped (on one CPU, with
-    as many threads).
+    A step leaves parameters off its path and their optimiser state unchanged: no gradient, no
+    weight decay. It depends only on the seed, its number and the state. So training that resumes
+    from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
+    number of threads).
 
     Args:
         supernet: ``supernet(images [B, C, H, W], path) -> [B, classes]``; trained in place, on its
             device.
         train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on that device.
         recipe: How to train.
-        draw: Draws a path.
-        seed: Of the paths, the order of the images, how they are varied, and dropout.
+        draw: Draws a random path.
+        seed: Seed of the paths, the order of the images, augmentation and dropout.
 
     Attributes:
         losses: Loss of every step so far, nats.
 
     Raises:
-        ValueError: If a batch holds more images than there are.
+        ValueError: If the batch size exceeds the number of images.
 
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
@@ -61,7 +61,7 @@ class SupernetTraining(Generic[P]):
     def __init__(
         self,
         supernet: nn.Module,
-        train: Labelled,
+        train: LabelledTensors,
         recipe: Recipe,
         *,
         draw: Callable[[np.random.Generator], P],
@@ -85,7 +85,7 @@ class SupernetTraining(Generic[P]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch; images that do not fill a last one wait for the next epoch."""
+        """Batches of an epoch; images that do not fill a last batch are left out of it."""
         return len(self._images) // self._recipe.batch_size
 
     @property
@@ -94,16 +94,16 @@ class SupernetTraining(Generic[P]):
         return len(self.losses) >= self._recipe.steps
 
     def path(self, step: int) -> P:
-        """The path that is trained in ``step``, from 0."""
+        """The path trained in ``step``, from 0."""
         return self._draw(np.random.default_rng(seed_for(self._seed, "path", step)))
 
     def step(self) -> float:
-        """Train the next path on the next batch; its loss, nats.
+        """Train the next path on the next batch, and return the loss, nats.
 
-        Cost: three forward passes of the path for each image of a batch.
+        Cost: about three forward passes of the path per image.
 
         Raises:
-            LossNotFinite: If the loss is; the weights are then those of the step before.
+            NonFiniteLossError: If the loss is not finite; the weights then stay unchanged.
         """
         step = len(self.losses)
         images, labels = self._batch(step)
@@ -115,16 +115,16 @@ class SupernetTraining(Generic[P]):
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise LossNotFinite(
+            raise NonFiniteLossError(
                 f"the loss became {value} in step {step + 1}; use a lower learning rate than "
                 f"{self._recipe.learning_rate:g}"
             )
-        # No gradient at all, instead of one of zeros, keeps the optimiser off other paths.
+        # Without a gradient, not even a zero one, the optimiser skips a parameter.
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self._supernet.parameters(), self._recipe.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * pace(step, self._recipe)
+            group["lr"] = self._recipe.learning_rate * lr_factor(step, self._recipe)
         self._optimizer.step()
         self.losses.append(value)
         return value
@@ -138,11 +138,11 @@ class SupernetTraining(Generic[P]):
         """Train to the end.
 
         Args:
-            save: Called at the end of every epoch, and each minute within longer ones.
+            save: Called after every epoch, and every minute within longer ones.
             progress: Called after every step.
 
         Raises:
-            LossNotFinite: As :meth:`step`.
+            NonFiniteLossError: As :meth:`step`.
         """
         resumed = len(self.losses)
         saved = began = time.monotonic()
@@ -158,20 +158,21 @@ class SupernetTraining(Generic[P]):
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""
-        held = {f"weights/{name}": tensor for name, tensor in self._supernet.state_dict().items()}
+        tensors = {
+            f"weights/{name}": tensor for name, tensor in self._supernet.state_dict().items()
+        }
         for name, parameter in self._names.items():
-            # Those of no path so far have none.
+            # Parameters that were on no path yet have no optimiser state.
             for moment, value in self._optimizer.state.get(parameter, {}).items():
-                held[f"{moment}/{name}"] = value
-        copies = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
+                tensors[f"{moment}/{name}"] = value
+        copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         return {**copies, _LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave.
+        """Resume from what :meth:`state` returned.
 
         Raises:
-            ValueError: If it has no losses, the state of a parameter that is not here, or a weight
-                is missing, unknown or of another shape.
+            ValueError: If it has no losses or belongs to another network.
         """
         if _LOSSES not in state:
             raise ValueError("the state of the training has no losses")
@@ -188,20 +189,20 @@ class SupernetTraining(Generic[P]):
                     parameter = self._names.get(name.removeprefix(f"{moment}/"))
                     if parameter is None or tensor.shape not in (parameter.shape, ()):
                         raise ValueError(f"the training has no parameter for {shown(name)}")
-                    # AdamW counts its steps on the CPU.
+                    # AdamW keeps its step counter on the CPU.
                     where = tensor.device if moment == "step" else parameter.device
                     self._optimizer.state[parameter][moment] = tensor.clone().to(where)
         self.losses = state[_LOSSES].tolist()
 
-    def _batch(self, step: int) -> Labelled:
-        """The batch of ``step``: every image once an epoch, in an order of its own."""
+    def _batch(self, step: int) -> LabelledTensors:
+        """The batch of ``step``; every epoch has its own order of the images."""
         epoch, place = divmod(step, self.steps_per_epoch)
         size = self._recipe.batch_size
         order = torch.randperm(len(self._labels), generator=self._generator("order", epoch))
         chosen = order[place * size : (place + 1) * size].to(self._labels.device)
-        pixels = varied(self._images[chosen], self._recipe, self._generator("images", step))
+        pixels = augment(self._images[chosen], self._recipe, self._generator("images", step))
         return pixels, self._labels[chosen]
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
-        # On the CPU, so that every device sees the same.
+        # On the CPU, so that draws are the same for all devices.
         return torch.Generator().manual_seed(seed_for(self._seed, purpose, count))

@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.search import PRESETS
+from asvit.progress import ignore
+from asvit.runs.search import SearchRun
+from asvit.search import SearchSettings
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -130,38 +132,27 @@ def test_quiet_json_writes_only_json(tmp_path: Path) -> None:
 
 
 def test_only_given_options_are_passed_on(monkeypatch) -> None:
-    import asvit.runs
+    seen: list[SearchRun] = []
 
-    seen = {}
-
-    def stop(**settings: object) -> None:
-        seen.update(settings)
+    def stop(started: SearchRun) -> None:
+        seen.append(started)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asvit.runs, "run_search", stop, raising=False)
+    monkeypatch.setattr(SearchRun, "run", stop)
     result = run(
         "search", "--preset", "quick", "--steps", "9", "--proxy", "length_distortion,macs"
     )
     assert result.exit_code == 130
-    del seen["progress"], seen["image_progress"]
-    assert seen == {
-        "out": None,
-        "storage": None,
-        "fresh": False,
-        "preset": "quick",
-        "workers": None,
-        "steps": 9,
-        "proxies": ("length_distortion", "macs"),
-    }
+    (started,) = seen
+    started.progress = ignore
+    assert started == SearchRun.make("quick", steps=9, proxies=("length_distortion", "macs"))
 
 
 def test_an_interrupted_search_says_how_to_go_on(monkeypatch, searched) -> None:
-    import asvit.runs
-
-    def stop(**settings: object) -> None:
+    def stop(_run: SearchRun) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asvit.runs, "run_search", stop, raising=False)
+    monkeypatch.setattr(SearchRun, "run", stop)
     result = run("search", "--steps", "9", "--out", "my run", "--fresh")
     assert result.exit_code == 130
     assert "stopped before its first step; to go on: asvit search --steps 9 --out 'my run'" in (
@@ -380,7 +371,8 @@ def commands_with_presets(group: click.Group, context: click.Context, words: str
 
 def test_list_has_the_presets_of_every_command() -> None:
     rows = strict(run("list", "presets", "--json").stdout)
-    assert {"name": "quick", "command": "search", "settings": dict(PRESETS["quick"])} in rows
+    quick = dict(SearchSettings.presets["quick"])
+    assert {"name": "quick", "command": "search", "settings": quick} in rows
     listed = {row["command"] for row in rows}
     assert {"supernet train", "supernet evolve"} < listed
     assert set(commands_with_presets(app, click.Context(app), "")) <= listed

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
+from asvit.runs.correlation.measure import RowEvent
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
 from asvit.reference.settings import CorrelationSettings
-from asvit.runs.correlation.measure import RowEvent
 from proxies import Score
 
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -115,9 +115,9 @@ def test_the_table_of_another_question_from_what_is_known(
 
 
 def test_on_a_narrow_screen_there_are_several_tables(correlated: tuple[Path, Any]) -> None:
+    from asvit.cli.correlate_tables import show_result
     from rich.console import Console
 
-    from asvit.cli.correlate_tables import show_result
     from asvit.runs import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)
@@ -180,12 +180,12 @@ def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, table: Path) -> None:
-    from asvit.runs import crew
+    from asvit.runs import measurement_pool
 
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crew, "measure", stop)
+    monkeypatch.setattr(measurement_pool, "measure", stop)
     result = run("correlate", "--reference", table, *TWO, *SMALL, "--out", "here", "--fresh")
     assert result.exit_code == 130
     words = f"to go on: asvit correlate --reference {table} {' '.join([*TWO, *SMALL])} --out here"

@@ -1,4 +1,4 @@
-"""Progress of a search: lines in a pipe, a bar on a terminal, nothing when quiet."""
+"""The progress of a run: lines in a pipe, a bar on a terminal, nothing when quiet."""
 
 import io
 import math
@@ -13,33 +13,21 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.cli.progress import images_progress, remaining, search_progress, state
+from asvit.cli.display import progress_display
 from asvit.console import clock
-from asvit.search.loop import StepEvent
-from asvit.search.rows import TrialRow
+from asvit.progress import Progress, images_told
 
-VALUES = {"length_distortion": 12.3456, "ntk_condition_number": 678.9, "my_measure": 1.0}
-ROW = TrialRow(0, "8,2,3|4,1,2|4,1,4|4,1,6|32", 1, 2, VALUES, 0.0, 15.3, "complete", "")
+STATE = "entropy 15.30  best 8,2,3|4,1,2|4,1,4|4,1,6|32 (L^E 12.35, kappa 678.9)  failed 3"
 
 
-def event(step: int, steps: int = 200, **changes: object) -> StepEvent:
-    made = StepEvent(
-        step=step,
-        steps=steps,
-        row=ROW,
-        entropy=15.3,
-        best=ROW,
-        failures=0,
-        seconds=2.0 * step,
-        resumed=0,
-    )
-    return replace(made, **changes)
+def event(step: int, steps: int = 200, **changes: object) -> Progress:
+    return replace(Progress("step", step, steps, seconds=2.0 * step, state=STATE), **changes)
 
 
 def test_lines_come_every_five_percent(capsys) -> None:
-    with search_progress("searching") as watch:
+    with progress_display("searching") as tell:
         for step in range(1, 201):
-            watch.step(event(step))
+            tell(event(step))
     first, *lines = capsys.readouterr().err.splitlines()
     assert first == "searching"
     assert [int(re.match(r"step (\d+)/200", line)[1]) for line in lines] == [
@@ -51,40 +39,36 @@ def test_lines_come_every_five_percent(capsys) -> None:
 
 
 def test_few_steps_have_a_line_each(capsys) -> None:
-    with search_progress("searching") as watch:
+    with progress_display("searching") as tell:
         for step in range(1, 4):
-            watch.step(event(step, 3))
+            tell(event(step, 3))
     assert len(capsys.readouterr().err.splitlines()) == 4
 
 
 def test_a_resumed_search_says_where_it_goes_on(capsys) -> None:
-    with search_progress("searching") as watch:
-        watch.step(event(101, resumed=100, seconds=3.0))
+    with progress_display("searching") as tell:
+        tell(event(101, resumed=100, seconds=3.0))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "searching; going on after step 100"
+    assert lines[0] == "searching; resuming after step 100"
     assert "ETA 4:57" in lines[1]
 
 
 def test_quiet_and_unstarted_searches_write_nothing(capsys) -> None:
-    with search_progress("searching", quiet=True) as watch:
-        watch.images(1, 16)
-        watch.step(event(1))
-    with images_progress(quiet=True) as count:
-        count(1, 16)
-    with search_progress("searching") as watch:
-        watch.images(16, 16)  # kept ones, read at once
-    with images_progress():
+    with progress_display("searching", quiet=True) as tell:
+        images_told(tell)(1, 16)
+        tell(event(1))
+    with progress_display("searching") as tell:
+        images_told(tell)(16, 16)  # kept ones, read at once
+    with progress_display("searching"):
         pass
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
 
-@pytest.mark.parametrize("progress", [images_progress, lambda: search_progress("searching")])
-def test_images_that_must_be_made_are_one_line_in_a_pipe(progress, capsys) -> None:
-    with progress() as watch:
-        count = getattr(watch, "images", watch)
+def test_images_that_must_be_made_are_one_line_in_a_pipe(capsys) -> None:
+    with progress_display("searching") as tell:
         for done in range(1, 17):
-            count(done, 16)
+            images_told(tell)(done, 16)
     assert capsys.readouterr().err == "preparing 16 images\n"
 
 
@@ -93,37 +77,36 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_bar_shows_everything_and_goes_when_done(monkeypatch) -> None:
+def put_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Put a terminal in the place of stderr."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with search_progress("searching asvit") as watch:
-        watch.step(event(50, failures=3))
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    assert "searching asvit" in shown
-    assert "50/200" in shown
-    assert "ETA 5:00" in shown
-    assert "entropy 15.30" in shown
-    assert f"best {ROW.architecture} (L^E 12.35, kappa 678.9, my measure 1)" in shown
-    assert "failed 3" in shown
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def shown(screen: Terminal) -> str:
     assert screen.getvalue().endswith("\x1b[2K")  # the last line is wiped
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 
-@pytest.mark.parametrize("progress", [images_progress, lambda: search_progress("searching")])
-def test_images_have_a_bar_of_their_own(progress, monkeypatch) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with progress() as watch:
-        getattr(watch, "images", watch)(12, 16)
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    assert re.search(r"images .* 12/16 +ETA 0:0\d", shown)
-    assert screen.getvalue().endswith("\x1b[2K")
+def test_the_bar_shows_everything_and_goes_when_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = put_terminal(monkeypatch)
+    with progress_display("searching asvit") as tell:
+        tell(event(50))
+    text = shown(screen)
+    for words in ("searching asvit", "50/200", "2 s each", "ETA 5:00", STATE):
+        assert words in text
 
 
-def test_what_is_not_there_is_left_out() -> None:
-    assert state(event(1, entropy=math.nan, best=None)) == []
+def test_images_have_a_bar_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = put_terminal(monkeypatch)
+    with progress_display("searching asvit") as tell:
+        images_told(tell)(12, 16)
+    text = shown(screen)
+    assert re.search(r"image .* 12/16 ", text)
+    assert "searching asvit" not in text
 
 
 @pytest.mark.parametrize(
@@ -135,7 +118,7 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_no_pace_before_the_first_step_of_a_session() -> None:
-    assert math.isnan(remaining(event(10, resumed=10)))
+    assert math.isnan(event(10, resumed=10).remaining)
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path) -> None:
@@ -158,5 +141,5 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path) -> Non
     again = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert re.search(r"going on after step \d+", again.stderr)
+    assert re.search(r"resuming after step \d+", again.stderr)
     assert "60 architectures in" in again.stdout

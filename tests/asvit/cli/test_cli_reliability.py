@@ -85,7 +85,7 @@ def test_an_interrupt_in_the_table_says_how_to_go_on(
     def stop(*_args: object, **_settings: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure, "Crew", stop)
+    monkeypatch.setattr(measure, "MeasurementPool", stop)
     result = run(*RUNS["search"], "--out", "here", "--reference", table)
     assert result.exit_code == 130
     last = [line for line in result.stderr.splitlines() if line][-1]

@@ -10,9 +10,9 @@ from asvit.cli.app import app
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
 from asvit.training.short import accuracy
-from asvit.training.supernets.parts import load_parts
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import load_splits
 
 TRAIN = [
     "supernet", "train", "--preset", "quick", "--classes", "3", "--train-images", "30",
@@ -120,7 +120,7 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     assert (file.facts["top1"], file.facts["mean"]) == (result["test"], list(MEAN))
     model = file.load()
     settings = json.loads((trained[0] / "result.json").read_text())["settings"]
-    parts = load_parts(SupernetSettings.make(**settings))
+    parts = load_splits(SupernetSettings.make(**settings))
     assert accuracy(model, *parts.test) == result["test"]
     assert accuracy(model, *parts.validation) == result["validation"]
 

@@ -17,11 +17,10 @@ from PIL import Image
 
 from asvit import _tensor_files
 from asvit.cli.app import app
-from asvit.cli.train_progress import Lines, remaining, train_progress
+from asvit.cli.display import Lines, progress_display
 from asvit.networks import Network, WeightsFile
-from asvit.runs.training.session import TrainEvent
+from asvit.progress import Progress
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.metrics import EpochRow
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 OTHER = "4,2,2|4,1,2|4,1,2|4,1,2|16,16"
@@ -85,11 +84,12 @@ def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
 def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     text = trained[1].stderr
     assert f"training {ARCH}: 94,531 params" in text
-    assert "24 to train on, 9 to validate with" in text
+    assert "24 to train on, 9 to validate on" in text
     assert "recipe small: 2 epochs of 3 updates with 8 images, adamw" in text
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
     assert "epoch 2/2  ETA 0:00  loss " in text
+    assert "tokens (16,5): 1 epoch(s), " in text
     assert f"next:   asvit export --weights {trained[0]} --to onnx" in text
 
 
@@ -349,33 +349,28 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_bar_shows_step_and_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def told(**changes: Any) -> Progress:
+    usual = {
+        "done": 1, "resumed": 1, "seconds": 30.0, "state": "step 5/10 of epoch 2  loss 1.500",
+        "share": 0.5, "share_resumed": 0.25,
+    }  # fmt: skip
+    return Progress("epoch", total=4, **{**usual, **changes})
+
+
+def test_the_bar_shows_what_coarser_tokens_leave_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    row = EpochRow(1, "(16,5)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.2, 55.0, 92.0, 300.0, 4.5)
-    with train_progress() as watch:
-        watch.images(3, 10)
-        watch.event(event(epoch=1, row=row))
-        watch.event(event())
+    with progress_display(lambda: "training it") as tell:
+        tell(Progress("image", 3, 10))
+        tell(told())
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-    assert "50%  ETA 1:00" in shown
-    assert "epoch 2/4, step 5/10  loss 1.500  800 images/s" in shown
-    assert "epoch 1: loss 2.000  top-1 50.00 %  top-5 90.00 %  average's top-1 55.00 %" in shown
-
-
-def event(**changes: Any) -> TrainEvent:
-    usual = {
-        "epoch": 2, "epochs": 4, "step": 5, "steps": 10, "share": 0.5, "resumed": 0.25,
-        "seconds": 30.0, "loss": 1.5, "images_per_second": 800.0, "row": None,
-    }  # fmt: skip
-    return TrainEvent(**{**usual, **changes})
-
-
-def test_the_time_left_is_that_at_the_pace_of_the_session() -> None:
-    assert remaining(event()) == 60.0
-    assert np.isnan(remaining(event(share=0.25)))
+    assert "training it; resuming after epoch 1" in shown
+    assert "1/4  ETA 1:00" in shown
+    assert "step 5/10 of epoch 2  loss 1.500" in shown
 
 
 def test_lines_within_an_epoch_are_rare(
@@ -383,12 +378,12 @@ def test_lines_within_an_epoch_are_rare(
 ) -> None:
     now = 0.0
     clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.cli.train_progress.time", clock)
-    lines = Lines()
+    monkeypatch.setattr("asvit.cli.display.time", clock)
+    lines = Lines("training it")
     for step in range(1, 8):
-        lines(event(step=step))
+        lines(told(state=f"step {step}"))
         now += 20
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split("  ")[0] for line in told] == [
-        "epoch 2/4, step 1/10", "epoch 2/4, step 4/10", "epoch 2/4, step 7/10",
+    lines(told(state="later", share=0.56))
+    assert [line.split("  ")[-1] for line in capsys.readouterr().err.splitlines()[1:]] == [
+        "step 1", "step 4", "step 7", "later",
     ]  # fmt: skip

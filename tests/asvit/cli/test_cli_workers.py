@@ -8,12 +8,13 @@ from click.testing import CliRunner
 import asvit.runs
 from asvit.cli.app import app
 from asvit.executors import Workers
+from asvit.runs.run import RUNS
 
 _ARCHITECTURE = "4,4,6|2,1,2|2,1,3|2,1,4|16"
 COMMANDS = {
-    "run_search": ["search"],
-    "run_scaling": ["scale", "--arch", _ARCHITECTURE],
-    "run_correlation": ["correlate", "--reference", "vitbench101-pit"],
+    "search": ["search"],
+    "scale": ["scale", "--arch", _ARCHITECTURE],
+    "correlate": ["correlate", "--reference", "vitbench101-pit"],
 }
 
 
@@ -32,11 +33,14 @@ def test_workers_reach_the_run(
 ) -> None:
     seen: list[Any] = []
 
-    def stop(*_arguments: object, workers: object, **_settings: object) -> None:
-        seen.append(workers)
+    def stop(*run: Any, workers: Any = None, **_settings: object) -> None:
+        seen.append(workers or getattr(run[0], "workers", None))
         raise ValueError("enough")
 
-    monkeypatch.setattr(asvit.runs, name, stop, raising=False)
+    if name in RUNS:
+        monkeypatch.setattr(RUNS[name], "run", stop)
+    else:
+        monkeypatch.setattr(asvit.runs, "run_correlation", stop, raising=False)
     result = CliRunner().invoke(app, [*COMMANDS[name], *words])
     assert seen == [expected]
     assert result.exit_code == 3

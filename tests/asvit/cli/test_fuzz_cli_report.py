@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from asvit.cli.app import app
 from asvit.growth.result import ScaleResult
-from asvit.runs.correlation.result import CorrelationResult
-from asvit.runs.search_result import SearchResult
+from asvit.reference.result import CorrelationResult
+from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
 from asvit.search.supernet_result import EvolutionResult, PathRow, write_paths
 from scaling.trajectory import to_csv

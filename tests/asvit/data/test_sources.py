@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.data import MEAN, STD, Images, list_sources, load_images
+from asvit.data.base import balanced_choice
 from asvit.data.fractals import fractal_image
-from asvit.data.sources import balanced_choice
 
 DIGEST_SCRIPT = """
 import sys

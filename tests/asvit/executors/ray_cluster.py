@@ -27,8 +27,8 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     from asvit.executors import Workers
+    from asvit.progress import Progress
     from asvit.runs import run_search
-    from asvit.search import StepEvent
 
     run_search(out=folder / "alone", workers=Workers(jobs=1), **settings)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -41,8 +41,8 @@ def main() -> None:
 
     killer = Thread(target=kill, daemon=True)
 
-    def order(event: StepEvent) -> None:
-        if event.step == HALF_WAY:
+    def order(event: Progress) -> None:
+        if event.done == HALF_WAY:
             half_way.order(second.node_id)
             killer.start()
 

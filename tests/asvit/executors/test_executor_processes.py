@@ -53,7 +53,7 @@ def test_every_task_is_answered_by_one_of_the_workers(pool: Pool) -> None:
 def test_no_more_workers_than_tasks(pool: Pool) -> None:
     answers = list(pool.run(tasks(1)))
     assert sums(answers) == {0: 142}
-    assert sum(place.state != "empty" for place in pool._places) == 1
+    assert sum(slot.state != "empty" for slot in pool._slots) == 1
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,38 +65,32 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fate", ["die", "memory"])
-def test_a_lost_task_is_done_by_another_worker(pool: Pool, tmp_path: Path, fate: str) -> None:
+def test_another_worker_retries_a_lost_task(pool: Pool, tmp_path: Path, fate: str) -> None:
     todo = tasks(5)
     todo[2] |= {"fate": fate, "once": str(tmp_path / "once")}
     assert sums(list(pool.run(todo))) == {number: number + 142 for number in range(5)}
 
 
-def test_a_task_that_kills_every_worker_is_given_up(pool: Pool) -> None:
+@pytest.mark.parametrize(
+    ("fate", "workers", "failure"),
+    [
+        ("die", Workers(jobs=2), "after 3 tries: its process was killed by SIGKILL"),
+        ("memory", Workers(jobs=1, retries=0), "after 1 try: no room for 9 GB"),
+        ("hang", Workers(jobs=2, timeout=2, retries=1), "after 2 tries: took longer than 2 s"),
+    ],
+)
+def test_a_task_that_always_fails_is_given_up(fate: str, workers: Workers, failure: str) -> None:
     todo = tasks(4)
-    todo[1]["fate"] = "die"
-    answers = dict(pool.run(todo))
-    expected = "given up after 3 tries: its process was killed by SIGKILL"
-    assert answers.pop(1) == Answer(failure=expected)
+    todo[1]["fate"] = fate
+    with open_pool(workers, work(), "cpu") as pool:
+        answers = dict(pool.run(todo))
+    assert answers.pop(1) == Answer(failure=f"given up {failure}")
     assert sums(list(answers.items())) == {0: 142, 2: 144, 3: 145}
 
 
-def test_a_task_that_never_has_enough_memory_is_given_up() -> None:
-    with open_pool(Workers(jobs=1, retries=0), work(), "cpu") as pool:
-        answers = dict(pool.run([*tasks(1, fate="memory"), *tasks(1)]))
-    assert answers[0] == Answer(failure="given up after 1 try: no room for 9 GB")
-    assert answers[1].result["sum"] == 142
-
-
-def test_a_task_that_hangs_is_taken_away() -> None:
-    todo = tasks(3)
-    todo[0]["fate"] = "hang"
-    with open_pool(Workers(jobs=2, timeout=2, retries=1), work(), "cpu") as pool:
-        answers = dict(pool.run(todo))
-    assert answers[0] == Answer(failure="given up after 2 tries: took longer than 2 s")
-    assert sums([(n, answers[n]) for n in (1, 2)]) == {1: 143, 2: 144}
-
-
-def test_what_a_library_prints_is_no_answer(pool: Pool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_libraries_is_not_an_answer(
+    pool: Pool, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert sums(list(pool.run(tasks(2, fate="print")))) == {0: 142, 1: 143}
     assert capfd.readouterr().out == ""
 
@@ -107,23 +101,24 @@ def test_a_bug_is_raised_with_its_traceback(pool: Pool) -> None:
     assert "fake_workers.py" in str(caught.value)
 
 
-def test_what_a_worker_refuses_ends_the_run() -> None:
+@pytest.mark.parametrize(
+    ("jobs", "setting", "error", "message"),
+    [
+        (2, "refuse", ValueError, "these settings are refused"),
+        (1, "die", ChildProcessError, r"no worker could be started: .* code 7"),
+    ],
+)
+def test_workers_that_refuse_or_never_start_end_the_run(
+    jobs: int, setting: str, error: type[Exception], message: str
+) -> None:
     with (
-        open_pool(Workers(jobs=2), work(refuse=True), "cpu") as pool,
-        pytest.raises(ValueError, match="these settings are refused"),
+        open_pool(Workers(jobs=jobs), work(**{setting: True}), "cpu") as pool,
+        pytest.raises(error, match=message),
     ):
         list(pool.run(tasks(2)))
 
 
-def test_workers_that_never_start_end_the_run() -> None:
-    with (
-        open_pool(Workers(jobs=1), work(die=True), "cpu") as pool,
-        pytest.raises(ChildProcessError, match=r"no worker could be started: .* code 7"),
-    ):
-        list(pool.run(tasks(2)))
-
-
-def test_leaving_early_takes_tasks_back(pool: Pool) -> None:
+def test_closing_the_generator_cancels_tasks(pool: Pool) -> None:
     todo = tasks(4)
     todo[3]["fate"] = "hang"
     answers = pool.run(todo)

@@ -7,7 +7,7 @@ import pytest
 from exported_networks import SHIFT, as_file
 
 from asvit.export import FORMATS, write_copy
-from asvit.export.loading import loading_code
+from asvit.export.exported import loading_code
 from asvit.networks import Network
 
 

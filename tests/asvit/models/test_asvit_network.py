@@ -131,13 +131,6 @@ def test_initial_weights():
     assert 0.95 * bound < model.patch_embed.proj.weight.abs().max() <= bound
 
 
-def test_drop_path_ramps_up_over_the_blocks():
-    model = AsViT("5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,12", drop_path_rate=0.5)
-    blocks = [block for stage in model.layers for block in stage.blocks]
-    rates = [getattr(block.drop_path, "drop_prob", 0.0) for block in blocks]
-    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
-
-
 def test_head_dropout_acts_in_training_only():
     model = AsViT(SMALL, drop_rate=0.5)
     image = torch.randn(2, 3, 32, 32)
@@ -154,28 +147,3 @@ def test_forward_derivative_equals_finite_differences():
     step = 1e-5
     difference = (model(image + step * direction) - model(image - step * direction)) / (2 * step)
     torch.testing.assert_close(derivative, difference, rtol=1e-5, atol=1e-10)
-
-
-def test_half_the_precision():
-    model = AsViT(SMALL, num_classes=3).eval()
-    image = torch.randn(2, 3, 32, 32)
-    expected = model(image)
-    half = model.bfloat16()(image.bfloat16())
-    assert half.dtype == torch.bfloat16
-    torch.testing.assert_close(half.float(), expected, atol=5e-3, rtol=0)
-
-
-def test_compiles_without_a_break_in_the_graph():
-    model = AsViT(DEEP, num_classes=3).eval()
-    image = torch.randn(2, 3, 32, 32)
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(image), model(image))
-
-
-def test_exports_for_any_batch():
-    model = AsViT(DEEP, num_classes=3).eval()
-    image = torch.randn(3, 3, 32, 32)
-    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
-    exported = torch.export.export(model, (image,), dynamic_shapes=shapes)
-    for batch in (1, 3):
-        torch.testing.assert_close(exported.module()(image[:batch]), model(image[:batch]))

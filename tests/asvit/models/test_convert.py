@@ -12,9 +12,9 @@ from torch import nn
 
 import asvit
 from asvit.models import PSViT, convert, merge
-from asvit.models.hallucinated_hosts import HallucinatedHeads, ListGrid
 from asvit.models.layers.compact import BranchedMap, CompactMap
-from asvit.models.layers.hallucinated import MapHallucination
+from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
+from asvit.models.layers.token_grid import ListGrid
 from proxies.counts import Cost, count
 
 
@@ -57,7 +57,7 @@ def shift_vit() -> nn.Module:
 
 
 # Name -> (builder, height and width of an image).
-HOSTS = {
+MODELS = {
     "deit": (deit, (32, 32)),
     "deit, any size": (lambda: deit(dynamic_img_size=True), (24, 48)),
     "pvt": (pyramid, (64, 96)),
@@ -86,9 +86,9 @@ COUNTS = [
 
 
 def converted(name: str, **settings) -> nn.Module:
-    """A host with both parts; batch norms with statistics of their own."""
+    """A converted model whose batch norms have non-trivial statistics."""
     torch.manual_seed(0)
-    model = convert(HOSTS[name][0](), "hallucinated", "compact", **settings)
+    model = convert(MODELS[name][0](), "hallucinated", "compact", **settings)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(part.running_var, 0.5, 2)
@@ -98,14 +98,14 @@ def converted(name: str, **settings) -> nn.Module:
 
 
 def image_of(name: str, batch: int = 2) -> torch.Tensor:
-    return torch.randn(batch, 3, *HOSTS[name][1], generator=torch.Generator().manual_seed(1))
+    return torch.randn(batch, 3, *MODELS[name][1], generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(("name", "attention", "ffn", "heads", "params", "macs"), COUNTS)
 def test_published_and_further_counts(name, attention, ffn, heads, params, macs):
     with torch.device("meta"):
-        host = timm.create_model(name)
-    training_form = convert(host, attention, ffn, heads=heads)
+        base = timm.create_model(name)
+    training_form = convert(base, attention, ffn, heads=heads)
     assert count(merge(training_form), rules="fvcore") == Cost(params, macs)
 
 
@@ -117,9 +117,9 @@ def test_training_form_of_pvt_has_the_known_size():
 
 def test_deit_small_with_twelve_heads_by_hand():
     with torch.device("meta"):
-        host = timm.create_model("deit_small_patch16_224")
-        model = convert(host, "hallucinated", heads="double")
-    was, now = count(host), count(model)
+        base = timm.create_model("deit_small_patch16_224")
+        model = convert(base, "hallucinated", heads="double")
+    was, now = count(base), count(model)
     n, c, real = 197, 384, 6
     maps = 9 * real * n * (n - 1) + real * real * n * n
     assert was.macs - now.macs == 12 * (n * c * c + n * n * c // 2 - maps)
@@ -129,13 +129,13 @@ def test_deit_small_with_twelve_heads_by_hand():
 @pytest.mark.parametrize("name", ["deit", "pvt", "next", "asvit", "psvit 2d"])
 def test_both_axes_cost_the_same_where_images_are_square(name):
     costs = [
-        count(convert(HOSTS[name][0](), "hallucinated", axis=axis), HOSTS[name][1][0])
+        count(convert(MODELS[name][0](), "hallucinated", axis=axis), MODELS[name][1][0])
         for axis in ("key", "query")
     ]
     assert costs[0] == costs[1]
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_merging_changes_nothing_but_the_size(name):
     model = converted(name)
@@ -150,7 +150,7 @@ def test_merging_changes_nothing_but_the_size(name):
 
 
 @pytest.mark.parametrize("axis", ["key", "query"])
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_gradients_reach_every_parameter(name, axis):
     model = converted(name, axis=axis, class_token="isolated").train()
     model(image_of(name)).square().sum().backward()
@@ -159,17 +159,17 @@ def test_gradients_reach_every_parameter(name, axis):
     assert all(p.grad.any() for n, p in model.named_parameters() if "weight" in n)
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_samples_do_not_interact_in_evaluation(name):
     model, x = converted(name), image_of(name)
     torch.testing.assert_close(model(x)[1:], model(x[1:]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
-def test_bfloat16_follows_the_host(name):
-    model = HOSTS[name][0]().to(torch.bfloat16).eval()
+def test_bfloat16_follows_the_model(name):
+    model = MODELS[name][0]().to(torch.bfloat16).eval()
     model = convert(model, "hallucinated", "compact")
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert not any(part.training for part in model.modules())
@@ -214,19 +214,19 @@ def test_rows_and_columns_are_those_of_the_image(monkeypatch):
 
 
 def test_lists_keep_their_rows_as_long_as_they_shrink_alike():
-    assert [ListGrid((14, 14)).of(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
+    assert [ListGrid((14, 14)).shape(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_what_keeps_its_shape_keeps_its_weights(name):
-    host = HOSTS[name][0]()
-    before = {n: t.clone() for n, t in host.state_dict().items()}
-    model = convert(host, "hallucinated", "compact")
-    assert host.state_dict().keys() == before.keys()
+    base = MODELS[name][0]()
+    before = {n: t.clone() for n, t in base.state_dict().items()}
+    model = convert(base, "hallucinated", "compact")
+    assert base.state_dict().keys() == before.keys()
     after = model.state_dict()
     replaced = ("attn.q", "attn.k", "e_mhsa.q.", "e_mhsa.k.", "fc2.")
     for key, tensor in before.items():
-        assert torch.equal(host.state_dict()[key], tensor)
+        assert torch.equal(base.state_dict()[key], tensor)
         if not any(part in key for part in replaced):
             assert torch.equal(after[key], tensor), key
     if f"{_attention_of(name)}.qkv.weight" in before:
@@ -258,8 +258,8 @@ def test_a_copy_of_a_converted_network_has_grids_of_its_own():
     twin = copy.deepcopy(model)
     with torch.no_grad():
         twin(torch.randn(1, 3, 24, 48))
-    assert model.blocks[0].attn.where.grid == (4, 4)
-    assert twin.blocks[1].attn.where.grid == (3, 6)
+    assert model.blocks[0].attn.token_grid.grid == (4, 4)
+    assert twin.blocks[1].attn.token_grid.grid == (3, 6)
 
 
 def test_distilled_and_registered_tokens_are_class_tokens():
@@ -267,8 +267,8 @@ def test_distilled_and_registered_tokens_are_class_tokens():
         "deit_tiny_distilled_patch16_224", img_size=32, embed_dim=24, depth=1, num_classes=5
     )
     registers = deit(reg_tokens=3)
-    for host, prefix, side in ((distilled, 2, 32), (registers, 4, 32)):
-        model = convert(host, "hallucinated").eval()
+    for base, prefix, side in ((distilled, 2, 32), (registers, 4, 32)):
+        model = convert(base, "hallucinated").eval()
         assert model.blocks[0].attn.prefix == prefix
         assert model(torch.randn(1, 3, side, side)).shape == (1, 5)
 
@@ -288,16 +288,16 @@ def test_feed_forward_parts_of_other_networks_are_compacted_too():
     model = convert(shift_vit(), ffn="compact")
     assert sum(isinstance(part, CompactMap) for part in model.modules()) == 4
     swin = convert(timm.create_model("swin_tiny_patch4_window7_224"), ffn="compact", branches=0)
-    host = 28_288_354
+    base = 28_288_354
     factors = [(width, round(8 * width / 15)) for width in (96, 192, 384, 768)]
     saved = [4 * w * w + w - (4 * w * t + t + t * w + w) for w, t in factors]
-    expected = host - sum(n * s for n, s in zip((2, 2, 6, 2), saved, strict=True))
+    expected = base - sum(n * s for n, s in zip((2, 2, 6, 2), saved, strict=True))
     assert sum(p.numel() for p in swin.parameters()) == expected
 
 
 def test_feature_pyramids_are_converted_too():
-    host = timm.create_model("pvt_v2_b0", features_only=True)
-    levels = convert(host, "hallucinated", "compact").eval()(torch.randn(1, 3, 64, 96))
+    base = timm.create_model("pvt_v2_b0", features_only=True)
+    levels = convert(base, "hallucinated", "compact").eval()(torch.randn(1, 3, 64, 96))
     assert [tuple(x.shape[1:]) for x in levels] == [
         (32, 16, 24),
         (64, 8, 12),

@@ -39,7 +39,7 @@ def psvit() -> nn.Module:
     return PSViT(("s", "b"), (8, 12), (2, 3), pooling="2d", img_size=32, num_classes=4)
 
 
-HOSTS = {"deit": (deit, 16), "pvt": (pyramid, 32), "asvit": (as_vit, 32), "psvit": (psvit, 32)}
+MODELS = {"deit": (deit, 16), "pvt": (pyramid, 32), "asvit": (as_vit, 32), "psvit": (psvit, 32)}
 SETTINGS = {
     "training form": {"attention": "hallucinated", "ffn": "compact"},
     "by queries": {"attention": "hallucinated", "axis": "query", "class_token": "isolated"},
@@ -49,13 +49,13 @@ SETTINGS = {
 
 def network(name: str, setting: str) -> nn.Module:
     torch.manual_seed(0)
-    return convert(HOSTS[name][0](), **SETTINGS[setting])
+    return convert(MODELS[name][0](), **SETTINGS[setting])
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_curve_speed_is_that_of_the_definition(name, setting):
-    model, side = network(name, setting).double(), HOSTS[name][1]
+    model, side = network(name, setting).double(), MODELS[name][1]
     circle = proxies.Circle.random((3, side, side), 3, generator=torch.Generator().manual_seed(1))
     assert proxies.length_distortion(model, circle) > 0
     speed = proxies.curve_speed(model, circle)
@@ -65,9 +65,9 @@ def test_curve_speed_is_that_of_the_definition(name, setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_tangent_kernel_is_that_of_the_definition(name, setting):
-    model, side = network(name, setting).double(), HOSTS[name][1]
+    model, side = network(name, setting).double(), MODELS[name][1]
     images = torch.randn(3, 3, side, side, dtype=torch.float64)
     kernel = proxies.ntk_matrix(model, images)
     expected = oracles.ntk_by_single_images(model, images)
@@ -75,19 +75,19 @@ def test_tangent_kernel_is_that_of_the_definition(name, setting):
     assert proxies.ntk_condition_number(model, images) >= 1
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_kernel_reads_every_weight_off_one_backward_pass(name, monkeypatch):
     def refuse(*_):
         raise AssertionError("a weight took a pass of its own")
 
     monkeypatch.setattr("proxies.ntk._gram_by_vmap", refuse)
-    side = HOSTS[name][1]
+    side = MODELS[name][1]
     proxies.ntk_matrix(network(name, "training form"), torch.randn(3, 3, side, side))
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 def test_rivals_have_values(name):
-    model, side = network(name, "training form"), HOSTS[name][1]
+    model, side = network(name, "training form"), MODELS[name][1]
     images, labels = torch.randn(4, 3, side, side), torch.tensor([0, 1, 2, 3])
     for value in (
         proxies.snip(model, images, labels),
@@ -103,17 +103,17 @@ def test_rivals_have_values(name):
 @pytest.mark.parametrize("name", ["deit", "pvt"])
 @torch.no_grad()
 def test_compiled_networks_are_equal(name):
-    model, side = network(name, "training form").eval(), HOSTS[name][1]
+    model, side = network(name, "training form").eval(), MODELS[name][1]
     x = torch.randn(2, 3, side, side)
     torch._dynamo.reset()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_exported_networks_are_equal(name):
-    model, side = network(name, "training form").eval(), HOSTS[name][1]
+    model, side = network(name, "training form").eval(), MODELS[name][1]
     x = torch.randn(2, 3, side, side)
     expected = model(x)
     exported = torch.export.export(merge(model), (x,)).module()

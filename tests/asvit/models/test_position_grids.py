@@ -1,11 +1,15 @@
 """Learned positions at coarser tokens, against networks put together by hand."""
 
+import copy
+
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from asvit.models.position_grids import original, override, restore
 from asvit.models.retokenization import SCHEDULE, patch_padding, retokenize, token_stages
 from tests.asvit.models.retokenized_networks import images, make, small_pit, small_swin
 
@@ -218,3 +222,33 @@ def test_images_that_no_token_stride_divides_are_padded():
     proj = model.patch_embed.proj
     wanted = F.conv2d(F.pad(image, (6, 7, 6, 7)), proj.weight, proj.bias, 32, 0, 4)
     torch.testing.assert_close(seen[0], wanted.permute(0, 2, 3, 1))
+
+
+class Loud(nn.Identity):
+    pass
+
+
+def test_overrides_are_restored():
+    model = nn.Sequential(nn.Conv2d(1, 1, 4, 4), nn.Identity())
+    before = [dict(vars(module)) for module in model.modules()]
+    override(model[0], stride=(8, 8), dilation=(2, 2))
+    override(model[0], stride=(16, 16))  # what is kept is the first value
+    override(model[1], __class__=Loud)
+    assert (model[0].stride, type(model[1])) == ((16, 16), Loud)
+    assert original(model[0], "stride") == (4, 4)
+    assert original(model[0], "padding") == (0, 0)
+    assert original(model[1], "__class__") is nn.Identity
+    restore(model)
+    restore(model)
+    assert type(model[1]) is nn.Identity
+    assert [vars(module) for module in model.modules()] == before
+
+
+def test_copies_are_restored_by_themselves():
+    model = nn.Sequential(nn.Conv2d(1, 1, 4, 4))
+    override(model[0], stride=(8, 8))
+    twin = copy.deepcopy(model)
+    restore(model)
+    assert (model[0].stride, twin[0].stride) == ((4, 4), (8, 8))
+    restore(twin)
+    assert twin[0].stride == (4, 4)

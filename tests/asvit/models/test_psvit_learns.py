@@ -5,10 +5,12 @@ import torch
 
 from asvit.data import load_images
 from asvit.models import PSViT
-from asvit.training.short import Labelled, Recipe, fit
+from asvit.training.short import LabelledTensors, Recipe, fit
 
 
-def parts(source: str, count: int, test: int, side: int) -> tuple[Labelled, Labelled]:
+def parts(
+    source: str, count: int, test: int, side: int
+) -> tuple[LabelledTensors, LabelledTensors]:
     images = load_images(source, count=count, image_size=side, seed=0)
     cut = count - test
     train, rest = ((images.pixels[s], images.labels[s]) for s in (slice(cut), slice(cut, count)))

@@ -237,32 +237,6 @@ def test_channels_last(pooling):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("pooling", ["1d", "2d"])
-def test_compiled_as_one_graph(pooling):
-    model = tiny(pooling=pooling, cells=("s", "-", "b"))
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    found, expected = compiled(IMAGE), model(IMAGE)
-    torch.testing.assert_close(found, expected)
-    found.square().sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
-@pytest.mark.parametrize("pooling", ["1d", "2d"])
-def test_exported_with_any_batch(pooling):
-    model = tiny(pooling=pooling, cells=("s", "-", "b")).eval()
-    batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(model, (IMAGE,), dynamic_shapes=({0: batch},))
-    images = torch.randn(5, 3, 64, 32)
-    torch.testing.assert_close(program.module()(images), model(images))
-
-
-def test_drop_path_ramps_over_all_layers():
-    model = tiny(drop_path_rate=0.5)
-    rates = [m.drop_prob for m in model.modules() if type(m).__name__ == "DropPath"]
-    # Five layers remain after the first, b|s s|s s|b, whose rate is 0.
-    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -314,7 +314,7 @@ def test_networks_made_for_one_grid_are_refused_and_stay_as_they_were():
     torch.manual_seed(0)
     model, image = small_mixer().eval(), images()
     plain = model(image)
-    with pytest.raises(ValueError, match=r"MlpMixer cannot follow tokens \(128,4\); some") as no:
+    with pytest.raises(ValueError, match=r"MlpMixer cannot adapt to tokens \(128,4\); some") as no:
         retokenize(model, token_stages(model)[0])
     assert "\n" not in str(no.value)
     assert torch.equal(model(image), plain)

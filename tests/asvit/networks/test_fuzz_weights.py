@@ -23,7 +23,7 @@ from torch import Tensor
 from asvit.data.store import read_picture, read_pictures, write_pictures
 from asvit.networks import Network, WeightsFile, load_state, read_state
 from asvit.training.checkpoint import Checkpoint
-from asvit.training.starting import start_from
+from asvit.training.pretrained import load_pretrained
 from asvit.training.supernets.file import SupernetFile
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 
@@ -84,7 +84,7 @@ def check(path: Path, data: bytes) -> None:
         lambda: WeightsFile.read(path).load(),
         lambda: Checkpoint.read(path),
         lambda: SupernetFile.read(path),
-        lambda: start_from(model(), str(path), new_head=False),
+        lambda: load_pretrained(model(), str(path), new_head=False),
         lambda: read_pictures(path, (4, 8, 8, 3)),
         lambda: read_picture(path, 2, (8, 8, 3)),
     )
@@ -214,8 +214,8 @@ def tensors(**changes: Tensor | None) -> dict[str, Tensor]:
 def test_weights_of_another_network(changes: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(save(tensors(**changes)))
-    refused_or(lambda: start_from(model(), str(path), new_head=False))
-    refused_or(lambda: start_from(model(), str(path), new_head=True))
+    refused_or(lambda: load_pretrained(model(), str(path), new_head=False))
+    refused_or(lambda: load_pretrained(model(), str(path), new_head=True))
     refused_or(lambda: load_state(model(), read_state(path), what="the weights"))
 
 
@@ -288,7 +288,7 @@ def test_what_holds_no_weights(content: object, tmp_path: Path) -> None:
     torch.save(content, path)
     found = refused_or(lambda: read_state(path))
     assert found is None or all(isinstance(name, str) for name in found)
-    refused_or(lambda: start_from(model(), str(path), new_head=False))
+    refused_or(lambda: load_pretrained(model(), str(path), new_head=False))
 
 
 def test_archives_that_lie(tmp_path: Path) -> None:

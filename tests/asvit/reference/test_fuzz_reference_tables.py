@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.reference.reading import read_reference
+from asvit.reference.loading import load_reference, read_reference
 from asvit.reference.schema import read_sheet
 from asvit.reference.table import ReferenceTable
-from asvit.reference.tables import load_reference
 from tests.hostile import FIXED, changed_bytes, refused_or, texts
 
 MANY = settings(

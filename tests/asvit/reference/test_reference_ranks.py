@@ -1,19 +1,27 @@
-"""Rank correlations, sums of ranks and regret."""
+"""Rank statistics: tau, its resamples and bands, sums of ranks, regret."""
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+from asvit.reference import load_reference
 from asvit.reference.ranks import (
+    Band,
     combined,
     kendall,
     oriented,
     partial_kendall,
     rank_sum,
+    resampled_kendall,
+    resamples,
+    tau_in_band,
+    taus_in_bands,
     top_regret,
 )
 
@@ -139,3 +147,91 @@ def test_measures_joined_by_name():
         combined("a+a", columns, better)
     with pytest.raises(ValueError, match="c is merely reported; sum ranks of measures with a"):
         combined("a+c", columns, better)
+
+
+def test_bands_by_hand():
+    count = np.arange(10.0)
+    x, y = count.copy(), count.copy()
+    y[5:] = y[5:][::-1]
+    bands = taus_in_bands(x, y, count, name="params", bands=2)
+    assert bands == (
+        Band("params", 0, 4, 5, pytest.approx(1)),
+        Band("params", 5, 9, 5, pytest.approx(-1)),
+    )
+
+
+def test_few_rows_have_no_tau():
+    x = np.arange(4.0)
+    band = tau_in_band(x, x, x, name="macs", low=0, high=9)
+    assert (band.n, band.low, band.high) == (4, 0, 9)
+    assert math.isnan(band.tau)
+
+
+def test_both_ends_are_inside():
+    x = np.arange(9.0)
+    band = tau_in_band(x, -x, x, name="macs", low=2, high=6)
+    assert band == Band("macs", 2, 6, 5, pytest.approx(-1))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 5))
+def test_every_row_is_in_one_band_and_equal_counts_in_the_same(counts, bands):
+    count = np.array(counts, dtype=float)
+    found = taus_in_bands(count, count, count, name="params", bands=bands)
+    assert 1 <= len(found) <= bands
+    assert sum(band.n for band in found) == len(count)
+    for before, after in itertools.pairwise(found):
+        assert before.high < after.low
+
+
+def test_rows_without_a_count_are_in_none():
+    count = np.array([1, 2, math.nan, 3])
+    assert sum(band.n for band in taus_in_bands(count, count, count, name="macs")) == 3
+    assert taus_in_bands(count[2:3], count[2:3], count[2:3], name="macs") == ()
+
+
+def test_parameters_rank_models_of_about_the_same_size_badly():
+    table = load_reference("timm-in1k")
+    top1 = table.accuracies["top1"]
+    band = tau_in_band(table.params, top1, table.params, name="params", low=15e6, high=35e6)
+    assert band.n == 56
+    assert band.tau == pytest.approx(0.28, abs=0.005)
+
+
+@given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
+def test_every_resample_is_scipy_s_tau(rows, seed, distinct):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, distinct, (2, rows)).astype(float)
+    drawn = resamples(rows, 8, seed=seed)
+    for tau, times in zip(resampled_kendall(x, y, drawn), drawn.astype(int), strict=True):
+        alone = stats.kendalltau(np.repeat(x, times), np.repeat(y, times)).statistic
+        assert tau == pytest.approx(alone, nan_ok=True, abs=1e-12)
+
+
+def test_a_resample_draws_as_many_rows_as_there_are():
+    drawn = resamples(7, 500, seed=3)
+    assert drawn.shape == (500, 7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
+    np.testing.assert_array_equal(drawn, resamples(7, 500, seed=3))
+    assert not np.array_equal(drawn, resamples(7, 500, seed=4))
+
+
+def test_numbers_far_apart():
+    x = np.array([-1.7e308, 1.7e308, 0, 5e-324])
+    once = np.ones((1, 4))
+    assert resampled_kendall(x, x, once) == pytest.approx([1])
+    assert resampled_kendall(x, -x, once) == pytest.approx([-1])
+
+
+def test_a_resample_of_one_row_over_and_over_ranks_nothing():
+    drawn = np.array([[4.0, 0, 0, 0], [2, 2, 0, 0]])
+    taus = resampled_kendall(np.arange(4.0), np.arange(4.0), drawn)
+    assert math.isnan(taus[0])
+    assert taus[1] == 1
+
+
+def test_two_thousand_resamples_of_two_hundred_rows_are_quick():
+    x, y = np.random.default_rng(0).normal(size=(2, 200))
+    started = time.process_time()
+    resampled_kendall(x, y, resamples(200, 2000, seed=0))
+    assert time.process_time() - started < 2

@@ -1,10 +1,10 @@
-"""What a correlation can be asked."""
+"""Settings and queries of correlations."""
 
 from typing import Any
 
 import pytest
 
-from asvit.reference.settings import PRESETS, CorrelationSettings, Question, make_settings
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 
 
 def test_settings_survive_json() -> None:
@@ -12,18 +12,20 @@ def test_settings_survive_json() -> None:
     assert CorrelationSettings.from_json(settings.to_json()) == settings
 
 
-def test_a_question_survives_json() -> None:
-    question = Question(proxies=("a", "a+b"), targets="top1", rows=9, max_params="30e6")
-    assert question == Question.from_json(question.to_json())
-    assert (question.targets, question.max_params) == (("top1",), "30M")
-    assert question.most_params == 30_000_000
-    assert Question().most_params is None
+def test_a_query_survives_json() -> None:
+    query = CorrelationQuery(proxies=("a", "a+b"), targets="top1", rows=9, max_params="30e6")
+    assert query == CorrelationQuery.from_json(query.to_json())
+    assert (query.targets, query.max_params) == (("top1",), "30M")
+    assert query.most_params == 30_000_000
+    assert CorrelationQuery().most_params is None
 
 
 def test_presets_are_settings_and_given_ones_win() -> None:
-    assert make_settings() == CorrelationSettings()
-    assert make_settings("quick", repeats=4).repeats == 4
-    assert all(make_settings(name).image_size is None for name in PRESETS)
+    assert CorrelationSettings.make() == CorrelationSettings()
+    assert CorrelationSettings.make("quick", repeats=4).repeats == 4
+    assert all(
+        CorrelationSettings.make(name).image_size is None for name in CorrelationSettings.presets
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,12 +42,12 @@ def test_presets_are_settings_and_given_ones_win() -> None:
 )
 def test_settings_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        make_settings(**given)
+        CorrelationSettings.make(**given)
 
 
 def test_no_such_setting() -> None:
     with pytest.raises(TypeError, match="did you mean 'repeats'"):
-        make_settings(repeat=3)
+        CorrelationSettings.make(repeat=3)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,6 @@ def test_no_such_setting() -> None:
         ({"max_params": "many"}, "'many'"),
     ],
 )
-def test_questions_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
+def test_queries_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Question(**given)
+        CorrelationQuery(**given)

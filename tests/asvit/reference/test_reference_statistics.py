@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from asvit.reference import load_reference
-from asvit.reference.statistics import best_count, correlate, kendall
+from asvit.reference.ranks import kendall
+from asvit.reference.statistics import best_count, correlate
 
 POINTS = ("tau", "spearman", "weighted_tau", "partial_tau", "difference")
 

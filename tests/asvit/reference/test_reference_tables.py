@@ -14,9 +14,9 @@ import torch
 
 import asvit
 from asvit.reference import REFERENCES, load_reference
-from asvit.reference.statistics import kendall
-from asvit.spaces.architectures import build_on_meta, canonical
-from asvit.spaces.families import PIT_STAGES, read_family
+from asvit.reference.ranks import kendall
+from asvit.spaces.architectures import build_on_meta, canonical, parse
+from asvit.spaces.families import PIT_STAGES
 from proxies.counts import count
 
 OURS = ["vitbench101-pit", "vitbench101-autoformer", "timm-in1k"]
@@ -128,7 +128,7 @@ def test_every_count_of_vitbench_by_hand(name, by_hand):
     for text, side, params, macs in zip(
         table.architectures, table.image_sizes, table.params, table.macs, strict=True
     ):
-        assert by_hand(read_family(text), side, table.num_classes) == (params, macs)
+        assert by_hand(parse(text), side, table.num_classes) == (params, macs)
 
 
 @pytest.mark.parametrize(("name", "step"), [(OURS[0], 33), (OURS[1], 33), (OURS[2], 40)])

@@ -22,7 +22,7 @@ COLOUR = '#fefefe id="m" url(#m)'  # what the figures of a page are searched for
 TEXTS = (MARKUP, FORMULA, CONTROL, COLOUR)
 NAME = "<b onclick=alert(1)>\"' & ${title}\x1b$x^$"  # of a folder
 
-_KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius"}
+_KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius", "state"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
 _SIZES = {"params", "macs"}  # whose columns are fixed where they are no measures
 _FIXED_COLUMNS = _TEXT_COLUMNS | {
@@ -59,10 +59,13 @@ def _changed(value: Any, text: str, key: str = "") -> Any:
     inner = {name: _changed(one, text, name) for name, one in value.items()}
     if key == "values" or (key == "images" and "source" not in value):
         return {name + text: one for name, one in inner.items()}
-    if "rank_sum" in value:  # a row of a scaling, whose other names are measures
+    if {"rank_sum", "reward"} & value.keys():  # a row, whose other names are measures
         known = _FIXED_COLUMNS | _SIZES | {"candidates"}
         return {name if name in known else name + text: one for name, one in inner.items()}
-    if key in ("settings", "versions", "excluded") and "budgets" not in value:
+    if (
+        key in ("settings", "versions", "excluded")
+        and not {"budgets", "steps", "repeats"} & value.keys()
+    ):
         inner[text] = text if key != "excluded" else 3
     return inner
 

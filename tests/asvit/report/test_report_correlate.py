@@ -11,14 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from asvit.reference.findings import Finding, in_order
+from asvit.reference.result import CorrelationResult
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.report import correlate_figures as draw
-from asvit.report import correlate_rows as rows
 from asvit.report import write_correlation_report, write_report
-from asvit.report.correlate import page
-from asvit.report.correlate_run import is_correlation_run, read_correlation_run
+from asvit.report.correlate import is_correlation_run, page
 from asvit.report.style import style
 
 NAN = math.nan
@@ -140,19 +139,9 @@ def test_the_same_run_gives_the_same_bytes(finished: Path) -> None:
     assert first == {path.name: path.read_bytes() for path in finished.iterdir()}
 
 
-def test_figures_of_an_earlier_question_are_removed(tmp_path: Path) -> None:
-    folder = make_run(tmp_path)
-    write_correlation_report(folder)
-    (folder / "notes.svg").write_text("mine")
-    write_correlation_report(make_run(folder, ("params", "length_distortion"), 1))
-    left = {path.stem for path in folder.glob("*.svg")}
-    assert left == {"tau", "scatter-params", "scatter-length_distortion", "notes"}
-    assert "zico" not in (folder / "report.html").read_text(encoding="utf-8")
-
-
 def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
     folder = make_run(tmp_path)
-    run = read_correlation_run(folder)
+    run = CorrelationResult.read(folder / "result.json")
     assert "Without a value" in page(run, [])
     calm = replace(run, values=replace(run.values, reasons=("",) * 8))
     assert "Without a value" not in page(calm, [])
@@ -164,8 +153,12 @@ def test_without_failures_there_is_no_word_of_them(tmp_path: Path) -> None:
         ("result.json", None, "has no finished correlation yet"),
         ("values.csv", None, "has no finished correlation yet"),
         ("values.csv", "a,b\n", r"values\.csv: not a table of values"),
-        ("result.json", "{", r"result\.json is not JSON"),
-        ("result.json", '{"kind": 1}', r"result\.json has no 'reference'"),
+        ("result.json", "{", r"result\.json is not the result of a correlation"),
+        (
+            "result.json",
+            '{"kind": 1}',
+            r"result\.json is not the result of a correlation .*'schema_version'",
+        ),
     ],
 )
 def test_a_broken_folder_is_named(
@@ -219,7 +212,7 @@ def test_figures_without_rows_say_so() -> None:
 
 
 def test_a_known_ceiling_is_a_line_in_its_own_panel() -> None:
-    found = rows.tau_rows([finding(m, t.name) for t in TARGETS for m in MEASURES])
+    found = draw.tau_rows([finding(m, t.name) for t in TARGETS for m in MEASURES])
     with style("test"):
         made = draw.draw_taus(found, ceilings={"top1": 0.87})
     first, second = made.axes
@@ -231,8 +224,8 @@ def test_a_known_ceiling_is_a_line_in_its_own_panel() -> None:
 
 
 def test_values_over_decades_are_shown_on_a_logarithmic_axis() -> None:
-    wide = [rows.PairRow("top1", "x", value, 50.0) for value in (1.0, 10.0, 1000.0)]
-    near = [rows.PairRow("top1", "x", value, 50.0) for value in (1.0, 2.0, 3.0)]
+    wide = [draw.PairRow("top1", "x", value, 50.0) for value in (1.0, 10.0, 1000.0)]
+    near = [draw.PairRow("top1", "x", value, 50.0) for value in (1.0, 2.0, 3.0)]
     with style("test"):
         scales = [
             draw.draw_pairs(found, "params", {"top1": ""}).axes[0].get_xscale()

@@ -45,6 +45,6 @@ def test_everything_told_is_there_and_escaped() -> None:
 
 
 def test_without_a_count_or_a_ceiling_there_is_no_word_of_them() -> None:
-    text = trust({**TOLD, "best_count": None, "noise_ceiling": None})
+    text = trust(from_json({**TOLD, "best_count": None, "noise_ceiling": None}, Reliability))
     assert "(count)" not in text
     assert "training seeds" not in text

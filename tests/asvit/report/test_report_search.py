@@ -1,7 +1,6 @@
 """The report of whole run folders: finished, stopped, with failures, with other measures."""
 
 import csv
-import json
 import math
 import re
 from dataclasses import replace
@@ -15,6 +14,7 @@ from asvit.report.run import read_run
 from asvit.report.search import page
 from asvit.search import SearchSettings
 from asvit.search.journal import open_journal
+from asvit.search.result import SearchResult
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.study import STUDY, create_study, keep_start, quiet_optuna
 
@@ -59,25 +59,27 @@ def make_run(
         with (folder / "study.journal").open("a") as journal:
             journal.write('{"op_co')  # being written
         return folder
-    result = {
-        "schema_version": 1,
-        "kind": "search",
-        "seed_architecture": ARCHITECTURES[0],
-        "params": 2319624,
-        "macs": 491469312,
-        "values": dict.fromkeys(names, 2.5),
-        "reason": "",
-        "steps": len(rows),
-        "failures": 0,
-        "entropy": {"first": 15.3, "last": 5.7},
-        "wall_seconds": 1563.2,
-        "settings": settings_.to_json(),
-        "images": {"source": "fractal", "digest": "abc"},
-        "versions": {"asvit": "0.1.0", "torch": "2.15.0"},
-        "command": "asvit search --steps 12",
-        "next_command": "asvit score X",
-    }
-    (folder / "result.json").write_text(json.dumps(result))
+    SearchResult(
+        folder=folder,
+        settings=settings_,
+        seed_architecture=ARCHITECTURES[0],
+        params=2319624,
+        macs=491469312,
+        values=dict.fromkeys(names, 2.5),
+        reason="",
+        steps=len(rows),
+        failures=0,
+        entropy=(15.3, 5.7),
+        front=rows[:1],
+        wall_seconds=1563.2,
+        provenance={
+            "images": {"source": "fractal", "digest": "abc"},
+            "device": "cpu",
+            "versions": {"asvit": "0.1.0", "torch": "2.15.0"},
+            "command": "asvit search --steps 12",
+        },
+        next_command="asvit score X",
+    ).write()
     return folder
 
 
@@ -254,8 +256,8 @@ def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:
     [
         (lambda f: (f / "trials.csv").unlink(), FileNotFoundError, "no trials.csv"),
         (lambda f: (f / "trials.csv").write_text("a,b\n1,2\n"), ValueError, "trials"),
-        (lambda f: (f / "result.json").write_text("{"), ValueError, "not JSON"),
-        (lambda f: (f / "result.json").write_text("[]"), ValueError, "no JSON object"),
+        (lambda f: (f / "result.json").write_text("{"), ValueError, "not the result of a search"),
+        (lambda f: (f / "result.json").write_text("[]"), ValueError, "not the result of a search"),
     ],
 )
 def test_a_spoilt_folder_is_refused_and_left_alone(
@@ -276,5 +278,6 @@ def test_no_folder(tmp_path: Path) -> None:
 
 def test_settings_are_found_in_a_journal_that_is_being_written(tmp_path: Path) -> None:
     run = read_run(make_run(tmp_path / "run", trials(2), finished=False, seed=7))
-    assert run.settings["seed"] == 7
-    assert not run.finished
+    assert run.settings is not None
+    assert run.settings.seed == 7
+    assert run.result is None

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import asvit.runs.crew
+import asvit.runs.measurement_pool
 import asvit.runs.scaling as runs_scaling
 from asvit.runs.growable import Growable
-from asvit.runs.measuring import Measured, Order
+from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.spaces.architectures import find
 from proxies import Cost, Score
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
@@ -30,9 +30,9 @@ def fake_cost(_self: Growable, depths: tuple[int, ...], width: int) -> Cost:
     return Cost(params, 100 * params)
 
 
-def fake_measure(order: Order) -> dict[str, Score]:
+def fake_measure(job: MeasurementJob) -> dict[str, Score]:
     """Values that follow from the shape; one network in eight has a singular kernel."""
-    _, network = find(order.architecture)
+    _, network = find(job.architecture)
     drawn = crc32(repr((tuple(network.depths), network.width)).encode())
     kappa = float("nan") if drawn % 8 == 0 else 1.0 + drawn % 97
     reason = "the kernel is singular" if drawn % 8 == 0 else ""
@@ -41,10 +41,10 @@ def fake_measure(order: Order) -> dict[str, Score]:
         "length_distortion": Score(length, 0.1, (length,), "higher"),
         "ntk_condition_number": Score(kappa, 0.0, (kappa,), "lower", reason),
     }
-    return {name: values[name] for name in order.names}
+    return {name: values[name] for name in job.names}
 
 
-class FakeCrew:
+class FakePool:
     """Measures nothing; see :func:`fake_measure`."""
 
     sleep = 0.0
@@ -52,13 +52,13 @@ class FakeCrew:
     def __init__(self, *_arguments: object, **_named: object) -> None:
         pass
 
-    def measure(self, orders: Sequence[Order]) -> Iterator[tuple[int, Measured]]:
-        for number, order in enumerate(orders):
-            yield number, Measured(self.one(order))
+    def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
+        for number, job in enumerate(jobs):
+            yield number, Measured(self.one(job))
 
-    def one(self, order: Order) -> dict[str, Score]:
+    def one(self, job: MeasurementJob) -> dict[str, Score]:
         time.sleep(self.sleep)
-        return fake_measure(order)
+        return fake_measure(job)
 
     def close(self) -> None:
         pass
@@ -66,7 +66,7 @@ class FakeCrew:
 
 _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
-    "measure": (FakeCrew, "one"),
+    "measure": (FakePool, "one"),
     "table": (runs_scaling, "write_text"),  # about to write steps.csv or candidates.csv
     "result": (runs_scaling.ScaleResult, "__init__"),  # all measured, no result yet
 }
@@ -75,7 +75,7 @@ _PLACES: Places = {
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
     setattr_(Growable, "cost", fake_cost)
-    setattr_(asvit.runs.crew, "Crew", FakeCrew)
+    setattr_(asvit.runs.measurement_pool, "MeasurementPool", FakePool)
     setattr_(runs_scaling.ScaleRun, "write_report", lambda _self, _folder=None: None)
 
 
@@ -89,7 +89,7 @@ def run(
 ) -> None:
     """Scale in ``folder``; an interrupt exits with 130, a file that grows too large with 3."""
     faked()
-    FakeCrew.sleep = sleep
+    FakePool.sleep = sleep
     limit_files(largest_file)
     stop_at(_PLACES, stop)
     given = {**SETTINGS, **settings}

@@ -8,35 +8,34 @@ from typing import Any
 
 from rich.console import Console
 
-from asvit.cli.correlate_tables import show_result as show_correlation
-from asvit.cli.search import show_result as show_search
-from asvit.cli.train_tables import show_result as show_training
 from asvit.codec import from_json
 from asvit.growth import ScaleSettings
 from asvit.growth.result import ScaleResult
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Finding
+from asvit.reference.findings import Band, Correlation, Finding, Interval
 from asvit.reference.reliability import Reliability
-from asvit.reference.settings import CorrelationSettings, Question
-from asvit.reference.statistics import Band, Correlation, Interval
+from asvit.reference.result import CorrelationResult
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.results import Result
-from asvit.runs.correlation.result import CorrelationResult
+from asvit.runs.correlation import CorrelationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
 from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
-from asvit.runs.search_result import SearchResult
+from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.training.result import TrainResult
+from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
+from asvit.search.result import SearchResult
 from asvit.search.supernet_journal import Retrained
 from asvit.search.supernet_result import EvolutionResult, Generation, RandomPaths, Winner
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
+from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
@@ -101,11 +100,13 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     for result, show in (
         (
             SearchResult(
-                HERE, SEED, 10, 20, dict.fromkeys(MEASURES, 1.0), "", 2, 1, (9.0, math.nan), 3.5,
-                [trial(0), trial(1)], SearchSettings(steps=2, proxies=MEASURES), ORIGIN,
-                "asvit scale", RELIABILITY,
+                folder=HERE, settings=SearchSettings(steps=2, proxies=MEASURES),
+                seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
+                reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
+                front=(trial(0), trial(1)), provenance=ORIGIN, next_command="asvit scale",
+                reliability=from_json(RELIABILITY, Reliability),
             ),
-            show_search,
+            SearchRun.show,
         ),
         (
             ScaleResult(
@@ -118,12 +119,15 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         ),
         (
             CorrelationResult(
-                HERE, "mine", "12", [Target("top1", "of nine", "scratch", 0.9)], 5,
-                {"not drawn": 4}, [finding("macs"), finding("length_distortion")], VALUES, 9.0,
-                CorrelationSettings(image_size=32), Question(),
-                {**ORIGIN, "images": {"32": ORIGIN["images"]}},
+                folder=HERE, reference="mine", digest="12",
+                targets=(Target("top1", "of nine", "scratch", 0.9),), rows=5,
+                excluded={"not drawn": 4},
+                correlations=(finding("macs"), finding("length_distortion")), values=VALUES,
+                wall_seconds=9.0, settings=CorrelationSettings(image_size=32),
+                question=CorrelationQuery(),
+                provenance={**ORIGIN, "images": {"32": ORIGIN["images"]}},
             ),
-            show_correlation,
+            CorrelationRun.show,
         ),
         (
             BuildResult(
@@ -174,11 +178,14 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
         ),
         (
             TrainResult(
-                HERE, Network(SEED, 32, 10), 10, 20, [epoch(1), epoch(2)], 1, [], None,
-                {"a/1.png": 2}, 3.0, TrainSettings(SEED, epochs=2, warmup_epochs=0),
-                {"found_by": None, "processes": 1, **ORIGIN}, "asvit export",
+                folder=HERE, network=Network(SEED, 32, 10), params=10, macs=20,
+                history=(epoch(1), epoch(2)), best=1, stages=(), saved=None,
+                bad_images={"a/1.png": 2}, wall_seconds=3.0,
+                settings=TrainSettings(SEED, epochs=2, warmup_epochs=0),
+                provenance={"found_by": None, "processes": 1, **ORIGIN},
+                next_command="asvit export",
             ),
-            show_training,
+            TrainRun.show,
         ),
     )
 }  # fmt: skip

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from asvit._files import write_bytes, write_text
 from asvit.cli.app import app
+from asvit.reference.loading import load_reference
 from asvit.reference.settings import CorrelationSettings
-from asvit.reference.tables import load_reference
-from asvit.runs.correlation import reliability as module
-from asvit.runs.correlation.run import default_folder, own_sizes
+from asvit.runs import correlation as module
 from asvit.runs.folder import named_folder, newest_run, plain_name
 from asvit.search.rows import TrialRow, write_trials
 from tests.hostile import FEW, refused_or, texts
@@ -75,7 +74,7 @@ def test_a_table_of_any_name_has_its_scores_inside_the_run(
     (out,) = seen
     assert out.parent == folder
     assert re.fullmatch(r"correlate-[A-Za-z0-9_.-]{1,200}", out.name)
-    whole = default_folder(table, own_sizes(settings, table))
+    whole = module.CorrelationRun(settings=settings, reference=table).folder
     assert whole.parent == Path("runs")
     assert not set(whole.name) & set("/\\\0\n$<>")
 

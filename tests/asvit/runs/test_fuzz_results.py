@@ -14,8 +14,8 @@ from rich.console import Console
 from asvit.report.run import read_object
 from asvit.results import Result
 from asvit.runs import newest_run
+from asvit.runs.architectures import find_architecture
 from asvit.runs.result_file import StoredResult
-from asvit.runs.training.source import find_architecture
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 

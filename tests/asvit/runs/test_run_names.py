@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
-from asvit.runs import search
 from asvit.runs.folder import named_folder
 from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
-from asvit.runs.training import run as training
+from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from tests.hostile import FEW, texts
@@ -28,11 +28,11 @@ def check(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
-    check(search.default_folder(SearchSettings(space=text, controller=text)))
+    check(SearchRun(settings=SearchSettings(space=text, controller=text)).folder)
     check(ScaleRun(settings=ScaleSettings(text)).folder)
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
-    check(training.default_folder(TrainSettings(text)))
+    check(TrainRun(settings=TrainSettings(text)).folder)
 
 
 @FEW

@@ -12,11 +12,13 @@ from scipy.stats import t
 
 import asvit.runs.estimate as module
 from asvit.executors import Workers
-from asvit.runs.estimate import estimate_search, speed_of, steps_done
+from asvit.runs.estimate import estimate_search, speed_of
 from asvit.runs.evaluator import Evaluator
-from asvit.runs.rehearsal import fresh_draws
-from asvit.search import Measurement, SearchSettings, make_settings
+from asvit.runs.search import SearchRun
+from asvit.runs.simulation import fresh_draws
+from asvit.search import Measurement, SearchSettings
 from asvit.spaces import load_space
+from asvit.spaces.base import Architecture
 
 SMALL = {"space": "asvit-tiny", "image_size": 32, "images": 2, "points": 3}
 
@@ -31,8 +33,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
     turns = itertools.cycle([2.0, 4.0])
     first: dict[str, float] = {}
 
-    def measure(self: Evaluator, text: str) -> Measurement:
-        seconds = first.setdefault(text, next(turns) if text not in first else 0.0)
+    def measure(self: Evaluator, arch: Architecture) -> Measurement:
+        seconds = first.setdefault(str(arch), next(turns) if str(arch) not in first else 0.0)
         now[0] += seconds * (1 + 0.5 * (self._settings.repeats - 1))
         return Measurement(1, 1, {}, {})
 
@@ -44,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
 
 
 def test_it_is_the_mean_of_samples_times_what_is_left(clock: Callable[[], float]) -> None:
-    settings = make_settings(**SMALL, steps=100, repeats=3, device="cpu")
+    settings = SearchSettings.make(**SMALL, steps=100, repeats=3, device="cpu")
     found = estimate_search(settings, Workers(jobs=1), 4, done=20, seconds=0.0, clock=clock)
     assert [sample.seconds for sample in found.samples] == [4.0, 2.0, 4.0, 2.0]
     assert found.growth == pytest.approx(2.0)  # two more networks at half the time each
@@ -57,9 +59,9 @@ def test_it_is_the_mean_of_samples_times_what_is_left(clock: Callable[[], float]
 
 
 def test_more_are_measured_while_there_is_time(clock: Callable[[], float]) -> None:
-    settings = make_settings(**SMALL, steps=100, repeats=1)
+    settings = SearchSettings.make(**SMALL, steps=100, repeats=1)
     assert len(estimate_search(settings, None, 4, seconds=30.0, clock=clock).samples) == 10  # 30 s
-    few = make_settings(**SMALL, steps=7, repeats=1)
+    few = SearchSettings.make(**SMALL, steps=7, repeats=1)
     assert len(estimate_search(few, None, 4, seconds=30.0, clock=clock).samples) == 7
 
 
@@ -67,7 +69,7 @@ def test_workers_share_out_the_networks(
     clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "cores", lambda: 8)
-    settings = make_settings(**SMALL, steps=100, repeats=3, device="cpu")
+    settings = SearchSettings.make(**SMALL, steps=100, repeats=3, device="cpu")
     alone = estimate_search(settings, Workers(jobs=1), 4, seconds=0.0, clock=clock)
     shared = estimate_search(settings, Workers(jobs=3), 4, seconds=0.0, clock=clock)
     assert (alone.jobs, shared.jobs) == (1, 3)
@@ -76,7 +78,7 @@ def test_workers_share_out_the_networks(
 
 
 def test_nothing_is_measured_for_a_finished_run(clock: Callable[[], float]) -> None:
-    settings = make_settings(**SMALL, steps=20)
+    settings = SearchSettings.make(**SMALL, steps=20)
     found = estimate_search(settings, done=20, clock=clock)
     assert (found.steps, found.seconds, found.low, found.high, found.samples) == (0, 0, 0, 0, ())
     assert clock() == 0
@@ -84,13 +86,13 @@ def test_nothing_is_measured_for_a_finished_run(clock: Callable[[], float]) -> N
 
 def test_too_few_for_an_interval_are_refused() -> None:
     with pytest.raises(ValueError, match="candidates=1; an interval needs at least 2"):
-        estimate_search(make_settings(**SMALL), None, 1)
+        estimate_search(SearchSettings.make(**SMALL), None, 1)
 
 
 def test_failures_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Measurement(0, 0, {"length_distortion": math.nan}, {"length_distortion": "it failed"})
     monkeypatch.setattr(Evaluator, "__call__", lambda _self, _text: failed)
-    found = estimate_search(make_settings(**SMALL, steps=6, repeats=2), seconds=0.0)
+    found = estimate_search(SearchSettings.make(**SMALL, steps=6, repeats=2), seconds=0.0)
     assert found.failures == 6  # without the one that warms up
 
 
@@ -117,32 +119,32 @@ def test_workers_are_never_faster_than_their_number(jobs: int, tasks: int) -> No
     assert 1 <= speed_of(jobs, tasks, "cuda") <= jobs
 
 
-def test_plays_of_a_controller_that_never_learns_follow_chance() -> None:
+def test_simulating_a_controller_that_never_learns_follows_chance() -> None:
     """Of 200 uniform draws from the 1,152 of the space, 183.3 differ on average."""
     space = load_space("asvit-tiny")
-    settings = make_settings(**SMALL, controller="random", steps=200)
+    settings = SearchSettings.make(**SMALL, controller="random", steps=200)
     expected = space.size * (1 - (1 - 1 / space.size) ** 200)
     for fresh in fresh_draws(space, settings, seconds=60):
         assert fresh == pytest.approx(expected, abs=15)  # more than 3 standard deviations
 
 
-def test_plays_count_what_is_new_after_the_steps_that_are_done() -> None:
+def test_simulations_count_what_is_new_after_the_steps_that_are_done() -> None:
     space = load_space("asvit-tiny")
-    settings = make_settings(**SMALL, controller="evolution", steps=80)
+    settings = SearchSettings.make(**SMALL, controller="evolution", steps=80)
     whole = fresh_draws(space, settings, seconds=60)
     rest = fresh_draws(space, settings, done=50, seconds=60)
     assert all(0 < later < all_of_it <= 80 for later, all_of_it in zip(rest, whole, strict=True))
     assert fresh_draws(space, settings, seconds=60) == whole
 
 
-def test_a_play_that_is_cut_short_goes_on_as_it_went(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulation_that_is_cut_short_is_extrapolated() -> None:
     space = load_space("asvit-tiny")
-    settings = make_settings(**SMALL, steps=10**9)
-    for fresh in fresh_draws(space, settings, seconds=0):  # 20 draws of one play
+    settings = SearchSettings.make(**SMALL, steps=10**9)
+    for fresh in fresh_draws(space, settings, seconds=0):  # 20 draws each
         assert 0.5 * 10**9 < fresh <= 10**9
 
 
 def test_a_folder_without_a_run_has_nothing_done(tmp_path: Path) -> None:
-    assert steps_done(tmp_path, SearchSettings()) == 0
-    assert steps_done(tmp_path / "absent", SearchSettings()) == 0
+    for folder in (tmp_path, tmp_path / "absent"):
+        assert SearchRun.make(out=folder).steps_done() == 0
     assert not list(tmp_path.iterdir())

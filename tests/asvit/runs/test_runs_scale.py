@@ -35,7 +35,7 @@ def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 @pytest.fixture
 def never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be measured."""
-    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
+    monkeypatch.setattr(stoppable_scale.FakePool, "one", None)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_a_finished_run_gives_its_result_without_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scale(tmp_path)
-    monkeypatch.setattr(stoppable_scale.FakeCrew, "one", None)
+    monkeypatch.setattr(stoppable_scale.FakePool, "one", None)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     events: list[Progress] = []
     again = scale(tmp_path, progress=events.append)

@@ -11,18 +11,18 @@ from stoppable_search import fake_evaluate
 
 import asvit
 from asvit._run_files import REPORT, SEARCH_FIGURES, figure_files
+from asvit.progress import Progress
 from asvit.runs import SearchResult, newest_run, run_search
-from asvit.runs import search as runs_search
 from asvit.runs.checks import find_space
+from asvit.runs.search import SearchRun
 from asvit.search import (
     CONTROLLERS,
-    PRESETS,
     Measurement,
-    StepEvent,
-    make_settings,
+    SearchSettings,
     read_trials,
 )
 from asvit.search.journal import JournalFile
+from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, cost, load_space
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
@@ -43,7 +43,7 @@ def never(text: str) -> Measurement:
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
-        monkeypatch.setattr(runs_search, "_write_report", lambda folder: None)
+        monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
 
 
 @pytest.fixture
@@ -171,9 +171,9 @@ def test_sizes_may_be_measures(tmp_path: Path) -> None:
 def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole", steps=15)
     search(tmp_path / "run", steps=6)
-    events: list[StepEvent] = []
+    events: list[Progress] = []
     extended = search(tmp_path / "run", steps=15, progress=events.append)
-    assert [event.step for event in events] == list(range(7, 16))
+    assert [event.done for event in events] == list(range(7, 16))
     assert all(event.resumed == 6 for event in events)
     assert extended.seed_architecture == whole.seed_architecture
     files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
@@ -183,22 +183,22 @@ def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
 def test_the_report_is_that_of_the_last_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(folder: Path) -> None:
+    def write(_self: object, folder: Path) -> None:
         (folder / "report.html").write_bytes((folder / "result.json").read_bytes())
 
-    def fail(folder: Path) -> None:
+    def fail(_self: object, folder: Path) -> None:
         raise KeyboardInterrupt
 
     for steps, writer in ((6, write), (8, fail), (8, write)):
-        monkeypatch.setattr(runs_search, "_write_report", writer)
+        monkeypatch.setattr(SearchRun, "write_report", writer)
         with contextlib.suppress(KeyboardInterrupt):
             search(tmp_path, steps=steps)
     assert json.loads((tmp_path / "report.html").read_text())["steps"] == 8
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", SearchSettings.presets)
 def test_every_preset_fits_every_space(preset: str) -> None:
-    size = make_settings(preset).image_size
+    size = SearchSettings.make(preset).image_size
     for name in SPACES:
         assert find_space(name, image_size=size).name == name
 
@@ -210,6 +210,15 @@ def test_changed_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=message):
         search(tmp_path, steps=3, image_size=64)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    with quiet_optuna():
+        study = optuna.create_study(storage=url, study_name="run", directions=["maximize"] * 2)
+    study.tell(study.ask(), [1.0, 1.0])
+    with pytest.raises(ValueError, match="that asvit did not start"):
+        search(tmp_path / "run", storage=url)
 
 
 def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
@@ -258,7 +267,7 @@ def test_a_corrupt_journal_is_refused_and_kept(tmp_path: Path) -> None:
 def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
     search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
-    events: list[StepEvent] = []
+    events: list[Progress] = []
     search(tmp_path / "there", steps=6, progress=events.append)
     assert [event.resumed for event in events] == [4, 4]
 
@@ -277,8 +286,7 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
 
 
 def test_the_password_of_a_storage_is_not_kept() -> None:
-    settings = runs_search.SearchSettings()
-    command = runs_search._command(settings, None, "postgresql://me:secret@host/db")
+    command = SearchRun.make(storage="postgresql://me:secret@host/db").command_line()
     assert "secret" not in command
     assert "postgresql://me:" in command
 
@@ -304,6 +312,10 @@ def test_bad_settings_make_no_file(
     with pytest.raises((ValueError, OSError), match=message) as caught:
         search(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_nobody_need_be_told(tmp_path: Path) -> None:
+    assert search(tmp_path, progress=None, workers=None, steps=2).steps == 2
 
 
 def test_an_unknown_setting_is_a_type_error(nothing_made: Path) -> None:
@@ -362,22 +374,22 @@ def test_a_full_disk_is_one_line_and_the_same_command_continues(
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    def fill(event: StepEvent) -> None:
-        if event.step == 3:
+    def fill(event: Progress) -> None:
+        if event.done == 3:
             patch.setattr(JournalFile, "append_logs", full)
 
     with monkeypatch.context() as patch:
         with pytest.raises(OSError, match=r"the same command continues \(No space left") as caught:
             search(tmp_path, progress=fill)
         assert "\n" not in str(caught.value)
-    events: list[StepEvent] = []
+    events: list[Progress] = []
     search(tmp_path, progress=events.append)
-    assert [event.step for event in events] == [4, 5, 6]
+    assert [event.done for event in events] == [4, 5, 6]
 
 
 def test_an_interrupted_progress_leaves_the_table(tmp_path: Path) -> None:
-    def impatient(event: StepEvent) -> None:
-        if event.step == 4:
+    def impatient(event: Progress) -> None:
+        if event.done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -416,7 +428,7 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
         search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
     # Nor is one on another device, even where the same word stands for it.
     text = journal.read_text().replace("0" * 64, digest)
-    journal.write_text(text.replace('"device":"cpu"}}', '"device":"cuda"}}'))
+    journal.write_text(text.replace('{"device":"cpu"}', '{"device":"cuda"}'))
     with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\); give --out"):
         search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
     assert search(tmp_path / "run", evaluate=None, device="cpu", **settings).steps == 6

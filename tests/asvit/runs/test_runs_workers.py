@@ -11,6 +11,8 @@ import pytest
 from asvit.executors import Workers
 from asvit.reference import load_reference
 from asvit.runs import run_correlation, run_scaling, run_search
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
 
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
@@ -20,8 +22,11 @@ SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("search", "scale", "correlation.run"):
-        monkeypatch.setattr(f"asvit.runs.{name}._write_report", lambda _folder: None)
+    for kind in (ScaleRun, SearchRun):
+        monkeypatch.setattr(kind, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(
+        "asvit.runs.correlation.CorrelationRun.write_report", staticmethod(lambda _folder: None)
+    )
 
 
 def trials(
@@ -35,7 +40,7 @@ def trials(
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asvit.runs.search._write_report", lambda _folder: None)
+        patch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
         return trials(tmp_path_factory.mktemp("alone") / "run", Workers(jobs=1))
 
 
@@ -60,7 +65,7 @@ def test_a_search_survives_its_workers(tmp_path: Path, alone: bytes) -> None:
     killed: list[int] = []
 
     def kill(event: Any) -> None:
-        if event.step in (2, 6):
+        if event.done in (2, 6):
             killed.extend(_children())
             for child in _children():
                 os.kill(child, signal.SIGKILL)
@@ -81,7 +86,7 @@ def _children() -> list[int]:
 
 def test_an_interrupted_batch_goes_on_with_other_workers(tmp_path: Path, alone: bytes) -> None:
     def stop(event: Any) -> None:
-        if event.step == 6:  # the second of its batch
+        if event.done == 6:  # the second of its batch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

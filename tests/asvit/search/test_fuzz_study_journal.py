@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.report.run import read_run
+from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.settings import SearchSettings
-from asvit.search.study import STUDY, check_device, check_images, check_settings, find_study
+from asvit.search.study import STUDY, find_study
+from asvit.settings import check_same_settings
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 
 MANY = settings(
@@ -59,9 +61,11 @@ def check(folder: Path, data: bytes) -> None:
         return
     study = refused_or(lambda: find_study(storage, STUDY))
     if study is not None:
-        refused_or(lambda: check_settings(study, SETTINGS, folder))
-        refused_or(lambda: check_images(study, IMAGES, folder))
-        refused_or(lambda: check_device(study, "cpu", folder))
+        run, kept = SearchRun(settings=SETTINGS, out=folder), study.user_attrs
+        stored = refused_or(lambda: run.stored_settings(study))
+        refused_or(lambda: check_same_settings(folder, stored, SETTINGS, growing=["steps"]))
+        refused_or(lambda: run.check_same(images=(kept.get("images"), IMAGES)))
+        refused_or(lambda: run.check_same(device=(kept.get("device"), "cpu")))
         assert all(trial.number >= 0 for trial in study.trials)
 
 

@@ -1,4 +1,5 @@
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,17 +10,17 @@ import pytest
 from fake_search import FakeSpace, failing, fake_evaluate
 from optuna.trial import TrialState
 
+from asvit.progress import Progress
 from asvit.search import (
     CONTROLLERS,
     Measurement,
     Search,
     SearchSettings,
-    StepEvent,
     best_row,
 )
 from asvit.search.measurement import one_by_one
 from asvit.search.reward import WindowedReward
-from asvit.search.sharing import Share
+from asvit.search.sharing import StudyLease
 from scaling.ranking import Better
 
 BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
@@ -48,25 +49,28 @@ def make_search(
         chosen,
         better,
         evaluate=one_by_one(evaluate),
-        share=Share(study, None, Path("runs/x")),
-        started=time.monotonic(),
+        lease=StudyLease(study, None, Path("runs/x")),
     )
 
 
-def run(search: Search) -> list[StepEvent]:
+def run(search: Search) -> list[Progress]:
     return list(search.run())
 
 
 def test_events_count_up_and_carry_the_row() -> None:
     search = make_search()
     events = run(search)
-    assert [event.step for event in events] == list(range(1, 13))
-    assert [event.row for event in events] == search.rows
+    assert [event.done for event in events] == list(range(1, 13))
+    assert [event.record for event in events] == search.rows
     assert [row.number for row in search.rows] == list(range(12))
-    assert all(event.steps == 12 and event.resumed == 0 for event in events)
+    assert all((event.unit, event.total, event.resumed) == ("step", 12, 0) for event in events)
     assert events[0].seconds <= events[-1].seconds
-    assert events[0].entropy == pytest.approx(12 * math.log(3), abs=1e-4)
-    assert events[-1].best == best_row(search.rows, BETTER)
+    assert search.rows[0].entropy == pytest.approx(12 * math.log(3), abs=1e-4)
+    best = best_row(search.rows, BETTER)
+    assert best is not None
+    values = f"L^E {best.values['length_distortion']:.4g}, kappa"
+    assert f"best {best.architecture} ({values} " in events[-1].state
+    assert events[0].state.startswith(f"entropy {search.rows[0].entropy:.2f}  best ")
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS)
@@ -95,7 +99,7 @@ def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
     events = run(again)
     assert again.rows == whole.rows
     assert [event.resumed for event in events] == [5] * 7
-    assert [event.step for event in events] == list(range(6, 13))
+    assert [event.done for event in events] == list(range(6, 13))
     assert again.outcome() == whole.outcome()
     assert run(again) == []
 
@@ -107,7 +111,7 @@ def test_a_batch_that_was_interrupted_goes_on_identically(controller: str) -> No
     run(whole)
     study = optuna.create_study(directions=["maximize", "minimize"])
     for event in make_search(study, **settings).run():
-        if event.step in (58, 61):  # inside a batch; its other trials stay in flight
+        if event.done in (58, 61):  # inside a batch; its other trials stay in flight
             break
     again = make_search(study, **settings)
     run(again)
@@ -137,8 +141,8 @@ def test_an_architecture_drawn_again_is_not_measured_again() -> None:
         return fake_evaluate(text)
 
     search = make_search(evaluate=counted, steps=150)
-    events = run(search)
-    drawn = [event.row.architecture for event in events]
+    run(search)
+    drawn = [row.architecture for row in search.rows]
     assert len(set(drawn)) < len(drawn)
     assert sorted(calls) == sorted(set(drawn))
 
@@ -157,7 +161,7 @@ def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
     assert row.state == "failed"
     assert row.reason == "ntk_condition_number: the kernel is singular"
     assert math.isnan(row.values["ntk_condition_number"])
-    assert [event.failures for event in events] == [0, 0, 0] + [1] * 9
+    assert [event.state.endswith("  failed 1") for event in events] == [False] * 3 + [True] * 9
     worst = max(row.values["ntk_condition_number"] for row in search.rows[:3])
     trial = search._study.get_trials()[3]
     assert trial.values == [row.values["length_distortion"], worst]
@@ -176,8 +180,8 @@ def test_failures_before_any_success_are_survived() -> None:
     events = run(search)
     assert [row.reward for row in search.rows[:4]] == [0.0] * 4
     assert all(math.isfinite(row.reward) for row in search.rows)
-    assert events[2].best is None
-    assert events[3].best == search.rows[3]
+    assert re.fullmatch(r"entropy \d+\.\d\d  failed 3", events[2].state)
+    assert f"best {search.rows[3].architecture} " in events[3].state
 
 
 def test_ten_failures_from_the_start_end_the_search_with_the_reason() -> None:
@@ -203,8 +207,8 @@ def test_a_failed_report_does_not_end_a_search() -> None:
     better: dict[str, Better] = {**BETTER, "curvature": "reported"}
     search = make_search(evaluate=curvature_fails, better=better)
     events = run(search)
-    assert events[-1].failures == 12
-    assert events[-1].best is not None
+    assert " best " in events[-1].state
+    assert events[-1].state.endswith("failed 12")
     assert search.outcome()
 
 

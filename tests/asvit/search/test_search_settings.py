@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.search import PRESETS, SearchSettings, make_settings
+from asvit.search import SearchSettings
 
 
 @given(
@@ -52,18 +52,18 @@ def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: s
 
 
 def test_presets_are_valid_and_given_settings_win() -> None:
-    for name in PRESETS:
-        make_settings(name)
-    assert make_settings() == SearchSettings()
-    assert make_settings("quick", repeats=3).repeats == 3
-    assert make_settings("quick").image_size == PRESETS["quick"]["image_size"]
+    for name in SearchSettings.presets:
+        SearchSettings.make(name)
+    assert SearchSettings.make() == SearchSettings()
+    assert SearchSettings.make("quick", repeats=3).repeats == 3
+    assert SearchSettings.make("quick").image_size == SearchSettings.presets["quick"]["image_size"]
 
 
 def test_unknown_names_teach() -> None:
     with pytest.raises(ValueError, match="unknown preset 'quik'; did you mean 'quick'"):
-        make_settings("quik")
+        SearchSettings.make("quik")
     with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
-        make_settings(step=3)
+        SearchSettings.make(step=3)
 
 
 def test_one_name_is_a_list_of_one() -> None:

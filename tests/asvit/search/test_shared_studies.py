@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from asvit.search import Measurement, Search, SearchSettings
 from asvit.search.measurement import one_by_one
-from asvit.search.sharing import Share, open_database
+from asvit.search.sharing import StudyLease, open_database
 
 SCRIPT = """
 import json, sys, time
@@ -100,11 +100,11 @@ def ask_quietly(study: optuna.Study) -> optuna.Trial:
         return study.ask()
 
 
-def shared_study(folder: Path) -> tuple[optuna.Study, Share]:
+def shared_study(folder: Path) -> tuple[optuna.Study, StudyLease]:
     """A new study in a database, and the share that the run in ``folder`` has of it."""
     storage = open_database(f"sqlite:///{folder}/study.db")
     study = optuna.create_study(storage=storage)
-    return study, Share(study, storage, folder)
+    return study, StudyLease(study, storage, folder)
 
 
 def measured(folder: Path) -> list[str]:
@@ -175,12 +175,15 @@ def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
 def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
     storage = open_database(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage)
-    mine, other = Share(study, storage, tmp_path / "a"), Share(study, storage, tmp_path / "b")
+    mine, other = (
+        StudyLease(study, storage, tmp_path / "a"),
+        StudyLease(study, storage, tmp_path / "b"),
+    )
     mine.ask({}, 2, wanted=10)
     other.ask({}, 1, wanted=10)
-    assert Share(study, storage, tmp_path / "a").tidy() == 2
+    assert StudyLease(study, storage, tmp_path / "a").tidy() == 2
     assert [one.state.name for one in study.trials] == ["FAIL", "FAIL", "RUNNING"]
-    assert Share(study, None, tmp_path / "c").tidy() == 1
+    assert StudyLease(study, None, tmp_path / "c").tidy() == 1
 
 
 def test_signs_of_life_are_given_while_measuring(
@@ -219,8 +222,7 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
         SearchSettings(steps=4),
         {"length_distortion": "higher", "ntk_condition_number": "lower"},
         evaluate=one_by_one(evaluate),
-        share=Share(study, storage, tmp_path),
-        started=time.monotonic(),
+        lease=StudyLease(study, storage, tmp_path),
     )
     assert len(list(search.run())) == 4
     assert len(asked) == 5

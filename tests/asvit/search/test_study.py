@@ -5,9 +5,6 @@ import pytest
 
 from asvit.search import SearchSettings
 from asvit.search.study import (
-    check_device,
-    check_images,
-    check_settings,
     create_study,
     find_study,
     keep_start,
@@ -15,8 +12,7 @@ from asvit.search.study import (
     quiet_optuna,
     stored_settings,
 )
-
-FOLDER = Path("runs/x")
+from asvit.settings import check_same_device, check_same_images
 
 
 def make_study() -> optuna.Study:
@@ -24,60 +20,19 @@ def make_study() -> optuna.Study:
         return create_study(optuna.storages.InMemoryStorage(), "search", {"length": "higher"})
 
 
-def test_changed_settings_are_refused_one_by_one() -> None:
-    study = make_study()
-    check_settings(study, SearchSettings(), FOLDER)
-    keep_start(study, SearchSettings(), None)
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
-        check_settings(study, SearchSettings(image_size=64, seed=3), FOLDER)
-    assert str(caught.value) == (
-        "run folder runs/x was started with other settings: image_size 224 (now 64), "
-        "seed 0 (now 3); give --out for a new folder or --fresh to start over"
-    )
-    assert stored_settings(study) == SearchSettings()
+def test_what_a_study_was_started_with_comes_back() -> None:
+    study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
+    assert stored_settings(study) is None
+    keep_start(study, SearchSettings(steps=10), images, "cuda")
+    keep_start(study, SearchSettings(steps=20), {"source": "mine", "digest": "b" * 64}, "cpu")
+    assert stored_settings(study) == SearchSettings(steps=20)  # extended; the rest stays
+    assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 
-def test_more_steps_extend_and_fewer_are_refused() -> None:
-    study = make_study()
-    keep_start(study, SearchSettings(steps=10), None)
-    check_settings(study, SearchSettings(steps=20), FOLDER)
-    keep_start(study, SearchSettings(steps=20), None)
-    assert stored_settings(study) == SearchSettings(steps=20)
-    with pytest.raises(ValueError, match=r"steps 20 \(now 10\)"):
-        check_settings(study, SearchSettings(steps=10), FOLDER)
-
-
-def test_a_study_with_trials_but_no_settings_is_not_ours() -> None:
-    study = make_study()
-    study.tell(study.ask(), 1.0)
-    with pytest.raises(ValueError, match="that asvit did not start"):
-        check_settings(study, SearchSettings(), FOLDER)
-
-
-def test_other_images_are_refused() -> None:
-    study = make_study()
-    first = {"source": "fractal", "digest": "a" * 64}
-    check_images(study, first, FOLDER)
-    keep_start(study, SearchSettings(), first)
-    check_images(study, first, FOLDER)
-    message = r"other images: fractal, digest a{12} \(now mine, digest b{12}\); give --out"
-    with pytest.raises(ValueError, match=message):
-        check_images(study, {"source": "mine", "digest": "b" * 64}, FOLDER)
-
-
-def test_another_device_is_refused() -> None:
-    study = make_study()
-    check_device(study, "cpu", FOLDER)  # of an older version, which did not keep it
-    keep_start(study, SearchSettings(), None, "cuda")
-    check_device(study, "cuda", FOLDER)
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
-        check_device(study, "cpu", FOLDER)
-    assert str(caught.value) == (
-        "run folder runs/x was started on device cuda (now cpu); "
-        "give --out for a new folder or --fresh to start over"
-    )
-    keep_start(study, SearchSettings(), None, "cpu")
-    assert study.user_attrs["device"] == "cuda"
+def test_a_study_of_an_older_version_may_lack_images_and_device() -> None:
+    kept = make_study().user_attrs
+    check_same_images(Path("run"), kept.get("images"), {"source": "fractal", "digest": "a" * 64})
+    check_same_device(Path("run"), kept.get("device"), "cpu")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Networks and costs from a text."""
+"""Networks and costs of architectures and their texts."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -7,8 +9,9 @@ from torch import nn
 import asvit
 from asvit.genotype import Genotype
 from asvit.models import AsViT
-from asvit.spaces import architectures
-from asvit.spaces.architectures import _cost_of_text
+from asvit.spaces import SPACES, stage_table
+from asvit.spaces.architectures import _cost, build_on_meta, parse
+from asvit.spaces.timm_models import TimmModel
 from proxies.counts import Cost
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -20,6 +23,17 @@ COSTS = {
     "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|32,116": Cost(52_258_652, 8_753_694_080),
     "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180": Cost(87_580_820, 22_357_813_760),
 }
+
+TEXTS = (
+    *(SEED, "shift:1,1,1,1|2|12|1|16", "psvit1d:b-----|b-----|b-----|48", "timm:resnet10t"),
+    *("psvit2d:b-----|b-----|b-----|24", "pit:8,2|1,1,1|1,2,4", "autoformer:16|2|2"),
+)
+
+
+def fresh(arch):
+    """The network of one seed."""
+    torch.manual_seed(5)
+    return asvit.build(arch, image_size=32, num_classes=2)
 
 
 @pytest.mark.parametrize("text", COSTS)
@@ -39,11 +53,44 @@ def test_attention_is_the_part_that_grows_faster_than_the_image():
     assert large.macs > 4 * small.macs
 
 
-def test_cost_is_remembered():
+def test_cost_is_cached():
     asvit.cost(SEED)
-    hits = _cost_of_text.cache_info().hits
+    hits = _cost.cache_info().hits
     asvit.cost(Genotype.parse(SEED))
-    assert _cost_of_text.cache_info().hits == hits + 1
+    assert _cost.cache_info().hits == hits + 1
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_an_architecture_does_what_its_text_does_and_is_never_parsed_again(text, monkeypatch):
+    arch = parse(text)
+    assert (str(arch), parse(arch)) == (text, arch)
+    weights = [fresh(given).state_dict() for given in (text, arch)]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+    cost = asvit.cost(text, 32)
+    _cost.cache_clear()
+    for kind in type(arch).__mro__[:-1]:
+        monkeypatch.setattr(kind, "parse", None, raising=False)
+    for space in SPACES.values():
+        monkeypatch.setattr(type(space), "parse", None)
+    assert asvit.cost(arch, 32) == cost
+    assert fresh(arch) is not None
+    assert build_on_meta(arch, image_size=32) is not None
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_parsed_once_in_a_call(text, monkeypatch):
+    kind, times = type(parse(text)), []
+
+    def counted(known):
+        times.append(known)
+        return arch
+
+    arch = parse(text)
+    monkeypatch.setattr(kind, "parse", counted)
+    for call in (fresh, partial(asvit.cost, image_size=64), stage_table):
+        times.clear()
+        call(text)
+        assert times == [text]
 
 
 def test_build_takes_text_or_genotype_and_grows_it():
@@ -60,15 +107,6 @@ def test_sizes_may_be_given_by_place():
     assert asvit.cost(SEED, 32) == asvit.cost(SEED, image_size=32) == asvit.cost(AsViT(SEED), 32)
 
 
-def test_build_follows_the_seed():
-    models = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        models.append(asvit.build(SEED))
-    for first, second in zip(*(model.parameters() for model in models), strict=True):
-        assert torch.equal(first, second)
-
-
 def test_timm_models_by_name():
     model = asvit.build("timm:resnet18", num_classes=3)
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 3)
@@ -77,13 +115,13 @@ def test_timm_models_by_name():
 
 
 def test_networks_that_cannot_be_built_without_memory_are_counted_too(monkeypatch):
-    def host(name, **settings):
+    def build(self, **settings):
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
         model.scale = model[1].weight.sum().item()
         return model
 
-    monkeypatch.setattr(architectures, "build_host", host)
-    assert asvit.cost("timm:reads-its-weights", image_size=8) == Cost(386, 384)
+    monkeypatch.setattr(TimmModel, "build", build)
+    assert asvit.cost("timm:resnet34", image_size=8) == Cost(386, 384)
 
 
 @pytest.mark.parametrize(

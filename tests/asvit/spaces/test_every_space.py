@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import asvit
 from asvit.spaces import SPACES, SearchSpace, load_space, register_space
 
 NAMES = list(SPACES)
@@ -99,3 +100,18 @@ def test_a_name_like_none_gets_the_list():
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="space 'asvit' is already registered"):
         register_space(type(load_space("asvit")))
+
+
+@pytest.mark.parametrize("name", [name for name, space in SPACES.items() if space.prefix])
+def test_a_space_refuses_its_own_texts(name: str) -> None:
+    prefix = SPACES[name].prefix
+    with pytest.raises(ValueError, match="nonsense") as refused:
+        SPACES[name].parse(f"{prefix}nonsense")
+    with pytest.raises(ValueError, match="nonsense") as told:
+        asvit.build(f"{prefix}nonsense")
+    assert str(told.value) == str(refused.value)
+
+
+def test_texts_without_a_prefix_are_as_vit_s() -> None:
+    with pytest.raises(ValueError, match="as in 8,2,3"):
+        asvit.build("nonsense|8")

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 import asvit
 from asvit.cli.app import app
-from asvit.spaces.architectures import canonical, find
-from asvit.spaces.families import (
-    AutoFormerArchitecture,
-    PitArchitecture,
-    is_family,
-    read_family,
-)
+from asvit.spaces.architectures import canonical, find, is_fixed, parse
+from asvit.spaces.families import AutoFormerArchitecture, PitArchitecture
 from proxies import measure
 
 PIT = "pit:32,4|2,6,4|2,4,8"
@@ -44,7 +39,7 @@ def autoformers(draw):
 
 @given(st.one_of(pits(), autoformers()))
 def test_texts_are_read_back(architecture):
-    assert read_family(str(architecture)) == architecture
+    assert parse(str(architecture)) == architecture
     assert canonical(str(architecture)) == str(architecture)
 
 
@@ -109,8 +104,7 @@ def test_they_are_measured_like_any_network(text):
 
 
 def test_they_belong_to_no_space_and_have_their_own_depths_and_width():
-    assert is_family(PIT)
-    assert not is_family("timm:pit_ti_224")
+    assert is_fixed(PIT)
     with pytest.raises(ValueError, match="has its own depths and width"):
         asvit.build(PIT, width=8)
     with pytest.raises(ValueError, match=r"'pit:32,4.* belongs to no search space; use one"):
@@ -162,6 +156,7 @@ def test_an_image_smaller_than_a_patch():
             asvit.build(text, image_size=8)
 
 
-def test_a_text_of_no_family():
-    with pytest.raises(ValueError, match=r"'vit:1' is of no family; write pit:.* or autoformer:"):
-        read_family("vit:1")
+@pytest.mark.parametrize("family", [PitArchitecture, AutoFormerArchitecture])
+def test_a_text_of_another_family(family):
+    with pytest.raises(ValueError, match=rf"'vit:1\|2\|3' is not {family.prefix}"):
+        family.parse("vit:1|2|3")

@@ -10,9 +10,9 @@ import torch
 
 import asvit
 from asvit.psvit_path import PSViT1dPath, PSViT2dPath
-from asvit.runs import run_scaling, run_search
+from asvit.runs import run_search
 from asvit.runs.evaluator import Evaluator
-from asvit.search import make_settings
+from asvit.search import SearchSettings
 from asvit.search.rows import read_trials
 from asvit.spaces import SPACES, load_space
 from asvit.spaces.architectures import find
@@ -113,43 +113,9 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
         load_space("psvit2d").check(f"psvit2d:{CELLS}", 36)
 
 
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports are slow, and tested elsewhere."""
-    monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
-    monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
-
-
-def interrupt(after: int) -> Any:
-    """A progress callback that stops a run after so many events."""
-    seen = []
-
-    def progress(event: object) -> None:
-        seen.append(event)
-        if len(seen) == after:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-@pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("name", NAMES)
-def test_a_search_is_stopped_and_goes_on(name: str, tmp_path: Path) -> None:
-    settings = {"space": name, "steps": 3, **QUICK}
-    whole = run_search(out=tmp_path / "whole", **settings)
-    assert whole.failures == 0
-    load_space(name).parse(whole.seed_architecture)
-    with pytest.raises(KeyboardInterrupt):
-        run_search(out=tmp_path / "parts", progress=interrupt(2), **settings)
-    parts = run_search(out=tmp_path / "parts", **settings)
-    tables = [(tmp_path / run / "trials.csv").read_bytes() for run in ("whole", "parts")]
-    assert tables[0] == tables[1]
-    assert parts.seed_architecture == whole.seed_architecture
-
-
 def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> None:
     settings = {"space": "psvit2d", "steps": 2, **QUICK}
-    evaluator = Evaluator(load_space("psvit2d"), make_settings(**settings))
+    evaluator = Evaluator(load_space("psvit2d"), SearchSettings.make(**settings))
     refused = evaluator(f"psvit2d:{NOTHING}")
     assert (refused.params, refused.macs) == (0, 0)
     assert all(math.isnan(value) for value in refused.values.values())
@@ -160,25 +126,3 @@ def test_a_search_that_draws_no_layers_takes_it_as_failed(tmp_path: Path) -> Non
     assert [row.state for row in rows] == ["failed", "complete"]
     assert "has no layers" in rows[0].reason
     assert (tmp_path / "report.html").exists()
-
-
-@pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("name", NAMES)
-def test_a_scaling_is_stopped_and_goes_on(name: str, tmp_path: Path) -> None:
-    settings = {
-        "architecture": f"{name}:{CELLS}|12", "budget": "90K", "count_size": 32, "ratio": 0.5,
-        **QUICK,
-    }  # fmt: skip
-    whole = run_scaling(out=tmp_path / "whole", **settings)
-    assert len(whole.series) > 2
-    for row in whole.series:
-        path = load_space(name).parse(row.architecture)
-        assert (path.depths, path.width) == (tuple(row.depths), row.width)
-        assert path.cells == tuple(CELLS.split("|"))
-        assert asvit.cost(row.architecture, image_size=32).params == row.params <= 90_000
-    with pytest.raises(KeyboardInterrupt):
-        run_scaling(out=tmp_path / "parts", progress=interrupt(7), **settings)
-    run_scaling(out=tmp_path / "parts", **settings)
-    for name in ("steps.csv", "candidates.csv"):
-        tables = [(tmp_path / run / name).read_bytes() for run in ("whole", "parts")]
-        assert tables[0] == tables[1]

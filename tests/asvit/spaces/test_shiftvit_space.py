@@ -12,7 +12,7 @@ import asvit
 from asvit.data import load_images
 from asvit.spaces import SPACES, load_space
 from asvit.spaces.shiftvit import ShiftArchitecture
-from asvit.training.short import Fitted, Recipe, fit
+from asvit.training.short import FitResult, Recipe, fit
 
 LIGHT = "shift:2,2,6,2|4|12|1|96"  # Shift-T/light
 TINY = "shift:1,2,2,1|2|8|1|16"
@@ -144,7 +144,7 @@ def test_images_too_small_are_refused():
         asvit.build(TINY, image_size=31)
 
 
-def trained(images: str, *, count: int, steps: int) -> Fitted:
+def trained(images: str, *, count: int, steps: int) -> FitResult:
     """A tiny ShiftViT after a short training; the last quarter of the images is to test on."""
     found = load_images(images, count=count, image_size=32, seed=0)
     torch.manual_seed(0)

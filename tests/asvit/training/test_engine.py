@@ -1,4 +1,4 @@
-"""The engine against a loop that is written out, and what it refuses."""
+"""The engine against an explicit loop, and its errors."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 import asvit
 from asvit.models.retokenization import SCHEDULE, tokens_of
 from asvit.training.distillation import Teacher
+from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
-from asvit.training.processes import Processes
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings
 
 STEPS, BATCH, CLASSES = 4, 12, 5
 
 
 class Small(nn.Module):
-    """A network with a norm, dropout, and a parameter that is to be spared from decay."""
+    """A network with a norm, dropout, and a parameter without weight decay."""
 
     def __init__(self, drop: float = 0.0) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Small(nn.Module):
 
 def settings(**given: Any) -> TrainSettings:
     usual = {"recipe": "small", "epochs": 3, "batch_size": BATCH, "warmup_epochs": 1}
-    return make_settings(
+    return TrainSettings.make(
         architecture="timm:resnet18", **{**usual, "learning_rate": 1e-2, "clip": 0.5, **given}
     )
 
@@ -60,19 +60,26 @@ def batches(epoch: int, *, soft: bool = False) -> Iterator[tuple[Tensor, Tensor]
 
 
 def engine(model: nn.Module, asked: TrainSettings, **other: Any) -> Engine:
-    return Engine(model, asked, Processes("cpu"), steps_per_epoch=STEPS, **other)
+    return Engine(model, asked, ProcessGroup("cpu"), steps_per_epoch=STEPS, **other)
 
 
-def same(ours: nn.Module, theirs: nn.Module) -> bool:
+def same(ours: nn.Module | None, theirs: nn.Module | None) -> bool:
+    assert ours is not None
+    assert theirs is not None
     pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None:
+    assert ours is not None
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
 @pytest.mark.parametrize("soft", [False, True])
-def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
+def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
     asked = settings(ema=0.9)
-    model, plain = network(), network()
-    average = network()
+    model, plain, average = (network() for _ in range(3))
     ours = engine(model, asked)
     decayed = [plain.conv.weight, plain.head.weight]
     spared = [p for p in plain.parameters() if all(p is not d for d in decayed)]
@@ -89,8 +96,7 @@ def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
         total = 0.0
         for images, targets in batches(epoch, soft=soft):
             logits = plain(images)
-            smoothed = 0.0 if soft else 0.1
-            loss = F.cross_entropy(logits, targets, label_smoothing=smoothed)
+            loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if soft else 0.1)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
@@ -104,22 +110,18 @@ def test_three_epochs_are_those_of_a_loop_written_out(soft: bool) -> None:
             total += float(loss.detach())
         assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
         assert told.learning_rate == rate
-    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
-    assert ours.average is not None
-    for a, b in zip(ours.average.parameters(), average.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+    close(model, plain)
+    close(ours.average, average)
 
 
-def test_parts_of_a_batch_give_the_same_gradient() -> None:
+def test_accumulation_gives_the_same_gradient() -> None:
     whole, parts = network(), network()
     engine(whole, settings()).train(0, batches(0))
     engine(parts, settings(accumulate=5)).train(0, batches(0))  # 12 images in 3, 3, 3, 3
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+    close(whole, parts)
 
 
-def test_what_is_dropped_follows_from_the_seed_and_the_update_alone() -> None:
+def test_dropout_depends_on_the_seed_and_the_update_alone() -> None:
     models = [network(0.5) for _ in range(3)]
     for number, model in enumerate(models):
         torch.manual_seed(number)
@@ -130,7 +132,7 @@ def test_what_is_dropped_follows_from_the_seed_and_the_update_alone() -> None:
     assert not same(models[0], models[2])
 
 
-def test_going_on_from_a_state_gives_the_same_bits() -> None:
+def test_resuming_from_a_state_gives_the_same_bits() -> None:
     asked = settings(ema=0.9)
     whole, first, second = (network(0.5) for _ in range(3))
     never = engine(whole, asked)
@@ -143,8 +145,6 @@ def test_going_on_from_a_state_gives_the_same_bits() -> None:
     for epoch in (1, 2):
         after.train(epoch, batches(epoch))
     assert same(second, whole)
-    assert after.average is not None
-    assert never.average is not None
     assert same(after.average, never.average)
 
 
@@ -158,13 +158,10 @@ def test_progress_counts_the_steps() -> None:
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_step() -> None:
-    def spoiled() -> Iterator[tuple[Tensor, Tensor]]:
-        for number, (images, labels) in enumerate(batches(2)):
-            yield images * (float("nan") if number == 2 else 1), labels
-
-    made = engine(network(), settings())
+    given = list(batches(2))
+    given[2][0].fill_(float("nan"))
     with pytest.raises(ValueError, match=r"the loss became nan in epoch 3, step 3; nothing of"):
-        made.train(2, spoiled())
+        engine(network(), settings()).train(2, given)
 
 
 def test_weights_that_are_not_finite_at_the_start_are_refused() -> None:
@@ -175,7 +172,7 @@ def test_weights_that_are_not_finite_at_the_start_are_refused() -> None:
         engine(model, settings())
 
 
-def test_memory_that_runs_out_is_said_with_what_takes_less() -> None:
+def test_running_out_of_memory_gives_advice() -> None:
     class Large(Small):
         def forward(self, images: Tensor) -> Tensor:
             return torch.empty(2**50) if self.training else super().forward(images)
@@ -185,18 +182,16 @@ def test_memory_that_runs_out_is_said_with_what_takes_less() -> None:
         engine(Large(), settings()).train(1, batches(0))
 
 
-def test_weights_that_are_not_finite_after_the_last_step_are_noticed() -> None:
+def test_weights_that_are_not_finite_after_the_last_step_are_refused() -> None:
     model = network()
     made = engine(model, settings(clip=0))
 
-    def spoiled() -> Iterator[tuple[Tensor, Tensor]]:
-        for number, (images, labels) in enumerate(batches(0)):
-            if number == STEPS - 1:
-                model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
-            yield images, labels
+    def spoil(step: Step) -> None:
+        if step.done == STEPS - 1:
+            model.head.weight.register_hook(lambda gradient: gradient * float("inf"))
 
     with pytest.raises(ValueError, match=r"weights became infinite or NaN in epoch 1, step 4"):
-        made.train(0, spoiled())
+        made.train(0, batches(0), progress=spoil)
 
 
 def test_an_unknown_optimiser_is_refused() -> None:
@@ -226,8 +221,8 @@ def test_a_teacher_has_its_share_of_the_loss() -> None:
 
 
 def test_bfloat16_is_near() -> None:
-    exact, rough = network(), network()
-    a = engine(exact, settings()).train(0, batches(0))
+    rough = network()
+    a = engine(network(), settings()).train(0, batches(0))
     b = engine(rough, settings(precision="bf16")).train(0, batches(0))
     assert a.loss != b.loss
     assert a.loss == pytest.approx(b.loss, rel=2e-2)
@@ -237,7 +232,7 @@ def test_bfloat16_is_near() -> None:
 @pytest.mark.slow
 def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     original = nn.Module.compile
-    # Everything but the generation of code, which takes minutes.
+    # All but code generation, which takes minutes.
     monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend="eager"))
 
     def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -256,5 +251,4 @@ def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) 
         networks.append(model)
         assert made.average is not None
         assert tokens_of(made.average) == SCHEDULE[-1]
-    for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    close(*networks, rtol=1e-3, atol=1e-5)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from asvit.training.recipes import PRESETS, RECIPES
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.recipes import RECIPES
+from asvit.training.settings import TrainSettings
+
+PRESETS = TrainSettings.presets
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
@@ -28,7 +30,7 @@ COMMON = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_recipe_is_as_published(name: str) -> None:
-    settings = make_settings(architecture=ARCH, recipe=name)
+    settings = TrainSettings.make(architecture=ARCH, recipe=name)
     assert tuple(getattr(settings, field) for field in NAMES) == PUBLISHED[name]
     assert {field: getattr(settings, field) for field in COMMON} == COMMON
     assert settings.learning_rate == 5e-4 * settings.batch_size / 512
@@ -37,25 +39,25 @@ def test_a_published_recipe_is_as_published(name: str) -> None:
 
 
 def test_the_defaults_are_those_of_swin() -> None:
-    assert make_settings(architecture=ARCH) == TrainSettings(architecture=ARCH)
+    assert TrainSettings.make(architecture=ARCH) == TrainSettings(architecture=ARCH)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("batch_size", [64, 512, 4096])
 def test_the_learning_rate_follows_the_batch(name: str, batch_size: int) -> None:
-    settings = make_settings(architecture=ARCH, recipe=name, batch_size=batch_size)
+    settings = TrainSettings.make(architecture=ARCH, recipe=name, batch_size=batch_size)
     assert settings.learning_rate == RECIPES[name]["base_rate"] * batch_size / 512
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_made(name: str) -> None:
     extra = {"weights": "run"} if PRESETS[name].get("new_head") else {}
-    settings = make_settings(name, architecture=ARCH, **extra)
+    settings = TrainSettings.make(name, architecture=ARCH, **extra)
     assert {key: getattr(settings, key) for key in PRESETS[name]} == PRESETS[name]
 
 
 def test_the_sizes_of_the_fine_tunings_are_the_published_ones() -> None:
-    cifar = make_settings("cifar100-384", architecture=ARCH, weights="run")
-    dogs = make_settings("dogs-448", architecture=ARCH, weights="run")
+    cifar = TrainSettings.make("cifar100-384", architecture=ARCH, weights="run")
+    dogs = TrainSettings.make("dogs-448", architecture=ARCH, weights="run")
     assert (cifar.image_size, cifar.classes) == (384, 100)
     assert (dogs.image_size, dogs.classes) == (448, 120)

@@ -1,4 +1,4 @@
-"""``checkpoint.safetensors``: whole, read back, and refused where it is none."""
+"""``checkpoint.safetensors``: round trip, and files that are refused."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
-from asvit.training.settings import make_settings
+from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
 
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
@@ -19,7 +19,7 @@ ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 
 
 def checkpoint(epochs: int = 3) -> Checkpoint:
     weight = torch.randn(3, 4)
-    settings = make_settings(architecture="timm:resnet18", epochs=epochs)
+    settings = TrainSettings.make(architecture="timm:resnet18", epochs=epochs)
     images = {"source": "somewhere", "digest": "abc"}
     origin = Origin(settings, images, ("a", "b"), "cpu", ({"stride": 4, "fraction": 1.0},))
     state = EngineState(
@@ -55,11 +55,6 @@ def test_the_optimiser_is_not_kept_with_a_finished_training(tmp_path: Path) -> N
     assert found.state.weights.keys() == written.state.weights.keys()
 
 
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Checkpoint.read(tmp_path / "c.safetensors")
-
-
 @pytest.mark.parametrize("kept", [0, 7, 100, -1])
 def test_a_part_of_a_file_is_refused(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "c.safetensors"
@@ -69,8 +64,10 @@ def test_a_part_of_a_file_is_refused(tmp_path: Path, kept: int) -> None:
         Checkpoint.read(path)
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_missing_and_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        Checkpoint.read(path)
     save_file({"w": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="is not a checkpoint"):
         Checkpoint.read(path)

@@ -1,17 +1,17 @@
-"""Settings of a training: what is filled in, what is refused, and the form in JSON."""
+"""Settings of a training: defaults, errors and JSON."""
 
 import json
 from typing import Any
 
 import pytest
 
-from asvit.training.settings import TrainSettings, make_settings
+from asvit.training.settings import TrainSettings
 
 ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 
 
 def made(**given: Any) -> TrainSettings:
-    return make_settings(architecture=ARCH, **given)
+    return TrainSettings.make(architecture=ARCH, **given)
 
 
 def test_json_round_trip() -> None:
@@ -22,7 +22,7 @@ def test_json_round_trip() -> None:
 
 
 def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
-    settings = make_settings(
+    settings = TrainSettings.make(
         "quick", architecture=ARCH, recipe="deit", ema=0.9, image_size=48, learning_rate=0.1
     )
     assert (settings.ema, settings.image_size, settings.learning_rate) == (0.9, 48, 0.1)
@@ -67,7 +67,7 @@ def test_no_random_augmentation() -> None:
         ({"ema": 1.0}, "ema must be a number at least 0 and below 1, got 1.0"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
-        ({"erasing": 1.5}, "erasing must be at most 1, got 1.5"),
+        ({"erasing": 1.5}, "erasing must be a number at least 0 and at most 1, got 1.5"),
         ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
         ({"bad_images": "skip"}, "bad_images must be stop or replace, got 'skip'"),
         ({"distillation": "warm"}, "distillation must be hard or soft"),
@@ -89,6 +89,6 @@ def test_a_value_that_makes_no_sense_is_refused(given: dict[str, Any], message: 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown preset 'quik'; did you mean 'quick'"):
-        make_settings("quik", architecture=ARCH)
+        TrainSettings.make("quik", architecture=ARCH)
     with pytest.raises(TypeError, match="unknown setting 'epoch'; did you mean 'epochs'"):
         made(epoch=3)

@@ -24,18 +24,17 @@ def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> N
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lamb", "adafactor", "lion", "muon"])
-def test_an_optimiser_goes_on_as_if_it_had_never_stopped(name: str) -> None:
-    whole, first = network(), network()
-    optimizer = create_optimizer_v2(whole, name, lr=1e-2, weight_decay=0.1)
+def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
+    whole, first, second = network(), network(), network()
+    optimizer, before, after = (
+        create_optimizer_v2(model, name, lr=1e-2, weight_decay=0.1)
+        for model in (whole, first, second)
+    )
     trained(whole, optimizer, 3)
     trained(whole, optimizer, 2)
-
-    before = create_optimizer_v2(first, name, lr=1e-2, weight_decay=0.1)
     trained(first, before, 3)
     tensors, numbers = optimizer_state(before)
-    second = network()
     second.load_state_dict(first.state_dict())
-    after = create_optimizer_v2(second, name, lr=1e-2, weight_decay=0.1)
     copied = {key: value.clone() for key, value in tensors.items()}
     load_optimizer(after, copied, json.loads(json.dumps(numbers)))
     trained(second, after, 2)
@@ -43,15 +42,11 @@ def test_an_optimiser_goes_on_as_if_it_had_never_stopped(name: str) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_another_networks_optimiser_is_refused() -> None:
+def test_the_state_of_another_network_is_refused() -> None:
     _, numbers = optimizer_state(torch.optim.AdamW(network().parameters()))
-    model = network()
-    groups = [{"params": [p]} for p in model.parameters()]
+    groups = [{"params": [p]} for p in network().parameters()]
     with pytest.raises(ValueError, match="another network"):
         load_optimizer(torch.optim.AdamW(groups), {}, numbers)
-
-
-def test_another_networks_weights_are_refused() -> None:
     state = EngineState({"0.weight": torch.zeros(2, 2)}, {}, {}, {})
     with pytest.raises(ValueError, match="the weights of the checkpoint do not fit"):
         state.load(network(), None)

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from asvit._run_files import SUPERNET_WEIGHTS
 from asvit.training.supernets.file import Origin, SupernetFile
-from asvit.training.supernets.parts import load_parts, split
 from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.splits import load_splits, split
 
 SMALL = {
     "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
@@ -38,22 +38,22 @@ def test_parts_are_apart_and_hold_the_same_share_of_every_class(
 
 
 def test_images_come_in_three_parts() -> None:
-    parts = load_parts(SupernetSettings.make(**SMALL))
+    parts = load_splits(SupernetSettings.make(**SMALL))
     sizes = [len(labels) for _, labels in (parts.train, parts.validation, parts.test)]
     assert sizes == [20, 6, 9]
     assert parts.classes == 3
     assert torch.bincount(parts.validation[1]).tolist() == [2, 2, 2]
     every = torch.cat([pixels for pixels, _ in (parts.train, parts.validation, parts.test)])
     assert len(every.flatten(1).unique(dim=0)) == 35
-    again = load_parts(SupernetSettings.make(**SMALL))
+    again = load_splits(SupernetSettings.make(**SMALL))
     assert torch.equal(again.test[0], parts.test[0])
 
 
 def test_images_without_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
-        load_parts(SupernetSettings.make(**SMALL, data="gaussian"))
+        load_splits(SupernetSettings.make(**SMALL, data="gaussian"))
     with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
-        load_parts(SupernetSettings.make(**{**SMALL, "train_images": 2, "batch_size": 1}))
+        load_splits(SupernetSettings.make(**{**SMALL, "train_images": 2, "batch_size": 1}))
 
 
 def a_file(steps: int, **changes: Any) -> SupernetFile:
@@ -79,7 +79,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [SUPERNET_WEIGHTS]
 
 
-def test_a_finished_file_holds_weights_and_losses_alone(tmp_path: Path) -> None:
+def test_a_finished_file_holds_weights_and_losses_only(tmp_path: Path) -> None:
     a_file(4).write(tmp_path / SUPERNET_WEIGHTS)
     read = SupernetFile.read(tmp_path / SUPERNET_WEIGHTS)
     assert read.finished
@@ -98,18 +98,18 @@ def test_what_is_no_supernet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / SUPERNET_WEIGHTS
     with pytest.raises(FileNotFoundError, match="no supernet"):
         SupernetFile.read(path)
+    save_file({"a": torch.zeros(1)}, path)
+    other = path.read_bytes()
     a_file(3).write(path)
     whole = path.read_bytes()
     newer = whole.replace(b'\\"schema_version\\": 1', b'\\"schema_version\\": 9')
     assert newer != whole
     for content, says in [
         (b"", "is not a supernet that this version can read"),
+        (other, "is not a supernet"),
         (whole[:-5], "restore it from a copy, or give --fresh to start over"),
         (newer, "kind 'supernet', schema 9"),
     ]:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=says):
             SupernetFile.read(path)
-    save_file({"a": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="is not a supernet"):
-        SupernetFile.read(path)

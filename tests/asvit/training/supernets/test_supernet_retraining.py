@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from asvit.training.supernets.parts import Parts, load_parts
 from asvit.training.supernets.retraining import Trained, train_alone
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits
 
 ARCHITECTURE = "psvit2d:b-----|s-----|------|6"
 SETTINGS = SupernetSettings.make(
@@ -21,8 +21,8 @@ SETTINGS = SupernetSettings.make(
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
-    return load_parts(SETTINGS)
+def parts() -> Splits:
+    return load_splits(SETTINGS)
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ def stopped_after(
 
 
 def test_what_was_stopped_goes_on_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Parts
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits
 ) -> None:
     whole = train_alone(ARCHITECTURE, SETTINGS, parts)
     assert len(whole.losses) == SETTINGS.recipe.steps == 12
@@ -65,7 +65,7 @@ def test_what_was_stopped_goes_on_to_the_same_bits(
 
 @pytest.mark.parametrize("damage", ["another seed", "no tensors"])
 def test_the_state_of_another_training_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Parts, damage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits, damage: str
 ) -> None:
     state = tmp_path / "state"
     if damage == "another seed":
@@ -80,7 +80,7 @@ def test_the_state_of_another_training_is_not_used(
     assert train_alone(ARCHITECTURE, SETTINGS, parts, state=state).losses == expected.losses
 
 
-def test_a_loss_that_is_not_finite_is_a_reason(parts: Parts) -> None:
+def test_a_loss_that_is_not_finite_is_a_reason(parts: Splits) -> None:
     settings = SupernetSettings(**{**SETTINGS.to_json(), "learning_rate": 1e30, "warmup": 0.0})
     trained = train_alone(ARCHITECTURE, settings, parts)
     assert math.isnan(trained.accuracy)

@@ -1,4 +1,4 @@
-"""Single-path training: what a step touches, what it depends on, and that it can be taken up."""
+"""Single-path training: what a step changes, what it depends on, and resuming."""
 
 import dataclasses
 import math
@@ -43,6 +43,12 @@ def make(
     return net, SupernetTraining(net, (images, labels), recipe, draw=draw, seed=7)
 
 
+def finished(training: SupernetTraining[int]) -> SupernetTraining[int]:
+    while not training.finished:
+        training.step()
+    return training
+
+
 def snapshot(training: SupernetTraining[int]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in training.state().items()}
 
@@ -60,16 +66,14 @@ def test_a_step_leaves_everything_off_its_path_as_it_was() -> None:
                 assert name not in before or not torch.equal(before[name], after[name])
             elif name != "losses":
                 assert torch.equal(before[name], after[name]), (step, name)
-        # Those of no path so far have no optimiser state at all.
+        # Paths that were not drawn yet have no optimiser state.
         kept = {int(name.split(".")[1]) for name in after if name.startswith("exp_avg/paths")}
         assert kept == seen
     assert seen == {0, 1, 2}
 
 
 def test_the_optimiser_counts_the_steps_of_each_parameter() -> None:
-    _, training = make()
-    while not training.finished:
-        training.step()
+    training = finished(make()[1])
     state, paths = training.state(), [training.path(step) for step in range(RECIPE.steps)]
     for path in range(3):
         assert state[f"step/paths.{path}.weight"] == paths.count(path)
@@ -92,19 +96,14 @@ def test_weight_decay_is_as_much_as_the_steps_of_a_parameter() -> None:
 
 @pytest.mark.parametrize("stop", [0, 1, 4, 9, 14])
 def test_going_on_from_a_state_gives_the_same_bits(stop: int) -> None:
-    _, whole = make()
-    while not whole.finished:
-        whole.step()
-    _, first = make()
+    whole, first = finished(make()[1]), make()[1]
     for _ in range(stop):
         first.step()
     _, second = make()
-    second.step()  # of which nothing may remain
+    second.step()  # load_state has to undo it
     second.load_state(snapshot(first))
     assert len(second.losses) == stop
-    while not second.finished:
-        second.step()
-    ours, theirs = second.state(), whole.state()
+    ours, theirs = finished(second).state(), whole.state()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -143,10 +142,12 @@ def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
     assert not torch.equal(*epochs)
 
 
-def test_paths_follow_from_seed_and_step_alone() -> None:
+def test_paths_depend_on_seed_and_step_alone_and_steps_keep_the_random_state() -> None:
     _, training = make()
     paths = [training.path(step) for step in range(300)]
+    before = torch.random.get_rng_state()
     training.step()
+    assert torch.equal(torch.random.get_rng_state(), before)
     assert [training.path(step) for step in range(300)] == paths
     assert min(paths.count(path) for path in range(3)) > 70
 
@@ -173,13 +174,6 @@ def test_a_loss_that_is_not_finite_ends_training_before_it_does_harm() -> None:
         training.step()
     after = snapshot(training)
     assert all(torch.equal(before[name], after[name]) for name in after)
-
-
-def test_the_random_state_of_others_is_left_alone() -> None:
-    _, training = make()
-    before = torch.random.get_rng_state()
-    training.step()
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_batch_of_more_images_than_there_are_is_refused() -> None:

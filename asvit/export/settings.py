@@ -1,0 +1,101 @@
+"""Settings of an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asvit.export.formats import FORMATS, LEAST_OPSET
+from asvit.settings import Settings, setting
+
+_GRAPHS = ("onnx", "pt2")
+_RECORDED = "what the weights say"
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """Settings of an export."""
+
+    to: str = setting(
+        ...,
+        "timm, onnx, pt2 or safetensors.",
+        metavar="FORMAT",
+        convert=lambda name: FORMATS[name].name,
+        complete="asvit.export:FORMATS",
+    )
+    architecture: str | None = setting(
+        None,
+        "Text of any space or family, or timm:NAME; not needed where the weights name it. A file "
+        "or a run folder in its place is taken for the weights.",
+        metavar="[ARCH]",
+        argument=True,
+    )
+    weights: str | None = setting(
+        None,
+        "File of weights, or run folder of a training.",
+        metavar="PATH",
+        complete="paths",
+    )
+    random: bool = setting(False, "Export freshly initialised weights.")
+    out: str | None = setting(
+        None,
+        "The copy: a file, or a folder for timm.",
+        metavar="PATH",
+        shown="beside the weights",
+        complete="paths",
+    )
+    image_size: int | None = setting(
+        None,
+        "Side of the square images, in pixels; position embeddings are resampled.",
+        at_least=1,
+        shown="that of the weights, else 224",
+    )
+    num_classes: int | None = setting(
+        None,
+        "Number of classes.",
+        name="classes",
+        at_least=0,
+        shown="those of the weights, else 1000",
+    )
+    attention: str | None = setting(
+        None, "hallucinated: attention maps computed from others.", metavar="KIND", shown=_RECORDED
+    )
+    ffn: str | None = setting(
+        None, "compact: factorised feed-forward layers.", metavar="KIND", shown=_RECORDED
+    )
+    branches: int | None = setting(
+        None,
+        "Branches of compact layers.",
+        at_least=0,
+        shown=f"{_RECORDED}, else 0",
+    )
+    merge: bool = setting(True, "Merge the branches of compact layers, for inference.")
+    batch: int | None = setting(
+        None, "Images in a batch, for onnx and pt2.", at_least=1, shown="any number"
+    )
+    opset: int | None = setting(
+        None,
+        f"Operator set for onnx, at least {LEAST_OPSET}.",
+        at_least=LEAST_OPSET,
+        shown="PyTorch's default",
+    )
+    card: bool = setting(True, "Write a model card beside it.")
+    force: bool = setting(False, "Replace an existing copy.", repeats=False)
+
+    def check(self) -> None:
+        """Check values that depend on each other.
+
+        Raises:
+            ValueError: If they contradict each other.
+        """
+        if self.batch is not None and self.to not in _GRAPHS:
+            raise ValueError(f"batch={self.batch} is for onnx and pt2; {self.to} takes any")
+        if self.opset is not None and self.to != "onnx":
+            raise ValueError(f"opset={self.opset} is for onnx; {self.to} has none")
+        if self.random and self.weights is not None:
+            raise ValueError(f"weights={self.weights!r} and random ones are asked for; name one")
+        if not self.random and self.weights is None and self.architecture is None:
+            raise ValueError("nothing to export; name a file of weights or a run folder")
+        if self.random and self.architecture is None:
+            raise ValueError("random weights of which network? name the architecture")
+        if self.random and self.out is None:
+            raise ValueError("a network with random weights needs a name for its copy; give --out")

@@ -1,0 +1,221 @@
+"""Answers a query: which rows, measures and accuracies, their values, and what these show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from asvit.reference.findings import Finding, in_order
+from asvit.reference.ranks import combined
+from asvit.reference.scores import ScoreJournal
+from asvit.reference.settings import ALL, PLUS, CorrelationQuery, CorrelationSettings, parts
+from asvit.reference.statistics import correlate
+from asvit.reference.table import LEAST_ROWS, ReferenceTable
+from asvit.reference.values import Values
+from proxies import PROXIES, get_proxy
+from proxies.messages import unknown
+from proxies.registry import Better, Proxy
+
+
+def measures() -> list[str]:
+    """What a query can name, beside rank sums."""
+    return [ALL, *PROXIES]
+
+
+def direction(name: str) -> Better:
+    """Which values of a measure are better; rank sums are better when higher."""
+    return "higher" if PLUS in name else get_proxy(name).better
+
+
+def counts() -> list[Proxy]:
+    """The measures that do not depend on the weights, params and macs first: the baselines."""
+    found = [proxy for proxy in PROXIES.values() if not proxy.random]
+    return sorted(found, key=lambda proxy: proxy.name not in ("params", "macs"))
+
+
+def is_trivial(name: str) -> bool:
+    """Whether a measure or a rank sum does not depend on the weights."""
+    return not any(get_proxy(part).random for part in parts(name))
+
+
+def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
+    """The counts, then the requested measures, each once and ``"all"`` expanded.
+
+    Raises:
+        ValueError: If there is no such measure, or a rank sum has one without a direction.
+    """
+    first = [proxy.name for proxy in counts()]
+    rest = [one for name in proxies for one in (PROXIES if name == ALL else (_checked(name),))]
+    return tuple(dict.fromkeys([*first, *rest]))
+
+
+def _checked(name: str) -> str:
+    """``name`` without spaces, if every part of it is a measure that can be ranked."""
+    found = [part.strip() for part in parts(name)]
+    for part in found:
+        if part not in PROXIES:
+            raise ValueError(unknown("proxy", part, [*PROXIES, ALL]))
+        if len(found) > 1 and PROXIES[part].better == "reported":
+            raise ValueError(f"proxy {name!r}: {part!r} is only reported and cannot be ranked")
+    if len(set(found)) < len(found):
+        raise ValueError(f"proxy {name!r} names a measure more than once")
+    return PLUS.join(found)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured and shown to answer a query.
+
+    Attributes:
+        table: The reference table.
+        targets: Names of its accuracies, in its order.
+        shown: Names of the measures and rank sums, the counts first.
+        rows: Indices into the table, ascending.
+        excluded: Reason for leaving rows out, in words, to the number of such rows.
+    """
+
+    table: ReferenceTable
+    targets: tuple[str, ...]
+    shown: tuple[str, ...]
+    rows: tuple[int, ...]
+    excluded: Mapping[str, int]
+
+    @cached_property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured: everything shown, with rank sums split into their measures."""
+        return tuple(dict.fromkeys(part for name in self.shown for part in parts(name)))
+
+
+def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> Plan:
+    """Find the rows, measures and targets that answer ``query``.
+
+    Args:
+        table: The reference table.
+        query: What to correlate.
+        seed: Seed of the draw where only some rows are requested.
+
+    Raises:
+        ValueError: If the table has no such accuracy, there is no such measure, a rank sum
+            has a measure without a direction, or too few rows are left.
+    """
+    targets = _targets(table, query.targets)
+    shown = resolve(query.proxies)
+    rows, excluded = _rows(table, query, targets, seed)
+    if len(rows) < LEAST_ROWS:
+        left_out = ", ".join(f"{count} {why}" for why, count in excluded.items())
+        raise ValueError(
+            f"{len(rows)} of {len(table.architectures)} rows of table {table.name} are left "
+            f"({left_out}); a correlation needs at least {LEAST_ROWS}"
+        )
+    return Plan(table, targets, shown, rows, excluded)
+
+
+def _targets(table: ReferenceTable, asked: Sequence[str]) -> tuple[str, ...]:
+    if not asked:
+        return (table.default_target,)
+    for name in asked:
+        if name != ALL and name not in table.targets:
+            raise ValueError(
+                f"table {table.name}: {unknown('target', name, [*table.targets, ALL])}"
+            )
+    return tuple(name for name in table.targets if ALL in asked or name in asked)
+
+
+def _rows(
+    table: ReferenceTable, query: CorrelationQuery, targets: Sequence[str], seed: int
+) -> tuple[tuple[int, ...], dict[str, int]]:
+    """The requested rows, and how many are left out for each reason."""
+    every = range(len(table.architectures))
+    known = [
+        row
+        for row in every
+        if any(math.isfinite(table.accuracies[target][row]) for target in targets)
+    ]
+    limit, small, chosen = query.most_params, known, known
+    if limit is not None:
+        if table.params is None:
+            raise ValueError(f"table {table.name} has no parameter counts; leave max_params out")
+        small = chosen = [row for row in known if table.params[row] <= limit]
+    if query.rows is not None:
+        # A permutation of the whole table makes a smaller draw a subset of a larger one.
+        draws = np.random.default_rng(np.random.SeedSequence([seed, len(every)]))
+        order = [int(row) for row in draws.permutation(len(every))]
+        chosen = sorted([row for row in order if row in set(small)][: query.rows])
+    left_out = {
+        "without an accuracy": len(every) - len(known),
+        f"above {query.max_params} parameters": len(known) - len(small),
+        "not drawn": len(small) - len(chosen),
+    }
+    return tuple(chosen), {why: count for why, count in left_out.items() if count}
+
+
+def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> Values:
+    """The values that ``plan`` needs, all of whose scores are in ``journal``."""
+    table = plan.table
+    architectures = tuple(table.architectures[row] for row in plan.rows)
+    measured = {
+        name: tuple(_value(journal, text, name) for text in architectures)
+        for name in plan.measures
+    }
+    better = {name: direction(name) for name in plan.measures}
+    shown = {name: tuple(map(float, combined(name, measured, better)[0])) for name in plan.shown}
+    return Values(
+        architectures=architectures,
+        image_sizes=tuple(settings.image_size or table.image_sizes[row] for row in plan.rows),
+        accuracies={
+            name: tuple(table.accuracies[name][row] for row in plan.rows) for name in plan.targets
+        },
+        measures=shown | {name: measured[name] for name in plan.measures if name not in shown},
+        reasons=tuple(_reason(journal, text, plan.measures) for text in architectures),
+    )
+
+
+def _value(journal: ScoreJournal, architecture: str, measure: str) -> float:
+    score = journal.score(architecture, measure)
+    return math.nan if score is None else float(score.value)
+
+
+def _reason(journal: ScoreJournal, architecture: str, measures: Sequence[str]) -> str:
+    scores = {name: journal.score(architecture, name) for name in measures}
+    failures = (
+        f"{name}: {score.reason or f'the value is {score.value}'}"
+        for name, score in scores.items()
+        if score is not None and not score.valid
+    )
+    return " ".join("; ".join(failures).split())
+
+
+def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
+    """Every shown measure with every target: the counts first, then by tau from the best.
+
+    Takes about 0.2 s per measure and target.
+
+    Args:
+        plan: Targets and measures.
+        values: Their columns.
+        seed: Seed of the bootstrap resamples, which all of them share.
+    """
+    rivals = {p.name: values.measures[p.name] for p in counts() if p.better != "reported"}
+    return in_order(
+        [
+            Finding(
+                measure=name,
+                target=target,
+                better=direction(name),
+                trivial=is_trivial(name),
+                correlation=correlate(
+                    values.measures[name],
+                    values.accuracies[target],
+                    better=direction(name),
+                    counts=rivals,
+                    seed=seed,
+                ),
+            )
+            for target in plan.targets
+            for name in plan.shown
+        ]
+    )

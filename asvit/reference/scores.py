@@ -1,0 +1,128 @@
+"""``scores.jsonl``: how the networks of a reference table are measured, and every score.
+
+One record per row of the table and batch of measures. A query for one more measure adds records;
+all else in the run folder follows from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from asvit._records import score_from_json, score_to_json
+from asvit.codec import from_json
+from asvit.journal import Journal
+from asvit.reference.settings import CorrelationSettings
+from asvit.reference.table import ReferenceTable
+from asvit.settings import ELSEWHERE, Images
+from proxies import Score
+from proxies.messages import one_line
+
+
+class _Table(TypedDict):
+    name: str
+    digest: str
+
+
+class _OfSize(TypedDict):
+    image_size: int
+    images: Images
+
+
+class _Scored(TypedDict):
+    architecture: str
+    seconds: float
+    scores: Mapping[str, Any]
+
+
+class ScoreJournal(Journal[CorrelationSettings]):
+    """The scores of a table's architectures.
+
+    Attributes:
+        images_of: Image size to where its images came from and what they are, as far as they
+            were needed.
+        seconds: Time spent measuring, over all sessions.
+    """
+
+    kind = "correlation"
+    noun = "correlation"
+    settings_type = CorrelationSettings
+    start_types = {"table": _Table, "device": str}  # noqa: RUF012
+    clock = ""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        self._scores: dict[str, dict[str, Score]] = {}
+        self.images_of: dict[int, Mapping[str, str]] = {}
+        super().__init__(path)
+
+    def score(self, architecture: str, measure: str) -> Score | None:
+        """The score of an architecture; None while it is unknown."""
+        return self._scores.get(architecture, {}).get(measure)
+
+    def missing(
+        self, architecture: str, measures: Iterable[str], *, failed: bool = False
+    ) -> list[str]:
+        """The measures without a score; with ``failed`` also those with an invalid one."""
+        known = self._scores.get(architecture, {})
+        return [
+            name for name in measures if name not in known or (failed and not known[name].valid)
+        ]
+
+    def check_table(self, table: ReferenceTable) -> None:
+        """Check that the scores are of this table, or that there are none yet.
+
+        Raises:
+            ValueError: If they are of another one.
+        """
+        stored = self.start_values.get("table")
+        if stored is not None and stored["digest"] != table.digest:
+            raise ValueError(
+                f"run folder {self._folder} was started with another table: {_shown(stored)} "
+                f"(now {_shown(table_id(table))}); {ELSEWHERE}"
+            )
+
+    def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
+        """Store what the images of this size are, if that is not stored yet.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if image_size not in self.images_of:
+            self.append({"image_size": image_size, "images": dict(images)})
+            self.images_of[image_size] = dict(images)
+
+    def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
+        """Store the scores of an architecture, which took ``seconds`` to measure.
+
+        Raises:
+            OSError: If they cannot be written. Earlier scores are safe.
+        """
+        found = {name: score_to_json(score) for name, score in scores.items()}
+        seconds = round(seconds, 3)
+        self.append({"architecture": architecture, "seconds": seconds, "scores": found})
+        self._add(architecture, scores, seconds)
+
+    def _add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
+        self._scores.setdefault(architecture, {}).update(scores)
+        self.seconds += seconds
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        if "images" in record:
+            images = from_json(record, _OfSize)
+            self.images_of[images["image_size"]] = cast("Mapping[str, str]", images["images"])
+        else:
+            found = from_json(record, _Scored)
+            scores = {name: score_from_json(of) for name, of in found["scores"].items()}
+            self._add(found["architecture"], scores, found["seconds"])
+
+
+def table_id(table: ReferenceTable) -> dict[str, str]:
+    """What identifies a table: its name, for people, and its digest."""
+    return {"name": table.name, "digest": table.digest}
+
+
+def _shown(table: Mapping[str, str]) -> str:
+    return f"{one_line(table['name'])}, digest {one_line(table['digest'][:12])}"

@@ -1,0 +1,89 @@
+"""Architectures by what a command takes for one: a text, or the folder of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from asvit._files import expanded
+from asvit._records import MALFORMED, parse_json
+from asvit._run_files import RESULT
+from asvit._types import is_of
+from asvit.spaces.architectures import canonical
+from proxies.messages import first_line, shown
+
+# Kind of run to the key of its architecture in result.json.
+_ENDS = {
+    "search": "seed_architecture",
+    "scale": "architecture",
+    "evolution": "architecture",
+    "training": "architecture",
+}
+_MEASURES = ("length_distortion", "ntk_condition_number")
+
+
+@dataclass(frozen=True)
+class FoundArchitecture:
+    """An architecture, and the run that found it.
+
+    Attributes:
+        text: Its text in canonical form.
+        by: Kind, folder and measures of the run that found it; None for a text.
+    """
+
+    text: str
+    by: Mapping[str, Any] | None = None
+
+
+def find_architecture(text: str) -> FoundArchitecture:
+    """The architecture of a text, or the one that the run in a folder ended in.
+
+    Raises:
+        FileNotFoundError: If the folder has no result.
+        ValueError: If there is no such architecture, or the run ends in none.
+    """
+    folder = expanded(text)
+    if not folder.is_dir():
+        return FoundArchitecture(canonical(text))
+    content = _result(folder)
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in _ENDS:
+        raise ValueError(
+            f"{folder} holds a run of kind {shown(kind)}, which ends in no architecture; "
+            f"use a {', '.join(_ENDS)} or an architecture"
+        )
+    try:
+        architecture = canonical(content[_ENDS[kind]])
+        measures = content["steps"][-1] if kind == "scale" else content
+        if not isinstance(measures, dict):
+            raise ValueError(f"its last step is {shown(measures)}")
+        measured = {name: _measure(measures[name]) for name in _MEASURES if name in measures}
+    except MALFORMED as error:
+        raise ValueError(
+            f"{folder} ends in no architecture that is known here: {first_line(error)}"
+        ) from error
+    return FoundArchitecture(architecture, {"kind": kind, "run": str(folder), **measured})
+
+
+def _measure(value: object) -> float | None:
+    """The value of a measure as result.json has it: None where it failed."""
+    if not is_of(value, float | None):
+        raise ValueError(f"a measure may not be {shown(value)}")
+    return cast("float | None", value)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    path = folder / RESULT
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder} has no {RESULT}: it is no finished run; name an architecture"
+        )
+    try:
+        content = parse_json(path.read_bytes())
+    except MALFORMED as error:
+        raise ValueError(f"{path} is damaged: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no result of a run")
+    return content

@@ -1,0 +1,492 @@
+"""Correlations: how well measures rank the architectures of a reference table."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from asvit._files import write_text
+from asvit._run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.console import networks, number, rounded, short, table, with_interval
+from asvit.progress import Progress, Tell, ignore, images_told
+from asvit.reference import REFERENCES
+from asvit.reference.findings import Finding, to_csv, verdict
+from asvit.reference.reliability import RankedMeasure, Reliability
+from asvit.reference.result import CorrelationResult
+from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
+from asvit.runs.folder import CORRELATION, plain_name, remove_files
+from asvit.runs.run import Run
+from asvit.settings import MeasuringSettings, WrongOption, fields_of, setting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from asvit.executors import Workers
+    from asvit.reference import ReferenceTable, Target
+    from asvit.reference.query import Plan
+    from asvit.reference.scores import ScoreJournal
+    from asvit.runs.measurement_pool import EvalContext
+    from proxies import Score
+
+_GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
+_MOST_VALUES = 3  # measures of an architecture that a line has room for
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """An architecture of the table with the scores that were just measured."""
+
+    architecture: str
+    scores: Mapping[str, Score]
+
+
+@dataclass(kw_only=True)
+class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]):
+    """Tell how well measures rank the architectures of a reference table by accuracy.
+
+    Every measure stands beside the counts, such as parameters and multiply-adds, which are always
+    taken. Given again, with other measures or targets, too, the command measures only what it
+    does not know yet.
+
+    Attributes:
+        query: What to correlate.
+        reference: The table, or its name or path.
+        retry: Whether to measure again what failed.
+        workers: Processes that measure; the result does not depend on them.
+    """
+
+    command = "correlate"
+    summary = "Tell how well measures rank the architectures of a reference table by accuracy."
+    files = CORRELATION
+    settings_type = CorrelationSettings
+    result_type = CorrelationResult
+    no_work = "nothing to measure: every score is known; --fresh starts over"
+
+    query: CorrelationQuery = dataclasses.field(default_factory=CorrelationQuery)
+    reference: str | Path | ReferenceTable = setting(
+        ...,
+        "Name of a reference table (see asvit list references), or the path of a CSV file.",
+        metavar="TABLE",
+        complete="asvit.reference:REFERENCES",
+        listed=False,
+    )
+    retry: bool = setting(False, "Measure again what failed.", repeats=False)
+    workers: Workers | None = None
+    _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
+    _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does, with the fields of the query beside those of the settings."""
+        own = {name: given.pop(name) for name in fields_of(CorrelationQuery) if name in given}
+        asked = {name: value for name, value in own.items() if value is not None}
+        return super().make(preset, query=CorrelationQuery(**asked), **given)
+
+    @classmethod
+    def option_types(cls) -> Sequence[Any]:
+        """As the base has them, after the query."""
+        return CorrelationQuery, *super().option_types()
+
+    def option_values(self) -> Sequence[tuple[Any, Any]]:
+        """As the base has them, after the query."""
+        return (self.query, CorrelationQuery()), *super().option_values()
+
+    @cached_property
+    def table(self) -> ReferenceTable:
+        """The reference table."""
+        from asvit.runs.checks import find_table
+
+        return find_table(self.reference)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Rows, measures and targets."""
+        from asvit.reference.query import make_plan
+
+        found = self.table
+        try:
+            return make_plan(found, self.query, seed=self.settings.seed)
+        except ValueError as error:
+            raise WrongOption(str(error)) from error
+
+    def check(self) -> None:
+        """Read the table and find what to measure."""
+        found = self.plan.table
+        self.settings = own_sizes(self.settings, found)
+        self.reference = found.name if found.name in REFERENCES else found.path
+
+    def default_name(self) -> str:
+        """Named after the table, the image sizes and the seed.
+
+        The name of a file of one's own ends in the beginning of its digest: stems are often alike.
+        """
+        found, size = self.table, self.settings.image_size
+        sizes = [size] if size else sorted(set(found.image_sizes))
+        side = "-".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+        name = found.name if found.name in REFERENCES else f"{found.name}-{found.digest[:8]}"
+        return f"correlate-{name}-{side}px-seed{self.settings.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be measured, and on what."""
+        from proxies.evaluation import resolve_device
+
+        plan, chosen = self.plan, self.settings
+        size = f"{chosen.image_size} px" if chosen.image_size else "each at its own size"
+        return (
+            f"measuring {len(plan.rows)} architectures of {plan.table.name}: "
+            f"{len(plan.measures)} measures, {networks(chosen.repeats)} each, {size}, "
+            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
+        )
+
+    def _side(self, row: int) -> int:
+        """Side of the images that a row is measured on, in pixels."""
+        return self.settings.image_size or self.table.image_sizes[row]
+
+    def _context(self, side: int) -> EvalContext:
+        """Device and images of a size to measure on."""
+        from asvit.runs.measurement_pool import EvalContext
+
+        if side not in self._contexts:
+            self._contexts[side] = EvalContext(
+                self.settings, image_size=side, progress=images_told(self.progress)
+            )
+        return self._contexts[side]
+
+    def prepare(self) -> None:
+        """Have images ready where nothing has been measured yet."""
+        if self._due is None:
+            self._context(self._side(self.plan.rows[0]))
+
+    def open(self) -> ScoreJournal:
+        """The journal of scores, if it is of this table."""
+        from asvit.reference.scores import ScoreJournal
+
+        journal = ScoreJournal(self.folder / SCORES)
+        journal.check_table(self.table)
+        texts = self.table.architectures
+        missing = {
+            row: journal.missing(texts[row], self.plan.measures, failed=self.retry)
+            for row in self.plan.rows
+        }
+        self._due = {row: names for row, names in missing.items() if names}
+        return journal
+
+    def stored_settings(self, journal: ScoreJournal) -> CorrelationSettings | None:
+        """What the scores were measured with."""
+        return journal.settings
+
+    def settled(self, journal: ScoreJournal, result: CorrelationResult) -> bool:
+        """Whether ``result`` answers the query by all measures that are registered now."""
+        same = (result.settings, result.question) == (self.settings, self.query)
+        shown = {one.measure for one in result.correlations}
+        complete = shown == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
+        return same and complete and not self._due
+
+    def begin(self, journal: ScoreJournal) -> None:
+        """Check the device, and keep what the scores are measured with."""
+        from asvit.reference.scores import table_id
+        from proxies.evaluation import resolve_device
+
+        if not self._due:
+            return
+        device = str(resolve_device(self.settings.device))
+        self.check_same(device=(journal.device, device))
+        if journal.settings is None:
+            journal.start(self.settings, table=table_id(self.table), device=device)
+        if self.retry:  # what was made of failures is stale, wherever this stops
+            remove_files(self.folder, [RESULT])
+
+    def execute(self, journal: ScoreJournal) -> CorrelationResult:
+        """Measure what is missing, then correlate."""
+        from asvit.reference.query import correlate_all, gather
+
+        if self._due:
+            self._measure(journal, self._due)
+        plan, found = self.plan, self.table
+        values = gather(plan, self.settings, journal)
+        return CorrelationResult(
+            folder=self.folder,
+            reference=found.name,
+            digest=found.digest,
+            targets=tuple(found.targets[name] for name in plan.targets),
+            rows=len(plan.rows),
+            excluded=plan.excluded,
+            correlations=correlate_all(plan, values, seed=self.settings.seed),
+            values=values,
+            wall_seconds=journal.seconds,
+            settings=self.settings,
+            question=self.query,
+            provenance=self.provenance(
+                images={str(size): dict(of) for size, of in sorted(journal.images_of.items())},
+                device=journal.device,
+            ),
+        )
+
+    def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
+        """Measure what is due: row to measures. Every row is kept as soon as it is there."""
+        from asvit.runs.measurement_pool import MeasurementJob, MeasurementPool, Workload
+
+        texts = self.table.architectures
+        jobs = [
+            MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
+            for row, names in due.items()
+        ]
+        contexts = {job.side: self._context(job.side) for job in jobs}
+        for side, context in contexts.items():
+            self.check_same(images=(journal.images_of.get(side), context.provenance))
+            journal.add_images(side, context.provenance)
+        load = Workload(len(jobs), len(jobs), _GIGABYTES)
+        pool = MeasurementPool(contexts, self.workers, load, num_classes=self.table.num_classes)
+        total, resumed, failures = len(self.plan.rows), len(self.plan.rows) - len(jobs), 0
+        started = began = time.monotonic()
+        with closing(pool):
+            for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
+                row = MeasuredRow(jobs[place].key, measured.scores)
+                now = time.monotonic()
+                journal.add(row.architecture, row.scores, now - began)
+                began = now
+                failures += not all(score.valid for score in row.scores.values())
+                state = _state(row, failures)
+                self.tell(Progress("row", done, total, resumed, now - started, state, record=row))
+
+    def finish(self, result: CorrelationResult) -> None:
+        """Write the tables before the result, so that everything is there with it."""
+        remove_files(self.folder, [*self.extra_files(self.folder), RESULT])
+        write_text(self.folder / VALUES, result.values.to_csv())
+        write_text(self.folder / CORRELATIONS, to_csv(result.correlations))
+        super().finish(result)
+
+    def extra_files(self, folder: Path) -> Sequence[str]:
+        """The figures of the measures that the result in ``folder`` has."""
+        try:
+            return self.result_type.read(folder / RESULT).figures
+        except (FileNotFoundError, ValueError):
+            return ()
+
+    @classmethod
+    def write_report(cls, folder: Path) -> list[Path]:
+        """Write figures and report.html."""
+        from asvit.report import write_correlation_report  # matplotlib
+
+        return write_correlation_report(folder)
+
+    @classmethod
+    def show(cls, result: CorrelationResult, screen: Console) -> None:
+        """A table and a conclusion for each target, and where everything is."""
+        for target in result.targets:
+            found = [one for one in result.correlations if one.target == target.name]
+            screen.print()
+            for part in _tables(found, _heading(result.reference, target), screen):
+                screen.print(part)
+            for one in found:
+                if one.correlation.reason:
+                    screen.print(f"{one.measure}: {one.correlation.reason}")
+            screen.print(verdict(found))
+        left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
+        failed = sum(1 for reason in result.values.reasons if reason)
+        reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
+        screen.print(f"{result.rows} architectures of {result.reference}{left_out}{reasons}")
+        screen.print(_LEGEND)
+        files = "report.html, values.csv, correlations.csv, result.json, figures"
+        screen.print(f"folder: {result.folder} ({files})")
+
+
+def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> CorrelationSettings:
+    """``settings`` without an image size that every row has anyway."""
+    own = set(table.image_sizes) == {settings.image_size}
+    return replace(settings, image_size=None) if own else settings
+
+
+def _state(row: MeasuredRow, failures: int) -> str:
+    """What was measured last, and how many rows failed, in a few words."""
+    measured = f"{len(row.scores)} measures"
+    if len(row.scores) <= _MOST_VALUES:
+        values = (f"{short(name)} {number(score.value)}" for name, score in row.scores.items())
+        measured = ", ".join(values)
+    return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"
+
+
+_COLUMNS = (
+    *("n", "dropped", "τ [95 %]", "Spearman", "weighted τ", "partial τ", "τ − count's"),
+    *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
+)
+_LEGEND = """\
+[95 %]: bootstrap intervals; partial τ: given params; τ − count's: to the best count's on the same
+rows; bands: thirds of the rows by size, from the smallest; regret: what the best of the 1, 5 and
+10 ranked highest lacks to the best of all, in points of accuracy"""
+
+
+def _heading(reference: str, target: Target) -> str:
+    ceiling = target.noise_ceiling
+    known_ceiling = "" if ceiling is None else f"; noise ceiling {ceiling:.3f}"
+    return f"{reference}, {target.name}: {target.description}{known_ceiling}"
+
+
+def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[Table]:
+    """The findings of a target, the counts above the line; several tables on a narrow screen."""
+    cells = [_cells(one) for one in found]
+    counts = sum(one.trivial for one in found)
+    wide = screen.options.update(width=1000)
+
+    def made(columns: Sequence[str], title: str | None) -> Table:
+        rows = zip(found, cells, strict=True)
+        return table(
+            ["measure", *columns],
+            [[one.measure, *(row[name] for name in columns)] for one, row in rows],
+            title=title,
+            left=("measure",),
+            rule=counts if counts < len(found) else 0,
+        )
+
+    tables: list[list[str]] = [[]]
+    for column in _COLUMNS:
+        more = [*tables[-1], column]
+        if tables[-1] and screen.measure(made(more, None), options=wide).maximum > screen.width:
+            tables.append([column])
+        else:
+            tables[-1] = more
+    return [made(columns, None if place else title) for place, columns in enumerate(tables)]
+
+
+def _cells(one: Finding) -> dict[str, object]:
+    """The columns of a finding."""
+    it = one.correlation
+    in_bands = [
+        " ".join(rounded(band.tau, 2) for band in it.in_bands if band.count == count)
+        for count in ("params", "macs")
+    ]
+    numbers: list[object] = [
+        it.n,
+        it.dropped,
+        with_interval(it.tau, *it.tau_interval),
+        rounded(it.spearman),
+        rounded(it.weighted_tau),
+        rounded(it.partial_tau),
+        with_interval(it.difference, *it.difference_interval, sign="+"),
+        *in_bands,
+        " ".join(rounded(points, 2) for points in it.regret.values()),
+    ]
+    return dict(zip(_COLUMNS, numbers, strict=True))
+
+
+def run_correlation(
+    reference: str | Path | ReferenceTable, *, target: Any = None, **given: Any
+) -> CorrelationResult:
+    """Tell how well measures rank the architectures of a reference table by accuracy.
+
+    Every row is built and measured as the settings say; the counts, such as parameters and
+    multiply-adds, always are. The run folder holds ``scores.jsonl`` (every score),
+    ``values.csv``, ``correlations.csv``, ``result.json`` and the report. Stopped at any point,
+    even by ``kill -9``, the same call continues to the identical result. Another query about the
+    same table measures only what is missing.
+
+    Args:
+        reference: Name of a table, path of a CSV file, or the table itself.
+        target: Accuracies to correlate with, or several; ``"all"`` for all of the table; its
+            default one where none is named.
+        **given: ``proxies`` (measures; ``"all"`` for every registered one, ``"a+b"`` for the sum
+            of the ranks by a and by b), ``rows`` (only so many rows, drawn by the seed) and
+            ``max_params`` (only rows of at most so many parameters, such as ``"100M"``);
+            ``retry`` (measure again what failed), ``out``, ``fresh``, ``progress``, ``preset``,
+            ``workers``: see :class:`CorrelationRun`; and the fields of
+            :class:`asvit.reference.settings.CorrelationSettings`.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, the table is none, a name is unknown, too few
+            rows are left, or the folder's run is of another table, other settings or another
+            device, or in use.
+        OSError: If there is no such table, the folder cannot be written or images cannot be
+            found.
+        TypeError: If there is no such setting.
+    """
+    return CorrelationRun.make(reference=reference, targets=target, **given).run()
+
+
+def reliability(
+    folder: Path,
+    table: ReferenceTable,
+    settings: MeasuringSettings,
+    *,
+    workers: Workers | None = None,
+    tell: Tell = ignore,
+) -> Reliability:
+    """Correlate the measures of a run with a table, measured as the run measured.
+
+    The scores are kept in a folder inside the run's, named after the table and its digest. If the
+    run was started over with other settings, so is the correlation.
+
+    Args:
+        folder: Run folder of the search or scaling.
+        table: The reference table; its default target is taken.
+        settings: What the run measured, and how.
+        workers: Processes that measure.
+        tell: Called as rows are measured.
+
+    Returns:
+        Table and target, the measures, the sum of their ranks, and the best count.
+
+    Raises:
+        ValueError: If the table has too few rows, or images cannot be had.
+        OSError: If a score cannot be kept or images cannot be found.
+    """
+    from asvit.reference.query import direction
+
+    names = fields_of(CorrelationSettings)
+    wanted = CorrelationSettings(**{name: getattr(settings, name) for name in names})
+    inside = folder / plain_name(f"correlate-{table.name}-{table.digest[:8]}")
+    proxies: Sequence[str] = settings.proxies  # type: ignore[attr-defined]
+    ranked = [name for name in proxies if direction(name) != "reported"]
+    asked = [*proxies, *([PLUS.join(ranked)] if len(ranked) > 1 else [])]
+    result = run_correlation(
+        table,
+        proxies=asked,
+        out=inside,
+        workers=workers,
+        progress=tell,
+        fresh=_is_of_another_run(inside, own_sizes(wanted, table)),
+        **{name: getattr(wanted, name) for name in names},
+    )
+    (target,) = result.targets
+    rival = next((f.correlation.rival for f in result.correlations if f.correlation.rival), "")
+    return Reliability(
+        reference=table.name,
+        digest=table.digest,
+        target=target.name,
+        description=target.description,
+        noise_ceiling=target.noise_ceiling,
+        rows=result.rows,
+        folder=inside.name,
+        measures=[_ranked(result.finding(name)) for name in asked],
+        best_count=_ranked(result.finding(rival)) if rival else None,
+    )
+
+
+def _is_of_another_run(folder: Path, wanted: CorrelationSettings) -> bool:
+    """Whether the scores in ``folder`` are of a run that was since started over otherwise."""
+    from asvit.reference.scores import ScoreJournal
+    from proxies.evaluation import resolve_device
+
+    journal = ScoreJournal(folder / SCORES)
+    here = str(resolve_device(wanted.device))
+    return journal.settings is not None and (journal.settings, journal.device) != (wanted, here)
+
+
+def _ranked(finding: Finding) -> RankedMeasure:
+    found = finding.correlation
+    own = ("n", "dropped", "tau", "tau_interval", "difference", "difference_interval", "reason")
+    return RankedMeasure(
+        measure=finding.measure,
+        better=finding.better,
+        **{name: getattr(found, name) for name in own},
+    )

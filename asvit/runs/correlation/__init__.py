@@ -1,1 +1,0 @@
-"""A correlation: planned, measured, kept and put together."""

@@ -1,0 +1,310 @@
+"""Exports: a network written in another format, and verified before it is put in place."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from asvit._files import expanded, write_text
+from asvit._run_files import RESULT
+from asvit.export.card import model_card
+from asvit.export.comparison import TOLERANCE, Difference, compare
+from asvit.export.exported import Exported
+from asvit.export.formats import FORMATS, README, Format
+from asvit.export.settings import ExportSettings
+from asvit.export.timm_folder import classifier_name
+from asvit.export.writers import write_copy
+from asvit.networks import Network, WeightsFile, read_state
+from asvit.runs.provenance import versions
+from asvit.runs.run import typed_options
+from asvit.spaces.architectures import canonical
+from asvit.training.pretrained import load_pretrained, weights_path
+from asvit.training.result import TrainResult
+from proxies.counts import count
+
+_BATCHES = (1, 3)  # other sizes than the graphs are traced with
+_SEED = 0  # of random weights
+_OURS = ".safetensors"  # other files never record their network
+_OF_NETWORK = ("num_classes", "attention", "ffn", "branches")
+
+
+def export_network(
+    architecture: str | None = None,
+    *,
+    to: str,
+    progress: Callable[[str], None] | None = None,
+    **settings: Any,
+) -> Exported:
+    """Export a network, reload the copy in a new process, and compare the two.
+
+    The copy is put in place only if its outputs on two batches of random images differ from the
+    network's by at most 1e-4 of the largest. Otherwise nothing is written.
+
+    Args:
+        architecture: Text of any space or family, or ``"timm:NAME"``; not needed if the file of
+            weights records it. A file or a run folder in its place is taken for the weights.
+        to: Format: ``"timm"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
+        progress: Called with each step, in words.
+        **settings: Other fields of :class:`asvit.export.settings.ExportSettings`.
+
+    Returns:
+        The result, with the differences that were found.
+
+    Raises:
+        ValueError: If a setting is not allowed, the weights do not fit, or the copy differs.
+        FileNotFoundError: If the weights, or the folder for the copy, do not exist.
+        FileExistsError: If a copy exists.
+        OSError: If the copy cannot be written, or cannot be loaded.
+        ImportError: If a library is missing.
+        TypeError: If there is no such setting.
+    """
+    chosen = name_weights(ExportSettings(to, architecture, **settings))
+    form = FORMATS[chosen.to]
+    form.check_libraries()
+    weights = None if chosen.weights is None else weights_path(chosen.weights)
+    out = _place(chosen, form, weights)
+    form.check_out(out, card=chosen.card, force=chosen.force)
+    tell = progress or (lambda _: None)
+    tell("building the network")
+    source = find_source(chosen)
+    source = source.merged() if chosen.merge else source
+    model, content = source.model, source.content
+    side = content.network.image_size
+    with _part(form, out) as part:
+        tell(f"writing {form.name}")
+        opset = write_copy(
+            form, part, model=model, content=content, batch=chosen.batch, opset=chosen.opset
+        )
+        tell("comparing the copy with the network, in a fresh process")
+        batches = (chosen.batch,) * 2 if chosen.batch else _BATCHES
+        differences = compare(model, form, part, image_size=side, batches=batches)
+        _check_equal(differences)
+        exported = Exported(
+            content=content,
+            form=form,
+            out=out,
+            cost=count(model, side),
+            weights=weights,
+            trained_size=source.trained_size,
+            batch=chosen.batch,
+            opset=opset,
+            differences=differences,
+            card=form.card_path(out) if chosen.card else None,
+            versions=_versions(form),
+            command=shlex.join(["asvit", "export", *chain(*typed_options(chosen))]),
+        )
+        _put_in_place(exported, part)
+    return exported
+
+
+def _place(chosen: ExportSettings, form: Format, weights: Path | None) -> Path:
+    """Path of the copy; by default beside the weights, under a name of its own."""
+    if chosen.out is not None:
+        out = expanded(chosen.out)
+    elif weights is not None:
+        own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
+        out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
+    else:
+        raise ValueError("a copy of random weights needs a name; give --out")
+    if weights is not None and weights.exists() and out.exists() and out.samefile(weights):
+        raise ValueError(f"{str(out)!r} is the file of weights itself; name another one")
+    return out
+
+
+@contextmanager
+def _part(form: Format, out: Path) -> Iterator[Path]:
+    """Temporary path of the copy until it is verified."""
+    part = form.part_path(out)
+    _remove(part)  # left by an export that was killed
+    try:
+        yield part
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_equal(differences: Sequence[Difference]) -> None:
+    for one in differences:
+        if not one.equal:
+            raise ValueError(
+                f"the copy is not equal: on {one.batch} image(s) outputs differ by "
+                f"{one.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing was written"
+            )
+
+
+def _put_in_place(exported: Exported, part: Path) -> None:
+    """Move the copy from ``part`` to its place, and write its card."""
+    out = exported.out
+    if exported.form.suffix:
+        if exported.card is not None:
+            write_text(exported.card, model_card(exported))
+        part.replace(out)
+        return
+    if exported.card is not None:
+        write_text(part / README, model_card(exported))
+    old = out.with_name(f".{out.name}.old")
+    _remove(old)
+    if out.exists():
+        out.rename(old)  # a non-empty folder cannot be replaced in one step
+    part.rename(out)
+    _remove(old)
+
+
+def _versions(form: Format) -> dict[str, str]:
+    """Versions of the libraries involved."""
+    ours = {name: number for name, number in versions().items() if name != "optuna"}
+    return {**ours, **{name: version(name) for name in form.libraries}}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The network to export.
+
+    Attributes:
+        content: The network, its weights and facts.
+        model: The network itself, on the CPU and in evaluation mode.
+        trained_size: Image size that the file of weights was trained for, in pixels; None if it
+            does not record it.
+    """
+
+    content: WeightsFile
+    model: nn.Module
+    trained_size: int | None
+
+    def merged(self) -> Source:
+        """The form for inference."""
+        network, model = self.content.network.merged(self.model)
+        content = replace(self.content, network=network, weights=model.state_dict())
+        return replace(self, content=content, model=model)
+
+
+def name_weights(settings: ExportSettings) -> ExportSettings:
+    """Take a file or folder in the architecture's place for the weights.
+
+    Raises:
+        ValueError: If no weights are named.
+    """
+    if settings.random or settings.weights is not None:
+        return settings
+    text = str(settings.architecture)
+    if not expanded(text).exists():
+        raise ValueError(
+            f"no weights of {text} are named; give --weights a file or a run folder, or --random"
+        )
+    return replace(settings, architecture=None, weights=text)
+
+
+def find_source(settings: ExportSettings) -> Source:
+    """Load the network to export.
+
+    Raises:
+        FileNotFoundError: If the file of weights does not exist.
+        ValueError: If the file cannot be read, or its network is unknown or not the named one.
+    """
+    if settings.weights is None:
+        return _random(settings)
+    path = weights_path(settings.weights)
+    content = _described(settings, path)
+    if content is None:
+        return _plain(settings, path)
+    stored = content.network
+    _check_same(settings, stored, path)
+    network = replace(stored, image_size=settings.image_size or stored.image_size)
+    model = network.build()
+    load_pretrained(model, str(path), new_head=False)  # resamples positions
+    facts = {**_run_facts(path, stored), **content.facts}
+    content = replace(content, network=network, weights=model.state_dict(), facts=facts)
+    return Source(content, model.eval(), stored.image_size)
+
+
+def _run_facts(path: Path, stored: Network) -> dict[str, Any]:
+    """Facts from the training's result beside its weights."""
+    try:
+        result = TrainResult.read(path.with_name(RESULT))
+    except (FileNotFoundError, ValueError):
+        return {}  # not finished, or not a training's folder
+    if result.network != stored:
+        return {}
+    return {"command": result.provenance["command"], "seconds": round(result.wall_seconds)}
+
+
+def _random(settings: ExportSettings) -> Source:
+    network = _named(settings, settings.num_classes)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(_SEED)
+        model = network.build().eval()
+    return Source(WeightsFile(network, model.state_dict()), model, None)
+
+
+def _plain(settings: ExportSettings, path: Path) -> Source:
+    """A network from weights without a header; their head gives the number of classes."""
+    weights = read_state(path)
+    network = _named(settings, settings.num_classes)
+    model = network.build()
+    head = weights.get(f"{classifier_name(model)}.weight")
+    if head is not None and head.numel() and len(head) != network.num_classes:
+        if settings.num_classes is not None:
+            raise ValueError(
+                f"{path} is for {len(head)} classes, not {settings.num_classes}; leave them out"
+            )
+        network = _named(settings, len(head))
+        model = network.build()
+    load_pretrained(model, str(path), new_head=False)
+    return Source(WeightsFile(network, model.state_dict()), model.eval(), None)
+
+
+def _named(settings: ExportSettings, num_classes: int | None) -> Network:
+    """The network that the settings describe."""
+    sizes = {"image_size": settings.image_size, "num_classes": num_classes}
+    return Network(
+        str(settings.architecture),
+        attention=settings.attention,
+        ffn=settings.ffn,
+        branches=settings.branches or 0,
+        **{name: size for name, size in sizes.items() if size is not None},
+    )
+
+
+def _described(settings: ExportSettings, path: Path) -> WeightsFile | None:
+    """Read weights with a header; None if there is none and the settings have the network."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of weights {str(path)!r}")
+    if settings.architecture is None and path.suffix != _OURS:
+        raise ValueError(f"{path} does not say which network it is of; name the architecture")
+    if path.suffix != _OURS:
+        return None
+    try:
+        return WeightsFile.read(path)
+    except ValueError:
+        if settings.architecture is None:
+            raise
+        return None  # weights without a header; reading these reports a damaged file
+
+
+def _check_same(settings: ExportSettings, stored: Network, path: Path) -> None:
+    """Check that the file holds the network that the settings name."""
+    text = settings.architecture
+    named = {
+        "architecture": None if text is None else canonical(text),
+        **{name: getattr(settings, name) for name in _OF_NETWORK},
+    }
+    for name, value in named.items():
+        there = getattr(stored, name)
+        if value is not None and value != there:
+            raise ValueError(f"{path} has {name} {there!r}, not {value!r}; leave it out")

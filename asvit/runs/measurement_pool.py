@@ -1,0 +1,284 @@
+"""Measures the networks of a run, in this process or in workers; the values are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any
+
+from asvit.data import load_images
+from asvit.data.base import Progress
+from asvit.executors import Pool, Workers, one_thread, open_pool
+from asvit.runs.measurement_worker import measuring_work, network, takes_all
+from asvit.settings import MeasuringSettings
+from asvit.spaces import SearchSpace, cost
+from asvit.spaces.base import Architecture
+from proxies import Cost, Readings, Score, combine, get_proxy, measure
+from proxies.evaluation import resolve_device
+
+_PIXELS_A_SECOND = 50_000  # of an image, measured with the default measures on one core, roughly
+
+
+class EvalContext:
+    """What all networks of a run are measured on: a device and images.
+
+    Args:
+        settings: Settings of the run.
+        image_size: Side of the images in pixels; that of the settings by default.
+        progress: Called with how many images are ready, and how many there will be.
+
+    Attributes:
+        device: Where networks are measured.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+        arguments: What :func:`proxies.measure` takes beside the network, the measures and the key.
+
+    Raises:
+        ValueError: If there are too few images, one cannot be read, or the device is not there.
+        OSError: If the images cannot be found.
+    """
+
+    def __init__(
+        self,
+        settings: MeasuringSettings | Any,
+        *,
+        image_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        side = settings.image_size if image_size is None else image_size
+        if side is None:
+            raise ValueError("these settings have no image size of their own; give image_size")
+        self.device = str(resolve_device(settings.device))
+        images = load_images(
+            settings.data,
+            count=settings.images,
+            image_size=side,
+            seed=settings.seed,
+            progress=progress,
+        )
+        self.provenance: Mapping[str, str] = {"source": images.source, "digest": images.digest}
+        self.arguments: Mapping[str, Any] = {
+            "repeats": settings.repeats,
+            "seed": settings.seed,
+            "image_size": side,
+            "images": images.pixels.to(self.device),  # once, not with every network
+            "labels": images.labels if len(images.classes) > 1 else None,
+            "device": self.device,
+            "points": settings.points,
+            "radius": settings.radius,
+        }
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much a run has to measure, which decides on the number of workers.
+
+    Attributes:
+        networks: Architectures, about.
+        at_once: How many are asked for together.
+        gigabytes: Memory that measuring one of them may need.
+    """
+
+    networks: int
+    at_once: int
+    gigabytes: float
+
+
+@dataclass(frozen=True)
+class MeasurementJob:
+    """A network to measure.
+
+    Attributes:
+        architecture: The architecture or its text; workers are sent the text.
+        names: Measures to take.
+        key: Seeds its initial weights, beside the run's seed and the repeat.
+        side: Side of the images in pixels.
+        counted: Whether to count its parameters and multiply-adds, too.
+    """
+
+    architecture: Architecture | str
+    names: tuple[str, ...]
+    key: str
+    side: int
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcome of a job.
+
+    Attributes:
+        scores: Measure to its score; all failed, with the reason, if the workers did.
+        cost: Of the network, if it was wanted and the workers did not fail.
+    """
+
+    scores: Mapping[str, Score]
+    cost: Cost | None = None
+
+
+class MeasurementPool:
+    """Measures networks, in this process or in workers.
+
+    Args:
+        contexts: Side of the images to what networks are measured on.
+        workers: Processes that measure; by default as many as the workload deserves.
+        workload: How much there is to measure.
+        space: Space of the architectures; any unless given.
+        num_classes: Classes of the networks.
+
+    Attributes:
+        workers: Processes that measure, with the defaults filled in.
+    """
+
+    def __init__(
+        self,
+        contexts: Mapping[int, EvalContext],
+        workers: Workers | None,
+        workload: Workload,
+        *,
+        space: SearchSpace | None = None,
+        num_classes: int = 1000,
+    ) -> None:
+        self._contexts = contexts
+        context = next(iter(contexts.values()))  # they differ only in their images
+        self._device, self._repeats = context.device, context.arguments["repeats"]
+        self.workers = (workers or Workers()).resolved(
+            self._device,
+            tasks=workload.at_once * self._repeats,
+            seconds=workload.networks * self._repeats * max(contexts) ** 2 / _PIXELS_A_SECOND,
+            gigabytes=workload.gigabytes,
+        )
+        self._space = space
+        self._num_classes = num_classes
+        self._pool: Pool | None = None
+        self._stack = ExitStack()
+
+    def open(self) -> None:
+        """Check early that there can be workers.
+
+        Raises:
+            ImportError: If Ray is asked for and not installed.
+            ConnectionError: If there is no cluster at the address.
+        """
+        if not self.workers.in_process:
+            self._opened()
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._stack.close()
+        self._pool = None
+
+    def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
+        """Measure networks, one after another or side by side.
+
+        Yields:
+            The index of each job in ``jobs`` with its outcome, as they end.
+        """
+        if not jobs:
+            return
+        if self.workers.in_process:
+            yield from ((number, self._measure(job)) for number, job in enumerate(jobs))
+            return
+        merged = [_Parts(job, self._portions(job)) for job in jobs]
+        owners = [number for number, parts in enumerate(merged) for _ in parts.tasks]
+        tasks = [task for parts in merged for task in parts.tasks]
+        with closing(self._opened().run(tasks)) as answers:
+            for task, answer in answers:
+                parts = merged[owners[task]]
+                parts.take(answer.result, answer.failure)
+                if parts.missing == 0:
+                    yield owners[task], parts.measured()
+
+    def _opened(self) -> Pool:
+        """The workers, started at the first use."""
+        if self._pool is None:
+            work = measuring_work(
+                {side: context.arguments for side, context in self._contexts.items()},
+                space=None if self._space is None else self._space.name,
+                num_classes=self._num_classes,
+            )
+            self._pool = self._stack.enter_context(open_pool(self.workers, work, self._device))
+        return self._pool
+
+    def _measure(self, job: MeasurementJob) -> Measured:
+        """Measure one network in this process."""
+        arch, side = job.architecture, job.side
+        try:
+            with one_thread(self._device):
+                scores = measure(
+                    lambda: network(arch, side, self._num_classes, space=self._space),
+                    job.names,
+                    key=job.key,
+                    together=takes_all(self._device),
+                    **self._contexts[side].arguments,
+                )
+        except MemoryError as error:
+            return Measured(failed(job.names, str(error) or "out of memory"))
+        return Measured(scores, cost(arch, image_size=side) if job.counted else None)
+
+    def _portions(self, job: MeasurementJob) -> list[list[int]]:
+        """The repeats that go to a worker together: each alone on a CPU, else all of them."""
+        if not any(get_proxy(name).random for name in job.names):
+            return [[0]]
+        repeats = list(range(self._repeats))
+        return [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+
+
+def failed(names: Sequence[str], why: str) -> dict[str, Score]:
+    """Scores of measures that could not be taken."""
+    return {name: Score(math.nan, math.nan, (), get_proxy(name).better, why) for name in names}
+
+
+def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
+    """The outcomes of jobs in the order of the jobs; those that end early are held back."""
+    held: dict[int, Measured] = {}
+    due = 0
+    for number, one in measured:
+        held[number] = one
+        while due in held:
+            yield held.pop(due)
+            due += 1
+
+
+class _Parts:
+    """The tasks of one job, and their answers.
+
+    Attributes:
+        tasks: What workers are sent.
+        missing: How many answers are not there yet.
+    """
+
+    def __init__(self, job: MeasurementJob, portions: Sequence[list[int]]) -> None:
+        self.tasks = [
+            {
+                "architecture": str(job.architecture),
+                "names": job.names,
+                "key": job.key,
+                "side": job.side,
+                "only": only,
+                "counted": job.counted and 0 in only,
+            }
+            for only in portions
+        ]
+        self.missing = len(self.tasks)
+        self._names = job.names
+        self._readings: list[Readings] = []
+        self._cost: Cost | None = None
+        self._failure = ""
+
+    def take(self, result: Mapping[str, Any] | None, failure: str) -> None:
+        """Take in one answer."""
+        self.missing -= 1
+        if result is None:
+            self._failure = failure
+            return
+        self._readings.append(Readings.from_json(result["readings"]))
+        if result["cost"] is not None:
+            self._cost = Cost(*result["cost"])
+
+    def measured(self) -> Measured:
+        """All answers together."""
+        if self._failure:
+            return Measured(failed(self._names, self._failure), self._cost)
+        return Measured(combine(self._readings), self._cost)

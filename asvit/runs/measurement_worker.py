@@ -1,0 +1,115 @@
+"""Measures networks in a worker process: what a worker is sent, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asvit.executors import Task, Work, one_thread
+from asvit.spaces import SearchSpace, build, cost, load_space
+from asvit.spaces.base import Architecture
+from proxies import measure_repeats
+from proxies.registry import UnknownNameError
+
+_NO_MEMORY = ("out of memory", "can't allocate memory")  # as torch says it
+
+
+def measuring_work(
+    arguments: Mapping[int, Mapping[str, Any]],
+    *,
+    space: str | None = None,
+    num_classes: int = 1000,
+) -> Work:
+    """What workers need in order to measure.
+
+    Args:
+        arguments: Side of the images to what :func:`proxies.measure` takes with it; see
+            :class:`asvit.runs.measurement_pool.EvalContext`.
+        space: Space of the architectures; any unless given.
+        num_classes: Classes of the networks.
+    """
+    arrays = {}
+    for side, given in arguments.items():
+        arrays[f"images {side}"] = given["images"].cpu().numpy()
+        if given["labels"] is not None:
+            arrays[f"labels {side}"] = given["labels"].numpy()
+    shared = next(iter(arguments.values()))
+    settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
+    return Work(
+        "asvit.runs.measurement_worker:MeasurementWorker",
+        {"space": space, "num_classes": num_classes, "measuring": settings},
+        arrays,
+    )
+
+
+class MeasurementWorker:
+    """Measures some of the repeats of one network; made and called as executors do it."""
+
+    def __init__(
+        self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
+    ) -> None:
+        self._space = _space(settings["space"])
+        self._num_classes = settings["num_classes"]
+        self._measuring = settings["measuring"]
+        self._device = device
+        self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Measure what the task asks for.
+
+        Raises:
+            MemoryError: If there was not enough memory for it.
+        """
+        text, side = task["architecture"], task["side"]
+        with one_thread(self._device):
+            readings = measure_repeats(
+                lambda: network(text, side, self._num_classes, space=self._space),
+                task["names"],
+                key=task["key"],
+                only=task["only"],
+                image_size=side,
+                images=self._arrays[f"images {side}"],
+                labels=self._arrays.get(f"labels {side}"),
+                device=self._device,
+                together=takes_all(self._device),
+                **self._measuring,
+            )
+        for found in readings.taken.values():
+            for what in found.values():
+                if isinstance(what, str) and any(words in what for words in _NO_MEMORY):
+                    raise MemoryError(what)
+        size = cost(text, image_size=side) if task["counted"] else None
+        return {
+            "readings": readings.to_json(),
+            "cost": None if size is None else [size.params, size.macs],
+        }
+
+
+def network(
+    arch: Architecture | str, side: int, num_classes: int, *, space: SearchSpace | None = None
+) -> torch.nn.Module:
+    """The freshly initialised network of an architecture: of a space, or of any unless given."""
+    if space is None:
+        return build(arch, side, num_classes)
+    return space.build(space.read(arch), image_size=side, num_classes=num_classes)
+
+
+def takes_all(device: str) -> bool:
+    """Whether repeats are taken in one pass: small networks leave an accelerator idle."""
+    return device != "cpu"
+
+
+def _space(name: str | None) -> SearchSpace | None:
+    """The space called ``name``, which must be registered in this process, too.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    try:
+        return None if name is None else load_space(name)
+    except UnknownNameError as error:
+        raise ValueError(f"a worker does not know what this process does: {error}") from error

@@ -1,0 +1,475 @@
+"""Trainings: a network trained on labelled images, by one process or several."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from asvit._run_files import CHECKPOINT, MODEL
+from asvit._version import __version__
+from asvit.console import clock, number, table
+from asvit.progress import ignore, images_told
+from asvit.runs.folder import LOCK, TRAINING
+from asvit.runs.run import Run, imported
+from asvit.settings import setting
+from asvit.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import nn
+
+    from asvit.data import TrainingSets
+    from asvit.networks import Network
+    from asvit.training.checkpoint import Checkpoint, Origin
+    from asvit.training.distributed import ProcessGroup
+    from asvit.training.result import TrainPlan, TrainResult
+    from asvit.training.session import Session
+
+MOST_WORKERS = 8
+FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+_TIMED_BATCH = 16  # images per step when stages of tokens are timed
+
+
+@dataclass(kw_only=True)
+class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
+    """Train ARCH, an architecture or the folder of a run that ended in one, on labelled images.
+
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one. Several processes share the batches:
+    accelerate launch -m asvit train ARCH ...
+    """
+
+    command = "train"
+    summary = "Train a network on your images."
+    files = TRAINING
+    settings_type = TrainSettings
+    result_type = imported("asvit.training.result:TrainResult")
+    always_typed = ("recipe", "epochs", "batch_size")
+
+    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+    workers: int | None = setting(
+        None,
+        "Processes that prepare images; none for fewer than 2,000 images.",
+        at_least=0,
+        shown="the cores there are, at most 8",
+        repeats=False,
+    )
+    tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)
+    resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
+    typed: str = ""  # what was given for the architecture: its text, or a run folder
+    found_by: Mapping[str, Any] | None = None  # the run of that folder
+    planned: TrainPlan | None = None
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; the architecture may be the folder of a run that ended in one."""
+        from asvit.runs.architectures import find_architecture
+
+        if given.get("fresh") and given.get("resume"):
+            raise ValueError("--fresh and --resume contradict each other; give one of them")
+        typed = str(given["architecture"])
+        found = find_architecture(typed)
+        made = super().make(preset, **{**given, "architecture": found.text})
+        made.typed, made.found_by = typed, found.by
+        return made
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return os.environ.get("RANK", "0") == "0"
+
+    @cached_property
+    def processes(self) -> ProcessGroup:
+        """The processes that train together."""
+        from asvit.training.distributed import ProcessGroup
+
+        return ProcessGroup(self.device)
+
+    @cached_property
+    def sets(self) -> TrainingSets:
+        """The images; the first process makes those that have to be made."""
+        from asvit.data import open_training_sets
+
+        chosen = self.settings
+        with self.processes.first_before_others():
+            return open_training_sets(
+                chosen.data,
+                validation=chosen.validation,
+                held_out=chosen.held_out,
+                image_size=chosen.image_size,
+                seed=chosen.seed,
+                train_images=chosen.train_images,
+                validation_images=chosen.validation_images,
+                classes=chosen.classes,
+                progress=images_told(self.progress) if self.processes.first else None,
+            )
+
+    @cached_property
+    def network(self) -> Network:
+        """Settings of the network."""
+        from asvit.networks import Network
+
+        chosen = self.settings
+        return Network(
+            chosen.architecture,
+            chosen.image_size,
+            len(self.sets.classes),
+            attention=chosen.attention,
+            ffn=chosen.ffn,
+            branches=chosen.branches,
+        )
+
+    def default_name(self) -> str:
+        """Named after the architecture, the image size and the seed."""
+        chosen = self.settings
+        text = re.sub("[^A-Za-z0-9.]+", "-", chosen.architecture)
+        return f"train-{text}-{chosen.image_size}px-seed{chosen.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, on what and how."""
+        return super().title if self.planned is None else "\n".join(_lines(self.planned))
+
+    def check(self) -> None:
+        """Find device and libraries, and the run to resume.
+
+        Raises:
+            FileNotFoundError: If there is no run to resume.
+            ImportError: If accelerate is not installed.
+        """
+        _ = self.processes
+        # A run that was stopped in its first epoch has but claimed its folder.
+        if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
+            raise FileNotFoundError(
+                f"no training to go on with in {self.folder}; leave out --resume to start one"
+            )
+
+    def prepare(self) -> None:
+        """Have the images ready."""
+        _ = self.sets
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Claim the folder in the first process, for all of them."""
+        with super().claim() if self.processes.first else nullcontext():
+            self.processes.wait()
+            yield
+            self.processes.wait()
+
+    def open(self) -> Checkpoint | None:
+        """The checkpoint; None in a new run."""
+        from asvit.training.checkpoint import Checkpoint
+
+        path = self.folder / CHECKPOINT
+        return Checkpoint.read(path) if path.exists() else None
+
+    def stored_settings(self, journal: Checkpoint | None) -> TrainSettings | None:
+        """What the run was started with."""
+        return None if journal is None else journal.origin.settings
+
+    def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
+        """Whether every epoch is done and the network is written."""
+        return journal is not None and journal.finished and (self.folder / MODEL).exists()
+
+    def begin(self, journal: Checkpoint | None) -> None:
+        """Check device and images."""
+        if journal is not None:
+            begun = journal.origin
+            self.check_same(
+                device=(begun.device, self.processes.device.type),
+                images=(begun.images, self.sets.provenance),
+            )
+
+    def execute(self, journal: Checkpoint | None) -> TrainResult:
+        """Train to the last epoch."""
+        from asvit.training.result import TrainResult
+
+        session = self._session(journal, self._workers())
+        self.planned = self._plan(session)
+        session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
+        if self.processes.first:
+            session.finish()
+        return TrainResult(
+            folder=self.folder,
+            network=self.network,
+            params=session.cost.params,
+            macs=session.cost.macs,
+            history=tuple(session.history),
+            best=session.best,
+            stages=tuple(session.origin.stages),
+            saved=session.saved,
+            bad_images=session.bad_images,
+            wall_seconds=session.seconds,
+            settings=self.settings,
+            provenance=self.provenance(
+                found_by=self.found_by,
+                images=dict(self.sets.provenance),
+                device=session.origin.device,
+                processes=self.processes.world,
+            ),
+            next_command=shlex.join(
+                ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
+            ),
+        )
+
+    def finish(self, result: TrainResult) -> None:
+        """Write the result, in the first process."""
+        if self.processes.first:
+            super().finish(result)
+
+    def plan(self) -> TrainPlan:
+        """What the run would do; coarser tokens are timed."""
+        return self._plan(self._session(None, 0))
+
+    def command_line(self) -> str:
+        """As the base does, with the architecture as it was given."""
+        words = shlex.split(super().command_line())
+        words[2] = self.typed
+        return shlex.join(words)
+
+    def default_settings(self) -> TrainSettings:
+        """The settings of a command with the same recipe, epochs and batch alone."""
+        names = ("architecture", *self.always_typed)
+        return TrainSettings.make(**{name: getattr(self.settings, name) for name in names})
+
+    def _session(self, stored: Checkpoint | None, workers: int) -> Session:
+        """A session that continues from a checkpoint.
+
+        Raises:
+            ValueError: If weights do not fit.
+            OSError: If weights cannot be found.
+        """
+        from asvit.training.distillation import load_teacher
+        from asvit.training.pretrained import load_pretrained
+        from asvit.training.session import Session
+
+        chosen = self.settings
+        model = self._initial_model()
+        if stored is None and chosen.weights is not None:
+            load_pretrained(model, chosen.weights, new_head=chosen.new_head)
+        return Session(
+            self.folder,
+            self.network,
+            model,
+            self._origin(model) if stored is None else stored.origin,
+            self.sets,
+            self.processes,
+            stored=stored,
+            teacher=load_teacher(chosen, self.sets.classes),
+            workers=workers,
+            facts=self._facts(),
+        )
+
+    def _initial_model(self) -> nn.Module:
+        """The network with initial weights, equal in every process."""
+        import torch
+
+        from proxies.evaluation import seed_for
+
+        chosen = self.settings
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed_for(chosen.seed, "weights"))
+            return self.network.build(drop_path=chosen.drop_path or None, drop=chosen.drop or None)
+
+    def _origin(self, model: nn.Module) -> Origin:
+        from asvit.training.checkpoint import Origin
+
+        return Origin(
+            self.settings,
+            self.sets.provenance,
+            self.sets.classes,
+            self.processes.device.type,
+            self._stages(model) if self.settings.staged else (),
+        )
+
+    def _stages(self, model: nn.Module) -> tuple[dict[str, Any], ...]:
+        """Epochs and measured cost of each stage of tokens, with the published fraction."""
+        import torch
+
+        from asvit.training.token_costs import measure_stages
+        from asvit.training.token_plan import PUBLISHED_FRACTIONS
+
+        chosen, processes = self.settings, self.processes
+        stages: tuple[dict[str, Any], ...] = ()
+        if processes.first:  # alone: processes would slow each other down
+            costs = measure_stages(
+                model.to(processes.device),
+                chosen.image_size,
+                batch_size=max(2, min(_TIMED_BATCH, chosen.batch_size // processes.world)),
+                precision=torch.bfloat16 if chosen.precision == "bf16" else None,
+            )
+            stages = tuple(
+                {"epochs": epochs, **cost.to_json(), "published_fraction": published}
+                for epochs, cost, published in zip(
+                    chosen.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True
+                )
+            )
+        return tuple(processes.gather(stages)[0])
+
+    def _facts(self) -> dict[str, Any]:
+        """Facts to store with the weights."""
+        from asvit.data import MEAN, STD
+
+        augmentation = self.settings.augmentation
+        return {
+            "mean": MEAN,
+            "std": STD,
+            "interpolation": augmentation.interpolation,
+            "crop_pct": augmentation.crop_pct,
+            "recipe": self.settings.recipe,
+            "epochs": self.settings.epochs,
+            "images": self.sets.provenance["source"],
+            "found_by": self.found_by,
+            "asvit": __version__,
+        }
+
+    def _plan(self, session: Session) -> TrainPlan:
+        from asvit.training.result import TrainPlan
+
+        return TrainPlan(
+            folder=self.folder,
+            network=self.network,
+            params=session.cost.params,
+            macs=session.cost.macs,
+            images={"train": len(self.sets.train), "validation": len(self.sets.validation)},
+            source=self.sets.provenance["source"],
+            steps_per_epoch=session.steps,
+            stages=tuple(session.origin.stages),
+            saved=session.saved,
+            device=str(self.processes.device),
+            processes=self.processes.world,
+            settings=self.settings,
+        )
+
+    def _workers(self) -> int:
+        """Processes that prepare images beside each training process."""
+        if self.workers is not None:
+            return self.workers
+        cores = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
+        few = len(self.sets.train) < FEW_IMAGES
+        return 0 if few else min(MOST_WORKERS, (cores or 1) // here)
+
+    @classmethod
+    def show_plan(cls, plan: TrainPlan, screen: Console) -> None:
+        """What would be trained, on what and how."""
+        for line in _lines(plan):
+            screen.print(line)
+
+    @classmethod
+    def show(cls, result: TrainResult, screen: Console) -> None:
+        """The best and the last epoch, and what to type next."""
+        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "average's top-1", "images/s"]
+        best = [] if result.best_row is None else [("best", result.best_row)]
+        rows: list[Sequence[object]] = [
+            [
+                f"{name} ({row.epoch})",
+                row.train_loss,
+                row.loss,
+                row.top1,
+                row.top5,
+                row.average_top1,
+                row.images_per_second,
+            ]
+            for name, row in (*best, ("last", result.last))
+        ]
+        title = "On the validation images, per cent"
+        screen.print()
+        screen.print(table(columns, rows, title=title, left=("epoch",)))
+        for name, times in result.bad_images.items():
+            screen.print(f"could not be read and was replaced {times} times: {name}")
+        screen.print(f"{len(result.history)} epochs in {clock(result.wall_seconds)}")
+        screen.print(
+            f"folder: {result.folder} "
+            "(model.safetensors, best.safetensors, metrics.csv, result.json)"
+        )
+        screen.print(f"next:   {result.next_command}")
+
+
+def _lines(plan: TrainPlan) -> list[str]:
+    """What is going to be trained, on what and how; and what coarser tokens cost and save."""
+    s = plan.settings
+    parts = [word for word in (s.attention and "hallucinated attention", s.ffn) if word]
+    made = f" with {' and '.join(parts)}" if parts else ""
+    train, validation = plan.images["train"], plan.images["validation"]
+    where = plan.device if plan.processes == 1 else f"{plan.processes} processes, {plan.device}"
+    lines = [
+        f"training {plan.network.architecture}{made}: {plan.params:,} params, "
+        f"{plan.macs:,} multiply-adds at {s.image_size} px, {plan.network.num_classes} classes",
+        f"images: {plan.source}; {train:,} to train on, {validation:,} to validate on",
+        f"recipe {s.recipe}: {s.epochs} epochs of {plan.steps_per_epoch} updates with "
+        f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
+        f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "
+        f"seed {s.seed}",
+    ]
+    lines += [
+        f"tokens ({stage['stride']},{stage['dilation']}): {stage['epochs']} epoch(s), "
+        f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
+        f"{stage['published_fraction']:.1%}), {number(1000 * stage['seconds'])} ms an image "
+        f"({stage['time_fraction']:.1%} of full)"
+        for stage in plan.stages
+    ]
+    if plan.saved is not None:
+        lines.append(
+            f"coarser tokens save {plan.saved['macs']:.1%} of the multiply-adds and about "
+            f"{plan.saved['time']:.1%} of the time; at the published costs they would save "
+            f"{plan.saved['published']:.1%} of the multiply-adds"
+        )
+    return lines
+
+
+def run_training(architecture: str, **given: Any) -> TrainResult:
+    """Train a network on labelled images; the same call continues a run that was stopped.
+
+    The run folder holds ``checkpoint.safetensors`` (the state after the last epoch),
+    ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
+    as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl`` and
+    ``result.json``. Stopped at any point, even by ``kill -9``, the run continues to the identical
+    weights on a CPU; at most an epoch is trained again.
+
+    Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;
+    the run folder must be on a disk that all of them see. The first one writes and tells.
+
+    Args:
+        architecture: Text of any space or family, ``"timm:NAME"``, or the folder of a search, a
+            scaling or another run that ended in an architecture.
+        **given: ``out``, ``fresh``, ``progress``, ``device``, ``workers`` (processes that prepare
+            images beside each training process; by default one a core, at most 8, and none for
+            fewer than 2,000 images), ``tensorboard``, ``resume`` (only continue) and ``preset``:
+            see :class:`TrainRun`; and the fields of
+            :class:`asvit.training.settings.TrainSettings`, on top of those of the preset and its
+            recipe.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, images or weights do not suit, the loss is not
+            finite, or the folder's run has other settings or images or is in use.
+        OSError: If the folder cannot be written, or images or weights cannot be found.
+        ImportError: If a library is missing.
+        TypeError: If there is no such setting.
+    """
+    return TrainRun.make(architecture=architecture, **given).run()
+
+
+def plan_training(architecture: str, **given: Any) -> TrainPlan:
+    """Work out what :func:`run_training` with the same arguments would do, without training.
+
+    Coarser tokens are timed; nothing is written but images that have to be made.
+
+    Raises:
+        ValueError: As there.
+        OSError: As there.
+        ImportError: As there.
+        TypeError: As there.
+    """
+    return TrainRun.make(architecture=architecture, **given).plan()

@@ -1,1 +1,0 @@
-"""A training: what is asked, its session, and its result."""

@@ -1,0 +1,90 @@
+"""The result of a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asvit.codec import Nullable, to_json
+from asvit.reference.reliability import Reliability
+from asvit.results import Result
+from asvit.search.rows import TrialRow, without_sizes
+from asvit.search.settings import SearchSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult(Result):
+    """What a search ended in.
+
+    Attributes:
+        seed_architecture: Text of the architecture: the policy's likeliest, or the best measured
+            one by rank sum for a controller without a policy.
+        params: Its parameters.
+        macs: Its multiply-adds for one image.
+        values: Its measures by name; NaN where one failed.
+        reason: Why a measure of it failed, else empty.
+        steps: Architectures measured.
+        failures: How many of them failed.
+        entropy: Joint entropy in nats of the policy that drew the first and the last of them;
+            NaN without a policy.
+        front: The best measured architectures, those on the front of the objectives first.
+        reliability: How well the measures rank a reference table, where one was asked for.
+    """
+
+    kind = "search"
+    noun = "search"
+    hidden = ("entropy", "front")
+
+    settings: SearchSettings
+    seed_architecture: str
+    params: int
+    macs: int
+    values: Mapping[str, Nullable]
+    reason: str
+    steps: int
+    failures: int
+    entropy: tuple[Nullable, Nullable]
+    front: Sequence[TrialRow]
+    reliability: Reliability | None = None
+
+    @property
+    def length_distortion(self) -> float:
+        """Length distortion of the seed architecture; NaN if it failed or was not asked for."""
+        return self.values.get("length_distortion", math.nan)
+
+    @property
+    def ntk_condition_number(self) -> float:
+        """NTK condition number of the seed; NaN if it failed or was not asked for."""
+        return self.values.get("ntk_condition_number", math.nan)
+
+    def derived(self) -> Mapping[str, Any]:
+        """What was searched, the seed's main measures, and the front as the table has it."""
+        return {
+            "space": self.settings.space,
+            "controller": self.settings.controller,
+            "length_distortion": self.length_distortion,
+            "ntk_condition_number": self.ntk_condition_number,
+            "entropy": dict(zip(("first", "last"), self.entropy, strict=True)),
+            "front": [_columns(row) for row in self.front],
+        }
+
+    @classmethod
+    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The entropies as a pair, and the measures of each row of the front in one place."""
+        measures = content["settings"]["proxies"]
+        entropy, front = content["entropy"], content["front"]
+        return {
+            **content,
+            "values": {name: content["values"][name] for name in measures},
+            "entropy": (entropy["first"], entropy["last"]),
+            "front": [{**row, "values": {name: row[name] for name in measures}} for row in front],
+        }
+
+
+def _columns(row: TrialRow) -> dict[str, Any]:
+    """The columns of trials.csv."""
+    content = to_json(row)
+    values = content.pop("values")
+    return {**content, **{name: values[name] for name in without_sizes(values)}}

@@ -1,0 +1,100 @@
+"""Distributed training: this process, its rank, and collective operations."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxies.evaluation import resolve_device
+
+logger = logging.getLogger(__name__)
+
+
+class ProcessGroup:
+    """One process, or several started by ``accelerate launch`` or ``torchrun``.
+
+    Args:
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; with several processes, each takes a
+            device of this kind.
+
+    Attributes:
+        device: Device of this process.
+        rank: Rank of this process, from 0.
+        world: Number of processes.
+
+    Raises:
+        ImportError: If accelerate is not installed.
+        ValueError: If there is no such device.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        try:
+            from accelerate import Accelerator
+        except ImportError as error:
+            message = "training needs accelerate: pip install 'asvit[train]'"
+            raise ImportError(message) from error
+        launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+        where = resolve_device("cpu" if launched and asked_for_cpu else device)
+        # An Accelerator's settings are global and final. So a single process chooses its device
+        # without it, and may train on several in turn; precision is always handled by the engine.
+        cpu = launched and where.type == "cpu"
+        self._accelerator: Any = Accelerator(cpu=cpu, device_placement=False, mixed_precision="no")
+        if asked_for_cpu and not launched and "MASTER_ADDR" in os.environ:
+            logger.warning(
+                "accelerate launch --cpu has started one process; for several use --multi_gpu "
+                "without --cpu, which works on CPUs, too, or torchrun --nproc-per-node"
+            )
+        self.rank: int = self._accelerator.process_index
+        self.world: int = self._accelerator.num_processes
+        self.device: torch.device = self._accelerator.device if self.world > 1 else where
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the main process, which writes files and prints."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Wrap ``network`` so that its gradients are averaged over the processes."""
+        wrapped: nn.Module = self._accelerator.prepare_model(network, device_placement=False)
+        return wrapped
+
+    def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
+        """A context in which a network from :meth:`wrap` does not average its gradients."""
+        if self.world == 1:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self._accelerator.no_sync(wrapped)
+        return context
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum ``values`` over the processes; every process must call it."""
+        total: Tensor = self._accelerator.reduce(values, "sum")
+        return total
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Average ``values`` over the processes; every process must call it."""
+        return self.sum(values) / self.world
+
+    def wait(self) -> None:
+        """Wait until all processes have called this."""
+        self._accelerator.wait_for_everyone()
+
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """Run the block in the main process first, then in the others."""
+        with self._accelerator.main_process_first():
+            yield
+
+    def gather(self, value: object) -> list[Any]:
+        """Collect ``value`` from all processes, by rank; every process must call it."""
+        if self.world == 1:
+            return [value]
+        held: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(held, value)
+        return held

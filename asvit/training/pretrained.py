@@ -1,0 +1,121 @@
+"""Pretrained weights, also for another image size or other classes."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asvit._files import expanded
+from asvit._run_files import MODEL
+from asvit.networks import load_state, read_state
+
+_BIAS_TABLE = "relative_position_bias_table"
+_POS_EMBED = "pos_embed"
+_MAX_PREFIX_TOKENS = 2  # before the grid: class token, distillation token
+
+
+def weights_path(text: str) -> Path:
+    """The file of weights at a path, which may be a run folder."""
+    path = expanded(text)
+    return path / MODEL if path.is_dir() else path
+
+
+def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
+    """Load the weights of a file into ``model``.
+
+    Position embeddings and relative position bias tables of another grid are resampled (bicubic).
+
+    Args:
+        model: The network.
+        text: File of weights, or run folder with one.
+        new_head: Keep the classifier of ``model``.
+
+    Returns:
+        Names of the weights that were not loaded.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read, or its weights belong to another network or
+            another number of classes.
+    """
+    path = weights_path(text)
+    own = model.state_dict()
+    weights = {
+        name: _resized(name, tensor, own[name], model) if name in own else tensor
+        for name, tensor in read_state(path).items()
+    }
+    head = _head_names(model)
+    if not new_head:
+        _check_classes(weights, own, head, path)
+    return load_state(
+        model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
+    )
+
+
+def _check_classes(
+    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], head: tuple[str, ...], path: Path
+) -> None:
+    for name in head:
+        if name not in own or name not in weights:
+            continue
+        if not own[name].ndim or not weights[name].ndim:
+            continue  # load_state will refuse it
+        there, here = len(weights[name]), len(own[name])
+        if there != here:
+            raise ValueError(
+                f"the weights of {path} are for {there} classes, the images have {here}; "
+                "give --new-head to start with a fresh classifier"
+            )
+
+
+def _head_names(model: Any) -> tuple[str, ...]:
+    """Names of the weights of the classifier, or of both classifiers."""
+    found = model.get_classifier() if hasattr(model, "get_classifier") else ()
+    heads = found if isinstance(found, tuple) else (found,)
+    return tuple(
+        f"{name}.{weight}"
+        for name, module in model.named_modules()
+        if any(module is head for head in heads)
+        for weight, _ in module.named_parameters()
+    )
+
+
+def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
+    """Resample a position tensor to the shape of ``own``; others are returned as they are."""
+    if tensor.shape == own.shape:
+        return tensor
+    place, _, kind = name.rpartition(".")
+    if kind == _BIAS_TABLE and tensor.shape[1:] == own.shape[1:]:
+        window = getattr(model.get_submodule(place), "window_size", None)
+        if window is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch warns about timm's interpolation
+                table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
+            return table
+    if kind.startswith(_POS_EMBED) and tensor.ndim == own.ndim:
+        if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
+            side = own.shape[-2:]
+            return F.interpolate(tensor.float(), side, mode="bicubic", antialias=True)
+        if tensor.ndim == 3 and tensor.shape[2] == own.shape[2]:
+            return _resampled_tokens(tensor, own)
+    return tensor  # load_state will refuse it
+
+
+def _resampled_tokens(tensor: Tensor, own: Tensor) -> Tensor:
+    """Resample ``[1, n, C]`` to ``[1, m, C]``: a square grid after some prefix tokens."""
+    for prefix in range(_MAX_PREFIX_TOKENS + 1):
+        sides = [math.isqrt(max(t.shape[1] - prefix, 0)) for t in (tensor, own)]
+        squares = [side**2 + prefix for side in sides]
+        if squares == [tensor.shape[1], own.shape[1]] and all(sides):
+            resampled: Tensor = resample_abs_pos_embed(
+                tensor, new_size=[sides[1], sides[1]], num_prefix_tokens=prefix
+            )
+            return resampled
+    return tensor

@@ -1,0 +1,106 @@
+"""What a training is going to do, and its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit.codec import to_json
+from asvit.networks import Network
+from asvit.results import Result
+from asvit.training.metrics import EpochRow
+from asvit.training.settings import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """A training before its first step.
+
+    Attributes:
+        folder: Run folder.
+        network: Settings of the network.
+        params: Its parameters.
+        macs: Multiply-adds of one image.
+        images: Numbers of images to train on (``train``) and to validate on (``validation``).
+        source: Where they come from, in words.
+        steps_per_epoch: Updates per epoch.
+        stages: As :attr:`TrainResult.stages`.
+        saved: As :attr:`TrainResult.saved`.
+        device: Where to train.
+        processes: How many train together.
+        settings: Settings of the training, with all values of its recipe.
+    """
+
+    folder: Path
+    network: Network
+    params: int
+    macs: int
+    images: Mapping[str, int]
+    source: str
+    steps_per_epoch: int
+    stages: tuple[Mapping[str, Any], ...]
+    saved: Mapping[str, float] | None
+    device: str
+    processes: int
+    settings: TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult(Result):
+    """A trained network.
+
+    Attributes:
+        network: Settings of the network.
+        params: Its parameters.
+        macs: Multiply-adds of one image.
+        history: One row per epoch.
+        best: Epoch with the best accuracy at the network's own tokens, from 1; None if no epoch
+            had these.
+        stages: Epochs and measured cost of each stage of tokens, with the published fraction;
+            empty without stages.
+        saved: Shares of the training that the coarser stages save: of its multiply-adds
+            (``macs``) and its time (``time``) at the measured costs, and of its multiply-adds at
+            the published costs (``published``); None without stages.
+        bad_images: Name of each unreadable image to how often it was replaced.
+    """
+
+    kind = "training"
+    noun = "training"
+    provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
+    hidden = ("best",)
+
+    settings: TrainSettings
+    network: Network
+    params: int
+    macs: int
+    history: tuple[EpochRow, ...]
+    best: int | None
+    stages: tuple[Mapping[str, Any], ...]
+    saved: Mapping[str, float] | None
+    bad_images: Mapping[str, int]
+
+    @property
+    def last(self) -> EpochRow:
+        """The last epoch."""
+        return self.history[-1]
+
+    @property
+    def best_row(self) -> EpochRow | None:
+        """The epoch :attr:`best`."""
+        return None if self.best is None else self.history[self.best - 1]
+
+    def derived(self) -> Mapping[str, Any]:
+        """The architecture, the accuracy at the end, and the best epoch."""
+        return {
+            "architecture": self.network.architecture,
+            "top1": self.last.best_top1,
+            "best": None if self.best_row is None else to_json(self.best_row),
+        }
+
+    @classmethod
+    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The best epoch by its number."""
+        best = content["best"]
+        return {**content, "best": None if best is None else best["epoch"]}

@@ -1,0 +1,295 @@
+"""One session of a training: from its checkpoint to its last epoch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from asvit._run_files import BEST, CHECKPOINT, MODEL
+from asvit.console import number
+from asvit.data import MEAN, STD, TrainingSets
+from asvit.models.retokenization import Tokens, token_stages
+from asvit.networks import Network, WeightsFile
+from asvit.progress import Progress, Tell
+from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.distillation import Teacher
+from asvit.training.distributed import ProcessGroup
+from asvit.training.engine import Engine, Step
+from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
+from asvit.training.settings import TrainSettings
+from asvit.training.token_plan import saved
+from proxies.counts import count
+
+
+class Session:
+    """Trains a network, and writes a checkpoint into the run folder after every epoch.
+
+    Args:
+        folder: Run folder.
+        network: Settings of the network.
+        model: The network, with its initial weights.
+        origin: What the training was started with.
+        sets: The images.
+        processes: The processes that train together; the first one writes.
+        stored: Checkpoint of earlier sessions; None for a new training.
+        teacher: Teacher for distillation; None for none.
+        workers: Processes that prepare images.
+        facts: Facts to store with the weights.
+
+    Attributes:
+        origin: What the training was started with.
+        history: The epochs so far.
+        bad_images: Name of each unreadable image to how often it was replaced.
+        steps: Updates per epoch.
+        cost: Parameters of the network, and multiply-adds of one image.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        model: nn.Module,
+        origin: Origin,
+        sets: TrainingSets,
+        processes: ProcessGroup,
+        *,
+        stored: Checkpoint | None,
+        teacher: Teacher | None,
+        workers: int,
+        facts: Mapping[str, Any],
+    ) -> None:
+        settings = origin.settings
+        self._folder = folder
+        self._network = network
+        self.origin = origin
+        self._processes = processes
+        self._facts = facts
+        self._began = time.monotonic()
+        self._before = 0.0 if stored is None else stored.seconds
+        self.history = [] if stored is None else list(stored.history)
+        self._bad_before = {} if stored is None else dict(stored.bad_images)
+        self.bad_images: dict[str, int] = dict(self._bad_before)
+        self.cost = count(model, settings.image_size)
+        self._stages = token_stages(model) if settings.staged else ()
+        self._train, self._validation = _loaders(settings, sets, processes, workers)
+        self.steps = len(self._train)
+        self._plan = settings.plan
+        self._work = _work(settings, origin.stages)
+        self._engine = Engine(
+            model, settings, processes, steps_per_epoch=self.steps, teacher=teacher
+        )
+        if stored is not None:
+            self._engine.load_state(stored.state, epochs=len(stored.history))
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all sessions."""
+        return self._before + time.monotonic() - self._began
+
+    @property
+    def saved(self) -> dict[str, float] | None:
+        """Shares of the training that coarser tokens save, as in the result."""
+        keys = {"macs": "fraction", "time": "time_fraction", "published": "published_fraction"}
+        stages = self.origin.stages
+        if not stages:
+            return None
+        return {
+            name: saved(self._plan, [float(stage[key]) for stage in stages])
+            for name, key in keys.items()
+        }
+
+    def run(self, tell: Tell, *, tensorboard: bool = False) -> None:
+        """Train to the end.
+
+        Args:
+            tell: Called with the progress: after every epoch, and in between when the losses are
+                read. Its share accounts for cheaper steps with coarser tokens.
+            tensorboard: Also write the epochs for TensorBoard.
+
+        Raises:
+            ValueError: If the loss is no longer finite, or an image cannot be read.
+            OSError: If an epoch cannot be written; those before it are kept.
+            ImportError: If TensorBoard is asked for and not installed.
+        """
+        epochs, first = self.origin.settings.epochs, self._processes.first
+        board = TensorBoard(self._folder, self.history) if tensorboard and first else None
+        if first and self.history:
+            self._write_outputs()  # a kill may have left them out of date
+        follow = self._follower(tell)
+        for epoch in range(len(self.history), epochs):
+            row = self._epoch(epoch, follow)
+            self.history.append(row)
+            if first:
+                self._save(row)
+                if board is not None:
+                    board.add(row)
+            follow(Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second), row)
+        if board is not None:
+            board.close()
+
+    def finish(self) -> None:
+        """Write the trained network; it follows from the checkpoint."""
+        self._weights(self.history[-1]).write(self._folder / MODEL)
+
+    @property
+    def best(self) -> int | None:
+        """The epoch with the best accuracy at the network's own tokens, from 1."""
+        rows = [row for row in self.history if self._is_full(row.epoch - 1)]
+        return max(rows, key=lambda row: (row.best_top1, -row.epoch)).epoch if rows else None
+
+    def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
+        began = time.monotonic()
+        tokens = self._tokens(epoch)
+        if tokens is not None:
+            self._engine.use_tokens(tokens)
+        self._train.set_epoch(epoch)
+        trained = self._engine.train(epoch, self._train, progress=follow)
+        accuracy, average = self._engine.validate(self._validation)
+        bad = self._processes.gather(self._train.bad + self._validation.bad)
+        self.bad_images = dict(sum(bad, Counter(self._bad_before)))
+        return EpochRow(
+            epoch=epoch + 1,
+            tokens="" if tokens is None else str(tokens),
+            learning_rate=trained.learning_rate,
+            train_loss=trained.loss,
+            loss=accuracy.loss,
+            top1=accuracy.top1,
+            top5=accuracy.top5,
+            average_loss=None if average is None else average.loss,
+            average_top1=None if average is None else average.top1,
+            average_top5=None if average is None else average.top5,
+            images_per_second=trained.images_per_second,
+            seconds=time.monotonic() - began,
+        )
+
+    def _save(self, row: EpochRow) -> None:
+        """Write the checkpoint of an epoch, then all that follows from it."""
+        state = self._engine.state()
+        checkpoint = Checkpoint(
+            self.origin, tuple(self.history), self.seconds, self.bad_images, state
+        )
+        try:
+            checkpoint.write(self._folder / CHECKPOINT)
+            self._write_outputs()
+        except OSError as error:
+            message = (
+                f"{error.strerror} (keeping epoch {row.epoch}; what was kept before is whole, and "
+                "the same command goes on from it)"
+            )
+            raise OSError(error.errno, message, error.filename) from error
+
+    def _write_outputs(self) -> None:
+        """Write the metrics, and the best weights if they are the current ones."""
+        if self.best == len(self.history):
+            self._weights(self.history[-1]).write(self._folder / BEST)
+        write_metrics(self._folder, self.history)
+
+    def _weights(self, row: EpochRow) -> WeightsFile:
+        """The current network, or its moving average if that is better."""
+        state = self._engine.state()
+        facts = {
+            **self._facts,
+            "epoch": row.epoch,
+            "top1": row.best_top1,
+            "weights": "average" if row.average_is_better else "trained",
+            "tokens": row.tokens,
+        }
+        weights = state.average if row.average_is_better else state.weights
+        return WeightsFile(self._network, weights, self.origin.classes, facts)
+
+    def _follower(self, tell: Tell) -> Callable[..., None]:
+        """Turns the steps of the engine, and the rows of epochs, into progress."""
+        epochs, resumed = self.origin.settings.epochs, len(self.history)
+        before, began = self._share(resumed), time.monotonic()
+
+        def follow(step: Step, row: EpochRow | None = None) -> None:
+            if row is None and step.done == step.steps:
+                return  # the last step of an epoch is told with its accuracy
+            words = [] if row else [f"step {step.done}/{step.steps} of epoch {step.epoch + 1}"]
+            words += [f"loss {step.loss:.3f}", f"{number(step.images_per_second)} images/s"]
+            if self.history:
+                last = self.history[-1]
+                words.append(f"{'' if row else f'epoch {last.epoch}: '}{_accuracy(last)}")
+            tell(
+                Progress(
+                    "epoch",
+                    len(self.history),
+                    epochs,
+                    resumed,
+                    seconds=time.monotonic() - began,
+                    state="  ".join(words),
+                    share=self._share(step.epoch + step.done / step.steps),
+                    share_resumed=before,
+                    record=row,
+                )
+            )
+
+        return follow
+
+    def _tokens(self, epoch: int) -> Tokens | None:
+        """The tokens of an epoch, from 0; None without stages."""
+        return self._stages[self._plan.stage(epoch)] if self._stages else None
+
+    def _is_full(self, epoch: int) -> bool:
+        """Whether an epoch, from 0, has the network's own tokens."""
+        return not self._stages or self._tokens(epoch) == self._stages[-1]
+
+    def _share(self, epochs: float) -> float:
+        """Share of the work that is done after some epochs, by the measured times."""
+        whole = int(epochs)
+        done = self._work[whole]
+        following = self._work[min(whole + 1, len(self._work) - 1)]
+        return (done + (epochs - whole) * (following - done)) / self._work[-1]
+
+
+def _accuracy(row: EpochRow) -> str:
+    """The accuracy of an epoch, in a few words."""
+    parts = [f"top-1 {row.top1:.2f} %", f"top-5 {row.top5:.2f} %"]
+    if row.average_top1 is not None:
+        parts.append(f"average's top-1 {row.average_top1:.2f} %")
+    if row.tokens:
+        parts.append(f"tokens {row.tokens}")
+    return "  ".join(parts)
+
+
+def _loaders(
+    settings: TrainSettings, sets: TrainingSets, processes: ProcessGroup, workers: int
+) -> tuple[Loader, Loader]:
+    """This process's batches to train on and to validate on."""
+    shared: dict[str, Any] = {
+        "image_size": settings.image_size,
+        "augmentation": settings.augmentation,
+        "mean": MEAN,
+        "std": STD,
+        "workers": workers,
+        "rank": processes.rank,
+        "world": processes.world,
+        "bad": settings.bad_images,
+        "pin_memory": processes.device.type == "cuda",
+    }
+    train = train_loader(
+        sets.train,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        label_smoothing=settings.label_smoothing,
+        **shared,
+    )
+    part = -(-settings.batch_size // settings.accumulate)
+    return train, validation_loader(sets.validation, batch_size=part, **shared)
+
+
+def _work(settings: TrainSettings, stages: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The work of the first n epochs, for every n; 1 is an epoch at the network's own tokens."""
+    plan = settings.plan
+    each = (
+        float(stages[plan.stage(epoch)]["time_fraction"]) if stages else 1.0
+        for epoch in range(settings.epochs)
+    )
+    return list(accumulate(each, initial=0.0))

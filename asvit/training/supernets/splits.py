@@ -1,0 +1,100 @@
+"""Training, validation and test images of a supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asvit.data import load_images
+from asvit.data.base import Progress
+from asvit.training.short import LabelledTensors
+from asvit.training.supernets.settings import SupernetSettings
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Disjoint images to train a supernet on, to choose a path by, and to test on.
+
+    Attributes:
+        train: Images ``[n, 3, S, S]`` and labels ``[n]`` int64.
+        validation: The same, held out of the training images.
+        test: The same, used neither in training nor in the choice of a path.
+        classes: Number of classes.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+    """
+
+    train: LabelledTensors
+    validation: LabelledTensors
+    test: LabelledTensors
+    classes: int
+    provenance: Mapping[str, str]
+
+    def to(self, device: torch.device) -> Splits:
+        """Copy the images and labels to a device."""
+        train, validation, test = (
+            (pixels.to(device), labels.to(device))
+            for pixels, labels in (self.train, self.validation, self.test)
+        )
+        return Splits(train, validation, test, self.classes, self.provenance)
+
+
+def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
+    """Load and split the images of a supernet; the same settings give the same splits.
+
+    The splits are stratified by class.
+
+    Args:
+        settings: Settings of the supernet.
+        progress: Called with the number of images loaded, and to load.
+
+    Raises:
+        ValueError: If there are too few images, one is unreadable, or a class has no training
+            image.
+        OSError: If the images cannot be found.
+    """
+    held_out = settings.test_images, settings.validation_images
+    images = load_images(
+        settings.images,
+        count=settings.train_images + sum(held_out),
+        image_size=settings.image_size,
+        seed=settings.seed,
+        progress=progress,
+    )
+    labels = images.labels.numpy()
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"training needs images of two classes or more; {images.source} has one")
+    test, validation, train = split(labels, held_out)
+    missing = np.setdiff1d(labels, labels[train])
+    if len(missing):
+        raise ValueError(
+            f"class {missing[0]} has no image to train on ({len(train)} of {len(labels)} images "
+            f"of {images.source} are); use more training images"
+        )
+    pairs = [
+        (images.pixels[torch.from_numpy(part)], images.labels[torch.from_numpy(part)])
+        for part in (train, validation, test)
+    ]
+    provenance = {"source": images.source, "digest": images.digest}
+    return Splits(pairs[0], pairs[1], pairs[2], len(images.classes), provenance)
+
+
+def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Stratified split: every part has about the same share of every class.
+
+    Args:
+        labels: Label of each item, ``[n]``.
+        sizes: Sizes of all parts but the last, which takes the rest.
+
+    Returns:
+        Indices of each part, ascending.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, counts = np.unique(labels, return_counts=True)
+    # position of each item within its class, in (0, 1)
+    position = np.concatenate([(np.arange(n) + 0.5) / n for n in counts])
+    spread = order[np.argsort(position, kind="stable")]
+    return [np.sort(part) for part in np.split(spread, np.cumsum(sizes))]

@@ -1,0 +1,234 @@
+"""What timm asks of AsViT, ShiftViT and PSViT alike."""
+
+from typing import Any, NamedTuple
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.models import group_parameters
+from timm.optim import create_optimizer_v2
+from torch import nn
+
+from asvit.models import ShiftViT
+from asvit.models._staged import stage_indices
+
+IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+PSVIT = {
+    "cells": ("b-s", "s", "b"), "dims": (8, 12, 16), "heads": (2, 3, 4), "img_size": 64,
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A small network: its name in timm, settings, widths, and the stride of stage 1."""
+
+    name: str
+    settings: dict[str, Any]
+    widths: tuple[int, ...]
+    stride: int
+
+
+CASES = {
+    "asvit": Case(
+        "asvit",
+        {"architecture": "5,4,2,2|2,2,3,1|3,1,2,2|2,1,2,1|32,32", "img_size": 64},
+        (32, 64, 128, 256),
+        4,
+    ),
+    "shiftvit": Case(
+        "shiftvit_r2_tiny", {"depths": (1, 2, 1, 1), "width": 24}, (24, 48, 96, 192), 4
+    ),
+    "psvit 2d": Case("psvit_2d_tiny", PSVIT, (8, 12, 16), 8),
+    "psvit 1d": Case("psvit_1d_tiny", PSVIT, (8, 12, 16), 16),
+}
+PYRAMIDS = [kind for kind in CASES if kind != "psvit 1d"]
+every_network = pytest.mark.parametrize("kind", CASES)
+every_pyramid = pytest.mark.parametrize("kind", PYRAMIDS)
+
+
+def make(kind: str, **settings: Any) -> Any:
+    case = CASES[kind]
+    torch.manual_seed(0)
+    return timm.create_model(case.name, **{"num_classes": 5, **case.settings, **settings})
+
+
+def as_features(model: Any, level: torch.Tensor) -> torch.Tensor:
+    """A map in the shape of the features, without a class token."""
+    return level if isinstance(model, ShiftViT) else level.flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"),
+    [(None, [0, 1, 2, 3]), (2, [2, 3]), ([0, 2], [0, 2]), ((-1,), [3]), ((1, -4), [1, 0])],
+)
+def test_the_three_forms_of_indices(indices, expected):
+    assert stage_indices(indices, 4) == expected
+
+
+@pytest.mark.parametrize("indices", [0, 5, [4], [-5], []])
+def test_stages_that_do_not_exist(indices):
+    with pytest.raises(ValueError, match=r"use \d to \d"):
+        stage_indices(indices, 4)
+
+
+@pytest.mark.parametrize("indices", [None, (1, 2), (-1,), 2])
+@every_pyramid
+def test_features_only(kind, indices):
+    case = CASES[kind]
+    stages = stage_indices(indices, len(case.widths))
+    given = {} if indices is None else {"out_indices": indices}
+    model = make(kind, features_only=True, **given)
+    assert model.feature_info.channels() == [case.widths[i] for i in stages]
+    assert model.feature_info.reduction() == [case.stride * 2**i for i in stages]
+    maps = model(IMAGE)
+    shapes = [(2, case.widths[i], *(n // case.stride >> i for n in (64, 96))) for i in stages]
+    assert [level.shape for level in maps] == shapes
+    sum(level.square().sum() for level in maps).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@every_network
+def test_intermediates_are_those_of_a_whole_forward_pass(kind):
+    model = make(kind).eval()
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    final, maps = model.forward_intermediates(IMAGE, norm=True)
+    torch.testing.assert_close(final, model.forward_features(IMAGE))
+    if kind in PYRAMIDS:
+        torch.testing.assert_close(as_features(model, maps[-1]), final)
+        _, (raw,) = model.forward_intermediates(IMAGE, [-1])
+        torch.testing.assert_close(model.norm(as_features(model, raw)), final)
+        maps = maps[:-1]
+    for i, level in enumerate(maps):
+        x, early = model.forward_intermediates(IMAGE, [i], stop_early=True)
+        torch.testing.assert_close(early[0], level)
+        torch.testing.assert_close(x[:, prefix:], as_features(model, level))
+        if kind != "shiftvit":
+            (last,) = model.forward_intermediates(
+                IMAGE, [i], output_fmt="NHWC", intermediates_only=True
+            )
+            torch.testing.assert_close(last.permute(0, 3, 1, 2), level)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"), [("asvit", "NLC"), ("shiftvit", "NHWC"), ("psvit 2d", "CHW")]
+)
+def test_formats_that_do_not_exist(kind, form):
+    with pytest.raises(ValueError, match=f"output_fmt='{form}' is not one of 'NCHW'"):
+        make(kind).forward_intermediates(IMAGE, output_fmt=form)
+
+
+@every_pyramid
+def test_pruned_features_equal_those_of_the_whole(kind):
+    model = make(kind).eval()
+    _, maps = model.forward_intermediates(IMAGE)
+    assert model.prune_intermediate_layers([0, 1], prune_norm=True) == [0, 1]
+    assert len(model._stages) == 2
+    assert model.num_features == CASES[kind].widths[1]
+    pruned = model.forward_intermediates(IMAGE, [0, 1], intermediates_only=True)
+    torch.testing.assert_close(pruned, maps[:2])
+
+
+@every_network
+def test_the_classifier_can_be_replaced(kind):
+    model, image = make(kind).double().eval(), IMAGE.double()
+    model.reset_classifier(7)
+    assert model(image).shape == (2, model.num_classes) == (2, 7)
+    assert abs(model.get_classifier().weight.std() - 0.02) < 0.006
+    model.reset_classifier(0)
+    assert isinstance(model.get_classifier(), nn.Identity)
+    features = model.forward_head(model.forward_features(image), pre_logits=True)
+    torch.testing.assert_close(model(image), features)
+    with pytest.raises(ValueError, match=r"global_pool='max' is not one of .*'avg', ''"):
+        model.reset_classifier(5, "max")
+
+
+@every_network
+def test_gradient_checkpointing_gives_the_same_gradients(kind):
+    model = make(kind, drop_path_rate=0.3)
+    gradients = []
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        assert all(stage.grad_checkpointing is enable for stage in model._stages)
+        torch.manual_seed(0)
+        model(IMAGE).square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+        model.zero_grad()
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+@every_network
+def test_weight_decay_spares_norms_biases_and_embeddings(kind):
+    model = make(kind)
+    spared = {id(p) for n, p in model.named_parameters() if n in model.no_weight_decay()}
+    assert len(spared) == {"psvit 1d": 2, "psvit 2d": 1}.get(kind, 0)
+    for group in create_optimizer_v2(model, "adamw", lr=1e-3, weight_decay=0.05).param_groups:
+        decayed = group["weight_decay"] > 0
+        assert all((p.ndim > 1 and id(p) not in spared) is decayed for p in group["params"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "starts"),
+    [
+        ("asvit", ["layers.0.blocks.0", "layers.0.blocks.1", "layers.0.downsample"]),
+        ("shiftvit", ["layers.0.blocks.0", "layers.0.downsample", "layers.1.blocks.0"]),
+        ("psvit 1d", ["stages.0.cells.0", "stages.0.cells.2", "stages.1.downsample"]),
+    ],
+)
+def test_parameters_group_in_the_order_of_the_network(kind, starts):
+    model = make(kind)
+    groups = group_parameters(model, model.group_matcher())
+    names = [name for layer in sorted(groups) for name in groups[layer]]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    order = [groups[layer][0] for layer in sorted(groups)]
+    for name, start in zip(order, ["patch_embed", *starts], strict=False):
+        assert name.startswith(start)
+    assert order[-1].startswith(("norm", "head"))
+    coarse = group_parameters(model, model.group_matcher(coarse=True))
+    assert len(coarse) == len(CASES[kind].widths) + 2
+
+
+@every_network
+def test_checkpoints_load_through_timm(tmp_path, kind):
+    model, path = make(kind).eval(), tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), path)
+    again = make(kind, checkpoint_path=str(path)).eval()
+    assert torch.equal(again(IMAGE), model(IMAGE))
+
+
+@every_network
+def test_drop_path_ramps_up_over_the_blocks(kind):
+    model = make(kind, drop_path_rate=0.5)
+    rates = [part.drop_prob for part in model.modules() if type(part).__name__ == "DropPath"]
+    blocks = 5 if kind == "shiftvit" else 6
+    # The first block has rate 0, and so no drop-path.
+    assert rates == pytest.approx([0.5 * i / (blocks - 1) for i in range(1, blocks)])
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("asvit", 5e-3), ("shiftvit", 1e-2)])
+def test_half_the_precision(kind, tolerance):
+    model = make(kind).eval()
+    expected = model(IMAGE)
+    half = model.bfloat16()(IMAGE.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), expected, atol=tolerance, rtol=0)
+
+
+@every_network
+def test_compiles_as_one_graph(kind):
+    model = make(kind)
+    model.eval()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = compiled(IMAGE)
+    torch.testing.assert_close(found, model(IMAGE))
+    found.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@every_network
+def test_exports_for_any_batch(kind):
+    model = make(kind).eval()
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(model, (IMAGE,), dynamic_shapes=shapes)
+    for image in (IMAGE[:1], torch.cat([IMAGE, IMAGE, IMAGE[:1]])):
+        torch.testing.assert_close(program.module()(image), model(image))

@@ -1,0 +1,433 @@
+"""Run folders of correlations: what they hold, what continues them and what they refuse."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stoppable_correlate
+from scipy.stats import kendalltau
+from stoppable_correlate import ARCHITECTURES, FAILING, SETTINGS, fake_measure, write_table
+
+import asvit
+from asvit.progress import Progress
+from asvit.reference import ReferenceTable, load_reference
+from asvit.reference.query import resolve
+from asvit.runs import CorrelationResult, measurement_pool, run_correlation
+from asvit.runs.correlation import MeasuredRow
+from proxies import PROXIES, Score
+
+COUNTS = resolve([])
+TWO = ("length_distortion", "ntk_condition_number")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ReferenceTable:
+    return load_reference(write_table(tmp_path_factory.mktemp("table") / "mine.csv"))
+
+
+@pytest.fixture(autouse=True)
+def _faked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "real" not in request.node.name:
+        stoppable_correlate.faked(monkeypatch.setattr)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
+    """Every architecture that is measured, with the measures taken of it."""
+    seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def counted(build: Any, names: Sequence[str], *, key: str, **rest: Any) -> dict[str, Score]:
+        seen.append((key, tuple(names)))
+        return fake_measure(build, names, key=key, **rest)
+
+    monkeypatch.setattr(measurement_pool, "measure", counted)
+    return seen
+
+
+@pytest.fixture
+def nothing_made(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def correlate(
+    table: ReferenceTable | str, out: Path | None = None, proxies: Any = TWO, **settings: Any
+) -> CorrelationResult:
+    return run_correlation(table, out=out, proxies=proxies, **{**SETTINGS, **settings})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_folder_holds_the_answer(table: ReferenceTable, tmp_path: Path) -> None:
+    result = correlate(table, tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
+    assert told == result.to_json()
+    assert (told["kind"], told["reference"], told["digest"]) == (
+        "correlation", "mine", table.digest,
+    )  # fmt: skip
+    assert (told["rows"], told["excluded"]) == (len(ARCHITECTURES), {})
+    assert told["targets"][0]["noise_ceiling"] == 0.9
+    assert {one["measure"] for one in told["correlations"][: len(COUNTS)]} == set(COUNTS)
+    assert {one["measure"] for one in told["correlations"]} == {*COUNTS, *TWO}
+    assert told["images"].keys() == {"32"}
+    with (tmp_path / "run" / "values.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["architecture"] for row in rows] == ARCHITECTURES
+    assert [row["reason"] for row in rows if row["reason"]] == [
+        "ntk_condition_number: repeat 1 of 2: the kernel is singular"
+    ]
+    with (tmp_path / "run" / "correlations.csv").open() as file:
+        assert {row["target"] for row in csv.DictReader(file)} == {"top1"}
+
+
+def test_the_correlations_are_those_of_the_values(table: ReferenceTable, tmp_path: Path) -> None:
+    result = correlate(table, tmp_path)
+    values, accuracies = result.values.measures, result.values.accuracies["top1"]
+    assert accuracies == table.accuracies["top1"]
+    higher, lower = (result.finding(name).correlation for name in TWO)
+    assert higher.tau == pytest.approx(kendalltau(values[TWO[0]], accuracies).statistic)
+    kept = [place for place, text in enumerate(ARCHITECTURES) if text != FAILING]
+    expected = kendalltau([-values[TWO[1]][i] for i in kept], [accuracies[i] for i in kept])
+    assert lower.tau == pytest.approx(expected.statistic)
+    assert (lower.n, lower.dropped) == (len(kept), 1)
+    assert (higher.n, higher.dropped) == (len(ARCHITECTURES), 0)
+    rival = result.finding(higher.rival).correlation
+    assert higher.difference == pytest.approx(higher.tau - rival.tau)
+    with pytest.raises(KeyError, match="nothing was asked of 'snip'"):
+        result.finding("snip")
+
+
+def test_the_result_survives_its_file(table: ReferenceTable, tmp_path: Path) -> None:
+    result = correlate(table, tmp_path)
+    again = CorrelationResult.read(tmp_path / "result.json")
+    assert again.to_json() == result.to_json()
+    assert repr(again.values) == repr(result.values)
+
+
+def test_the_same_question_again_measures_nothing_and_changes_nothing(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    first = correlate(table, tmp_path)
+    assert len(asked) == len(ARCHITECTURES)
+    before = content(tmp_path)
+    again = correlate(table, tmp_path)
+    assert len(asked) == len(ARCHITECTURES)
+    assert again.to_json() == first.to_json()
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("lost", ["result.json", "values.csv", "correlations.csv"])
+def test_what_follows_from_the_scores_is_written_again(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any], lost: str
+) -> None:
+    correlate(table, tmp_path)
+    before = content(tmp_path)
+    (tmp_path / lost).unlink()
+    asked.clear()
+    correlate(table, tmp_path)
+    assert asked == []
+    assert content(tmp_path) == before
+
+
+def test_one_more_measure_is_all_that_is_measured(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    correlate(table, tmp_path)
+    asked.clear()
+    result = correlate(table, tmp_path, (*TWO, "snip"))
+    assert asked == [(text, ("snip",)) for text in ARCHITECTURES]
+    whole = correlate(table, tmp_path / "other", (*TWO, "snip"))
+    assert result.to_json()["correlations"] == whole.to_json()["correlations"]
+    assert (tmp_path / "values.csv").read_bytes() == (tmp_path / "other/values.csv").read_bytes()
+
+
+def test_fewer_measures_and_other_targets_need_nothing_new(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    correlate(table, tmp_path, "all")
+    asked.clear()
+    result = correlate(table, tmp_path, "snip", target="all")
+    assert asked == []
+    assert [target.name for target in result.targets] == ["top1", "other"]
+    assert {one.measure for one in result.correlations} == {*COUNTS, "snip"}
+    assert result.finding("snip", "other").correlation.n == len(ARCHITECTURES) - 1
+    assert result.finding("snip", "other").correlation.dropped == 0
+
+
+def test_figures_of_an_earlier_question_are_removed(table: ReferenceTable, tmp_path: Path) -> None:
+    correlate(table, tmp_path)
+    earlier, mine = f"scatter-{TWO[1]}.svg", "scatter-mine.svg"
+    for name in (earlier, mine):
+        (tmp_path / name).touch()
+    correlate(table, tmp_path, "snip")
+    assert not (tmp_path / earlier).exists()
+    assert (tmp_path / mine).exists()
+
+
+def test_all_is_every_registered_measure(table: ReferenceTable, tmp_path: Path) -> None:
+    result = correlate(table, tmp_path, "all")
+    assert {one.measure for one in result.correlations} == set(PROXIES)
+    taus = [one.correlation.tau for one in result.correlations]
+    assert [one.trivial for one in result.correlations] == [True] * len(COUNTS) + [False] * (
+        len(PROXIES) - len(COUNTS)
+    )
+    for block in (taus[: len(COUNTS)], taus[len(COUNTS) :]):
+        assert block == sorted(block, reverse=True)
+
+
+def test_a_combination_is_the_sum_of_the_ranks(table: ReferenceTable, tmp_path: Path) -> None:
+    name = "+".join(TWO)
+    result = correlate(table, tmp_path, name)
+    assert {one.measure for one in result.correlations} == {*COUNTS, name}
+    values = result.values.measures
+    length, kappa = (values[measure] for measure in TWO)
+    places = [place for place, text in enumerate(ARCHITECTURES) if text != FAILING]
+    expected = [
+        sum(length[other] <= length[place] for other in places)
+        + sum(kappa[other] >= kappa[place] for other in places)
+        for place in places
+    ]
+    assert [values[name][place] for place in places] == expected
+    assert math.isnan(values[name][ARCHITECTURES.index(FAILING)])
+
+
+def test_progress_of_a_session(table: ReferenceTable, tmp_path: Path) -> None:
+    events: list[Progress] = []
+
+    def keep(event: Progress) -> None:
+        if event.unit == "row":
+            events.append(event)
+
+    def stop(event: Progress) -> None:
+        keep(event)
+        if (event.unit, event.done) == ("row", 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        correlate(table, tmp_path, progress=stop)
+    assert not (tmp_path / "result.json").exists()
+    correlate(table, tmp_path, progress=keep)
+    rows = len(ARCHITECTURES)
+    assert [event.done for event in events] == list(range(1, rows + 1))
+    assert {event.total for event in events} == {rows}
+    assert [event.resumed for event in events] == [0] * 3 + [3] * (rows - 3)
+    assert events[-1].state.endswith("  failed 1")
+    assert isinstance(events[0].record, MeasuredRow)
+    assert events[0].record.architecture == ARCHITECTURES[0]
+
+
+def test_what_failed_stays_failed_until_it_is_tried_again(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlate(table, tmp_path)
+    asked.clear()
+    monkeypatch.setattr(stoppable_correlate, "FAILING", "")
+    assert correlate(table, tmp_path).finding(TWO[1]).correlation.dropped == 1
+    assert asked == []
+    result = correlate(table, tmp_path, retry=True)
+    assert asked == [(FAILING, (TWO[1],))]
+    assert result.finding(TWO[1]).correlation.dropped == 0
+    assert not any(result.values.reasons)
+
+
+def test_a_retry_that_is_stopped_leaves_no_stale_answer(
+    table: ReferenceTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    correlate(table, tmp_path)
+    monkeypatch.setattr(stoppable_correlate, "FAILING", "")
+
+    def stop(event: Progress) -> None:
+        if event.unit == "row":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        correlate(table, tmp_path, retry=True, progress=stop)
+    assert correlate(table, tmp_path).finding(TWO[1]).correlation.dropped == 0
+
+
+def test_a_few_rows_are_among_more_rows(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    few = correlate(table, tmp_path, rows=5)
+    assert few.excluded == {"not drawn": 2}
+    assert few.rows == 5
+    texts = few.values.architectures
+    assert list(texts) == [text for text in ARCHITECTURES if text in texts]
+    more = correlate(table, tmp_path, rows=6)
+    assert set(texts) < set(more.values.architectures)
+    correlate(table, tmp_path, rows=100)
+    assert sorted(text for text, _ in asked) == sorted(ARCHITECTURES)
+    other = correlate(table, tmp_path / "other", rows=5, seed=3)
+    assert other.values.architectures != texts
+
+
+def test_large_rows_can_be_left_out(table: ReferenceTable, tmp_path: Path) -> None:
+    assert table.params is not None
+    limit = sorted(table.params)[-2]
+    result = correlate(table, tmp_path, max_params=f"{limit}")
+    assert result.rows == len(ARCHITECTURES) - 1
+    assert list(result.excluded.values()) == [1]
+    assert "parameters" in next(iter(result.excluded))
+    with pytest.raises(ValueError, match=r"0 of 7 rows of table mine are left \(7 above 1K param"):
+        correlate(table, tmp_path, max_params="1K")
+
+
+def test_rows_without_the_accuracy_are_not_measured(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    result = correlate(table, tmp_path, target="other")
+    assert len(asked) == len(ARCHITECTURES) - 1
+    assert result.excluded == {"without an accuracy": 1}
+
+
+def test_the_default_folder_is_named_after_table_and_size(table: ReferenceTable) -> None:
+    expected = f"runs/correlate-mine-{table.digest[:8]}-32px-seed4"
+    assert correlate(table, seed=4).folder == Path(expected)
+    # The table's own size, given, is no other setting.
+    assert correlate(table, seed=4, image_size=32).folder == Path(expected)
+    assert correlate(table, image_size=64).folder.name.endswith("-64px-seed0")
+
+
+def test_this_command_can_be_pasted(table: ReferenceTable, tmp_path: Path) -> None:
+    result = correlate(table, tmp_path / "my run", target=["other"], rows=6, repeats=3)
+    assert result.provenance["command"] == (
+        f"asvit correlate --proxy {TWO[0]} --proxy {TWO[1]} --target other --rows 6 "
+        f"--repeats 3 --images 2 --points 3 --data gaussian --reference {table.path} "
+        f"--out '{tmp_path}/my run'"
+    )
+
+
+def test_other_settings_are_refused_and_nothing_is_lost(
+    table: ReferenceTable, tmp_path: Path
+) -> None:
+    correlate(table, tmp_path)
+    before = content(tmp_path)
+    message = r"other settings: repeats 2 \(now 3\), seed 0 \(now 4\); give --out"
+    with pytest.raises(ValueError, match=message):
+        correlate(table, tmp_path, repeats=3, seed=4)
+    assert content(tmp_path) == before
+
+
+def test_another_table_is_refused(table: ReferenceTable, tmp_path: Path) -> None:
+    correlate(table, tmp_path / "run")
+    edited = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
+    message = rf"another table: mine, digest {table.digest[:12]} \(now mine, digest"
+    with pytest.raises(ValueError, match=message):
+        correlate(edited, tmp_path / "run")
+
+
+def test_other_images_and_another_device_are_refused(
+    table: ReferenceTable, tmp_path: Path
+) -> None:
+    correlate(table, tmp_path)
+    journal = tmp_path / "scores.jsonl"
+    kept = journal.read_text()
+    lines = kept.splitlines()
+    images = json.loads(lines[1])
+    images["images"]["digest"] = "f" * 64
+    journal.write_text("\n".join([lines[0], json.dumps(images), *lines[2:]]) + "\n")
+    with pytest.raises(ValueError, match=r"other images: .* digest ffffffffffff"):
+        correlate(table, tmp_path, "snip")
+    journal.write_text(kept.replace('"device":"cpu"', '"device":"cuda"'))
+    with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\)"):
+        correlate(table, tmp_path, "snip")
+    # What is known can be asked for anywhere.
+    assert correlate(table, tmp_path).rows == len(ARCHITECTURES)
+
+
+def test_fresh_starts_over_and_leaves_other_files(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    correlate(table, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "scatter-params.svg").write_text("old")
+    asked.clear()
+    result = correlate(table, tmp_path, fresh=True, seed=9)
+    assert len(asked) == len(ARCHITECTURES)
+    assert result.settings.seed == 9
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert not (tmp_path / "scatter-params.svg").exists()
+
+
+def test_a_folder_of_another_kind_is_refused(table: ReferenceTable, tmp_path: Path) -> None:
+    for name, words in (
+        ("study.journal", "has study.journal, a file of a search; give --out"),
+        ("measured.jsonl", r"has measured\.jsonl, a file of a scaling; give --out"),
+        ("result.json", r"has result\.json but not scores\.jsonl"),
+    ):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(ValueError, match=words):
+            correlate(table, tmp_path)
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+
+
+def test_a_damaged_journal_is_named_and_left_alone(table: ReferenceTable, tmp_path: Path) -> None:
+    correlate(table, tmp_path)
+    journal = tmp_path / "scores.jsonl"
+    journal.write_text(journal.read_text().replace('"scores":', '"score":', 1))
+    before = journal.read_bytes()
+    with pytest.raises(ValueError, match=r"scores\.jsonl, line 3 is not a record of a corr"):
+        correlate(table, tmp_path)
+    assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"proxies": "lenght_distortion"}, "did you mean 'length_distortion'"),
+        ({"proxies": "params+extrinsic_curvature"}, "only reported"),
+        ({"target": "top5"}, "table mine: unknown target 'top5'; did you mean 'top1'"),
+        ({"rows": 4}, r"4 of 7 rows of table mine are left \(3 not drawn\)"),
+        ({"repeats": 0}, "repeats must be at least 1"),
+        ({"device": "warp"}, "'warp'"),
+        ({"data": "fractl"}, "did you mean 'fractal'"),
+    ],
+)
+@pytest.mark.usefixtures("nothing_made")
+def test_bad_input_is_one_line_and_leaves_nothing(
+    table: ReferenceTable, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        correlate(table, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_there_is_no_such_table() -> None:
+    with pytest.raises(FileNotFoundError, match="did you mean 'vitbench101-pit'"):
+        correlate("vitbench101-pti")
+
+
+def test_the_package_offers_it() -> None:
+    assert asvit.run_correlation is run_correlation
+
+
+def test_real_networks_are_measured_as_score_does(table: ReferenceTable, tmp_path: Path) -> None:
+    from asvit.data import load_images
+    from proxies import measure
+
+    result = run_correlation(
+        table, out=tmp_path, proxies=TWO, preset="quick", images=2, points=3, data="gaussian"
+    )
+    assert result.values.measures["params"] == tuple(map(float, table.params or ()))
+    text = ARCHITECTURES[2]
+    images = load_images("gaussian", count=2, image_size=32, seed=0)
+    expected = measure(
+        lambda: asvit.build(text, 32, 10),
+        TWO,
+        key=text,
+        repeats=1,
+        image_size=32,
+        images=images.pixels,
+        points=3,
+    )
+    for name in TWO:
+        assert result.values.measures[name][2] == expected[name].value
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "scatter-params.svg").exists()

@@ -1,0 +1,275 @@
+"""Whole exports, with the copy run in this process; the fresh one has tests of its own."""
+
+import errno
+import json
+import shlex
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from asvit.export import Format, comparison, reload
+from asvit.export.exported import Exported
+from asvit.export.settings import ExportSettings
+from asvit.networks import Network, WeightsFile
+from asvit.runs import exporting
+from asvit.runs.exporting import export_network
+from asvit.runs.run import typed_options
+from asvit.runs.training import run_training
+
+NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
+GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
+FACTS = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "top1": 50.0}
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        given, made = Path("given.safetensors"), Path("made.safetensors")
+        save_file(images, given)
+        reload.main([form.name, str(path), str(given), str(made)])
+        outputs = load_file(made)
+        given.unlink()
+        made.unlink()
+        return outputs
+
+    monkeypatch.setattr(comparison, "run_copy", run_copy)
+
+
+def trained(folder: Path, network: Network = NETWORK, **facts: Any) -> Path:
+    """A run folder with a network in it."""
+    folder.mkdir()
+    content = WeightsFile(
+        network, network.build().state_dict(), ("cat", "dog", "ox"), {**FACTS, **facts}
+    )
+    content.write(folder / "model.safetensors")
+    return folder
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    told: list[str] = []
+    exported = export_network(str(run), to="pt2", progress=told.append)
+    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
+    assert (exported.out, exported.card) == (run / "model.pt2", run / "model.md")
+    assert exported.content.network == NETWORK
+    assert exported.content.facts == FACTS
+    assert [one.batch for one in exported.differences] == [1, 3]
+    assert exported.command == f"asvit export --to pt2 --weights {run}"
+    assert told == [
+        "building the network",
+        "writing pt2",
+        "comparing the copy with the network, in a fresh process",
+    ]
+    assert "top-1 50.00 %" in (run / "model.md").read_text()
+    json.dumps(exported.to_json(), allow_nan=False)
+
+
+def test_a_copy_of_the_weights_has_a_name_of_its_own(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    assert export_network(str(run), to="safetensors").out == run / "model-safetensors.safetensors"
+    with pytest.raises(ValueError, match="is the file of weights itself"):
+        export_network(str(run), to="safetensors", out=f"{run}/model.safetensors", force=True)
+
+
+def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained = run_training(
+        NETWORK.architecture,
+        out=run,
+        data="digits",
+        image_size=32,
+        epochs=1,
+        batch_size=16,
+        train_images=16,
+        validation_images=16,
+        device="cpu",
+    )
+    exported = export_network(str(run), to="timm", out="digits")
+    assert exported.content.facts["command"] == trained.provenance["command"]
+    card = Path("digits/README.md").read_text()
+    assert f"* command: `{trained.provenance['command']}`" in card
+    assert "* recipe: swin" in card
+    assert f"* accuracy: top-1 {trained.last.best_top1:.2f} %" in card
+    (run / "result.json").write_text("{}")
+    again = export_network(str(run), to="timm", out="other")
+    assert "command" not in again.content.facts
+
+
+def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    export_network(str(run), to="timm", out="pets")
+    assert names(Path("pets")) == {"config.json", "model.safetensors", "README.md"}
+    with pytest.raises(FileExistsError, match="'pets' exists"):
+        export_network(str(run), to="timm", out="pets")
+    export_network(str(run), to="timm", out="pets", card=False, force=True)
+    assert names(Path("pets")) == {"config.json", "model.safetensors"}
+    assert names(tmp_path) == {"run", "pets"}
+
+
+def test_branches_are_merged_unless_they_are_to_stay(tmp_path: Path) -> None:
+    network = replace(GRID, ffn="compact", branches=2)
+    run = trained(tmp_path / "run", network)
+    merged = export_network(str(run), to="safetensors", out="merged.safetensors")
+    assert merged.content.network == replace(network, branches=0)
+    whole = export_network(str(run), to="safetensors", out="whole.safetensors", merge=False)
+    assert whole.content.network == network
+    assert merged.cost.params < whole.cost.params
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        outputs = [WeightsFile.read(one.out).load()(images) for one in (merged, whole)]
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_positions_are_resampled_for_another_image_size(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", GRID)
+    exported = export_network(str(run), to="timm", image_size=64, out="larger")
+    assert exported.content.network.image_size == 64
+    assert exported.content.weights["patch_embed.pos_embed"].shape[1] == 64
+    assert "at 32 px, not at the size of this copy" in Path("larger/README.md").read_text()
+
+
+def test_plain_weights_tell_how_many_classes_there_are(tmp_path: Path) -> None:
+    model = NETWORK.build()
+    torch.save({"model": model.state_dict()}, tmp_path / "plain.pth")
+    exported = export_network(
+        NETWORK.architecture, weights="plain.pth", to="safetensors", image_size=32
+    )
+    assert exported.out == Path("plain.safetensors")
+    assert exported.content.network == NETWORK
+    assert exported.trained_size is None
+    assert all(torch.equal(exported.content.weights[n], t) for n, t in model.state_dict().items())
+
+
+def test_random_weights_are_the_same_every_time() -> None:
+    given: dict[str, Any] = {"random": True, "num_classes": 3, "image_size": 32}
+    made = [
+        export_network(NETWORK.architecture, to="safetensors", out=f"{i}.safetensors", **given)
+        for i in range(2)
+    ]
+    first, second = (one.out.read_bytes() for one in made)
+    assert first == second
+    assert made[0].command == (
+        "asvit export 'shift:1,1,1,1|1|8|1|16' --to safetensors --random --out 0.safetensors "
+        "--image-size 32 --classes 3"
+    )
+
+
+def export_of(weights: str, **settings: Any) -> Exported:
+    return export_network(weights=weights, to="safetensors", out="copy.safetensors", **settings)
+
+
+def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"has architecture 'shift:.*', not '8,2,3"):
+        export_of("run", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
+    with pytest.raises(ValueError, match="has num_classes 3, not 5; leave it out"):
+        export_of("run", num_classes=5)
+    with pytest.raises(FileNotFoundError, match="no file of weights 'nowhere'"):
+        export_of("nowhere")
+    torch.save(NETWORK.build().state_dict(), "plain.pth")
+    with pytest.raises(ValueError, match="does not say which network it is of"):
+        export_of("plain.pth")
+    with pytest.raises(ValueError, match=r"the weights of plain\.pth do not fit the network"):
+        export_of("plain.pth", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
+    with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
+        export_of("plain.pth", architecture=NETWORK.architecture, num_classes=5)
+    whole = (run / "model.safetensors").read_bytes()
+    Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    for architecture in (None, NETWORK.architecture):
+        with pytest.raises(ValueError, match="is damaged, or no safetensors file"):
+            export_of("cut.safetensors", architecture=architecture)
+    assert names(tmp_path) == {"run", "plain.pth", "cut.safetensors"}
+
+
+class _Wrong(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def test_a_copy_that_is_not_equal_is_never_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tmp_path / "run")
+    before = export_network(str(run), to="pt2").out.read_bytes()
+    written = exporting.write_copy
+
+    def write_another(form: Format, path: Path, **given: Any) -> int | None:
+        return written(form, path, **{**given, "model": _Wrong()})
+
+    monkeypatch.setattr(exporting, "write_copy", write_another)
+    with pytest.raises(ValueError, match="the copy is not equal: on 1 image"):
+        export_network(str(run), to="pt2", force=True)
+    assert (run / "model.pt2").read_bytes() == before
+    with pytest.raises(ValueError, match="the copy is not equal"):
+        export_network(str(run), to="pt2", out="other.pt2")
+    assert names(run) == {"model.safetensors", "model.pt2", "model.md"}
+    assert names(tmp_path) == {"run"}
+
+
+@pytest.mark.parametrize("to", ["timm", "pt2"])
+def test_a_disk_that_fills_up_leaves_nothing(
+    to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(form: Format, path: Path, **given: Any) -> None:
+        if not form.suffix:
+            path.mkdir()
+        (path if form.suffix else path / "config.json").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(exporting, "write_copy", write_half)
+    run = trained(tmp_path / "run")
+    with pytest.raises(OSError, match="No space left"):
+        export_network(str(run), to=to, card=False)
+    assert names(run) == {"model.safetensors"}
+
+
+def test_a_kill_in_between_leaves_nothing_that_is_in_the_way(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    Path(".pets.part").mkdir()
+    Path(".pets.part/model.safetensors").write_text("half")
+    export_network(str(run), to="timm", out="pets")
+    assert names(tmp_path) == {"run", "pets"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"to": "onx"}, "unknown format 'onx'; did you mean 'onnx'"),
+        ({"to": "timm", "batch": 2}, "batch=2 is for onnx and pt2"),
+        ({"to": "pt2", "opset": 18}, "opset=18 is for onnx; pt2 has none"),
+        ({"to": "onnx", "opset": 17}, "opset must be at least 18, got 17"),
+        ({"to": "onnx", "batch": 0}, "batch must be at least 1"),
+        ({"to": "onnx", "random": True}, "both|random ones are asked for; name one"),
+        ({"to": "onnx", "weights": None}, "nothing to export"),
+        ({"to": "onnx", "weights": None, "random": True}, "random weights of which network"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ExportSettings(**{"weights": "run", **given})
+
+
+def test_the_command_asks_for_the_same() -> None:
+    settings = ExportSettings(
+        "onnx",
+        weights="my run",
+        out="a.onnx",
+        num_classes=3,
+        merge=False,
+        card=False,
+        batch=4,
+        force=True,
+    )
+    assert shlex.join(chain(*typed_options(settings))) == (
+        "--to onnx --weights 'my run' --out a.onnx --classes 3 --no-merge --batch 4 --no-card"
+    )

@@ -1,0 +1,203 @@
+"""Searches and scalings that ask a reference table how far their measures can be trusted."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stoppable_scale
+from stoppable_correlate import ARCHITECTURES, fake_measure, write_table
+from stoppable_scale import FakePool
+
+from asvit.progress import Progress
+from asvit.reference import ReferenceTable, load_reference
+from asvit.runs import (
+    ScaleResult,
+    SearchResult,
+    measurement_pool,
+    run_correlation,
+    run_scaling,
+    run_search,
+)
+from asvit.runs import search as runs_search
+from asvit.runs.correlation import CorrelationRun, reliability
+from asvit.search import Measurement
+
+MEASURES = ("length_distortion", "ntk_condition_number")
+SETTINGS: dict[str, Any] = {
+    "data": "gaussian", "image_size": 32, "images": 2, "repeats": 1, "points": 3,
+}  # fmt: skip
+
+Result = SearchResult | ScaleResult
+Start = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ReferenceTable:
+    path = write_table(tmp_path_factory.mktemp("table") / "mine.csv")
+    return load_reference(path, check=False)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
+    """Every row of the table that is measured, with the measures taken of it."""
+    seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def counted(build: Any, names: Any, *, key: str, **rest: Any) -> Any:
+        seen.append((key, tuple(names)))
+        return fake_measure(build, names, key=key, **rest)
+
+    real = measurement_pool.MeasurementPool
+
+    def pool(*given: Any, **named: Any) -> Any:
+        """That of a table is the real one; a scaling has no classes."""
+        return (real if "num_classes" in named else FakePool)(*given, **named)
+
+    stoppable_scale.faked(monkeypatch.setattr)
+    monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
+    monkeypatch.setattr(measurement_pool, "measure", counted)
+    monkeypatch.setattr(CorrelationRun, "write_report", staticmethod(lambda _folder: None))
+    return seen
+
+
+def search(**settings: Any) -> SearchResult:
+    def evaluate(text: str) -> Measurement:
+        values = dict.fromkeys(MEASURES, float(len(set(text))))
+        return Measurement(params=1, macs=1, values=values, reasons={})
+
+    if "progress" in settings:
+        settings["reference_progress"] = settings.pop("progress")
+    given = {"space": "asvit-tiny", "steps": 3, "evaluate": evaluate, **SETTINGS}
+    return run_search(**{**given, **settings})
+
+
+def scale(**settings: Any) -> ScaleResult:
+    given = {"architecture": stoppable_scale.ARCHITECTURE, "budget": "2M", **SETTINGS}
+    return run_scaling(**{**given, **settings})
+
+
+@pytest.fixture(params=[search, scale], ids=["search", "scale"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
+    monkeypatch.setattr(runs_search, "_write_report", lambda _folder: None)
+    chosen: Start = request.param
+    return chosen
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+
+
+def test_a_run_is_the_same_with_and_without(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    without = start(out=tmp_path / "without")
+    judged = start(out=tmp_path / "with", reference=table)
+    assert len(asked) == len(ARCHITECTURES)
+    assert tables(tmp_path / "without") == tables(tmp_path / "with")
+    before, after = without.to_json(), judged.to_json()
+    assert "reliability" not in before
+    assert after.keys() == {*before, "reliability"}
+    assert before["settings"] == after["settings"]
+
+
+def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    judged = start(out=tmp_path / "run", reference=table)
+    told = json.loads((tmp_path / "run" / "result.json").read_text())["reliability"]
+    assert told == judged.to_json()["reliability"]
+    assert (told["reference"], told["digest"], told["target"]) == ("mine", table.digest, "top1")
+    both = "+".join(MEASURES)
+    assert [one["measure"] for one in told["measures"]] == [*MEASURES, both]
+    inside = tmp_path / "run" / told["folder"]
+    alone = run_correlation(
+        table, proxies=[*MEASURES, both], out=tmp_path / "alone", **{**SETTINGS, "image_size": 32}
+    )
+    assert (inside / "values.csv").read_bytes() == (tmp_path / "alone/values.csv").read_bytes()
+    for one in told["measures"]:
+        found = alone.finding(one["measure"]).to_json()
+        assert one == {name: found[name] for name in one}
+    assert told["best_count"]["measure"] == found["rival"]
+    assert type(judged).read(tmp_path / "run" / "result.json").to_json() == judged.to_json()
+
+
+def test_a_finished_run_asked_later_only_measures_the_table(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    first = start(out=tmp_path / "run")
+    assert asked == []
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing of the run itself may be measured again")
+
+    again: dict[str, Any] = {"evaluate": never} if start is search else {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakePool, "one", never)
+        judged = start(out=tmp_path / "run", reference=table, **again)
+        assert len(asked) == len(ARCHITECTURES)
+        changed = {**judged.to_json()}
+        del changed["reliability"]
+        assert changed == first.to_json()
+        # Once more, with and without the table: nothing is measured, nothing is lost.
+        kept = (tmp_path / "run" / "result.json").stat().st_mtime_ns
+        for reference in ({"reference": table}, {}):
+            assert start(out=tmp_path / "run", **reference, **again).to_json() == judged.to_json()
+        assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == kept
+    assert len(asked) == len(ARCHITECTURES)
+
+
+def test_an_interrupt_in_the_table_leaves_the_run_finished(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.unit == "row":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start(out=tmp_path, reference=table, progress=stop)
+    assert json.loads((tmp_path / "result.json").read_text())["kind"] in ("search", "scale")
+    assert len(asked) == 1
+    start(out=tmp_path, reference=table)
+    assert len(asked) == len(ARCHITECTURES)
+
+
+def test_a_run_started_over_keeps_the_scores_that_still_hold(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    start(out=tmp_path, reference=table)
+    start(out=tmp_path, reference=table, fresh=True)
+    assert len(asked) == len(ARCHITECTURES)
+    start(out=tmp_path, reference=table, fresh=True, seed=3)
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+def test_another_table_is_kept_beside(
+    start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    other = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
+    first, second, third = (
+        start(out=tmp_path / "run", reference=one).to_json()["reliability"]
+        for one in (table, other, table)
+    )
+    assert first["folder"] != second["folder"]
+    assert third == first
+    assert len(asked) == 2 * len(ARCHITECTURES)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_table_that_is_none_stops_the_run_before_it_begins(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="vitbench101-pit"):
+        start(out=tmp_path / "run", reference="vitbench101-pti")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
+    table: ReferenceTable, tmp_path: Path, asked: list[Any]
+) -> None:
+    from asvit.search import SearchSettings
+
+    settings = SearchSettings(proxies=("extrinsic_curvature", "length_distortion"), **SETTINGS)
+    found = reliability(tmp_path, table, settings)
+    assert [one.measure for one in found.measures] == list(settings.proxies)
+    assert len(asked) == len(ARCHITECTURES)

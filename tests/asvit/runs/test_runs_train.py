@@ -1,0 +1,205 @@
+"""``asvit.run_training`` as a library call."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asvit.networks import WeightsFile
+from asvit.progress import Progress
+from asvit.runs.training import TrainRun, plan_training, run_training
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.metrics import EpochRow
+from asvit.training.result import TrainResult
+from asvit.training.settings import TrainSettings
+
+ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
+TINY: dict[str, Any] = {
+    "recipe": "small", "data": "fractal", "classes": 3, "train_images": 24,
+    "validation_images": 9, "image_size": 32, "epochs": 2, "batch_size": 8, "device": "cpu",
+}  # fmt: skip
+
+
+def weights(folder: Path, name: str = "model") -> dict[str, torch.Tensor]:
+    return dict(WeightsFile.read(folder / f"{name}.safetensors").weights)
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in theirs)
+
+
+def test_digits_are_learned(tmp_path: Path) -> None:
+    result = run_training(
+        "4,2,2|4,1,2|4,1,2|4,1,2|16,16", out=tmp_path / "run", data="digits", image_size=32,
+        recipe="small", epochs=6, flip=0.0, crop_scale=0.6, learning_rate=2e-3, device="cpu",
+    )  # fmt: skip
+    assert result.last.top1 > 90
+    assert result.history[-1].train_loss < result.history[0].train_loss
+
+
+def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
+    from asvit.data import MEAN, STD, open_training_sets
+    from asvit.training.distributed import ProcessGroup
+    from asvit.training.images.loaders import validation_loader
+    from asvit.training.metrics import evaluate
+
+    folder = tmp_path / "run"
+    result = run_training(ARCH, out=folder, **TINY, ema=0.5)
+    settings = result.settings
+    sets = open_training_sets(
+        "fractal", classes=3, train_images=24, validation_images=9, image_size=32, seed=0
+    )
+    for name, row in (("model", result.last), ("best", result.history[(result.best or 0) - 1])):
+        file = WeightsFile.read(folder / f"{name}.safetensors")
+        assert file.classes == sets.classes
+        loader = validation_loader(
+            sets.validation, image_size=32, batch_size=4, augmentation=settings.augmentation,
+            mean=MEAN, std=STD,
+        )  # fmt: skip
+        (found,) = evaluate([file.load()], loader, ProcessGroup("cpu"))
+        assert found.top1 == file.facts["top1"] == row.best_top1
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    asked = {**TINY, "mixup": 0.5, "erasing": 0.5, "drop_path": 0.3}
+    for workers in (0, 2):
+        run_training(ARCH, out=tmp_path / str(workers), workers=workers, **asked)
+    assert same(weights(tmp_path / "0"), weights(tmp_path / "2"))
+
+
+def test_the_seed_is_of_everything_that_is_drawn(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run_training(ARCH, out=tmp_path / name, seed=seed, **TINY)
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_fine_tuning_at_another_size_with_a_new_head(tmp_path: Path) -> None:
+    host = "timm:deit_tiny_distilled_patch16_224"
+    run_training(host, out=tmp_path / "first", **{**TINY, "epochs": 1})
+    asked = {**TINY, "epochs": 1, "recipe": "finetune", "classes": 4, "image_size": 48}
+    second = run_training(
+        host, out=tmp_path / "second", weights=str(tmp_path / "first"), new_head=True, **asked
+    )
+    assert second.network.num_classes == 4
+    assert weights(tmp_path / "second")["pos_embed"].shape[1] == 2 + 9
+
+
+def test_fine_tuning_starts_from_the_weights(tmp_path: Path) -> None:
+    run_training(ARCH, out=tmp_path / "first", **TINY)
+    frozen = {**TINY, "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    run_training(ARCH, out=tmp_path / "second", weights=str(tmp_path / "first"), **frozen)
+    ours, theirs = weights(tmp_path / "second"), weights(tmp_path / "first")
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-6, rtol=0)
+
+
+def test_distillation_into_two_heads(tmp_path: Path) -> None:
+    run_training(ARCH, out=tmp_path / "teacher", **TINY)
+    host = "timm:deit_tiny_distilled_patch16_224"
+    asked = {**TINY, "epochs": 1, "teacher": ARCH, "teacher_weights": str(tmp_path / "teacher")}
+    for kind in ("hard", "soft"):
+        result = run_training(host, out=tmp_path / kind, distillation=kind, **asked)
+        assert result.settings.distillation_weight == {"hard": 0.5, "soft": 0.1}[kind]
+    assert not same(weights(tmp_path / "hard"), weights(tmp_path / "soft"))
+
+
+def test_hallucinated_and_compact_parts_are_trained_in_their_training_form(
+    tmp_path: Path,
+) -> None:
+    result = run_training(
+        ARCH, out=tmp_path / "run", attention="hallucinated", ffn="compact", **TINY
+    )
+    file = WeightsFile.read(tmp_path / "run" / "model.safetensors")
+    assert (file.network.attention, file.network.ffn) == ("hallucinated", "compact")
+    assert file.network.branches == 2
+    network, merged = file.network.merged(file.load())
+    assert network.branches == 0
+    assert sum(p.numel() for p in merged.parameters()) < result.params
+
+
+def test_events_and_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    told: list[Progress] = []
+    run_training(ARCH, out=tmp_path / "run", progress=told.append, tensorboard=True, **TINY)
+    events = [event for event in told if event.unit == "epoch"]
+    rows = [event.record for event in events if event.record is not None]
+    assert all(isinstance(row, EpochRow) for row in rows)
+    assert [event.done for event in events] == [0, 0, 1, 1, 1, 2]
+    assert events[1].state.startswith("step 2/3 of epoch 1  loss ")
+    assert " images/s  epoch 1: top-1 " in events[3].state
+    shares = [event.part for event in events]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(events) == 2 * 3  # three steps an epoch, the last of them with the accuracy
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_coarse_epochs_weigh_less_in_the_time_left(tmp_path: Path) -> None:
+    plan = plan_training(ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
+    assert [stage["stride"] for stage in plan.stages] == [16, 8, 4]
+    assert plan.saved is not None
+    assert plan.saved["time"] == pytest.approx((1 - plan.stages[0]["time_fraction"]) / 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_images_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
+    path = folder / "checkpoint.safetensors"
+    stored = Checkpoint.read(path)
+    stored.origin.images["digest"] = "other"  # type: ignore[index]
+    stored.write(path)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="was started with other images"):
+        run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
+
+
+def test_a_result_without_its_checkpoint_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_training(ARCH, out=folder, **TINY)
+    (folder / "checkpoint.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"has result\.json but not checkpoint\.safetensors"):
+        run_training(ARCH, out=folder, **TINY)
+    run_training(ARCH, out=folder, fresh=True, **TINY)
+
+
+def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> None:
+    import shlex
+
+    from asvit.cli.train import command
+
+    result = run_training(
+        ARCH, out=tmp_path / "run", **{**TINY, "auto_augment": "none", "ema": 0.5, "clip": 0.0}
+    )
+    words = shlex.split(result.provenance["command"])
+    assert words[:3] == ["asvit", "train", ARCH]
+    given = command.make_context("train", words[2:]).params
+    fields = result.settings.to_json()
+    asked = {name: value for name, value in given.items() if name in fields and value is not None}
+    assert TrainSettings.make(given["preset"], **asked) == result.settings
+
+
+def test_the_default_folder_has_a_plain_name() -> None:
+    run = TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3)
+    assert run.folder == Path("runs") / "train-timm-resnet18-64px-seed3"
+    name = TrainRun.make(architecture=ARCH).default_name()
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+
+
+def test_without_accelerate_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ImportError, match=r"pip install 'asvit\[train\]'"):
+        run_training(ARCH, out=tmp_path / "run", **TINY)
+    assert not (tmp_path / "run").exists()
+
+
+def test_result_json_reads_back(tmp_path: Path) -> None:
+    result = run_training(ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
+    found = TrainResult.read(tmp_path / "run" / "result.json")
+    assert json.dumps(found.to_json()) == json.dumps(result.to_json())

@@ -1,0 +1,104 @@
+"""Searches and scalings of the ShiftViT and PSViT spaces, stopped and continued."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import asvit
+from asvit.cli.app import app
+from asvit.runs import run_scaling, run_search
+from asvit.spaces import load_space
+
+SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "gaussian"}
+ARCHITECTURE = "shift:1,1,2,1|2|8|1|16"
+CELLS = "bs----|b-----|------"
+PSVIT = {"count_size": 32, "ratio": 0.5, "budget": "90K"}
+# Space -> an architecture of it, and the settings of a scaling.
+SCALINGS = {
+    "shiftvit": (ARCHITECTURE, {"budget": "300K,400K"}),
+    "psvit1d": (f"psvit1d:{CELLS}|12", PSVIT),
+    "psvit2d": (f"psvit2d:{CELLS}|12", PSVIT),
+}
+
+
+class Stopped(Exception):
+    """Ends a run between two of its measurements."""
+
+
+@pytest.fixture(autouse=True)
+def _without_reports(monkeypatch, request):
+    if "command" not in request.node.name:
+        monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
+        monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
+
+
+def stop_after(events):
+    """A progress callback that stops a run after so many events."""
+    left = iter(range(events - 1))
+
+    def progress(_event):
+        if next(left, None) is None:
+            raise Stopped
+
+    return progress
+
+
+def run_twice(run, folder: Path, files, stops, **settings):
+    """Run without and with stops, and compare the files; the results of both."""
+    whole = run(out=folder / "whole", **settings)
+    for events in stops:
+        with pytest.raises(Stopped):
+            run(out=folder / "stopped", progress=stop_after(events), **settings)
+    stopped = run(out=folder / "stopped", **settings)
+    for name in files:
+        assert (folder / "whole" / name).read_bytes() == (folder / "stopped" / name).read_bytes()
+    return whole, stopped
+
+
+@pytest.mark.parametrize("space", SCALINGS)
+def test_a_stopped_search_ends_as_one_that_was_not(space, tmp_path):
+    settings = {**SETTINGS, "space": space, "steps": 4}
+    whole, again = run_twice(run_search, tmp_path, ["trials.csv"], (1, 1, 2), **settings)
+    assert whole.failures == 0
+    assert again.seed_architecture == whole.seed_architecture
+    load_space(space).encode(load_space(space).parse(whole.seed_architecture))
+
+
+@pytest.mark.parametrize("space", SCALINGS)
+def test_a_stopped_scaling_ends_as_one_that_was_not(space, tmp_path):
+    text, own = SCALINGS[space]
+    settings = {**SETTINGS, "architecture": text, **own}
+    tables = ["steps.csv", "candidates.csv"]
+    whole, again = run_twice(run_scaling, tmp_path, tables, (1, 7), **settings)
+    assert again.series == whole.series
+    assert whole.series[0].architecture == text
+    seed = load_space(space).parse(text)
+    for row in whole.series:
+        grown = load_space(space).parse(row.architecture)
+        assert (tuple(grown.depths), grown.width) == (tuple(row.depths), row.width)
+        assert grown.with_(depths=seed.depths, width=seed.width) == seed
+        assert asvit.cost(row.architecture, settings.get("count_size", 224)).params == row.params
+    least, most = (392e3, 400e3) if space == "shiftvit" else (0, 90e3)
+    assert least <= whole.series[-1].params <= most
+    assert len(whole.series) > 2
+    assert sum(grown.depths) > sum(seed.depths) or grown.width > seed.width
+
+
+def test_the_commands_run_to_the_end_with_their_reports(tmp_path):
+    search, scale = tmp_path / "search", tmp_path / "scale"
+    small = ["--preset", "quick", "--image-size", "32", "--repeats", "1", "--images", "3"]
+    small += ["--points", "3", "--data", "gaussian", "--json"]
+    words = ["search", "--space", "shiftvit", "--steps", "2", "--out", str(search), *small]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, found.stderr
+    seed = json.loads(found.stdout)["seed_architecture"]
+    assert seed in (search / "report.html").read_text()
+    words = ["scale", "--arch", ARCHITECTURE, "--budget", "300K", "--out", str(scale), *small]
+    grown = CliRunner().invoke(app, words)
+    assert grown.exit_code == 0, grown.stderr
+    assert json.loads(grown.stdout)["space"] == "shiftvit"
+    assert json.loads(grown.stdout)["architecture"] in (scale / "report.html").read_text()
+    listed = CliRunner().invoke(app, ["list", "spaces", "shift*", "--json"])
+    assert [row["name"] for row in json.loads(listed.stdout)] == ["shiftvit"]

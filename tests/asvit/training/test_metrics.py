@@ -1,0 +1,150 @@
+"""Accuracy on labelled images, and the metrics files."""
+
+import csv
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from asvit.codec import from_json, to_json
+from asvit.training.distributed import ProcessGroup
+from asvit.training.metrics import (
+    COLUMNS,
+    Accuracy,
+    EpochRow,
+    TensorBoard,
+    evaluate,
+    write_metrics,
+)
+
+ROW = EpochRow(1, "", 1e-3, 2.0, 1.5, 50.0, 90.0, None, None, None, 300.0, 4.5)
+
+
+class Given(nn.Module):
+    """Returns its images as logits."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert not self.training
+        return images.flatten(1)
+
+
+class Reversed(Given):
+    """Reverses the order of the classes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images).flip(1)
+
+
+def measured(logits: Tensor, labels: Tensor, size: int, *networks: nn.Module) -> list[Accuracy]:
+    images = logits[:, :, None, None]
+    once = zip(images.split(size), labels.split(size), strict=True)  # can be consumed only once
+    return evaluate(networks or [Given()], once, ProcessGroup("cpu"))
+
+
+def test_counted_by_hand() -> None:
+    # Of class 0 the largest, the second and the sixth of six; of class 5 the fifth.
+    logits = torch.tensor([
+        [9.0, 1, 2, 3, 4, 5],
+        [8.0, 9, 2, 3, 4, 5],
+        [0.0, 1, 2, 3, 4, 5],
+        [9.0, 8, 7, 6, 1, 2],
+    ])  # fmt: skip
+    labels = torch.tensor([0, 0, 0, 5])
+    (found,) = measured(logits, labels, 3)
+    loss = sum(
+        math.log(sum(math.exp(x) for x in row)) - row[label]
+        for row, label in zip(logits.tolist(), labels.tolist(), strict=True)
+    )
+    assert (found.top1, found.top5, found.images) == (25.0, 75.0, 4)
+    assert found.loss == pytest.approx(loss / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 100])
+def test_the_size_of_the_batches_makes_no_difference(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(23, 9, generator=generator)
+    labels = torch.randint(9, (23,), generator=generator)
+    (whole,) = measured(logits, labels, 23)
+    (parts,) = measured(logits, labels, size)
+    assert (parts.top1, parts.top5, parts.images) == (whole.top1, whole.top5, 23)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+def test_fewer_than_five_classes() -> None:
+    logits, labels = torch.eye(3), torch.tensor([0, 1, 0])
+    (found,) = measured(logits, labels, 2)
+    assert (found.top1, found.top5) == (pytest.approx(200 / 3), 100.0)
+
+
+def test_several_networks_in_one_pass() -> None:
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    networks = Given(), Reversed()
+    alone = [measured(logits, labels, 4, network)[0] for network in networks]
+    assert measured(logits, labels, 4, *networks) == alone
+    assert alone[0] != alone[1]
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="no images to validate on"):
+        evaluate([Given()], [], ProcessGroup("cpu"))
+
+
+def test_json_round_trip() -> None:
+    assert from_json(json.loads(json.dumps(to_json(ROW))), EpochRow) == ROW
+    lost = from_json(to_json(replace(ROW, loss=math.inf)), EpochRow)
+    assert math.isnan(lost.loss)
+
+
+@pytest.mark.parametrize(
+    ("average", "better"), [(None, (50.0, False)), (51.0, (51.0, True)), (49.0, (50.0, False))]
+)
+def test_the_better_of_network_and_average(
+    average: float | None, better: tuple[float, bool]
+) -> None:
+    row = replace(ROW, average_top1=average)
+    assert (row.best_top1, row.average_is_better) == better
+
+
+def test_rewritten_files_list_every_epoch_once(tmp_path: Path) -> None:
+    rows = [ROW, replace(ROW, epoch=2, tokens="(4,1)", top1=60.0, average_top1=61.0)]
+    for some in (rows[:1], rows, rows):
+        write_metrics(tmp_path, some)
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert tuple(table[0]) == COLUMNS
+    assert [row["epoch"] for row in table] == ["1", "2"]
+    assert table[1]["tokens"] == "(4,1)"
+    assert (table[0]["average_top1"], table[1]["average_top1"]) == ("", "61.0")
+    assert [from_json(line, EpochRow) for line in lines] == rows
+
+
+def test_a_resumed_session_lists_every_epoch_once_in_tensorboard(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    second, third = replace(ROW, epoch=2, top1=60.0), replace(ROW, epoch=3, top1=65.0)
+    board = TensorBoard(tmp_path, [])
+    board.add(ROW)
+    board.add(second)  # lost: the session ends before its checkpoint
+    board.close()
+    board = TensorBoard(tmp_path, [ROW])
+    board.add(second)
+    board.add(third)
+    board.close()
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    told = [(event.step, event.value) for event in events.Scalars("top1")]
+    assert told == [(1, 50.0), (2, 60.0), (3, 65.0)]
+    assert "average_top1" not in events.Tags()["scalars"]
+
+
+def test_without_tensorboard_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"needs tensorboard: pip install 'asvit\[train\]'"):
+        TensorBoard(tmp_path, [])

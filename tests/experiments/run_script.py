@@ -1,0 +1,33 @@
+"""Runs scripts with a command line."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+class Script:
+    """Calls the main function of a script; after that, ``code`` and ``err`` are its last ones."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        self.code: object = None
+        self.err = ""
+
+    def __call__(self, main: Callable[[], object], line: str = "") -> str:
+        """What it prints to stdout."""
+        self._monkeypatch.setattr(sys, "argv", ["script", *line.split()])
+        self.code = main()
+        printed = self._capsys.readouterr()
+        self.err = printed.err
+        return printed.out
+
+
+def read_rows(path: Path | str) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,72 @@
+"""Other tensors in the places of parameters, with modules and weights shared."""
+
+import torch
+from torch import Tensor, nn
+
+from proxies import ntk_condition_number, ntk_matrix
+from proxies.functional import call_with_tensors, named_slots, substitutes
+from tests.proxies.networks import Lambda
+
+
+class Shared(nn.Module):
+    """One linear map under two names, and its weight in another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3, bias=False)
+        self.again = self.first
+        self.tied = nn.Linear(3, 3)
+        self.tied.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.tied(self.again(self.first(x)))
+        return out
+
+
+def test_a_slot_has_one_name_and_a_tied_weight_several_slots() -> None:
+    assert [name for name, _ in named_slots(Shared())] == [
+        "first.weight",
+        "tied.weight",
+        "tied.bias",
+    ]
+
+
+def test_every_use_of_a_weight_is_replaced_and_put_back() -> None:
+    model = Shared()
+    weight, x = model.first.weight, torch.randn(2, 3)
+    before, expected = weight.clone(), x @ torch.eye(3) * 8 + model.tied.bias
+    double = 2 * torch.eye(3)
+    tensors = substitutes(model, lambda tensor: double if tensor is weight else None)
+    out = call_with_tensors(model, tensors, x)
+    assert isinstance(out, Tensor)
+    torch.testing.assert_close(out, expected)
+    assert model.first.weight is model.again.weight is model.tied.weight is weight
+    assert torch.equal(weight, before)
+
+
+class Einsum(nn.Module):
+    """A shared module whose weight is used in a way that no rule of the kernel knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("oi,ni->no", self.weight, x).sin()
+
+
+def test_the_kernel_leaves_shared_modules_as_they_are() -> None:
+    first = Einsum()
+    parts = nn.ModuleDict({"a": first, "b": nn.ModuleDict({"a": first})})
+    network = Lambda(lambda _, x: first(first(x.flatten(1))), parts=parts).double()
+    images = torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    weight = first.weight
+    kernel = ntk_matrix(network, images)
+    assert first.weight is weight
+    rows = []
+    for image in images:
+        (gradient,) = torch.autograd.grad(network(image[None]).sum(), weight)
+        rows.append(gradient.flatten())
+    jacobian = torch.stack(rows)
+    torch.testing.assert_close(kernel, jacobian @ jacobian.T)
+    assert ntk_condition_number(network, images) > 1

@@ -1,0 +1,126 @@
+"""Values do not depend on what the caller has set for torch, nor on other threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import torch
+from torch import nn
+
+import asvit
+import proxies
+from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
+from proxies.isolation import full_precision
+
+SIDE = 32
+TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"
+Around = Callable[[], AbstractContextManager[object]]
+
+
+def setting(put: Callable[[object], None], value: object, back: object) -> Around:
+    """Something that is set for the whole process, and set back."""
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        put(value)
+        try:
+            yield
+        finally:
+            put(back)
+
+    return around
+
+
+AROUND: dict[str, Around] = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),  # type: ignore[arg-type]
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "deterministic": setting(torch.use_deterministic_algorithms, True, False),  # type: ignore[arg-type]
+    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),  # type: ignore[arg-type]
+    "default device": lambda: torch.device("meta"),
+}
+AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)
+# What is the network's own business where it is built by the caller.
+OF_BUILDING = {"default dtype", "default device"}
+
+
+def build() -> nn.Module:
+    return asvit.build(TEXT, image_size=SIDE, num_classes=3)
+
+
+def scores(key: str = "", names: Sequence[str] = tuple(proxies.PROXIES)) -> dict[str, Score]:
+    with torch.device("cpu"):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(4, 3, SIDE, SIDE, generator=generator, dtype=torch.float32)
+    return measure(build, names, key=key, repeats=1, images=images, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Score]:
+    found = scores()
+    assert all(score.valid for score in found.values())
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("name", AROUND)
+def test_scores_do_not_depend_on_what_is_set_around(name: str, expected: object) -> None:
+    with AROUND[name]():
+        found = scores()
+    assert repr(found) == repr(expected)
+
+
+def test_inference_tensors_can_be_measured() -> None:
+    images = torch.randn(4, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        copy = images.clone()
+        found = measure(build, ["jacob_cov", "snip"], repeats=1, images=copy, device="cpu")
+    assert found == measure(build, ["jacob_cov", "snip"], repeats=1, images=images, device="cpu")
+    assert all(score.valid for score in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("name", sorted(AROUND.keys() - OF_BUILDING))
+def test_each_function_is_left_alone_too(name: str) -> None:
+    model, images = build(), torch.randn(3, 3, SIDE, SIDE)
+    circle, labels = Circle.random((3, SIDE, SIDE), 3), torch.tensor([0, 1, 2])
+
+    def values() -> tuple[object, ...]:
+        return (
+            curve_speed(model, circle).tolist(),
+            ntk_matrix(model, images).tolist(),
+            gradient_norm(model, images, labels),
+        )
+
+    before = values()
+    with AROUND[name]():
+        assert values() == before
+
+
+def test_everything_is_put_back() -> None:
+    with torch.inference_mode(), torch.autocast("cpu"):
+        torch.set_float32_matmul_precision("medium")
+        try:
+            with full_precision():
+                assert not torch.is_inference_mode_enabled()
+                assert not torch.is_grad_enabled()
+                assert not torch.is_autocast_enabled("cpu")
+                assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert torch.is_inference_mode_enabled()
+            assert torch.is_autocast_enabled("cpu")
+            assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
+
+def test_threads_take_turns() -> None:
+    def some(key: str) -> dict[str, Score]:
+        return scores(key, ["length_distortion", "ntk_condition_number", "extrinsic_curvature"])
+
+    expected = [some(key) for key in "abcd"]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(some, "abcd"))
+    assert repr(found) == repr(expected)

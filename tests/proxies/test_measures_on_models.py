@@ -1,0 +1,169 @@
+"""Every rival measure on every kind of network: a value or a reason, and nothing left behind."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import proxies
+from proxies import PROXIES, Circle, Inputs
+from tests.proxies.networks import MODELS, asvit_network, timm_network
+
+GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
+AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability")
+COUNTS = ("depth", "width", "expansions")
+NAMES = (*GRADIENT, "jacob_cov", "naswot", *AZ_NAS, *COUNTS)
+NOT_DEFINED = {
+    ("convnext_atto", "dss"): "ConvNeXt has no attention",
+    ("resnet18", "dss"): "ResNet has no attention",
+    ("resnet18", "expansions"): "no block of ResNet has a feed-forward part",
+    ("shared", "naswot"): "Shared has no rectifier",
+    **{("shared", name): "Shared has no list of blocks" for name in (*AZ_NAS, *COUNTS)},
+}
+
+
+class AttentionBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.mlp = nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mlp(self.attn(x, x, x)[0])
+
+
+class Shared(nn.Module):
+    """Blocks that share a module, and modules that share a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = AttentionBlock(), AttentionBlock()
+        self.second.attn = self.first.attn
+        self.second.mlp.weight = self.first.mlp.weight
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.mean(1)  # [n, 12, 12]
+        return self.head(self.second(self.first(rows)).mean(1))
+
+
+class Broken(Shared):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyError("token")
+
+
+class Interrupts(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+
+def builder(name: str) -> tuple[Callable[[], nn.Module], int]:
+    if name == "as-vit":
+        return asvit_network("8,2,3|4,1,2|4,1,2|4,1,2|16,8", 32), 32
+    return (Shared, 12) if name == "shared" else timm_network(name)
+
+
+def inputs(side: int, images: int = 4, seed: int = 0) -> Inputs:
+    circle = Circle.random((3, side, side), 3)
+    return Inputs(circle, torch.randn(images, 3, side, side), torch.arange(images), seed)
+
+
+def state(model: nn.Module) -> list[object]:
+    """Everything that a measure could change."""
+    found: list[object] = [sorted(model.__dict__), torch.get_rng_state().tolist()]
+    found.append(torch.is_grad_enabled())
+    for module in model.modules():
+        found += [module.training, sorted(module.__dict__), len(module._forward_hooks)]
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
+        pointer = (id(tensor), tensor.data_ptr(), tensor._version)
+        found += [name, pointer, tensor.tolist(), tensor.requires_grad, grad]
+    return found
+
+
+def used_before(name: str) -> tuple[nn.Module, int]:
+    """A model with gradients on some parameters, some frozen, and modes of its own."""
+    build, side = builder(name)
+    torch.manual_seed(0)
+    model = build().train()
+    parameters = list(model.parameters())
+    parameters[-1].grad = torch.randn_like(parameters[-1])
+    parameters[0].requires_grad_(False)
+    next(model.children()).eval()
+    return model, side
+
+
+@pytest.mark.parametrize("name", ["as-vit", "shared", *MODELS])
+def test_a_finite_value_or_a_reason(name: str) -> None:
+    build, side = builder(name)
+    images = torch.randn(4, 3, side, side)
+    found = proxies.measure(build, NAMES, repeats=1, images=images, device="cpu")
+    for measure, score in found.items():
+        reason = NOT_DEFINED.get((name, measure), "")
+        assert score.valid == (not reason), score.reason
+        assert reason in score.reason
+        assert score.better == "higher"
+
+
+@pytest.mark.parametrize("measure", NAMES)
+@pytest.mark.parametrize(
+    "name", ["as-vit", "shared", "deit_tiny_patch16_224", "resnet18", "convnext_atto"]
+)
+def test_the_model_is_left_as_it_was(name: str, measure: str) -> None:
+    model, side = used_before(name)
+    given = inputs(side)
+    before = state(model)
+    if (name, measure) in NOT_DEFINED:
+        with pytest.raises(ValueError, match=NOT_DEFINED[name, measure]):
+            PROXIES[measure].value(model, given)
+    else:
+        first = PROXIES[measure].value(model, given)
+        assert math.isfinite(first)
+        assert PROXIES[measure].value(model, given) == first
+    assert state(model) == before
+
+
+@pytest.mark.parametrize("measure", [name for name in NAMES if name not in COUNTS])
+def test_the_model_is_left_as_it_was_when_interrupted(measure: str) -> None:
+    model, side = used_before("as-vit")
+    model.layers[3].blocks[0].attn.proj = Interrupts()
+    given = inputs(side)
+    before = state(model)
+    with pytest.raises(KeyboardInterrupt):
+        PROXIES[measure].value(model, given)
+    assert state(model) == before
+
+
+@pytest.mark.parametrize("measure", GRADIENT)
+def test_errors_of_a_model_are_reported(measure: str) -> None:
+    with pytest.raises(ValueError, match="Broken: 'token'"):
+        PROXIES[measure].value(Broken(), inputs(12))
+
+
+@pytest.mark.parametrize("measure", [name for name in NAMES if name not in COUNTS])
+def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
+    """As many forward passes for four images as for two: one, or two where there are two steps."""
+    model, side = used_before("as-vit")
+    passes = []
+    for images in (2, 4):
+        calls: list[None] = []
+        handle = model.register_forward_pre_hook(lambda module, args, c=calls: c.append(None))
+        PROXIES[measure].value(model, inputs(side, images))
+        handle.remove()
+        passes.append(len(calls))
+    assert passes == ([2, 2] if measure in ("zico", "grasp", "naswot") else [1, 1])
+
+
+@pytest.mark.parametrize("measure", AZ_NAS)
+def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
+    model, side = used_before("as-vit")
+    value = PROXIES[measure].value
+    assert value(model, inputs(side)) == value(model, inputs(side))
+    assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
+
+
+@pytest.mark.parametrize("measure", COUNTS)
+def test_counts_do_not_depend_on_initial_weights(measure: str) -> None:
+    assert not PROXIES[measure].random
