@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tiny_runs import ALONE, LONG, begun, marked, told
 
-from asvit.growth.journal import Journal as ScaleJournal
-from asvit.reference.journal import Journal as BuildJournal
+from asvit.growth.journal import GrowthJournal
+from asvit.reference.journal import TrainingJournal
 from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
 from asvit.search.supernet_journal import AccuracyJournal
@@ -46,9 +46,9 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 
 OPENED: dict[str, Callable[[Path], Any]] = {
-    "scale": lambda path: ScaleJournal(path)._scores,
+    "scale": lambda path: GrowthJournal(path)._scores,
     "correlate": lambda path: ScoreJournal(path)._scores,
-    "reference build": lambda path: BuildJournal(path).outcomes,
+    "reference build": lambda path: TrainingJournal(path).outcomes,
     "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }
 VALUES = {
