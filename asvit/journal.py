@@ -44,6 +44,7 @@ class Journal(Generic[S]):
     settings_type: ClassVar[type[Settings]]
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
     clock: ClassVar[str] = "elapsed"  # name of the time in a record; empty for records without
+    timed_start: ClassVar[bool] = False  # whether the header has the time, too
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -93,7 +94,8 @@ class Journal(Generic[S]):
         if (settings, values) == (self.settings, self.start_values):
             return
         head = {"schema_version": self.schema_version, "kind": self.kind}
-        append_record(self._path, {**head, "settings": settings.to_json(), **values})
+        stamp = {self.clock: round(self.elapsed, 3)} if self.timed_start else {}
+        append_record(self._path, {**head, "settings": settings.to_json(), **values, **stamp})
         self.settings, self.start_values = settings, values
         self.started()
 

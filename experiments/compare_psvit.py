@@ -24,12 +24,12 @@ import numpy as np
 import asvit
 from asvit._files import write_text
 from asvit._run_files import TRIALS
-from asvit.runs.supernets.evolution import evolve_supernet
-from asvit.runs.supernets.evolution_result import EvolutionResult
-from asvit.runs.supernets.retraining import train_alone
-from asvit.runs.supernets.run import train_supernet
+from asvit.runs.evolution import evolve_supernet
+from asvit.runs.supernet import train_supernet
+from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta
+from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
 from proxies import count

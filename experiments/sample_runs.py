@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,18 @@ from asvit.reference.values import Values
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
+from asvit.search.supernet_journal import Retrained
+from asvit.search.supernet_result import (
+    EvolutionResult,
+    Generation,
+    PathRow,
+    RandomPaths,
+    Winner,
+    write_paths,
+)
+from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
+from asvit.training.supernets.result import PathAccuracies
 from proxies import get_proxy
 from scaling import Row
 from scaling.trajectory import to_csv
@@ -235,39 +246,46 @@ def _finding(
 def _evolution(folder: Path) -> None:
     draw, rng = random.Random(3), np.random.default_rng(3)
     space = load_space("psvit2d")
-    columns = "number,generation,origin,architecture,path,macs,validation"
-    paths: list[tuple[float, str, int]] = []
-    lines, generations = [columns], []
+    rows: list[PathRow] = []
+    generations: list[Generation] = []
     for generation in range(1, 9):
         for _ in range(20):
             text, macs = str(space.sample(rng)), draw.randrange(4_000_000, 20_000_000)
             accuracy = 100 * (1 - math.exp(-0.6 - 0.15 * generation - draw.uniform(0, 0.6)))
             origin = "random" if generation == 1 else draw.choice(["crossover", "mutation"])
             path = text.partition(":")[2]
-            lines.append(f"{len(paths)},{generation},{origin},{text},{path},{macs},{accuracy}")
-            paths.append((accuracy, text, macs))
-        own = [accuracy for accuracy, *_ in paths[-20:]]
-        numbers = (generation, len(own), max(own), statistics.median(own), max(paths)[0])
-        names = ("generation", "paths", "best", "median", "best_so_far")
-        generations.append(dict(zip(names, numbers, strict=True)))
-    accuracy, text, macs = max(paths)
-    spread = {"paths": 20, "lowest": 41.25, "median": 57.5, "highest": 66.0}
-    both = {"validation": spread, "test": {**spread, "median": 56.75}}
-    result = {
-        "schema_version": 1, "kind": "evolution", "space": "psvit2d", "architecture": text,
-        "path": text.partition(":")[2], "params": 812_334, "macs": macs,
-        "validation": accuracy, "test": accuracy - 2,
-        "random": {"in_window": both, "anywhere": both}, "generations": generations,
-        "evaluated": len(paths), "reason": "", "deit_macs": 20_000_000,
-        "retrained": {"accuracy": 91.25, "loss": 0.4, "seconds": 300.0, "reason": ""},
-        "wall_seconds": 412.0,
-        "settings": {"population": 20, "generations": 8, "max_macs": 20_000_000, "seed": 0},
-        "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16}, **_ORIGIN,
-        "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M --retrain",
-    }  # fmt: skip
+            rows.append(PathRow(len(rows), generation, origin, text, path, macs, accuracy))
+        own = [row.validation for row in rows[-20:]]
+        best = max(row.validation for row in rows)
+        generations.append(
+            Generation(generation, len(own), max(own), statistics.median(own), best)
+        )
+    won = max(rows, key=lambda row: row.validation)
+    validation = PathAccuracies(paths=20, lowest=41.25, median=57.5, highest=66.0)
+    compared = RandomPaths(validation, replace(validation, median=56.75))
     (folder / "accuracies.jsonl").touch()
-    (folder / "trials.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _write_result(folder, result)
+    (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
+    EvolutionResult(
+        folder=folder,
+        settings=EvolutionSettings.make("quick", generations=8, max_macs=20_000_000),
+        space="psvit2d",
+        winner=Winner(
+            won.architecture, won.path, 812_334, won.macs, won.validation, won.validation - 2
+        ),
+        generations=generations,
+        in_window=compared,
+        anywhere=compared,
+        deit_macs=20_000_000,
+        evaluated=len(rows),
+        reason="",
+        retrained=Retrained(91.25, 0.4, 300.0, "", won.architecture),
+        wall_seconds=412.0,
+        provenance={
+            "supernet": {"folder": "runs/supernet-psvit2d", "digest": "c0de" * 16},
+            **_ORIGIN,
+            "command": "asvit supernet evolve runs/supernet-psvit2d --max-macs 20M --retrain",
+        },
+    ).write()
 
 
 def _reliability() -> dict[str, Any]:

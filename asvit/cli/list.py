@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatch
-from importlib import import_module
-from typing import Any
 
 import click
 
@@ -15,13 +13,6 @@ from asvit.cli.output import emit_json
 from asvit.console import console, table
 
 Row = dict[str, object]
-
-# Command to the module with its presets, for the kinds of runs that are not in RUNS.
-_PRESETS = {
-    "reference build": "asvit.reference.recipe",
-    "supernet train": "asvit.training.supernets.settings",
-    "supernet evolve": "asvit.search.supernet_settings",
-}
 
 
 def _proxies() -> list[Row]:
@@ -60,14 +51,10 @@ def _models() -> list[Row]:
 def _presets() -> list[Row]:
     from asvit.runs.run import RUNS
 
-    found: dict[str, Mapping[str, Mapping[str, Any]]] = {
-        command: kind.settings_type.presets for command, kind in RUNS.items()
-    }
-    found |= {command: import_module(module).PRESETS for command, module in _PRESETS.items()}
     return [
         {"name": name, "command": command, "settings": dict(settings)}
-        for command, presets in found.items()
-        for name, settings in presets.items()
+        for command, kind in RUNS.items()
+        for name, settings in kind.settings_type.presets.items()
     ]
 
 

@@ -123,44 +123,6 @@ fresh_option = click.option(
     "--fresh", is_flag=True, help="Start over instead of continuing the run."
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
-labelled_data_option = click.option(
-    "--data",
-    cls=Setting,
-    metavar="DATA",
-    shell_complete=data_names,
-    show_default="fractal",
-    help="fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-)
-
-
-def number_option(name: str, default: str, text: str, kind: Any = POSITIVE) -> Callable[[F], F]:
-    """An option for a number of the settings."""
-    return click.option(name, cls=Setting, metavar="N", type=kind, show_default=default, help=text)
-
-
-def recipe_options(command: F) -> F:
-    """Add the options of how to train on images in memory, but for the batches and their number.
-
-    Their fields are those of :class:`asvit.training.asked.Asked`.
-    """
-    for option in reversed(_RECIPE):
-        command = option(command)
-    return command
-
-
-_RECIPE = (
-    number_option("--learning-rate", "0.001", "Highest learning rate of AdamW.", float),
-    number_option("--weight-decay", "0.05", "Weight decay of matrices.", float),
-    number_option("--warmup", "0.1", "Share of the steps with a rising learning rate.", float),
-    number_option(
-        "--label-smoothing", "0.1", "Share of the target spread over all classes.", float
-    ),
-    number_option("--clip", "1", "Largest norm of the gradient.", float),
-    number_option(
-        "--shift", "0", "Move training images by up to N pixels.", click.IntRange(min=0)
-    ),
-    click.option("--flip", is_flag=True, default=None, help="Mirror half of the training images."),
-)
 
 
 def radius(

@@ -1,23 +1,18 @@
 """``trainings.jsonl``: what a table is built with, and every finished training.
 
-One JSON object a line, on the disk before the next training ends. The table follows from it.
+The table follows from it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from asvit._records import append_record, finite, number, read_records
-from asvit._types import check_types, check_values
-from asvit.reference.recipe import BuildSettings
+from asvit.codec import Nullable, from_json, to_json, value_from_json
+from asvit.journal import Journal
+from asvit.reference.build_settings import BuildSettings
 from asvit.settings import Images
-
-SCHEMA_VERSION = 1
-KIND = "reference"
 
 
 class Training(NamedTuple):
@@ -29,7 +24,7 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """The outcome of a training.
 
     Attributes:
         accuracy: On the test images, per cent; NaN if it failed.
@@ -38,92 +33,36 @@ class Outcome:
         reason: Why it failed, else empty.
     """
 
-    accuracy: float
-    loss: float
+    accuracy: Nullable
+    loss: Nullable
     seconds: float
     reason: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """The outcome in the types of strict JSON: None for NaN."""
-        return {
-            "accuracy": finite(self.accuracy),
-            "loss": finite(self.loss),
-            "seconds": round(self.seconds, 3),
-            "reason": self.reason,
-        }
 
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Outcome:
-        """Undo :meth:`to_json`.
-
-        Raises:
-            ValueError: If a part is something else, as the others of a malformed record.
-        """
-        outcome = cls(
-            accuracy=number(content["accuracy"]),
-            loss=number(content["loss"]),
-            seconds=content["seconds"],
-            reason=content["reason"],
-        )
-        check_types(outcome)
-        return outcome
-
-
-class Journal:
-    """The finished trainings of a table, kept in a file.
-
-    Args:
-        path: The file; it need not be there yet. A record that was being written when its
-            process was killed is cut off, as it lacks its line end.
+class TrainingJournal(Journal[BuildSettings]):
+    """The finished trainings of a table.
 
     Attributes:
         outcomes: Every finished training.
-        settings: What the run was started with, or last extended to; None in a new one.
-        images: Where its images came from (``source``) and what they are (``digest``).
-        num_classes: Classes of these images.
-        device: Kind of device its networks are trained on, such as ``"cpu"``.
-        seconds: Wall-clock time of all sessions up to the last record.
-
-    Raises:
-        ValueError: If a line is no record of such a table. Nothing is changed then.
-        OSError: If the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._started = time.monotonic()
+    kind = "reference"
+    noun = "reference table"
+    settings_type = BuildSettings
+    start_types: ClassVar[Mapping[str, Any]] = {
+        "images": Images,
+        "num_classes": int,
+        "device": str,
+    }
+
+    def __init__(self, *args: Any) -> None:
         self.outcomes: dict[Training, Outcome] = {}
-        self.settings: BuildSettings | None = None
-        self.images: Mapping[str, str] | None = None
-        self.num_classes = 0
-        self.device: str | None = None
-        self.seconds = self._before = 0.0
-        read_records(path, self._take, what="a reference table")
-        self._before = self.seconds
+        super().__init__(*args)
 
-    def start(
-        self, settings: BuildSettings, images: Mapping[str, str], num_classes: int, device: str
-    ) -> None:
-        """Keep what the run is started with or extended to, after all of it was checked.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        if (settings, images, device) == (self.settings, self.images, self.device):
-            return
-        append_record(
-            self._path,
-            {
-                "schema_version": SCHEMA_VERSION,
-                "kind": KIND,
-                "settings": settings.to_json(),
-                "images": dict(images),
-                "num_classes": num_classes,
-                "device": device,
-            },
-        )
-        self.settings, self.images, self.device = settings, dict(images), device
-        self.num_classes = num_classes
+    @property
+    def num_classes(self) -> int:
+        """Classes of the images; 0 in a new journal."""
+        return int(self.start_values.get("num_classes", 0))
 
     def add(self, training: Training, outcome: Outcome) -> None:
         """Keep the outcome of a training.
@@ -131,22 +70,10 @@ class Journal:
         Raises:
             OSError: If it cannot be written. What was trained before is safe.
         """
-        elapsed = round(self._before + time.monotonic() - self._started, 3)
-        record = {**training._asdict(), **outcome.to_json(), "elapsed": elapsed}
-        append_record(self._path, record, started=self.settings is not None)
-        self.outcomes[training], self.seconds = outcome, elapsed
+        self.append({**training._asdict(), **to_json(outcome)})
+        self.outcomes[training] = outcome
 
-    def _take(self, record: Mapping[str, Any]) -> None:
-        """Take in one record of the file."""
-        if "settings" in record:
-            if (record["kind"], record["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(f"kind {record['kind']!r}, schema {record['schema_version']!r}")
-            check_values(record, {"images": Images, "device": str, "num_classes": int})
-            self.settings = BuildSettings.from_json(record["settings"])
-            self.images, self.device = record["images"], record["device"]
-            self.num_classes = record["num_classes"]
-            return
-        check_values(record, {"architecture": str, "seed": int, "elapsed": float})
-        training = Training(record["architecture"], record["seed"])
-        self.outcomes[training] = Outcome.from_json(record)
-        self.seconds = record["elapsed"]
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        training = value_from_json([record["architecture"], record["seed"]], tuple[str, int])
+        self.outcomes[Training(*training)] = from_json(record, Outcome)

@@ -1,21 +1,26 @@
-"""Trains the networks of a table, one at a time."""
+"""Trains the networks of a table: one at a time, or in several processes of this machine."""
 
 from __future__ import annotations
 
 import math
 import statistics
 import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asvit.codec import from_json, to_json
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import one_thread
+from asvit.executors import Pool, Task, Work, one_thread
+from asvit.executors.processes import ProcessBackend
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training
-from asvit.reference.recipe import BuildSettings
 from asvit.spaces import build
 from asvit.training.short import LabelledTensors, fit
 from proxies.evaluation import seed_for
@@ -71,7 +76,7 @@ class Trainer:
         return Outcome(
             accuracy=fitted.accuracy,
             loss=statistics.fmean(last) if fitted.reason is None else math.nan,
-            seconds=time.monotonic() - started,
+            seconds=round(time.monotonic() - started, 3),
             reason=fitted.reason or "",
         )
 
@@ -81,6 +86,49 @@ class Trainer:
             torch.manual_seed(seed)
             model = build(architecture, self._settings.image_size, self.num_classes)
         return model.to(self._device)
+
+
+def train_all(
+    trainings: Sequence[Training], settings: BuildSettings, devices: Sequence[str]
+) -> Generator[tuple[Training, Outcome]]:
+    """Train in one process for each of ``devices``, which may name one several times.
+
+    Args:
+        trainings: What to train.
+        settings: Settings of the table.
+        devices: Where each process trains.
+
+    Yields:
+        Each training with its outcome, as they end. Leaving the iteration ends the processes.
+
+    Raises:
+        ChildProcessError: If a training ended several processes, as too little memory does.
+    """
+    work = Work("asvit.reference.trainer:TrainingWorker", settings.to_json())
+    tasks = [training._asdict() for training in trainings]
+    with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
+        for number, answer in answers:
+            if answer.failure:
+                raise ChildProcessError(
+                    f"{trainings[number].architecture} was not trained: {answer.failure}; what "
+                    "was trained is safe, and the same command continues, with fewer --jobs if "
+                    "memory ran out"
+                )
+            yield trainings[number], from_json(answer.result, Outcome)
+
+
+class TrainingWorker:
+    """Trains on one device; made and called as executors do it."""
+
+    def __init__(
+        self, settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
+    ) -> None:
+        self._train = Trainer(BuildSettings.from_json(settings), device)
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Train what the task names."""
+        made: dict[str, Any] = to_json(self._train(Training(**task)))
+        return made
 
 
 def _split(

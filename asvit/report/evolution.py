@@ -5,38 +5,40 @@ It needs a result.json and the trials.csv beside it. The same folder gives the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asvit._run_files import ACCURACIES, RESULT, TRIALS
 from asvit.report import evolution_figures as draw
 from asvit.report import html
 from asvit.report.parts import figures, origin, write_pages
 from asvit.report.pictures import Picture, make_picture
-from asvit.report.results import OfEvolution, check_result
 from asvit.report.run import read_object
-from asvit.search.supernet_journal import KIND
+from asvit.search.supernet_result import (
+    EvolutionResult,
+    Generation,
+    PathRow,
+    RandomPaths,
+    read_paths,
+)
 
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 
-_RANDOM = {"in_window": "within the limit", "anywhere": "of any cost"}
-
 
 @dataclass(frozen=True)
-class EvolutionRun:
+class EvolutionFolder:
     """An evolution that has finished.
 
     Attributes:
         name: Name of the run folder.
         candidates: Every path, in the order in which they were evaluated.
-        result: Content of result.json.
+        result: Its result.
     """
 
     name: str
-    candidates: Sequence[draw.CandidateRow]
-    result: Mapping[str, Any]
+    candidates: Sequence[PathRow]
+    result: EvolutionResult
 
 
 def is_evolution_run(folder: Path) -> bool:
@@ -44,7 +46,7 @@ def is_evolution_run(folder: Path) -> bool:
     return (folder / ACCURACIES).is_file()
 
 
-def read_evolution_run(folder: Path) -> EvolutionRun:
+def read_evolution_run(folder: Path) -> EvolutionFolder:
     """Read the run folder of an evolution.
 
     Raises:
@@ -53,18 +55,18 @@ def read_evolution_run(folder: Path) -> EvolutionRun:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit supernet evolve makes one")
-    result = read_object(folder / RESULT)
-    if result.get("kind") != KIND or not (folder / TRIALS).is_file():
+    kind = read_object(folder / RESULT).get("kind")
+    if kind != EvolutionResult.kind or not (folder / TRIALS).is_file():
         raise FileNotFoundError(
             f"{folder} has no finished evolution yet; the same asvit supernet evolve goes on "
             "with it"
         )
-    check_result(result, OfEvolution, folder / RESULT)
+    result = EvolutionResult.read(folder / RESULT)
     try:
-        candidates = draw.read_candidates((folder / TRIALS).read_text(encoding="utf-8"))
+        candidates = read_paths((folder / TRIALS).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / TRIALS}: {error}") from error
-    return EvolutionRun(folder.resolve().name, candidates, result)
+    return EvolutionFolder(folder.resolve().name, candidates, result)
 
 
 def write_evolution_report(folder: Path | str) -> list[Path]:
@@ -87,13 +89,10 @@ def write_evolution_report(folder: Path | str) -> list[Path]:
     return write_pages(folder, drawn, page(run, drawn))
 
 
-def evolution_pictures(run: EvolutionRun) -> list[Picture]:
+def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
     """Draw every picture of ``run``."""
-    generations = draw.generation_rows(run.result["generations"])
-    random = {
-        words: run.result["random"][name]["validation"]["median"]
-        for name, words in _RANDOM.items()
-    }
+    generations = run.result.generations
+    random = {words: paths.validation.median for words, paths in _random_paths(run.result).items()}
     return [
         make_picture(
             "generations",
@@ -101,7 +100,7 @@ def evolution_pictures(run: EvolutionRun) -> list[Picture]:
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
             "The first generation is random.",
             lambda: draw.draw_generations(generations, run.candidates, random=random),
-            (generations, draw.GenerationRow),
+            (generations, Generation),
         ),
         make_picture(
             "costs",
@@ -110,15 +109,15 @@ def evolution_pictures(run: EvolutionRun) -> list[Picture]:
             "allowed.",
             lambda: draw.draw_costs(
                 run.candidates,
-                limit=run.result["settings"]["max_macs"],
-                winner=run.result["architecture"],
+                limit=run.result.settings.max_macs or 0,
+                winner=run.result.winner.architecture,
             ),
-            (run.candidates, draw.CandidateRow),
+            (run.candidates, PathRow),
         ),
     ]
 
 
-def page(run: EvolutionRun, drawn: Sequence[Picture]) -> str:
+def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
     return html.page(
         f"{run.name}: evolution over a supernet",
@@ -128,58 +127,58 @@ def page(run: EvolutionRun, drawn: Sequence[Picture]) -> str:
             _compared(run.result),
             figures(drawn),
             _candidates(run),
-            origin(run.result["settings"], run.result),
+            origin(run.result.settings.to_json(), run.result.provenance),
         ],
     )
 
 
-def _header(result: Mapping[str, Any], name: str) -> str:
-    took = html.duration(result["wall_seconds"])
-    what = f"{result['evaluated']} paths in {len(result['generations'])} generations in {took}."
-    if result["reason"]:
-        what += f" It ended early: {result['reason']}."
-    told = [f"supernet {result['supernet']['folder']}", f"seed {result['settings']['seed']}"]
+def _header(result: EvolutionResult, name: str) -> str:
+    took = html.duration(result.wall_seconds)
+    what = f"{result.evaluated} paths in {len(result.generations)} generations in {took}."
+    if result.reason:
+        what += f" It ended early: {result.reason}."
+    supernet = result.provenance["supernet"]["folder"]
+    told = [result.space, f"supernet {supernet}", f"seed {result.settings.seed}"]
     return (
         html.paragraph("asvit supernet evolve", "quiet")
         + html.heading(name)
-        + html.paragraph(" · ".join([result["space"], *told]), "quiet")
+        + html.paragraph(" · ".join(told), "quiet")
         + html.paragraph(what)
     )
 
 
-def _winner(result: Mapping[str, Any]) -> str:
-    limit = html.number(result["settings"]["max_macs"])
+def _winner(result: EvolutionResult) -> str:
+    limit, winner = html.number(result.settings.max_macs), result.winner
     pairs = [
-        ("parameters", html.number(result["params"])),
-        ("multiply-adds", f"{html.number(result['macs'])} of {limit} allowed"),
-        ("validation, inherited weights", f"{html.number(result['validation'])} %"),
-        ("test, inherited weights", f"{html.number(result['test'])} %"),
+        ("parameters", html.number(winner.params)),
+        ("multiply-adds", f"{html.number(winner.macs)} of {limit} allowed"),
+        ("validation, inherited weights", f"{html.number(winner.validation)} %"),
+        ("test, inherited weights", f"{html.number(winner.test)} %"),
     ]
-    again = result["retrained"]
+    again = result.retrained
     if again is not None:
-        came_to = again["reason"] or f"{html.number(again['accuracy'])} %"
-        pairs.append(("test, trained from scratch", came_to))
+        told = again.reason or f"{html.number(again.accuracy)} %"
+        pairs.append(("test, trained from scratch", told))
     return html.section(
         "Winner",
-        html.card(html.paragraph(result["architecture"], "architecture"), html.facts(pairs)),
+        html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs)),
     )
 
 
-def _compared(result: Mapping[str, Any]) -> str:
+def _random_paths(result: EvolutionResult) -> dict[str, RandomPaths]:
+    return {"within the limit": result.in_window, "of any cost": result.anywhere}
+
+
+def _compared(result: EvolutionResult) -> str:
     """The winner beside random paths with the same weights."""
     columns = ["paths", "images", "number", "lowest", "median", "highest", "winner"]
     cells: list[list[html.Cell]] = [
-        [
-            f"random, {words}",
-            part,
-            *(
-                result["random"][name][part][key]
-                for key in ("paths", "lowest", "median", "highest")
-            ),
-            result[part],
-        ]
-        for name, words in _RANDOM.items()
-        for part in ("validation", "test")
+        [f"random, {words}", part, *vars(getattr(paths, part)).values(), reached]
+        for words, paths in _random_paths(result).items()
+        for part, reached in (
+            ("validation", result.winner.validation),
+            ("test", result.winner.test),
+        )
     ]
     return html.section(
         "Beside random paths",
@@ -191,7 +190,7 @@ def _compared(result: Mapping[str, Any]) -> str:
     )
 
 
-def _candidates(run: EvolutionRun) -> str:
+def _candidates(run: EvolutionFolder) -> str:
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
     columns.append("validation")
     cells: list[list[html.Cell]] = [list(vars(one).values()) for one in run.candidates]

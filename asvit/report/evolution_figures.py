@@ -1,12 +1,9 @@
-"""The pictures of an evolution over a supernet, and the rows that they show."""
+"""The pictures of an evolution over a supernet."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from asvit.report.axes import dots, legend
 from asvit.report.style import COLOUR, SMALL, figure, note
@@ -15,63 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class CandidateRow:
-    """A path that was evaluated; its accuracy is on the validation images, per cent."""
-
-    number: int
-    generation: int
-    origin: str
-    architecture: str
-    path: str
-    macs: int
-    validation: float
-
-
-@dataclass(frozen=True)
-class GenerationRow:
-    """One generation in numbers; accuracies on the validation images, per cent."""
-
-    generation: int
-    paths: int
-    best: float
-    median: float
-    best_so_far: float
-
-
-def read_candidates(text: str) -> list[CandidateRow]:
-    """Read the table of candidates of an evolution.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    rows = csv.DictReader(io.StringIO(text))
-    try:
-        return [
-            CandidateRow(
-                number=int(row["number"]),
-                generation=int(row["generation"]),
-                origin=row["origin"],
-                architecture=row["architecture"],
-                path=row["path"],
-                macs=int(row["macs"]),
-                validation=float(row["validation"]),
-            )
-            for row in rows
-        ]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no table of candidates: {error!r}") from error
-
-
-def generation_rows(rows: Iterable[Mapping[str, Any]]) -> list[GenerationRow]:
-    """The generations as result.json holds them."""
-    return [GenerationRow(**row) for row in rows]
+    from asvit.search.supernet_result import Generation, PathRow
 
 
 def draw_generations(
-    rows: Sequence[GenerationRow],
-    candidates: Sequence[CandidateRow],
+    rows: Sequence[Generation],
+    candidates: Sequence[PathRow],
     *,
     random: Mapping[str, float],
 ) -> Figure:
@@ -120,7 +66,7 @@ def draw_generations(
     return made
 
 
-def draw_costs(candidates: Sequence[CandidateRow], *, limit: int, winner: str) -> Figure:
+def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Figure:
     """Accuracy over multiply-adds of every path, the winner marked.
 
     Args:
@@ -161,7 +107,7 @@ def draw_costs(candidates: Sequence[CandidateRow], *, limit: int, winner: str) -
     return made
 
 
-def _accuracies(axes: Axes, candidates: Sequence[CandidateRow]) -> None:
+def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
     """Scale the upward axis for most of the paths; a few whose head never learnt lie far below."""
     values = sorted(one.validation for one in candidates)
     low, high = values[len(values) // 50], values[-1]

@@ -10,15 +10,15 @@ from asvit.search.result import SearchResult
 if TYPE_CHECKING:
     from asvit.reference.result import CorrelationResult
     from asvit.runs.correlation import run_correlation
+    from asvit.runs.evolution import evolve_supernet
     from asvit.runs.exporting import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scaling import run_scaling
     from asvit.runs.search import run_search
-    from asvit.runs.supernets.evolution import evolve_supernet
-    from asvit.runs.supernets.evolution_result import EvolutionResult
-    from asvit.runs.supernets.result import SupernetResult
-    from asvit.runs.supernets.run import train_supernet
+    from asvit.runs.supernet import train_supernet
     from asvit.runs.training import run_training
+    from asvit.search.supernet_result import EvolutionResult
+    from asvit.training.supernets.result import SupernetResult
 
 __all__ = [
     "CorrelationResult",
@@ -39,16 +39,16 @@ __all__ = [
 
 _LAZY = {
     "CorrelationResult": "asvit.reference.result",
-    "EvolutionResult": "asvit.runs.supernets.evolution_result",
-    "SupernetResult": "asvit.runs.supernets.result",
+    "EvolutionResult": "asvit.search.supernet_result",
+    "SupernetResult": "asvit.training.supernets.result",
     "build_reference": "asvit.runs.reference",
-    "evolve_supernet": "asvit.runs.supernets.evolution",
+    "evolve_supernet": "asvit.runs.evolution",
     "export_network": "asvit.runs.exporting",
     "run_correlation": "asvit.runs.correlation",
     "run_scaling": "asvit.runs.scaling",
     "run_search": "asvit.runs.search",
     "run_training": "asvit.runs.training",
-    "train_supernet": "asvit.runs.supernets.run",
+    "train_supernet": "asvit.runs.supernet",
 }
 
 

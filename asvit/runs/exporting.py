@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def export_network(
             differences=differences,
             card=form.card_path(out) if chosen.card else None,
             versions=_versions(form),
-            command=shlex.join(["asvit", "export", *typed_options(chosen)]),
+            command=shlex.join(["asvit", "export", *chain(*typed_options(chosen))]),
         )
         _put_in_place(exported, part)
     return exported

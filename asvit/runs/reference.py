@@ -1,123 +1,235 @@
-"""A table of reference accuracies from its settings to a run folder: started or continued."""
+"""Building a table of reference accuracies."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asvit._files import write_text
-from asvit._run_files import RESULT, TABLE, TRAININGS
-from asvit.reference.build import Row, draw, rows_of, to_csv
-from asvit.reference.journal import Journal, Outcome, Training
-from asvit.reference.recipe import BuildSettings, make_settings
-from asvit.reference.trainer import Trainer
-from asvit.reference.workers import train_all
-from asvit.runs.checks import find_space
-from asvit.runs.folder import REFERENCE, check_folder, claimed, named_folder
+from asvit._run_files import TABLE, TRAININGS
+from asvit.console import clock, number, percent, table
+from asvit.progress import Progress, images_told
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.reference.build_settings import BuildSettings
+from asvit.runs.folder import REFERENCE
 from asvit.runs.provenance import versions
-from asvit.runs.reference_result import BuildResult, command_of, provenance_of
-from asvit.settings import check_same_device, check_same_images, check_same_settings
-from proxies.evaluation import resolve_device
+from asvit.runs.run import Run
+from asvit.settings import setting
 
-_MAY_GROW = ("n", "seeds")
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asvit.reference.journal import Outcome, Training, TrainingJournal
+    from asvit.reference.trainer import Trainer
+
+_SHOWN = 10  # rows of a table that are shown; all are in the file
 
 
-@dataclass(frozen=True)
-class TrainingEvent:
-    """A training that has ended.
+@dataclass(kw_only=True)
+class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
+    """Train random architectures of a space from scratch, all by one recipe.
 
-    Attributes:
-        done: Trainings finished, of all sessions.
-        total: Trainings of the table.
-        fresh: Trainings finished in this session.
-        seconds: Since the first of this session began.
-        training: Which one it was.
-        outcome: What it came to.
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one; more architectures or seeds extend it. asvit correlate --reference takes the
+    table.
     """
 
-    done: int
-    total: int
-    fresh: int
-    seconds: float
-    training: Training
-    outcome: Outcome
+    command = "reference build"
+    summary = "Train random architectures of a space."
+    files = REFERENCE
+    settings_type = BuildSettings
+    result_type = BuildResult
+    may_grow = ("n", "seeds")
 
+    device: str = setting(
+        "auto",
+        "auto, cpu, cuda, ... or several of a kind: cuda:0,cuda:1.",
+        metavar="DEVICE",
+        repeats=False,
+    )
+    jobs: int = setting(
+        1,
+        "Processes that train at the same time; the table is the same.",
+        at_least=1,
+        repeats=False,
+    )
 
-def build_reference(
-    *,
-    out: Path | str | None = None,
-    device: str = "auto",
-    jobs: int = 1,
-    progress: Callable[[TrainingEvent], None] | None = None,
-    image_progress: Callable[[int, int], None] | None = None,
-    fresh: bool = False,
-    preset: str = "default",
-    **settings: Any,
-) -> BuildResult:
-    """Train random architectures of a space and write their accuracies as a reference table.
+    @cached_property
+    def architectures(self) -> tuple[str, ...]:
+        """Texts of the architectures of the table."""
+        from asvit.reference.build import draw
+        from asvit.runs.checks import find_space
 
-    The run folder holds ``trainings.jsonl`` (every finished training), ``table.csv`` (the
-    architectures whose trainings are all finished, as :func:`asvit.reference.load_reference`
-    reads it) and ``result.json``. Stopped at any point, even by ``kill -9``, the run continues to
-    the identical table, whatever the number of jobs; at most the trainings in flight are done
-    again. More architectures or seeds than before extend a run; a finished one only gives its
-    result.
+        chosen = self.settings
+        return draw(find_space(chosen.space, image_size=chosen.image_size), chosen)
 
-    Args:
-        out: Run folder; ``runs/reference-SPACE-SIZEpx-seedN`` by default.
-        device: Where to train: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ... or several of a kind, as
-            ``"cuda:0,cuda:1"``. On ``cpu`` a training keeps to one thread.
-        jobs: Processes that train at the same time, at least one for each device.
-        progress: Called after each training.
-        image_progress: Called as images are made or read, with how many are ready, and how many
-            there will be.
-        fresh: Start over: the folder's earlier run is removed, other files in it are not.
-        preset: Name of a set of settings; see :data:`asvit.reference.recipe.PRESETS`.
-        **settings: Fields of :class:`asvit.reference.recipe.BuildSettings`, on top of the
-            preset's.
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each process."""
+        return find_devices(self.device, self.jobs)
 
-    Returns:
-        The result, as in result.json.
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Trains on the first device."""
+        from asvit.reference import trainer
 
-    Raises:
-        ValueError: If a setting is not allowed, the images do not suit, or the folder's run has
-            other settings or is in use.
-        OSError: If the folder cannot be written, images cannot be found, or a process died.
-        TypeError: If there is no such setting.
-    """
-    wanted = make_settings(preset, **settings)
-    architectures = draw(find_space(wanted.space, image_size=wanted.image_size), wanted)
-    devices = find_devices(device, jobs)
-    folder = default_folder(wanted) if out is None else Path(out)
-    check_folder(folder, REFERENCE, fresh=fresh)
-    trainer = None
-    if fresh or not (folder / TRAININGS).exists():
-        # May fail, so before anything is made or removed.
-        trainer = Trainer(wanted, devices[0], progress=image_progress)
-    with claimed(folder, REFERENCE, fresh=fresh):
-        table = _Table(folder, architectures, wanted)
-        if table.todo():
-            trainer = trainer or Trainer(wanted, devices[0], progress=image_progress)
-            kind = devices[0].partition(":")[0]
-            check_same_device(folder, table.journal.device, kind)
-            check_same_images(folder, table.journal.images, trainer.provenance)
-            table.journal.start(wanted, trainer.provenance, trainer.num_classes, kind)
-            _train(table, trainer, devices, progress)
-        result = table.result(command_of(wanted, out))
-        table.write()
-        result.write(folder / RESULT)
-    return result
+        progress = images_told(self.progress)
+        return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
+    def check(self) -> None:
+        """Refuse spaces and devices that do not exist or do not suit."""
+        _ = self.architectures, self.devices
 
-def default_folder(settings: BuildSettings) -> Path:
-    """Where a table with these settings is built unless another folder is named."""
-    name = f"reference-{settings.space}-{settings.image_size}px-seed{settings.seed}"
-    return named_folder(name)
+    def default_name(self) -> str:
+        """Named after the space, the image size and the seed."""
+        chosen = self.settings
+        return f"reference-{chosen.space}-{chosen.image_size}px-seed{chosen.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, and on what."""
+        s = self.settings
+        return (
+            f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
+            f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
+        )
+
+    def prepare(self) -> None:
+        """Have the images ready."""
+        _ = self.trainer
+
+    def open(self) -> TrainingJournal:
+        """The journal of the finished trainings."""
+        from asvit.reference.journal import TrainingJournal
+
+        return TrainingJournal(self.folder / TRAININGS)
+
+    def stored_settings(self, journal: TrainingJournal) -> BuildSettings | None:
+        """What the run was started with."""
+        return journal.settings
+
+    def begin(self, journal: TrainingJournal) -> None:
+        """Check device and images, and keep them."""
+        kind, images = self.devices[0].partition(":")[0], self.trainer.provenance
+        self.check_same(device=(journal.device, kind), images=(journal.images, images))
+        classes = self.trainer.num_classes
+        journal.start(self.settings, images=images, num_classes=classes, device=kind)
+
+    def execute(self, journal: TrainingJournal) -> BuildResult:
+        """Train what the journal does not have, and write the table after each training."""
+        trainings, todo = self._trainings(), self._missing(journal)
+        before, began = len(trainings) - len(todo), time.monotonic()
+        with closing(self._outcomes(todo)) as outcomes:
+            for done, (training, outcome) in enumerate(outcomes, before + 1):
+                journal.add(training, outcome)
+                self._write_table(journal)
+                told = outcome.reason or percent(outcome.accuracy)
+                self.tell(
+                    Progress(
+                        "training",
+                        done,
+                        len(trainings),
+                        resumed=before,
+                        seconds=time.monotonic() - began,
+                        state=f"{training.architecture} seed {training.seed}: {told}",
+                        record=(training, outcome),
+                    )
+                )
+        found = {one: journal.outcomes[one] for one in trainings}
+        return BuildResult(
+            folder=self.folder,
+            rows=self._rows(journal),
+            failures={
+                f"{one.architecture}, seed {one.seed}": outcome.reason
+                for one, outcome in found.items()
+                if outcome.reason
+            },
+            num_classes=journal.num_classes,
+            wall_seconds=journal.seconds,
+            training_seconds=round(sum(outcome.seconds for outcome in found.values()), 3),
+            settings=self.settings,
+            provenance=self.provenance(images=journal.images, device=journal.device),
+            next_command=shlex.join(["asvit", "correlate", "--reference", str(self._table)]),
+        )
+
+    def settled(self, journal: TrainingJournal, result: BuildResult) -> bool:
+        """Whether nothing is left to train."""
+        return super().settled(journal, result) and not self._missing(journal)
+
+    def complete(self, journal: TrainingJournal, result: BuildResult) -> None:
+        """Write the table, which a kill may have left behind the journal."""
+        self._write_table(journal)
+
+    @property
+    def _table(self) -> Path:
+        return self.folder / TABLE
+
+    def _trainings(self) -> list[Training]:
+        """All trainings, architecture by architecture: a part of them makes whole rows."""
+        from asvit.reference.journal import Training
+
+        seeds = range(self.settings.seeds)
+        return [Training(text, seed) for text in self.architectures for seed in seeds]
+
+    def _missing(self, journal: TrainingJournal) -> list[Training]:
+        return [one for one in self._trainings() if one not in journal.outcomes]
+
+    def _outcomes(self, todo: Sequence[Training]) -> Generator[tuple[Training, Outcome]]:
+        from asvit.reference.trainer import train_all
+
+        if len(self.devices) > 1:
+            yield from train_all(todo, self.settings, self.devices)
+        else:
+            for training in todo:
+                yield training, self.trainer(training)
+
+    def _rows(self, journal: TrainingJournal) -> list[BuiltRow]:
+        from asvit.reference.build import rows_of
+
+        classes = journal.num_classes
+        return rows_of(self.architectures, journal.outcomes, self.settings, classes)
+
+    def _write_table(self, journal: TrainingJournal) -> None:
+        """Write the rows whose trainings are all finished."""
+        from asvit.reference.build import provenance_of, to_csv
+
+        rows = self._rows(journal)
+        command = replace(self, out=None).command_line()
+        lines = provenance_of(rows, journal, self.settings, versions=versions(), command=command)
+        write_text(self._table, to_csv(rows, lines, seeds=self.settings.seeds))
+
+    @classmethod
+    def show(cls, result: BuildResult, screen: Console) -> None:
+        """The best of the table, its spread and noise, and what to type next."""
+        columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
+        best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_SHOWN]
+        cells = [[row.architecture, row.params, row.macs, row.mean, row.std] for row in best]
+        title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
+        screen.print()
+        screen.print(table(columns, cells, title=title, left=("architecture",)))
+        apart = result.spread
+        screen.print(
+            f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}; standard "
+            f"deviation {apart.between:.2f} points between architectures, {apart.within:.2f} "
+            "between seeds"
+        )
+        screen.print(
+            f"noise ceiling, tau between two seeds: {number(result.noise_ceiling, 3)}; with the "
+            f"means of {result.settings.seeds} a perfect measure would reach about "
+            f"{number(result.reachable, 3)}"
+        )
+        told = f"{result.settings.n * result.settings.seeds} trainings"
+        screen.print(f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed")
+        for training, reason in result.failures.items():
+            screen.print(f"failed: {training}: {reason}")
+        screen.print(f"folder: {result.folder} (table.csv, result.json)")
+        screen.print(f"next:   {result.next_command}")
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:
@@ -126,6 +238,8 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     Raises:
         ValueError: If there is no such device, they are of several kinds, or ``jobs < 1``.
     """
+    from proxies.evaluation import resolve_device
+
     if jobs < 1:
         raise ValueError(f"jobs={jobs}; use at least 1")
     found = [str(resolve_device(name.strip())) for name in names.split(",")]
@@ -138,101 +252,30 @@ def find_devices(names: str, jobs: int) -> tuple[str, ...]:
     return tuple(found[job % len(found)] for job in range(max(jobs, len(found))))
 
 
-class _Table:
-    """The table of a run folder: what has to be trained for it, and what was.
+def build_reference(**given: Any) -> BuildResult:
+    """Train random architectures of a space and write their accuracies as a reference table.
+
+    The run folder holds ``trainings.jsonl`` (every finished training), ``table.csv`` (the
+    architectures whose trainings are all finished, as :func:`asvit.reference.load_reference`
+    reads it) and ``result.json``. Stopped at any point, even by ``kill -9``, the run continues to
+    the identical table, whatever the number of jobs; at most the trainings in flight are done
+    again. More architectures or seeds than before extend a run; a finished one only gives its
+    result.
+
+    Args:
+        **given: ``out`` (by default ``runs/reference-SPACE-SIZEpx-seedN``), ``device`` (or several
+            of a kind, as ``"cuda:0,cuda:1"``; on ``"cpu"`` a training keeps to one thread),
+            ``jobs`` (processes, at least one for each device), ``progress``, ``fresh`` and
+            ``preset``: see :class:`BuildRun`; and the fields of
+            :class:`asvit.reference.build_settings.BuildSettings`.
+
+    Returns:
+        The result, as in result.json.
 
     Raises:
-        ValueError: If the folder holds another kind of run, or this one with other settings.
+        ValueError: If a setting is not allowed, the images do not suit, or the folder's run has
+            other settings or is in use.
+        OSError: If the folder cannot be written, images cannot be found, or a process died.
+        TypeError: If there is no such setting.
     """
-
-    def __init__(
-        self, folder: Path, architectures: Sequence[str], settings: BuildSettings
-    ) -> None:
-        self.path = folder / TABLE
-        self._architectures = architectures
-        self.settings = settings
-        self.journal = _open(folder, settings)
-
-    @property
-    def trainings(self) -> list[Training]:
-        """All trainings, architecture by architecture: a part of them makes whole rows."""
-        seeds = range(self.settings.seeds)
-        return [Training(text, seed) for text in self._architectures for seed in seeds]
-
-    def todo(self) -> list[Training]:
-        """Those of them that are not finished."""
-        return [one for one in self.trainings if one not in self.journal.outcomes]
-
-    def write(self) -> None:
-        """Write the rows whose trainings are all finished."""
-        rows = self._rows()
-        lines = provenance_of(rows, self.settings, self.journal)
-        write_text(self.path, to_csv(rows, lines, seeds=self.settings.seeds))
-
-    def result(self, command: str) -> BuildResult:
-        """The result, when every training is finished."""
-        outcomes = [(one, self.journal.outcomes[one]) for one in self.trainings]
-        return BuildResult(
-            folder=self.path.parent,
-            table=self.path,
-            rows=self._rows(),
-            failures={
-                f"{one.architecture}, seed {one.seed}": outcome.reason
-                for one, outcome in outcomes
-                if outcome.reason
-            },
-            num_classes=self.journal.num_classes,
-            wall_seconds=self.journal.seconds,
-            training_seconds=sum(round(outcome.seconds, 3) for _, outcome in outcomes),
-            settings=self.settings,
-            provenance={
-                "images": self.journal.images,
-                "device": self.journal.device,
-                "versions": versions(),
-                "command": command,
-            },
-            next_command=shlex.join(["asvit", "correlate", "--reference", str(self.path)]),
-        )
-
-    def _rows(self) -> list[Row]:
-        journal = self.journal
-        return rows_of(self._architectures, journal.outcomes, self.settings, journal.num_classes)
-
-
-def _open(folder: Path, wanted: BuildSettings) -> Journal:
-    """The journal of the run in ``folder``, if that is this run or none.
-
-    Raises:
-        ValueError: If the folder holds another kind of run, or this one with other settings.
-    """
-    journal = Journal(folder / TRAININGS)
-    check_same_settings(folder, journal.settings, wanted, growing=_MAY_GROW)
-    return journal
-
-
-def _train(
-    table: _Table,
-    trainer: Trainer,
-    devices: Sequence[str],
-    progress: Callable[[TrainingEvent], None] | None,
-) -> None:
-    """Train what is not in the journal yet, and write the table anew after each training."""
-    todo, total = table.todo(), len(table.trainings)
-    before, began = total - len(todo), time.monotonic()
-    with closing(_outcomes(todo, table.settings, trainer, devices)) as outcomes:
-        for fresh, (training, outcome) in enumerate(outcomes, 1):
-            table.journal.add(training, outcome)
-            table.write()
-            if progress is not None:
-                seconds = time.monotonic() - began
-                progress(TrainingEvent(before + fresh, total, fresh, seconds, training, outcome))
-
-
-def _outcomes(
-    todo: Sequence[Training], settings: BuildSettings, trainer: Trainer, devices: Sequence[str]
-) -> Generator[tuple[Training, Outcome]]:
-    if len(devices) > 1:
-        yield from train_all(todo, settings, devices)
-    else:
-        for training in todo:
-            yield training, trainer(training)
+    return BuildRun.make(**given).run()

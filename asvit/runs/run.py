@@ -294,10 +294,12 @@ class Run(ABC, Generic[S, R, J]):
 
     def command_line(self) -> str:
         """The command that gives the same result."""
-        words = ["asvit", *self.command.split()]
+        arguments, options = ["asvit", *self.command.split()], list[str]()
         for owner, usual in self.option_values():
-            words += typed_options(owner, usual, always=self.always_typed)
-        return shlex.join(words)
+            more, words = typed_options(owner, usual, always=self.always_typed)
+            arguments += more
+            options += words
+        return shlex.join([*arguments, *options])
 
     def default_settings(self) -> S:
         """The settings of a command without options."""
@@ -309,8 +311,10 @@ class Run(ABC, Generic[S, R, J]):
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
 
 
-def typed_options(owner: object, usual: object = None, *, always: Sequence[str] = ()) -> list[str]:
-    """The words of a command line for the options of ``owner``, arguments first.
+def typed_options(
+    owner: object, usual: object = None, *, always: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The words of a command line for ``owner``: its arguments, and its options.
 
     Args:
         owner: A run or its settings.
@@ -328,7 +332,7 @@ def typed_options(owner: object, usual: object = None, *, always: Sequence[str] 
         if required or value != (field.default if usual is None else getattr(usual, name)):
             words = arguments if option.argument else options
             words += _typed(option, name, value)
-    return [*arguments, *options]
+    return arguments, options
 
 
 def _typed(option: Option, name: str, value: object) -> list[str]:

@@ -1,35 +1,29 @@
-"""What an evolution over a supernet is asked to do: one frozen set of settings."""
+"""Settings of an evolution over the paths of a supernet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import ClassVar
 
-from asvit.settings import Settings, check_whole, from_preset
+from asvit.settings import Presets, Settings, setting
+from proxies.registry import Registry
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "quick": {
-        "population": 20,
-        "generations": 5,
-        "keep": 5,
-        "crossovers": 10,
-        "mutations": 10,
-        "random_paths": 20,
-    },
-}
+_COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
+_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
-_AT_LEAST = {
-    "population": 1,
-    "generations": 1,
-    "keep": 1,
-    "crossovers": 0,
-    "mutations": 0,
-    "min_macs": 0,
-    "random_paths": 1,
-    "seed": 0,
-}
+
+def parse_macs(text: str) -> int:
+    """A number of multiply-adds written as ``20M``, ``1.3G`` or ``2e7``.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = _COUNT.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no number of multiply-adds such as 20M or 1.3G")
+    return round(Decimal(found[1]) * _FACTORS[found[2].upper()])
 
 
 @dataclass(frozen=True)
@@ -39,56 +33,64 @@ class EvolutionSettings(Settings):
     The paper gives none of these numbers. The defaults are those of AutoFormer's published search;
     the limit of the multiply-adds is ours, after the models that the paper compares with.
 
-    Attributes:
-        population: Paths in a generation.
-        generations: Generations, the random first one among them.
-        keep: Best paths so far that children come from.
-        crossovers: Children of two in a generation: each cell comes from either with 1/2.
-        mutations: Children of one in a generation.
-        mutation_probability: Probability with which a mutation draws a cell anew.
-        min_macs: Fewest multiply-adds of one image that a path may take.
-        max_macs: Most that it may take; None for those of the DeiT of the supernet's size.
-        random_paths: Paths drawn as training draws them, of any size, to compare with.
-        seed: Seed of every random draw.
-
-    Raises:
-        ValueError: If a value is out of its range or of the wrong type.
-
     References:
         Chen et al. 2021, "AutoFormer: Searching Transformers for Visual Recognition",
         arXiv:2107.00651.
     """
 
-    population: int = 50
-    generations: int = 20
-    keep: int = 10
-    crossovers: int = 25
-    mutations: int = 25
-    mutation_probability: float = 0.2
-    min_macs: int = 0
-    max_macs: int | None = None
-    random_paths: int = 50
-    seed: int = 0
+    presets: ClassVar[Presets] = Registry(
+        "preset",
+        {
+            "default": {},
+            "quick": {
+                "population": 20,
+                "generations": 5,
+                "keep": 5,
+                "crossovers": 10,
+                "mutations": 10,
+                "random_paths": 20,
+            },
+        },
+    )
 
-    def __post_init__(self) -> None:
-        check_whole(self, _AT_LEAST)
-        if self.max_macs is not None:
-            check_whole(self, {"max_macs": max(1, self.min_macs)})
-        rate = self.mutation_probability
-        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:
-            raise ValueError(f"mutation_probability must be from 0 to 1, got {rate!r}")
+    population: int = setting(50, "Paths in a generation.", at_least=1)
+    generations: int = setting(20, "Generations, the random first one included.", at_least=1)
+    keep: int = setting(10, "Best paths so far that serve as parents.", at_least=1)
+    crossovers: int = setting(
+        25, "Crossovers in a generation: each cell comes from either parent.", at_least=0
+    )
+    mutations: int = setting(25, "Mutations in a generation.", at_least=0)
+    mutation_probability: float = setting(
+        0.2, "Probability that a mutation redraws a cell.", metavar="N", at_least=0, at_most=1
+    )
+    min_macs: int = setting(
+        0,
+        "Fewest multiply-adds of a path, as 20M or 1.3G.",
+        metavar="N",
+        at_least=0,
+        parse=parse_macs,
+    )
+    max_macs: int | None = setting(
+        None,
+        "Most multiply-adds of a path, likewise.",
+        metavar="N",
+        at_least=1,
+        parse=parse_macs,
+        shown="those of the DeiT of its size",
+    )
+    random_paths: int = setting(50, "Random paths of any cost to compare with.", at_least=1)
+    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+
+    def check(self) -> None:
+        """Check that the limits leave a window, and that the children fit in a generation.
+
+        Raises:
+            ValueError: If they do not.
+        """
+        if self.max_macs is not None and self.max_macs < self.min_macs:
+            raise ValueError(f"max_macs must be at least {self.min_macs}, got {self.max_macs}")
         if self.crossovers + self.mutations > self.population:
             raise ValueError(
                 f"{self.crossovers} crossovers and {self.mutations} mutations do not fit in a "
                 f"population of {self.population}; use fewer, or a larger population"
             )
-
-
-def make_settings(preset: str = "default", **given: Any) -> EvolutionSettings:
-    """Settings of a preset with some of them given anew.
-
-    Raises:
-        ValueError: If the preset is unknown or a value is not allowed.
-        TypeError: If there is no such setting.
-    """
-    return from_preset(EvolutionSettings, PRESETS, preset, given)

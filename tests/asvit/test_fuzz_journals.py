@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
-from asvit.reference.journal import Journal as TableJournal
-from asvit.reference.journal import Outcome, Training
-from asvit.reference.recipe import BuildSettings
+from asvit.reference.build_settings import BuildSettings
+from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
-from asvit.search.supernet_journal import Journal as PathJournal
+from asvit.search.supernet_journal import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.settings import check_same_device, check_same_images
 from proxies import Score
@@ -30,6 +29,7 @@ MANY = settings(
     FIXED, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 SEED = "4,2,2|2,1,2|2,1,2|2,1,2|16"
+SUPERNET = {"folder": "s", "digest": "12"}
 IMAGES = {"source": "fractals", "digest": "12" * 32}
 SCORE = Score(value=1.5, std=0.1, values=(1.4, 1.6), better="lower")
 FAILED = Score(value=float("nan"), std=float("nan"), values=(), better="higher", reason="singular")
@@ -78,40 +78,41 @@ def use_scores(journal: ScoreJournal, folder: Path) -> None:
     journal.add(SEED, {"x": SCORE}, 1.5)
 
 
-def trainings(folder: Path) -> TableJournal:
-    return TableJournal(folder / "trainings.jsonl")
+def trainings(folder: Path) -> TrainingJournal:
+    return TrainingJournal(folder / "trainings.jsonl")
 
 
 def write_trainings(folder: Path) -> None:
     journal = trainings(folder)
-    journal.start(BuildSettings(), IMAGES, 10, "cpu")
+    journal.start(BuildSettings(), images=IMAGES, num_classes=10, device="cpu")
     journal.add(Training(SEED, 0), Outcome(50.0, 1.0, 2.0))
 
 
-def use_trainings(journal: TableJournal, folder: Path) -> None:
+def use_trainings(journal: TrainingJournal, folder: Path) -> None:
     check_same_images(folder, journal.images, IMAGES)
     check_same_device(folder, journal.device, "cpu")
     sum(outcome.accuracy + outcome.loss + outcome.seconds for outcome in journal.outcomes.values())
-    journal.start(BuildSettings(), IMAGES, journal.num_classes + 1, "cpu")
+    more = journal.num_classes + 1
+    journal.start(BuildSettings(), images=IMAGES, num_classes=more, device="cpu")
     journal.add(Training(SEED, 1), Outcome(50.0, 1.0, 2.0, "why"))
 
 
-def paths(folder: Path) -> PathJournal:
-    return PathJournal(folder / "accuracies.jsonl")
+def paths(folder: Path) -> AccuracyJournal:
+    return AccuracyJournal(folder / "accuracies.jsonl")
 
 
 def write_paths(folder: Path) -> None:
     journal = paths(folder)
-    journal.start(EvolutionSettings(), {"folder": "s", "digest": "12"}, "cpu")
+    journal.start(EvolutionSettings(), supernet=SUPERNET, device="cpu")
     journal.add("test", ("bb", "s"), 50.0)
-    journal.add_retrained({"accuracy": 50.0, "loss": None, "seconds": 1.0, "reason": ""})
+    journal.add_retrained(Retrained(50.0, None, 1.0, ""))
 
 
-def use_paths(journal: PathJournal, folder: Path) -> None:
+def use_paths(journal: AccuracyJournal, folder: Path) -> None:
     check_same_device(folder, journal.device, "cpu")
     if journal.retrained is not None:
-        assert journal.retrained["reason"] is not None
-    journal.start(EvolutionSettings(), {"folder": "s", "digest": "12"}, "cpu")
+        assert journal.retrained.reason is not None
+    journal.start(EvolutionSettings(), supernet=SUPERNET, device="cpu")
     journal.add("test", ("bb", "b"), (journal.get("test", ("bb", "s")) or 0.0) + 1)
 
 

@@ -8,8 +8,8 @@ import pytest
 from run_script import Script, read_rows
 
 import asvit
-from asvit.runs.supernets.evolution_result import EvolutionResult
-from asvit.training.supernets.settings import make_settings
+from asvit.search.supernet_result import EvolutionResult
+from asvit.training.supernets.settings import SupernetSettings
 from experiments import compare_psvit
 from experiments.compare_psvit import Row, gaps
 
@@ -54,7 +54,7 @@ def test_all_are_trained_at_the_largest_width_within_the_limit(
 
 
 def test_what_does_not_fit_at_any_width_is_refused() -> None:
-    settings = make_settings(image_size=32)
+    settings = SupernetSettings.make(image_size=32)
     with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
 

@@ -14,7 +14,7 @@ from asvit.growth.journal import Journal as ScaleJournal
 from asvit.reference.journal import Journal as BuildJournal
 from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
-from asvit.search.supernet_journal import Journal as EvolutionJournal
+from asvit.search.supernet_journal import AccuracyJournal
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 
@@ -49,7 +49,7 @@ OPENED: dict[str, Callable[[Path], Any]] = {
     "scale": lambda path: ScaleJournal(path)._scores,
     "correlate": lambda path: ScoreJournal(path)._scores,
     "reference build": lambda path: BuildJournal(path).outcomes,
-    "supernet evolve": lambda path: EvolutionJournal(path)._accuracies,
+    "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }
 VALUES = {
     "scale": "scores",

@@ -11,9 +11,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit._records import MALFORMED
 from asvit._tensor_files import read_tensors, write_tensors
-from asvit._types import check_values
+from asvit.codec import MALFORMED, from_json, to_json, value_from_json
 from asvit.settings import Images
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.messages import first_line, shown
@@ -22,7 +21,6 @@ SCHEMA_VERSION = 1
 KIND = "supernet"
 
 _WEIGHTS, _LOSSES = "weights/", "losses"
-_FORM = {"images": Images, "num_classes": int, "device": str, "seconds": float}
 
 
 @dataclass(frozen=True)
@@ -104,10 +102,7 @@ class SupernetFile:
         header = {
             "schema_version": SCHEMA_VERSION,
             "kind": KIND,
-            "settings": self.origin.settings.to_json(),
-            "images": dict(self.origin.images),
-            "num_classes": self.origin.num_classes,
-            "device": self.origin.device,
+            **to_json(self.origin),
             "seconds": round(self.seconds, 3),
         }
         write_tensors(path, kept, header)
@@ -126,16 +121,12 @@ class SupernetFile:
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
                 )
-            check_values(header, _FORM)
-            origin = Origin(
-                settings=SupernetSettings.from_json(header["settings"]),
-                images=header["images"],
-                num_classes=header["num_classes"],
-                device=header["device"],
-            )
+            origin = from_json(header, Origin)
+            value_from_json(header["images"], Images)
+            seconds = value_from_json(header["seconds"], float)
             if _LOSSES not in state or state[_LOSSES].ndim != 1:
                 raise ValueError(f"no {_LOSSES}")
-            return cls(origin, header["seconds"], state)
+            return cls(origin, seconds, state)
         except FileNotFoundError:
             raise FileNotFoundError(f"no supernet {str(path)!r}") from None
         except (SafetensorError, *MALFORMED) as error:

@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.networks import load_state
+from asvit.progress import Progress, Tell, ignore
 from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
 from proxies.messages import shown
@@ -25,25 +25,6 @@ SAVE_SECONDS = 60.0  # longest time between two saves within an epoch
 
 _LOSSES = "losses"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of a parameter
-
-
-@dataclass(frozen=True)
-class SupernetEvent:
-    """Progress after a training step.
-
-    Attributes:
-        step: Steps done in all sessions.
-        steps: Steps of the training.
-        resumed: Steps done in earlier sessions.
-        seconds: Time since this session's first step began.
-        loss: Mean over as many recent steps as an epoch has, nats.
-    """
-
-    step: int
-    steps: int
-    resumed: int
-    seconds: float
-    loss: float
 
 
 class NonFiniteLossError(ValueError):
@@ -152,7 +133,7 @@ class SupernetTraining(Generic[P]):
         self,
         save: Callable[[], None],
         *,
-        progress: Callable[[SupernetEvent], None] | None = None,
+        progress: Tell = ignore,
     ) -> None:
         """Train to the end.
 
@@ -171,9 +152,9 @@ class SupernetTraining(Generic[P]):
             if step % self.steps_per_epoch == 0 or now - saved > SAVE_SECONDS:
                 save()
                 saved = now
-            if progress is not None:
-                loss = statistics.fmean(self.losses[-self.steps_per_epoch :])
-                progress(SupernetEvent(step, self._recipe.steps, resumed, now - began, loss))
+            loss = statistics.fmean(self.losses[-self.steps_per_epoch :])
+            state = f"loss {loss:.3f}"  # of the last epoch's worth of steps
+            progress(Progress("step", step, self._recipe.steps, resumed, now - began, state))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""

@@ -1,21 +1,18 @@
 """``asvit reference build`` and its progress, on small settings."""
 
-import dataclasses
 import json
-import math
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.training_progress import Lines, opening, remaining, state
 from asvit.reference import load_reference
+from asvit.reference import trainer as reference_trainer
 from asvit.reference.journal import Outcome, Training
-from asvit.reference.recipe import BuildSettings
-from asvit.runs import reference as runs_reference
-from asvit.runs.reference import TrainingEvent
+from asvit.runs.reference import BuildRun
+from tests.asvit.runs import stoppable_reference
 
 SMALL = [
     "--preset", "quick", "--n", "5", "--classes", "3", "--train-images", "40",
@@ -64,7 +61,12 @@ def test_build_tells_people_on_stderr(built: tuple[Path, Result]) -> None:
         "training 5 architectures of asvit, 2 seed(s) each: 2 steps of 8 images, fractal:3, "
         "32 px, C=16, seed 0",
     ]
-    assert sum(line.startswith("training ") and "/10  ETA " in line for line in lines) == 10
+    assert (
+        sum(
+            line.startswith("training ") and "/10  " in line and "  ETA " in line for line in lines
+        )
+        == 10
+    )
     assert "noise ceiling, tau between two seeds" in built[1].stderr
     assert lines[-1].startswith("next:   asvit correlate --reference ")
 
@@ -73,7 +75,7 @@ def test_a_finished_table_is_shown_again(built: tuple[Path, Result]) -> None:
     before = (built[0] / "table.csv").read_bytes()
     result = run(*BUILD, "--out", built[0])
     assert result.exit_code == 0
-    assert result.stderr == "this table had been finished before; --fresh starts it over\n"
+    assert result.stderr == "this reference table had finished before; --fresh starts it over\n"
     assert "The best 5 of 5 architectures" in result.stdout
     assert (built[0] / "table.csv").read_bytes() == before
 
@@ -83,7 +85,7 @@ def test_the_command_in_the_result_gives_the_run_again(built: tuple[Path, Result
     assert command[:3] == ["asvit", "reference", "build"]
     result = run(*command[1:])
     assert result.exit_code == 0
-    assert "had been finished before" in result.stderr
+    assert "had finished before" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -130,34 +132,15 @@ def test_the_group_alone_shows_what_it_has() -> None:
     assert "build" in result.stderr
 
 
-def test_the_help_states_the_real_defaults() -> None:
-    settings = BuildSettings()
-    shown = {p.name: getattr(p, "show_default", None) for p in _build().params}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if not isinstance(value, bool):
-            assert float(shown[field.name]) == value if isinstance(value, float) else str(value)
-
-
-def _build() -> Any:
-    import click
-
-    from asvit.cli.reference import command
-
-    return command.get_command(click.Context(command), "build")
-
-
 def test_flags_survive_in_the_command() -> None:
-    from asvit.runs.reference_result import command_of
-
-    words = command_of(BuildSettings(flip=True, n=3), out="x y").split(" ", 3)
-    assert words == ["asvit", "reference", "build", "--n 3 --flip --out 'x y'"]
+    made = BuildRun.make(flip=True, n=3, out="x y", device="cpu", jobs=2)
+    assert made.command_line() == "asvit reference build --n 3 --flip --out 'x y'"
 
 
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = 0
 
-    class Interrupted(runs_reference.Trainer):
+    class Interrupted(reference_trainer.Trainer):
         def __call__(self, training: Training) -> Outcome:
             nonlocal calls
             calls += 1
@@ -165,7 +148,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
                 raise KeyboardInterrupt
             return super().__call__(training)
 
-    monkeypatch.setattr(runs_reference, "Trainer", Interrupted)
+    monkeypatch.setattr(reference_trainer, "Trainer", Interrupted)
     words = [*BUILD, "--out", str(tmp_path / "run"), "--fresh"]
     result = run(*words)
     assert result.exit_code == 130
@@ -174,23 +157,15 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert "--fresh" not in line
 
 
-def event(done: int, fresh: int, outcome: Outcome) -> TrainingEvent:
-    return TrainingEvent(done, 10, fresh, 6.0, Training("a", 1), outcome)
-
-
-def test_progress_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    fine = event(7, 2, Outcome(51.25, 1.0, 3.0))
-    failed = event(8, 3, Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 3"))
-    assert remaining(fine) == 9.0
-    assert opening("title", fine) == "title; going on after 5 of them"
-    assert opening("title", event(2, 2, fine.outcome)) == "title"
-    assert state(fine) == "a seed 1: 51.25 %"
-    assert state(failed) == "a seed 1: the loss became nan in step 3"
-    lines = Lines("title")
-    lines(fine)
-    lines(failed)
-    assert capsys.readouterr().err.splitlines() == [
-        "title; going on after 5 of them",
-        "training 7/10  ETA 0:09  a seed 1: 51.25 %",
-        "training 8/10  ETA 0:04  a seed 1: the loss became nan in step 3",
-    ]
+def test_the_state_says_what_a_training_ended_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stoppable_reference.faked(monkeypatch.setattr)
+    lines = run(*BUILD, "--out", tmp_path / "run").stderr.splitlines()
+    told = [line.partition("ETA ")[2] for line in lines if line.startswith("training ")][1:]
+    assert len(told) == 10
+    assert all(
+        re.search(r" seed [01]: (\d+(\.\d+)? %|the loss became nan in step 1)$", line)
+        for line in told
+    )
+    assert any("nan" in line for line in told)

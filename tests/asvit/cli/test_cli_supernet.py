@@ -1,23 +1,18 @@
 """``asvit supernet train`` and ``evolve`` and their progress, on small settings."""
 
-import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.cli.moments import Moment
-from asvit.cli.supernet_progress import Lines
 from asvit.data import MEAN
 from asvit.networks import Network, WeightsFile
-from asvit.runs.supernets import run as runs_supernet
-from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.short import accuracy
-from asvit.training.supernets.settings import SupernetSettings, make_settings
+from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import load_splits
 
 TRAIN = [
     "supernet", "train", "--preset", "quick", "--classes", "3", "--train-images", "30",
@@ -70,7 +65,7 @@ def test_train_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
         "training the supernet of psvit2d: 2 epochs of 30 images in batches of 10, fractal:3, "
         "16 px, width 6, seed 0"
     )
-    assert lines[2].startswith("step 1/6  ETA ")
+    assert lines[2].startswith("step 1/6  ")
     assert lines[-1] == f"next:   asvit supernet evolve {trained[0]}"
 
 
@@ -78,7 +73,7 @@ def test_a_trained_supernet_is_shown_again(trained: tuple[Path, Result]) -> None
     before = (trained[0] / "supernet.safetensors").read_bytes()
     result = run(*TRAIN, "--out", trained[0])
     assert result.exit_code == 0
-    assert "had been trained before; --fresh starts it over" in result.stderr
+    assert "this supernet had finished before; --fresh starts it over" in result.stderr
     assert "random paths on the validation images" in result.stdout
     assert (trained[0] / "supernet.safetensors").read_bytes() == before
 
@@ -125,7 +120,7 @@ def test_the_weights_of_the_winner_are_those_that_were_tested(
     assert (file.facts["top1"], file.facts["mean"]) == (result["test"], list(MEAN))
     model = file.load()
     settings = json.loads((trained[0] / "result.json").read_text())["settings"]
-    parts = runs_supernet.load_splits(make_settings(**settings))
+    parts = load_splits(SupernetSettings.make(**settings))
     assert accuracy(model, *parts.test) == result["test"]
     assert accuracy(model, *parts.validation) == result["validation"]
 
@@ -136,7 +131,7 @@ def test_a_finished_evolution_is_shown_again_and_retrained(
     words = ["supernet", "evolve", trained[0], *EVOLVE, "--out", evolved[0]]
     result = run(*words)
     assert result.exit_code == 0
-    assert "all its paths had been evaluated before" in result.stderr
+    assert "this evolution had finished before" in result.stderr
     assert "The winner beside random paths with the same weights" in result.stdout
     again = run(*words, "--retrain", "--json")
     assert again.exit_code == 0, again.stderr
@@ -204,7 +199,10 @@ def test_what_cannot_be_evolved_is_one_line_and_exit_code_3(
         ([], "no finished supernet in runs"),
         (["none"], "no supernet 'none/supernet.safetensors'"),
         ([str(trained[0]), "--max-macs", "1K"], "no path takes 0 to 1,000 multiply-adds; those"),
-        ([str(trained[0]), "--out", str(trained[0])], "has result.json but not accuracies.jsonl"),
+        (
+            [str(trained[0]), "--out", str(trained[0])],
+            "holds a supernet; give --out another",
+        ),
     ]:
         result = run("supernet", "evolve", *words)
         assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1), result.stderr
@@ -217,51 +215,10 @@ def test_an_unfinished_supernet_is_refused(
     def interrupt(_training: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs_supernet.SupernetTraining, "step", interrupt)
+    monkeypatch.setattr(SupernetTraining, "step", interrupt)
     stopped = run(*TRAIN, "--out", tmp_path / "run")
     assert stopped.exit_code == 130
     assert f"stopped before its first step; to go on: asvit {' '.join(TRAIN)}" in stopped.stderr
     result = run("supernet", "evolve", tmp_path / "run")
     assert result.exit_code == 3
     assert "is unfinished, 0 of 6 steps; the same asvit supernet train goes on" in result.stderr
-
-
-def test_the_help_states_the_real_defaults() -> None:
-    import click
-
-    from asvit.cli.supernet import command
-
-    assert isinstance(command, click.Group)
-    for name, settings in (("train", SupernetSettings()), ("evolve", EvolutionSettings())):
-        params = {p.name: p for p in command.commands[name].params}
-        for field in dataclasses.fields(settings):
-            value = getattr(settings, field.name)
-            if value is None or isinstance(value, bool):
-                continue
-            shown: Any = getattr(params[field.name], "show_default", None)
-            assert float(shown) == value if isinstance(value, int | float) else shown == value
-
-
-def test_lines_come_at_the_start_and_every_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines("training")
-    for done in range(41, 61):
-        lines(Moment(done, 100, 40, float(done - 40), "loss 1", "step"))
-    written = capsys.readouterr().err.splitlines()
-    assert written[0] == "training; going on after step 40"
-    assert [line.split()[1] for line in written[1:]] == ["41/100", "45/100", "50/100", "55/100",
-                                                         "60/100"]  # fmt: skip
-    assert written[1] == "step 41/100  ETA 0:59  loss 1"
-    assert math.isnan(Moment(3, 9, 3, 0.0, "", "step").remaining)
-
-
-def test_another_unit_starts_anew(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Lines("evolving")
-    lines(Moment(10, 10, 0, 1.0, "best b", "path"))
-    lines(Moment(1, 100, 0, 1.0, "loss 1", "step"))
-    lines(Moment(2, 100, 0, 2.0, "loss 1", "step"))
-    written = capsys.readouterr().err.splitlines()
-    assert [line.partition("  ")[0] for line in written] == [
-        "evolving",
-        "path 10/10",
-        "step 1/100",
-    ]

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from asvit.cli.app import app
 from asvit.growth.result import ScaleResult
 from asvit.reference.result import CorrelationResult
-from asvit.runs.supernets.evolution_result import EvolutionResult, candidates_csv
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
-from asvit.search.supernet_evolution import Candidate
+from asvit.search.supernet_result import EvolutionResult, PathRow, write_paths
 from scaling.trajectory import to_csv
 from tests.asvit.runs.stored_results import (
     MEASURES,
@@ -48,8 +47,8 @@ def files(kind: Kind, folder: Path) -> Path:
         (folder / "values.csv").write_text(VALUES.to_csv())
     else:
         (folder / "accuracies.jsonl").write_text("")
-        one = Candidate(0, "random", ("bb----", "------"), SEED, 10, 50.0)
-        (folder / "trials.csv").write_text(candidates_csv([one]))
+        one = PathRow(0, 1, "random", SEED, "bb----|------", 10, 50.0)
+        (folder / "trials.csv").write_text(write_paths([one]))
     tables = {ScaleResult: "steps.csv", CorrelationResult: "values.csv"}
     return folder / tables.get(kind, "trials.csv")
 

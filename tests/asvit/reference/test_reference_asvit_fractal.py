@@ -7,11 +7,11 @@ import pytest
 
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.build import Row, draw, noise_ceiling, size_of
-from asvit.reference.recipe import make_settings
-from asvit.runs.reference_result import command_of
+from asvit.reference.build_result import command_of
+from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import load_space
 
-SETTINGS = make_settings("asvit-fractal")
+SETTINGS = BuildSettings.make("asvit-fractal")
 
 
 @pytest.fixture(scope="module")

@@ -11,26 +11,18 @@ from scipy.stats import kendalltau
 
 import asvit
 from asvit.reference import load_reference
-from asvit.reference.build import (
-    Row,
-    draw,
-    noise_ceiling,
-    reachable,
-    rows_of,
-    size_of,
-    spread,
-    to_csv,
-)
+from asvit.reference.build import draw, rows_of, size_of, to_csv
+from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training
-from asvit.reference.recipe import BuildSettings, make_settings
 from asvit.spaces import load_space
 
 SETTINGS = BuildSettings(n=8, image_size=32, width=8)
 percent = st.floats(0, 100)
 
 
-def row(*accuracies: float, text: str = "a") -> Row:
-    return Row(text, 1, 2, accuracies)
+def row(*accuracies: float, text: str = "a") -> BuiltRow:
+    return BuiltRow(text, 1, 2, accuracies)
 
 
 def test_architectures_are_distinct_and_carry_their_width() -> None:
@@ -42,24 +34,24 @@ def test_architectures_are_distinct_and_carry_their_width() -> None:
 
 def test_a_larger_table_begins_with_a_smaller_one() -> None:
     space = load_space("asvit-tiny")
-    few, many = (draw(space, make_settings(n=n, space="asvit-tiny")) for n in (20, 384))
+    few, many = (draw(space, BuildSettings.make(n=n, space="asvit-tiny")) for n in (20, 384))
     assert many[:20] == few
     assert len(set(many)) == space.size == 384
 
 
 def test_another_seed_draws_others() -> None:
-    texts = [draw(load_space("asvit"), make_settings(n=5, seed=seed)) for seed in (0, 1)]
+    texts = [draw(load_space("asvit"), BuildSettings.make(n=5, seed=seed)) for seed in (0, 1)]
     assert not set(texts[0]) & set(texts[1])
 
 
 def test_no_more_are_drawn_than_there_are() -> None:
     with pytest.raises(ValueError, match=r"n=385, but space 'asvit-tiny' has 384 arch.*; use few"):
-        draw(load_space("asvit-tiny"), make_settings(n=385, space="asvit-tiny"))
+        draw(load_space("asvit-tiny"), BuildSettings.make(n=385, space="asvit-tiny"))
 
 
 def test_a_width_below_the_heads_is_refused() -> None:
     with pytest.raises(ValueError, match="width=4 is less than its 8 heads; use a width C of"):
-        draw(load_space("asvit"), make_settings(n=40, width=4))
+        draw(load_space("asvit"), BuildSettings.make(n=40, width=4))
 
 
 def test_sizes_are_those_of_the_network_that_is_trained() -> None:
@@ -71,7 +63,7 @@ def test_sizes_are_those_of_the_network_that_is_trained() -> None:
 
 
 def test_rows_wait_for_all_their_trainings() -> None:
-    few = make_settings(n=2, seeds=2, image_size=32, width=8)
+    few = BuildSettings.make(n=2, seeds=2, image_size=32, width=8)
     texts = draw(load_space("asvit"), few)
     outcomes = {
         Training(texts[1], 0): Outcome(50.0, 1.0, 3.0),
@@ -104,7 +96,7 @@ def test_one_seed_has_a_spread_between_architectures_only() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [row(1, 2)], [row(1, 2), row(3, math.nan)]])
-def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[Row]) -> None:
+def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[BuiltRow]) -> None:
     assert math.isnan(spread(rows).between)
     assert math.isnan(noise_ceiling(rows))
 
@@ -146,9 +138,9 @@ def test_nothing_is_reachable_where_seeds_do_not_agree() -> None:
 def test_a_table_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
 ) -> None:
-    texts = draw(load_space("asvit"), make_settings(n=len(values), image_size=32, width=8))
+    texts = draw(load_space("asvit"), BuildSettings.make(n=len(values), image_size=32, width=8))
     rows = [
-        Row(text, *vars(size_of(text, 32, 10)).values(), pair)
+        BuiltRow(text, *vars(size_of(text, 32, 10)).values(), pair)
         for text, pair in zip(texts, values, strict=True)
     ]
     path = tmp_path_factory.mktemp("tables") / "mine.csv"
@@ -164,9 +156,11 @@ def test_a_table_is_read_as_it_was_written(
 
 
 def test_a_failed_training_leaves_its_cells_empty(tmp_path: Path) -> None:
-    texts = draw(load_space("asvit"), make_settings(n=6, image_size=32, width=8))
+    texts = draw(load_space("asvit"), BuildSettings.make(n=6, image_size=32, width=8))
     rows = [
-        Row(text, *vars(size_of(text, 32, 10)).values(), (50.0 + i, math.nan if i == 2 else 51.0))
+        BuiltRow(
+            text, *vars(size_of(text, 32, 10)).values(), (50.0 + i, math.nan if i == 2 else 51.0)
+        )
         for i, text in enumerate(texts)
     ]
     path = tmp_path / "mine.csv"
@@ -180,10 +174,10 @@ def test_a_failed_training_leaves_its_cells_empty(tmp_path: Path) -> None:
 
 
 def test_the_file_says_the_noise_ceiling(tmp_path: Path) -> None:
-    texts = draw(load_space("asvit"), make_settings(n=5, image_size=32, width=8))
+    texts = draw(load_space("asvit"), BuildSettings.make(n=5, image_size=32, width=8))
     values = [(10.0, 11.0), (20.0, 22.0), (30.0, 21.0), (40.0, 41.0), (50.0, 49.0)]
     rows = [
-        Row(text, *vars(size_of(text, 32, 10)).values(), pair)
+        BuiltRow(text, *vars(size_of(text, 32, 10)).values(), pair)
         for text, pair in zip(texts, values, strict=True)
     ]
     path = tmp_path / "mine.csv"

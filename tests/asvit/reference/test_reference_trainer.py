@@ -1,7 +1,11 @@
-"""Trainings of a table: the same whatever came before, and on images shared out fairly."""
+"""Trainings of a table: the same whatever came before and in any process, on stratified images."""
 
 import dataclasses
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +14,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.executors import Answer, Pool
 from asvit.reference import trainer as module
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Training
-from asvit.reference.recipe import BuildSettings, make_settings
-from asvit.reference.trainer import Trainer, _split, _stratified
+from asvit.reference.trainer import Trainer, _split, _stratified, train_all
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
-SETTINGS = make_settings(
+SETTINGS = BuildSettings.make(
     "quick", n=2, classes=3, train_images=12, test_images=9, steps=2, batch_size=4
 )
 
@@ -111,3 +116,62 @@ def test_images_that_do_not_suit_are_refused(tmp_path: Path) -> None:
     refused(many, r"class 0 has no image to train on \(2 training and 40 test images of fractal")
     with pytest.raises(FileNotFoundError, match=r"no folder '\./none'"):
         Trainer(dataclasses.replace(SETTINGS, data="./none"), "cpu")
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_processes_come_to_what_this_one_does(trainer: Trainer) -> None:
+    trainings = [Training(TEXT, seed) for seed in range(3)]
+    expected = {one: trainer(one) for one in trainings}
+    found = dict(train_all(trainings, SETTINGS, ["cpu", "cpu"]))
+    assert {one: of.accuracy for one, of in found.items()} == {
+        one: of.accuracy for one, of in expected.items()
+    }
+    assert [found[one].loss for one in trainings] == [expected[one].loss for one in trainings]
+
+
+def test_processes_that_die_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ChildProcessError, match=r"no worker could be started: .* with code 1"):
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
+
+
+def test_a_training_that_no_process_survives_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = [(0, Answer(failure="given up after 3 tries: killed"))]
+    monkeypatch.setattr(Pool, "run", lambda *_: (answer for answer in failed))
+    with pytest.raises(
+        ChildProcessError, match=r"4,2.* was not trained: given up after 3 tries.*fewer --jobs"
+    ):
+        list(train_all([Training(TEXT, 0)], SETTINGS, ["cpu"]))
+
+
+def test_leaving_early_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    popen = subprocess.Popen
+
+    def follow(*arguments: object, **named: object) -> object:
+        process = popen(*arguments, **named)  # type: ignore[call-overload]
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", follow)
+
+    def interrupted(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    long = dataclasses.replace(SETTINGS, steps=10**6)
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2.5)
+        with pytest.raises(KeyboardInterrupt):
+            list(train_all([Training(TEXT, 0), Training(TEXT, 1)], long, ["cpu", "cpu"]))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(started) == 2
+    assert not any(is_running(process) for process in started)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import asvit.reference.trainer as reference_trainer
 import asvit.runs.reference as runs_reference
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training
-from asvit.reference.recipe import BuildSettings
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
@@ -46,7 +47,7 @@ _PLACES: Places = {
 
 def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fake in place."""
-    setattr_(runs_reference, "Trainer", FakeTrainer)
+    setattr_(reference_trainer, "Trainer", FakeTrainer)
 
 
 def run(

@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from asvit.cli.supernet_tables import show_evolution, show_supernet
 from asvit.codec import from_json
 from asvit.growth import ScaleSettings
 from asvit.growth.result import ScaleResult
 from asvit.networks import Network
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import Band, Correlation, Finding, Interval
 from asvit.reference.reliability import Reliability
 from asvit.reference.result import CorrelationResult
@@ -21,23 +22,22 @@ from asvit.reference.table import Target
 from asvit.reference.values import Values
 from asvit.results import Result
 from asvit.runs.correlation import CorrelationRun
+from asvit.runs.evolution import EvolutionRun
+from asvit.runs.reference import BuildRun
 from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
-from asvit.runs.supernets.evolution_result import (
-    Compared,
-    EvolutionResult,
-    Generation,
-    Winner,
-)
-from asvit.runs.supernets.result import Spread, SupernetResult
+from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
+from asvit.search.supernet_journal import Retrained
+from asvit.search.supernet_result import EvolutionResult, Generation, RandomPaths, Winner
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
+from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
 from scaling import Row
 
@@ -90,7 +90,7 @@ def epoch(number: int) -> EpochRow:
 
 COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.nan)}
 VALUES = Values((SEED,) * 5, (32,) * 5, {"top1": (1.0,) * 5}, COLUMNS, ("",) * 5)
-SPREAD = Spread(4, 1.0, 2.0, 3.0)
+ACCURACIES = PathAccuracies(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
 
 Show = Callable[[Any, Console], None]
@@ -130,20 +130,51 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
             CorrelationRun.show,
         ),
         (
-            SupernetResult(
-                HERE, [2.0, 1.0], 10, SPREAD, 1000, 5.0, SupernetSettings(), ORIGIN, "asvit"
+            BuildResult(
+                folder=HERE,
+                settings=BuildSettings(n=2),
+                rows=[BuiltRow(SEED, 10, 20, (50.0, last)) for last in (51.0, math.nan)],
+                failures={f"{SEED}, seed 1": "the loss became nan in step 1"},
+                num_classes=10,
+                training_seconds=8.0,
+                wall_seconds=9.0,
+                provenance=ORIGIN,
+                next_command="asvit correlate",
             ),
-            show_supernet,
+            BuildRun.show,
+        ),
+        (
+            SupernetResult(
+                folder=HERE,
+                settings=SupernetSettings(),
+                losses=[2.0, 1.0],
+                num_classes=10,
+                accuracy=ACCURACIES,
+                params=1000,
+                wall_seconds=5.0,
+                provenance=ORIGIN,
+                next_command="asvit",
+            ),
+            SupernetRun.show,
         ),
         (
             EvolutionResult(
-                HERE, "psvit-1d", Winner(PATH, "bbs---|bs----|bb----", 10, 20, 50.0, 49.0),
-                [Generation(1, 4, 50.0, 40.0, 50.0)], Compared(SPREAD, SPREAD),
-                Compared(SPREAD, SPREAD), 30, 4, "", {"accuracy": 60.0, "loss": 1.0,
-                "seconds": 2.0, "reason": ""}, 3.0, EvolutionSettings(max_macs=30),
-                {"supernet": {"folder": "s", "digest": "12"}, **ORIGIN}, "asvit train",
+                folder=HERE,
+                settings=EvolutionSettings(max_macs=30),
+                space="psvit-1d",
+                winner=Winner(PATH, "bbs---|bs----|bb----", 10, 20, 50.0, 49.0),
+                generations=[Generation(1, 4, 50.0, 40.0, 50.0)],
+                in_window=RandomPaths(ACCURACIES, ACCURACIES),
+                anywhere=RandomPaths(ACCURACIES, ACCURACIES),
+                deit_macs=30,
+                evaluated=4,
+                reason="",
+                retrained=Retrained(60.0, 1.0, 2.0, "", PATH),
+                wall_seconds=3.0,
+                provenance={"supernet": {"folder": "s", "digest": "12"}, **ORIGIN},
+                next_command="asvit train",
             ),
-            show_evolution,
+            EvolutionRun.show,
         ),
         (
             TrainResult(

@@ -6,16 +6,14 @@ import pytest
 from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
-from asvit.reference.recipe import BuildSettings
-from asvit.runs import reference
 from asvit.runs.folder import named_folder
+from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
-from asvit.runs.supernets import run as supernet
+from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
-from asvit.training.supernets.settings import SupernetSettings
 from tests.hostile import FEW, texts
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
@@ -32,8 +30,8 @@ def check(folder: Path) -> None:
 def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     check(SearchRun(settings=SearchSettings(space=text, controller=text)).folder)
     check(ScaleRun(settings=ScaleSettings(text)).folder)
-    check(reference.default_folder(BuildSettings(space=text)))
-    check(supernet.default_folder(SupernetSettings(space=text)))
+    for kind in (BuildRun, SupernetRun):
+        check(kind.make(space=text).folder)
     check(TrainRun(settings=TrainSettings(text)).folder)
 
 

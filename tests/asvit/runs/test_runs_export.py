@@ -4,6 +4,7 @@ import errno
 import json
 import shlex
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,6 @@ def test_the_command_asks_for_the_same() -> None:
         batch=4,
         force=True,
     )
-    assert shlex.join(typed_options(settings)) == (
+    assert shlex.join(chain(*typed_options(settings))) == (
         "--to onnx --weights 'my run' --out a.onnx --classes 3 --no-merge --batch 4 --no-card"
     )

@@ -10,10 +10,10 @@ import stoppable_reference
 from stoppable_reference import SETTINGS
 
 import asvit
-from asvit.reference.recipe import make_settings
+from asvit.progress import Progress
+from asvit.reference.build_result import BuildResult
 from asvit.runs import build_reference, newest_run
-from asvit.runs.reference import TrainingEvent, default_folder, find_devices
-from asvit.runs.reference_result import BuildResult
+from asvit.runs.reference import BuildRun, find_devices
 
 
 @pytest.fixture(autouse=True)
@@ -54,24 +54,24 @@ def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_progress_counts_all_sessions(tmp_path: Path) -> None:
-    events: list[TrainingEvent] = []
+    events: list[Progress] = []
     build(tmp_path / "run", n=2)
     build(tmp_path / "run", n=4, progress=events.append)
-    assert [(event.done, event.total, event.fresh) for event in events] == [
-        (5, 8, 1), (6, 8, 2), (7, 8, 3), (8, 8, 4),
+    assert [(event.done, event.total, event.resumed) for event in events] == [
+        (5, 8, 4), (6, 8, 4), (7, 8, 4), (8, 8, 4),
     ]  # fmt: skip
 
 
 def test_a_finished_run_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build(tmp_path / "run")
-    monkeypatch.setattr("asvit.runs.reference.Trainer", None)
+    monkeypatch.setattr("asvit.reference.trainer.Trainer", None)
     assert build(tmp_path / "run").to_json() == before.to_json()
 
 
 def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
     build(tmp_path / "run", n=3)
     (tmp_path / "run" / "mine.txt").write_text("keep")
-    events: list[TrainingEvent] = []
+    events: list[Progress] = []
     build(tmp_path / "run", n=2, seed=1, fresh=True, progress=events.append)
     assert len(events) == 4
     assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
@@ -152,7 +152,7 @@ def test_bad_input_makes_nothing(tmp_path: Path, settings: dict[str, Any], messa
 
 
 def test_devices_are_shared_out_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.runs.reference.resolve_device", lambda name: name)
+    monkeypatch.setattr("proxies.evaluation.resolve_device", lambda name: name)
     assert find_devices("cpu", 1) == ("cpu",)
     assert find_devices("cpu", 3) == ("cpu",) * 3
     assert find_devices("cuda:0, cuda:1", 1) == ("cuda:0", "cuda:1")
@@ -162,7 +162,7 @@ def test_devices_are_shared_out_among_jobs(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_default_folder_is_named_after_the_settings() -> None:
-    assert default_folder(make_settings(seed=4)) == Path("runs/reference-asvit-64px-seed4")
+    assert BuildRun.make(seed=4).folder == Path("runs/reference-asvit-64px-seed4")
 
 
 def test_it_is_offered_by_the_package() -> None:

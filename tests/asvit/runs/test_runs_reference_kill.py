@@ -121,7 +121,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path: Path, start: Start, whole
     first = start(tmp_path / "run", sleep=0.1)
     while not (tmp_path / "run" / "trainings.jsonl").exists():
         time.sleep(0.01)
-    with pytest.raises(ValueError, match=r"another build is running in .*run; wait"):
+    with pytest.raises(ValueError, match=r"another reference table is running in .*run; wait"):
         build_reference(out=tmp_path / "run", **REAL)
     first.join(timeout=60)
     assert first.exitcode == 0

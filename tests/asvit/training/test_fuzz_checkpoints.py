@@ -13,7 +13,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.runs.supernets.retraining import _read
 from asvit.settings import check_same_device, check_same_images
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
@@ -21,6 +20,7 @@ from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState
 from asvit.training.supernets.file import Origin as SupernetOrigin
 from asvit.training.supernets.file import SupernetFile
+from asvit.training.supernets.retraining import _read
 from asvit.training.supernets.settings import SupernetSettings
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 

@@ -1,4 +1,4 @@
-"""Settings, images and the file of a supernet."""
+"""Images and the file of a supernet."""
 
 import dataclasses
 from pathlib import Path
@@ -13,45 +13,13 @@ from safetensors.torch import save_file
 
 from asvit._run_files import SUPERNET_WEIGHTS
 from asvit.training.supernets.file import Origin, SupernetFile
-from asvit.training.supernets.settings import PRESETS, SupernetSettings, make_settings
+from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.splits import load_splits, split
 
 SMALL = {
     "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
     "image_size": 16, "epochs": 2, "batch_size": 10,
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_settings_that_survive_json(preset: str) -> None:
-    settings = make_settings(preset)
-    assert SupernetSettings.from_json(settings.to_json()) == settings
-
-
-def test_the_recipe_has_the_steps_of_all_epochs() -> None:
-    settings = make_settings(train_images=105, batch_size=10, epochs=3, warmup=0.2)
-    assert settings.steps_per_epoch == 10
-    assert (settings.recipe.steps, settings.recipe.warmup) == (30, 6)
-    assert settings.recipe.clip == 1.0
-    assert settings.images == "fractal:20"
-    assert make_settings(data="digits").images == "digits"
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"width": 1.5}, "width must be a whole number, got 1.5"),
-        ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
-        ({"warmup": 1.0}, "warmup must be a number at least 0 and below 1, got 1.0"),
-        ({"flip": 1}, "flip must be true or false, got 1"),
-        ({"space": ""}, "space must be a name, got ''"),
-        ({"batch_size": 8001}, "batch_size=8001 is more than there are training images, 8000"),
-    ],
-)
-def test_settings_that_are_not_allowed_are_refused(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_settings(**given)
 
 
 @given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 4), st.integers(0, 4))
@@ -70,26 +38,26 @@ def test_parts_are_apart_and_hold_the_same_share_of_every_class(
 
 
 def test_images_come_in_three_parts() -> None:
-    parts = load_splits(make_settings(**SMALL))
+    parts = load_splits(SupernetSettings.make(**SMALL))
     sizes = [len(labels) for _, labels in (parts.train, parts.validation, parts.test)]
     assert sizes == [20, 6, 9]
     assert parts.classes == 3
     assert torch.bincount(parts.validation[1]).tolist() == [2, 2, 2]
     every = torch.cat([pixels for pixels, _ in (parts.train, parts.validation, parts.test)])
     assert len(every.flatten(1).unique(dim=0)) == 35
-    again = load_splits(make_settings(**SMALL))
+    again = load_splits(SupernetSettings.make(**SMALL))
     assert torch.equal(again.test[0], parts.test[0])
 
 
 def test_images_without_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
-        load_splits(make_settings(**SMALL, data="gaussian"))
+        load_splits(SupernetSettings.make(**SMALL, data="gaussian"))
     with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
-        load_splits(make_settings(**{**SMALL, "train_images": 2, "batch_size": 1}))
+        load_splits(SupernetSettings.make(**{**SMALL, "train_images": 2, "batch_size": 1}))
 
 
 def a_file(steps: int, **changes: Any) -> SupernetFile:
-    settings = make_settings(**SMALL)  # four steps
+    settings = SupernetSettings.make(**SMALL)  # four steps
     origin = Origin(settings, {"source": "fractals", "digest": "d"}, 3, "cpu")
     state = {
         "weights/a": torch.arange(3.0),

@@ -9,9 +9,8 @@ import pytest
 import stoppable_supernet
 import torch
 
-from asvit._run_files import SUPERNET_WEIGHTS
-from asvit.runs.supernets.evolution_session import RETRAINING
-from asvit.runs.supernets.run import train_supernet
+from asvit._run_files import RETRAINING, SUPERNET_WEIGHTS
+from asvit.runs.supernet import train_supernet
 from asvit.training.supernets.file import SupernetFile
 from experiments import forked
 from tests.traps import Stop

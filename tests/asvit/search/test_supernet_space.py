@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 import asvit
 from asvit.psvit_path import layers_of
-from asvit.runs.supernets.host import Host
-from asvit.runs.supernets.paths import AllowedPaths, PathCosts
-from asvit.search.supernet_settings import make_settings as evolution_settings
-from asvit.training.supernets.settings import make_settings
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.supernet_space import AllowedPaths, PathCosts, SupernetSpace
+from asvit.training.supernets.settings import SupernetSettings
 from proxies import count
 
 SPACES = ("psvit1d", "psvit2d")
@@ -23,19 +22,19 @@ PATHS = st.tuples(*[st.text("bs-", min_size=6, max_size=6)] * 3).filter(
 )
 
 
-def host(space: str, image_size: int = 64, width: int = 12) -> Host:
-    return Host(make_settings(space=space, image_size=image_size, width=width))
+def space_of(space: str, image_size: int = 64, width: int = 12) -> SupernetSpace:
+    return SupernetSpace(SupernetSettings.make(space=space, image_size=image_size, width=width))
 
 
 @lru_cache
 def costs(space: str) -> PathCosts:
-    return PathCosts(host(space), CLASSES)
+    return PathCosts(space_of(space), CLASSES)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from(SPACES), PATHS)
 def test_a_path_costs_what_its_network_is_counted_to(space: str, path: tuple[str, ...]) -> None:
-    text = str(host(space).architecture(path))
+    text = str(space_of(space).architecture(path))
     counted = count(asvit.build(text, 64, CLASSES), 64)
     assert costs(space)(path) == counted
     assert costs(space).least.macs <= counted.macs <= costs(space).most.macs
@@ -49,19 +48,19 @@ def test_a_path_without_layers_costs_nothing_that_could_be_told() -> None:
 @pytest.mark.parametrize(("space", "width"), [("psvit1d", 192), ("psvit2d", 96)])
 def test_the_limit_of_the_default_width_is_deit_tiny(space: str, width: int) -> None:
     # deit_tiny_patch16_224: convolution, linear maps and matrix products
-    assert host(space, 224, width).deit_macs(1000) == 1_253_683_200
+    assert space_of(space, 224, width).deit_macs(1000) == 1_253_683_200
 
 
 def test_the_limit_follows_width_image_size_and_classes() -> None:
     # 64 px: 16 patches and a class token, C=24; embedding, 12 layers, head by hand
     layer = 12 * 17 * 24**2 + 2 * 17**2 * 24
-    assert host("psvit2d").deit_macs(7) == 16 * 768 * 24 + 12 * layer + 24 * 7
-    assert host("psvit2d", 72).deit_macs(7) > host("psvit2d", 64).deit_macs(7)
+    assert space_of("psvit2d").deit_macs(7) == 16 * 768 * 24 + 12 * layer + 24 * 7
+    assert space_of("psvit2d", 72).deit_macs(7) > space_of("psvit2d", 64).deit_macs(7)
 
 
 def test_what_is_extracted_is_what_the_text_builds() -> None:
     for space in SPACES:
-        of, path = host(space), ("-b-s--", "------", "b----s")
+        of, path = space_of(space), ("-b-s--", "------", "b----s")
         alone = of.build(CLASSES, seed=0).eval().extract(path)
         text = str(of.architecture(path))
         assert text == f"{space}:bs----|------|bs----|12"
@@ -72,7 +71,7 @@ def test_what_is_extracted_is_what_the_text_builds() -> None:
 
 
 def test_equal_seeds_build_equal_supernets_and_draw_equal_paths() -> None:
-    of = host("psvit2d")
+    of = space_of("psvit2d")
     one, two, other = (of.build(3, seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["heads.0.weight"], other["heads.0.weight"])
@@ -80,7 +79,7 @@ def test_equal_seeds_build_equal_supernets_and_draw_equal_paths() -> None:
 
 
 def test_only_paths_within_the_window_are_allowed() -> None:
-    of = host("psvit2d")
+    of = space_of("psvit2d")
     path = ("bs----", "b-----", "------")
     macs = costs("psvit2d")(path).macs
     for least, most, allowed in [
@@ -89,12 +88,12 @@ def test_only_paths_within_the_window_are_allowed() -> None:
         (0, macs - 1, 0),
         (macs + 1, 2 * macs, 0),
     ]:
-        paths = AllowedPaths(of, CLASSES, evolution_settings(min_macs=least, max_macs=most))
+        paths = AllowedPaths(of, CLASSES, EvolutionSettings.make(min_macs=least, max_macs=most))
         known = paths.look(path)
         assert (known is not None) == allowed
         if known is not None:
             assert known == (str(of.architecture(path)), macs)
-    paths = AllowedPaths(of, CLASSES, evolution_settings())
+    paths = AllowedPaths(of, CLASSES, EvolutionSettings.make())
     assert paths.settings.max_macs == paths.deit_macs == of.deit_macs(CLASSES)
     assert paths.look(("------",) * 3) is None
     found = paths.evolution().propose(0, [])
@@ -103,10 +102,10 @@ def test_only_paths_within_the_window_are_allowed() -> None:
 
 
 def test_a_window_without_paths_is_refused() -> None:
-    of = host("psvit2d")
+    of = space_of("psvit2d")
     for window in ({"max_macs": 1000}, {"min_macs": 10**9, "max_macs": 10**10}):
         with pytest.raises(ValueError, match=r"no path takes [0-9,]+ to [0-9,]+ multiply-adds"):
-            AllowedPaths(of, CLASSES, evolution_settings(**window))
+            AllowedPaths(of, CLASSES, EvolutionSettings.make(**window))
 
 
 @pytest.mark.parametrize(
@@ -120,4 +119,4 @@ def test_a_window_without_paths_is_refused() -> None:
 )
 def test_what_has_no_supernet_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Host(make_settings(**changes))
+        SupernetSpace(SupernetSettings.make(**changes))

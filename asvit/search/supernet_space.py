@@ -1,6 +1,8 @@
-"""A search space as a supernet has it: its paths, what they are alone, and what they cost."""
+"""The paths of a supernet: as networks alone, what they cost, and which an evolution may take."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,11 +13,14 @@ from asvit.psvit_path import (
     CELL_LAYERS,
     CELLS,
     IDENTITY,
+    SHARED,
     STAGES,
     PSViTPath,
     canonical,
+    layers_of,
 )
-from asvit.search.supernet_evolution import Path
+from asvit.search.supernet_evolution import Evolution, Known, Path
+from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import build_on_meta
 from asvit.spaces.psvit import PSViTSpace
@@ -30,7 +35,7 @@ _DEIT_PATCH = 16
 _DEIT_LAYERS = 12
 
 
-class Host:
+class SupernetSpace:
     """The space of a supernet at its width and image size.
 
     Args:
@@ -108,3 +113,106 @@ class Host:
     def _alone(self, *stages: str) -> PSViTPath:
         first, second, third = (stage.ljust(CELLS, IDENTITY) for stage in stages)
         return self._space.architecture((first, second, third), (), self._width)
+
+
+class AllowedPaths:
+    """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
+
+    Args:
+        space: The space.
+        num_classes: Classes of the images.
+        settings: Settings of the evolution.
+
+    Attributes:
+        settings: The same, with the limit of the multiply-adds as a number.
+        costs: Cost of every path.
+        deit_macs: Multiply-adds of the DeiT of the supernet's size.
+
+    Raises:
+        ValueError: If the window holds no path.
+    """
+
+    def __init__(
+        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
+    ) -> None:
+        self._space = space
+        self.costs = PathCosts(space, num_classes)
+        self.deit_macs = space.deit_macs(num_classes)
+        self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
+        self.settings = replace(settings, max_macs=self._most)
+        low, high = self.costs.least.macs, self.costs.most.macs
+        if self._most < low or settings.min_macs > high:
+            raise ValueError(
+                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
+                f"this supernet take {low:,} to {high:,}"
+            )
+
+    def look(self, path: Path) -> Known | None:
+        """What is known of ``path`` beforehand; None where it is not allowed or has no layer."""
+        if not any(map(layers_of, path)):
+            return None
+        macs = self.costs(path).macs
+        if not self.settings.min_macs <= macs <= self._most:
+            return None
+        return Known(str(self._space.architecture(path)), macs)
+
+    def evolution(self) -> Evolution:
+        """The evolution over these paths."""
+        s = self.settings
+        return Evolution(
+            shape=self._space.shape,
+            letters=self._space.letters,
+            look=self.look,
+            seed=s.seed,
+            population=s.population,
+            keep=s.keep,
+            crossovers=s.crossovers,
+            mutations=s.mutations,
+            mutation_probability=s.mutation_probability,
+        )
+
+
+class PathCosts:
+    """Costs of all paths, alone, from those of a few: a cell costs the same on every path.
+
+    Args:
+        space: The space.
+        num_classes: Classes.
+
+    Attributes:
+        least: Cost of the path with the fewest multiply-adds.
+        most: Cost of the largest path.
+    """
+
+    def __init__(self, space: SupernetSpace, num_classes: int) -> None:
+        def counted(stage: int, cells: str) -> Cost:
+            return space.count(num_classes, *(cells if i == stage else "" for i in range(STAGES)))
+
+        # One basic layer: what leads there, and the norm and head of a last stage.
+        least = [counted(stage, BASIC) for stage in range(STAGES)]
+        self._cells = [
+            {cell: _less(counted(stage, BASIC + cell), one) for cell in CELL_LAYERS}
+            for stage, one in enumerate(least)
+        ]
+        self._around = [
+            _less(one, cells[BASIC]) for one, cells in zip(least, self._cells, strict=True)
+        ]
+
+        self.least = min(least, key=lambda cost: cost.macs)
+        self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
+
+    def __call__(self, path: Path) -> Cost:
+        """Parameters and multiply-adds of one image.
+
+        Raises:
+            ValueError: If ``path`` has no layer.
+        """
+        filled = [i for i, stage in enumerate(path) if layers_of(stage)]
+        if not filled:
+            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
+        cells = (of[cell] for of, stage in zip(self._cells, path, strict=True) for cell in stage)
+        return sum(cells, self._around[filled[-1]])
+
+
+def _less(cost: Cost, part: Cost) -> Cost:
+    return Cost(cost.params - part.params, cost.macs - part.macs)

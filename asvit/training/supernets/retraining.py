@@ -1,11 +1,11 @@
-"""Training of one architecture from scratch, with the images and the effort of a supernet."""
+"""Training one architecture from scratch, with the images and the steps of a supernet."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit._records import MALFORMED
 from asvit._tensor_files import read_tensors, write_tensors
-from asvit._types import check_values
+from asvit.codec import MALFORMED, value_from_json
+from asvit.progress import Progress, Tell, ignore
 from asvit.spaces import build
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from asvit.training.supernets.single_path import (
-    NonFiniteLossError,
-    SupernetEvent,
-    SupernetTraining,
-)
+from asvit.training.supernets.single_path import NonFiniteLossError, SupernetTraining
 from asvit.training.supernets.splits import Splits
 from proxies.evaluation import seed_for
 
@@ -54,7 +50,7 @@ def train_alone(
     *,
     seed: int = 0,
     state: Path | None = None,
-    progress: Callable[[SupernetEvent], None] | None = None,
+    progress: Tell = ignore,
 ) -> Trained:
     """Train an architecture from fresh weights as its supernet was trained, and test it.
 
@@ -103,9 +99,12 @@ def train_alone(
         if state is not None:
             write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
+    def tell(step: Progress) -> None:
+        progress(replace(step, unit="training step"))
+
     reason = ""
     try:
-        training.run(keep, progress=progress)
+        training.run(keep, progress=tell)
     except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)
@@ -131,7 +130,6 @@ def _read(path: Path, what: Mapping[str, Any]) -> tuple[float, dict[str, Tensor]
         seconds = header.pop("seconds")
         if header != what:
             return None
-        check_values({"seconds": seconds}, {"seconds": float})
-        return seconds, tensors
+        return value_from_json(seconds, float), tensors
     except (FileNotFoundError, SafetensorError, *MALFORMED):
         return None  # training starts over, and replaces what is there

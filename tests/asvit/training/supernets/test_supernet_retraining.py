@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from asvit.runs.supernets.retraining import Trained, train_alone
-from asvit.training.supernets.settings import SupernetSettings, make_settings
+from asvit.training.supernets.retraining import Trained, train_alone
+from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
 
 ARCHITECTURE = "psvit2d:b-----|s-----|------|6"
-SETTINGS = make_settings(
+SETTINGS = SupernetSettings.make(
     classes=3, train_images=24, validation_images=12, test_images=12, image_size=16, width=6,
     epochs=3, batch_size=6,
 )  # fmt: skip

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import asvit.runs.supernets.evolution as runs_evolution
-import asvit.runs.supernets.evolution_session as runs_session
-import asvit.runs.supernets.retraining as runs_retraining
-import asvit.runs.supernets.run as runs_supernet
-from asvit.search.supernet_journal import Journal
+import asvit.networks as networks
+import asvit.runs.evolution as runs_evolution
+import asvit.runs.supernet as runs_supernet
+import asvit.training.supernets.retraining as retraining
+from asvit.search.supernet_journal import AccuracyJournal
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.single_path import SupernetTraining
 from tests.traps import Places, Stop, exit_codes, stop_at
@@ -28,13 +28,12 @@ _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "step": (SupernetTraining, "step"),
     "save": (SupernetFile, "write"),
-    "spread": (runs_supernet, "Spread"),  # all trained, no result yet
-    "accuracy": (Journal, "add"),
-    "table": (runs_session, "write_text"),
-    "report": (runs_evolution, "_write_report"),
-    "state": (runs_retraining, "write_tensors"),  # of the training of a winner
-    "weights": (runs_session, "WeightsFile"),
-    "retrained": (Journal, "add_retrained"),
+    "accuracy": (AccuracyJournal, "add"),
+    "table": (runs_evolution, "write_text"),
+    "report": (runs_evolution.EvolutionRun, "write_report"),
+    "state": (retraining, "write_tensors"),  # of the training of a winner
+    "weights": (networks, "WeightsFile"),
+    "retrained": (AccuracyJournal, "add_retrained"),
 }
 
 

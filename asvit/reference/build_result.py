@@ -1,0 +1,172 @@
+"""The result of building a reference table: its rows, their spread and their noise."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asvit._run_files import TABLE
+from asvit.codec import Nullable, finite, to_json
+from asvit.reference.build_settings import BuildSettings
+from asvit.results import Result
+
+
+@dataclass(frozen=True)
+class BuiltRow:
+    """One architecture of the table.
+
+    Attributes:
+        architecture: Its text, with the width that was trained.
+        params: Parameters, with the classes of the table.
+        macs: Multiply-adds of one image of the table's size.
+        accuracies: Of each training seed, per cent; NaN where training failed.
+    """
+
+    architecture: str
+    params: int
+    macs: int
+    accuracies: tuple[Nullable, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds; NaN if a training failed: the others would flatter it."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation over the seeds, points; NaN for one seed."""
+        if len(self.accuracies) < 2 or math.isnan(self.mean):
+            return math.nan
+        return statistics.stdev(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the accuracies of a table lie apart, in points of per cent.
+
+    Attributes:
+        lowest: Lowest mean accuracy, per cent.
+        median: Their median, per cent.
+        highest: Highest mean accuracy, per cent.
+        between: Standard deviation of the means between architectures.
+        within: Standard deviation between the seeds of one architecture (root mean square over
+            the architectures); NaN for one seed.
+    """
+
+    lowest: float
+    median: float
+    highest: float
+    between: float
+    within: float
+
+
+def spread(rows: Sequence[BuiltRow]) -> Spread:
+    """The spread of the rows without a failure; NaN with fewer than two of them."""
+    whole = [row for row in rows if not math.isnan(row.mean)]
+    if len(whole) < 2:
+        return Spread(math.nan, math.nan, math.nan, math.nan, math.nan)
+    means = [row.mean for row in whole]
+    return Spread(
+        lowest=min(means),
+        median=statistics.median(means),
+        highest=max(means),
+        between=statistics.stdev(means),
+        within=math.sqrt(statistics.fmean(row.std**2 for row in whole)),
+    )
+
+
+def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
+    """How far one training of the architectures predicts the ranking of another.
+
+    Returns:
+        Kendall's tau-b between the accuracies of two seeds, the mean over all pairs of seeds; NaN
+        where there is one seed, or fewer than two rows without a failure.
+    """
+    whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
+    if len(whole) < 2 or len(whole[0]) < 2:
+        return math.nan
+    from scipy.stats import kendalltau
+
+    pairs = itertools.combinations(zip(*whole, strict=True), 2)
+    return statistics.fmean(float(kendalltau(a, b).statistic) for a, b in pairs)
+
+
+def reachable(ceiling: float, seeds: int) -> float:
+    """The tau that a noise-free measure could reach on the mean of so many seeds.
+
+    The noise ceiling itself compares two noisy columns; expected accuracies rank the mean over
+    the seeds better than another training does. Accuracies and noise are taken as normal: tau is
+    then that of a correlation ``r`` with ``tau = 2/pi arcsin(r)`` (Greiner), of ``k`` trainings
+    on average ``k r / (1 + (k - 1) r)`` (Spearman, Brown), and the expected accuracies correlate
+    with them by its root.
+
+    Args:
+        ceiling: Kendall's tau between two seeds.
+        seeds: Trainings that are averaged; 1 for a column of one seed.
+
+    Returns:
+        Tau, above the ceiling; NaN where the ceiling is not above 0.
+    """
+    if not ceiling > 0:
+        return math.nan
+    one = math.sin(math.pi / 2 * ceiling)
+    several = seeds * one / (1 + (seeds - 1) * one)
+    return 2 / math.pi * math.asin(math.sqrt(several))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult(Result):
+    """A reference table that was built.
+
+    Attributes:
+        rows: The architectures, in the order in which they were drawn.
+        failures: Why a training failed, by ``ARCHITECTURE, seed N``.
+        num_classes: Classes of the images.
+        training_seconds: Sum over all trainings.
+    """
+
+    kind = "reference"
+    noun = "reference table"
+    hidden = ("rows",)
+
+    settings: BuildSettings
+    rows: Sequence[BuiltRow]
+    failures: Mapping[str, str]
+    num_classes: int
+    training_seconds: float
+
+    @property
+    def table(self) -> Path:
+        """The table, a CSV file in the run folder."""
+        return self.folder / TABLE
+
+    @property
+    def noise_ceiling(self) -> float:
+        """See :func:`noise_ceiling`."""
+        return noise_ceiling(self.rows)
+
+    @property
+    def reachable(self) -> float:
+        """What a measure could reach on the means; see :func:`reachable`."""
+        return reachable(self.noise_ceiling, self.settings.seeds)
+
+    @property
+    def spread(self) -> Spread:
+        """See :class:`Spread`."""
+        return spread(self.rows)
+
+    def derived(self) -> Mapping[str, Any]:
+        """The table's path, the rows with their means, their spread and noise."""
+        return {
+            "space": self.settings.space,
+            "table": str(self.table),
+            "noise_ceiling": finite(self.noise_ceiling),
+            "reachable": finite(self.reachable),
+            "spread": to_json(self.spread),
+            "rows": [{**to_json(row), "accuracy": finite(row.mean)} for row in self.rows],
+        }

@@ -1,0 +1,78 @@
+"""Settings of building a table of reference accuracies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from asvit.settings import Presets, setting
+from asvit.training.short_settings import ShortTrainingSettings, labelled_data
+from proxies.registry import Registry
+
+if TYPE_CHECKING:
+    from asvit.training.short import Recipe
+
+
+@dataclass(frozen=True)
+class BuildSettings(ShortTrainingSettings):
+    """Settings of a table. Two runs with equal settings on one kind of device give equal tables.
+
+    The preset ``default`` is for a GPU or a night, ``quick`` for a minute or two, and
+    ``asvit-fractal`` gives the table of that name.
+    """
+
+    presets: ClassVar[Presets] = Registry(
+        "preset",
+        {
+            "default": {},
+            "quick": {
+                "n": 10,
+                "classes": 10,
+                "train_images": 1_000,
+                "test_images": 500,
+                "image_size": 32,
+                "width": 16,
+                "steps": 300,
+                "batch_size": 32,
+            },
+            "asvit-fractal": {
+                "seeds": 3,
+                "classes": 20,
+                "train_images": 4_000,
+                "test_images": 5_000,
+                "image_size": 32,
+                "width": 16,
+                "steps": 700,
+            },
+        },
+    )
+
+    space: str = setting(
+        "asvit",
+        "Search space (see asvit list spaces).",
+        metavar="NAME",
+        complete="asvit.spaces:SPACES",
+    )
+    n: int = setting(
+        60,
+        "Architectures, drawn uniformly without repeats; more of them extend a table.",
+        at_least=2,
+    )
+    seeds: int = setting(
+        2, "Trainings of each, with different initial weights and batches.", at_least=1
+    )
+    data: str = labelled_data()
+    classes: int = setting(
+        100, "Classes of the fractals; other images have their own.", at_least=2
+    )
+    train_images: int = setting(20_000, "Images to train on, over all classes.", at_least=2)
+    test_images: int = setting(5_000, "Other images to test on.", at_least=1)
+    image_size: int = setting(64, "Side of the square images, in pixels.", at_least=1)
+    width: int = setting(32, "Channels of the first stage.", at_least=1)
+    steps: int = setting(3_000, "Batches of each training, the same for all.", at_least=1)
+    batch_size: int = setting(64, "Images in a batch.", at_least=1)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How each network is trained."""
+        return self.short_recipe(self.steps)

@@ -1,0 +1,251 @@
+"""Training a supernet."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from asvit._files import write_text
+from asvit._run_files import LOSSES, SUPERNET_WEIGHTS
+from asvit.console import clock, percent
+from asvit.progress import images_told
+from asvit.runs.folder import SUPERNET
+from asvit.runs.run import Run
+from asvit.settings import setting
+from asvit.training.supernets.result import PathAccuracies, SupernetResult
+from asvit.training.supernets.settings import SupernetSettings
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from asvit.search.supernet_space import SupernetSpace
+    from asvit.training.supernets.file import Origin, SupernetFile
+    from asvit.training.supernets.single_path import SupernetTraining
+    from asvit.training.supernets.splits import Splits
+
+EVALUATED_PATHS = 20  # random ones, whose accuracies tell how far training has come
+
+
+@dataclass(kw_only=True)
+class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
+    """Train the supernet of a space: every batch trains one path drawn at random.
+
+    Given again, the same command continues a run that was stopped, or shows the result of a
+    finished one.
+    """
+
+    command = "supernet train"
+    summary = "Train all paths of a space at once."
+    files = SUPERNET
+    settings_type = SupernetSettings
+    result_type = SupernetResult
+
+    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
+
+    @cached_property
+    def space(self) -> SupernetSpace:
+        """The space of the supernet."""
+        from asvit.search.supernet_space import SupernetSpace
+
+        return SupernetSpace(self.settings)
+
+    @cached_property
+    def where(self) -> torch.device:
+        """The device to train on."""
+        from proxies.evaluation import resolve_device
+
+        return resolve_device(self.device)
+
+    @cached_property
+    def parts(self) -> Splits:
+        """The images."""
+        from asvit.training.supernets.splits import load_splits
+
+        return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
+
+    def check(self) -> None:
+        """Refuse spaces without a supernet, and devices that do not exist."""
+        _ = self.space, self.where
+
+    def default_name(self) -> str:
+        """Named after the space, the image size and the seed."""
+        chosen = self.settings
+        return f"supernet-{chosen.space}-{chosen.image_size}px-seed{chosen.seed}"
+
+    @property
+    def title(self) -> str:
+        """What is about to be trained, and on what."""
+        s = self.settings
+        return (
+            f"training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
+            f"batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, "
+            f"seed {s.seed}"
+        )
+
+    def prepare(self) -> None:
+        """Load the images."""
+        _ = self.parts
+
+    def open(self) -> SupernetFile | None:
+        """The weights so far."""
+        from asvit.training.supernets.file import SupernetFile
+
+        path = self.folder / SUPERNET_WEIGHTS
+        return SupernetFile.read(path) if path.exists() else None
+
+    def stored_settings(self, journal: SupernetFile | None) -> SupernetSettings | None:
+        """What the run was started with."""
+        return None if journal is None else journal.origin.settings
+
+    def settled(self, journal: SupernetFile | None, result: SupernetResult) -> bool:
+        """Whether all steps are done."""
+        return journal is not None and journal.finished and super().settled(journal, result)
+
+    def begin(self, journal: SupernetFile | None) -> None:
+        """Check device and images."""
+        if journal is not None:
+            origin = journal.origin
+            self.check_same(
+                device=(origin.device, self.where.type),
+                images=(origin.images, self.parts.provenance),
+            )
+
+    def execute(self, journal: SupernetFile | None) -> SupernetResult:
+        """Train to the end; save at the end of every epoch, and within long ones."""
+        from asvit.training.supernets.file import Origin
+
+        parts = self.parts
+        origin = Origin(self.settings, parts.provenance, parts.classes, self.where.type)
+        session = _Session(self, origin, journal)
+        session.training.run(session.save, progress=self.tell)
+        session.write_losses()  # a kill may have left them behind the weights
+        return SupernetResult(
+            folder=self.folder,
+            losses=[round(loss, 6) for loss in session.epoch_losses()],
+            num_classes=origin.num_classes,
+            accuracy=session.random_paths(),
+            params=sum(p.numel() for p in session.supernet.parameters()),
+            wall_seconds=session.seconds,
+            settings=self.settings,
+            provenance=self.provenance(images=origin.images, device=origin.device),
+            next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
+        )
+
+    @classmethod
+    def show(cls, result: SupernetResult, screen: Console) -> None:
+        """The loss, random paths, and what to type next."""
+        found, losses = result.accuracy, result.losses
+        screen.print(
+            f"loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last; "
+            f"{result.params:,} parameters"
+        )
+        screen.print(
+            f"{found.paths} random paths on the validation images: {percent(found.lowest)} to "
+            f"{percent(found.highest)}, median {percent(found.median)} "
+            f"(chance {percent(100 / result.num_classes)})"
+        )
+        screen.print(f"trained in {clock(result.wall_seconds)}")
+        screen.print(f"folder: {result.folder} (supernet.safetensors, losses.csv, result.json)")
+        screen.print(f"next:   {result.next_command}")
+
+
+class _Session:
+    """One session of a training, from what earlier ones have left to its end."""
+
+    def __init__(self, run: SupernetRun, origin: Origin, stored: SupernetFile | None) -> None:
+        from asvit.training.supernets.single_path import SupernetTraining
+
+        settings = run.settings
+        self._run = run
+        self._origin = origin
+        self._before = 0.0 if stored is None else stored.seconds
+        self._began = time.monotonic()
+        self.supernet = run.space.build(origin.num_classes, seed=settings.seed).to(run.where)
+        self.training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
+            self.supernet,
+            run.parts.train,
+            settings.recipe,
+            draw=run.space.draw,
+            seed=settings.seed,
+        )
+        if stored is None:
+            self.save()  # so that the folder tells what is trained in it
+        else:
+            self.training.load_state(stored.state)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all sessions until now."""
+        return self._before + time.monotonic() - self._began
+
+    def save(self) -> None:
+        """Write the weights and the losses so far.
+
+        Raises:
+            ValueError: If the last step left weights that are infinite or NaN: the loss of the
+                next one would say so, which may not come.
+            OSError: If they cannot be written.
+        """
+        from asvit.training.state import check_finite
+        from asvit.training.supernets.file import SupernetFile
+
+        rate, steps = self._origin.settings.learning_rate, len(self.training.losses)
+        what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
+        check_finite(self.supernet.state_dict(), what=what)
+        file = SupernetFile(self._origin, self.seconds, self.training.state())
+        file.write(self._run.folder / SUPERNET_WEIGHTS)
+        self.write_losses()
+
+    def write_losses(self) -> None:
+        """Write losses.csv."""
+        lines = ["epoch,loss", *(f"{at},{x:.6g}" for at, x in enumerate(self.epoch_losses(), 1))]
+        write_text(self._run.folder / LOSSES, "\n".join(lines) + "\n")
+
+    def epoch_losses(self) -> list[float]:
+        """Mean loss of every whole epoch so far, nats."""
+        each, losses = self.training.steps_per_epoch, self.training.losses
+        return [
+            statistics.fmean(losses[start : start + each])
+            for start in range(0, len(losses) - each + 1, each)
+        ]
+
+    def random_paths(self) -> PathAccuracies:
+        """Accuracies of random paths on the validation images."""
+        import numpy as np
+
+        from proxies.evaluation import seed_for
+
+        space, images = self._run.space, self._run.parts.validation
+        rng = np.random.default_rng(seed_for(self._origin.settings.seed, "looked at"))
+        paths = (space.draw(rng) for _ in range(EVALUATED_PATHS))
+        return PathAccuracies.of([space.accuracy(self.supernet, path, images) for path in paths])
+
+
+def train_supernet(**given: Any) -> SupernetResult:
+    """Train the supernet of a space, one path at a time; the same call continues a run.
+
+    The run folder holds ``supernet.safetensors`` (weights, and the optimiser's state while it is
+    unfinished), ``losses.csv`` and ``result.json``. Stopped at any point, even by ``kill -9``,
+    the run continues to the identical weights on a CPU; at most an epoch is trained again, and
+    of a long one at most a minute.
+
+    Args:
+        **given: ``out`` (by default ``runs/supernet-SPACE-SIZEpx-seedN``), ``device``,
+            ``progress``, ``fresh`` and ``preset``: see :class:`SupernetRun`; and the fields of
+            :class:`asvit.training.supernets.settings.SupernetSettings`.
+
+    Returns:
+        The result, as in result.json.
+
+    Raises:
+        ValueError: If a setting is not allowed, the images do not suit, the loss is not finite, or
+            the folder's run has other settings or is in use.
+        OSError: If the folder cannot be written or images cannot be found.
+        TypeError: If there is no such setting.
+    """
+    return SupernetRun.make(**given).run()

@@ -1,1 +1,0 @@
-"""Supernets: their training, evolution over their paths, and training the winner alone."""

@@ -1,0 +1,73 @@
+"""Settings shared by the runs that train with the short recipe on images in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from asvit.settings import Settings, setting
+
+if TYPE_CHECKING:
+    from asvit.training.short import Recipe
+
+
+def labelled_data() -> Any:
+    """The setting ``data`` of a run that needs classes."""
+    return setting(
+        "fractal",
+        "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
+        metavar="DATA",
+        complete="data",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortTrainingSettings(Settings):
+    """The recipe: AdamW with a linear warm-up and a cosine decay, on images kept in memory."""
+
+    data: str = labelled_data()
+    classes: int = setting(
+        ..., "Classes of the fractals; other images have their own.", at_least=2
+    )
+    batch_size: int = setting(..., "Images in a batch.", at_least=1)
+    learning_rate: float = setting(
+        1e-3, "Highest learning rate of AdamW, after the warm-up.", metavar="N", above=0
+    )
+    weight_decay: float = setting(
+        0.05, "Decoupled weight decay of matrices.", metavar="N", at_least=0, below=1
+    )
+    warmup: float = setting(
+        0.1,
+        "Share of the steps over which the learning rate rises, before a cosine decay.",
+        metavar="N",
+        at_least=0,
+        below=1,
+    )
+    label_smoothing: float = setting(
+        0.1, "Share of the target spread over all classes.", metavar="N", at_least=0, below=1
+    )
+    clip: float = setting(1.0, "Largest norm of the gradient.", metavar="N", above=0)
+    shift: int = setting(0, "Shift training images by up to N pixels along each axis.", at_least=0)
+    flip: bool = setting(False, "Mirror half of the training images.")
+    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+
+    @property
+    def images(self) -> str:
+        """Where the images come from, with the number of classes of fractals."""
+        return f"fractal:{self.classes}" if self.data == "fractal" else self.data
+
+    def short_recipe(self, steps: int) -> Recipe:
+        """The recipe for a training of so many steps."""
+        from asvit.training.short import Recipe  # torch
+
+        return Recipe(
+            steps=steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup=round(self.warmup * steps),
+            label_smoothing=self.label_smoothing,
+            clip=self.clip,
+            shift=self.shift,
+            flip=self.flip,
+        )

@@ -1,0 +1,63 @@
+"""The result of training a supernet."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from asvit.results import Result
+from asvit.training.supernets.settings import SupernetSettings
+
+
+@dataclass(frozen=True)
+class PathAccuracies:
+    """Accuracies of several paths with inherited weights, per cent.
+
+    Attributes:
+        paths: How many.
+        lowest: The lowest.
+        median: The median.
+        highest: The highest.
+    """
+
+    paths: int
+    lowest: float
+    median: float
+    highest: float
+
+    @classmethod
+    def of(cls, accuracies: Sequence[float]) -> Self:
+        """A summary of these accuracies, of which there is one at least."""
+        middle = statistics.median(accuracies)
+        return cls(len(accuracies), min(accuracies), middle, max(accuracies))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetResult(Result):
+    """A supernet that was trained.
+
+    Attributes:
+        losses: Mean training loss of each epoch, nats.
+        num_classes: Classes of the images.
+        accuracy: Of random paths, on the validation images.
+        params: Parameters of all paths together.
+    """
+
+    kind = "supernet"
+    noun = "supernet"
+
+    settings: SupernetSettings
+    losses: Sequence[float]
+    num_classes: int
+    accuracy: PathAccuracies
+    params: int
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1 or not self.losses:
+            raise ValueError("a supernet has classes and epochs")
+
+    def derived(self) -> Mapping[str, Any]:
+        """The space."""
+        return {"space": self.settings.space}

@@ -1,0 +1,150 @@
+"""What holds for the journal of every kind of run that keeps its records in JSON lines."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvit.growth.journal import GrowthJournal
+from asvit.growth.settings import ScaleSettings
+from asvit.journal import Journal
+from asvit.reference.build_settings import BuildSettings
+from asvit.reference.journal import Outcome, Training, TrainingJournal
+from asvit.search.supernet_journal import AccuracyJournal
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.settings import Settings
+from proxies import Score
+from scaling import Shape
+
+IMAGES = {"source": "fractals", "digest": "0" * 64}
+SCORE = Score(1 / 3, 0.1, (0.25, 5 / 12), "higher")
+FAILED = Outcome(math.nan, math.nan, 1.5, "the loss became nan in step 3")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A journal, what its run is started with, and how a record is added and looked up."""
+
+    journal: Callable[[Path], Journal[Any]]
+    settings: Settings
+    values: dict[str, Any]
+    add: Callable[[Any, int], object]
+    has: Callable[[Any, int], bool]
+    noun: str
+
+
+KINDS = {
+    "scaling": Kind(
+        GrowthJournal,
+        ScaleSettings("8,2,3|4,1,2|4,1,4|4,1,6|32"),
+        {"images": IMAGES, "device": "cpu"},
+        lambda journal, at: journal.__setitem__(Shape((at,), 8), {"params": SCORE}),
+        lambda journal, at: journal.get(Shape((at,), 8)) is not None,
+        "a scaling",
+    ),
+    "reference table": Kind(
+        TrainingJournal,
+        BuildSettings(),
+        {"images": IMAGES, "num_classes": 10, "device": "cpu"},
+        lambda journal, at: journal.add(Training("a", at), FAILED),
+        lambda journal, at: Training("a", at) in journal.outcomes,
+        "a reference table",
+    ),
+    "evolution": Kind(
+        AccuracyJournal,
+        EvolutionSettings(),
+        {"supernet": {"folder": "runs/a", "digest": "d"}, "device": "cpu"},
+        lambda journal, at: journal.add("test", ("b" * at,), 1 / 3),
+        lambda journal, at: journal.get("test", ("b" * at,)) is not None,
+        "an evolution",
+    ),
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def path(kind: Kind, tmp_path: Path) -> Path:
+    """A journal with two records."""
+    journal = kind.journal(tmp_path / "journal.jsonl")
+    assert (journal.settings, journal.start_values) == (None, {})
+    journal.start(kind.settings, **kind.values)
+    for at in (1, 2):
+        kind.add(journal, at)
+    return tmp_path / "journal.jsonl"
+
+
+def test_it_is_read_as_it_was_written(kind: Kind, path: Path) -> None:
+    journal = kind.journal(path)
+    assert (journal.settings, journal.start_values) == (kind.settings, kind.values)
+    assert [kind.has(journal, at) for at in (1, 2, 3)] == [True, True, False]
+
+
+def test_starting_alike_again_writes_nothing(kind: Kind, path: Path) -> None:
+    before = path.read_bytes()
+    kind.journal(path).start(kind.settings, **kind.values)
+    assert path.read_bytes() == before
+
+
+def test_the_times_of_sessions_add_up(kind: Kind, path: Path) -> None:
+    *lines, last = path.read_text().splitlines()
+    late = {**json.loads(last), kind.journal(path).clock: 100.0}
+    path.write_text("\n".join([*lines, json.dumps(late)]) + "\n")
+    journal = kind.journal(path)
+    assert journal.seconds == 100
+    kind.add(journal, 3)
+    assert 100 <= journal.seconds < 160
+    assert kind.journal(path).seconds == journal.seconds
+
+
+@pytest.mark.parametrize("cut", [1, 20])
+def test_an_unfinished_record_is_cut_off(
+    kind: Kind, path: Path, cut: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    journal = kind.journal(path)
+    assert [kind.has(journal, at) for at in (1, 2)] == [True, False]
+    assert "of an unfinished record at the end of" in caplog.text
+    assert path.read_bytes() == b"".join(content.splitlines(keepends=True)[:2])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense",
+        "[]",
+        "{}",
+        '{"architecture":"a","seed":0}',
+        '{"part": "test"}',
+        '{"schema_version":2,"kind":"KIND","settings":{}}',
+        '{"schema_version":1,"kind":"search","settings":{}}',
+        '{"schema_version":1,"kind":"KIND","settings":{"strange":1}}',
+    ],
+)
+def test_a_line_that_is_no_record_is_named_and_nothing_changed(
+    kind: Kind, path: Path, line: str
+) -> None:
+    line = line.replace("KIND", kind.journal(path).kind)
+    path.write_text(f"{path.read_text()}{line}\n")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=rf"line 4 is not a record of {kind.noun}; restore it"):
+        kind.journal(path)
+    assert path.read_bytes() == before
+
+
+def test_what_cannot_be_written_says_that_the_rest_is_safe(kind: Kind, path: Path) -> None:
+    journal = kind.journal(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="what it holds is safe, and the same command continues"):
+        kind.add(journal, 3)
+    assert not kind.has(journal, 3)
