@@ -1,6 +1,6 @@
 """Hallucinated attention: half of the maps are computed from the other half."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -124,10 +124,8 @@ class HallucinatedHeads(nn.Module):
         split: Heads and real heads, from :func:`split_heads`.
         inner: Channels of the values of all heads; by default ``dim``.
         prefix: Class tokens before the tokens of the grid.
-        axis: See :class:`MapHallucination`.
-        class_token: See :class:`MapHallucination`.
-        map_bias: Whether the convolutions over maps have a bias.
         qkv_bias: Whether queries, keys and values have a bias.
+        **maps: ``axis``, ``class_token`` and ``bias`` of :class:`MapHallucination`.
 
     Raises:
         ValueError: If the heads do not divide ``inner``, or a setting is unknown.
@@ -144,10 +142,8 @@ class HallucinatedHeads(nn.Module):
         *,
         inner: int | None = None,
         prefix: int = 0,
-        axis: Axis = "key",
-        class_token: ClassTokenRule = "identity",
-        map_bias: bool = True,
         qkv_bias: bool = True,
+        **maps: Any,
     ) -> None:
         super().__init__()
         inner = dim if inner is None else inner
@@ -163,13 +159,7 @@ class HallucinatedHeads(nn.Module):
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
         self.hallucinate: MapHallucination | None = None
         if self.heads > self.real:
-            self.hallucinate = MapHallucination(
-                self.real,
-                self.heads - self.real,
-                axis=axis,
-                class_token=class_token,
-                bias=map_bias,
-            )
+            self.hallucinate = MapHallucination(self.real, self.heads - self.real, **maps)
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
@@ -218,17 +208,6 @@ class HallucinatedHeads(nn.Module):
         """``[..., tokens, heads * head_dim] -> [lists, heads, tokens, head_dim]``."""
         tokens = x.shape[-2]
         return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
-
-
-class HallucinatedAttention(HallucinatedHeads):
-    """Self-attention among tokens on a grid with half of its maps hallucinated.
-
-    Arguments as :class:`HallucinatedHeads`.
-    """
-
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """``[..., prefix + h * w, dim] -> [..., prefix + h * w, dim]``, with a grid ``(h, w)``."""
-        return self.attend(x, grid)[0]
 
 
 _RULES = ClassTokenRule

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.models.layers.hallucinated import (
-    HallucinatedAttention,
+    HallucinatedHeads,
     HeadSplit,
     MapHallucination,
     split_heads,
@@ -25,7 +25,7 @@ class OnImage(nn.Module):
         self.layer = layer
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layer(image.flatten(2).transpose(1, 2), image.shape[2:])
+        return self.layer.attend(image.flatten(2).transpose(1, 2), image.shape[2:])[0]
 
 
 def made_by_loops(
@@ -105,20 +105,20 @@ def test_head_rules(heads, rule, split):
 @torch.no_grad()
 def test_with_real_heads_alone_it_is_ordinary_attention():
     torch.manual_seed(0)
-    layer = HallucinatedAttention(12, HeadSplit(3, 3))
+    layer = HallucinatedHeads(12, HeadSplit(3, 3))
     assert layer.hallucinate is None
     x = torch.randn(2, 6, 12)
     q, k, v = (
         part(x).unflatten(2, (3, 4)).transpose(1, 2) for part in (layer.q, layer.k, layer.v)
     )
     expected = layer.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(layer(x, (2, 3)), expected)
+    torch.testing.assert_close(layer.attend(x, (2, 3))[0], expected)
 
 
 @torch.no_grad()
 def test_attention_by_its_steps():
     torch.manual_seed(0)
-    layer = HallucinatedAttention(16, split_heads(4), prefix=1)
+    layer = HallucinatedHeads(16, split_heads(4), prefix=1)
     x = torch.randn(2, 7, 16)
     assert [part.out_features for part in (layer.q, layer.k, layer.v)] == [8, 8, 16]
     q, k = (part(x).unflatten(2, (2, 4)).transpose(1, 2) for part in (layer.q, layer.k))
@@ -131,7 +131,7 @@ def test_attention_by_its_steps():
 
 
 def test_masked_keys_are_never_looked_at():
-    layer = HallucinatedAttention(8, split_heads(2))
+    layer = HallucinatedHeads(8, split_heads(2))
     seen = torch.tensor([True, True, False, True])
     added = torch.zeros(4).masked_fill(~seen, float("-inf"))
     x = torch.randn(2, 4, 8)
@@ -141,12 +141,12 @@ def test_masked_keys_are_never_looked_at():
 
 
 def test_a_bias_of_the_convolutions_is_taken_away_by_the_softmax():
-    layer = HallucinatedAttention(8, split_heads(2))
+    layer = HallucinatedHeads(8, split_heads(2))
     x = torch.randn(2, 6, 8)
-    before = layer(x, (2, 3))
+    before = layer.attend(x, (2, 3))[0]
     nn.init.constant_(layer.hallucinate.intra.bias, 0.7)
     nn.init.constant_(layer.hallucinate.cross.bias, -0.3)
-    torch.testing.assert_close(layer(x, (2, 3)), before)
+    torch.testing.assert_close(layer.attend(x, (2, 3))[0], before)
 
 
 def hallucinated_macs(n: int, c: int, h: int) -> float:
@@ -162,7 +162,7 @@ def test_the_formula_has_the_published_value_and_saves_nothing_with_many_heads()
 @pytest.mark.parametrize("axis", ["key", "query"])
 @pytest.mark.parametrize(("width", "heads", "side"), [(24, 2, 6), (48, 6, 4), (16, 16, 3)])
 def test_the_published_formula_agrees_with_the_counter(axis, width, heads, side):
-    layer = HallucinatedAttention(width, split_heads(heads), axis=axis)
+    layer = HallucinatedHeads(width, split_heads(heads), axis=axis)
     cost = count(OnImage(layer), side, channels=width)
     n, c, h = side**2, width, heads
     assert cost.macs == hallucinated_macs(n, c, h)
@@ -173,8 +173,8 @@ def test_the_published_formula_agrees_with_the_counter(axis, width, heads, side)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_reach_every_parameter(dtype):
-    layer = HallucinatedAttention(12, split_heads(3), prefix=1).to(dtype)
-    layer(torch.randn(2, 7, 12, dtype=dtype), (3, 2)).square().sum().backward()
+    layer = HallucinatedHeads(12, split_heads(3), prefix=1).to(dtype)
+    layer.attend(torch.randn(2, 7, 12, dtype=dtype), (3, 2))[0].square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
     assert all(p.grad.any() for name, p in layer.named_parameters() if "weight" in name)
 
@@ -204,7 +204,7 @@ def test_grids_of_tokens():
         (lambda: split_heads(0), "heads must be at least 1, got 0"),
         (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
         (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
-        (lambda: HallucinatedAttention(9, split_heads(3)), "6 heads do not divide the width 9"),
+        (lambda: HallucinatedHeads(9, split_heads(3)), "6 heads do not divide the width 9"),
     ],
 )
 def test_what_is_refused(make, message):
