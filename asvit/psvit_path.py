@@ -8,13 +8,13 @@ stage 1, if it is not the default.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self
 
-from asvit.genotype import NUMBER, checked_choice
+from asvit.genotype import NUMBER, Growable, checked_choice
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage
@@ -35,7 +35,7 @@ _EXAMPLE: Final = "bbs---|bs----|bb----"
 
 
 @dataclass(frozen=True)
-class PSViTPath:
+class PSViTPath(Growable):
     """One path through a supernet of three stages of six cells, at any depths and width.
 
     The path without layers is valid here, since a search may draw it; the spaces reject it.
@@ -117,18 +117,6 @@ class PSViTPath:
         if self.width != self.default_width:
             parts.append(str(self.width))
         return f"{self.space}:{'|'.join(parts)}"
-
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """This path with other depths or another stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid path.
-        """
-        return replace(
-            self,
-            depths=self.depths if depths is None else tuple(depths),
-            width=self.width if width is None else width,
-        )
 
     @property
     def layers(self) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
-from typing import ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
+from asvit.genotype import Growable
 from asvit.models import ShiftViT
-from asvit.spaces.base import Choice, SearchSpace
-from asvit.spaces.registry import register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space
 
 N = TypeVar("N", int, float)
 
@@ -39,7 +39,7 @@ _TEXT: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class ShiftArchitecture:
+class ShiftArchitecture(Growable):
     """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: a ShiftViT architecture.
 
     Attributes:
@@ -95,18 +95,6 @@ class ShiftArchitecture:
         depths = ",".join(map(str, self.depths))
         return f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
 
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """These blocks with other depths or another stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid architecture.
-        """
-        return replace(
-            self,
-            depths=self.depths if depths is None else tuple(depths),  # type: ignore[arg-type]
-            width=self.width if width is None else width,
-        )
-
 
 @register_space
 class ShiftViTSpace(SearchSpace):
@@ -114,7 +102,8 @@ class ShiftViTSpace(SearchSpace):
 
     The paper compares ratios 1 to 4, shifted fractions 4/20, 4/16, 4/12 and 4/8, and steps 0, 1
     and 2, one at a time. The space has them all except step 0, at which nothing mixes positions
-    within a stage. The depths are around those of the paper's lightest network.
+    within a stage. The depths are around those of the paper's lightest network. Texts may also be
+    outside the choices: grown ones and ablations.
     """
 
     name = "shiftvit"
@@ -127,51 +116,18 @@ class ShiftViTSpace(SearchSpace):
         **{"R": (1, 2, 3, 4), "N": (20, 16, 12, 8), "S": (1, 2)},
     }
 
-    def encode(self, arch: ShiftArchitecture) -> dict[str, Choice]:
-        """See :meth:`SearchSpace.encode`; the width is not part of the space."""
-        values = (*arch.depths, arch.ratio, arch.n_div, arch.step)
-        params: dict[str, Choice] = dict(zip(self.dimensions, values, strict=True))
-        self.check_choices(params)
-        return params
+    def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return (*arch.depths, arch.ratio, arch.n_div, arch.step)
 
-    def decode(self, params: Mapping[str, Choice]) -> ShiftArchitecture:
-        """See :meth:`SearchSpace.decode`."""
-        self.check_choices(params)
-        a, b, c, d, ratio, n_div, step = (int(params[name]) for name in self.dimensions)
+    def from_values(self, values: Sequence[int]) -> ShiftArchitecture:
+        """See :meth:`SearchSpace.from_values`."""
+        a, b, c, d, ratio, n_div, step = values
         return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
 
-    def parse(self, text: str) -> ShiftArchitecture:
-        """Parse any ShiftViT, also outside the choices: grown ones and ablations.
-
-        Raises:
-            ValueError: If the text is wrong.
-        """
-        return ShiftArchitecture.parse(text)
-
-    def build(
-        self,
-        arch: ShiftArchitecture | str,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> ShiftViT:
-        """See :meth:`SearchSpace.build`."""
-        grown: ShiftArchitecture = self.read(arch).with_(depths=depths, width=width)
-        self.check(grown, image_size)
-        return ShiftViT(
-            depths=grown.depths,
-            width=grown.width,
-            ratio=grown.ratio,
-            n_div=grown.n_div,
-            step=grown.step,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
-        )
+    def make_network(self, arch: ShiftArchitecture, image_size: int, **options: Any) -> ShiftViT:
+        """See :meth:`SearchSpace.make_network`."""
+        return ShiftViT(**vars(arch), **options)
 
     def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`; independent of the architecture."""
