@@ -8,8 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from asvit.models._staged import init_weights
-from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling, make_cell
+from asvit.models.psvit import Pooling, PSViT, make_cell
 from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
 
 

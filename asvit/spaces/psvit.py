@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling
+from asvit.models.psvit import Pooling, PSViT
 from asvit.psvit_path import (
     BASIC,
     CELLS,
