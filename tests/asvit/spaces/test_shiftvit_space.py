@@ -1,18 +1,15 @@
-"""The ShiftViT space: its texts, its choices, and that what it holds can be trained."""
+"""The ShiftViT space: its texts and its choices."""
 
 import re
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import asvit
-from asvit.data import load_images
 from asvit.spaces import SPACES, load_space
 from asvit.spaces.shiftvit import ShiftArchitecture
-from asvit.training.short import FitResult, Recipe, fit
 
 LIGHT = "shift:2,2,6,2|4|12|1|96"  # Shift-T/light
 TINY = "shift:1,2,2,1|2|8|1|16"
@@ -142,23 +139,3 @@ def test_build_takes_everything_from_the_text_or_grows_it():
 def test_images_too_small_are_refused():
     with pytest.raises(ValueError, match="image of 31 px leaves stage 4 no position; use 32 px"):
         asvit.build(TINY, image_size=31)
-
-
-def trained(images: str, *, count: int, steps: int) -> FitResult:
-    """A tiny ShiftViT after a short training; the last quarter of the images is to test on."""
-    found = load_images(images, count=count, image_size=32, seed=0)
-    torch.manual_seed(0)
-    model = asvit.build(TINY, 32, int(found.labels.max()) + 1)
-    parts = (slice(3 * count // 4), slice(3 * count // 4, count))
-    train, test = ((found.pixels[part], found.labels[part]) for part in parts)
-    recipe = Recipe(steps=steps, batch_size=32, learning_rate=4e-3, warmup=10)
-    return fit(model, train, test, recipe, seed=0)
-
-
-def test_it_learns_digits():
-    assert trained("digits", count=800, steps=60).accuracy > 80  # chance is 10
-
-
-@pytest.mark.slow
-def test_it_learns_fractals():
-    assert trained("fractal:10", count=2000, steps=300).accuracy > 55  # chance is 10
