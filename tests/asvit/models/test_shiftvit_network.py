@@ -113,6 +113,8 @@ def test_norms_and_activations_are_settings():
         small(norm_layer="batchnorm")
     with pytest.raises(ValueError, match="unknown act_layer 'swish'; use one of gelu, relu"):
         small(act_layer="swish")
+    with pytest.raises(ValueError, match="global_pool='token'"):
+        small(global_pool="token")
 
 
 def test_initial_weights():
