@@ -37,13 +37,6 @@ def test_texts_round_trip(path):
     assert type(path).parse(str(path)) == path
 
 
-@given(paths())
-def test_no_text_is_that_of_the_other_space(path):
-    other = next(kind for kind in KINDS if not isinstance(path, kind))
-    with pytest.raises(ValueError, match=f"is not {other.space}:CELLS"):
-        other.parse(str(path))
-
-
 def test_what_a_text_says():
     path = PSViT2dPath.parse(TEXT)
     assert str(path) == TEXT

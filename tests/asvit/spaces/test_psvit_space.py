@@ -14,8 +14,7 @@ from asvit.runs import run_search
 from asvit.runs.evaluator import Evaluator
 from asvit.search import make_settings
 from asvit.search.rows import read_trials
-from asvit.spaces import SPACES, load_space
-from asvit.spaces.architectures import find
+from asvit.spaces import load_space
 
 NAMES = ("psvit1d", "psvit2d")
 CELLS = "bs----|b-----|------"
@@ -45,21 +44,6 @@ def test_what_a_choice_in_each_dimension_leads_to() -> None:
     ]
     assert space.encode(path.with_(depths=(1, 2, 3), width=12)) == params
     assert space.decode(params) == path
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_text_belongs_to_one_space(name: str) -> None:
-    text = f"{name}:{CELLS}"
-    taken = []
-    for space in SPACES.values():
-        try:
-            space.parse(text)
-            taken.append(space.name)
-        except ValueError:
-            pass
-    assert taken == [name]
-    assert find(text)[0] is load_space(name)
-    assert find(find(text)[1])[0] is load_space(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
