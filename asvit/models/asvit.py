@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from asvit.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch
-from asvit.models.layers import Block, PatchEmbedding, ReEmbedding, Stage
+from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding
+from asvit.models.layers.windows import Block, Stage
 
 __all__ = ["SIZES", "AsViT"]
 

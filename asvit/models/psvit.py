@@ -12,7 +12,7 @@ from asvit.models._staged import StagedNetwork, check_batch
 from asvit.models.layers.blocks import run_blocks
 from asvit.models.layers.shared_attention import BasicLayer, SharingPair
 from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
-from asvit.psvit_path import BASIC, IDENTITY, layers_of
+from asvit.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 
 __all__ = ["PSViT"]
 
@@ -113,7 +113,7 @@ class PSViT(StagedNetwork):
             in_chans,
             dims[0],
             patch=self.patch_size,
-            grid=self._patches(height, width),
+            grid=(patches_of(height, self.patch_size), patches_of(width, self.patch_size)),
             class_token=class_token,
             drop=pos_drop_rate,
         )
@@ -164,25 +164,10 @@ class PSViT(StagedNetwork):
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         """Tokens along the sides of an image in pixels; fewer than patches at a coarser stride."""
-        self._patches(height, width)
+        for side in (height, width):
+            patches_of(side, self.patch_size)
         rows, columns = self.patch_embed.proj.stride
         return -(-height // rows), -(-width // columns)
-
-    def _patches(self, height: int, width: int) -> tuple[int, int]:
-        """Patches along the sides of an image in pixels.
-
-        Raises:
-            ValueError: If they do not tile a side.
-        """
-        patch = self.patch_size
-        for side in (height, width):
-            if side < patch or side % patch:
-                below, above = side // patch * patch, -(-side // patch) * patch
-                sizes = f"{below} or {above}" if below else f"{max(above, patch)}"
-                raise ValueError(
-                    f"patches of {patch} px do not fill an image side of {side} px; use {sizes} px"
-                )
-        return height // patch, width // patch
 
     def _check_lists(self, rows: int, columns: int) -> None:
         """Check that a grid of patches has enough tokens for every pooling along a list."""

@@ -29,8 +29,7 @@ class PSViTSpace(SearchSpace):
         pooling: Whether tokens are a list or a grid.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428.
+        Chen et al. 2021, arXiv:2108.03428.
     """
 
     pooling: ClassVar[Pooling]

@@ -54,8 +54,7 @@ class ShiftArchitecture(Growable):
         ValueError: If a value is out of range. The one-line message names it.
 
     References:
-        Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
-        Alternative to Attention Mechanism", arXiv:2201.10801.
+        Wang et al. 2022, arXiv:2201.10801.
     """
 
     depths: tuple[int, int, int, int]

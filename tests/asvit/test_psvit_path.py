@@ -143,9 +143,9 @@ def test_tokens_of_the_stages():
 @pytest.mark.parametrize(
     ("side", "message"),
     [
-        (100, "patches of 16 px do not fill an image of 100 px; use 96 or 112 px"),
-        (8, "patches of 16 px do not fill an image of 8 px; use 16 px"),
-        (0, "patches of 16 px do not fill an image of 0 px; use 16 px"),
+        (100, "patches of 16 px do not fill an image side of 100 px; use 96 or 112 px"),
+        (8, "patches of 16 px do not fill an image side of 8 px; use 16 px"),
+        (0, "patches of 16 px do not fill an image side of 0 px; use 16 px"),
         (16, r"stage 2 cannot pool one token by two \(image 16 px\); use 32 px or more"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor
@@ -37,31 +36,18 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return maps
 
 
-@dataclass(frozen=True)
-class _MapUse:
+class _MapUse(ConvolutionUse):
     """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
-
-    inner: ConvolutionUse
-
-    @property
-    def granularity(self) -> int:
-        """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return self.inner.granularity
-
-    @property
-    def x(self) -> Tensor:
-        """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return self.inner.x
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return self.inner.gradient(_grids_first(grads), rows, samples)
+        return super().gradient(_grids_first(grads), rows, samples)
 
 
 def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
-    return None if found is None else (weight, _MapUse(cast("ConvolutionUse", found[1])))
+    return None if found is None else (weight, _MapUse(**vars(found[1])))
 
 
 def _grids_first(x: Tensor) -> Tensor:

@@ -111,8 +111,7 @@ class SharingPair(nn.Module):
         drop_path: Drop-path probability of the residual branches of both layers, or of each.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428. Sharing the map after the softmax is our reading.
+        Chen et al. 2021, arXiv:2108.03428. Sharing the map after the softmax is our reading.
     """
 
     layers = 2

@@ -44,8 +44,7 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
         ValueError: If ``n_div`` or ``step`` is out of range.
 
     References:
-        Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
-        Alternative to Attention Mechanism", arXiv:2201.10801.
+        Wang et al. 2022, arXiv:2201.10801.
     """
     check_shift(n_div, step)
     group = x.shape[1] // n_div

@@ -93,7 +93,7 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
     space.check("psvit1d:b-----|------|------", 16)
     with pytest.raises(ValueError, match="stage 2 cannot pool one token by two"):
         space.check("psvit1d:b-----|b-----|------", 16)
-    with pytest.raises(ValueError, match="patches of 8 px do not fill an image of 36 px"):
+    with pytest.raises(ValueError, match="patches of 8 px do not fill an image side of 36 px"):
         load_space("psvit2d").check(f"psvit2d:{CELLS}", 36)
 
 

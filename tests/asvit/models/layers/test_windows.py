@@ -4,8 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from asvit.models.layers import Block, Stage, join_windows, split_windows
-from asvit.models.layers.windows import fitting_splits
+from asvit.models.layers.windows import (
+    Block,
+    Stage,
+    fitting_splits,
+    join_windows,
+    split_windows,
+)
 
 
 @pytest.mark.parametrize("splits", [1, 2, 4])
