@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
-from asvit.genotype import Growable
+from asvit.genotype import Growable, checked_choice
 from asvit.models import ShiftViT
 from asvit.spaces.base import Choice, SearchSpace, register_space
-
-N = TypeVar("N", int, float)
 
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
@@ -23,14 +20,14 @@ DEFAULT_WIDTH: Final = 48
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
 
-#: Attribute -> its limits, wide enough to catch typos only.
-_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
-    "depth": (1, 256),
-    "ratio": (1, 64),
-    "n_div": (4, 1024),
-    "step": (0, 256),
-    "width": (1, 1024),
+#: Attribute -> its choices, wide enough to catch typos only.
+_CHOICES: Final[Mapping[str, range]] = {
+    "depth": range(1, 257),
+    "n_div": range(4, 1025),
+    "step": range(257),
+    "width": range(1, 1025),
 }
+_RATIOS: Final = (1, 64)
 _WHOLE: Final = " *([0-9]{1,5}) *"
 _DECIMAL: Final = r" *([0-9]{1,5}(?:\.[0-9]{1,6})?) *"
 _TEXT: Final = re.compile(
@@ -65,13 +62,17 @@ class ShiftArchitecture(Growable):
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
-        depths = tuple(_whole("depth", value) for value in self.depths)
+        depths = tuple(checked_choice("depth", value, _CHOICES["depth"]) for value in self.depths)
         if len(depths) != STAGES:
             raise ValueError(f"depths has {len(depths)} value(s); give one for each of 4 stages")
         object.__setattr__(self, "depths", depths)
         for name in ("n_div", "step", "width"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
-        ratio = _within("ratio", float(self.ratio))
+            value = checked_choice(name, getattr(self, name), _CHOICES[name])
+            object.__setattr__(self, name, value)
+        low, high = _RATIOS
+        ratio = float(self.ratio)
+        if not low <= ratio <= high:
+            raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
 
     @classmethod
@@ -136,17 +137,3 @@ class ShiftViTSpace(SearchSpace):
                 f"an image of {image_size} px leaves stage 4 no position; "
                 f"use {LEAST_SIDE} px or more"
             )
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        return _within(name, operator.index(value))  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(f"{name}={value!r} is not allowed; use a whole number") from None
-
-
-def _within(name: str, value: N) -> N:
-    low, high = _LIMITS[name]
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value:g} is not allowed; use {low} to {high}")
-    return value

@@ -128,14 +128,6 @@ def test_initial_weights():
             assert not module.bias.any(), name
 
 
-@pytest.mark.parametrize("where", ["drop_rate", "proj_drop_rate"])
-def test_dropout_acts_in_training_only(where):
-    model = small(**{where: 0.5}).train()
-    assert not torch.equal(model(IMAGE), model(IMAGE))
-    model.eval()
-    assert torch.equal(model(IMAGE), model(IMAGE))
-
-
 @pytest.mark.parametrize("settings", ABLATIONS, ids=str)
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_reach_every_parameter(settings, training):

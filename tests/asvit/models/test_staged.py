@@ -262,6 +262,17 @@ def test_drop_path_ramps_up_over_the_blocks(kind):
     assert rates == pytest.approx([0.5 * i / (blocks - 1) for i in range(1, blocks)])
 
 
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [*((kind, "drop_rate") for kind in CASES), ("shiftvit", "proj_drop_rate")],
+)
+def test_dropout_acts_in_training_only(kind, rate):
+    model = make(kind, **{rate: 0.5})
+    assert not torch.equal(model(IMAGE), model(IMAGE))
+    model.eval()
+    assert torch.equal(model(IMAGE), model(IMAGE))
+
+
 @pytest.mark.parametrize(("kind", "tolerance"), [("asvit", 5e-3), ("shiftvit", 1e-2)])
 def test_half_the_precision(kind, tolerance):
     model = make(kind).eval()

@@ -60,11 +60,14 @@ def test_malformed_texts_are_refused(text):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("shift:2,2,0,2|4|12|1|96", "depth=0 is not allowed; use 1 to 256"),
+        ("shift:2,2,0,2|4|12|1|96", "depth=0 is not allowed; use a whole number from 1 to 256"),
         ("shift:2,2,6,2|0.5|12|1|96", "ratio=0.5 is not allowed; use 1 to 64"),
-        ("shift:2,2,6,2|4|3|1|96", "n_div=3 is not allowed; use 4 to 1024"),
-        ("shift:2,2,6,2|4|12|257|96", "step=257 is not allowed; use 0 to 256"),
-        ("shift:2,2,6,2|4|12|1|1025", "width=1025 is not allowed; use 1 to 1024"),
+        ("shift:2,2,6,2|4|3|1|96", "n_div=3 is not allowed; use a whole number from 4 to 1024"),
+        ("shift:2,2,6,2|4|12|257|96", "step=257 is not allowed; use a whole number from 0 to 256"),
+        (
+            "shift:2,2,6,2|4|12|1|1025",
+            "width=1025 is not allowed; use a whole number from 1 to 1024",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(text, told):

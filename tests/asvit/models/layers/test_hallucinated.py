@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import proxies
 from asvit.models.layers.hallucinated import (
     HallucinatedHeads,
     HeadSplit,
     MapHallucination,
+    convolve_maps,
     split_heads,
 )
 from asvit.models.layers.token_grid import TokenGrid, nominal_grid
@@ -26,6 +28,20 @@ class OnImage(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.layer.attend(image.flatten(2).transpose(1, 2), image.shape[2:])[0]
+
+
+class Maps(nn.Module):
+    """Takes images for maps: ``[B, heads * lists, h, w]``; its feature is a weighted mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 8, 1)
+        self.intra = nn.Conv2d(2, 2, 3, groups=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        grids = self.mix(images).tanh().unflatten(1, (2, 4))
+        maps = convolve_maps(grids, self.intra.weight, self.intra.bias)
+        return maps.square().flatten(1, 2).mean((2, 3))
 
 
 def made_by_loops(
@@ -54,6 +70,40 @@ def made_by_loops(
     made = torch.einsum("gh,bhnt->bgnt", layer.cross.weight[..., 0, 0], mixed)
     made = made + layer.cross.bias[:, None, None]
     return made.transpose(2, 3) if layer.axis == "query" else made
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_each_head_has_its_kernel_for_all_lists(side: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 1, side, side, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    found = convolve_maps(x, weight, bias)
+    each = [F.conv2d(x[:, :, i], weight, bias, padding="same", groups=3) for i in range(5)]
+    expected = torch.stack(each, dim=2)
+    torch.testing.assert_close(found, expected)
+    back = torch.randn_like(found)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (x, weight, bias), back),
+        torch.autograd.grad(expected, (x, weight, bias), back),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_kernel_of_a_network_takes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, images = Maps().double(), torch.randn(4, 3, 5, 5, dtype=torch.float64)
+    rows = []
+    for image in images:
+        total = model(image[None]).sum()
+        weights = [p for n, p in model.named_parameters() if "weight" in n]
+        grads = torch.autograd.grad(total, weights)
+        rows.append(torch.cat([g.flatten() for g in grads]))
+    jacobian = torch.stack(rows)
+    # The way for operations without a rule costs a pass of its own for every weight.
+    monkeypatch.setattr("proxies.ntk._gram_by_vmap", None)
+    torch.testing.assert_close(proxies.ntk_matrix(model, images), jacobian @ jacobian.T)
 
 
 @pytest.mark.parametrize("axis", ["key", "query"])
