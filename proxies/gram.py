@@ -19,7 +19,6 @@ from proxies.per_sample_gradients import (
     RULES,
     NormGainUse,
     WeightUse,
-    gram_matrices,
     gram_matrix,
 )
 from proxies.stacking import Stack, with_stacked_tensors
@@ -211,7 +210,7 @@ class StackedGramAccumulator(GramAccumulator):
         return grads.flatten(0, 1)
 
     def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
-        return gram_matrices(weight[0], uses, self._samples, self.networks)
+        return gram_matrix(weight[0], uses, self._samples, self.networks)
 
 
 def stacked_attention(

@@ -5,9 +5,11 @@ the gradient of that operation's output. Such a pair is kept for each use of a w
 backward pass reaches it; only n × n products outlive it.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Protocol
 
 import torch
@@ -39,47 +41,25 @@ class WeightUse(Protocol):
         ...
 
 
-def gram_matrix(weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int) -> Tensor:
+def gram_matrix(
+    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, *networks: int
+) -> Tensor:
     """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
 
     Args:
-        weight: The weight; its rows are taken in blocks to bound the memory.
-        uses: Every use of the weight, with the gradient of its output.
-        samples: Number n of samples.
-    """
-    gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
-    for gradient in _gradients(weight, uses, samples):
-        gram += gradient @ gradient.T
-    return gram
-
-
-def gram_matrices(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, networks: int
-) -> Tensor:
-    """:func:`gram_matrix` of one weight of several networks, ``[networks, n, n]``.
-
-    Args:
-        weight: The weight of one of the networks.
-        uses: Every use of the weight, with the samples of all networks in sequence.
+        weight: The weight of one network; its rows are taken in blocks to bound the memory.
+        uses: Every use of the weight, with the gradient of its output; the samples of several
+            networks in sequence.
         samples: Number n of samples of one network.
-        networks: Number of networks.
+        networks: Number of networks, for a result ``[networks, n, n]``.
     """
-    shape = networks, samples, samples
-    gram = torch.zeros(shape, dtype=torch.float64, device=weight.device)
-    for gradients in _gradients(weight, uses, networks * samples):
-        each = gradients.unflatten(0, (networks, samples))
-        gram += each @ each.mT
+    shape = *networks, samples
+    gram = torch.zeros(*shape, samples, dtype=torch.float64, device=weight.device)
+    for rows in _row_blocks(weight, math.prod(shape), uses[0][0].granularity):
+        first, *others = (use.gradient(grads, rows, math.prod(shape)) for use, grads in uses)
+        gradients = sum(others, start=first).unflatten(0, shape)
+        gram += gradients @ gradients.mT
     return gram
-
-
-def _gradients(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int
-) -> Iterator[Tensor]:
-    """Per-sample gradients of one block of rows at a time, each ``[n, elements]``."""
-    granularity = uses[0][0].granularity
-    for rows in _row_blocks(weight, samples, granularity):
-        first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
-        yield sum(others, start=first)
 
 
 @dataclass(frozen=True)
@@ -169,73 +149,40 @@ def convolution_use(
     return weight, use
 
 
-def layer_norm_use(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+_signature = cache(inspect.signature)
+
+
+def norm_use(
+    norm: Callable[..., Tensor], channel: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.layer_norm``."""
-    if weight is None or weight.ndim != 1:
-        return None
-    return weight, NormGainUse(x, lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
+    """Gain and use of a call to a norm; None if there is no gain, or it has several axes.
 
-
-def rms_norm_use(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.rms_norm``."""
-    if weight is None or weight.ndim != 1:
-        return None
-    return weight, NormGainUse(x, lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
-
-
-def group_norm_use(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.group_norm``."""
-    if weight is None:
-        return None
-    return weight, NormGainUse(x, lambda: F.group_norm(x, num_groups, eps=eps), 1)
-
-
-def batch_norm_use(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.batch_norm``.
+    Args:
+        norm: A function of :mod:`torch.nn.functional`.
+        channel: Axis that the gain scales.
+        args: Arguments of the call.
+        kwargs: Likewise.
 
     Raises:
         ValueError: If it normalises by batch statistics.
     """
-    if training:
+    call = _signature(norm).bind(*args, **kwargs).arguments
+    if call.get("training"):
         raise ValueError("a batch norm without running statistics lets samples interact")
-    if weight is None:
+    weight = call.get("weight")
+    if weight is None or weight.ndim != 1:
         return None
-    return weight, NormGainUse(x, lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
+    plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
+    return weight, NormGainUse(call["input"], lambda: norm(**plain), channel)
 
 
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,
-    F.layer_norm: layer_norm_use,
-    F.rms_norm: rms_norm_use,
-    F.group_norm: group_norm_use,
-    F.batch_norm: batch_norm_use,
+    F.layer_norm: partial(norm_use, F.layer_norm, -1),
+    F.rms_norm: partial(norm_use, F.rms_norm, -1),
+    F.group_norm: partial(norm_use, F.group_norm, 1),
+    F.batch_norm: partial(norm_use, F.batch_norm, 1),
 }
 """Maps each supported operation to a function of its arguments: the weight and its use."""
 
