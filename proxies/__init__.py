@@ -31,9 +31,8 @@ if TYPE_CHECKING:
         gauss_map_speed,
         length_distortion,
     )
-    from proxies.gradient_variation import zico
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-    from proxies.saliency import fisher, gradient_norm, grasp, snip
+    from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
     from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
     from proxies.synaptic_diversity import dss
@@ -101,9 +100,8 @@ _LAZY = {
             "gauss_map_speed",
             "length_distortion",
         ),
-        "gradient_variation": ("zico",),
         "ntk": ("ntk_condition_number", "ntk_matrix", "ntk_spectrum"),
-        "saliency": ("fisher", "gradient_norm", "grasp", "snip"),
+        "saliency": ("fisher", "gradient_norm", "grasp", "snip", "zico"),
         "scores": ("Readings", "Score", "combine"),
         "structure": ("depth", "embedding_width", "residual_blocks", "total_expansion"),
         "synaptic_diversity": ("dss",),

@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -130,7 +130,7 @@ _FREE = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout
 
 
 #: fvcore's charge per element of the first argument, without gain; a gain adds 1.
-_CHARGES = {
+_CHARGES: Mapping[Callable[..., Any], int] = {
     F.layer_norm: 4,
     F.group_norm: 4,
     F.instance_norm: 4,
