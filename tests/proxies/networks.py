@@ -26,6 +26,11 @@ class Lambda(nn.Module):
         return self.function(self, x)
 
 
+def chain(*blocks: nn.Module) -> nn.Module:
+    """A network that is a list of blocks."""
+    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
+
+
 class Attention(nn.Module):
     """Token attention with a bias, on image patches."""
 
