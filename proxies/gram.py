@@ -252,7 +252,7 @@ def _stacked_batch_norm_use(
         rows: Tensor = out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1)
         return rows
 
-    return NormGainUse(x.flatten(0, 1), normalised, 1)
+    return NormGainUse(x.flatten(0, 1), 1, normalised, 1)
 
 
 def _first_network(value: Any) -> Any:

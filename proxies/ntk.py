@@ -20,7 +20,7 @@ from proxies.functional import call_with_tensors, substitutes
 from proxies.gram import GramAccumulator, StackedGramAccumulator
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
 from proxies.messages import first_line
-from proxies.stacking import Stack
+from proxies.stacking import FunctionOfModel, Stack
 
 _NO_WEIGHTS = "{} has no parameter with 'weight' in its name"
 
@@ -269,7 +269,7 @@ def _kernel_by_pairs(network: _Network, images: Tensor, pieces: int) -> Tensor:
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     """Gram matrix of one weight, for any kind of use, in a pass of its own."""
-    feature = _PooledFeature(model)
+    feature = FunctionOfModel(model, pooled_feature)
     parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
@@ -286,15 +286,6 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
         raise ValueError(f"no per-sample gradient of {name}: {first_line(error)}") from error
     gram: Tensor = gradients @ gradients.T
     return gram.double()
-
-
-class _PooledFeature(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return pooled_feature(self.model, images)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,25 +20,22 @@ from torch import Tensor
 _BLOCK_ELEMENTS = 1 << 22
 
 
-class WeightUse(Protocol):
-    """One use of a weight in a forward pass."""
+@dataclass(frozen=True)
+class WeightUse:
+    """One use of a weight in a forward pass.
 
-    @property
-    def granularity(self) -> int:
-        """Rows of the weight are taken in multiples of this."""
-        ...
+    Args:
+        x: Input of the operation, ``[m, ...]``; m is n, or a multiple of n if samples were split
+            into consecutive parts.
+        granularity: Rows of the weight are taken in multiples of this.
+    """
 
-    @property
-    def x(self) -> Tensor:
-        """Input of the operation, ``[m, ...]``.
-
-        m is n, or a multiple of n if samples were split into consecutive parts.
-        """
-        ...
+    x: Tensor
+    granularity: int
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """Per-sample gradient ``[n, elements]`` of some rows, given the output's gradient."""
-        ...
+        raise NotImplementedError
 
 
 def gram_matrix(
@@ -63,11 +60,8 @@ def gram_matrix(
 
 
 @dataclass(frozen=True)
-class LinearUse:
+class LinearUse(WeightUse):
     """``x Wᵀ`` with ``x`` of ``[n, ..., i]`` and W ``[o, i]``."""
-
-    x: Tensor
-    granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -77,17 +71,17 @@ class LinearUse:
 
 
 @dataclass(frozen=True)
-class ConvolutionUse:
-    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches."""
+class ConvolutionUse(WeightUse):
+    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches.
 
-    x: Tensor
+    The granularity is the number of output channels of a group.
+    """
+
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
-    granularity: int
-    """Output channels of a group."""
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -105,14 +99,12 @@ class ConvolutionUse:
 
 
 @dataclass(frozen=True)
-class NormGainUse:
+class NormGainUse(WeightUse):
     """The gain of a norm: output gradient times normalised input, summed over positions."""
 
-    x: Tensor
     normalised: Callable[[], Tensor]
     channel: int
     """Axis that the gain scales."""
-    granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -123,7 +115,7 @@ class NormGainUse:
 
 def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:
     """Weight and use of a call to ``F.linear``, with its arguments."""
-    return weight, LinearUse(x)
+    return weight, LinearUse(x, 1)
 
 
 def convolution_use(
@@ -144,7 +136,7 @@ def convolution_use(
         x = F.pad(x, [p for s in reversed(spread) for p in (s // 2, s - s // 2)])
     padding = (0, 0) if isinstance(padding, str) else _pair(padding)
     use = ConvolutionUse(
-        x, kernel, _pair(stride), padding, dilation, groups, len(weight) // groups
+        x, len(weight) // groups, kernel, _pair(stride), padding, dilation, groups
     )
     return weight, use
 
@@ -173,7 +165,7 @@ def norm_use(
     if weight is None or weight.ndim != 1:
         return None
     plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
-    return weight, NormGainUse(call["input"], lambda: norm(**plain), channel)
+    return weight, NormGainUse(call["input"], 1, lambda: norm(**plain), channel)
 
 
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {

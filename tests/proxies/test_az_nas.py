@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -145,32 +144,6 @@ def test_noise_is_the_same_for_all_that_look_the_same() -> None:
     assert noise.std() == pytest.approx(1, abs=0.2)
     assert torch.equal(noise, standard_normal_like(images + 1, 5))
     assert not torch.equal(noise, standard_normal_like(images, 6))
-
-
-@pytest.mark.parametrize(
-    ("measure", "model", "message"),
-    [
-        (az_expressivity, nn.Flatten(), "Flatten has no list of blocks"),
-        (az_trainability, nn.Flatten(), "Flatten has no list of blocks"),
-        (az_progressivity, chain(pointwise([[1]])), "Lambda has one primary block; at least 2"),
-        (az_trainability, chain(pointwise([[1]])), "Lambda has no Jacobian but the first"),
-        (
-            az_expressivity,
-            chain(pointwise([[0]])),
-            "feature of Lambda is the same at",
-        ),
-        (
-            az_trainability,
-            chain(pointwise([[1]]), pointwise([[0]])),
-            "no gradient comes back through a block of Lambda",
-        ),
-    ],
-)
-def test_what_cannot_be_measured_says_why(
-    measure: Callable[[nn.Module, Tensor], float], model: nn.Module, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        measure(model, torch.randn(2, 1, 4, 4))
 
 
 NAN = math.nan

@@ -1,7 +1,6 @@
 """The curve of features: closed forms and brute force."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from proxies import (
     gauss_map_speed,
     length_distortion,
 )
-from tests.proxies.networks import NETWORKS, Lambda, run_out_of_memory
+from tests.proxies.networks import NETWORKS, run_out_of_memory
 from tests.proxies.oracles import curve_speed_by_rows
 
 CIRCLE = Circle.random((3, 4, 4), 9, radius=2.5, generator=torch.Generator().manual_seed(1))
@@ -93,26 +92,6 @@ def test_out_of_memory_halves_the_points(
         torch.testing.assert_close(curve_speed(model, circle), expected)
     assert len(caplog.records) == 2  # 7 at a time, 4 at a time; the second network starts with 2
     assert "from now on ('the feature curve', 7," in caplog.text
-
-
-def no_rule() -> Tensor:
-    raise NotImplementedError
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (lambda x: torch.zeros(len(x), 3), "ignores its input"),
-        (lambda x: no_rule(), "Lambda cannot be differentiated forward: NotImplementedError"),
-        (lambda x: (x, x), "gives tuple for 9 images"),
-        (lambda x: x.sum(0), r"gives \(3, 4, 4\) for 9 images"),
-    ],
-)
-def test_modules_that_cannot_be_measured_say_why(
-    answer: Callable[[Tensor], object], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        curve_speed(Lambda(lambda _, x: answer(x)), CIRCLE)
 
 
 def test_tokens_are_what_is_pooled() -> None:

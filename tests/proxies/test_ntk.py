@@ -91,21 +91,6 @@ def test_pieces_give_the_same_kernel_when_memory_runs_out(
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("model", "images", "message"),
-    [
-        (nn.Flatten(), 2, "no parameter with 'weight' in its name"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), 0, "kernel of 0 images"),
-        (nn.BatchNorm2d(3, track_running_stats=False), 2, "lets samples interact"),
-    ],
-)
-def test_modules_that_cannot_be_measured_say_why(
-    model: nn.Module, images: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        ntk_matrix(model, torch.randn(images, 3, 4, 4))
-
-
 def test_the_feature_may_be_what_the_head_reads() -> None:
     import timm
 

@@ -166,52 +166,10 @@ def test_nothing_depends_on_the_callers_gradient_mode() -> None:
         assert grasp(*example) == pytest.approx(-10 * P**2 * (1 - P))
 
 
-def first_two(model: nn.Module, x: Tensor) -> Tensor:
-    return x.flatten(1)[:, :2]
-
-
-@pytest.mark.parametrize("measure", [snip, gradient_norm, grasp, fisher])
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (
-            lambda: Lambda(num_classes=0, layer=nn.Linear(1, 1)),
-            "Lambda has num_classes=0; this measure needs a classifier",
-        ),
-        (
-            lambda: nn.Conv2d(3, 2, 1),
-            r"Conv2d gives \(3, 2, 8, 8\) for 3 images; this measure needs a classifier",
-        ),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), "of at least 2 classes"),
-        (
-            lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).requires_grad_(False),
-            "Sequential has no parameter that requires a gradient",
-        ),
-        (
-            lambda: Lambda(first_two, layer=nn.Linear(1, 1)),
-            "no parameter of Lambda reaches its loss",
-        ),
-    ],
-)
-def test_what_has_no_loss(measure: Saliency, model: Callable[[], nn.Module], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        measure(model(), *batch())
-
-
-@pytest.mark.parametrize("measure", [fisher, zico])
-def test_layers_are_needed(measure: Saliency) -> None:
-    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(3))
-    with pytest.raises(ValueError, match="no linear layer or convolution to train"):
-        measure(model, *batch())
-
-
-def test_a_batch_has_images_and_a_label_for_each() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+def test_a_batch_has_a_label_for_each_image() -> None:
     images, labels = batch()
-    with pytest.raises(ValueError, match="0 images"):
-        snip(model, images[:0], labels[:0])
     with pytest.raises(ValueError, match="batch_size"):
-        snip(model, images, labels[:2])
+        snip(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), images, labels[:2])
 
 
 def linear_map() -> nn.Module:
@@ -306,7 +264,6 @@ def test_a_branch_that_starts_at_zero_is_left_out() -> None:
     ("images", "batches", "message"),
     [
         (4, 1, "batches=1; use at least 2"),
-        (1, 2, "1 images for 2 batches; use at least 2"),
         (4, 5, "4 images for 5 batches; use at least 5"),
     ],
 )

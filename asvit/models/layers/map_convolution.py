@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
-from proxies.per_sample_gradients import RULES, ConvolutionUse, WeightUse, convolution_use
+from proxies.per_sample_gradients import RULES, WeightUse, convolution_use
 
 
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -38,20 +38,10 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _MapUse:
+class _MapUse(WeightUse):
     """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
 
-    inner: ConvolutionUse
-
-    @property
-    def granularity(self) -> int:
-        """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return self.inner.granularity
-
-    @property
-    def x(self) -> Tensor:
-        """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return self.inner.x
+    inner: WeightUse
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`proxies.per_sample_gradients.WeightUse`."""
@@ -61,7 +51,10 @@ class _MapUse:
 def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
-    return None if found is None else (weight, _MapUse(cast("ConvolutionUse", found[1])))
+    if found is None:
+        return None
+    inner = found[1]
+    return weight, _MapUse(inner.x, inner.granularity, inner)
 
 
 def _grids_first(x: Tensor) -> Tensor:
