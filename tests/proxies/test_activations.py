@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import proxies.activations
 from proxies import jacobian_covariance, naswot
-from tests.proxies.networks import NETWORKS, Lambda, asvit_network, run_out_of_memory
+from tests.proxies.networks import NETWORKS, Lambda, asvit_network
 
 K = 1e-5
 
@@ -71,14 +71,6 @@ def test_jacobian_covariance_equals_its_definition(name: str) -> None:
     correlation = torch.corrcoef(torch.stack(rows))
     expected = score(torch.linalg.eigvalsh(correlation).tolist())
     assert jacobian_covariance(model.train(), images) == pytest.approx(expected, rel=1e-6)
-
-
-def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = NETWORKS["attention"][0]().double()
-    images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
-    expected = jacobian_covariance(model, images)
-    run_out_of_memory(monkeypatch, model, 2)
-    assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
 
 
 def test_naswot_by_hand() -> None:
