@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import proxies
 from proxies import PROXIES, Circle, Inputs, curve_speed, ntk_matrix
-from tests.proxies.networks import MODELS, asvit_network, timm_network
+from tests.proxies.networks import MODELS, NETWORKS, asvit_network, timm_network
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images
 
 GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
@@ -80,7 +80,8 @@ def state(model: nn.Module) -> list[object]:
     found: list[object] = [sorted(model.__dict__), torch.get_rng_state().tolist()]
     found.append(torch.is_grad_enabled())
     for module in model.modules():
-        found += [module.training, sorted(module.__dict__), len(module._forward_hooks)]
+        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
+        found += [module.training, sorted(module.__dict__), hooks]
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
         pointer = (id(tensor), tensor.data_ptr(), tensor._version)
@@ -174,9 +175,9 @@ def test_structure_does_not_depend_on_initial_weights(measure: str) -> None:
     assert not PROXIES[measure].random
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*NETWORKS, *MODELS])
 def test_expansion_and_kernel_equal_their_definitions(name: str) -> None:
-    build, side = timm_network(name)
+    build, side = NETWORKS[name] if name in NETWORKS else timm_network(name)
     model = build().double()
     circle = Circle.random((3, side, side), 3, generator=torch.Generator().manual_seed(0))
     expected = curve_speed_by_rows(model, circle)
