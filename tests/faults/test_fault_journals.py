@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_runs import ALONE, LONG, begun, goes_on, left_alone, marked, told
 
-from asvit.growth.journal import Journal as ScaleJournal
+from asvit.growth.journal import GrowthJournal
 from asvit.reference.journal import Journal as BuildJournal
 from asvit.runs.correlation.journal import ScoreJournal
 from asvit.search.journal import open_journal
@@ -42,7 +42,7 @@ def finished(campaign: Campaign, name: str, which: str) -> Path:
 
 
 OPENED: dict[str, Callable[[Path], Any]] = {
-    "scale": lambda path: ScaleJournal(path)._scores,
+    "scale": lambda path: GrowthJournal(path)._scores,
     "correlate": lambda path: ScoreJournal(path.parent)._scores,
     "reference build": lambda path: BuildJournal(path).outcomes,
     "supernet evolve": lambda path: EvolutionJournal(path)._accuracies,
