@@ -31,9 +31,8 @@ if TYPE_CHECKING:
         gauss_map_speed,
         length_distortion,
     )
-    from proxies.gradient_variation import zico
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
-    from proxies.saliency import fisher, gradient_norm, grasp, snip
+    from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
     from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
     from proxies.synaptic_diversity import dss
@@ -83,37 +82,17 @@ __all__ = [
     "zico",
 ]
 
-# Module that defines each name.
-_LAZY = {
-    name: f"proxies.{module}"
-    for module, names in {
-        "activations": ("jacobian_covariance", "naswot"),
-        "attention_similarity": ("contribution_cosine_similarity", "head_similarities"),
-        "az_nas": ("az_expressivity", "az_nas_aggregate", "az_progressivity", "az_trainability"),
-        "circle": ("Circle",),
-        "counts": ("Cost", "count"),
-        "evaluation": ("measure", "measure_repeats", "seed_for"),
-        "expansion": (
-            "curve_speed",
-            "curve_velocity",
-            "extrinsic_curvature",
-            "gauss_map_length",
-            "gauss_map_speed",
-            "length_distortion",
-        ),
-        "gradient_variation": ("zico",),
-        "ntk": ("ntk_condition_number", "ntk_matrix", "ntk_spectrum"),
-        "saliency": ("fisher", "gradient_norm", "grasp", "snip"),
-        "scores": ("Readings", "Score", "combine"),
-        "structure": ("depth", "embedding_width", "residual_blocks", "total_expansion"),
-        "synaptic_diversity": ("dss",),
-        "synaptic_flow": ("synflow",),
-    }.items()
-    for name in names
-}
+# Modules in which a name is looked up, in order.
+_MODULES = (
+    *("scores", "counts", "circle", "evaluation", "expansion", "ntk", "saliency", "structure"),
+    *("activations", "attention_similarity", "az_nas", "synaptic_diversity", "synaptic_flow"),
+)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'proxies' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    if name in __all__:
+        for module in _MODULES:
+            found = vars(import_module(f"proxies.{module}"))
+            if name in found:
+                return found[name]
+    raise AttributeError(f"module 'proxies' has no attribute {name!r}")

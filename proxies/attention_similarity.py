@@ -1,7 +1,6 @@
 """How similar the attention maps of different heads are, in any network with attention."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,8 +13,8 @@ from proxies.attention import normalize_arguments
 from proxies.features import evaluating, reference_tensor
 from proxies.memory import to_host
 from proxies.operations import InterceptOperations, Operation
+from proxies.structure import is_attention
 
-_ATTENTION = re.compile(r"att|mhsa", re.IGNORECASE)
 _SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
 
 
@@ -122,7 +121,7 @@ class _MapComparison(InterceptOperations):
 
     def _in_attention(self) -> bool:
         inner = self._path[-1][1].named_modules() if self._path else ()
-        return any(_is_attention(name, module) for name, module in (*self._path, *inner))
+        return any(is_attention(name, module) for name, module in (*self._path, *inner))
 
     def _compare(self, maps: Tensor) -> None:
         """Add the similarities of maps ``[..., heads, N, M]``."""
@@ -159,7 +158,3 @@ def _module_path(model: nn.Module) -> Iterator[Sequence[tuple[str, nn.Module]]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _is_attention(name: str, module: nn.Module) -> bool:
-    return bool(_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__))

@@ -1,5 +1,9 @@
 """All measures, registered by name."""
 
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
 from proxies.activations import jacobian_covariance, naswot
 from proxies.attention_similarity import contribution_cosine_similarity
 from proxies.az_nas import (
@@ -15,10 +19,9 @@ from proxies.expansion import (
     length_distortion,
     length_distortions,
 )
-from proxies.gradient_variation import zico
 from proxies.ntk import ntk_condition_number, ntk_condition_numbers
-from proxies.registry import Proxy, register
-from proxies.saliency import fisher, gradient_norm, grasp, snip
+from proxies.registry import Inputs, Proxy, register
+from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
 from proxies.structure import depth, embedding_width, total_expansion
 from proxies.synaptic_diversity import dss
 from proxies.synaptic_flow import synflow
@@ -29,6 +32,32 @@ NASWOT_PAPER = "Mellor et al. 2020, arXiv:2006.04647"
 AZ_NAS_PAPER = "AZ-NAS, arXiv:2403.19232"
 ZERO_COST_PAPER = "Abdelfattah et al. 2021, arXiv:2101.08134"
 
+
+def _baseline(name: str, description: str, size: Callable[[nn.Module, Inputs], float]) -> Proxy:
+    """A trivial baseline, which does not depend on the initial weights."""
+    return Proxy(
+        name, description, "higher", "none", lambda *given: float(size(*given)), random=False
+    )
+
+
+def _condition_number(name: str, description: str, *, final_norm: bool) -> Proxy:
+    return Proxy(
+        name,
+        description,
+        "lower",
+        EXPANSION_PAPER,
+        lambda model, inputs: ntk_condition_number(model, inputs.images, final_norm=final_norm),
+        undefined="the kernel is singular",
+        together=lambda models, inputs: ntk_condition_numbers(
+            models, inputs[0].images, final_norm=final_norm
+        ),
+    )
+
+
+def _noise(inputs: Inputs) -> Tensor:
+    return standard_normal_like(inputs.images, inputs.seed)
+
+
 _MEASURES = (
     Proxy(
         "length_distortion",
@@ -38,25 +67,15 @@ _MEASURES = (
         lambda model, inputs: length_distortion(model, inputs.circle),
         together=lambda models, inputs: length_distortions(models, [i.circle for i in inputs]),
     ),
-    Proxy(
+    _condition_number(
         "ntk_condition_number",
         "condition number κ_Θ of the neural tangent kernel of a batch",
-        "lower",
-        EXPANSION_PAPER,
-        lambda model, inputs: ntk_condition_number(model, inputs.images),
-        undefined="the kernel is singular",
-        together=lambda models, inputs: ntk_condition_numbers(models, inputs[0].images),
+        final_norm=False,
     ),
-    Proxy(
+    _condition_number(
         "ntk_condition_number_normed",
         "κ_Θ of the feature after the final normalisation, the input of the head",
-        "lower",
-        EXPANSION_PAPER,
-        lambda model, inputs: ntk_condition_number(model, inputs.images, final_norm=True),
-        undefined="the kernel is singular",
-        together=lambda models, inputs: ntk_condition_numbers(
-            models, inputs[0].images, final_norm=True
-        ),
+        final_norm=True,
     ),
     Proxy(
         "extrinsic_curvature",
@@ -72,21 +91,15 @@ _MEASURES = (
         CURVATURE_PAPER,
         lambda model, inputs: gauss_map_length(model, inputs.circle),
     ),
-    Proxy(
+    _baseline(
         "params",
         "number of parameters, a trivial baseline",
-        "higher",
-        "none",
-        lambda model, inputs: float(count(model, inputs.image_size).params),
-        random=False,
+        lambda model, inputs: count(model, inputs.image_size).params,
     ),
-    Proxy(
+    _baseline(
         "macs",
         "multiply-adds of convolutions, linear layers and matrix products, batch 1",
-        "higher",
-        "none",
-        lambda model, inputs: float(count(model, inputs.image_size).macs),
-        random=False,
+        lambda model, inputs: count(model, inputs.image_size).macs,
     ),
     # Gradients, of a loss or of the flow through absolute weights.
     Proxy(
@@ -169,18 +182,14 @@ _MEASURES = (
         "how isotropic features are, summed over blocks",
         "higher",
         AZ_NAS_PAPER,
-        lambda model, inputs: az_expressivity(
-            model, standard_normal_like(inputs.images, inputs.seed)
-        ),
+        lambda model, inputs: az_expressivity(model, _noise(inputs)),
     ),
     Proxy(
         "az_progressivity",
         "smallest gain in expressivity from block to block",
         "higher",
         AZ_NAS_PAPER,
-        lambda model, inputs: az_progressivity(
-            model, standard_normal_like(inputs.images, inputs.seed)
-        ),
+        lambda model, inputs: az_progressivity(model, _noise(inputs)),
     ),
     Proxy(
         "az_trainability",
@@ -188,34 +197,17 @@ _MEASURES = (
         "higher",
         AZ_NAS_PAPER,
         # The signs use another seed than the noise.
-        lambda model, inputs: az_trainability(
-            model, standard_normal_like(inputs.images, inputs.seed), seed=inputs.seed + 1
-        ),
+        lambda model, inputs: az_trainability(model, _noise(inputs), seed=inputs.seed + 1),
     ),
     # Trivial baselines.
-    Proxy(
-        "depth",
-        "number of residual blocks",
-        "higher",
-        "none",
-        lambda model, inputs: float(depth(model)),
-        random=False,
+    _baseline("depth", "number of residual blocks", lambda model, _: depth(model)),
+    _baseline(
+        "width", "channels of a token in the first block", lambda model, _: embedding_width(model)
     ),
-    Proxy(
-        "width",
-        "channels of a token in the first block",
-        "higher",
-        "none",
-        lambda model, inputs: float(embedding_width(model)),
-        random=False,
-    ),
-    Proxy(
+    _baseline(
         "expansions",
         "expansions of the feed-forward parts, summed over blocks",
-        "higher",
-        "none",
-        lambda model, inputs: total_expansion(model),
-        random=False,
+        lambda model, _: total_expansion(model),
     ),
 )
 

@@ -1,6 +1,7 @@
 """Parameters and multiply-adds of a network: the trivial baselines of every measure."""
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -115,7 +116,7 @@ class _ProductsOnly(InterceptOperations):
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _CHARGES and args:
-            charge = _CHARGES[func](*args, **kwargs) * args[0].numel()
+            charge = _charge(func, args, kwargs)
             self.charges.update(dict.fromkeys(self._counter.mod_tracker.parents, charge))
         if func in _FREE and args:
             return args[0]
@@ -128,50 +129,24 @@ class _ProductsOnly(InterceptOperations):
 _FREE = {F.layer_norm, F.rms_norm, F.group_norm, F.batch_norm, F.gelu, F.dropout}
 
 
-def _norm_charge(x: Tensor, shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> int:
-    """Charge per element of a layer or group norm."""
-    return 4 if weight is None else 5
-
-
-def _batch_norm_charge(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    *_: Any,
-    **__: Any,
-) -> int:
-    """Charge per element of a batch norm, which is one scale and shift in evaluation mode."""
-    return (4 if training else 1) + (weight is not None)
-
-
-def _instance_norm_charge(
-    x: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    *_: Any,
-    **__: Any,
-) -> int:
-    """Charge per element of an instance norm."""
-    return 4 if weight is None else 5
-
-
-def _pooling_charge(x: Tensor, output_size: Any) -> int:
-    """Charge per pooled element."""
-    return 1
-
-
-#: fvcore's charge per element of the first argument, as a function of a call's arguments.
-_CHARGES: Mapping[Callable[..., Any], Callable[..., int]] = {
-    F.layer_norm: _norm_charge,
-    F.group_norm: _norm_charge,
-    F.instance_norm: _instance_norm_charge,
-    F.batch_norm: _batch_norm_charge,
-    F.adaptive_avg_pool2d: _pooling_charge,
+#: fvcore's charge per element of the first argument, without gain; a gain adds 1.
+_CHARGES: Mapping[Callable[..., Any], int] = {
+    F.layer_norm: 4,
+    F.group_norm: 4,
+    F.instance_norm: 4,
+    F.batch_norm: 1,  # one scale and shift
+    F.adaptive_avg_pool2d: 1,
 }
+_SIGNATURES = {func: inspect.signature(func) for func in _CHARGES}
+
+
+def _charge(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """What fvcore charges for a call."""
+    call = _SIGNATURES[func].bind(*args, **kwargs).arguments
+    each = _CHARGES[func] + (call.get("weight") is not None)
+    if call.get("training"):
+        each += 3  # a batch norm computes its statistics
+    return each * int(call["input"].numel())
 
 
 def _parameters(module: nn.Module) -> int:

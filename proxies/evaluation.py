@@ -111,21 +111,8 @@ def measure_repeats(
     and any other split, bit for bit unless ``together``: the seeds of a repeat do not depend on
     the other repeats.
 
-    Args:
-        build: As for :func:`measure`, like all arguments but ``only``.
-        names: Names of the measures.
-        key: Identity of the architecture.
-        repeats: Total number of repeats.
-        only: Repeats to take, from 0; all by default.
-        seed: Seed of the run.
-        image_size: Pixels per side.
-        images: Images for the kernel.
-        labels: Class of each image.
-        device: Device to measure on.
-        points: Number of points on the circle.
-        radius: Radius of the circle.
-        together: Whether to take the repeats of this call in one vectorised pass. The last digits
-            of their values then depend on which repeats share a call.
+    Arguments as :func:`measure`; ``only`` has the repeats to take, from 0, all by default. With
+    ``together`` the last digits of their values depend on which repeats share a call.
 
     Returns:
         The readings; :func:`combine` turns those of all repeats into scores.

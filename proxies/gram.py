@@ -19,10 +19,12 @@ from proxies.per_sample_gradients import (
     RULES,
     NormGainUse,
     WeightUse,
-    gram_matrices,
     gram_matrix,
 )
 from proxies.stacking import Stack, with_stacked_tensors
+
+Tokens = tuple[Tensor, Tensor, Tensor]  # query, key and value
+Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
 
 
 class GramAccumulator(InterceptOperations):
@@ -62,7 +64,7 @@ class GramAccumulator(InterceptOperations):
         """Record the call if it uses a weight, and run it with the weight detached."""
         if func is F.scaled_dot_product_attention:
             tokens, bias, scale = normalize_arguments(*args, **kwargs)
-            return self._attend(*tokens, bias, scale)
+            return self._attend(tokens, bias, scale)
         if func not in RULES:
             return func(*args, **kwargs)
         found = RULES[func](*args, **kwargs)
@@ -71,7 +73,7 @@ class GramAccumulator(InterceptOperations):
         weight, use = found
         detached = [self._detached(value) for value in args]
         out = func(*detached, **{key: self._detached(value) for key, value in kwargs.items()})
-        return self._record_call(self._names[id(weight)], use, out, func, args, kwargs)
+        return self._record_call(self._names[id(weight)], use, out, (func, args, kwargs))
 
     def finish(self) -> None:
         """Finish weights that have uses without a gradient, because no output depends on them."""
@@ -81,20 +83,10 @@ class GramAccumulator(InterceptOperations):
     def _detached(self, value: Any) -> Any:
         return value.detach() if isinstance(value, nn.Parameter) else value
 
-    def _attend(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None
-    ) -> Tensor:
-        return attention(q, k, v, bias=bias, scale=scale)
+    def _attend(self, tokens: Tokens, bias: Tensor | None, scale: float | None) -> Tensor:
+        return attention(*tokens, bias=bias, scale=scale)
 
-    def _record_call(
-        self,
-        name: str,
-        use: WeightUse,
-        out: Tensor,
-        func: Operation,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Tensor:
+    def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
         return self._record(name, use, out)
 
     def _record(self, name: str, use: WeightUse, out: Tensor) -> Tensor:
@@ -177,27 +169,19 @@ class StackedGramAccumulator(GramAccumulator):
     def _detached(self, value: Any) -> Any:
         return value.detach() if id(value) in self._names else value
 
-    def _attend(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None
-    ) -> Tensor:
+    def _attend(self, tokens: Tokens, bias: Tensor | None, scale: float | None) -> Tensor:
         def attend(networks: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
             return stacked_attention(q, k, v, bias, scale)
 
-        return with_stacked_tensors(attend, q, k, v, bias)
+        return with_stacked_tensors(attend, *tokens, bias)
 
-    def _record_call(
-        self,
-        name: str,
-        use: WeightUse,
-        out: Tensor,
-        func: Operation,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> Tensor:
+    def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
         if not torch.is_grad_enabled() and len(use.x) == self._samples:
             # Only the length is needed, and it is known without the stacked tensors.
             self.lengths.append((name, self._samples))
             return out
+
+        func, args, kwargs = call
 
         def record(networks: int, out: Tensor, *values: Any) -> Tensor:
             named = dict(zip(kwargs, values[len(args) :], strict=True))
@@ -211,7 +195,7 @@ class StackedGramAccumulator(GramAccumulator):
         return grads.flatten(0, 1)
 
     def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
-        return gram_matrices(weight[0], uses, self._samples, self.networks)
+        return gram_matrix(weight[0], uses, self._samples, self.networks)
 
 
 def stacked_attention(
@@ -268,7 +252,7 @@ def _stacked_batch_norm_use(
         rows: Tensor = out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1)
         return rows
 
-    return NormGainUse(x.flatten(0, 1), normalised, 1)
+    return NormGainUse(x.flatten(0, 1), 1, normalised, 1)
 
 
 def _first_network(value: Any) -> Any:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from proxies.functional import call_with_tensors, substitutes
 from proxies.gram import GramAccumulator, StackedGramAccumulator
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
 from proxies.messages import first_line
-from proxies.stacking import Stack
+from proxies.stacking import FunctionOfModel, Stack
 
 _NO_WEIGHTS = "{} has no parameter with 'weight' in its name"
 
@@ -119,7 +119,7 @@ def ntk_matrices(
     with ExitStack() as states:
         for model in models:
             states.enter_context(measured(model, norms="kept", final_norm=final_norm))
-        return _kernel(_StackedNetworks(stack, weights), images)
+        return _kernel(_StackedNetworks(models[0], weights, stack), images)
 
 
 def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
@@ -130,32 +130,28 @@ def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
     return largest / smallest
 
 
-class _Networks(Protocol):
-    """One network, or several at once, to form a kernel of."""
+@dataclass(frozen=True)
+class _Network:
+    """The network to form a kernel of."""
 
-    @property
-    def weights(self) -> Mapping[str, Tensor]: ...
-
-    @property
-    def name(self) -> str: ...
+    model: nn.Module
+    weights: Mapping[str, Tensor]
 
     def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
         """The pooled features, and the recorded uses of weights."""
-        ...
+        with GramAccumulator(self.weights, images) as uses:
+            return pooled_feature(self.model, images), uses
 
     def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
         """Gram matrix of one weight, for any kind of use."""
-        ...
+        return _gram_by_vmap(self.model, images, name)
 
 
 @dataclass(frozen=True)
-class _StackedNetworks:
-    stack: Stack
-    weights: Mapping[str, Tensor]
+class _StackedNetworks(_Network):
+    """Several networks at once, of which ``model`` is the first."""
 
-    @property
-    def name(self) -> str:
-        return type(self.stack.models[0]).__name__
+    stack: Stack
 
     def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
         with StackedGramAccumulator(self.stack, self.weights, images) as uses:
@@ -168,29 +164,14 @@ class _StackedNetworks:
         return torch.stack([_gram_by_vmap(model, images, name) for model in self.stack.models])
 
 
-@dataclass(frozen=True)
-class _Network:
-    model: nn.Module
-    weights: Mapping[str, Tensor]
-
-    @property
-    def name(self) -> str:
-        return type(self.model).__name__
-
-    def forward(self, images: Tensor) -> tuple[Tensor, GramAccumulator]:
-        with GramAccumulator(self.weights, images) as uses:
-            return pooled_feature(self.model, images), uses
-
-    def gram_by_vmap(self, images: Tensor, name: str) -> Tensor:
-        return _gram_by_vmap(self.model, images, name)
-
-
-def _kernel(networks: _Networks, images: Tensor) -> Tensor:
+def _kernel(networks: _Network, images: Tensor) -> Tensor:
     with torch.enable_grad():
         feature, uses = networks.forward(images)
         total = feature.sum()
         if not total.requires_grad:
-            raise ValueError(f"no weight of {networks.name} reaches its pooled feature")
+            raise ValueError(
+                f"no weight of {type(networks.model).__name__} reaches its pooled feature"
+            )
         mixed, to_verify = _mixed_samples(networks, images, uses)
         weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
@@ -213,7 +194,7 @@ def _sum(grams: Mapping[str, Tensor]) -> Tensor:
 
 
 def _recompute(
-    grams: dict[str, Tensor], names: Collection[str], networks: _Networks, images: Tensor
+    grams: dict[str, Tensor], names: Collection[str], networks: _Network, images: Tensor
 ) -> None:
     """Form the terms of some weights by vmap, in order: the sum's rounding depends on it."""
     for name in networks.weights:
@@ -222,7 +203,7 @@ def _recompute(
 
 
 def _mixed_samples(
-    networks: _Networks, images: Tensor, uses: GramAccumulator
+    networks: _Network, images: Tensor, uses: GramAccumulator
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Find weights whose input does not have the samples in order along its first axis.
 
@@ -288,7 +269,7 @@ def _kernel_by_pairs(network: _Network, images: Tensor, pieces: int) -> Tensor:
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
     """Gram matrix of one weight, for any kind of use, in a pass of its own."""
-    feature = _PooledFeature(model)
+    feature = FunctionOfModel(model, pooled_feature)
     parameter = model.get_parameter(name)
 
     def scalar(weight: Tensor, image: Tensor) -> Tensor:
@@ -305,15 +286,6 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
         raise ValueError(f"no per-sample gradient of {name}: {first_line(error)}") from error
     gram: Tensor = gradients @ gradients.T
     return gram.double()
-
-
-class _PooledFeature(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return pooled_feature(self.model, images)
 
 
 @contextmanager

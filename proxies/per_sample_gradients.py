@@ -5,10 +5,12 @@ the gradient of that operation's output. Such a pair is kept for each use of a w
 backward pass reaches it; only n × n products outlive it.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,76 +20,48 @@ from torch import Tensor
 _BLOCK_ELEMENTS = 1 << 22
 
 
-class WeightUse(Protocol):
-    """One use of a weight in a forward pass."""
+@dataclass(frozen=True)
+class WeightUse:
+    """One use of a weight in a forward pass.
 
-    @property
-    def granularity(self) -> int:
-        """Rows of the weight are taken in multiples of this."""
-        ...
+    Args:
+        x: Input of the operation, ``[m, ...]``; m is n, or a multiple of n if samples were split
+            into consecutive parts.
+        granularity: Rows of the weight are taken in multiples of this.
+    """
 
-    @property
-    def x(self) -> Tensor:
-        """Input of the operation, ``[m, ...]``.
-
-        m is n, or a multiple of n if samples were split into consecutive parts.
-        """
-        ...
+    x: Tensor
+    granularity: int
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """Per-sample gradient ``[n, elements]`` of some rows, given the output's gradient."""
-        ...
+        raise NotImplementedError
 
 
-def gram_matrix(weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int) -> Tensor:
+def gram_matrix(
+    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, *networks: int
+) -> Tensor:
     """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
 
     Args:
-        weight: The weight; its rows are taken in blocks to bound the memory.
-        uses: Every use of the weight, with the gradient of its output.
-        samples: Number n of samples.
-    """
-    gram = torch.zeros(samples, samples, dtype=torch.float64, device=weight.device)
-    for gradient in _gradients(weight, uses, samples):
-        gram += gradient @ gradient.T
-    return gram
-
-
-def gram_matrices(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, networks: int
-) -> Tensor:
-    """:func:`gram_matrix` of one weight of several networks, ``[networks, n, n]``.
-
-    Args:
-        weight: The weight of one of the networks.
-        uses: Every use of the weight, with the samples of all networks in sequence.
+        weight: The weight of one network; its rows are taken in blocks to bound the memory.
+        uses: Every use of the weight, with the gradient of its output; the samples of several
+            networks in sequence.
         samples: Number n of samples of one network.
-        networks: Number of networks.
+        networks: Number of networks, for a result ``[networks, n, n]``.
     """
-    shape = networks, samples, samples
-    gram = torch.zeros(shape, dtype=torch.float64, device=weight.device)
-    for gradients in _gradients(weight, uses, networks * samples):
-        each = gradients.unflatten(0, (networks, samples))
-        gram += each @ each.mT
+    shape = *networks, samples
+    gram = torch.zeros(*shape, samples, dtype=torch.float64, device=weight.device)
+    for rows in _row_blocks(weight, math.prod(shape), uses[0][0].granularity):
+        first, *others = (use.gradient(grads, rows, math.prod(shape)) for use, grads in uses)
+        gradients = sum(others, start=first).unflatten(0, shape)
+        gram += gradients @ gradients.mT
     return gram
-
-
-def _gradients(
-    weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int
-) -> Iterator[Tensor]:
-    """Per-sample gradients of one block of rows at a time, each ``[n, elements]``."""
-    granularity = uses[0][0].granularity
-    for rows in _row_blocks(weight, samples, granularity):
-        first, *others = (use.gradient(grads, rows, samples) for use, grads in uses)
-        yield sum(others, start=first)
 
 
 @dataclass(frozen=True)
-class LinearUse:
+class LinearUse(WeightUse):
     """``x Wᵀ`` with ``x`` of ``[n, ..., i]`` and W ``[o, i]``."""
-
-    x: Tensor
-    granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -97,17 +71,17 @@ class LinearUse:
 
 
 @dataclass(frozen=True)
-class ConvolutionUse:
-    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches."""
+class ConvolutionUse(WeightUse):
+    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches.
 
-    x: Tensor
+    The granularity is the number of output channels of a group.
+    """
+
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
     dilation: tuple[int, int]
     groups: int
-    granularity: int
-    """Output channels of a group."""
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -125,14 +99,12 @@ class ConvolutionUse:
 
 
 @dataclass(frozen=True)
-class NormGainUse:
+class NormGainUse(WeightUse):
     """The gain of a norm: output gradient times normalised input, summed over positions."""
 
-    x: Tensor
     normalised: Callable[[], Tensor]
     channel: int
     """Axis that the gain scales."""
-    granularity: int = 1
 
     def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
         """See :class:`WeightUse`."""
@@ -143,7 +115,7 @@ class NormGainUse:
 
 def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:
     """Weight and use of a call to ``F.linear``, with its arguments."""
-    return weight, LinearUse(x)
+    return weight, LinearUse(x, 1)
 
 
 def convolution_use(
@@ -164,78 +136,45 @@ def convolution_use(
         x = F.pad(x, [p for s in reversed(spread) for p in (s // 2, s - s // 2)])
     padding = (0, 0) if isinstance(padding, str) else _pair(padding)
     use = ConvolutionUse(
-        x, kernel, _pair(stride), padding, dilation, groups, len(weight) // groups
+        x, len(weight) // groups, kernel, _pair(stride), padding, dilation, groups
     )
     return weight, use
 
 
-def layer_norm_use(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+_signature = cache(inspect.signature)
+
+
+def norm_use(
+    norm: Callable[..., Tensor], channel: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.layer_norm``."""
-    if weight is None or weight.ndim != 1:
-        return None
-    return weight, NormGainUse(x, lambda: F.layer_norm(x, normalized_shape, eps=eps), -1)
+    """Gain and use of a call to a norm; None if there is no gain, or it has several axes.
 
-
-def rms_norm_use(
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.rms_norm``."""
-    if weight is None or weight.ndim != 1:
-        return None
-    return weight, NormGainUse(x, lambda: F.rms_norm(x, list(normalized_shape), eps=eps), -1)
-
-
-def group_norm_use(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.group_norm``."""
-    if weight is None:
-        return None
-    return weight, NormGainUse(x, lambda: F.group_norm(x, num_groups, eps=eps), 1)
-
-
-def batch_norm_use(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to ``F.batch_norm``.
+    Args:
+        norm: A function of :mod:`torch.nn.functional`.
+        channel: Axis that the gain scales.
+        args: Arguments of the call.
+        kwargs: Likewise.
 
     Raises:
         ValueError: If it normalises by batch statistics.
     """
-    if training:
+    call = _signature(norm).bind(*args, **kwargs).arguments
+    if call.get("training"):
         raise ValueError("a batch norm without running statistics lets samples interact")
-    if weight is None:
+    weight = call.get("weight")
+    if weight is None or weight.ndim != 1:
         return None
-    return weight, NormGainUse(x, lambda: F.batch_norm(x, running_mean, running_var, eps=eps), 1)
+    plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
+    return weight, NormGainUse(call["input"], 1, lambda: norm(**plain), channel)
 
 
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
     F.linear: linear_use,
     F.conv2d: convolution_use,
-    F.layer_norm: layer_norm_use,
-    F.rms_norm: rms_norm_use,
-    F.group_norm: group_norm_use,
-    F.batch_norm: batch_norm_use,
+    F.layer_norm: partial(norm_use, F.layer_norm, -1),
+    F.rms_norm: partial(norm_use, F.rms_norm, -1),
+    F.group_norm: partial(norm_use, F.group_norm, 1),
+    F.batch_norm: partial(norm_use, F.batch_norm, 1),
 }
 """Maps each supported operation to a function of its arguments: the weight and its use."""
 

@@ -66,7 +66,7 @@ class Stack:
             RuntimeError: If the function cannot be vectorised, for instance because it reads
                 values or draws random numbers.
         """
-        module = _FunctionOfModel(self.models[0], function)
+        module = FunctionOfModel(self.models[0], function)
         tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
 
         def run_one(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class _StackedRule(torch.autograd.Function):
         return rule(networks, *found), 0
 
 
-class _FunctionOfModel(nn.Module):
+class FunctionOfModel(nn.Module):
     """A function of a network and its images, as a module."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
@@ -123,6 +123,7 @@ class _FunctionOfModel(nn.Module):
         self._function = function
 
     def forward(self, images: Tensor) -> Tensor:
+        """The function's value for some images."""
         return self._function(self.model, images)
 
 

@@ -102,7 +102,7 @@ def feed_forward_after_attention(block: nn.Module) -> list[nn.Module]:
     return [
         part
         for parent in block.modules()
-        if any(_is_attention(name, child) for name, child in parent.named_children())
+        if any(is_attention(name, child) for name, child in parent.named_children())
         for child in parent.children()
         for part in _unpacked(child)
         if feed_forward(part)
@@ -115,7 +115,8 @@ def first_map(module: object) -> Map | None:
     return next((part for part in parts if isinstance(part, Map)), None)
 
 
-def _is_attention(name: str, module: nn.Module) -> bool:
+def is_attention(name: str, module: nn.Module) -> bool:
+    """Whether a module is attention, by its name or its class."""
     return bool(_ATTENTION.search(name) or _ATTENTION.search(type(module).__name__))
 
 

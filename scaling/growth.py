@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxies import Cost
@@ -117,7 +117,7 @@ def grow(
         measure_shapes=measure_shapes,
     )
     growth = _Growth(
-        cost,
+        functools.cache(cost),
         Budget.parse(budget) if isinstance(budget, str) else budget,
         measurer,
         stop_within=_checked_fraction("stop_within", stop_within),
@@ -127,33 +127,24 @@ def grow(
     return growth.run(Shape(tuple(depths), width))
 
 
+@dataclass
 class _Growth:
     """A growth in progress."""
 
-    def __init__(
-        self,
-        cost: CostOf,
-        budget: Budget,
-        measurer: CandidateMeasurer,
-        *,
-        stop_within: float,
-        width_multiple: int,
-        progress: Callable[[GrowthEvent], None],
-    ) -> None:
-        self._cost = functools.cache(cost)
-        self._budget = budget
-        self._measurer = measurer
-        self._stop_within = stop_within
-        self._width_multiple = width_multiple
-        self._progress = progress
-        self._steps: list[Step] = []
-        self._started = time.monotonic()
+    cost: CostOf
+    budget: Budget
+    measurer: CandidateMeasurer
+    stop_within: float
+    width_multiple: int
+    progress: Callable[[GrowthEvent], None]
+    steps: list[Step] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
 
     def run(self, start: Shape) -> Trajectory:
         """Step from ``start`` until the budget is close or no candidate fits."""
-        cost = self._cost(*start)
-        check_budget(self._budget, cost, self._stop_within)
-        (first,) = self._measurer([(start, cost)])
+        cost = self.cost(*start)
+        check_budget(self.budget, cost, self.stop_within)
+        (first,) = self.measurer([(start, cost)])
         self._finish(Step(0, "start", first), candidates=1)
         reason = ""
         while not self._close_enough(self._last.cost):
@@ -162,21 +153,21 @@ class _Growth:
                 reason = self._shortfall()
                 break
             candidates = []
-            for candidate in self._measurer([(shape, self._cost(*shape)) for shape in shapes]):
+            for candidate in self.measurer([(shape, self.cost(*shape)) for shape in shapes]):
                 candidates.append(candidate)
-                self._report(len(self._steps), len(candidates), len(shapes))
-            ranked, chosen = choose(candidates, self._measurer.better)
-            self._finish(Step(len(self._steps), kind, chosen, ranked), candidates=len(ranked))
-        return Trajectory(self._budget, self._stop_within, tuple(self._steps), reason)
+                self._report(len(self.steps), len(candidates), len(shapes))
+            ranked, chosen = choose(candidates, self.measurer.better)
+            self._finish(Step(len(self.steps), kind, chosen, ranked), candidates=len(ranked))
+        return Trajectory(self.budget, self.stop_within, tuple(self.steps), reason)
 
     @property
     def _last(self) -> Candidate:
-        return self._steps[-1].chosen
+        return self.steps[-1].chosen
 
     def _next_candidates(self) -> tuple[Kind, list[Shape]]:
         """Candidate shapes of the next step; none if nothing larger fits the budget."""
         current = Shape(self._last.depths, self._last.width)
-        proposed = proposals(current, multiple=self._width_multiple)
+        proposed = proposals(current, multiple=self.width_multiple)
         shapes = [shape for shape in proposed if self._is_larger(self._affordable(shape))]
         if shapes:
             return "grow", shapes
@@ -185,7 +176,7 @@ class _Growth:
             return self._affordable(shape) is not None
 
         def ends_growth(shape: Shape) -> bool:
-            cost = self._cost(*shape)
+            cost = self.cost(*shape)
             return self._is_larger(cost) and self._close_enough(cost)
 
         return "land", final_step_candidates(current, fits, ends_growth)
@@ -193,48 +184,48 @@ class _Growth:
     def _affordable(self, shape: Shape) -> Cost | None:
         """Cost of ``shape``; None if it cannot be built or exceeds the budget."""
         try:
-            cost = self._cost(*shape)
+            cost = self.cost(*shape)
         except ValueError:
             return None
-        return cost if self._budget.of(cost) <= self._budget.amount else None
+        return cost if self.budget.of(cost) <= self.budget.amount else None
 
     def _is_larger(self, cost: Cost | None) -> bool:
         """Whether a model of this cost has more parameters and more of the budgeted unit."""
         if cost is None:
             return False
         now = self._last.cost
-        return cost.params > now.params and self._budget.of(cost) > self._budget.of(now)
+        return cost.params > now.params and self.budget.of(cost) > self.budget.of(now)
 
     def _close_enough(self, cost: Cost) -> bool:
-        return abs(self._budget.gap(cost)) <= self._stop_within
+        return abs(self.budget.gap(cost)) <= self.stop_within
 
     def _finish(self, step: Step, *, candidates: int) -> None:
-        self._steps.append(step)
+        self.steps.append(step)
         self._report(step.number, candidates, candidates, chosen=step)
 
     def _report(
         self, step: int, measured: int, candidates: int, *, chosen: Step | None = None
     ) -> None:
-        first, last = (self._budget.of(self._steps[index].chosen.cost) for index in (0, -1))
-        distance = math.log(self._budget.amount / first)
-        self._progress(
+        first, last = (self.budget.of(self.steps[index].chosen.cost) for index in (0, -1))
+        distance = math.log(self.budget.amount / first)
+        self.progress(
             GrowthEvent(
                 step=step,
                 measured=measured,
                 candidates=candidates,
                 chosen=chosen,
                 done=min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0,
-                seconds=time.monotonic() - self._started,
-                fresh=self._measurer.fresh,
+                seconds=time.monotonic() - self.started,
+                fresh=self.measurer.fresh,
             )
         )
 
     def _shortfall(self) -> str:
-        last, tolerance = self._last.cost, f"{self._stop_within * 100:.3g}%"
+        last, tolerance = self._last.cost, f"{self.stop_within * 100:.3g}%"
         return (
-            f"no larger model is within {tolerance} of {self._budget} and can be built: the last "
-            f"has {self._budget.of(last):,} {UNIT_NAMES[self._budget.unit]}, "
-            f"{self._budget.gap(last):.1%} below"
+            f"no larger model is within {tolerance} of {self.budget} and can be built: the last "
+            f"has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, "
+            f"{self.budget.gap(last):.1%} below"
         )
 
 

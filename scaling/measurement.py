@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 from torch import nn
@@ -35,18 +36,17 @@ class ScoreCache(Protocol):
         """Store the scores of ``shape``."""
 
 
+@dataclass
 class CandidateMeasurer:
     """Measures shapes at reduced width, each once.
 
-    Args:
+    Attributes:
         build: Maps depths and width to a freshly initialised model.
         measures: Names of the measures.
         ratio: Measured width over full width, rounded down.
         known: Scores measured before; new ones are added.
         arguments: Further arguments of :func:`proxies.measure`.
         measure_shapes: Measures shapes of reduced width, instead of ``build`` and ``arguments``.
-
-    Attributes:
         better: Direction of each measure.
         fresh: Number of shapes measured rather than found in ``known``.
 
@@ -55,50 +55,44 @@ class CandidateMeasurer:
         ValueError: If no measure has a direction.
     """
 
-    def __init__(
-        self,
-        build: Build,
-        measures: Sequence[str],
-        ratio: float,
-        *,
-        known: ScoreCache,
-        arguments: Mapping[str, Any],
-        measure_shapes: MeasureShapes | None = None,
-    ) -> None:
-        self._build = build
-        self._measures = tuple(measures)
-        self._ratio = ratio
-        self._known = known
-        self._arguments = arguments
-        self._measure_shapes = measure_shapes or self._measure_one_by_one
-        self.better = directions(measures)
-        self.fresh = 0
+    build: Build
+    measures: Sequence[str]
+    ratio: float
+    _: KW_ONLY
+    known: ScoreCache
+    arguments: Mapping[str, Any]
+    measure_shapes: MeasureShapes | None = None
+    better: dict[str, Better] = field(init=False)
+    fresh: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.better = directions(self.measures)
 
     def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
         """Yield a candidate with scores for each shape and its cost at full width.
 
         May yield the first candidates before it measures the last.
         """
-        reduced = [measured_shape(shape, self._ratio) for shape, _ in shapes]
+        reduced = [measured_shape(shape, self.ratio) for shape, _ in shapes]
         new = [small for small in dict.fromkeys(reduced) if self._cached(small) is None]
-        fresh = iter(self._measure_shapes(new))
+        fresh = iter((self.measure_shapes or self._measure_one_by_one)(new))
         for (shape, cost), small in zip(shapes, reduced, strict=True):
             scores = self._cached(small)
             if scores is None:
                 scores = next(fresh)
-                self._known[small] = scores
+                self.known[small] = scores
                 self.fresh += 1
             yield Candidate(shape.depths, shape.width, small.width, cost, scores)
 
     def _cached(self, small: Shape) -> Mapping[str, Score] | None:
         """Known scores of a shape of reduced width, if they include every measure."""
-        scores = self._known.get(small)
-        return scores if scores is not None and set(self._measures) <= set(scores) else None
+        scores = self.known.get(small)
+        return scores if scores is not None and set(self.measures) <= set(scores) else None
 
     def _measure_one_by_one(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
         for shape in shapes:
-            build = functools.partial(self._build, *shape)
-            yield measure(build, self._measures, key=SEED_KEY, **self._arguments)
+            build = functools.partial(self.build, *shape)
+            yield measure(build, self.measures, key=SEED_KEY, **self.arguments)
 
 
 def measured_shape(shape: Shape, ratio: float) -> Shape:

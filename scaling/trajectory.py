@@ -151,10 +151,27 @@ class Row:
 
 _MAX_MESSAGE = 200  # characters; an error may quote a whole cell
 
-_LEADING = (
-    "step", "kind", "architecture", "depths", "width", "measured_width", "params", "macs",
-)  # fmt: skip
-_TRAILING = ("rank_sum", "chosen", "reason")
+
+def _read_depths(text: str) -> tuple[int, ...]:
+    return tuple(int(depth) for depth in text.split(","))
+
+
+# Columns before and after those of the measures -> how a cell is read.
+_LEADING: dict[str, Callable[[str], Any]] = {
+    "step": int,
+    "kind": str,
+    "architecture": str,
+    "depths": _read_depths,
+    "width": int,
+    "measured_width": int,
+    "params": int,
+    "macs": int,
+}
+_TRAILING: dict[str, Callable[[str], Any]] = {
+    "rank_sum": lambda text: int(text) if text else None,
+    "chosen": lambda text: text == "1",
+    "reason": str,
+}
 
 
 def rows_of(
@@ -175,12 +192,10 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([*_LEADING, *measures, *_TRAILING])
     for row in rows:
-        writer.writerow(
-            [row.step, row.kind, row.architecture, ",".join(map(str, row.depths))]
-            + [row.width, row.measured_width, row.params, row.macs]
-            + [repr(float(row.values[name])) for name in measures]
-            + ["" if row.rank_sum is None else row.rank_sum, int(row.chosen), row.reason]
-        )
+        fields = {n: getattr(row, n) for n in (*_LEADING, *_TRAILING)}
+        fields |= {"depths": ",".join(map(str, row.depths)), "chosen": int(row.chosen)}
+        fields |= {name: repr(float(row.values[name])) for name in measures}
+        writer.writerow([fields[name] for name in (*_LEADING, *measures, *_TRAILING)])
     return buffer.getvalue()
 
 
@@ -199,28 +214,16 @@ def from_csv(text: str) -> list[Row]:
     if header != [*_LEADING, *measures, *_TRAILING]:
         raise ValueError(f"not a table of a scaling: its columns are {reprlib.repr(header)}")
     try:
-        return [_parsed(cells, measures) for cells in reader]
+        return [_parsed(cells, header) for cells in reader]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"line {reader.line_num}: {str(error)[:_MAX_MESSAGE]}") from error
 
 
-def _parsed(cells: Sequence[str], measures: Sequence[str]) -> Row:
-    step, kind, architecture, depths, width, measured, params, macs, *rest = cells
-    *values, rank_sum, chosen, reason = rest
-    return Row(
-        step=int(step),
-        kind=kind,
-        architecture=architecture,
-        depths=tuple(int(depth) for depth in depths.split(",")),
-        width=int(width),
-        measured_width=int(measured),
-        params=int(params),
-        macs=int(macs),
-        values={n: float(v) for n, v in zip(measures, values, strict=True)},
-        rank_sum=int(rank_sum) if rank_sum else None,
-        chosen=chosen == "1",
-        reason=reason,
-    )
+def _parsed(cells: Sequence[str], header: Sequence[str]) -> Row:
+    named = list(zip(header, cells, strict=True))
+    columns = {**_LEADING, **_TRAILING}
+    known = {name: columns[name](cell) for name, cell in named if name in columns}
+    return Row(**known, values={n: float(cell) for n, cell in named if n not in columns})
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tiny_runs import ALONE, QUICK, marked, told
+from tiny_runs import ALONE, QUICK, fails, goes_on, marked
 
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, differences, outcome, words
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' sy
 
 NOT_ALLOWED = 77
 PAGE = 4096
+LOCKED = "asvit: run may not be written to; give --out a folder that may be"
 
 
 def fill_and_free(arguments: Sequence[str], folder: Path, kibibytes: int) -> None:
@@ -72,10 +73,8 @@ def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_space(
 def test_a_folder_that_may_only_be_read(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "read-only")
     (folder / RUN).mkdir(mode=0o500)
-    assert forked.run(forked.command, words(name), folder, prepare=drop_privileges) == 3
-    assert forked.printed(folder).splitlines() == [
-        "asvit: run may not be written to; give --out a folder that may be"
-    ]
+    fails(words(name), folder, prepare=drop_privileges)
+    assert forked.printed(folder).splitlines() == [LOCKED]
     assert list((folder / RUN).iterdir()) == []
 
 
@@ -89,8 +88,7 @@ def test_a_finished_run_in_a_folder_that_may_only_be_read_says_so(campaign: Camp
     folder = campaign.new("train", "kept")
     campaign.finish("train", folder)
     prepare = partial(lock_up, folder / RUN)
-    assert forked.run(forked.command, words("train"), folder, prepare=prepare) == 3
-    assert told(folder) == ("asvit: run may not be written to; give --out a folder that may be")
+    fails(words("train"), folder, LOCKED, prepare=prepare)
 
 
 @pytest.mark.parametrize("variable", ["ASVIT_CACHE", "TMPDIR"])
@@ -158,8 +156,7 @@ def test_a_link_to_a_folder_on_another_disk(campaign: Campaign) -> None:
     try:
         (folder / RUN).symlink_to(there)
         assert there.stat().st_dev != folder.stat().st_dev
-        campaign.finish("train", folder)
-        campaign.check_same("train", folder)
+        goes_on(campaign, "train", folder)
     finally:
         for path in there.iterdir():
             path.unlink()
@@ -169,5 +166,4 @@ def test_a_link_to_a_folder_on_another_disk(campaign: Campaign) -> None:
 def test_a_link_to_nowhere_is_refused(campaign: Campaign) -> None:
     folder = campaign.new("train", "dangling")
     (folder / RUN).symlink_to("nowhere")
-    assert forked.run(forked.command, words("train"), folder) == 3
-    assert told(folder).startswith("asvit: run is a link to nothing, not a folder")
+    fails(words("train"), folder, "asvit: run is a link to nothing, not a folder")

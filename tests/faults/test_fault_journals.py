@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import ALONE, LONG, begun, marked, told
+from tiny_runs import ALONE, LONG, begun, goes_on, left_alone, marked, told
 
 from asvit.growth.journal import GrowthJournal
 from asvit.reference.journal import TrainingJournal
@@ -18,6 +18,7 @@ from asvit.search.supernet_journal import AccuracyJournal
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 
+RESTORE = "restore it from a copy, or give --fresh to start over"
 #: Command to the file that all of its run follows from.
 KEPT = {
     "search": "study.journal",
@@ -38,11 +39,6 @@ def finished(campaign: Campaign, name: str, which: str) -> Path:
     whole = campaign.reference_folder(name)
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     return folder
-
-
-def kept(folder: Path) -> dict[str, bytes]:
-    """All files of the run in ``folder``, but its lock."""
-    return {p.name: p.read_bytes() for p in (folder / RUN).iterdir() if p.name != ".lock"}
 
 
 OPENED: dict[str, Callable[[Path], Any]] = {
@@ -92,8 +88,7 @@ def test_a_run_goes_on_from_a_journal_that_was_cut(campaign: Campaign, name: str
     content = journal.read_bytes()
     journal.write_bytes(content[: random.Random(name).randrange(len(content))])
     (folder / RUN / "result.json").unlink()
-    campaign.finish(name, folder)
-    campaign.check_same(name, folder, what="after its journal was cut")
+    goes_on(campaign, name, folder, "after its journal was cut")
 
 
 @pytest.mark.parametrize("name", marked(RECORDS))
@@ -105,12 +100,7 @@ def test_a_journal_with_a_line_of_something_else_is_left_alone(
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[1] = b"\0" * len(lines[1][:-1]) + b"\n"
     journal.write_bytes(b"".join(lines))
-    before = kept(folder)
-    assert forked.run(forked.command, words(name), folder) == 3
-    assert KEPT[name] in told(folder)
-    assert "line 2 is not a " in told(folder)
-    assert "restore it from a copy, or give --fresh to start over" in told(folder)
-    assert kept(folder) == before
+    left_alone(words(name), folder, KEPT[name], "line 2 is not a ", RESTORE)
     assert forked.run(forked.command, [*words(name), "--fresh"], folder) == 0
     campaign.check_same(name, folder, what="after --fresh")
 
@@ -121,11 +111,7 @@ def test_weights_that_were_cut_are_left_alone(campaign: Campaign, name: str, sha
     folder = finished(campaign, name, f"cut-to-{share}")
     path = folder / RUN / KEPT[name]
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    before = kept(folder)
-    assert forked.run(forked.command, words(name), folder) == 3
-    assert KEPT[name] in told(folder)
-    assert "restore it from a copy, or give --fresh to start over" in told(folder)
-    assert kept(folder) == before
+    left_alone(words(name), folder, KEPT[name], RESTORE)
 
 
 @pytest.mark.parametrize("name", marked(ALONE))
@@ -144,8 +130,7 @@ def test_a_result_that_is_half_written_or_another_versions_is_written_again(
         json.dumps({key: right[key] for key in ("schema_version", "kind")}).encode(),
     ):
         path.write_bytes(wrong)
-        campaign.finish(name, folder)
-        campaign.check_same(name, folder, what="after its result was spoilt")
+        goes_on(campaign, name, folder, "after its result was spoilt")
 
 
 @pytest.mark.parametrize("version", [0, 2])
@@ -155,10 +140,8 @@ def test_a_journal_of_another_version_is_left_alone(campaign: Campaign, version:
     journal.write_bytes(
         journal.read_bytes().replace(b'"schema_version":1', b'"schema_version":%d' % version)
     )
-    before = kept(folder)
-    assert forked.run(forked.command, words("reference build"), folder) == 3
-    assert "trainings.jsonl, line 1 is not a record of a reference table" in told(folder)
-    assert kept(folder) == before
+    said = "trainings.jsonl, line 1 is not a record of a reference table"
+    left_alone(words("reference build"), folder, said)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +175,7 @@ def test_a_folder_that_is_removed_ends_its_run(campaign: Campaign, name: str) ->
     assert process.exitcode == 3
     assert told(folder).startswith("asvit: ")
     assert "Traceback" not in forked.printed(folder)
-    campaign.finish(name, folder)
-    campaign.check_same(name, folder, what="after it was removed")
+    goes_on(campaign, name, folder, "after it was removed")
 
 
 @pytest.mark.parametrize("name", marked(["reference build", "scale", "correlate"]))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_runs import told
+from tiny_runs import fails
 
 from asvit.reference import load_reference
 from experiments import forked
@@ -71,9 +71,7 @@ def test_a_setting_is_refused_before_anything_is_made(
 def test_a_loss_ends_a_training_with_what_helps(campaign: Campaign, name: str) -> None:
     folder = campaign.new(name, "diverged")
     too_fast = [*words(name), "--learning-rate", "1e30"]
-    assert forked.run(forked.command, too_fast, folder) == 3
-    assert "the loss became nan in" in told(folder)
-    assert "use a lower learning rate than 1e+30" in told(folder)
+    fails(too_fast, folder, "the loss became nan in", "use a lower learning rate than 1e+30")
     assert not (folder / RUN / "result.json").exists()
 
 
@@ -92,8 +90,7 @@ def test_weights_to_start_from(campaign: Campaign, value: float) -> None:
     made = campaign.reference_folder("train") / RUN / "model.safetensors"
     start = poison(made, value, to=folder / "start.safetensors")
     given = [*words("train"), "--weights", str(start)]
-    assert forked.run(forked.command, given, folder) == 3
-    assert "the weights to start from are infinite or NaN, as in " in told(folder)
+    fails(given, folder, "the weights to start from are infinite or NaN, as in ")
     assert not (folder / RUN / "checkpoint.safetensors").exists()
 
 
@@ -102,16 +99,15 @@ def test_weights_of_a_checkpoint(campaign: Campaign) -> None:
     campaign.finish("train", folder)
     (folder / RUN / "result.json").unlink()
     poison(folder / RUN / "checkpoint.safetensors", float("nan"))
-    assert forked.run(forked.command, words("train"), folder) == 3
-    assert "of the checkpoint are infinite or NaN, as in " in told(folder)
+    fails(words("train"), folder, "of the checkpoint are infinite or NaN, as in ")
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_weights_of_a_supernet(campaign: Campaign, value: float) -> None:
     folder = campaign.new("supernet evolve", f"of-{value}")
     poison(folder / "supernet" / "supernet.safetensors", value)
-    assert forked.run(forked.command, words("supernet evolve"), folder) == 3
-    assert "the weights of the supernet in supernet are infinite or NaN" in told(folder)
+    said = "the weights of the supernet in supernet are infinite or NaN"
+    fails(words("supernet evolve"), folder, said)
     assert not (folder / RUN).exists()
 
 
@@ -119,8 +115,7 @@ def test_weights_to_export(campaign: Campaign, tmp_path: Path) -> None:
     made = campaign.reference_folder("train") / RUN / "model.safetensors"
     spoilt = poison(made, float("inf"), to=tmp_path / "spoilt.safetensors")
     export = ["export", "--weights", str(spoilt), "--to", "timm", "--out", "copy"]
-    assert forked.run(forked.command, export, tmp_path) == 3
-    assert "gives NaN or infinity for random images" in told(tmp_path)
+    fails(export, tmp_path, "gives NaN or infinity for random images")
     assert not (tmp_path / "copy").exists()
 
 
@@ -170,9 +165,7 @@ CORRELATE = ["correlate", "--reference", "table.csv", "--proxy", "params", "--ou
 def test_an_accuracy_of_a_table(tmp_path: Path, accuracy: str) -> None:
     load_reference(write_table(tmp_path, "53"))  # there is nothing else to refuse
     write_table(tmp_path, accuracy)
-    assert forked.run(forked.command, CORRELATE, tmp_path) == 3
-    assert "table.csv, line 4: " in told(tmp_path)
-    assert f"'{accuracy}'" in told(tmp_path)
+    fails(CORRELATE, tmp_path, "table.csv, line 4: ", f"'{accuracy}'")
     assert not (tmp_path / RUN).exists()
 
 
@@ -193,5 +186,4 @@ def test_an_image_of_a_folder(tmp_path: Path, value: float) -> None:
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.tiff")
     command = [*words("train"), "--data", "images", "--held-out", "0.25"]
     command[command.index("--classes") + 1] = "2"
-    assert forked.run(forked.command, command, tmp_path) == 3
-    assert "its pixels are not 8 or 16-bit integers" in told(tmp_path)
+    fails(command, tmp_path, "its pixels are not 8 or 16-bit integers")

@@ -9,7 +9,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-from tiny_runs import ALONE, LONG, QUICK, begun, marked
+from tiny_runs import ALONE, LONG, QUICK, begun, goes_on, marked
 
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
@@ -46,8 +46,7 @@ def test_a_signal_that_ends_a_run_costs_as_little_as_a_kill(
     send(process, number)
     process.join(LONG)
     assert process.exitcode == -number
-    campaign.finish("train", folder)
-    campaign.check_same("train", folder, what=f"after {number.name}")
+    goes_on(campaign, "train", folder, f"after {number.name}")
 
 
 def send(process: ForkServerProcess, number: signal.Signals) -> None:
@@ -66,8 +65,7 @@ def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: s
         process.join(0.01)
     process.join(LONG)
     assert process.exitcode == 130
-    campaign.finish(name, folder)
-    campaign.check_same(name, folder, what="after two interrupts")
+    goes_on(campaign, name, folder, "after two interrupts")
 
 
 @pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))

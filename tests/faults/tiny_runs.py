@@ -1,13 +1,15 @@
 """What tests of faults share: which runs to take, and how to get at them."""
 
 import time
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments import forked
-from experiments.kill_runs import COMMANDS, RUN, words
+from experiments.kill_runs import COMMANDS, RUN, Campaign, words
 
 LONG = 300.0  # seconds; no run takes that long
 
@@ -36,3 +38,27 @@ def begun(name: str, folder: Path) -> ForkServerProcess:
 def told(folder: Path) -> str:
     """The last line that was said in ``folder``."""
     return forked.printed(folder).splitlines()[-1]
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """All files of the run in ``folder``, but its lock."""
+    return {p.name: p.read_bytes() for p in (folder / RUN).iterdir() if p.name != ".lock"}
+
+
+def fails(command: Sequence[str], folder: Path, *texts: str, **how: Any) -> None:
+    """Run ``asvit`` in ``folder``, where it must fail with a last line that has these texts."""
+    assert forked.run(forked.command, command, folder, **how) == 3
+    assert [text for text in texts if text not in told(folder)] == []
+
+
+def left_alone(command: Sequence[str], folder: Path, *texts: str) -> None:
+    """:func:`fails`, with all files of the run kept."""
+    before = kept(folder)
+    fails(command, folder, *texts)
+    assert kept(folder) == before
+
+
+def goes_on(campaign: Campaign, name: str, folder: Path, what: str = "") -> None:
+    """Finish a run, which must equal one that nothing has befallen."""
+    campaign.finish(name, folder)
+    campaign.check_same(name, folder, what=what)

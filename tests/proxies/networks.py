@@ -26,6 +26,11 @@ class Lambda(nn.Module):
         return self.function(self, x)
 
 
+def chain(*blocks: nn.Module) -> nn.Module:
+    """A network that is a list of blocks."""
+    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
+
+
 class Attention(nn.Module):
     """Token attention with a bias, on image patches."""
 
@@ -123,6 +128,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "attention": (Attention, 8),
     "multi-head": (MultiHead, 8),
     "causal attention": (lambda: Attention(causal=True), 8),
+    "tied": (Tied, 8),
+    "table": (Table, 8),
     "one window": (asvit_network("5,2,2|3,1,2|2,1,2|2,1,3|16", 32), 32),
     "windows": (asvit_network("8,4,2|4,2,2|3,1,2|4,1,2|16", 64), 64),
     "odd heads": (asvit_network("7,2,3,2|2,2,2,1|2,1,2,1|3,1,2,1|32,10", 64), 64),

@@ -28,26 +28,25 @@ def ntk_by_images(model: nn.Module, images: Tensor) -> Tensor:
     """
     with measured(model, norms="kept"):
         totals = pooled_feature(model, images).sum(dim=1)
-        return _gram([_weight_gradients(model, total) for total in totals])
+        return gram([weight_gradients(model, total) for total in totals])
 
 
 def ntk_by_single_images(model: nn.Module, images: Tensor) -> Tensor:
     """The kernel, ``[n, n]``: one forward and one backward pass for each image by itself."""
     with measured(model, norms="kept"):
-        return _gram(
-            [
-                _weight_gradients(model, pooled_feature(model, image[None]).sum())
-                for image in images
-            ]
+        return gram(
+            [weight_gradients(model, pooled_feature(model, image[None]).sum()) for image in images]
         )
 
 
-def _weight_gradients(model: nn.Module, total: Tensor) -> Tensor:
+def weight_gradients(model: nn.Module, total: Tensor) -> Tensor:
+    """Gradients of a number with respect to all weights that it depends on, ``[elements]``."""
     weights = [p for name, p in model.named_parameters() if "weight" in name]
     grads = torch.autograd.grad(total, weights, allow_unused=True, retain_graph=True)
     return torch.cat([g.flatten() for g in grads if g is not None])
 
 
-def _gram(rows: list[Tensor]) -> Tensor:
+def gram(rows: list[Tensor]) -> Tensor:
+    """Inner products of the rows, in float64."""
     jacobian = torch.stack(rows).double()
     return jacobian @ jacobian.T

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import asvit
 import proxies.activations
 from proxies import jacobian_covariance, naswot
-from tests.proxies.networks import NETWORKS, Lambda, asvit_network, run_out_of_memory
+from tests.proxies.networks import NETWORKS, Lambda, asvit_network
 
 K = 1e-5
 
@@ -72,14 +71,6 @@ def test_jacobian_covariance_equals_its_definition(name: str) -> None:
     correlation = torch.corrcoef(torch.stack(rows))
     expected = score(torch.linalg.eigvalsh(correlation).tolist())
     assert jacobian_covariance(model.train(), images) == pytest.approx(expected, rel=1e-6)
-
-
-def test_pieces_give_the_same_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = NETWORKS["attention"][0]().double()
-    images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
-    expected = jacobian_covariance(model, images)
-    run_out_of_memory(monkeypatch, model, 2)
-    assert jacobian_covariance(model, images) == pytest.approx(expected, rel=1e-9)
 
 
 def test_naswot_by_hand() -> None:
@@ -148,12 +139,13 @@ RECTIFIERS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "module": nn.SiLU(),
     "parametric": nn.PReLU(),
+    "folded into the batch": lambda x: F.gelu(x.reshape(-1, 3)).reshape(len(x), -1),
 }
 
 
 @pytest.mark.parametrize("name", RECTIFIERS)
 def test_every_form_of_a_rectifier_counts_once(name: str) -> None:
-    images = torch.randn(4, 1, 5, 5)
+    images = torch.randn(4, 1, 6, 6)
     expected = naswot(rectifier(), images)
     assert naswot(applied(RECTIFIERS[name]), images) == pytest.approx(expected)
 
@@ -183,13 +175,6 @@ def test_only_what_depends_on_the_image_counts_wherever_its_axis_is() -> None:
     )
 
 
-def test_windows_folded_into_the_batch_belong_to_their_image() -> None:
-    folded = applied(lambda x: F.gelu(x.reshape(-1, 3)).reshape(len(x), -1))
-    images = torch.randn(4, 1, 6, 6)
-    expected = naswot(rectifier(), images)
-    assert naswot(folded, images) == pytest.approx(expected)
-
-
 def test_saturating_functions_are_no_rectifiers() -> None:
     model = asvit_network("5,2,2|3,1,2|2,1,2|2,1,3|16", 32)()
     images = torch.randn(3, 3, 32, 32)
@@ -203,34 +188,3 @@ def test_equal_codes_have_no_logarithm() -> None:
     images = torch.randn(3, 3, 8, 8)
     assert math.isfinite(naswot(model, images))
     assert math.isnan(naswot(model, images[[0, 1, 2, 0]]))
-
-
-@pytest.mark.parametrize("measure", [jacobian_covariance, naswot])
-def test_one_image_has_nothing_to_compare_with(
-    measure: Callable[[nn.Module, Tensor], float],
-) -> None:
-    with pytest.raises(ValueError, match="1 images cannot be compared; use at least 2"):
-        measure(NETWORKS["tokens"][0](), torch.randn(1, 3, 8, 8))
-
-
-@pytest.mark.parametrize(
-    ("measure", "model", "message"),
-    [
-        (naswot, nn.Flatten(), "Flatten has no rectifier that depends on the image"),
-        (naswot, applied(lambda x: F.relu(x) / 0), "outputs that are not finite"),
-        (naswot, asvit.build("4,8,2|2,4,2|2,2,2|2,1,2|16", image_size=32), "does not divide"),
-        (jacobian_covariance, applied(torch.zeros_like), "output of Lambda ignores its input"),
-        (
-            jacobian_covariance,
-            applied(lambda x: 0 * x),
-            "Lambda gives an image a constant gradient",
-        ),
-        (jacobian_covariance, nn.ModuleList(), "ModuleList"),
-        (jacobian_covariance, applied(lambda x: x[0]), r"gives \(3, 16\) for 2 images"),
-    ],
-)
-def test_what_cannot_be_measured_says_why(
-    measure: Callable[[nn.Module, Tensor], float], model: nn.Module, message: str
-) -> None:
-    with pytest.raises((ValueError, NotImplementedError), match=message):
-        measure(model, torch.randn(2, 3, 4, 4))

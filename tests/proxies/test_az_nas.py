@@ -1,18 +1,20 @@
-"""AZ-NAS's measures: by hand, and by their definitions on whole networks."""
+"""AZ-NAS's measures by hand and by their definitions on networks; ranks against scipy's."""
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from proxies import az_expressivity, az_progressivity, az_trainability
+from proxies import az_expressivity, az_nas_aggregate, az_progressivity, az_trainability
 from proxies.az_nas import standard_normal_like
-from tests.proxies.networks import VIT, Lambda
+from tests.proxies.networks import VIT, Lambda, chain
 
 
 def unit(weight: Tensor, stride: int = 1) -> nn.Module:
@@ -21,10 +23,6 @@ def unit(weight: Tensor, stride: int = 1) -> nn.Module:
     convolution = nn.Conv2d(channels, out, kernel, stride=stride, bias=False).to(weight)
     convolution.weight.data.copy_(weight)
     return Lambda(lambda made, x: made.map(x), map=convolution)
-
-
-def network(*blocks: nn.Module) -> nn.Module:
-    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
 
 
 def pointwise(matrix: list[list[float]]) -> nn.Module:
@@ -44,7 +42,7 @@ def entropy(eigenvalues: list[float]) -> float:
 
 def test_expressivity_by_hand() -> None:
     # Covariances I, diag(1, 9, 4) and, of two channels only, diag(4, 4).
-    net = network(
+    net = chain(
         pointwise([[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
         pointwise([[1, 0, 0], [0, 3, 0], [0, 0, 2]]),
         pointwise([[2, 0, 0], [0, 0, 1]]),
@@ -57,12 +55,12 @@ def test_expressivity_by_hand() -> None:
 
 def test_the_mean_over_positions_is_taken_off_and_rotations_do_not_matter() -> None:
     turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0].tolist()
-    found = az_expressivity(network(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
+    found = az_expressivity(chain(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
     assert found == pytest.approx(math.log(3), rel=1e-12)
 
 
 def test_fewer_positions_than_channels() -> None:
-    net = network(unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
+    net = chain(unit(torch.randn(9, 3, 1, 1, dtype=torch.float64)))
     image = torch.randn(1, 3, 1, 4, dtype=torch.float64)
     rows = net(image).detach()[0, :, 0].T.numpy()
     expected = entropy(np.linalg.eigvalsh(np.cov(rows, rowvar=False))[-3:].tolist())
@@ -72,7 +70,7 @@ def test_fewer_positions_than_channels() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_trainability_by_hand(seed: int) -> None:
     # With one channel the estimate is exact: the gain itself, the first block's left out.
-    net = network(*(pointwise([[gain]]) for gain in (7.0, 2.0, -0.5, 1.0)))
+    net = chain(*(pointwise([[gain]]) for gain in (7.0, 2.0, -0.5, 1.0)))
     image = torch.randn(2, 1, 3, 3, dtype=torch.float64)
     expected = (2 - 2 - 1 / 2 + 2 - 1 / 2 - 2 + 2 - 1 - 1) / 3
     assert az_trainability(net, image, seed=seed) == pytest.approx(expected, rel=1e-12)
@@ -80,14 +78,14 @@ def test_trainability_by_hand(seed: int) -> None:
 
 def test_a_stride_turns_positions_into_channels() -> None:
     weight = torch.tensor([[[[1.0, 2.0], [2.0, 4.0]]]], dtype=torch.float64)
-    net = network(pointwise([[1]]), unit(weight, stride=2))
+    net = chain(pointwise([[1]]), unit(weight, stride=2))
     image = torch.randn(2, 1, 4, 6, dtype=torch.float64)
     assert az_trainability(net, image) == pytest.approx(2 - 5 - 1 / 5, rel=1e-12)
 
 
 def test_blocks_whose_positions_do_not_correspond_are_left_out() -> None:
     weight = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    net = network(pointwise([[1]]), pointwise([[4]]), unit(weight))
+    net = chain(pointwise([[1]]), pointwise([[4]]), unit(weight))
     image = torch.randn(1, 1, 4, 4, dtype=torch.float64)
     assert az_trainability(net, image) == pytest.approx(2 - 4 - 1 / 4, rel=1e-12)
 
@@ -148,27 +146,44 @@ def test_noise_is_the_same_for_all_that_look_the_same() -> None:
     assert not torch.equal(noise, standard_normal_like(images, 6))
 
 
+NAN = math.nan
+
+
+def test_aggregate_by_hand() -> None:
+    # Ranks of three: 1 2 3 and 3 2 1, then 1 1.5 ... with a tie.
+    assert az_nas_aggregate([1, 2, 3]) == pytest.approx(np.log([1 / 3, 2 / 3, 1]))
+    found = az_nas_aggregate([0.1, 7, 8], [30, 20, 10])
+    assert found == pytest.approx(np.log([1 / 3, 4 / 9, 1 / 3]))
+    assert az_nas_aggregate([5, 5, 1]) == pytest.approx(np.log([2.5 / 3, 2.5 / 3, 1 / 3]))
+
+
+def test_a_low_rank_costs_more_than_a_high_one_earns() -> None:
+    even, uneven = az_nas_aggregate([2, 3, 1, 0], [2, 0, 1, 3])[[0, 1]]
+    assert even > uneven
+
+
+def test_what_has_no_value_is_not_ranked_and_does_not_count() -> None:
+    found = az_nas_aggregate([1, NAN, 3, 2], [1, 2, 3, NAN])
+    np.testing.assert_allclose(found, [2 * math.log(1 / 2), NAN, 0, NAN])
+    assert np.isnan(az_nas_aggregate([NAN, 1.0], [1.0, NAN])).all()
+    assert az_nas_aggregate([]).shape == (0,)
+
+
+@given(st.integers(1, 4), st.integers(1, 12), st.randoms(use_true_random=False))
+def test_ranks_are_scipys_mean_ranks(measures, size, random) -> None:
+    table = np.array([[random.randrange(5) for _ in range(size)] for _ in range(measures)])
+    expected = sum(np.log(rankdata(row) / size) for row in table)
+    np.testing.assert_allclose(az_nas_aggregate(*table), expected)
+
+
 @pytest.mark.parametrize(
-    ("measure", "model", "message"),
+    ("measures", "message"),
     [
-        (az_expressivity, nn.Flatten(), "Flatten has no list of blocks"),
-        (az_trainability, nn.Flatten(), "Flatten has no list of blocks"),
-        (az_progressivity, network(pointwise([[1]])), "Lambda has one primary block; at least 2"),
-        (az_trainability, network(pointwise([[1]])), "Lambda has no Jacobian but the first"),
-        (
-            az_expressivity,
-            network(pointwise([[0]])),
-            "feature of Lambda is the same at",
-        ),
-        (
-            az_trainability,
-            network(pointwise([[1]]), pointwise([[0]])),
-            "no gradient comes back through a block of Lambda",
-        ),
+        ((), "measures have shapes none"),
+        (([1, 2], [1, 2, 3]), r"measures have shapes \(2,\), \(3,\); use one or more of the same"),
+        (([[1, 2]],), r"measures have shapes \(1, 2\)"),
     ],
 )
-def test_what_cannot_be_measured_says_why(
-    measure: Callable[[nn.Module, Tensor], float], model: nn.Module, message: str
-) -> None:
+def test_measures_that_do_not_fit(measures, message) -> None:
     with pytest.raises(ValueError, match=message):
-        measure(model, torch.randn(2, 1, 4, 4))
+        az_nas_aggregate(*measures)

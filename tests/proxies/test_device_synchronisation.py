@@ -57,9 +57,7 @@ def inputs() -> Inputs:
 
 
 @pytest.mark.parametrize("build", [seed, small_swin])
-@pytest.mark.parametrize(
-    "name", [n for n in PROXIES if PROXIES[n].random and n not in _NOT_ON_META]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_measure_synchronises_once(name: str, build: Callable[[], nn.Module]) -> None:
     model = on_meta(build)
     with SyncCounter() as counter:

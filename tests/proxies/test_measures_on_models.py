@@ -1,4 +1,4 @@
-"""Every rival measure on every kind of network: a value or a reason, and nothing left behind."""
+"""Every measure on every kind of network: a value or a reason, and nothing left behind."""
 
 import math
 from collections.abc import Callable
@@ -8,19 +8,24 @@ import torch
 from torch import Tensor, nn
 
 import proxies
-from proxies import PROXIES, Circle, Inputs
-from tests.proxies.networks import MODELS, asvit_network, timm_network
+from proxies import PROXIES, Circle, Inputs, curve_speed, ntk_matrix
+from tests.proxies.networks import MODELS, NETWORKS, asvit_network, timm_network
+from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images
 
 GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
 AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability")
-COUNTS = ("depth", "width", "expansions")
-NAMES = (*GRADIENT, "jacob_cov", "naswot", *AZ_NAS, *COUNTS)
+STRUCTURE = ("depth", "width", "expansions")
+NAMES = tuple(PROXIES)
+RUNS = [name for name in NAMES if name not in STRUCTURE]  # the network on images
+TWO_PASSES = ("ntk_condition_number", "ntk_condition_number_normed", "zico", "grasp", "naswot")
 NOT_DEFINED = {
     ("convnext_atto", "dss"): "ConvNeXt has no attention",
+    ("convnext_atto", "ccs"): "ConvNeXt has no attention maps",
     ("resnet18", "dss"): "ResNet has no attention",
+    ("resnet18", "ccs"): "ResNet has no attention maps",
     ("resnet18", "expansions"): "no block of ResNet has a feed-forward part",
     ("shared", "naswot"): "Shared has no rectifier",
-    **{("shared", name): "Shared has no list of blocks" for name in (*AZ_NAS, *COUNTS)},
+    **{("shared", name): "Shared has no list of blocks" for name in (*AZ_NAS, *STRUCTURE)},
 }
 
 
@@ -75,7 +80,8 @@ def state(model: nn.Module) -> list[object]:
     found: list[object] = [sorted(model.__dict__), torch.get_rng_state().tolist()]
     found.append(torch.is_grad_enabled())
     for module in model.modules():
-        found += [module.training, sorted(module.__dict__), len(module._forward_hooks)]
+        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
+        found += [module.training, sorted(module.__dict__), hooks]
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         grad = None if tensor.grad is None else (id(tensor.grad), tensor.grad.tolist())
         pointer = (id(tensor), tensor.data_ptr(), tensor._version)
@@ -104,7 +110,7 @@ def test_a_finite_value_or_a_reason(name: str) -> None:
         reason = NOT_DEFINED.get((name, measure), "")
         assert score.valid == (not reason), score.reason
         assert reason in score.reason
-        assert score.better == "higher"
+        assert score.better == PROXIES[measure].better
 
 
 @pytest.mark.parametrize("measure", NAMES)
@@ -125,7 +131,7 @@ def test_the_model_is_left_as_it_was(name: str, measure: str) -> None:
     assert state(model) == before
 
 
-@pytest.mark.parametrize("measure", [name for name in NAMES if name not in COUNTS])
+@pytest.mark.parametrize("measure", RUNS)
 def test_the_model_is_left_as_it_was_when_interrupted(measure: str) -> None:
     model, side = used_before("as-vit")
     model.layers[3].blocks[0].attn.proj = Interrupts()
@@ -142,18 +148,18 @@ def test_errors_of_a_model_are_reported(measure: str) -> None:
         PROXIES[measure].value(Broken(), inputs(12))
 
 
-@pytest.mark.parametrize("measure", [name for name in NAMES if name not in COUNTS])
+@pytest.mark.parametrize("measure", RUNS)
 def test_no_sample_is_seen_in_a_loop(measure: str) -> None:
     """As many forward passes for four images as for two: one, or two where there are two steps."""
     model, side = used_before("as-vit")
-    passes = []
+    first, passes = next(model.children()), []
     for images in (2, 4):
         calls: list[None] = []
-        handle = model.register_forward_pre_hook(lambda module, args, c=calls: c.append(None))
+        handle = first.register_forward_pre_hook(lambda module, args, c=calls: c.append(None))
         PROXIES[measure].value(model, inputs(side, images))
         handle.remove()
         passes.append(len(calls))
-    assert passes == ([2, 2] if measure in ("zico", "grasp", "naswot") else [1, 1])
+    assert passes == ([2, 2] if measure in TWO_PASSES else [1, 1])
 
 
 @pytest.mark.parametrize("measure", AZ_NAS)
@@ -164,6 +170,18 @@ def test_az_nas_measures_noise_and_not_the_images(measure: str) -> None:
     assert value(model, inputs(side)) != value(model, inputs(side, seed=1))
 
 
-@pytest.mark.parametrize("measure", COUNTS)
-def test_counts_do_not_depend_on_initial_weights(measure: str) -> None:
+@pytest.mark.parametrize("measure", STRUCTURE)
+def test_structure_does_not_depend_on_initial_weights(measure: str) -> None:
     assert not PROXIES[measure].random
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *MODELS])
+def test_expansion_and_kernel_equal_their_definitions(name: str) -> None:
+    build, side = NETWORKS[name] if name in NETWORKS else timm_network(name)
+    model = build().double()
+    circle = Circle.random((3, side, side), 3, generator=torch.Generator().manual_seed(0))
+    expected = curve_speed_by_rows(model, circle)
+    torch.testing.assert_close(curve_speed(model, circle), expected, rtol=1e-9, atol=0)
+    images = torch.randn(3, 3, side, side, dtype=torch.float64)
+    expected = ntk_by_images(model, images)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-8, atol=0)

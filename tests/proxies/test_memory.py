@@ -1,11 +1,16 @@
 """Smaller pieces when memory runs out, and nothing hidden when something else goes wrong."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import proxies.memory
+from proxies import jacobian_covariance, ntk_matrix
 from proxies.memory import first_that_fits, in_chunks, out_of_memory
+from tests.proxies.networks import NETWORKS, run_out_of_memory
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +52,17 @@ def test_the_leanest_choice_and_other_errors_fail(error: Exception) -> None:
 
     with pytest.raises(type(error)):
         first_that_fits(attempt, [1], key="failing")
+
+
+@pytest.mark.parametrize(("measure", "most"), [(ntk_matrix, 4), (jacobian_covariance, 2)])
+def test_a_measure_takes_smaller_pieces(
+    measure: Callable[[nn.Module, Tensor], Any], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = NETWORKS["attention"][0]().double()
+    images = torch.randn(9, 3, 8, 8, dtype=torch.float64)
+    expected = measure(model, images)
+    run_out_of_memory(monkeypatch, model, most)
+    torch.testing.assert_close(measure(model, images), expected, rtol=1e-9, atol=0)
 
 
 def test_what_counts_as_out_of_memory() -> None:

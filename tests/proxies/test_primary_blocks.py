@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.primary_blocks import BlockFeature, watch_blocks
-from tests.proxies.networks import MODELS, NETWORKS, Lambda, timm_network
+from tests.proxies.networks import MODELS, NETWORKS, Lambda, chain, timm_network
 
 # Attention and feed-forward part of a transformer's block; a convolutional block is one.
 PARTS = dict.fromkeys(MODELS, 2) | {"convnext_atto": 1, "resnet18": 1}
@@ -27,10 +27,6 @@ def block(forward: Callable[[nn.Module, Tensor], Any]) -> nn.Module:
         lambda made, x: made.fc2(made.fc1(x).relu()), fc1=nn.Linear(4, 8), fc2=nn.Linear(8, 4)
     )
     return Lambda(forward, attn=nn.Linear(4, 4), norm=nn.LayerNorm(4), mlp=mlp)
-
-
-def network(*blocks: nn.Module) -> nn.Module:
-    return Lambda(lambda made, x: made.blocks(x), blocks=nn.Sequential(*blocks))
 
 
 def before_norm(block: nn.Module, x: Tensor) -> Tensor:
@@ -97,8 +93,8 @@ def test_only_what_is_added_to_counts(
     made = block(forward)
     x = torch.randn(2, 5, 4)
     blocks: list[list[BlockFeature]] = []
-    with torch.set_grad_enabled(grad), watch_blocks(network(made), blocks.append):
-        out = network(made)(x)
+    with torch.set_grad_enabled(grad), watch_blocks(chain(made), blocks.append):
+        out = chain(made)(x)
     (features,) = blocks
     assert len(features) == parts + 1
     torch.testing.assert_close(features[0].tensor, x)
@@ -110,7 +106,7 @@ def test_only_what_is_added_to_counts(
 
 
 def test_blocks_are_cut_from_each_other() -> None:
-    net = network(block(before_norm), block(before_norm))
+    net = chain(block(before_norm), block(before_norm))
     blocks: list[list[BlockFeature]] = []
     with watch_blocks(net, blocks.append):
         out = net(torch.randn(2, 5, 4, requires_grad=True))
@@ -120,7 +116,7 @@ def test_blocks_are_cut_from_each_other() -> None:
 
 
 def test_other_outputs_go_along() -> None:
-    net = network(block(lambda block, x: (before_norm(block, x), (5, 5))))
+    net = chain(block(lambda block, x: (before_norm(block, x), (5, 5))))
     with watch_blocks(net, lambda features: None):
         tokens, size = net(torch.randn(2, 5, 4))
     assert tokens.shape == (2, 5, 4)
@@ -131,7 +127,7 @@ def test_other_outputs_go_along() -> None:
     "forward", [lambda _, x: (x, x), lambda _, x: {"x": x}, lambda _, x: x.sum()]
 )
 def test_other_blocks_are_refused_and_nothing_stays(forward: Callable[..., Any]) -> None:
-    net = network(block(forward))
+    net = chain(block(forward))
     message = r"blocks\.0 of Lambda does not return one feature map"
     with pytest.raises(ValueError, match=message), watch_blocks(net, lambda features: None):
         net(torch.randn(2, 5, 4))

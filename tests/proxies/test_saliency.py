@@ -1,4 +1,4 @@
-"""SNIP, gradient norm, GraSP and Fisher against values by hand, definitions and scaling laws."""
+"""SNIP, gradient norm, GraSP, Fisher and ZiCo: by hand, by definition, and by scaling laws."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from proxies import fisher, gradient_norm, grasp, snip
+from proxies import fisher, gradient_norm, grasp, snip, zico
 from proxies.saliency import LAYERS
 from tests.proxies.networks import Lambda, MultiHead, Tied, asvit_network, convolutions
 
@@ -100,9 +100,7 @@ def test_fisher_equals_retained_gradients(name: str) -> None:
     for module in watched.modules():
         if isinstance(module, LAYERS):
             module.register_forward_hook(keep)
-    watched.eval()
-    out = watched(images)
-    F.cross_entropy(out, labels % out.shape[1]).backward()
+    backward(watched, images, labels)
     expected = sum(
         float((z.detach() * z.grad).square().sum()) for z in outputs if z.grad is not None
     )
@@ -168,48 +166,109 @@ def test_nothing_depends_on_the_callers_gradient_mode() -> None:
         assert grasp(*example) == pytest.approx(-10 * P**2 * (1 - P))
 
 
-def first_two(model: nn.Module, x: Tensor) -> Tensor:
-    return x.flatten(1)[:, :2]
+def test_a_batch_has_a_label_for_each_image() -> None:
+    images, labels = batch()
+    with pytest.raises(ValueError, match="batch_size"):
+        snip(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), images, labels[:2])
 
 
-@pytest.mark.parametrize("measure", [snip, gradient_norm, grasp, fisher])
+def linear_map() -> nn.Module:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
+    nn.init.zeros_(model[1].weight)
+    return model
+
+
+def added(left: nn.Module, right: nn.Module) -> nn.Module:
+    both = Lambda(lambda made, x: made.left(x) + made.right(x), left=left, right=right)
+    return nn.Sequential(nn.Flatten(), both)
+
+
+def pixels(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1, 1)
+
+
+def test_zico_by_hand() -> None:
+    # Logits (0, 0), class 0: gradients ∓x/2, absolute 1/2 and 3/2, mean 1, deviation 1/2, twice.
+    assert zico(linear_map(), pixels(1, 3), torch.tensor([0, 0])) == pytest.approx(math.log(2 + 2))
+
+
+def test_more_batches() -> None:
+    # Absolute gradients 1/2, 1 and 3: mean 3/2, deviation √(7/6).
+    images, labels = pixels(1, 2, 6), torch.zeros(3, dtype=torch.int64)
+    expected = math.log(2 * 1.5 / math.sqrt(7 / 6))
+    assert zico(linear_map(), images, labels, batches=3) == pytest.approx(expected)
+
+
+def test_a_batch_is_averaged_before_its_size_is_taken() -> None:
+    # Of the first three images, class 0 with x = 1, 1 and class 1 with x = 5: mean −1/2.
+    images, labels = pixels(1, 1, 5, 3, 3), torch.tensor([0, 0, 1, 0, 0])
+    assert zico(linear_map(), images, labels) == pytest.approx(math.log(2 * 1 / 0.5))
+
+
+def zico_by_weights(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    gradients = []
+    for rows in (slice(0, 2), slice(2, 4)):
+        done = backward(model, images[rows], labels[rows])
+        gradients.append({n: p.grad for n, p in done.named_parameters()})
+    score = 0.0
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            ratios = 0.0
+            for key in (f"{name}.weight", f"{name}.bias"):
+                if gradients[0].get(key) is None:
+                    continue
+                for pair in zip(*(g[key].flatten().tolist() for g in gradients), strict=True):
+                    a, b = map(abs, pair)
+                    mean = (a + b) / 2
+                    deviation = math.sqrt(((a - mean) ** 2 + (b - mean) ** 2) / 2)
+                    ratios += mean / deviation if deviation else 0
+            score += math.log(ratios) if ratios else 0
+    return score
+
+
+@pytest.mark.parametrize("name", ["as-vit", "tied"])
+def test_zico_equals_its_definition(name: str) -> None:
+    model, images, _ = network_and_batch(name, images=4)
+    labels = torch.tensor([0, 1, 5, 900])
+    expected = zico_by_weights(model, images, labels)
+    assert zico(model, images, labels) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_shared_weight_counts_once() -> None:
+    torch.manual_seed(0)
+    first = nn.Linear(12, 4)
+    second = nn.Linear(12, 4)
+    second.weight, second.bias = first.weight, first.bias
+    images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
+    apart = added(first, first)
+    shared = added(first, second)
+    assert zico(shared, images, labels) == zico(apart, images, labels)
+
+
+def test_no_variation_is_no_value() -> None:
+    images = torch.randn(2, 3, 4, 4).repeat(2, 1, 1, 1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    assert math.isnan(zico(model, images, torch.tensor([0, 1, 0, 1])))
+
+
+def test_a_branch_that_starts_at_zero_is_left_out() -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
+    main = nn.Linear(12, 4)
+    alone = zico(nn.Sequential(nn.Flatten(), main), images, labels)
+    gain = Lambda(lambda made, x: x * made.zero, zero=nn.Parameter(torch.zeros(())))
+    assert zico(added(main, nn.Sequential(nn.Linear(12, 4), gain)), images, labels) == alone
+
+
 @pytest.mark.parametrize(
-    ("model", "message"),
+    ("images", "batches", "message"),
     [
-        (
-            lambda: Lambda(num_classes=0, layer=nn.Linear(1, 1)),
-            "Lambda has num_classes=0; this measure needs a classifier",
-        ),
-        (
-            lambda: nn.Conv2d(3, 2, 1),
-            r"Conv2d gives \(3, 2, 8, 8\) for 3 images; this measure needs a classifier",
-        ),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 1)), "of at least 2 classes"),
-        (
-            lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).requires_grad_(False),
-            "Sequential has no parameter that requires a gradient",
-        ),
-        (
-            lambda: Lambda(first_two, layer=nn.Linear(1, 1)),
-            "no parameter of Lambda reaches its loss",
-        ),
+        (4, 1, "batches=1; use at least 2"),
+        (4, 5, "4 images for 5 batches; use at least 5"),
     ],
 )
-def test_what_has_no_loss(measure: Saliency, model: Callable[[], nn.Module], message: str) -> None:
+def test_bad_batches(images: int, batches: int, message: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    labels = torch.zeros(images, dtype=torch.int64)
     with pytest.raises(ValueError, match=message):
-        measure(model(), *batch())
-
-
-def test_fisher_needs_a_layer() -> None:
-    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(3))
-    with pytest.raises(ValueError, match="Sequential has no linear layer or convolution"):
-        fisher(model, *batch())
-
-
-def test_a_batch_has_images_and_a_label_for_each() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
-    images, labels = batch()
-    with pytest.raises(ValueError, match="0 images"):
-        snip(model, images[:0], labels[:0])
-    with pytest.raises(ValueError, match="batch_size"):
-        snip(model, images, labels[:2])
+        zico(model, torch.randn(images, 3, 2, 2), labels, batches=batches)

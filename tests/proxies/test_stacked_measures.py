@@ -16,7 +16,7 @@ import proxies.memory
 from proxies import Circle, curve_speed, measure, measure_repeats, ntk_matrix
 from proxies.expansion import curve_speeds
 from proxies.ntk import ntk_condition_numbers, ntk_matrices
-from tests.proxies.networks import NETWORKS, Lambda, Table, Tied, small_swin
+from tests.proxies.networks import NETWORKS, Lambda, small_swin
 
 Build = Callable[[], nn.Module]
 NAMES = ("length_distortion", "ntk_condition_number", "ntk_condition_number_normed")
@@ -68,8 +68,6 @@ class SharedBias(nn.Module):
 
 FAMILIES: dict[str, tuple[Build, int]] = {
     **NETWORKS,
-    "tied": (Tied, 8),
-    "table": (Table, 8),
     "in place": (InPlace, 8),
     "shared bias": (lambda: SharedBias(samples=False), 8),
     "bias of samples": (lambda: SharedBias(samples=True), 8),

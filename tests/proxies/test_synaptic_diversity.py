@@ -119,11 +119,3 @@ def test_a_shared_weight_counts_once() -> None:
     model = network()
     model.block.expand.weight = model.block.attention.value.weight
     assert len(_parts(model)) == 1
-
-
-@pytest.mark.parametrize(("name", "kind"), [("convnext_atto", "ConvNeXt"), ("resnet18", "ResNet")])
-def test_what_is_no_transformer(name: str, kind: str) -> None:
-    model = timm_network(name)[0]()
-    message = f"{kind} has no attention with linear maps; dss needs a transformer"
-    with pytest.raises(ValueError, match=message):
-        dss(model, torch.empty(1, 3, 32, 32))

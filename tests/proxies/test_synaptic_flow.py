@@ -140,18 +140,6 @@ def test_no_path_is_no_value() -> None:
     assert math.isnan(synflow(model, ONES))
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (nn.Flatten(), "no parameter of Flatten reaches its output"),
-        (nn.LSTM(2, 2), "LSTM gives tuple; this measure needs one tensor"),
-    ],
-)
-def test_what_has_no_flow(model: nn.Module, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        synflow(model, torch.empty(1, 1, 2))
-
-
 class WrittenOut(Attention):
     """The same with its softmax in sight."""
 
