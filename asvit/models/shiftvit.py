@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.models._staged import StagedNetwork
-from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
+from asvit.models.layers.blocks import BlockStage
+from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
 __all__ = ["ShiftViT"]
@@ -98,7 +99,7 @@ class ShiftViT(StagedNetwork):
             blocks = [block(dim, hidden, drop_path=next(rates)) for _ in range(depth)]
             last = dim == self.stage_widths[-1]
             self.layers.append(
-                ShiftStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
+                BlockStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
             )
         self.norm = norm(self.num_features)
         self.global_pool = self._checked_pool(global_pool)

@@ -1,22 +1,15 @@
 """Layers of the networks."""
 
-from asvit.models.layers.blocks import Mlp
+from asvit.models.layers.blocks import SelfAttention
 from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding
-from asvit.models.layers.windows import (
-    Block,
-    Stage,
-    WindowAttention,
-    join_windows,
-    split_windows,
-)
+from asvit.models.layers.windows import Block, Stage, join_windows, split_windows
 
 __all__ = [
     "Block",
-    "Mlp",
     "PatchEmbedding",
     "ReEmbedding",
+    "SelfAttention",
     "Stage",
-    "WindowAttention",
     "join_windows",
     "split_windows",
 ]

@@ -220,17 +220,6 @@ class HallucinatedHeads(nn.Module):
         return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
 
 
-class HallucinatedAttention(HallucinatedHeads):
-    """Self-attention among tokens on a grid with half of its maps hallucinated.
-
-    Arguments as :class:`HallucinatedHeads`.
-    """
-
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """``[..., prefix + h * w, dim] -> [..., prefix + h * w, dim]``, with a grid ``(h, w)``."""
-        return self.attend(x, grid)[0]
-
-
 _RULES = ClassTokenRule
 
 
