@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.data import store
+from asvit.data.attractors import (
+    IfsCode,
+    chaos_game,
+    coverage,
+    draw_code,
+    frame,
+    histogram,
+    paint,
+    vary,
+)
 from asvit.data.base import LabelledImages, Progress, Transform
-from asvit.data.ifs import IfsCode, chaos_game, draw_code, vary
-from asvit.data.render import coverage, frame, histogram, paint
 
 VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000

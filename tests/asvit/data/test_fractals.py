@@ -14,9 +14,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from asvit.data import fractals
+from asvit.data.attractors import chaos_game, coverage, frame, histogram
 from asvit.data.fractals import FractalDataset, class_code, fractal_image
-from asvit.data.ifs import chaos_game
-from asvit.data.render import coverage, frame, histogram
 
 HASH_SCRIPT = """
 import hashlib

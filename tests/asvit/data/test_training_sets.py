@@ -1,23 +1,13 @@
 """Images to train on and to validate with."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_folders import fill, write_mnist
 
 from asvit.data import open_training_sets
 from asvit.data.training_sets import TrainingSets
-
-
-def fill(folder: Path, **counts: int) -> Path:
-    """Class folders with so many images of 8 × 8 pixels."""
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name / f"{number:03d}.png")
-    return folder
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -86,15 +76,8 @@ def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
 
 def test_torchvision_has_a_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
     for part, count in (("train", 20), ("t10k", 10)):
-        head = struct.pack(">IIII", 0x803, count, 28, 28)
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + bytes(count * 28 * 28))
-        labels = bytes(i % 10 for i in range(count))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">II", 0x801, count) + labels
-        )
+        write_mnist(tmp_path, part, bytes(count * 28 * 28), bytes(i % 10 for i in range(count)))
     sets = opened("torchvision:MNIST")
     assert [len(sets.train), len(sets.validation)] == [20, 10]
     assert len(sets.classes) == 10
@@ -158,8 +141,8 @@ def test_pictures_come_from_the_right_files(tmp_path: Path) -> None:
     sets = opened(fill(tmp_path / "pets", cat=10, dog=10))
     for part in (sets.train, sets.validation):
         for index in range(len(part)):
-            number = int(Path(part.name(index)).stem)
-            assert part.picture(index).getpixel((0, 0)) == (number, 0, 0)
+            number, label = int(Path(part.name(index)).stem), int(part.labels[index])
+            assert part.picture(index).getpixel((0, 0)) == (number, label, 0)
 
 
 def bad_folders(root: Path) -> dict[str, Path]:
