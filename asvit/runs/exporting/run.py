@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asvit._files import expanded, write_text
-from asvit.export.card import model_card
 from asvit.export.comparison import TOLERANCE, Difference, compare
-from asvit.export.exported import Exported
+from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.writers import write_copy
 from asvit.runs.exporting.settings import ExportSettings

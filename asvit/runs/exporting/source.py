@@ -11,7 +11,7 @@ from torch import nn
 
 from asvit._files import expanded
 from asvit._run_files import RESULT
-from asvit.export.timm_folder import classifier_name
+from asvit.export.writers import classifier_name
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.exporting.settings import ExportSettings
 from asvit.runs.training.result import TrainResult
