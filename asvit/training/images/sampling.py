@@ -19,7 +19,7 @@ from torch.utils.data import Sampler
 
 Indices = NDArray[np.int64]
 
-_ORDER = 0  # first key of its seeds; batches.py uses 1 and 2
+_ORDER = 0  # first key of its seeds; loaders.py uses 1 and 2
 
 
 class BatchPlan(NamedTuple):
