@@ -1,12 +1,20 @@
-"""The scripts that the docs name run, at their smallest."""
+"""Scripts run, at their smallest."""
 
 import math
 import re
 from pathlib import Path
 
+import pytest
 from run_script import Script, read_rows
 
-from experiments import bench_proxies, compare_controllers
+from experiments import (
+    bench_loader,
+    bench_models,
+    bench_proxies,
+    bench_shift,
+    compare_controllers,
+    compare_heads,
+)
 
 
 def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
@@ -28,3 +36,63 @@ def test_controllers_are_compared_at_equal_draws(script: Script) -> None:
     assert Path("runs/compare/controllers.svg").stat().st_size > 1000
     assert "| reinforce | 0 |" in table
     assert "| random | 0 |" in table
+
+
+def test_heads_are_compared_in_a_table_and_figures(script: Script) -> None:
+    printed = script(compare_heads.main, "--out heads --seeds 1 --steps 2")
+    assert "hallucinated" in printed
+    rows = read_rows("heads/heads.csv")
+    assert [row["parts"] for row in rows] == list(compare_heads.PARTS)
+    assert all(0 < float(row["ccs_trained"]) <= 1 for row in rows)
+    assert len(list(Path("heads").glob("head-similarity-*.svg"))) == 3
+
+
+@pytest.mark.filterwarnings(
+    # timm leaves the files of its pictures to the garbage collector.
+    "ignore::ResourceWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+def test_loaders_are_timed_with_their_ratio(script: Script) -> None:
+    printed = script(bench_loader.main, "--images 8 --image-size 32 --batch 4 --epochs 1")
+    assert len(re.findall(r"^ +0 +\d+\.\d\d +\d+\.\d\d$", printed, re.MULTILINE)) == 1
+    assert re.search(r"^ratio \d\.\d{3}$", printed, re.MULTILINE)
+
+
+def test_a_model_has_a_cost_and_both_ratios(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    entry = bench_models.Entry(
+        "deit_tiny_patch16_224", "deit_tiny_patch16_224", {"ffn": "compact"}, True
+    )
+    monkeypatch.setattr(
+        bench_models, "ENTRIES", (entry, bench_models.Entry("resnet18", "resnet18"))
+    )
+    printed = script(bench_models.main, "--batch 1 --runs 1 --only deit")
+    _, heading, row = printed.splitlines()
+    assert heading.split() == ["model", "baseline", "MACs", "inference", "training"]
+    assert row.startswith("deit_tiny_patch16_224 + compact (channels last)")
+    macs, inference, training = map(float, row.split()[-3:])
+    # Merged: 4/3 C^2 of about 14 C^2 a token and block go (4 C^2 become 8/3 C^2).
+    assert macs == pytest.approx(0.91, abs=0.01)
+    assert inference > 0
+    assert training > 0
+
+
+def test_every_way_to_shift_is_timed_in_either_format(script: Script) -> None:
+    printed = script(bench_shift.main, "--batch 1 --runs 1").splitlines()
+    for way in bench_shift.WAYS:
+        lines = [line for line in printed if line.startswith(way)]
+        assert len(lines) == 2
+        assert all(line.count("|") == 4 for line in lines)
+    assert [line.split(":")[0] for line in printed if "forward |" in line] == [
+        "contiguous_format",
+        "channels_last",
+    ]
+
+
+def test_a_way_to_shift_that_gives_other_numbers_is_not_timed(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
+    with pytest.raises(RuntimeError, match="wrong gives other numbers"):
+        script(bench_shift.main, "--batch 1 --runs 1")
