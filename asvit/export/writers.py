@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -240,7 +241,7 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
     }
 
 
-def classifier_name(model: nn.Module) -> str | None:
+def classifier_name(model: Any) -> str | None:
     """Name of the linear map to classes, which timm does not load for other classes.
 
     None if there is no single such map.
@@ -248,4 +249,5 @@ def classifier_name(model: nn.Module) -> str | None:
     head = model.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(head, nn.Linear):
         return None
-    return next(name for name, module in model.named_modules() if module is head)
+    modules: Iterable[tuple[str, nn.Module]] = model.named_modules()
+    return next(name for name, module in modules if module is head)
