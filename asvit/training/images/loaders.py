@@ -38,7 +38,7 @@ BadImages = Literal["stop", "replace"]
 _IMAGE, _MIX = 1, 2  # first keys of the seeds; sampling.py uses 0
 
 
-class Batch(NamedTuple):
+class _Batch(NamedTuple):
     """A batch, or why there is none: data workers cannot raise errors in the main process.
 
     Attributes:
@@ -54,20 +54,12 @@ class Batch(NamedTuple):
     failure: str | None = None
 
 
-class ImageBatches(Dataset[Batch]):
-    """A dataset that maps a :class:`BatchPlan` to its batch.
+class _ImageBatches(Dataset[_Batch]):
+    """The batch of each :class:`BatchPlan`: the arguments are those of :func:`train_loader`.
 
-    Args:
-        images: The images.
-        transform: Maps each picture to ``[3, S, S]`` uint8.
-        image_size: S, in pixels.
-        mean: Subtracted from the pixels, which are in [0, 1]; red, green, blue.
-        std: Divides them afterwards.
-        bad: What to do with an unreadable image.
-        seed: Seed of all draws.
-        erase: Applied in place to each normalised image; None for nothing. It and ``transform``
-            may draw from the global generators, which are seeded for each image and restored.
-        mixing: Applied to each batch; None for nothing. It may draw, too.
+    ``transform`` maps a picture to ``[3, S, S]`` uint8, ``erase`` changes a normalised image in
+    place, and ``mixing`` takes the whole batch. All may draw from the global generators, which are
+    seeded for each of them and restored.
     """
 
     def __init__(
@@ -93,7 +85,7 @@ class ImageBatches(Dataset[Batch]):
         self._bad = bad
         self._mixing = mixing
 
-    def __getitem__(self, plan: BatchPlan) -> Batch:
+    def __getitem__(self, plan: BatchPlan) -> _Batch:
         bad: list[tuple[int, str]] = []
         images = torch.empty(len(plan.indices), *self._shape)
         labels = torch.empty(len(plan.indices), dtype=torch.int64)
@@ -102,7 +94,7 @@ class ImageBatches(Dataset[Batch]):
                 try:
                     picture, labels[place] = self._read(int(index), bad)
                 except ValueError as error:
-                    return Batch(torch.empty(0), torch.empty(0), failure=str(error))
+                    return _Batch(torch.empty(0), torch.empty(0), failure=str(error))
                 seed_all(derive_seed(_IMAGE, self._seed, plan.epoch, int(index), int(copy)))
                 image = images[place].copy_(self._transform(picture))
                 image.sub_(self._mean).mul_(self._scale)  # per image, while it is in the cache
@@ -114,7 +106,7 @@ class ImageBatches(Dataset[Batch]):
                 seed_all(derive_seed(_MIX, self._seed, plan.epoch, plan.number))
                 images, targets = self._mixing(images, labels)
         names = tuple((self._images.name(index), why) for index, why in bad)
-        return Batch(images, targets, names)
+        return _Batch(images, targets, names)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
         """Read an image; if bad images are replaced, read the next one that is readable.
@@ -146,7 +138,7 @@ class Loader:
 
     def __init__(
         self,
-        batches: ImageBatches,
+        batches: _ImageBatches,
         sampler: TrainingSampler | ValidationSampler,
         *,
         workers: int,
@@ -154,7 +146,7 @@ class Loader:
     ) -> None:
         self.bad: Counter[str] = Counter()
         self._sampler = sampler
-        self._batches: DataLoader[Batch] = DataLoader(
+        self._batches: DataLoader[_Batch] = DataLoader(
             batches,
             sampler=sampler,
             batch_size=None,  # the sampler yields whole batches
@@ -250,7 +242,7 @@ def train_loader(
             f"mixup and CutMix take pairs of images, but a process has {batch_size // world} of a"
             f" batch of {batch_size}; use a multiple of {2 * world}"
         )
-    batches = ImageBatches(
+    batches = _ImageBatches(
         images,
         augmentation.train_transform(image_size, mean=mean),
         image_size=image_size,
@@ -306,7 +298,7 @@ def validation_loader(
         ValueError: If a number is out of range.
     """
     _check_numbers(batch_size, workers, rank, world, bad)
-    batches = ImageBatches(
+    batches = _ImageBatches(
         images,
         augmentation.validation_transform(image_size),
         image_size=image_size,

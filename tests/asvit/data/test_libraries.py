@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from image_folders import write_mnist
 
+from asvit.data import open_dataset
 from asvit.data.libraries import (
     LibraryDataset,
     open_digits,
@@ -34,10 +35,19 @@ def test_digits() -> None:
     assert np.asarray(picture).max() == 15 * 255 // 16  # scikit-learn's values go to 16
 
 
-def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
-        open_digits()
+@pytest.mark.parametrize(
+    ("spec", "module", "message"),
+    [
+        ("digits", "sklearn.datasets", "pip install scikit-learn"),
+        ("hf:me/set", "datasets", r"'hf:me/set' need .*pip install 'asvit\[train\]'"),
+    ],
+)
+def test_a_library_that_is_missing(
+    spec: str, module: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=message):
+        open_dataset(spec)
 
 
 def test_torchvision(mnist: np.ndarray) -> None:
