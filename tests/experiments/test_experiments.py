@@ -8,13 +8,23 @@ import pytest
 from run_script import Script, read_rows
 
 from experiments import (
+    bench_cost_estimate,
     bench_loader,
     bench_models,
     bench_proxies,
+    bench_repeats,
     bench_shift,
     compare_controllers,
     compare_heads,
 )
+
+TINY_SEARCH = {
+    "space": "asvit-tiny",
+    "image_size": 32,
+    "images": 2,
+    "points": 3,
+    "data": "gaussian",
+}
 
 
 def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
@@ -61,12 +71,9 @@ def test_loaders_are_timed_with_their_ratio(script: Script) -> None:
 def test_a_model_has_a_cost_and_both_ratios(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    entry = bench_models.Entry(
-        "deit_tiny_patch16_224", "deit_tiny_patch16_224", {"ffn": "compact"}, True
-    )
-    monkeypatch.setattr(
-        bench_models, "ENTRIES", (entry, bench_models.Entry("resnet18", "resnet18"))
-    )
+    deit = "deit_tiny_patch16_224"
+    given = ((deit, deit, {"ffn": "compact"}, True), ("resnet18", "resnet18"))
+    monkeypatch.setattr(bench_models, "ENTRIES", [bench_models.Entry(*each) for each in given])
     printed = script(bench_models.main, "--batch 1 --runs 1 --only deit")
     _, heading, row = printed.splitlines()
     assert heading.split() == ["model", "baseline", "MACs", "inference", "training"]
@@ -96,3 +103,57 @@ def test_a_way_to_shift_that_gives_other_numbers_is_not_timed(
     monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
     with pytest.raises(RuntimeError, match="wrong gives other numbers"):
         script(bench_shift.main, "--batch 1 --runs 1")
+
+
+def test_the_error_of_an_estimate_is_a_share_of_what_it_took() -> None:
+    row = bench_cost_estimate.Row("one", 6.0, 5.0, 7.0, 9.5, 4.0, 10, 4.5)
+    assert row.error == pytest.approx(0.5)
+    assert bench_cost_estimate.table([row]).splitlines()[2] == (
+        "| one | 6.0 | 5.0 to 7.0 | 4.0 | +50% | 10, 10 | 4.5 |"
+    )
+
+
+def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    run = {**TINY_SEARCH, "steps": 3, "repeats": 1}
+    monkeypatch.setattr(bench_cost_estimate, "RUNS", {"tiny": run, "left out": run})
+    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
+    (row,) = read_rows("runs/cost-estimates/estimates.csv")
+    assert row["name"] == "tiny"
+    assert 1 <= int(row["measured_architectures"]) <= 3
+    assert 0 < float(row["low"]) <= float(row["seconds"]) <= float(row["high"])
+    assert 0 < float(row["measured_seconds"]) < float(row["all_seconds"])
+
+
+def test_repeats_have_times_and_operations(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    entries = [
+        bench_repeats.Entry(*of) for of in (("5,2,2|3,1,2|2,1,2|2,1,3|16", 32), ("resnet10t", 64))
+    ]
+    monkeypatch.setattr(bench_repeats, "ENTRIES", entries)
+    line = "--repeats 3 --images 2 --points 3 --runs 1 --device cpu --only 32"
+    _, _, *rows = script(bench_repeats.main, line).splitlines()
+    for row, measure in zip(rows, ("L^E", "kernel"), strict=True):
+        label, *cells = row.removeprefix(entries[0].label).split()
+        assert label == measure
+        apart, together, gain, one_by_one, at_once, fewer = map(float, cells)
+        assert min(apart, together) > 0
+        assert gain == pytest.approx(apart / together, rel=0.02)
+        # Three networks at once take fewer operations than two of them one by one.
+        assert at_once < one_by_one * 2 / 3
+        assert fewer == pytest.approx(one_by_one / at_once, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        bench_repeats.Entry("deit_tiny_patch16_224", 32, {"attention": "hallucinated"}),
+        bench_repeats.Entry("resnet10t", 32),
+    ],
+)
+def test_networks_of_repeats_are_of_the_size_that_is_said(entry: bench_repeats.Entry) -> None:
+    model = entry.build()
+    assert entry.label.startswith(entry.name)
+    assert ("hallucinated" in entry.label) == (entry.parts is not None)
+    if hasattr(model, "patch_embed"):
+        assert model.patch_embed.img_size == (32, 32)
