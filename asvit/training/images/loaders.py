@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -54,6 +55,7 @@ class _Batch(NamedTuple):
     failure: str | None = None
 
 
+@dataclass(eq=False)
 class _ImageBatches(Dataset[_Batch]):
     """The batch of each :class:`BatchPlan`: the arguments are those of :func:`train_loader`.
 
@@ -62,50 +64,39 @@ class _ImageBatches(Dataset[_Batch]):
     seeded for each of them and restored.
     """
 
-    def __init__(
-        self,
-        images: LabelledImages,
-        transform: PictureTransform,
-        *,
-        image_size: int,
-        mean: Statistics,
-        std: Statistics,
-        bad: BadImages,
-        seed: int = 0,
-        erase: Callable[[Tensor], Tensor] | None = None,
-        mixing: BatchTransform | None = None,
-    ) -> None:
-        self._images = images
-        self._transform = transform
-        self._erase = erase
-        self._shape = (3, image_size, image_size)
-        self._mean = 255 * torch.tensor(mean).view(3, 1, 1)
-        self._scale = 1 / (255 * torch.tensor(std).view(3, 1, 1))
-        self._seed = seed
-        self._bad = bad
-        self._mixing = mixing
+    images: LabelledImages
+    transform: PictureTransform
+    image_size: int
+    mean: Statistics
+    std: Statistics
+    bad: BadImages
+    seed: int = 0
+    erase: Callable[[Tensor], Tensor] | None = None
+    mixing: BatchTransform | None = None
 
     def __getitem__(self, plan: BatchPlan) -> _Batch:
         bad: list[tuple[int, str]] = []
-        images = torch.empty(len(plan.indices), *self._shape)
+        images = torch.empty(len(plan.indices), 3, self.image_size, self.image_size)
         labels = torch.empty(len(plan.indices), dtype=torch.int64)
+        mean = 255 * torch.tensor(self.mean).view(3, 1, 1)
+        scale = 1 / (255 * torch.tensor(self.std).view(3, 1, 1))
         with preserved_random_state():
             for place, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
                 try:
                     picture, labels[place] = self._read(int(index), bad)
                 except ValueError as error:
                     return _Batch(torch.empty(0), torch.empty(0), failure=str(error))
-                seed_all(derive_seed(_IMAGE, self._seed, plan.epoch, int(index), int(copy)))
-                image = images[place].copy_(self._transform(picture))
-                image.sub_(self._mean).mul_(self._scale)  # per image, while it is in the cache
-                if self._erase is not None:
-                    self._erase(image)
+                seed_all(derive_seed(_IMAGE, self.seed, plan.epoch, int(index), int(copy)))
+                image = images[place].copy_(self.transform(picture))
+                image.sub_(mean).mul_(scale)  # per image, while it is in the cache
+                if self.erase is not None:
+                    self.erase(image)
             targets = labels
-            if self._mixing is not None:
+            if self.mixing is not None:
                 # Equal in all processes that share the batch.
-                seed_all(derive_seed(_MIX, self._seed, plan.epoch, plan.number))
-                images, targets = self._mixing(images, labels)
-        names = tuple((self._images.name(index), why) for index, why in bad)
+                seed_all(derive_seed(_MIX, self.seed, plan.epoch, plan.number))
+                images, targets = self.mixing(images, labels)
+        names = tuple((self.images.name(index), why) for index, why in bad)
         return _Batch(images, targets, names)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
@@ -118,15 +109,15 @@ class _ImageBatches(Dataset[_Batch]):
         Raises:
             ValueError: If it is unreadable and not replaced.
         """
-        count = len(self._images)
+        count = len(self.images)
         for candidate in (place % count for place in range(index, index + count)):
             try:
-                return self._images.picture(candidate), int(self._images.labels[candidate])
+                return self.images.picture(candidate), int(self.images.labels[candidate])
             except ValueError as error:
-                if self._bad == "stop":
+                if self.bad == "stop":
                     raise
                 bad.append((candidate, str(error)))
-        raise ValueError(f"none of the images can be read: {self._images.source}")
+        raise ValueError(f"none of the images can be read: {self.images.source}")
 
 
 class Loader:

@@ -261,7 +261,7 @@ def test_an_error_of_the_augmentation_is_not_a_bad_image() -> None:
         raise ValueError("cannot posterize")
 
     loader = training(Numbered(8), bad="replace")
-    loader._batches.dataset._transform = broken  # type: ignore[attr-defined]
+    loader._batches.dataset.transform = broken  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="cannot posterize"):
         list(loader)
     assert not loader.bad
