@@ -31,6 +31,20 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def network_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every try to reach the network, which fails."""
+    tries: list[object] = []
+
+    def refuse(*given: object, **_named: object) -> None:
+        tries.append(given)
+        raise OSError("no network in this test")
+
+    for name in ("socket.connect", "socket.connect_ex", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(f"socket.{name}", refuse)
+    return tries
+
+
 @pytest.fixture(autouse=True)
 def _repeatable() -> None:
     import torch

@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.data import store
+from asvit.data.attractors import (
+    IfsCode,
+    chaos_game,
+    coverage,
+    draw_code,
+    frame,
+    histogram,
+    paint,
+    vary,
+)
 from asvit.data.base import LabelledImages, Progress, Transform
-from asvit.data.ifs import IfsCode, chaos_game, draw_code, vary
-from asvit.data.render import coverage, frame, histogram, paint
 
 VERSION = 1  # increase when any image changes: cached images and recorded results depend on it
 DEFAULT_CLASSES = 1000
@@ -127,11 +135,9 @@ class FractalDataset(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Return image ``index``, from the cache or generated."""
-        begin = index - index % _SHARD
-        file = self._file(begin, min(begin + _SHARD, len(self)))
-        shape = (self.image_size, self.image_size, 3)
-        kept = None if file is None else store.read_picture(file, index - begin, shape)
-        return Image.fromarray(self._draw(index) if kept is None else kept)
+        begin, row = index - index % _SHARD, index % _SHARD
+        kept = self._kept(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
+        return Image.fromarray(self._draw(index) if kept is None else kept[0])
 
     def name(self, index: int) -> str:
         """Return the parameters of image ``index``: generator, set, class and instance."""
@@ -171,23 +177,30 @@ class FractalDataset(LabelledImages):
     ) -> tuple[NDArray[np.uint8], bool]:
         """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
-        file = self._file(begin, end)
-        shape = (end - begin, self.image_size, self.image_size, 3)
-        pictures = None if file is None else store.read_pictures(file, shape)
+        pictures = self._kept(begin, end, slice(None))
         if pictures is not None:
             if progress is not None:
                 progress(end, stop)
             return pictures, True
-        pictures = np.empty(shape, np.uint8)
+        pictures = np.empty(self._shape(begin, end), np.uint8)
         for index in range(begin, end):
             pictures[index - begin] = self._draw(index)
             if progress is not None:
                 progress(index + 1, stop)
+        file = self._file(begin, end)
         return pictures, file is not None and store.write_pictures(file, pictures)
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
+
+    def _shape(self, begin: int, end: int) -> tuple[int, ...]:
+        return (end - begin, self.image_size, self.image_size, 3)
+
+    def _kept(self, begin: int, end: int, rows: slice) -> NDArray[np.uint8] | None:
+        """Some pictures of the cached file of images ``begin`` to ``end``; None without it."""
+        file = self._file(begin, end)
+        return None if file is None else store.read_pictures(file, self._shape(begin, end), rows)
 
     def _file(self, begin: int, end: int) -> Path | None:
         """The cached file of images ``begin`` to ``end``, named by their parameters."""

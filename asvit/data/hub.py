@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from asvit._files import expanded
-from asvit.data.base import LabelledImages, Transform
+from asvit.data.base import LabelledImages
 from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.libraries import LibraryDataset
 from proxies.messages import first_line, listed, shown
@@ -22,24 +22,15 @@ from proxies.messages import first_line, listed, shown
 _MOST_BYTES = 2**20
 _NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 _DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a folder
-_VALIDATION = (
-    "validation",
-    "valid",
-    "val",
-    "dev",
-    "test",
-)  # names of validation parts, best first
+_VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such parts, best first
 
 
-def open_hub(
-    name: str, *, download: bool = False, transform: Transform | None = None
-) -> LabelledImages:
+def open_hub(name: str, *, download: bool = False) -> LabelledImages:
     """Open the training part of a dataset of the Hugging Face hub.
 
     Args:
         name: ``owner/dataset``, or a local folder that the library can read.
         download: Fetch it if it is not in the library's cache.
-        transform: Applied to each picture.
 
     Raises:
         ImportError: If the library is not installed.
@@ -47,7 +38,7 @@ def open_hub(
         OSError: If the download fails.
         ValueError: If it has no images with class labels.
     """
-    return _labelled(name, _load(name, "train", download), transform)
+    return _labelled(name, _load(name, "train", download))
 
 
 def open_hub_parts(
@@ -73,10 +64,10 @@ def open_hub_parts(
     tables = _load(name, None, download)
     if "train" not in tables:
         raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
-    train = _labelled(name, tables["train"], None)
+    train = _labelled(name, tables["train"])
     for part in _VALIDATION:
         if part in tables:
-            other = _labelled(f"{name} {part}", tables[part], None)
+            other = _labelled(f"{name} {part}", tables[part])
             if (other.labels >= 0).all():
                 return train, other
     return train, None
@@ -161,7 +152,7 @@ class _Encoded:
         return (read_image(path),)
 
 
-def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledImages:
+def _labelled(name: str, table: Any) -> LabelledImages:
     """A table of the library as labelled images."""
     kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
     if "Image" not in kinds:
@@ -173,14 +164,8 @@ def _labelled(name: str, table: Any, transform: Transform | None) -> LabelledIma
     if column := kinds.get("ClassLabel"):
         classes = tuple(table.features[column].names)
         labels = np.asarray(table[column][:], np.int64)
-    return LibraryDataset(
-        f"Hugging Face {name}, {len(table)} images",
-        classes,
-        labels,
-        items=_Encoded(table, kinds["Image"]),
-        key=0,
-        transform=transform,
-    )
+    source = f"Hugging Face {name}, {len(table)} images"
+    return LibraryDataset(source, classes, labels, items=_Encoded(table, kinds["Image"]))
 
 
 @contextlib.contextmanager

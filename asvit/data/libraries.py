@@ -12,40 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit._files import expanded
-from asvit.data.base import UNREADABLE, LabelledImages, Transform
+from asvit.data.base import UNREADABLE, LabelledImages
 from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder
 from proxies.messages import first_line, nearest, shown
 
 #: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")
-
-
-class DigitsDataset(LabelledImages):
-    """scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library.
-
-    Raises:
-        ImportError: If scikit-learn is not installed.
-    """
-
-    def __init__(self, *, transform: Transform | None = None) -> None:
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError as error:
-            message = "images 'digits' need scikit-learn: pip install scikit-learn"
-            raise ImportError(message) from error
-        digits = load_digits()
-        self._grey = (digits.images * (255 / 16)).astype(np.uint8)
-        super().__init__(
-            f"scikit-learn digits, {len(self._grey)} images",
-            tuple("0123456789"),
-            digits.target.astype(np.int64),
-            transform=transform,
-        )
-
-    def picture(self, index: int) -> Image.Image:
-        """Return digit ``index``, 8 × 8 pixels."""
-        return Image.fromarray(self._grey[index]).convert("RGB")
 
 
 class LibraryDataset(LabelledImages):
@@ -55,9 +28,7 @@ class LibraryDataset(LabelledImages):
         source: Description of the dataset.
         classes: Name of each label; None to number them.
         labels: Label of each item, ``[len(items)]``.
-        items: Indexable; an item is a (PIL image, label) pair, or holds the image at ``key``.
-        key: Index or key of the image in an item.
-        transform: Applied to each picture.
+        items: Indexable; an item begins with its PIL image.
     """
 
     def __init__(
@@ -67,13 +38,10 @@ class LibraryDataset(LabelledImages):
         labels: NDArray[np.int64],
         *,
         items: Any,
-        key: int | str,
-        transform: Transform | None = None,
     ) -> None:
         names = classes or tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-        super().__init__(source, names, labels, transform=transform)
+        super().__init__(source, names, labels)
         self._items = items
-        self._key = key
 
     def picture(self, index: int) -> Image.Image:
         """Read image ``index``.
@@ -82,7 +50,7 @@ class LibraryDataset(LabelledImages):
             ValueError: If it cannot be read as an image.
         """
         try:
-            image = self._items[index][self._key]
+            image = self._items[index][0]
             if not isinstance(image, Image.Image):
                 raise ValueError(f"it is a {type(image).__name__}, not an image")
             return to_rgb(image)
@@ -92,9 +60,25 @@ class LibraryDataset(LabelledImages):
             ) from error
 
 
-def open_torchvision(
-    name: str, *, download: bool = False, transform: Transform | None = None
-) -> LabelledImages:
+def open_digits() -> LabelledImages:
+    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        message = "images 'digits' need scikit-learn: pip install scikit-learn"
+        raise ImportError(message) from error
+    digits = load_digits()
+    grey = (digits.images * (255 / 16)).astype(np.uint8)
+    source = f"scikit-learn digits, {len(grey)} images"
+    labels = digits.target.astype(np.int64)
+    return LibraryDataset(source, None, labels, items=[(Image.fromarray(one),) for one in grey])
+
+
+def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
@@ -102,14 +86,13 @@ def open_torchvision(
     Args:
         name: Class name in ``torchvision.datasets``.
         download: Fetch it if it is missing.
-        transform: Applied to each picture.
 
     Raises:
         ValueError: If torchvision has no such dataset, or its items are not an image and a label.
         FileNotFoundError: If its files are missing or damaged and ``download`` is false.
         OSError: If the download fails.
     """
-    return _torchvision_part(name, _torchvision_class(name), {}, download, transform)
+    return _torchvision_part(name, _torchvision_class(name), {}, download)
 
 
 def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
@@ -132,13 +115,13 @@ def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImage
     kind = _torchvision_class(name)
     accepted = inspect.signature(kind).parameters
     if "train" in accepted:
-        return _torchvision_part(name, kind, {"train": False}, download, None)
+        return _torchvision_part(name, kind, {"train": False}, download)
     if "split" not in accepted:
         return None
     both = accepted["split"].default == "trainval"
     for part in ("test",) if both else ("val", "valid", "test"):
         try:
-            return _torchvision_part(name, kind, {"split": part}, download, None)
+            return _torchvision_part(name, kind, {"split": part}, download)
         except OSError as error:
             # torchvision's message for a part that a dataset does not have.
             if not str(error.__cause__).startswith(f"Unknown value '{part}' for argument split"):
@@ -147,11 +130,7 @@ def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImage
 
 
 def _torchvision_part(
-    name: str,
-    kind: Any,
-    part: dict[str, Any],
-    download: bool,
-    transform: Transform | None,
+    name: str, kind: Any, part: dict[str, Any], download: bool
 ) -> LabelledImages:
     """Open the part of a torchvision dataset that the arguments ``part`` select."""
     accepted = inspect.signature(kind).parameters
@@ -180,8 +159,7 @@ def _torchvision_part(
         ) from error
     words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
     source = f"torchvision {name}{words}, {len(items)} images"
-    labels = _targets(items, source)
-    return LibraryDataset(source, _names(items), labels, items=items, key=0, transform=transform)
+    return LibraryDataset(source, _names(items), _targets(items, source), items=items)
 
 
 def _torchvision_class(name: str) -> Any:

@@ -17,7 +17,7 @@ from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.hub import open_hub
-from asvit.data.libraries import DigitsDataset, open_torchvision
+from asvit.data.libraries import open_digits, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
@@ -147,13 +147,16 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
         if not name:
             raise ValueError(f"{spec!r} names no dataset; use {kind}:NAME")
         opened = open_torchvision if kind == "torchvision" else open_hub
-        return opened(name, download=rest.endswith(DOWNLOAD), transform=transform)
-    if spec == "digits":
-        return DigitsDataset(transform=transform)
-    folder = expanded(spec)
-    if not spec.strip() or not folder.exists():
-        raise _unknown(spec)
-    return FolderDataset(folder, transform=transform)
+        dataset = opened(name, download=rest.endswith(DOWNLOAD))
+    elif spec == "digits":
+        dataset = open_digits()
+    else:
+        folder = expanded(spec)
+        if not spec.strip() or not folder.exists():
+            raise _unknown(spec)
+        dataset = FolderDataset(folder)
+    dataset.transform = transform
+    return dataset
 
 
 def _unknown(spec: str) -> Exception:

@@ -71,53 +71,34 @@ def _warn_unwritable(folder: Path, reason: str) -> None:
     )
 
 
-def read_pictures(path: Path, shape: tuple[int, ...]) -> Pictures | None:
-    """Read all pictures of a file.
+def read_pictures(
+    path: Path, shape: tuple[int, ...], rows: slice = slice(None)
+) -> Pictures | None:
+    """Read pictures of a file: all of them, or some without the others.
 
     Args:
         path: The file.
-        shape: Their expected shape, ``(n, H, W, 3)``.
+        shape: Expected shape of all its pictures, ``(n, H, W, 3)``.
+        rows: Which of them to read.
 
     Returns:
-        uint8 of that shape; None if the file is missing, damaged, or of another shape.
+        uint8; None if the file is missing, of another shape, or damaged in what was read.
     """
     try:
         with safe_open(path, "numpy") as file:
-            pictures: Pictures = file.get_tensor("pictures")
-            sums = file.get_tensor("crc32")
+            stored, sums = file.get_slice("pictures"), file.get_slice("crc32")
+            fits = (stored.get_shape(), stored.get_dtype()) == (list(shape), "U8")
+            if not fits or sums.get_shape() != list(shape[:1]):
+                _log.info("not using %s: it holds something else", path)
+                return None
+            pictures: Pictures = stored[rows]
+            expected = sums[rows]
     except FileNotFoundError:
         return None
     except (OSError, SafetensorError) as error:
         _log.info("not using %s: %s", path, error)
         return None
-    fits = pictures.shape == shape and pictures.dtype == np.uint8 and sums.shape == shape[:1]
-    if not fits or any(zlib.crc32(p.data) != s for p, s in zip(pictures, sums, strict=True)):
+    if any(zlib.crc32(p.data) != s for p, s in zip(pictures, expected, strict=True)):
         _log.info("not using %s: its content is damaged", path)
         return None
     return pictures
-
-
-def read_picture(path: Path, index: int, shape: tuple[int, ...]) -> Pictures | None:
-    """Read one picture of a file without the others.
-
-    Args:
-        path: The file.
-        index: Index of the picture.
-        shape: Its expected shape, ``(H, W, 3)``.
-
-    Returns:
-        uint8 of that shape; None if it is missing, damaged, or of another shape.
-    """
-    try:
-        with safe_open(path, "numpy") as file:
-            pictures = file.get_slice("pictures")
-            if pictures.get_shape()[1:] != list(shape):
-                return None
-            picture: Pictures = pictures[index]
-            expected = file.get_tensor("crc32")[index]
-    except FileNotFoundError:
-        return None
-    except (OSError, SafetensorError, IndexError) as error:
-        _log.info("not using %s: %s", path, error)
-        return None
-    return picture if zlib.crc32(picture.data) == expected else None

@@ -92,7 +92,7 @@ def open_training_sets(
             raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
         train, other = _fractals(spec, classes, image_size, seed, counts, progress)
     else:
-        train, found = _opened(spec, validation)
+        train, found = _parts(spec, validation)
         _check_classes(train, classes)
         train, other = (train, found) if found is not None else _divided(train, held_out, seed)
         _check_same_classes(train, other)
@@ -160,43 +160,37 @@ def _fractals(
     return parts[0], parts[1]
 
 
-def _opened(spec: str, validation: str | None) -> _Pair:
+def _parts(spec: str, validation: str | None) -> _Pair:
     """Stored images for training, and for validation if there are any."""
-    train, other = _parts(spec, alone=validation is not None)
-    return train, other if validation is None else FolderDataset(expanded(validation))
-
-
-def _parts(spec: str, *, alone: bool) -> _Pair:
-    """The training part of a source and, unless ``alone``, its validation part."""
     kind, _, rest = spec.partition(":")
     name, download = rest.removesuffix(DOWNLOAD), rest.endswith(DOWNLOAD)
     if spec == "gaussian":
         raise ValueError("'gaussian' is noise without classes; use e.g. 'fractal' or a folder")
+    folder, alone = expanded(spec), validation is not None
     if kind == "hf" and name and not alone:
         return open_hub_parts(name, download=download)
     if kind == "torchvision" and name and not alone:
         return open_dataset(spec), open_torchvision_test(name, download=download)
-    folder = expanded(spec)
     if kind in {"torchvision", "hf"} or spec == "digits" or not spec or not folder.is_dir():
-        return open_dataset(spec), None
-    return _folders(folder, alone=alone)
+        train, other = open_dataset(spec), None
+    else:
+        train, other = _folders(folder, alone=alone)
+    return train, other if validation is None else FolderDataset(expanded(validation))
 
 
 def _folders(folder: Path, *, alone: bool) -> _Pair:
     """A folder of classes, or of training and validation parts."""
     train, inner = folder / "train", list_folder(folder)[1]
-    if "train" not in inner or not list_folder(train)[1]:  # "train" may be the name of a class
-        return FolderDataset(folder), None
     others = [name for name in _VALIDATION_FOLDERS if name in inner]
-    if others:
-        return FolderDataset(train), None if alone else FolderDataset(folder / others[0])
-    if inner == ["train"]:
-        if alone:
-            return FolderDataset(train), None
+    # "train" may also be the name of a class.
+    divided = "train" in inner and (others or inner == ["train"]) and list_folder(train)[1]
+    if not divided or alone:
+        return FolderDataset(train if divided else folder), None
+    if not others:
         raise ValueError(
             f"{str(folder)!r} holds 'train' alone; add 'val', or give {str(train)!r} to divide it"
         )
-    return FolderDataset(folder), None
+    return FolderDataset(train), FolderDataset(folder / others[0])
 
 
 def _divided(

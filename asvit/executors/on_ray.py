@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from asvit.executors.base import Task, Work, perform
@@ -64,7 +63,7 @@ class RayBackend:
 
     def stop(self, slot: int) -> None:
         """Kill the actor."""
-        self._forget(slot)
+        self._pending = {future: of for future, of in self._pending.items() if of != slot}
         self._ray.kill(self._actors.pop(slot))
 
     def wait(self, seconds: float | None) -> Event | None:
@@ -72,7 +71,13 @@ class RayBackend:
         done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         if not done:
             return None
-        return self._event(self._pending.pop(done[0]), done[0])
+        slot = self._pending.pop(done[0])
+        try:
+            message: dict[str, Any] = dict(self._ray.get(done[0]))
+        except self._ray.exceptions.RayError as error:
+            self.stop(slot)  # it may only be unreachable for now
+            return Event(slot, "died", f"its actor is gone: {first_line(error)}")
+        return Event(slot, message.pop("kind"), message.get("reason", message))
 
     def close(self) -> None:
         """Kill all actors, and disconnect if this backend connected."""
@@ -80,18 +85,6 @@ class RayBackend:
             self.stop(slot)
         if self._joined:
             self._ray.shutdown()
-
-    def _event(self, slot: int, future: Any) -> Event:
-        try:
-            message: Mapping[str, Any] = self._ray.get(future)
-        except self._ray.exceptions.RayError as error:
-            self.stop(slot)  # it may only be unreachable for now
-            return Event(slot, "died", f"its actor is gone: {first_line(error)}")
-        content = dict(message)
-        return Event(slot, content.pop("kind"), content.get("reason", content))
-
-    def _forget(self, slot: int) -> None:
-        self._pending = {future: of for future, of in self._pending.items() if of != slot}
 
 
 class _Actor:

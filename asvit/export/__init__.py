@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from asvit.export.formats import FORMATS, Format
 
 if TYPE_CHECKING:
-    from asvit.export.card import model_card
     from asvit.export.comparison import TOLERANCE, Difference, compare
+    from asvit.export.exported import model_card
     from asvit.export.writers import write_copy
 
 __all__ = [
@@ -26,7 +26,7 @@ _LAZY = {
     "TOLERANCE": "asvit.export.comparison",
     "Difference": "asvit.export.comparison",
     "compare": "asvit.export.comparison",
-    "model_card": "asvit.export.card",
+    "model_card": "asvit.export.exported",
     "write_copy": "asvit.export.writers",
 }
 

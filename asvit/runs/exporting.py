@@ -17,13 +17,11 @@ from torch import nn
 
 from asvit._files import expanded, write_text
 from asvit._run_files import RESULT
-from asvit.export.card import model_card
 from asvit.export.comparison import TOLERANCE, Difference, compare
-from asvit.export.exported import Exported
+from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
-from asvit.export.timm_folder import classifier_name
-from asvit.export.writers import write_copy
+from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
 from asvit.runs.provenance import versions
 from asvit.runs.run import typed_options

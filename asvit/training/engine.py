@@ -131,15 +131,18 @@ class Engine:
         """Moving average of the weights, as a network in evaluation mode; None without one."""
         return None if self._ema is None else self._ema.module
 
+    @property
+    def _networks(self) -> list[nn.Module]:
+        return [self.network] if self.average is None else [self.network, self.average]
+
     def use_tokens(self, tokens: Tokens) -> None:
         """Re-tokenize the network and its average; weights and optimiser state are kept.
 
         Raises:
             ValueError: If the network does not support it.
         """
-        for network in (self.network, self.average):
-            if network is not None:
-                retokenize(network, tokens)
+        for network in self._networks:
+            retokenize(network, tokens)
 
     def train(
         self, epoch: int, batches: Batches, *, progress: Callable[[Step], None] | None = None
@@ -188,10 +191,9 @@ class Engine:
         Returns:
             The accuracy of the network, and of its moving average or None without one.
         """
-        networks = [self.network] if self.average is None else [self.network, self.average]
         precision = self._settings.precision
-        found = evaluate(networks, batches, self._processes, precision=precision)
-        return found[0], found[1] if len(found) > 1 else None
+        own, *average = evaluate(self._networks, batches, self._processes, precision=precision)
+        return own, average[0] if average else None
 
     def state(self) -> EngineState:
         """Everything that later epochs depend on; tensors are not copied."""
@@ -275,8 +277,8 @@ class Engine:
 
     def _average_batch_norms(self) -> None:
         """Average the running statistics of batch norms over the processes."""
-        for network in (self.network, self.average):
-            if network is not None and self._processes.world > 1:
+        for network in self._networks:
+            if self._processes.world > 1:
                 distribute_bn(network, self._processes.world, reduce=True)
 
     def _check_weights(self, epoch: int) -> None:

@@ -62,15 +62,11 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
 def _check_classes(
     weights: Mapping[str, Tensor], own: Mapping[str, Tensor], head: tuple[str, ...], path: Path
 ) -> None:
-    for name in head:
-        if name not in own or name not in weights:
-            continue
-        if not own[name].ndim or not weights[name].ndim:
-            continue  # load_state will refuse it
-        there, here = len(weights[name]), len(own[name])
-        if there != here:
+    for name in (name for name in head if name in own and name in weights):
+        there, here = weights[name].shape[:1], own[name].shape[:1]
+        if there and here and there != here:  # load_state will refuse those without dimensions
             raise ValueError(
-                f"the weights of {path} are for {there} classes, the images have {here}; "
+                f"the weights of {path} are for {there[0]} classes, the images have {here[0]}; "
                 "give --new-head to start with a fresh classifier"
             )
 

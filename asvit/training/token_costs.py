@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -35,13 +35,8 @@ class StageCost:
 
     def to_json(self) -> dict[str, Any]:
         """The cost in JSON types; stride and dilation are separate entries."""
-        return {
-            **self.tokens._asdict(),
-            "macs": self.macs,
-            "fraction": self.fraction,
-            "seconds": self.seconds,
-            "time_fraction": self.time_fraction,
-        }
+        content = asdict(self)
+        return {**content.pop("tokens")._asdict(), **content}
 
 
 def measure_stages(

@@ -120,38 +120,9 @@ def test_training_images_are_square_whatever_their_size() -> None:
         assert len(objects["boxes"]) == len(objects["labels"]) == len(objects["masks"])
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("psvit1d:b-----|b-----|b-----|16", "stride 16 px only"),
-        ("8,4,2|4,4,2", "error: "),
-        (f"{AS_VIT} --weights missing.pth", "no file of weights 'missing.pth'"),
-        (f"{AS_VIT} --data elsewhere", "give a folder in COCO's format"),
-        (f"{AS_VIT} --epochs 0", "epochs must be at least 1"),
-        (f"{AS_VIT} --device nowhere", "device 'nowhere' is not available"),
-        ("", "name an architecture"),
-    ],
-)
-def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
-    make_data(train=1, val=1)
-    script(main, f"{LINE} --out run {words}")
-    assert script.code == 3
-    assert said in script.err
-    assert script.err.count("\n") == 1
-
-
 def test_splits_of_other_classes() -> None:
     make_data(train=1, val=1)
     file = Path("data/annotations/instances_val.json")
     file.write_text(file.read_text().replace("ellipse", "circle"))
     with pytest.raises(ValueError, match="train has the classes ellipse, rectangle, and val has"):
         Detection(settings())
-
-
-def test_a_truncated_picture_is_named(script: Script) -> None:
-    make_data(train=4, val=1)
-    picture = Path("data/train/000002.png")
-    picture.write_bytes(picture.read_bytes()[:400])
-    script(main, f"{AS_VIT} {LINE} --out run")
-    assert script.code == 3
-    assert "000002.png" in script.err

@@ -153,22 +153,3 @@ def test_training_images_are_square_and_their_frame_has_no_class() -> None:
     assert set(labels.unique().tolist()) <= {0, 1, 2, 255}
     assert (labels == 255).float().mean() > 0.7  # a quarter of it is image
     assert any(isinstance(step, v2.RandomPhotometricDistort) for step in task.transform.transforms)
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (f"{AS_VIT} --classes 2", "has class 3, not up to 2"),
-        (f"{AS_VIT} --classes 300", "classes=300; use at most 255"),
-        (f"{AS_VIT} --batch-size 1", "batch_size must be at least 2"),
-        (f"{AS_VIT} --data elsewhere", "give one in ADE20K's format"),
-        ("timm:deit_tiny_patch16_224", "stride 16 px only"),
-        (f"{AS_VIT} --batch-size 16", "batch_size=16 for 4 training images"),
-    ],
-)
-def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
-    make_data(train=4, validation=1)
-    script(main, f"{LINE} --out run {words}")
-    assert script.code == 3
-    assert said in script.err
-    assert script.err.count("\n") == 1

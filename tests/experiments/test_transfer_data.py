@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_scenes import make_ade, make_coco, runs
+from tiny_scenes import make_ade, make_coco
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -178,11 +178,3 @@ def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(ImportError, match=r"needs pycocotools: pip install 'asvit\[transfer\]'"):
         library("pycocotools.coco")
-
-
-@pytest.mark.parametrize(
-    ("rows", "lengths"),
-    [([[0, 1], [1, 1]], [1, 3]), ([[1, 0], [0, 0]], [0, 1, 3]), ([[0, 0]], [2])],
-)
-def test_the_runs_that_these_tests_write(rows: list[list[int]], lengths: list[int]) -> None:
-    assert runs(np.array(rows)) == lengths

@@ -13,6 +13,7 @@ from run_script import Script
 from safetensors.torch import save_file
 from test_transfer_run import SETTINGS
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from tiny_scenes import make_ade, make_coco
 
 from asvit.networks import Network, WeightsFile
 from experiments import train_detection, train_segmentation
@@ -156,3 +157,45 @@ def test_a_line_gives_the_settings() -> None:
     shown = made.format_help()
     assert "what it does" in shown
     assert "(default 0.05)" in shown
+
+
+LINE = "--data data --image-size 64 --epochs 1 --batch-size 4 --device cpu --out run"
+DETECTION = f"{LINE} --train train --validation val --fpn 32 --anchor 4 --regions 16"
+SEGMENTATION = f"{LINE} --classes 3 --head 32"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools'
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{DETECTION} psvit1d:b-----|b-----|b-----|16", "stride 16 px only"),
+        (f"{DETECTION} 8,4,2|4,4,2", "error: "),
+        (f"{DETECTION} {AS_VIT} --weights missing.pth", "no file of weights 'missing.pth'"),
+        (f"{DETECTION} {AS_VIT} --data elsewhere", "give a folder in COCO's format"),
+        (f"{DETECTION} {AS_VIT} --epochs 0", "epochs must be at least 1"),
+        (f"{DETECTION} {AS_VIT} --device nowhere", "device 'nowhere' is not available"),
+        (f"{DETECTION} {AS_VIT}", "000002.png"),  # is truncated
+        (DETECTION, "name an architecture"),
+        (f"{SEGMENTATION} {AS_VIT} --classes 2", "has class 3, not up to 2"),
+        (f"{SEGMENTATION} {AS_VIT} --classes 300", "classes=300; use at most 255"),
+        (f"{SEGMENTATION} {AS_VIT} --batch-size 1", "batch_size must be at least 2"),
+        (f"{SEGMENTATION} {AS_VIT} --data elsewhere", "give one in ADE20K's format"),
+        (f"{SEGMENTATION} timm:deit_tiny_patch16_224", "stride 16 px only"),
+        (f"{SEGMENTATION} {AS_VIT} --batch-size 16", "batch_size=16 for 4 training images"),
+    ],
+)
+def test_errors_are_one_line(words: str, said: str, script: Script) -> None:
+    module, make, parts = (
+        (train_detection, make_coco, ("train", "val"))
+        if words.startswith(DETECTION)
+        else (train_segmentation, make_ade, ("training", "validation"))
+    )
+    for part in parts:
+        make(Path("data"), part, images=4)
+    truncated = Path("data/train/000002.png")
+    if truncated.exists():
+        truncated.write_bytes(truncated.read_bytes()[:400])
+    script(module.main, words)
+    assert script.code == 3
+    assert said in script.err
+    assert script.err.count("\n") == 1

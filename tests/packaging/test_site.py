@@ -1,4 +1,4 @@
-"""Every page of the site is reachable, and every public name is documented."""
+"""Pages of the docs are reachable, their links lead somewhere, and public names are documented."""
 
 import re
 from importlib import import_module
@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
 PAGES = {
     path.relative_to(DOCS).with_suffix("").as_posix()
     for path in DOCS.rglob("*")
@@ -50,3 +51,22 @@ def test_what_pages_include_of_others_is_there() -> None:
             included = (path.parent / name).read_text()
             for end in re.findall(r':end-before: "(.*)"', options):
                 assert end in included, f"{page} includes {name} up to {end!r}"
+
+
+def test_every_link_in_the_docs_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_documentation_page_is_linked() -> None:
+    linked = set(re.findall(r"\((docs/[^)]+\.md)\)", README))
+    pages = {f"docs/{page.name}" for page in DOCS.glob("*.md")}
+    assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
+    assert "\n" not in block
+    assert "-m pytest" in block

@@ -19,6 +19,7 @@ INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 
 Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
 PictureTransform = Callable[[Image.Image], Tensor]  # to [3, S, S] uint8
+BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images and their targets
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,30 @@ class Augmentation(Settings):
 
         erase: Callable[[Tensor], Tensor] = RandomErasing(self.erasing, mode="pixel", device="cpu")
         return erase
+
+    def mixing(self, classes: int, label_smoothing: float) -> BatchTransform | None:
+        """Mixup and CutMix: mix image i of a batch with image i from its end; None if off.
+
+        They map ``[b, 3, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
+        and soft targets ``[b, classes]`` that sum to 1, and draw from numpy's global generator.
+
+        Args:
+            classes: Number of classes.
+            label_smoothing: Share of each target that is spread over all classes.
+        """
+        if not self.mixes:
+            return None
+        from timm.data import Mixup
+
+        mix: BatchTransform = Mixup(
+            mixup_alpha=self.mixup,
+            cutmix_alpha=self.cutmix,
+            switch_prob=self.switch,
+            mode="batch",
+            label_smoothing=label_smoothing,
+            num_classes=classes,
+        )
+        return mix
 
     def validation_transform(self, image_size: int) -> PictureTransform:
         """The transform of validation pictures: resize the shorter side, then centre-crop.

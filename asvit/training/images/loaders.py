@@ -1,21 +1,123 @@
-"""Data loaders whose batches depend only on the seed and the epoch, not on worker processes."""
+"""Data loaders whose batches depend only on the seed and the epoch, not on worker processes.
+
+Data workers read, augment and mix whole batches.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from asvit.data.base import LabelledImages
-from asvit.training.images.augmentation import Augmentation, Statistics
-from asvit.training.images.batches import BadImages, Batch, ImageBatches, Mixing
-from asvit.training.images.sampling import TrainingSampler, ValidationSampler
+from asvit.training.images.augmentation import (
+    Augmentation,
+    BatchTransform,
+    PictureTransform,
+    Statistics,
+)
+from asvit.training.images.sampling import (
+    BatchPlan,
+    TrainingSampler,
+    ValidationSampler,
+    derive_seed,
+    preserved_random_state,
+    seed_all,
+)
 
 _log = logging.getLogger(__name__)
+
+BadImages = Literal["stop", "replace"]
+
+_IMAGE, _MIX = 1, 2  # first keys of the seeds; sampling.py uses 0
+
+
+class _Batch(NamedTuple):
+    """A batch, or why there is none: data workers cannot raise errors in the main process.
+
+    Attributes:
+        images: ``[b, 3, S, S]``.
+        targets: ``[b]`` or ``[b, classes]``.
+        bad: Name of every image that was replaced, and the reason; may repeat.
+        failure: Why there is no batch; None after a success.
+    """
+
+    images: Tensor
+    targets: Tensor
+    bad: tuple[tuple[str, str], ...] = ()
+    failure: str | None = None
+
+
+@dataclass(eq=False)
+class _ImageBatches(Dataset[_Batch]):
+    """The batch of each :class:`BatchPlan`: the arguments are those of :func:`train_loader`.
+
+    ``transform`` maps a picture to ``[3, S, S]`` uint8, ``erase`` changes a normalised image in
+    place, and ``mixing`` takes the whole batch. All may draw from the global generators, which are
+    seeded for each of them and restored.
+    """
+
+    images: LabelledImages
+    transform: PictureTransform
+    image_size: int
+    mean: Statistics
+    std: Statistics
+    bad: BadImages
+    seed: int = 0
+    erase: Callable[[Tensor], Tensor] | None = None
+    mixing: BatchTransform | None = None
+
+    def __getitem__(self, plan: BatchPlan) -> _Batch:
+        bad: list[tuple[int, str]] = []
+        images = torch.empty(len(plan.indices), 3, self.image_size, self.image_size)
+        labels = torch.empty(len(plan.indices), dtype=torch.int64)
+        mean = 255 * torch.tensor(self.mean).view(3, 1, 1)
+        scale = 1 / (255 * torch.tensor(self.std).view(3, 1, 1))
+        with preserved_random_state():
+            for place, (index, copy) in enumerate(zip(plan.indices, plan.copies, strict=True)):
+                try:
+                    picture, labels[place] = self._read(int(index), bad)
+                except ValueError as error:
+                    return _Batch(torch.empty(0), torch.empty(0), failure=str(error))
+                seed_all(derive_seed(_IMAGE, self.seed, plan.epoch, int(index), int(copy)))
+                image = images[place].copy_(self.transform(picture))
+                image.sub_(mean).mul_(scale)  # per image, while it is in the cache
+                if self.erase is not None:
+                    self.erase(image)
+            targets = labels
+            if self.mixing is not None:
+                # Equal in all processes that share the batch.
+                seed_all(derive_seed(_MIX, self.seed, plan.epoch, plan.number))
+                images, targets = self.mixing(images, labels)
+        names = tuple((self.images.name(index), why) for index, why in bad)
+        return _Batch(images, targets, names)
+
+    def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
+        """Read an image; if bad images are replaced, read the next one that is readable.
+
+        Args:
+            index: Index of the image.
+            bad: Collects the index of each unreadable image, with the reason.
+
+        Raises:
+            ValueError: If it is unreadable and not replaced.
+        """
+        count = len(self.images)
+        for candidate in (place % count for place in range(index, index + count)):
+            try:
+                return self.images.picture(candidate), int(self.images.labels[candidate])
+            except ValueError as error:
+                if self.bad == "stop":
+                    raise
+                bad.append((candidate, str(error)))
+        raise ValueError(f"none of the images can be read: {self.images.source}")
 
 
 class Loader:
@@ -27,7 +129,7 @@ class Loader:
 
     def __init__(
         self,
-        batches: ImageBatches,
+        batches: _ImageBatches,
         sampler: TrainingSampler | ValidationSampler,
         *,
         workers: int,
@@ -35,7 +137,7 @@ class Loader:
     ) -> None:
         self.bad: Counter[str] = Counter()
         self._sampler = sampler
-        self._batches: DataLoader[Batch] = DataLoader(
+        self._batches: DataLoader[_Batch] = DataLoader(
             batches,
             sampler=sampler,
             batch_size=None,  # the sampler yields whole batches
@@ -131,11 +233,7 @@ def train_loader(
             f"mixup and CutMix take pairs of images, but a process has {batch_size // world} of a"
             f" batch of {batch_size}; use a multiple of {2 * world}"
         )
-    mixing = None
-    if augmentation.mixes:
-        classes = len(images.classes)
-        mixing = Mixing(augmentation, classes=classes, label_smoothing=label_smoothing)
-    batches = ImageBatches(
+    batches = _ImageBatches(
         images,
         augmentation.train_transform(image_size, mean=mean),
         image_size=image_size,
@@ -144,7 +242,7 @@ def train_loader(
         std=std,
         seed=seed,
         bad=bad,
-        mixing=mixing,
+        mixing=augmentation.mixing(len(images.classes), label_smoothing),
     )
     sampler = TrainingSampler(
         len(images), batch_size, seed=seed, copies=augmentation.copies, rank=rank, world=world
@@ -191,7 +289,7 @@ def validation_loader(
         ValueError: If a number is out of range.
     """
     _check_numbers(batch_size, workers, rank, world, bad)
-    batches = ImageBatches(
+    batches = _ImageBatches(
         images,
         augmentation.validation_transform(image_size),
         image_size=image_size,

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.utils.data import Sampler
 
 Indices = NDArray[np.int64]
 
-_ORDER = 0  # first key of its seeds; batches.py uses 1 and 2
+_ORDER = 0  # first key of its seeds; loaders.py uses 1 and 2
 
 
 class BatchPlan(NamedTuple):
@@ -38,10 +39,11 @@ class BatchPlan(NamedTuple):
     copies: Indices
 
 
+@dataclass(eq=False)
 class TrainingSampler(Sampler[BatchPlan]):
     """The batches of an epoch for one of the processes that share them.
 
-    Args:
+    Attributes:
         count: Number of images.
         batch_size: Images of a batch over all processes.
         seed: Seed of the order of every epoch.
@@ -49,31 +51,26 @@ class TrainingSampler(Sampler[BatchPlan]):
             stays.
         rank: Rank of this process.
         world: Number of processes.
+        epoch: Epoch, from 0.
     """
 
-    def __init__(
-        self, count: int, batch_size: int, *, seed: int, copies: int, rank: int, world: int
-    ) -> None:
-        self.epoch = 0
-        self._count = count
-        self._batch_size = batch_size
-        self._seed = seed
-        self._copies = copies
-        self._positions = batch_share(batch_size, rank, world)
+    count: int
+    batch_size: int
+    seed: int
+    copies: int
+    rank: int
+    world: int
+    epoch: int = 0
 
     def __len__(self) -> int:
-        return self._count // self._batch_size
+        return self.count // self.batch_size
 
     def __iter__(self) -> Iterator[BatchPlan]:
         epoch = self.epoch
-        indices, copies = epoch_order(
-            self._count,
-            self._batch_size,
-            copies=self._copies,
-            seed=derive_seed(_ORDER, self._seed, epoch),
-        )
+        seed = derive_seed(_ORDER, self.seed, epoch)
+        indices, copies = epoch_order(self.count, self.batch_size, copies=self.copies, seed=seed)
+        own = batch_share(self.batch_size, self.rank, self.world)
         for number in range(len(self)):
-            own = self._positions
             yield BatchPlan(epoch, number, indices[number, own], copies[number, own])
 
 

@@ -1,94 +1,146 @@
-import sys
+"""Sets of the Hugging Face hub: what is read, and that none leads to the network unasked."""
+
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from image_folders import fill
 from PIL import Image
 
-from asvit.data.hub import open_hub, open_hub_parts
+from asvit.data.hub import _tells_addresses, open_hub, open_hub_parts
+from tests.hostile import refused_or
+
+datasets = pytest.importorskip("datasets")
 
 
-def test_hub_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"'hf:me/set' need .*pip install 'asvit\[train\]'"):
-        open_hub("me/set")
-
-
-@pytest.fixture
-def hub_folder(tmp_path: Path) -> str:
-    """A local dataset in a layout that the library reads by itself."""
-    for label, name in enumerate(("cat", "dog")):
-        folder = tmp_path / "set" / "train" / name
-        folder.mkdir(parents=True)
-        for number in range(3):
-            Image.new("L", (20, 10), 100 * label + number).save(folder / f"{number}.png")
-    return str(tmp_path / "set")
-
-
-def test_hub(hub_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    dataset = open_hub(hub_folder)
-    assert dataset.classes == ("cat", "dog")
-    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert dataset.picture(4).getpixel((0, 0)) == (101, 101, 101)
-    assert datasets.config.HF_HUB_OFFLINE is False  # put back
-
-
-def test_hub_stays_off_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("datasets")
-    import socket
-
-    monkeypatch.setattr(socket, "create_connection", None)
-    monkeypatch.setattr(socket, "getaddrinfo", None)
-    with pytest.raises(FileNotFoundError, match="ask for 'hf:nobody/nothing:download'"):
-        open_hub("nobody/nothing")
-
-
-@pytest.fixture
-def _own_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
+@pytest.fixture(autouse=True)
+def _offline_in_an_empty_cache(
+    network_calls: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-@pytest.mark.usefixtures("_own_hub_cache")
-@pytest.mark.parametrize("parts", [("validation", "test"), ("test",)])
-def test_hub_parts(hub_folder: str, parts: tuple[str, ...]) -> None:
-    for number, part in enumerate(parts):
-        for name in ("cat", "dog"):
-            folder = Path(hub_folder) / part / name
-            folder.mkdir(parents=True)
-            Image.new("L", (20, 10), 50 + number).save(folder / "1.png")
-    train, other = open_hub_parts(hub_folder)
-    assert len(train) == 6
-    assert other is not None
-    assert other.classes == train.classes
-    assert other.labels.tolist() == [0, 1]
-    assert other.picture(0).getpixel((0, 0)) == (50, 50, 50)  # of the first of them
-    assert f" {parts[0]}, 2 images" in other.source
-
-
-@pytest.mark.usefixtures("_own_hub_cache")
-def test_hub_without_other_parts(hub_folder: str) -> None:
-    train, other = open_hub_parts(hub_folder)
-    assert (len(train), other) == (6, None)
-
-
-def test_labels_that_are_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
+def table_of(images: list[Any], labels: list[int] | None = None) -> Any:
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
     )
-    image = Image.new("L", (4, 4))
+    rows = {"image": images, "label": labels or [0] * len(images)}
+    return datasets.Dataset.from_dict(rows, features=features)
 
-    def table(labels: list[int]) -> object:
-        rows = {"image": [image] * len(labels), "label": labels}
-        return datasets.Dataset.from_dict(rows, features=features)
 
-    found = {"train": table([0, 1]), "validation": table([-1, -1]), "test": table([1])}
+def test_a_local_set(tmp_path: Path) -> None:
+    """In a layout that the library reads by itself."""
+    fill(tmp_path / "train", cat=3, dog=3)
+    dataset = open_hub(str(tmp_path))
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.picture(4).getpixel((0, 0)) == (1, 1, 0)
+    assert datasets.config.HF_HUB_OFFLINE is False  # restored
+
+
+@pytest.mark.parametrize("parts", [("validation", "test"), ("test",), ()])
+def test_parts(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    fill(tmp_path / "train", cat=3, dog=3)
+    for number, part in enumerate(parts, 1):
+        fill(tmp_path / part, cat=number, dog=1)
+    train, other = open_hub_parts(str(tmp_path))
+    assert len(train) == 6
+    if not parts:
+        assert other is None
+        return
+    assert other is not None
+    assert other.classes == train.classes
+    assert other.labels.tolist() == [0, 1]  # the first of the parts
+    assert other.picture(1).getpixel((0, 0)) == (0, 1, 0)
+    assert f" {parts[0]}, 2 images" in other.source
+
+
+def test_a_part_without_labels_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = {"train": [0, 1], "validation": [-1, -1], "test": [1]}
+    found = {part: table_of([Image.new("L", (4, 4))] * len(n), n) for part, n in labels.items()}
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: found)
     _, other = open_hub_parts("me/set")
     assert other is not None
     assert other.labels.tolist() == [1]
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: {"test": found["test"]})
+    del found["train"], found["validation"]
     with pytest.raises(ValueError, match="hf:me/set has no part 'train'; its parts: test"):
         open_hub_parts("me/set")
+
+
+def test_a_set_that_is_not_here(network_calls: list[object]) -> None:
+    with pytest.raises(FileNotFoundError, match="ask for 'hf:nobody/nothing:download'"):
+        open_hub("nobody/nothing")
+    assert network_calls == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../../etc", "a/../b", "/etc/none", "a/b/c", "owner/", "a b", "a\nb", "a\0b"),
+        *("http://a.b/c", "https://a.b/c.zip", "hf://datasets/a/b", "s3://a/b", "file:///etc"),
+        *("parquet", "pandas", "csv", "imagefolder", "webdataset", "a@b", "ö/ä"),
+    ],
+    ids=lambda name: ascii(name)[:20],
+)
+def test_what_is_no_name(name: str, network_calls: list[object]) -> None:
+    for download in (False, True):
+        assert refused_or(lambda download=download: open_hub(name, download=download)) is None
+    assert network_calls == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["http://a.b/x.parquet", "https://a.b/x", "hf://datasets/a/b", '"http:\\u002f\\x2fa.b/x"'],
+)
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+def test_a_folder_whose_files_are_elsewhere(
+    tmp_path: Path, name: str, path: str, network_calls: list[object]
+) -> None:
+    folder = tmp_path / "set"
+    fill(folder / "train", cat=1, dog=1)
+    (folder / name).write_text(f"---\nconfigs:\n- config_name: a\n  data_files: {path}\n---\n")
+    assert refused_or(lambda: open_hub(str(folder))) is None
+    assert network_calls == []
+
+
+def test_a_folder_that_only_tells_of_an_address(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    fill(folder / "train", cat=1, dog=1)
+    readme = folder / "README.md"
+    readme.write_text("---\nlicense: mit\n---\nSee https://a.b/c")
+    assert not _tells_addresses(readme)
+    assert open_hub(str(folder)).classes == ("cat", "dog")
+    readme.write_text("# Cats\nSee https://a.b/c\n")
+    assert not _tells_addresses(readme)
+
+
+@pytest.mark.parametrize(
+    "path", ["http://a.b/x.png", "/dev/zero", "zip://x.png::http://a.b/c.zip", "none.png"]
+)
+def test_images_that_are_elsewhere_are_not_fetched(
+    path: str, network_calls: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = table_of([{"bytes": None, "path": path}])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
+    found = open_hub("me/set")
+    assert refused_or(lambda: found.picture(0)) is None
+    assert network_calls == []
+
+
+def test_bytes_that_are_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    rows = [{"bytes": data, "path": None} for data in (b"", b"\xff", postscript)]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table_of(rows))
+    found = open_hub("me/set")
+    for index in range(3):
+        assert refused_or(lambda index=index: found.picture(index)) is None
+
+
+def test_code_in_a_folder_is_not_run(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    fill(folder / "train", cat=1, dog=1)
+    mark = tmp_path / "run"
+    (folder / "set.py").write_text(f"import os; os.mkdir({json.dumps(str(mark))})\n")
+    refused_or(lambda: open_hub(str(folder)))
+    assert not mark.exists()

@@ -1,13 +1,14 @@
-import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from image_folders import write_mnist
 
+from asvit.data import open_dataset
 from asvit.data.libraries import (
-    DigitsDataset,
     LibraryDataset,
+    open_digits,
     open_torchvision,
     open_torchvision_test,
 )
@@ -19,19 +20,14 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
     labels = np.arange(20, dtype=np.uint8) % 10
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for part in ("train", "t10k"):
-        head = struct.pack(">IIII", 0x803, *pixels.shape)
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
-        head = struct.pack(">II", 0x801, len(labels))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
+    for part, values in (("train", labels.tobytes()), ("t10k", bytes([7] * 20))):
+        write_mnist(tmp_path, part, pixels.tobytes(), values)
     return pixels
 
 
 def test_digits() -> None:
     pytest.importorskip("sklearn")
-    dataset = DigitsDataset()
+    dataset = open_digits()
     assert len(dataset) == 1797
     assert dataset.classes == tuple("0123456789")
     picture, label = dataset[0]
@@ -39,10 +35,19 @@ def test_digits() -> None:
     assert np.asarray(picture).max() == 15 * 255 // 16  # scikit-learn's values go to 16
 
 
-def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
-        DigitsDataset()
+@pytest.mark.parametrize(
+    ("spec", "module", "message"),
+    [
+        ("digits", "sklearn.datasets", "pip install scikit-learn"),
+        ("hf:me/set", "datasets", r"'hf:me/set' need .*pip install 'asvit\[train\]'"),
+    ],
+)
+def test_a_library_that_is_missing(
+    spec: str, module: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=message):
+        open_dataset(spec)
 
 
 def test_torchvision(mnist: np.ndarray) -> None:
@@ -111,16 +116,15 @@ def test_labels_are_found_by_reading_when_a_dataset_does_not_list_them() -> None
 
 
 def test_items_that_are_not_images_are_named() -> None:
-    dataset = LibraryDataset("a set", None, np.zeros(2, np.int64), items=[("text", 0)] * 2, key=0)
+    dataset = LibraryDataset("a set", None, np.zeros(2, np.int64), items=[("text", 0)] * 2)
     with pytest.raises(
         ValueError, match="cannot read image 1 of a set: it is a str, not an image"
     ):
         dataset.picture(1)
 
 
-def test_the_test_part(mnist: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
-    path.write_bytes(struct.pack(">II", 0x801, 20) + bytes([7] * 20))
+@pytest.mark.usefixtures("mnist")
+def test_the_test_part() -> None:
     test = open_torchvision_test("MNIST")
     assert test is not None
     assert test.labels.tolist() == [7] * 20
@@ -129,9 +133,7 @@ def test_the_test_part(mnist: np.ndarray, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["val", "valid", "test"])
-def test_the_part_that_is_chosen_by_name(
-    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_part_that_is_chosen_by_name(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for in turn; what torchvision says of the others is not an error."""
     from torchvision import datasets
     from torchvision.datasets.utils import verify_str_arg

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from image_folders import fill
 from numpy.typing import NDArray
-from PIL import Image
 
 from asvit.data import MEAN, STD, Images, list_sources, load_images
 from asvit.data.base import balanced_choice
@@ -26,13 +26,8 @@ print(load_images(sys.argv[1], count=5, image_size=16, seed=3, cache=Path(sys.ar
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three classes of 1, 2 and 9 images, each image of its own brightness."""
-    for level, (name, count) in enumerate((("a", 1), ("b", 2), ("c", 9))):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        for number in range(count):
-            image = Image.new("RGB", (30, 20), (20 * level + number, 0, 0))
-            image.save(tmp_path / "set" / name / f"{number}.png")
-    return tmp_path / "set"
+    """Three classes of 1, 2 and 9 images."""
+    return fill(tmp_path / "set", a=1, b=2, c=9)
 
 
 def load(spec: str, cache: Path, count: int = 6, size: int = 16, seed: int = 0) -> Images:
@@ -103,9 +98,10 @@ def test_choice_is_balanced_over_classes(folder: Path, tmp_path: Path) -> None:
     images = load(str(folder), tmp_path, count=8)
     assert torch.bincount(images.labels).tolist() == [1, 2, 5]
     assert images.classes == ("a", "b", "c")
-    red = ((images.pixels[:, 0, 8, 8] * STD[0] + MEAN[0]) * 255).round().long()
-    assert len(set(red.tolist())) == 8  # none twice
-    assert (red // 20 == images.labels).all()  # each with its own label
+    colours = images.pixels[:, :, 8, 8] * torch.tensor(STD) + torch.tensor(MEAN)
+    numbers = (255 * colours).round().long()
+    assert len(set(map(tuple, numbers.tolist()))) == 8  # none twice
+    assert (numbers[:, 1] == images.labels).all()  # each with its own label
 
 
 labels = arrays.arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 5))
@@ -190,7 +186,7 @@ def test_too_few_images(folder: Path, tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_is_never_left_out(folder: Path, tmp_path: Path) -> None:
-    (folder / "a" / "0.png").write_bytes(b"not an image")  # every balanced choice takes it
+    (folder / "a" / "000.png").write_bytes(b"not an image")  # every balanced choice takes it
     with pytest.raises(ValueError, match=r"cannot read image '.*0\.png'"):
         load(str(folder), tmp_path, count=3)
 

@@ -5,8 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from asvit.data import store
+
+SHAPE = (3, 8, 8, 3)
+ONE = slice(1, 2)
 
 
 def pictures(seed: int = 0, count: int = 3) -> NDArray[np.uint8]:
@@ -21,46 +25,41 @@ def kept(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read(kept: Path) -> None:
-    everything = store.read_pictures(kept, (3, 8, 8, 3))
+    everything = store.read_pictures(kept, SHAPE)
     assert everything is not None
     assert (everything == pictures()).all()
-    one = store.read_picture(kept, 1, (8, 8, 3))
+    one = store.read_pictures(kept, SHAPE, ONE)
     assert one is not None
-    assert (one == pictures()[1]).all()
+    assert (one == pictures()[1:2]).all()
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]  # no left-overs
 
 
-def test_a_missing_file_or_another_shape_is_none(kept: Path) -> None:
-    assert store.read_pictures(kept.with_name("b"), (3, 8, 8, 3)) is None
-    assert store.read_picture(kept.with_name("b"), 0, (8, 8, 3)) is None
-    assert store.read_pictures(kept, (4, 8, 8, 3)) is None
-    assert store.read_picture(kept, 0, (16, 16, 3)) is None
-    assert store.read_picture(kept, 3, (8, 8, 3)) is None
-    assert store.read_pictures(kept.parent, (3, 8, 8, 3)) is None
+def damaged(data: bytes) -> dict[str, bytes]:
+    return {
+        **{f"cut to {keep}": data[:keep] for keep in (0, 5, 100, -1)},
+        "another": save({"weights": np.zeros(3)}),
+        "another kind": save({"pictures": np.zeros(SHAPE, np.float32), "crc32": np.zeros(3)}),
+    }
 
 
-@pytest.mark.parametrize("keep", [0, 5, 100, -1])
-def test_a_cut_file_is_none(kept: Path, keep: int) -> None:
-    kept.write_bytes(kept.read_bytes()[:keep])
-    assert store.read_pictures(kept, (3, 8, 8, 3)) is None
-    assert store.read_picture(kept, 0, (8, 8, 3)) is None
+@pytest.mark.parametrize("rows", [slice(None), ONE])
+def test_a_missing_a_damaged_or_another_file_is_none(kept: Path, rows: slice) -> None:
+    assert store.read_pictures(kept.with_name("b"), SHAPE, rows) is None
+    assert store.read_pictures(kept.parent, SHAPE, rows) is None
+    for other in ((4, 8, 8, 3), (3, 16, 16, 3)):
+        assert store.read_pictures(kept, other, rows) is None
+    for how, content in damaged(kept.read_bytes()).items():
+        kept.write_bytes(content)
+        assert store.read_pictures(kept, SHAPE, rows) is None, how
 
 
 def test_one_flipped_bit_is_noticed(kept: Path) -> None:
     data = bytearray(kept.read_bytes())
     data[-1] ^= 1  # the last byte of the last picture or of its checksum
     kept.write_bytes(data)
-    assert store.read_pictures(kept, (3, 8, 8, 3)) is None
-    assert store.read_picture(kept, 2, (8, 8, 3)) is None
-    assert store.read_picture(kept, 0, (8, 8, 3)) is not None  # the others are good
-
-
-def test_a_file_of_something_else_is_none(kept: Path) -> None:
-    from safetensors.numpy import save_file
-
-    save_file({"weights": np.zeros(3)}, kept)
-    assert store.read_pictures(kept, (3, 8, 8, 3)) is None
-    assert store.read_picture(kept, 0, (8, 8, 3)) is None
+    assert store.read_pictures(kept, SHAPE) is None
+    assert store.read_pictures(kept, SHAPE, slice(2, 3)) is None
+    assert store.read_pictures(kept, SHAPE, ONE) is not None  # the others are good
 
 
 def test_a_folder_that_cannot_be_written_warns_once(

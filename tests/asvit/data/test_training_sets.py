@@ -1,23 +1,13 @@
 """Images to train on and to validate with."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_folders import fill, write_mnist
 
 from asvit.data import open_training_sets
 from asvit.data.training_sets import TrainingSets
-
-
-def fill(folder: Path, **counts: int) -> Path:
-    """Class folders with so many images of 8 × 8 pixels."""
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / name / f"{number:03d}.png")
-    return folder
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -60,15 +50,11 @@ def test_the_digest_follows_the_images_and_not_their_place(tmp_path: Path) -> No
 def test_a_folder_of_parts(tmp_path: Path, part: str) -> None:
     fill(tmp_path / "pets" / "train", cat=3, dog=4)
     fill(tmp_path / "pets" / part, cat=2, dog=1)
+    if part != "test":  # the last choice
+        fill(tmp_path / "pets" / "test", cat=1, dog=1)
     sets = opened(tmp_path / "pets")
     assert [len(sets.train), len(sets.validation)] == [7, 3]
     assert sets.validation.labels.tolist() == [0, 0, 1]
-
-
-def test_validation_comes_before_tests(tmp_path: Path) -> None:
-    for part, count in (("train", 3), ("val", 2), ("test", 1)):
-        fill(tmp_path / "pets" / part, cat=count, dog=count)
-    assert len(opened(tmp_path / "pets").validation) == 4
 
 
 def test_train_may_be_a_class(tmp_path: Path) -> None:
@@ -86,15 +72,8 @@ def test_a_folder_to_validate_with(tmp_path: Path, within: str) -> None:
 
 def test_torchvision_has_a_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASVIT_DATA", str(tmp_path))
-    folder = tmp_path / "MNIST" / "raw"
-    folder.mkdir(parents=True)
     for part, count in (("train", 20), ("t10k", 10)):
-        head = struct.pack(">IIII", 0x803, count, 28, 28)
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + bytes(count * 28 * 28))
-        labels = bytes(i % 10 for i in range(count))
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(
-            struct.pack(">II", 0x801, count) + labels
-        )
+        write_mnist(tmp_path, part, bytes(count * 28 * 28), bytes(i % 10 for i in range(count)))
     sets = opened("torchvision:MNIST")
     assert [len(sets.train), len(sets.validation)] == [20, 10]
     assert len(sets.classes) == 10
@@ -158,8 +137,8 @@ def test_pictures_come_from_the_right_files(tmp_path: Path) -> None:
     sets = opened(fill(tmp_path / "pets", cat=10, dog=10))
     for part in (sets.train, sets.validation):
         for index in range(len(part)):
-            number = int(Path(part.name(index)).stem)
-            assert part.picture(index).getpixel((0, 0)) == (number, 0, 0)
+            number, label = int(Path(part.name(index)).stem), int(part.labels[index])
+            assert part.picture(index).getpixel((0, 0)) == (number, label, 0)
 
 
 def bad_folders(root: Path) -> dict[str, Path]:
@@ -211,6 +190,8 @@ def test_wrong_folders(
 @pytest.mark.parametrize(
     ("spec", "given", "message"),
     [
+        *((spec, {}, "no folder") for spec in ("nowhere", "./nowhere", "")),
+        ("digits", {"validation": "nowhere"}, "no folder"),
         ("gaussian", {}, "'gaussian' is noise without classes; use e.g. 'fractal' or a folder"),
         ("fractal:1", {}, "training needs two classes or more, got 1 fractal"),
         ("fractal:3", {"classes": 4}, "4 classes asked for, but 'fractal:3' has 3"),
@@ -224,16 +205,6 @@ def test_wrong_folders(
     ],
 )
 def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    error = FileNotFoundError if message == "no folder" else ValueError
+    with pytest.raises(error, match=message):
         opened(spec, **given)
-
-
-@pytest.mark.parametrize("spec", ["nowhere", "./nowhere", ""])
-def test_no_such_folder(spec: str) -> None:
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        opened(spec)
-
-
-def test_no_such_folder_to_validate_with(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        opened(fill(tmp_path / "pets", cat=2, dog=2), validation="nowhere")

@@ -3,15 +3,27 @@ from pathlib import Path
 
 import onnx
 import pytest
+import timm
 import torch
-from exported_networks import MORE, NETWORKS, SHIFT, SIDE, run_in_this_process
+from exported_networks import MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
 from torch import Tensor, nn
 
 from asvit.export import FORMATS, writers
 from asvit.export.comparison import difference
-from asvit.export.writers import ABOUT, trace, write_onnx, write_pt2
+from asvit.export.writers import (
+    ABOUT,
+    config,
+    timm_arguments,
+    trace,
+    write_onnx,
+    write_pt2,
+    write_timm_folder,
+)
+from asvit.networks import Network, WeightsFile
 
 BATCHES = (1, 3)
+HOST = Network("timm:test_vit", image_size=32, num_classes=3)
+FACTS = {"mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3], "crop_pct": 0.8, "top1": 12.0}
 
 
 def images(batch: int, side: int = SIDE) -> Tensor:
@@ -73,20 +85,13 @@ def test_a_program_says_what_it_is(program: torch.export.ExportedProgram, tmp_pa
     assert json.loads(inside[ABOUT]) == {"a": 1}
 
 
-def test_a_batch_that_is_asked_for_is_fixed(tmp_path: Path) -> None:
+def test_the_batch_and_operator_set_that_are_asked_for_are_written(tmp_path: Path) -> None:
     path = tmp_path / "copy.onnx"
     program = trace(SHIFT.build().eval(), image_size=SIDE, batch=1)
-    write_onnx(program, path, about="{}")
-    batch = onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0]
-    assert batch.dim_value == 1
-
-
-def test_the_operator_set_that_is_asked_for_is_written(
-    program: torch.export.ExportedProgram, tmp_path: Path
-) -> None:
-    path = tmp_path / "copy.onnx"
     assert write_onnx(program, path, about="{}", opset=18) == 18
-    assert onnx.load(path).opset_import[0].version == 18
+    made = onnx.load(path)
+    assert made.opset_import[0].version == 18
+    assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
 
 
 def test_an_operator_set_that_pytorch_would_exchange_is_refused(
@@ -116,3 +121,51 @@ def test_a_network_that_cannot_be_followed_is_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match=r"torch\.export cannot follow this Wavering") as refusal:
         trace(Wavering(), image_size=SIDE)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model, content = as_file(SHIFT)
+    known = WeightsFile(SHIFT, content.weights, ("cat", "dog", "ox"), FACTS)
+    write_timm_folder(known, model, tmp_path / "shift")
+    return tmp_path / "shift"
+
+
+def test_timm_gets_preparation_and_labels(folder: Path) -> None:
+    made = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    prepared = timm.data.resolve_model_data_config(made)
+    assert list(prepared["input_size"]) == [3, 32, 32]
+    assert list(prepared["mean"]) == FACTS["mean"]
+    assert list(prepared["std"]) == FACTS["std"]
+    assert prepared["crop_pct"] == FACTS["crop_pct"]
+    assert made.pretrained_cfg["label_names"] == ["cat", "dog", "ox"]
+
+
+def test_other_classes_keep_all_but_the_classifier(folder: Path) -> None:
+    stored = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    made = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=7)
+    assert made(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
+    own, other = made.state_dict(), stored.state_dict()
+    changed = {name for name in own if own[name].shape != other[name].shape}
+    assert changed == {"head.weight", "head.bias"}
+    assert all(torch.equal(own[name], other[name]) for name in own if name not in changed)
+
+
+def test_a_network_of_timm_goes_by_its_own_name() -> None:
+    name, arguments = timm_arguments(HOST)
+    assert (name, arguments) == ("test_vit", {"img_size": 32})
+    model, content = as_file(HOST)
+    assert config(content, model)["pretrained_cfg"]["classifier"] == "head"
+
+
+def test_parts_of_ours_make_it_ours() -> None:
+    network = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
+    name, arguments = timm_arguments(network)
+    assert name == "asvit"
+    assert arguments == {
+        "architecture": "timm:test_vit",
+        "img_size": 32,
+        "attention": "hallucinated",
+        "ffn": "compact",
+        "branches": 2,
+    }

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor
 
-from asvit.data.store import read_picture, read_pictures, write_pictures
+from asvit.data.store import read_pictures, write_pictures
 from asvit.networks import Network, WeightsFile, load_state, read_state
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.pretrained import load_pretrained
@@ -86,7 +86,7 @@ def check(path: Path, data: bytes) -> None:
         lambda: SupernetFile.read(path),
         lambda: load_pretrained(model(), str(path), new_head=False),
         lambda: read_pictures(path, (4, 8, 8, 3)),
-        lambda: read_picture(path, 2, (8, 8, 3)),
+        lambda: read_pictures(path, (4, 8, 8, 3), slice(2, 3)),
     )
     for read in readers:
         refused_or(read)

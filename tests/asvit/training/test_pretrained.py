@@ -101,8 +101,3 @@ def test_other_classes_and_other_networks_are_refused(tmp_path: Path) -> None:
         load_pretrained(asvit.build(ARCH.replace(",8", ",16"), 32, 5), path, new_head=True)
     after = model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
-
-
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no file of weights"):
-        load_pretrained(asvit.build(ARCH, 32, 5), str(tmp_path / "w.safetensors"), new_head=False)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.training.images.sampling import (
-    TrainingSampler,
     batch_share,
     derive_seed,
     epoch_order,
@@ -49,18 +48,6 @@ def test_copies_go_to_several_processes(world: int) -> None:
         where[batch_share(size, rank, world)] = rank
     for image in np.unique(indices):
         assert len(set(where[indices[0] == image].tolist())) > 1
-
-
-def test_epochs_and_seeds_differ() -> None:
-    def first(seed: int, epoch: int) -> list[int]:
-        sampler = TrainingSampler(50, 50, seed=seed, copies=1, rank=0, world=1)
-        sampler.epoch = epoch
-        return next(iter(sampler)).indices.tolist()  # type: ignore[no-any-return]
-
-    orders = [first(0, 0), first(0, 1), first(1, 0)]
-    assert len({tuple(order) for order in orders}) == 3
-    assert all(sorted(order) == list(range(50)) for order in orders)
-    assert first(0, 1) == orders[1]
 
 
 @given(st.integers(1, 8), st.integers(1, 18))

@@ -1,3 +1,5 @@
+"""What is said of an export: its card, and the lines that load the copy, run as shown."""
+
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +8,8 @@ from typing import Any
 import pytest
 from exported_networks import SHIFT, as_file
 
-from asvit.export import FORMATS, Difference, model_card
-from asvit.export.exported import Exported
+from asvit.export import FORMATS, Difference, model_card, write_copy
+from asvit.export.exported import Exported, loading_code
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
 
@@ -151,3 +153,21 @@ def test_facts_of_strangers_are_words_only(exported: Exported) -> None:
     for line in card.split("\n"):
         outside = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", line)  # of code
         assert not re.search(r"(?<!\\)(<|\[a)", outside)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_lines_run(name: str, tmp_path: Path) -> None:
+    model, content = as_file(SHIFT)
+    form = FORMATS[name]
+    place = tmp_path / f'a "copy"{form.suffix}'
+    write_copy(form, place, model=model, content=content)
+    names: dict[str, object] = {}
+    exec(loading_code(name, str(place), SHIFT, batch=2), names)
+    logits: Any = names["logits"]
+    assert tuple(logits.shape) == (2, 3)
+
+
+def test_a_network_of_timm_is_loaded_without_us() -> None:
+    code = loading_code("timm", "folder", Network("timm:test_vit", 32, 3))
+    assert "asvit" not in code
+    assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code
