@@ -46,8 +46,22 @@ _STAGE_FIELDS: Final[dict[str, tuple[str, Sequence[Choices]]]] = {
 NUMBER: Final = re.compile(r"[0-9]{1,5}")
 
 
+class Growable:
+    """Base of architectures that scaling grows: dataclasses with ``depths`` and ``width``."""
+
+    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
+        """This architecture with other depths or another stage-1 width; None keeps a value.
+
+        Raises:
+            ValueError: If the result is not a valid architecture.
+        """
+        given = {"depths": depths, "width": width}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return replace(self, **changes)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class Genotype:
+class Genotype(Growable):
     """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
     Attributes:
@@ -128,19 +142,6 @@ class Genotype:
             columns.append(self.depths)
         last = [self.heads] if self.width == DEFAULT_WIDTH else [self.heads, self.width]
         return "|".join(",".join(map(str, part)) for part in (*zip(*columns, strict=True), last))
-
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """This topology with other depths or another stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid architecture.
-        """
-        changes: dict[str, object] = {}
-        if depths is not None:
-            changes["depths"] = depths
-        if width is not None:
-            changes["width"] = width
-        return replace(self, **changes)  # type: ignore[arg-type]
 
     @property
     def stage_widths(self) -> Four:

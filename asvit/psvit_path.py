@@ -8,13 +8,13 @@ stage 1, if it is not the default.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import ClassVar, Final, Self
 
-from asvit.genotype import NUMBER, checked_choice
+from asvit.genotype import NUMBER, Growable, checked_choice
 
 STAGES: Final = 3
 CELLS: Final = 6  # in each stage
@@ -35,7 +35,7 @@ _EXAMPLE: Final = "bbs---|bs----|bb----"
 
 
 @dataclass(frozen=True)
-class PSViTPath:
+class PSViTPath(Growable):
     """One path through a supernet of three stages of six cells, at any depths and width.
 
     The path without layers is valid here, since a search may draw it; the spaces reject it.
@@ -52,9 +52,8 @@ class PSViTPath:
             range. The one-line message names the value and what is allowed.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428. The paper gives no widths or heads: those of the subclasses,
-        and how widths grow, are ours.
+        Chen et al. 2021, arXiv:2108.03428. The paper gives no widths or heads: those of the
+        subclasses, and how widths grow, are ours.
     """
 
     #: Name of the space, and the prefix of its texts without the colon.
@@ -118,18 +117,6 @@ class PSViTPath:
             parts.append(str(self.width))
         return f"{self.space}:{'|'.join(parts)}"
 
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """This path with other depths or another stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid path.
-        """
-        return replace(
-            self,
-            depths=self.depths if depths is None else tuple(depths),
-            width=self.width if width is None else width,
-        )
-
     @property
     def layers(self) -> int:
         """Layers of the whole path."""
@@ -155,15 +142,8 @@ class PSViTPath:
         Raises:
             ValueError: If patches do not tile the image, or there are too few to pool.
         """
-        patch = self.patch
-        if image_side < patch or image_side % patch:
-            below, above = image_side // patch * patch, (image_side // patch + 1) * patch
-            sizes = f"{below} or {above}" if below > 0 else f"{patch}"
-            raise ValueError(
-                f"patches of {patch} px do not fill an image of {image_side} px; use {sizes} px"
-            )
         stages = max((i for i, depth in enumerate(self.depths, 1) if depth), default=0)
-        return self._token_counts(image_side // patch, stages)
+        return self._token_counts(patches_of(image_side, self.patch), stages)
 
     def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
         """Tokens in each of the first ``stages`` stages, for ``side`` patches per side."""
@@ -216,6 +196,21 @@ class PSViT2dPath(PSViTPath):
 
     def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
         return tuple((-(-side // 2**i)) ** 2 for i in range(stages))
+
+
+def patches_of(side: int, patch: int) -> int:
+    """Patches of ``patch`` pixels along an image side in pixels.
+
+    Raises:
+        ValueError: If they do not tile it.
+    """
+    if side < patch or side % patch:
+        below, above = side // patch * patch, (side // patch + 1) * patch
+        sizes = f"{below} or {above}" if below > 0 else f"{patch}"
+        raise ValueError(
+            f"patches of {patch} px do not fill an image side of {side} px; use {sizes} px"
+        )
+    return side // patch
 
 
 def layers_of(cells: str) -> int:

@@ -5,21 +5,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 
 def register_variants(
-    module: str, create: Callable[..., nn.Module], descriptions: Mapping[str, str]
+    module: str,
+    create: Callable[..., nn.Module],
+    descriptions: Mapping[str, str],
+    cfgs: Mapping[str, dict[str, Any]],
 ) -> None:
     """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name.
 
     Args:
-        module: ``__name__`` of the calling module. It gets the functions, and its
-            ``default_cfgs`` describe the models.
+        module: ``__name__`` of the calling module, which gets the functions.
         create: Makes a model from its name, ``pretrained`` and timm's other arguments.
         descriptions: Name -> docstring of its function.
+        cfgs: Name -> timm's description of the model.
     """
+    sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
     for name, description in descriptions.items():
         function = _entry_point(name, create)
         function.__name__ = function.__qualname__ = name
@@ -29,20 +33,42 @@ def register_variants(
         register_model(function)
 
 
-def _entry_point(name: str, create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    def entry_point(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        return create(name, pretrained, **kwargs)
-
-    return entry_point
-
-
-def imagenet_cfg(**settings: Any) -> dict[str, Any]:
-    """Timm's description of a classifier for ImageNet at 224 px.
+def register_networks(
+    module: str,
+    network: type[nn.Module],
+    settings: Mapping[str, Mapping[str, Any]],
+    descriptions: Mapping[str, str],
+    *,
+    levels: Callable[[Mapping[str, Any]], int] = lambda own: 4,
+    filter_fn: Callable[..., Mapping[str, Any]] | None = None,
+    **cfg: Any,
+) -> None:
+    """Register settings of a network for ImageNet at 224 px, as :func:`register_variants`.
 
     Args:
-        **settings: Further entries, or others instead of the defaults.
+        module: ``__name__`` of the calling module.
+        network: Class of the network.
+        settings: Name -> arguments of the class, which arguments of the caller replace.
+        descriptions: Name -> docstring.
+        levels: Number of feature maps, from the settings of a name.
+        filter_fn: timm's filter of checkpoints.
+        **cfg: Further or other entries of timm's description.
     """
-    return {
+
+    def create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+        own = settings[name]
+        features = {"out_indices": tuple(range(levels(own))), "feature_cls": "getter"}
+        model: nn.Module = build_model_with_cfg(
+            network,
+            name,
+            pretrained,
+            pretrained_filter_fn=filter_fn,
+            feature_cfg=features,
+            **{**own, **kwargs},
+        )
+        return model
+
+    common = {
         "num_classes": 1000,
         "input_size": (3, 224, 224),
         "pool_size": (7, 7),
@@ -52,5 +78,13 @@ def imagenet_cfg(**settings: Any) -> dict[str, Any]:
         "std": IMAGENET_DEFAULT_STD,
         "first_conv": "patch_embed.proj",
         "classifier": "head",
-        **settings,
+        **cfg,
     }
+    register_variants(module, create, descriptions, dict.fromkeys(settings, common))
+
+
+def _entry_point(name: str, create: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def entry_point(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return create(name, pretrained, **kwargs)
+
+    return entry_point

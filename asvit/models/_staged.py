@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class StagedNetwork(nn.Module):
     """Base of the networks, with the methods that timm expects of a model.
 
-    A subclass defines :meth:`forward_features` and :meth:`forward_head`, the private methods at
-    the end, and the attributes below. A stage has a module ``downsample``, which leads to the next
-    stage, or into the stage if ``_downsample_first``.
+    A subclass builds its stem and stages, then calls :meth:`_add_head`, and defines the private
+    methods at the end and the attributes below. A stage has a module ``downsample``, which leads
+    to the next stage, or into the stage if ``_downsample_first``.
 
     Attributes:
         stage_widths: Channels of each stage.
@@ -45,12 +45,31 @@ class StagedNetwork(nn.Module):
         return self.forward_head(self.forward_features(image))
 
     def forward_features(self, image: Tensor) -> Tensor:
-        """The features after the final norm."""
-        raise NotImplementedError
+        """The features after the final norm.
+
+        ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
+        order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
+        ``[B, num_features, H/32, W/32]``, rounded down.
+
+        Raises:
+            ValueError: If H or W does not fit the network.
+        """
+        x = self._embed(image)
+        for stage in self._stages:
+            x = self._downsample(stage, stage(x))
+        return cast("Tensor", self.norm(self._as_features(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """The classes of features, or with ``pre_logits`` the input of the head."""
-        raise NotImplementedError
+        """Features to ``[B, num_classes]``, or with ``pre_logits`` to ``[B, num_features]``.
+
+        Without pooling, the tokens or positions remain.
+
+        Args:
+            x: From :meth:`forward_features`.
+            pre_logits: Return the input of the head.
+        """
+        x = self._pool(x)
+        return x if pre_logits else self._classify(self.head_drop(x))
 
     def forward_intermediates(
         self,
@@ -98,7 +117,8 @@ class StagedNetwork(nn.Module):
             x = self._downsample(stage, x)
         if intermediates_only:
             return maps
-        return self._as_features(self.norm(x) if i == last else x), maps
+        x = self._as_features(x)
+        return self.norm(x) if i == last else x, maps
 
     def prune_intermediate_layers(
         self,
@@ -191,6 +211,23 @@ class StagedNetwork(nn.Module):
     def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
         """The output of a stage in ``output_fmt``."""
         return x
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """Features to the input of the head, as ``global_pool`` says."""
+        raise NotImplementedError
+
+    def _classify(self, x: Tensor) -> Tensor:
+        """The pooled or other features to classes."""
+        return cast("Tensor", self.head(x))
+
+    def _add_head(self, norm: nn.Module, classes: int, global_pool: str, drop: float) -> None:
+        """Add what follows the stages, and initialise the network."""
+        self.norm = norm
+        self.num_classes = classes
+        self.global_pool = self._checked_pool(global_pool)
+        self.head_drop = nn.Dropout(drop)
+        self.head = self._make_head(classes)
+        self.apply(self._init_weights)
 
     def _as_features(self, x: Tensor) -> Tensor:
         """The output of a stage in the shape of :meth:`forward_features`."""

@@ -1,16 +1,16 @@
 """The As-ViT network and its four published sizes in timm's registry."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import cast
 
 import torch
-from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
-from asvit.models._registration import imagenet_cfg, register_variants
+from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch
-from asvit.models.layers import Block, PatchEmbedding, ReEmbedding, Stage
+from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding
+from asvit.models.layers.windows import Block, Stage
 
 __all__ = ["SIZES", "AsViT"]
 
@@ -55,7 +55,6 @@ class AsViT(StagedNetwork):
         for side in (img_size,) if isinstance(img_size, int) else img_size:
             g.token_sides(side)
         self.genotype = g
-        self.num_classes = num_classes
         self.stage_widths = g.stage_widths
         self.num_features = self.head_hidden_size = g.stage_widths[-1]
         self.feature_info = [
@@ -64,39 +63,7 @@ class AsViT(StagedNetwork):
         ]
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
         self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
-        self.norm = nn.LayerNorm(self.num_features)
-        self.global_pool = self._checked_pool(global_pool)
-        self.head_drop = nn.Dropout(drop_rate)
-        self.head = self._make_head(num_classes)
-        self.apply(self._init_weights)
-
-    def forward_features(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, H/32 * W/32, num_features]``, after the final norm.
-
-        H/32 and W/32 are rounded up.
-
-        Raises:
-            ValueError: If H or W is no multiple of 4, or a split does not divide its tokens.
-        """
-        x = self._embed(image)
-        for stage in self._stages:
-            x = stage.downsample(stage(x))
-        tokens: Tensor = self.norm(x.flatten(1, 2))
-        return tokens
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """``[B, tokens, num_features] -> [B, num_classes]``, or the pooled ``[B, num_features]``.
-
-        Args:
-            x: Tokens from :meth:`forward_features`.
-            pre_logits: Return the input of the head: the mean over tokens.
-        """
-        if self.global_pool == "avg":
-            x = x.mean(dim=1)
-        if pre_logits:
-            return x
-        logits: Tensor = self.head(self.head_drop(x))
-        return logits
+        self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
 
     def get_classifier(self) -> nn.Module:
         """The last linear map, or the identity when there are no classes."""
@@ -126,6 +93,9 @@ class AsViT(StagedNetwork):
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, 2)
 
+    def _pool(self, x: Tensor) -> Tensor:
+        return x.mean(dim=1) if self.global_pool == "avg" else x
+
     def _make_head(self, num_classes: int) -> nn.Module:
         dim = self.num_features
         if num_classes == 0:
@@ -153,33 +123,17 @@ SIZES = {
     "asvit_large": "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180",
 }
 
-_CFG = imagenet_cfg(
-    classifier="head.2",
-    paper_ids="arXiv:2202.11921",
-    paper_name="Auto-scaling Vision Transformers without Training",
-)
-default_cfgs = generate_default_cfgs(dict.fromkeys(SIZES, _CFG))
-
-
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    model: nn.Module = build_model_with_cfg(
-        AsViT,
-        name,
-        pretrained,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        genotype=SIZES[name],
-        **kwargs,
-    )
-    return model
-
-
-register_variants(
+register_networks(
     __name__,
-    _create,
+    AsViT,
+    {name: {"genotype": text} for name, text in SIZES.items()},
     {
         "asvit_seed": "The published search result at C=32, before scaling: 2.3 M parameters.",
         "asvit_small": "As-ViT Small: 28.8 M parameters, 5.1 G multiply-adds at 224 px.",
         "asvit_base": "As-ViT Base: 52.3 M parameters, 8.8 G multiply-adds at 224 px.",
         "asvit_large": "As-ViT Large: 87.6 M parameters, 22.4 G multiply-adds at 224 px.",
     },
+    classifier="head.2",
+    paper_ids="arXiv:2202.11921",
+    paper_name="Auto-scaling Vision Transformers without Training",
 )

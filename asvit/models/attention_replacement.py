@@ -13,6 +13,7 @@ from timm.models.pvt_v2 import Block as PyramidBlock
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from asvit.models.layers.blocks import SelfAttention
 from asvit.models.layers.hallucinated import (
     Axis,
     ClassTokenRule,
@@ -20,7 +21,7 @@ from asvit.models.layers.hallucinated import (
     HeadRule,
     split_heads,
 )
-from asvit.models.layers.shared_attention import MapAttention, SharedAttention
+from asvit.models.layers.shared_attention import SharedAttention
 from asvit.models.layers.token_grid import (
     Grid,
     ListGrid,
@@ -29,7 +30,7 @@ from asvit.models.layers.token_grid import (
     WindowGrid,
     nominal_grid,
 )
-from asvit.models.layers.windows import Stage, WindowAttention
+from asvit.models.layers.windows import Stage
 from asvit.models.psvit import PSViT
 
 
@@ -103,28 +104,18 @@ class HallucinatedPooledAttention(HallucinatedHeads):
         return self.attend(x, grid, sources=sources)[0]
 
 
-class HallucinatedWindowAttention(HallucinatedHeads):
-    """Replaces the window attention of As-ViT."""
+class HallucinatedSelfAttention(HallucinatedHeads):
+    """Replaces the attention of As-ViT and PSViT, and can return its maps."""
 
     token_grid: TokenGrid
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
-        return self.attend(x, self.token_grid.shape(x.shape[2]))[0]
-
-
-class HallucinatedMapAttention(HallucinatedHeads):
-    """Replaces the attention of PSViT, and returns its maps, including hallucinated ones."""
-
-    token_grid: TokenGrid
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, dim]``."""
+        """``[..., N, dim] -> [..., N, dim]``."""
         return self.with_map(x)[0]
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, N, dim] -> [B, N, dim]`` and the maps ``[B, heads, N, N]``."""
-        return self.attend(x, self.token_grid.shape(x.shape[1] - self.prefix))
+        """``[..., N, dim] -> [..., N, dim]`` and all maps ``[lists, heads, N, N]``."""
+        return self.attend(x, self.token_grid.shape(x.shape[-2] - self.prefix))
 
 
 def hallucinate(model: nn.Module, rules: MapSettings) -> int:
@@ -153,7 +144,7 @@ def _head_counts(model: nn.Module) -> Iterator[int]:
     for module in model.modules():
         if isinstance(module, TokenAttention | PyramidAttention | NextAttention):
             yield module.num_heads
-        elif isinstance(module, WindowAttention | MapAttention):
+        elif isinstance(module, SelfAttention):
             yield module.heads
 
 
@@ -215,9 +206,9 @@ def _replace_in_window_stage(stage: Any, rules: MapSettings) -> int:
     count = 0
     for block in stage.blocks:
         old = block.attn
-        if isinstance(old, WindowAttention):
+        if isinstance(old, SelfAttention):
             inner = old.heads * old.head_dim
-            made = HallucinatedWindowAttention(
+            made = HallucinatedSelfAttention(
                 old.qkv.in_features, **_shape(old.heads, inner, rules)
             )
             made.token_grid = token_grid
@@ -241,10 +232,10 @@ def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
             old = getattr(layer, "attn", None)
             if isinstance(old, SharedAttention):
                 _match_heads(old, rules)
-            if not isinstance(old, MapAttention):
+            if not isinstance(old, SelfAttention):
                 continue
             inner = old.heads * old.head_dim
-            made = HallucinatedMapAttention(
+            made = HallucinatedSelfAttention(
                 old.qkv.in_features,
                 prefix=model.num_prefix_tokens,
                 **_shape(old.heads, inner, rules),
@@ -277,7 +268,7 @@ def _shape(heads: int, inner: int, rules: MapSettings) -> dict[str, Any]:
         "inner": inner,
         "axis": rules.axis,
         "class_token": rules.class_token,
-        "map_bias": rules.map_bias,
+        "bias": rules.map_bias,
     }
 
 

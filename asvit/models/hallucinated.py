@@ -3,7 +3,6 @@
 from typing import Any
 
 import timm
-from timm.models import generate_default_cfgs
 from torch import nn
 
 from asvit.models._registration import register_variants
@@ -44,11 +43,6 @@ def _cfg(base: str) -> dict[str, Any]:
     return {**kept, "paper_ids": "arXiv:2306.10875"}
 
 
-default_cfgs = generate_default_cfgs(
-    {name: _cfg(base) for name, (base, _) in HALLUCINATED_HOSTS.items()}
-)
-
-
 def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     """Build the base model with timm's arguments and convert it with those of :func:`convert`.
 
@@ -81,4 +75,5 @@ register_variants(
         "hallucinated_nextvit_small": "Next-ViT-S with half of its maps hallucinated and compact "
         "feed-forward parts.",
     },
+    {name: _cfg(base) for name, (base, _) in HALLUCINATED_HOSTS.items()},
 )

@@ -1,23 +1,22 @@
 """The PSViT network: three stages of transformer layers that may share attention maps."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import ClassVar, Literal, cast, get_args
 
 import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from asvit.models._staged import StagedNetwork, check_batch
-from asvit.models.layers.token_pooling import TokenPooling1d
-from asvit.models.psvit_parts import (
-    PatchTokens,
-    Pooling,
-    PSViTStage,
-    make_cell,
-    make_pooling,
-)
-from asvit.psvit_path import layers_of
+from asvit.models.layers.blocks import run_blocks
+from asvit.models.layers.shared_attention import BasicLayer, SharingPair
+from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
+from asvit.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 
 __all__ = ["PSViT"]
+
+Pooling = Literal["1d", "2d"]
 
 
 class PSViT(StagedNetwork):
@@ -96,6 +95,8 @@ class PSViT(StagedNetwork):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling={pooling!r} is not one of '1d', '2d'")
         listed = pooling == "1d"
         class_token = listed if class_token is None else class_token
         if class_token and not listed:
@@ -104,7 +105,6 @@ class PSViT(StagedNetwork):
         self.cells = tuple(cells)
         self.dims = self.stage_widths = tuple(dims)
         self.pooling = pooling
-        self.num_classes = num_classes
         self.num_prefix_tokens = int(class_token)
         self.num_features = self.head_hidden_size = dims[used - 1]
         self.patch_size = patch_size or (16 if listed else 8)
@@ -113,25 +113,23 @@ class PSViT(StagedNetwork):
             in_chans,
             dims[0],
             patch=self.patch_size,
-            grid=self._patches(height, width),
+            grid=(patches_of(height, self.patch_size), patches_of(width, self.patch_size)),
             class_token=class_token,
             drop=pos_drop_rate,
         )
         layers = sum(map(layers_of, cells))
         rates = iter(torch.linspace(0, drop_path_rate, layers, device="cpu").tolist())
+        make_pooling: Callable[..., nn.Module] = partial(TokenPooling2d, kernel=conv_kernel or 3)
+        if listed:
+            prefix = 0 if pool_class_token else self.num_prefix_tokens
+            make_pooling = partial(
+                TokenPooling1d, kernel=conv_kernel or 1, pool=pool_window, prefix=prefix
+            )
         self.stages = nn.ModuleList()
         for i in range(used):
             downsample: nn.Module = nn.Identity()
             if i > 0:
-                downsample = make_pooling(
-                    pooling,
-                    dims[i - 1],
-                    dims[i],
-                    kernel=conv_kernel,
-                    window=pool_window,
-                    stride=pool_stride,
-                    prefix=0 if pool_class_token else self.num_prefix_tokens,
-                )
+                downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
             made = _make_cells(cells[i], dims[i], heads[i], int(dims[i] * mlp_ratio), rates)
             self.stages.append(PSViTStage(downsample, made))
         self._check_lists(*self.patch_embed.grid)
@@ -143,45 +141,14 @@ class PSViT(StagedNetwork):
             }
             for i in range(1 if listed else used)
         ]
-        self.norm = nn.LayerNorm(self.num_features, eps=1e-6)
-        self.global_pool = self._checked_pool(global_pool or ("token" if class_token else "avg"))
-        self.head_drop = nn.Dropout(drop_rate)
-        self.head = self._make_head(num_classes)
-        self.apply(self._init_weights)
+        pool = global_pool or ("token" if class_token else "avg")
+        norm = nn.LayerNorm(self.num_features, eps=1e-6)
+        self._add_head(norm, num_classes, pool, drop_rate)
 
     @property
     def embed_dim(self) -> int:
         """Timm's name for ``num_features``."""
         return self.num_features
-
-    def forward_features(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, after the final norm.
-
-        The N tokens of a grid are in row order.
-
-        Raises:
-            ValueError: If the patch does not divide H or W, or there are too few tokens to pool.
-        """
-        x = self._embed(image)
-        for stage in self.stages:
-            x = stage(x)
-        return cast("Tensor", self.norm(x.flatten(1, -2)))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """``[B, prefix + N, num_features] -> [B, num_classes]``.
-
-        Args:
-            x: Tokens from :meth:`forward_features`.
-            pre_logits: Return the input of the head, ``[B, num_features]``.
-        """
-        if self.global_pool == "token":
-            x = x[:, 0]
-        elif self.global_pool == "avg":
-            x = x[:, self.num_prefix_tokens :].mean(dim=1)
-        if pre_logits:
-            return x
-        logits: Tensor = self.head(self.head_drop(x))
-        return logits
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters without weight decay, besides those of timm's own rule."""
@@ -197,25 +164,10 @@ class PSViT(StagedNetwork):
 
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         """Tokens along the sides of an image in pixels; fewer than patches at a coarser stride."""
-        self._patches(height, width)
+        for side in (height, width):
+            patches_of(side, self.patch_size)
         rows, columns = self.patch_embed.proj.stride
         return -(-height // rows), -(-width // columns)
-
-    def _patches(self, height: int, width: int) -> tuple[int, int]:
-        """Patches along the sides of an image in pixels.
-
-        Raises:
-            ValueError: If they do not tile a side.
-        """
-        patch = self.patch_size
-        for side in (height, width):
-            if side < patch or side % patch:
-                below, above = side // patch * patch, -(-side // patch) * patch
-                sizes = f"{below} or {above}" if below else f"{max(above, patch)}"
-                raise ValueError(
-                    f"patches of {patch} px do not fill an image side of {side} px; use {sizes} px"
-                )
-        return height // patch, width // patch
 
     def _check_lists(self, rows: int, columns: int) -> None:
         """Check that a grid of patches has enough tokens for every pooling along a list."""
@@ -246,8 +198,116 @@ class PSViT(StagedNetwork):
     def _as_features(self, x: Tensor) -> Tensor:
         return x.flatten(1, -2)
 
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.global_pool == "token":
+            return x[:, 0]
+        return x[:, self.num_prefix_tokens :].mean(dim=1) if self.global_pool == "avg" else x
+
     def _pools(self) -> tuple[str, ...]:
         return ("token", "avg", "") if self.num_prefix_tokens else ("avg", "")
+
+
+class PatchTokens(nn.Module):
+    """Cuts an image into patches and adds learned position embeddings.
+
+    Args:
+        channels: Channels of the image.
+        dim: Width of a token.
+        patch: Side of a patch in pixels.
+        grid: Rows and columns of patches that positions are learned for. For other grids they are
+            resampled bicubically, except that of the class token.
+        class_token: Prepend a learned class token to the patches.
+        drop: Dropout after the sum.
+
+    Attributes:
+        prefix: Tokens before the patches, 1 or 0.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        *,
+        patch: int,
+        grid: tuple[int, int],
+        class_token: bool,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.patch = patch
+        self.grid = grid
+        self.prefix = int(class_token)
+        self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim)) if class_token else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, self.prefix + grid[0] * grid[1], dim))
+        self.drop = nn.Dropout(drop)
+        for embedding in (self.pos_embed, self.cls_token):
+            if embedding is not None:
+                nn.init.trunc_normal_(embedding, std=0.02)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, channels, H, W] -> [B, prefix + h * w, dim]``, h and w patches along the sides."""
+        x = self.proj(image)
+        grid = (x.shape[2], x.shape[3])
+        x = x.flatten(2).transpose(1, 2).contiguous()
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        return cast("Tensor", self.drop(x + self.positions(grid)))
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """``[1, prefix + h * w, dim]``: position embeddings for h rows of w patches."""
+        if grid == self.grid:
+            return self.pos_embed
+        resampled = resample_abs_pos_embed(
+            self.pos_embed, list(grid), list(self.grid), num_prefix_tokens=self.prefix
+        )
+        return cast("Tensor", resampled)
+
+
+class PSViTStage(nn.Module):
+    """Token pooling, then cells at one width and number of tokens.
+
+    Args:
+        downsample: Token pooling; the identity in the first stage.
+        cells: The cells, ``[B, N, dim] -> [B, N, dim]``.
+    """
+
+    def __init__(self, downsample: nn.Module, cells: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.downsample = downsample
+        self.cells = nn.ModuleList(cells)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, N, dim_before] -> [B, n, dim]``, or from and to a grid ``[B, h, w, dim]``."""
+        x = self.downsample(x)
+        tokens = run_blocks(
+            self.cells, x.flatten(1, -2), recompute=self.grad_checkpointing and self.training
+        )
+        return tokens.reshape(x.shape)
+
+
+def make_cell(
+    kind: str, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, ...] = ()
+) -> nn.Module:
+    """The cell of a letter.
+
+    Args:
+        kind: ``b``, ``s`` or ``-``.
+        dim: Width of a token.
+        heads: Attention heads.
+        hidden: Hidden width of the feed-forward parts.
+        drop_path: Drop-path probability of each of its layers; by default 0.
+
+    Raises:
+        ValueError: If there is no such cell.
+    """
+    rates = drop_path or (0.0,) * layers_of(kind)
+    if kind == IDENTITY:
+        return nn.Identity()
+    if kind == BASIC:
+        return BasicLayer(dim, heads, hidden, drop_path=rates[0])
+    return SharingPair(dim, heads, hidden, drop_path=(rates[0], rates[1]))
 
 
 def _used_stages(

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from timm.layers import resample_abs_pos_embed
-from timm.models import build_model_with_cfg, generate_default_cfgs
-from torch import Tensor, nn
+from torch import Tensor
 
-from asvit.models._registration import imagenet_cfg, register_variants
-from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling
+from asvit.models._registration import register_networks
+from asvit.models.psvit import Pooling, PSViT
 
 __all__ = ["PRESETS", "Preset"]
 
@@ -41,14 +38,6 @@ PRESETS: Mapping[str, Preset] = {
     "psvit_2d_base": Preset("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
 }
 
-_CFG = imagenet_cfg(
-    fixed_input_size=True,
-    pool_size=None,
-    paper_ids="arXiv:2108.03428",
-    paper_name="PSViT: Better Vision Transformer via Token Pooling and Attention Sharing",
-)
-default_cfgs = generate_default_cfgs(dict.fromkeys(PRESETS, _CFG))
-
 _POSITIONS = "patch_embed.pos_embed"
 
 
@@ -68,23 +57,10 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: PSViT) -> dict[str,
     return fitted
 
 
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    preset = PRESETS[name]
-    levels = (0,) if preset.pooling == "1d" else tuple(range(len(preset.cells)))
-    model: nn.Module = build_model_with_cfg(
-        PSViT,
-        name,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg={"out_indices": levels, "feature_cls": "getter"},
-        **{**vars(preset), **kwargs},
-    )
-    return model
-
-
-register_variants(
+register_networks(
     __name__,
-    _create,
+    PSViT,
+    {name: vars(preset) for name, preset in PRESETS.items()},
     {
         "psvit_1d_tiny": "Lists of 197, 99 and 50 tokens, 4 layers each: 12.8 M parameters, 1.2 G "
         "multiply-adds.",
@@ -96,4 +72,10 @@ register_variants(
         "psvit_2d_base": "Four times as wide as tiny and one layer more: 217 M parameters, 19 G "
         "multiply-adds.",
     },
+    levels=lambda own: 1 if own["pooling"] == "1d" else len(own["cells"]),
+    filter_fn=checkpoint_filter_fn,
+    fixed_input_size=True,
+    pool_size=None,
+    paper_ids="arXiv:2108.03428",
+    paper_name="PSViT: Better Vision Transformer via Token Pooling and Attention Sharing",
 )

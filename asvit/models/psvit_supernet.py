@@ -8,8 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from asvit.models._staged import init_weights
-from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling, make_cell
+from asvit.models.psvit import Pooling, PSViT, make_cell
 from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
 
 
@@ -37,8 +36,7 @@ class PSViTSupernet(nn.Module):
         ValueError: If an argument does not exist, or an image is too small.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428.
+        Chen et al. 2021, arXiv:2108.03428.
     """
 
     def __init__(
@@ -158,15 +156,7 @@ class PSViTSupernet(nn.Module):
 
 
 class OnePath(nn.Module):
-    """A supernet on a fixed path, as a module that takes images.
-
-    Args:
-        supernet: The supernet, shared and not copied.
-        path: The cells of each stage.
-
-    Raises:
-        ValueError: If ``path`` does not fit the supernet, or has no layer.
-    """
+    """A supernet on a fixed path, from :meth:`PSViTSupernet.on`; it is shared, not copied."""
 
     def __init__(self, supernet: PSViTSupernet, path: Sequence[str]) -> None:
         super().__init__()

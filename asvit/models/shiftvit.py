@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.models._staged import StagedNetwork
-from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock, ShiftStage
+from asvit.models.layers.blocks import BlockStage
+from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
 __all__ = ["ShiftViT"]
@@ -84,7 +85,6 @@ class ShiftViT(StagedNetwork):
             drop=proj_drop_rate,
         )
         self.stage_widths = tuple(width * 2**i for i in range(len(depths)))
-        self.num_classes = num_classes
         self.num_features = self.head_hidden_size = self.stage_widths[-1]
         self.feature_info = [
             {"num_chs": dim, "reduction": PATCH * 2**i, "module": f"layers.{i}"}
@@ -98,42 +98,9 @@ class ShiftViT(StagedNetwork):
             blocks = [block(dim, hidden, drop_path=next(rates)) for _ in range(depth)]
             last = dim == self.stage_widths[-1]
             self.layers.append(
-                ShiftStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
+                BlockStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
             )
-        self.norm = norm(self.num_features)
-        self.global_pool = self._checked_pool(global_pool)
-        self.head_drop = nn.Dropout(drop_rate)
-        self.head = self._make_head(num_classes)
-        self.apply(self._init_weights)
-
-    def forward_features(self, image: Tensor) -> Tensor:
-        """``[B, in_chans, H, W] -> [B, num_features, H/32, W/32]``, after the final norm.
-
-        H/32 and W/32 are rounded down.
-
-        Raises:
-            ValueError: If a side is below 32 pixels.
-        """
-        x = self._embed(image)
-        for stage in self._stages:
-            x = stage.downsample(stage(x))
-        return cast("Tensor", self.norm(x))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """``[B, num_features, h, w] -> [B, num_classes]``, or the pooled ``[B, num_features]``.
-
-        Without pooling, the sides h and w remain.
-
-        Args:
-            x: Map from :meth:`forward_features`.
-            pre_logits: Return the input of the head: the mean over positions.
-        """
-        if self.global_pool == "avg":
-            x = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        if pre_logits:
-            return x
-        # The head takes channels last.
-        return cast("Tensor", self.head(self.head_drop(x).movedim(1, -1)).movedim(-1, 1))
+        self._add_head(norm(self.num_features), num_classes, global_pool, drop_rate)
 
     def _embed(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, width, H/4, W/4]``."""
@@ -144,6 +111,13 @@ class ShiftViT(StagedNetwork):
                 f"width] with sides of at least {least} px"
             )
         return cast("Tensor", self.patch_embed(image))
+
+    def _pool(self, x: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(x, 1).flatten(1) if self.global_pool == "avg" else x
+
+    def _classify(self, x: Tensor) -> Tensor:
+        # The head takes channels last.
+        return cast("Tensor", self.head(x.movedim(1, -1)).movedim(-1, 1))
 
 
 class PatchEmbedding(nn.Module):

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from timm.models import build_model_with_cfg, generate_default_cfgs
 from torch import Tensor, nn
 
-from asvit.models._registration import imagenet_cfg, register_variants
+from asvit.models._registration import register_networks
 from asvit.models.shiftvit import ShiftViT
 
 __all__ = ["VARIANTS", "checkpoint_filter_fn"]
@@ -36,14 +35,6 @@ VARIANTS: Final[Mapping[str, Variant]] = {
     "shiftvit_r2_base": Variant(128, (10, 18, 36, 10), 2, 16, 0.6),
 }
 
-_CFG = imagenet_cfg(
-    min_input_size=(3, 32, 32),
-    paper_ids="arXiv:2201.10801",
-    paper_name="When Shift Operation Meets Vision Transformer: An Extremely Simple "
-    "Alternative to Attention Mechanism",
-)
-default_cfgs = generate_default_cfgs(dict.fromkeys(VARIANTS, _CFG))
-
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
     """The weights of a released file, which stores them under the key ``model``.
@@ -55,21 +46,10 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     return dict(state_dict.get("model", state_dict))
 
 
-def _create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    model: nn.Module = build_model_with_cfg(
-        ShiftViT,
-        name,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        **{**VARIANTS[name]._asdict(), **kwargs},
-    )
-    return model
-
-
-register_variants(
+register_networks(
     __name__,
-    _create,
+    ShiftViT,
+    {name: variant._asdict() for name, variant in VARIANTS.items()},
     {
         "shiftvit_light_tiny": "Shift-T/light: 19.6 M parameters, 3.0 G multiply-adds at 224 px.",
         "shiftvit_r4_tiny": "The budget of Shift-T at ratio 4: 31.4 M parameters, 4.6 G "
@@ -82,4 +62,9 @@ register_variants(
         "shiftvit_r4_base": "The budget of Shift-B at ratio 4.",
         "shiftvit_r2_base": "Shift-B.",
     },
+    filter_fn=checkpoint_filter_fn,
+    min_input_size=(3, 32, 32),
+    paper_ids="arXiv:2201.10801",
+    paper_name="When Shift Operation Meets Vision Transformer: An Extremely Simple "
+    "Alternative to Attention Mechanism",
 )

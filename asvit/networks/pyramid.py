@@ -18,7 +18,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
-from asvit.models.layers import Stage
+from asvit.models.layers.windows import Stage
 from asvit.models.psvit_presets import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
@@ -90,7 +90,10 @@ class Pyramid(nn.Module):
         super().__init__()
         self._multiple = MULTIPLE * multiply_windows(model, windows, image_size)
         levels = feature_levels(model)
-        chosen = [levels[i] for i in selected_indices(out_indices, len(levels))]
+        indices = range(len(levels)) if out_indices is None else sorted(set(out_indices))
+        if not indices or not all(0 <= i < len(levels) for i in indices):
+            raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {len(levels) - 1}")
+        chosen = [levels[i] for i in indices]
         if not 0 <= frozen_stages <= len(levels):
             raise ValueError(f"frozen_stages={frozen_stages}; use 0 to {len(levels)}")
         self._fixed = None if takes_any_size(model) else image_size
@@ -346,18 +349,6 @@ def feature_levels(model: nn.Module) -> list[Level]:
             "as a Swin"
         )
     return levels
-
-
-def selected_indices(out_indices: Sequence[int] | None, count: int) -> list[int]:
-    """The indices of the requested maps among ``count``, fine to coarse.
-
-    Raises:
-        ValueError: If one does not exist, or none is requested.
-    """
-    chosen = list(range(count)) if out_indices is None else sorted(set(out_indices))
-    if not chosen or not all(0 <= i < count for i in chosen):
-        raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {count - 1}")
-    return chosen
 
 
 def takes_any_size(model: nn.Module) -> bool:

@@ -23,9 +23,9 @@ class Layout:
     """One way of naming architectures.
 
     Attributes:
-        columns: What a header has that follows it.
+        columns: Columns that such a table has.
         text: Cells of a row -> architecture text.
-        num_classes: Classes of the networks where the file does not say.
+        num_classes: Number of classes unless the file says otherwise.
     """
 
     columns: tuple[str, ...]
@@ -64,11 +64,10 @@ LAYOUTS = (
 
 
 def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
-    """How a sheet names its architectures, and the rows of it that count.
+    """How a sheet names its architectures, and the sheet without the rows to ignore.
 
-    Where there is a column ``primary``, those are the rows in which it is true. Where several of
-    them have the same ``arch`` but there is a ``model``, as for weights of other recipes, the
-    latter is the name.
+    A column ``primary`` selects the rows in which it is true. If several of them share an
+    ``arch``, as weights of different recipes do, ``model`` names the architecture if there is one.
 
     Raises:
         ValueError: If the sheet follows no layout, or ``primary`` is neither true nor false.
@@ -97,7 +96,7 @@ def _is_primary(sheet: Sheet, row: Row) -> bool:
     return text in _YES
 
 
-#: Columns that are something else than accuracies, in lower case.
+#: Columns that are never accuracies, in lower case.
 _OTHERS = frozenset(
     {
         *("architecture", "arch", "model", "name", "tag", "module", "kind", "space", "dataset"),
@@ -113,14 +112,14 @@ _NO_VALUE = ("", "nan", "na", "n/a", "-")
 
 
 def find_targets(sheet: Sheet) -> tuple[Target, ...]:
-    """The targets that the file names, or else those that its columns suggest.
+    """The targets that the file declares, or else those guessed from its columns.
 
-    Without ``# target`` lines a target is every column that is not known as something else and is
-    either called like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds numbers
-    from 0 to 100 in half of its cells or more.
+    Without ``# target`` lines, a column is a target if its name is not a known other one and it
+    either is named like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds
+    numbers from 0 to 100 in at least half of its cells.
 
     Raises:
-        ValueError: If the file names a column that it does not have, or no column suggests itself.
+        ValueError: If the file declares a column that it does not have, or none can be guessed.
     """
     for target in sheet.targets:
         if target.name not in sheet.columns:
@@ -140,13 +139,13 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
 
 
 def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
-    """The target the file names as its default one, or else the likeliest.
+    """The default target that the file declares, or else the most likely one.
 
-    That is the first one called like an accuracy among those not known as distilled or inherited,
-    or else the first one of all.
+    The most likely one is the first named like an accuracy that is not known to be distilled or
+    inherited; if there is none, the first of all.
 
     Raises:
-        ValueError: If the file names one that it does not have.
+        ValueError: If the file declares one that it does not have.
     """
     names = [target.name for target in targets]
     default = sheet.provenance.get("default_target")
@@ -161,7 +160,7 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
 
 
 def training_of(name: str) -> Training:
-    """What the name of a column tells of how its accuracies came about."""
+    """How the networks were trained, as far as the name of the column says."""
     words = set(name.lower().split("_"))
     if words & {"kd", "distilled", "distill"}:
         return "distilled"
@@ -173,10 +172,10 @@ def training_of(name: str) -> Training:
 def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     """The accuracies of a column in per cent, NaN where a cell is empty.
 
-    Where no value of a column is above 1, they are fractions, and are multiplied by 100.
+    If no value of a column is above 1, they are taken as fractions and multiplied by 100.
 
     Raises:
-        ValueError: If a cell is no number from 0 to 100, or fewer than 5 rows have one.
+        ValueError: If a cell is not a number from 0 to 100, or fewer than 5 rows have one.
     """
     values = tuple(_read_accuracy(sheet, row, target.name) for row in sheet.rows)
     known = [value for value in values if not math.isnan(value)]
@@ -191,17 +190,17 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
 
 
 def read_whole(sheet: Sheet, row: Row, name: str, *, example: str, below: float = math.inf) -> int:
-    """A cell that must hold a whole number above 0.
+    """Read a cell that must hold a whole number above 0.
 
     Args:
         sheet: The table.
         row: The row of the cell.
         name: Its column.
-        example: What would be right, for the message.
-        below: What it must be less than.
+        example: A valid cell, for the message.
+        below: Upper bound, exclusive.
 
     Raises:
-        ValueError: If it does not; one line with an example of what would be right.
+        ValueError: If it does not; one line with a valid example.
     """
     text = row.cells[name]
     value = as_number(text)
@@ -209,19 +208,19 @@ def read_whole(sheet: Sheet, row: Row, name: str, *, example: str, below: float 
         raise sheet.fault(
             row, f"{one_line(name)} {shown(text)} is no whole number above 0; write {example}"
         )
-    # Through float only where it was written like one: floats end being exact at 2**53.
+    # Through float only where it was written as one: floats are exact up to 2**53.
     return int(text) if text.isdecimal() else int(value)
 
 
 def as_number(text: str) -> float | None:
-    """The number that a cell holds, NaN where it holds none, or None where it holds other text."""
+    """The number in a cell: NaN for an empty one, None for other text."""
     if text.lower() in _NO_VALUE:
         return math.nan
     try:
         value = float(text)
     except ValueError:
         return None
-    # int() and float() take underscores, which no table means.
+    # float() accepts underscores, which no table means.
     return None if "_" in text else value
 
 

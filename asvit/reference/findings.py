@@ -18,7 +18,7 @@ class Band:
     """Kendall's tau among the rows of about the same size.
 
     Attributes:
-        count: Name of the count that the size is measured by.
+        count: Name of the count that measures the size.
         low: Its smallest value in the band.
         high: Its largest value in the band.
         n: Number of rows in the band.
@@ -51,18 +51,18 @@ class Correlation:
 
     Attributes:
         n: Rows with both a value and an accuracy.
-        dropped: Rows with an accuracy whose value is NaN or infinite.
+        dropped: Rows with an accuracy, but without a finite value.
         tau: Kendall's tau-b.
-        tau_interval: Its interval over resampled rows.
+        tau_interval: Its bootstrap interval.
         spearman: Spearman's rank correlation.
-        weighted_tau: Tau in which pairs weigh more the better they rank; scipy's ``weightedtau``.
+        weighted_tau: Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
         partial_tau: Kendall's partial tau given ``params``; NaN without that count, or where the
             measure ranks exactly as it does.
-        rival: The count whose own tau on the same rows is highest; empty without one.
-        difference: ``tau`` minus the rival's.
+        rival: The count with the highest tau on the same rows; empty without one.
+        difference: ``tau`` minus the tau of the rival.
         difference_interval: Its interval over the same resamples. The rival is chosen once, on all
-            rows, which favours the rival a little.
-        in_bands: Tau inside bands of parameters and of multiply-adds.
+            rows, which favours it slightly.
+        in_bands: Tau within bands of parameters and of multiply-adds.
         regret: k -> :func:`asvit.reference.ranks.top_regret`, in points of accuracy.
         reason: Why there are no correlations; empty if there are.
     """

@@ -24,9 +24,9 @@ _LOG = logging.getLogger(__name__)
 
 DEFAULT_IMAGE_SIZE = 224
 _BELOW = 10**6  # pixels of a side and classes; more is a slip, or meant to take all memory
-# Rounded counts from elsewhere may be of other heads; a larger difference deserves a word.
+# Rounded counts from elsewhere may be of other heads; warn about larger differences.
 _CLOSE = 0.01
-# What a network may raise that is put together for a size it was not made for.
+# What building a network for an unsuitable image size may raise.
 _FAILURES = (
     *(ArithmeticError, AssertionError, AttributeError),
     *(LookupError, RuntimeError, TypeError, ValueError),
@@ -46,20 +46,20 @@ REFERENCES: Registry[str] = Registry(
 
 
 def load_reference(name_or_path: str | Path, *, check: bool = True) -> ReferenceTable:
-    """Read a reference table: one of :data:`REFERENCES`, or a CSV file of one's own.
+    """Read a reference table: one of :data:`REFERENCES`, or your own CSV file.
 
-    Every row of a file of one's own is built on the meta device, about 0.1 s each, so that what
-    cannot be built is reported before anything is measured. The tables that come with asvit were
-    checked when they were made.
+    Every row of your own file is built on the meta device, about 0.1 s each, to report
+    architectures that cannot be built before anything is measured. The tables that come with
+    asvit were checked when they were made.
 
     Args:
         name_or_path: Name of a table, or path of a CSV file as described in docs/reference.md.
-        check: Whether to build the rows of a file of one's own.
+        check: Whether to build the rows of your own file.
 
     Raises:
         FileNotFoundError: If it is neither.
-        ValueError: If the file does not hold such a table; one line that names the file, the line,
-            the value and what would be right.
+        ValueError: If the file is not such a table; one line that names the file, the line, the
+            value and what would be right.
     """
     if str(name_or_path) in REFERENCES:
         name = str(name_or_path)
@@ -84,18 +84,18 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
     Args:
         path: The file.
         name: How the table is called.
-        shipped: It comes with asvit: its texts are canonical and its counts are right.
-        check: Build every row on the meta device, and count its parameters.
+        shipped: Whether it comes with asvit: its texts are canonical and its counts correct.
+        check: Whether to build every row on the meta device and count its parameters.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it does not hold such a table; one line that names the file, the line, the
-            value and what would be right.
+        ValueError: If it is not such a table; one line that names the file, the line, the value
+            and what would be right.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a CSV file")
     layout, sheet = find_layout(read_sheet(path))
-    # What is wrong with a row is told before that there are too few of them.
+    # Report an invalid row before reporting that there are too few.
     texts = tuple(_text(layout, sheet, row, shipped=shipped) for row in sheet.rows)
     _check_distinct(sheet, texts)
     targets = find_targets(sheet) if sheet.rows else ()
@@ -129,7 +129,7 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
 
 
 def _text(layout: Layout, sheet: Sheet, row: Row, *, shipped: bool) -> str:
-    """The canonical architecture text of a row; timm's models may be named without ``timm:``."""
+    """The canonical architecture text of a row; names of timm models need no ``timm:``."""
     try:
         text = layout.text(row.cells)
         return text if shipped else _canonical(text)
@@ -143,7 +143,7 @@ def _canonical(text: str) -> str:
 
     if not text:
         raise ValueError("no architecture; write a text that asvit.build takes")
-    # Texts of our own have bars; whatever has none is meant to be a name of timm's.
+    # Our own texts have bars; anything else is meant as the name of a timm model.
     bare = "|" not in text and not is_fixed(text)
     return canonical(PREFIX + text if bare else text)
 
@@ -171,11 +171,11 @@ def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
 
 
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
-    """What a line above the header gives for ``key``."""
+    """The number that a line above the header gives for ``key``."""
     text = sheet.provenance.get(key)
     if text is None:
         return default
-    # Python refuses to read thousands of digits, with an error that names no file.
+    # int() rejects thousands of digits with an error that names no file.
     if not text.isdecimal() or len(text) > 20 or not 0 < int(text) < _BELOW:
         raise ValueError(
             f"{sheet.path}: {key} {shown(text)} is no whole number; write '# {key}: 100'"
@@ -192,7 +192,7 @@ def _wholes(sheet: Sheet, column: str, example: str) -> tuple[int, ...] | None:
 def _count(
     sheet: Sheet, texts: tuple[str, ...], sides: tuple[int, ...], num_classes: int
 ) -> tuple[int, ...]:
-    """Parameters of every row's network, which shows that it can be built."""
+    """Count the parameters of every row's network, which also proves that it can be built."""
     from asvit.spaces.architectures import build_on_meta
 
     counts = []
@@ -210,7 +210,7 @@ def _count(
 def _check_params(
     sheet: Sheet, given: tuple[int, ...] | None, counted: tuple[int, ...], num_classes: int
 ) -> None:
-    """Refuse exact counts that are wrong; say so where rounded ones are."""
+    """Refuse wrong exact counts; warn about wrong rounded ones."""
     for row, there, here in zip(sheet.rows, given or counted, counted, strict=True):
         if there != here:
             raise sheet.fault(

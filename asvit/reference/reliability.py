@@ -1,4 +1,4 @@
-"""How well the measures of a run rank a reference table, as its result keeps it."""
+"""The reliability of a run's measures: how well they rank a reference table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The file format of reference tables: what stands above the header, and the rows below it.
+"""The file format of reference tables: lines above the header, and rows below it.
 
-``# key: value`` lines come first, then a header, then one row an architecture. docs/reference.md
-describes the keys and columns. Reading gives every row its line number, for messages.
+``# key: value`` lines come first, then a header, then one row per architecture. docs/reference.md
+describes the keys and columns. Rows keep their line numbers for error messages.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)
 _TARGET_FORM = "'# target: NAME | description | scratch, distilled, inherited or unknown'"
 _CEILING_FORM = "'# noise_ceiling: NAME | TAU'"
-_MOST_BYTES = 2**26  # half a million rows; whoever names another file by mistake hears so soon
-# Of what is in words nothing may end a line, obey a terminal, or turn the direction of writing.
+_MOST_BYTES = 2**26  # half a million rows; another file named by mistake fails fast
+# Line ends, control characters and changes of the writing direction.
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
@@ -34,7 +34,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture: the line it starts on, from 1, and its cells by column."""
+    """One architecture: the line it starts on, counted from 1, and its cells by column."""
 
     line: int
     cells: Mapping[str, str]
@@ -42,13 +42,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A file as it stands, before anything is made of its cells.
+    """The content of a file, before its cells are interpreted.
 
     Attributes:
         path: The file.
         digest: SHA-256 of it, in hexadecimal digits.
         provenance: Key -> value of the lines above the header; other comments under ``notes``.
-        targets: What those lines say of columns of accuracies, in their order.
+        targets: The columns of accuracies that those lines declare, in their order.
         columns: Names in the header, in their order.
         rows: The rows that are not empty.
     """
@@ -61,23 +61,23 @@ class Sheet:
     rows: tuple[Row, ...]
 
     def fault(self, row: Row | int, problem: str) -> ValueError:
-        """The refusal of a row, or of a line of that number."""
+        """The error for a row, or for a line of that number."""
         line = row if isinstance(row, int) else row.line
         return fault(self.path, line, problem)
 
 
 def fault(path: Path, line: int, problem: str) -> ValueError:
-    """The refusal of a line of a file."""
+    """The error for a line of a file."""
     return ValueError(f"{path}, line {line}: {problem}")
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read a file of that format.
+    """Read a file of this format.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is empty, no UTF-8 text, larger than 64 MiB, holds control characters, or
-            is no such file; one line that names the file, the line and what would be right.
+        ValueError: If it is empty, not UTF-8 text, larger than 64 MiB, has control characters or
+            another format; one line that names the file, the line and what would be right.
     """
     with path.open("rb") as file:
         data = file.read(_MOST_BYTES + 1)
@@ -158,7 +158,7 @@ def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
 def _read_rows(
     path: Path, lines: Sequence[str], above: int
 ) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    """The header's names and the rows, from the lines below ``above`` others."""
+    """The columns and the rows, from the lines below ``above`` others."""
     numbered = _cells(path, lines, above)
     number, names = next(numbered, (0, []))
     if not names:
@@ -169,16 +169,16 @@ def _read_rows(
         if len(cells) != len(names):
             problem = f"{len(cells)} cells under a header of {len(names)}"
             raise fault(path, line, f"{problem}; quote cells that hold commas")
-        # A column without a name is an index that some tool wrote.
+        # A column without a name is an index that a tool wrote.
         by_name = {name: cell for name, cell in zip(names, cells, strict=True) if name}
         rows.append(Row(line, by_name))
     return tuple(name for name in names if name), tuple(rows)
 
 
 def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, list[str]]]:
-    """Each row's line number and cells; rows of empty cells are left out."""
+    """Each row's line number and cells, without empty rows."""
     reader = csv.reader(lines, strict=True)
-    line = above + 1  # the first one of the row: a quoted cell may go over several
+    line = above + 1  # where the row starts: a quoted cell may span several lines
     try:
         for cells in reader:
             found = [cell.strip() for cell in cells]
@@ -204,14 +204,14 @@ def format_table(
     targets: Sequence[Target],
     columns: Mapping[str, Sequence[Cell]],
 ) -> str:
-    """The text of a file of this format.
+    """Format a file of this format.
 
     Args:
         provenance: Key -> value of the lines above the header, ``default_target`` and
             ``num_classes`` among them.
         targets: The columns of accuracies.
-        columns: Name of each column -> its cells, equally many in each; a cell without a value is
-            None or NaN. Floats are written with up to 10 digits.
+        columns: Name of each column -> its cells, all of equal length; None or NaN is an empty
+            cell. Floats are written with up to 10 digits.
 
     Raises:
         ValueError: If the columns differ in length.

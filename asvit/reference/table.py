@@ -1,4 +1,4 @@
-"""What a reference table is: architectures with the accuracies that they were trained to."""
+"""Reference tables: architectures with the accuracies that they reached in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Training = Literal["scratch", "distilled", "inherited", "unknown"]
 
-#: Fewer rows than this have no ranking to speak of.
+#: Fewer rows than this cannot be ranked meaningfully.
 LEAST_ROWS = 5
 
 
@@ -25,10 +25,10 @@ class Target:
     Attributes:
         name: Its column.
         description: What was trained on what, and tested on what.
-        training: From scratch; with a teacher; with weights inherited from a supernet; or not
-            known. Columns of different kinds do not mix.
-        noise_ceiling: Kendall's tau between two training seeds, where it is known: how well one
-            training ranks another. A measure can rank means over seeds somewhat better.
+        training: From scratch, with a teacher, with weights inherited from a supernet, or
+            unknown. Do not compare columns of different kinds.
+        noise_ceiling: Kendall's tau between two training seeds, if known: how well one training
+            ranks another. A measure can rank means over seeds somewhat better.
     """
 
     name: str
@@ -39,21 +39,21 @@ class Target:
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """Architectures and their accuracies, one column of accuracies a target.
+    """Architectures and their accuracies, one column of accuracies per target.
 
     Attributes:
-        name: How the table is called.
-        path: Where it was read.
+        name: Name of the table.
+        path: The file that it was read from.
         digest: SHA-256 of the file, in hexadecimal digits.
-        provenance: What the file says of its source, licence, recipe and so on.
-        num_classes: Classes of the heads that ``params`` counts.
-        architectures: Canonical texts that :func:`asvit.build` takes; each once.
+        provenance: What the file says about its source, licence, recipe and so on.
+        num_classes: Number of classes of the heads that ``params`` counts.
+        architectures: Distinct canonical texts that :func:`asvit.build` takes.
         image_sizes: Side in pixels of the images that each row was trained on.
         params: Exact parameter counts; None if the file has none and they were not counted.
-        macs: Multiply-adds of one image of that side as the file has them, None if it does not.
+        macs: Multiply-adds for one image of that side; None if the file has none.
         targets: Name -> what the column is.
         accuracies: Name of a target -> one accuracy per row in per cent, NaN where there is none.
-        default_target: What is meant where no target is named.
+        default_target: The target used where none is named.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ReferenceTable:
         """The target of that name, or the default one.
 
         Raises:
-            ValueError: If there is none of that name; the message has the nearest one.
+            ValueError: If there is no such target; the message suggests the nearest one.
         """
         wanted = self.default_target if name is None else name
         if wanted not in self.targets:
@@ -87,10 +87,10 @@ class ReferenceTable:
         return self.targets[wanted]
 
     def build(self, row: int, image_size: int | None = None) -> nn.Module:
-        """The network of a row, freshly initialised, with as many classes as the table's.
+        """The freshly initialised network of a row, with the table's number of classes.
 
         Args:
-            row: Its place, from 0.
+            row: Its index, from 0.
             image_size: Side of the images in pixels; the row's own by default.
 
         Raises:

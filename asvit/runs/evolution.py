@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import shlex
-import statistics
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._files import write_text
-from asvit._run_files import ACCURACIES, INHERITED, RETRAINED, RETRAINING, SUPERNET_WEIGHTS, TRIALS
+from asvit._run_files import ACCURACIES, RETRAINING, TRIALS
 from asvit.console import clock, percent, table
-from asvit.progress import Progress, images_told
+from asvit.progress import images_told
 from asvit.runs.folder import EVOLUTION, newest_run, remove_files
 from asvit.runs.run import Run
-from asvit.search.supernet_result import (
-    EvolutionResult,
-    PathRow,
-    RandomPaths,
-    Winner,
-    generations_of,
-    write_paths,
-)
+from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import ELSEWHERE, setting
-from asvit.training.supernets.result import PathAccuracies
+from asvit.settings import ELSEWHERE, check_same_images, setting
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
     import torch
     from rich.console import Console
-    from torch import nn
 
-    from asvit.models.psvit_supernet import PSViTSupernet
-    from asvit.search.supernet_evolution import Candidate
-    from asvit.search.supernet_evolution import Path as Cells
-    from asvit.search.supernet_journal import AccuracyJournal, Part
-    from asvit.search.supernet_space import AllowedPaths, SupernetSpace
+    from asvit.search.supernet_journal import AccuracyJournal
+    from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.splits import Splits
 
@@ -87,22 +71,18 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     @cached_property
     def trained(self) -> SupernetFile:
-        """The supernet."""
-        return read_supernet(self.source)
+        """The supernet, which must be finished."""
+        from asvit.training.supernets.file import SupernetFile
 
-    @cached_property
-    def space(self) -> SupernetSpace:
-        """The space of the supernet."""
-        from asvit.search.supernet_space import SupernetSpace
-
-        return SupernetSpace(self.trained.origin.settings)
+        return SupernetFile.read_finished(self.source)
 
     @cached_property
     def allowed(self) -> AllowedPaths:
         """The paths within the limits."""
-        from asvit.search.supernet_space import AllowedPaths
+        from asvit.search.supernet_space import AllowedPaths, SupernetSpace
 
-        return AllowedPaths(self.space, self.trained.origin.num_classes, self.settings)
+        origin = self.trained.origin
+        return AllowedPaths(SupernetSpace(origin.settings), origin.num_classes, self.settings)
 
     @cached_property
     def where(self) -> torch.device:
@@ -114,7 +94,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @cached_property
     def parts(self) -> Splits:
         """The images that the supernet was trained on, which must not have changed."""
-        from asvit.settings import check_same_images
         from asvit.training.supernets.splits import load_splits
 
         origin = self.trained.origin
@@ -175,13 +154,20 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     def execute(self, journal: AccuracyJournal) -> EvolutionResult:
         """Evolve, and then train the winner if that is asked for."""
-        session = _Session(self, journal)
+        from asvit.search.supernet_session import EvolutionSession
+
+        session = EvolutionSession(
+            self.folder, self.trained, self.allowed, journal, self.parts, self.tell
+        )
         session.evolve()
         if self.retrain and journal.retrained is None:
             session.retrain()
         if journal.retrained is not None:
             remove_files(self.folder, [RETRAINING])
-        return session.result()
+        provenance = self.provenance(
+            supernet=self._origin, images=self.trained.origin.images, device=self.where.type
+        )
+        return session.result(provenance)
 
     @cached_property
     def _origin(self) -> dict[str, str]:
@@ -227,194 +213,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             f"folder: {result.folder} (report.html, trials.csv, result.json, weights, figures)"
         )
         screen.print(f"next:   {result.next_command}")
-
-
-class _Session:
-    """One session of an evolution, from what earlier ones have left to its end."""
-
-    def __init__(self, run: EvolutionRun, journal: AccuracyJournal) -> None:
-        from asvit.networks import load_state
-
-        trained = run.trained
-        self._run = run
-        self._training = trained.origin.settings
-        self._num_classes = trained.origin.num_classes
-        self._journal = journal
-        self._candidates: list[Candidate] = []
-        self._supernet: PSViTSupernet = run.space.build(self._num_classes, seed=0)
-        load_state(self._supernet, trained.weights, what="the weights of the supernet")
-        self._supernet.to(run.where)
-
-    def evolve(self) -> None:
-        """Go through all generations, or up to one without anything new.
-
-        Raises:
-            ValueError: If the first one is empty.
-        """
-        from asvit.search.supernet_evolution import Candidate
-
-        settings, evolution = self._run.settings, self._run.allowed.evolution()
-        known, began = 0, time.monotonic()
-        for generation in range(settings.generations):
-            for one in evolution.propose(generation, self._candidates):
-                fresh = self._journal.get("validation", one.path) is None
-                fitness = self._accuracy("validation", one.path)
-                self._candidates.append(Candidate(**vars(one), fitness=fitness))
-                known += not fresh
-                if fresh:
-                    best = self._best
-                    self._run.tell(
-                        Progress(
-                            "path",
-                            len(self._candidates),
-                            settings.population * settings.generations,
-                            resumed=known,
-                            seconds=time.monotonic() - began,
-                            state=f"generation {generation + 1}  best {best.architecture} "
-                            f"({percent(best.fitness)})",
-                            record=self._candidates[-1],
-                        )
-                    )
-            rows = [PathRow.of(number, one) for number, one in enumerate(self._candidates)]
-            write_text(self._run.folder / TRIALS, write_paths(rows))
-        if not self._candidates:
-            raise ValueError(
-                f"no random path was found that takes {settings.min_macs:,} to "
-                f"{settings.max_macs:,} multiply-adds; allow more with --max-macs"
-            )
-
-    def retrain(self) -> None:
-        """Train the winner from scratch, and keep its weights and the outcome.
-
-        Training is saved as it goes on, so that a kill costs an epoch at most, and of a long one
-        a minute.
-        """
-        from asvit.search.supernet_journal import Retrained
-        from asvit.training.supernets.retraining import train_alone
-
-        trained = train_alone(
-            self._best.architecture,
-            self._training,
-            self._run.parts,
-            state=self._run.folder / RETRAINING,
-            progress=self._run.tell,
-        )
-        accuracy = None if trained.reason else trained.accuracy
-        last = trained.losses[-self._training.steps_per_epoch :]
-        self._write(RETRAINED, trained.model, test=accuracy)
-        self._journal.add_retrained(
-            Retrained(
-                architecture=self._best.architecture,
-                accuracy=accuracy,
-                loss=None if trained.reason else statistics.fmean(last),
-                seconds=round(trained.seconds, 3),
-                reason=trained.reason,
-            )
-        )
-
-    def result(self) -> EvolutionResult:
-        """The result, when all generations are through."""
-        import numpy as np
-
-        from proxies.evaluation import seed_for
-
-        run, best, journal = self._run, self._best, self._journal
-        first = [one.path for one in self._candidates if one.generation == 0]
-        generations = generations_of(self._candidates)
-        rng = np.random.default_rng(seed_for(run.settings.seed, "random paths"))
-        anywhere = [run.space.draw(rng) for _ in range(run.settings.random_paths)]
-        winner = Winner(
-            architecture=best.architecture,
-            path="|".join(best.path),
-            params=run.allowed.costs(best.path).params,
-            macs=best.macs,
-            validation=best.fitness,
-            test=self._accuracy("test", best.path),
-        )
-        self._write(INHERITED, self._supernet.extract(best.path), test=winner.test)
-        short = len(generations) < run.settings.generations
-        cost = shlex.join(["asvit", "cost", best.architecture])
-        return EvolutionResult(
-            folder=run.folder,
-            space=self._training.space,
-            winner=winner,
-            generations=generations,
-            in_window=self._summary(first),
-            anywhere=self._summary(anywhere),
-            deit_macs=run.allowed.deit_macs,
-            evaluated=len(self._candidates),
-            reason="no new path was found any more" if short else "",
-            retrained=journal.retrained,
-            wall_seconds=journal.seconds,
-            settings=run.settings,
-            provenance=run.provenance(
-                supernet=run._origin,
-                images=dict(run.trained.origin.images),
-                device=run.where.type,
-            ),
-            next_command=f"{run.command_line()} --retrain" if journal.retrained is None else cost,
-        )
-
-    @property
-    def _best(self) -> Candidate:
-        from asvit.search.supernet_evolution import ranked
-
-        return ranked(self._candidates)[0]
-
-    def _accuracy(self, part: Part, path: Cells) -> float:
-        """Accuracy of ``path`` with inherited weights, per cent; measured once, and kept."""
-        known = self._journal.get(part, path)
-        if known is not None:
-            return known
-        parts = self._run.parts
-        images = parts.validation if part == "validation" else parts.test
-        accuracy = self._run.space.accuracy(self._supernet, path, images)
-        self._journal.add(part, path, accuracy)
-        return accuracy
-
-    def _summary(self, paths: Sequence[Cells]) -> RandomPaths:
-        validation = PathAccuracies.of([self._accuracy("validation", path) for path in paths])
-        return RandomPaths(
-            validation, PathAccuracies.of([self._accuracy("test", path) for path in paths])
-        )
-
-    def _write(self, name: str, model: nn.Module, *, test: float | None) -> None:
-        from asvit.data import MEAN, STD
-        from asvit.networks import Network, WeightsFile
-
-        best = self._best
-        network = Network(best.architecture, self._training.image_size, self._num_classes)
-        facts = {
-            "mean": MEAN,
-            "std": STD,
-            "interpolation": "bicubic",
-            "crop_pct": 1.0,
-            "images": self._run.trained.origin.images["source"],
-            "top1": test,
-            "found_by": {"kind": EvolutionResult.kind, "path": "|".join(best.path)},
-        }
-        WeightsFile(network, model.state_dict(), facts=facts).write(self._run.folder / name)
-
-
-def read_supernet(folder: Path) -> SupernetFile:
-    """The finished supernet in a run folder.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is unfinished, cannot be read, or has weights that are infinite or NaN.
-    """
-    from asvit.training.state import check_finite
-    from asvit.training.supernets.file import SupernetFile
-
-    trained = SupernetFile.read(folder / SUPERNET_WEIGHTS)
-    if not trained.finished:
-        steps = trained.origin.settings.recipe.steps
-        raise ValueError(
-            f"the supernet in {folder} is unfinished, {trained.steps} of {steps} steps; the same "
-            "asvit supernet train goes on with it"
-        )
-    check_finite(trained.weights, what=f"the weights of the supernet in {folder}")
-    return trained
 
 
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.codec import to_json
 from asvit.console import table, with_interval
+from asvit.progress import Progress
 from asvit.results import Result
 from asvit.runs.run import Run
 from asvit.settings import MeasuringSettings, setting
@@ -59,14 +60,13 @@ class MeasuringRun(Run[S, R, J]):
         from asvit.runs.checks import find_table
         from asvit.runs.correlation import reliability
 
-        settings: Any = self.settings
-        found = reliability(
-            result.folder,
-            find_table(self.reference),
-            settings,
-            workers=self.workers,
-            tell=self.progress,
-        )
+        chosen, settings = find_table(self.reference), cast("Any", self.settings)
+
+        def tell(progress: Progress) -> None:
+            own = progress.unit == "row"
+            self.progress(replace(progress, unit=f"row of {chosen.name}") if own else progress)
+
+        found = reliability(result.folder, chosen, settings, workers=self.workers, tell=tell)
         judged: Any = result
         if to_json(found) != to_json(judged.reliability):  # NaN differs from itself
             result = replace(judged, reliability=found)

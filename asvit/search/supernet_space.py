@@ -124,6 +124,7 @@ class AllowedPaths:
         settings: Settings of the evolution.
 
     Attributes:
+        space: The space.
         settings: The same, with the limit of the multiply-adds as a number.
         costs: Cost of every path.
         deit_macs: Multiply-adds of the DeiT of the supernet's size.
@@ -135,7 +136,7 @@ class AllowedPaths:
     def __init__(
         self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
     ) -> None:
-        self._space = space
+        self.space = space
         self.costs = PathCosts(space, num_classes)
         self.deit_macs = space.deit_macs(num_classes)
         self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
@@ -154,14 +155,14 @@ class AllowedPaths:
         macs = self.costs(path).macs
         if not self.settings.min_macs <= macs <= self._most:
             return None
-        return Known(str(self._space.architecture(path)), macs)
+        return Known(str(self.space.architecture(path)), macs)
 
     def evolution(self) -> Evolution:
         """The evolution over these paths."""
         s = self.settings
         return Evolution(
-            shape=self._space.shape,
-            letters=self._space.letters,
+            shape=self.space.shape,
+            letters=self.space.letters,
             look=self.look,
             seed=s.seed,
             population=s.population,

@@ -3,10 +3,9 @@
 from asvit._extensions import load_extensions
 from asvit.spaces.architectures import build, cost
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
-from asvit.spaces.base import SearchSpace
+from asvit.spaces.base import SPACES, SearchSpace, load_space, register_space
 from asvit.spaces.plain import PlainArchitecture, PlainSpace
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
-from asvit.spaces.registry import SPACES, load_space, register_space
 from asvit.spaces.shiftvit import ShiftViTSpace
 from asvit.spaces.table import StageRow, stage_table
 

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from asvit.genotype import Genotype
-from asvit.spaces.base import Architecture, SearchSpace
+from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FAMILIES, FamilyArchitecture
-from asvit.spaces.registry import SPACES
 from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
 from proxies.counts import Cost, count
 from proxies.messages import shown

@@ -1,7 +1,7 @@
 """The As-ViT search space, and a small subset of it."""
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from asvit.genotype import (
     EXPANSION_CHOICES,
@@ -11,8 +11,7 @@ from asvit.genotype import (
     Genotype,
 )
 from asvit.models import AsViT
-from asvit.spaces.base import Choice, SearchSpace
-from asvit.spaces.registry import register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space
 
 
 @register_space
@@ -35,23 +34,13 @@ class AsVitSpace(SearchSpace):
         "H": HEAD_CHOICES,
     }
 
-    def encode(self, arch: Genotype) -> dict[str, Choice]:
-        """See :meth:`SearchSpace.encode`; depths and width are not part of the space."""
-        params: dict[str, Choice] = {
-            **{f"K{i}": value for i, value in enumerate(arch.kernels, 1)},
-            **{f"S{i}": value for i, value in enumerate(arch.splits[:3], 1)},
-            **{f"E{i}": value for i, value in enumerate(arch.expansions, 1)},
-            "H": arch.heads,
-        }
-        self.check_choices(params)
-        return params
+    def values(self, arch: Genotype) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)
 
-    def decode(self, params: Mapping[str, Choice]) -> Genotype:
-        """See :meth:`SearchSpace.decode`."""
-        self.check_choices(params)
-        k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads = (
-            int(params[name]) for name in self.dimensions
-        )
+    def from_values(self, values: Sequence[int]) -> Genotype:
+        """See :meth:`SearchSpace.from_values`."""
+        k1, k2, k3, k4, s1, s2, s3, e1, e2, e3, e4, heads = values
         return Genotype((k1, k2, k3, k4), (s1, s2, s3, 1), (e1, e2, e3, e4), heads)
 
     def parse(self, text: str) -> Genotype:
@@ -60,26 +49,9 @@ class AsVitSpace(SearchSpace):
         self.encode(arch)
         return arch
 
-    def build(
-        self,
-        arch: Genotype | str,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> AsViT:
-        """See :meth:`SearchSpace.build`."""
-        grown = self.read(arch).with_(depths=depths, width=width)
-        return AsViT(
-            grown,
-            img_size=image_size,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
-        )
+    def make_network(self, arch: Genotype, image_size: int, **options: Any) -> AsViT:
+        """See :meth:`SearchSpace.make_network`."""
+        return AsViT(arch, img_size=image_size, **options)
 
     def check(self, arch: Genotype | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`."""

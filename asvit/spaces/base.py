@@ -1,12 +1,14 @@
-"""The interface of a search space."""
+"""The interface of a search space, and the registry of spaces."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from torch import nn
+
+from proxies.registry import Registry
 
 Choice = int | float | str
 #: Each space has its own class of architectures, frozen and hashable, as cached costs require;
@@ -16,6 +18,10 @@ Architecture = Any
 
 class SearchSpace(ABC):
     """Named categorical dimensions, whose choices determine a network.
+
+    A subclass sets the attributes and defines :meth:`values`, :meth:`from_values`,
+    :meth:`make_network` and :meth:`check`. Its architectures have ``parse``, and ``with_`` if
+    they can be grown.
 
     Attributes:
         name: Name on the command line.
@@ -30,7 +36,7 @@ class SearchSpace(ABC):
     description: ClassVar[str]
     paper: ClassVar[str]
     prefix: ClassVar[str] = ""
-    architecture: ClassVar[type]
+    architecture: ClassVar[type[Architecture]]
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
 
     @property
@@ -47,29 +53,53 @@ class SearchSpace(ABC):
             }
         )
 
-    @abstractmethod
+    def values(self, arch: Architecture) -> Iterable[Choice]:
+        """The choices of an architecture, in the order of the dimensions."""
+        raise NotImplementedError
+
+    def from_values(self, values: Sequence[Any]) -> Architecture:
+        """The architecture with these choices: the inverse of :meth:`values`."""
+        raise NotImplementedError
+
+    def make_network(self, arch: Architecture, image_size: int, **options: Any) -> nn.Module:
+        """A freshly initialised network.
+
+        Args:
+            arch: The architecture, which takes images of this size.
+            image_size: Side of the images in pixels.
+            **options: ``num_classes``, ``drop_rate`` and ``drop_path_rate``, with the meanings
+                that timm gives them.
+        """
+        raise NotImplementedError
+
     def encode(self, arch: Architecture) -> dict[str, Choice]:
         """The choice in each dimension: the inverse of :meth:`decode`.
+
+        Depths and width of a grown architecture only count where they are dimensions.
 
         Raises:
             ValueError: If ``arch`` is not in the space.
         """
+        params = dict(zip(self.dimensions, self.values(arch), strict=True))
+        self.check_choices(params)
+        return params
 
-    @abstractmethod
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
 
         Raises:
             ValueError: If a dimension is missing or unknown, or a value is not among its choices.
         """
+        self.check_choices(params)
+        return self.from_values([params[name] for name in self.dimensions])
 
-    @abstractmethod
     def parse(self, text: str) -> Architecture:
         """Parse the text of an architecture of this space, grown or not.
 
         Raises:
             ValueError: If the text is wrong or the architecture is not in the space.
         """
+        return self.architecture.parse(text)
 
     def read(self, arch: Architecture | str) -> Architecture:
         """``arch`` as an architecture, parsed if it is a text.
@@ -79,7 +109,6 @@ class SearchSpace(ABC):
         """
         return self.parse(arch) if isinstance(arch, str) else arch
 
-    @abstractmethod
     def build(
         self,
         arch: Architecture | str,
@@ -103,9 +132,20 @@ class SearchSpace(ABC):
             drop: Dropout before the head.
 
         Raises:
-            ValueError: If the text is wrong, depths or width are out of range, or :meth:`check`
-                fails.
+            ValueError: If the text is wrong, depths or width are out of range or cannot be set,
+                or :meth:`check` fails.
         """
+        known = self.read(arch)
+        if depths is not None or width is not None:
+            known = known.with_(depths=depths, width=width)
+        self.check(known, image_size)
+        return self.make_network(
+            known,
+            image_size,
+            num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
+        )
 
     @abstractmethod
     def check(self, arch: Architecture | str, image_size: int) -> None:
@@ -133,3 +173,28 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
+
+
+S = TypeVar("S", bound=SearchSpace)
+
+#: Name -> space. An architecture text without a prefix is tried on them in this order.
+SPACES: Registry[SearchSpace] = Registry("space")
+
+
+def register_space(cls: type[S]) -> type[S]:
+    """Class decorator: add a space under its name.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    SPACES.register(cls.name, cls())
+    return cls
+
+
+def load_space(name: str) -> SearchSpace:
+    """The space of that name.
+
+    Raises:
+        UnknownNameError: If there is none; a KeyError and a ValueError.
+    """
+    return SPACES[name]

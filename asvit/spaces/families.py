@@ -6,7 +6,7 @@ Neither is a search space here; the texts name architectures in reference tables
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self, TypeVar
@@ -31,9 +31,84 @@ _WHOLE: Final = re.compile(r"[0-9]{1,5}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
 
 
+class _Family:
+    """Base of the families: reading, writing and building.
+
+    A text has three parts between bars: single numbers, then two lists of numbers.
+    """
+
+    prefix: ClassVar[str]
+    #: Form of the texts, for messages.
+    form: ClassVar[str]
+    #: Types of the single numbers, and of those in the two lists.
+    numbers: ClassVar[tuple[type, ...]]
+    lists: ClassVar[tuple[type, type]]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text; spaces around numbers are fine.
+
+        Raises:
+            ValueError: If it is anything else.
+        """
+        parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
+        given = text.startswith(cls.prefix)
+        if not given or len(parts) != 3 or len(parts[0]) != len(cls.numbers):
+            raise ValueError(f"{shown(text)} is not {cls.form}")
+        numbers = [
+            _READ[kind](text, part) for kind, part in zip(cls.numbers, parts[0], strict=True)
+        ]
+        lists = [
+            tuple(_READ[kind](text, part) for part in listed)
+            for kind, listed in zip(cls.lists, parts[1:], strict=True)
+        ]
+        return cls(*numbers, *lists)
+
+    def __str__(self) -> str:
+        values = list(vars(self).values())
+        return f"{self.prefix}{'|'.join(map(_list, (values[:-2], *values[-2:])))}"
+
+    def build(
+        self,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        drop_path: float = 0.0,
+        drop: float = 0.0,
+    ) -> nn.Module:
+        """A freshly initialised network.
+
+        Args:
+            image_size: Side of the images in pixels; a partial patch at the edge is cut off.
+            num_classes: Classes; 0 for the feature.
+            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
+            drop: Dropout before the head.
+
+        Raises:
+            ValueError: If the image is smaller than a patch.
+        """
+        if image_size < PATCH:
+            raise ValueError(
+                f"{one_line(str(self))} cannot take {image_size} px: a patch has {PATCH}; "
+                "use a larger image"
+            )
+        return self._network(
+            img_size=image_size,
+            patch_size=PATCH,
+            num_classes=num_classes,
+            drop_rate=drop,
+            drop_path_rate=drop_path,
+        )
+
+    def _network(self, **options: Any) -> nn.Module:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class PitArchitecture:
+class PitArchitecture(_Family):
     """``pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3``: a pooling-based vision transformer.
+
+    The feature is the class token.
 
     Attributes:
         base_dim: Channels of an attention head; a stage has ``base_dim`` times its heads.
@@ -51,6 +126,8 @@ class PitArchitecture:
 
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
+    numbers: ClassVar[tuple[type, ...]] = (int, float)
+    lists: ClassVar[tuple[type, type]] = (int, int)
 
     base_dim: int
     mlp_ratio: float
@@ -75,64 +152,20 @@ class PitArchitecture:
                     f"whole number of new ones, so use a multiple of {before}"
                 )
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the text; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If it is anything else.
-        """
-        first, depths, heads = _parts(cls, text)
-        if len(first) != 2:
-            raise _malformed(cls, text)
-        return cls(
-            _whole(text, first[0]),
-            _decimal(text, first[1]),
-            tuple(_whole(text, part) for part in depths),
-            tuple(_whole(text, part) for part in heads),
-        )
-
-    def __str__(self) -> str:
-        first = _list([self.base_dim, self.mlp_ratio])
-        return f"pit:{first}|{_list(self.depths)}|{_list(self.heads)}"
-
-    def build(
-        self,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> nn.Module:
-        """A freshly initialised network; its feature is the class token.
-
-        Args:
-            image_size: Side of the images in pixels.
-            num_classes: Classes; 0 for the feature.
-            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
-            drop: Dropout before the head.
-
-        Raises:
-            ValueError: If the image is smaller than a patch.
-        """
-        _check_image(self, image_size)
+    def _network(self, **options: Any) -> nn.Module:
         network: nn.Module = PoolingVisionTransformer(
-            img_size=image_size,
-            patch_size=PATCH,
             stride=PIT_STRIDE,
             base_dims=(self.base_dim,) * PIT_STAGES,
             depth=self.depths,
             heads=self.heads,
             mlp_ratio=self.mlp_ratio,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
+            **options,
         )
         return network
 
 
 @dataclass(frozen=True)
-class AutoFormerArchitecture:
+class AutoFormerArchitecture(_Family):
     """``autoformer:WIDTH|H1,H2,...|R1,R2,...``: a plain vision transformer, block by block.
 
     The depth is the number of entries. Queries, keys and values have the width of the network,
@@ -154,6 +187,8 @@ class AutoFormerArchitecture:
 
     prefix: ClassVar[str] = "autoformer:"
     form: ClassVar[str] = "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4"
+    numbers: ClassVar[tuple[type, ...]] = (int,)
+    lists: ClassVar[tuple[type, type]] = (int, float)
 
     width: int
     heads: tuple[int, ...]
@@ -176,57 +211,15 @@ class AutoFormerArchitecture:
                     f"use {_divisors_near(self.width, heads)}"
                 )
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the text; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If it is anything else.
-        """
-        first, heads, ratios = _parts(cls, text)
-        if len(first) != 1:
-            raise _malformed(cls, text)
-        return cls(
-            _whole(text, first[0]),
-            tuple(_whole(text, part) for part in heads),
-            tuple(_decimal(text, part) for part in ratios),
-        )
-
-    def __str__(self) -> str:
-        return f"autoformer:{self.width}|{_list(self.heads)}|{_list(self.mlp_ratios)}"
-
-    def build(
-        self,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> nn.Module:
-        """A freshly initialised network; its feature is the mean over patches.
-
-        Args:
-            image_size: Side of the images in pixels; a partial patch at the edge is cut off.
-            num_classes: Classes; 0 for the feature.
-            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
-            drop: Dropout before the head.
-
-        Raises:
-            ValueError: If the image is smaller than a patch.
-        """
-        _check_image(self, image_size)
+    def _network(self, **options: Any) -> nn.Module:
         network: nn.Module = VisionTransformer(
-            img_size=image_size,
-            patch_size=PATCH,
             embed_dim=self.width,
             depth=len(self.heads),
             num_heads=self.heads[0],
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
             global_pool="avg",
             fc_norm=False,  # the tokens are normalised, then averaged
             block_fn=self._blocks(),
+            **options,
         )
         return network
 
@@ -246,18 +239,6 @@ FamilyArchitecture = PitArchitecture | AutoFormerArchitecture
 FAMILIES: Final = (PitArchitecture, AutoFormerArchitecture)
 
 
-def _parts(family: type[FamilyArchitecture], text: str) -> list[list[str]]:
-    """The three parts of a text between bars, each split at its commas."""
-    parts = [part.split(",") for part in text.removeprefix(family.prefix).split("|")]
-    if not text.startswith(family.prefix) or len(parts) != 3:
-        raise _malformed(family, text)
-    return parts
-
-
-def _malformed(family: type[FamilyArchitecture], text: str) -> ValueError:
-    return ValueError(f"{shown(text)} is not {family.form}")
-
-
 def _whole(text: str, part: str) -> int:
     if not _WHOLE.fullmatch(part.strip()):
         raise ValueError(f"{shown(part)} in {shown(text)} is no whole number of up to 5 digits")
@@ -270,19 +251,14 @@ def _decimal(text: str, part: str) -> float:
     return float(part)
 
 
+_READ: Final[Mapping[type, Callable[[str, str], float]]] = {int: _whole, float: _decimal}
+
+
 def _check(name: str, values: Sequence[float], allowed: tuple[N, N]) -> None:
     low, high = allowed
     for value in values:
         if not low <= value <= high:
             raise ValueError(f"{name}={value:g} is not allowed; use {low:g} to {high:g}")
-
-
-def _check_image(architecture: FamilyArchitecture, image_size: int) -> None:
-    if image_size < PATCH:
-        raise ValueError(
-            f"{one_line(str(architecture))} cannot take {image_size} px: "
-            f"a patch has {PATCH}; use a larger image"
-        )
 
 
 def _divisors_near(width: int, heads: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -83,20 +83,15 @@ class PlainSpace(SearchSpace):
             drop: Dropout before the head.
         """
 
-    def encode(self, arch: PlainArchitecture) -> dict[str, Choice]:
-        """See :meth:`SearchSpace.encode`."""
+    def values(self, arch: PlainArchitecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
         if len(arch.choices) != len(self.dimensions):
             raise ValueError(f"{arch} is not {self._form}")
-        params = dict(zip(self.dimensions, arch.choices, strict=True))
-        self.check_choices(params)
-        return params
+        return arch.choices
 
-    def decode(self, params: Mapping[str, Choice]) -> PlainArchitecture:
-        """See :meth:`SearchSpace.decode`."""
-        self.check_choices(params)
-        made: PlainArchitecture = self.architecture(
-            self.prefix, tuple(params[name] for name in self.dimensions)
-        )
+    def from_values(self, values: Sequence[Choice]) -> PlainArchitecture:
+        """See :meth:`SearchSpace.from_values`."""
+        made: PlainArchitecture = self.architecture(self.prefix, tuple(values))
         return made
 
     def parse(self, text: str) -> PlainArchitecture:
@@ -110,35 +105,24 @@ class PlainSpace(SearchSpace):
                     f"{name}={shown(part)} in {shown(text)} is not in space {self.name!r}; "
                     f"use one of {', '.join(known)}"
                 )
-        return self.decode(
-            {
-                name: known[part]
-                for (name, known), part in zip(self._choices.items(), parts, strict=True)
-            }
+        return self.from_values(
+            [known[part] for known, part in zip(self._choices.values(), parts, strict=True)]
         )
 
-    def build(
-        self,
-        arch: PlainArchitecture | str,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> nn.Module:
+    def build(self, arch: PlainArchitecture | str, **sizes: Any) -> nn.Module:
         """See :meth:`SearchSpace.build`; depths and width cannot be given."""
-        known: PlainArchitecture = self.read(arch)
-        if depths is not None or width is not None:
-            raise ValueError(f"{known} has its own depths and width; leave both out")
-        self.check(known, image_size)
+        if sizes.get("depths") is not None or sizes.get("width") is not None:
+            raise ValueError(f"{self.read(arch)} has its own depths and width; leave both out")
+        return super().build(arch, **sizes)
+
+    def make_network(self, arch: PlainArchitecture, image_size: int, **options: Any) -> nn.Module:
+        """See :meth:`SearchSpace.make_network`."""
         return self.network(
-            self.encode(known),
+            self.encode(arch),
             image_size=image_size,
-            num_classes=num_classes,
-            drop_path=drop_path,
-            drop=drop,
+            num_classes=options["num_classes"],
+            drop_path=options["drop_path_rate"],
+            drop=options["drop_rate"],
         )
 
     def check(self, arch: PlainArchitecture | str, image_size: int) -> None:

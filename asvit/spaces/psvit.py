@@ -1,12 +1,11 @@
 """The two PSViT spaces: tokens in a list, and tokens on a grid."""
 
-from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from asvit.models.psvit import PSViT
-from asvit.models.psvit_parts import Pooling
+from asvit.models.psvit import Pooling, PSViT
 from asvit.psvit_path import (
     BASIC,
     CELLS,
@@ -17,8 +16,7 @@ from asvit.psvit_path import (
     PSViT2dPath,
     PSViTPath,
 )
-from asvit.spaces.base import Choice, SearchSpace
-from asvit.spaces.registry import register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space
 
 
 class PSViTSpace(SearchSpace):
@@ -31,8 +29,7 @@ class PSViTSpace(SearchSpace):
         pooling: Whether tokens are a list or a grid.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428.
+        Chen et al. 2021, arXiv:2108.03428.
     """
 
     pooling: ClassVar[Pooling]
@@ -55,44 +52,28 @@ class PSViTSpace(SearchSpace):
             path = super().sample(rng)
         return path
 
-    def encode(self, arch: PSViTPath) -> dict[str, Choice]:
-        """See :meth:`SearchSpace.encode`; depths and width are not part of the space."""
-        return dict(zip(self.dimensions, "".join(arch.cells), strict=True))
+    def values(self, arch: PSViTPath) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return "".join(arch.cells)
 
-    def decode(self, params: Mapping[str, Choice]) -> PSViTPath:
-        """See :meth:`SearchSpace.decode`; accepts the path without layers."""
-        self.check_choices(params)
-        letters = "".join(str(params[name]) for name in self.dimensions)
-        first, second, third = (letters[i * CELLS : (i + 1) * CELLS] for i in range(STAGES))
+    def from_values(self, values: Sequence[str]) -> PSViTPath:
+        """See :meth:`SearchSpace.from_values`; accepts the path without layers."""
+        first, second, third = ("".join(values[i * CELLS :][:CELLS]) for i in range(STAGES))
         return self.architecture((first, second, third), (), self.architecture.default_width)
 
     def parse(self, text: str) -> PSViTPath:
         """See :meth:`SearchSpace.parse`."""
         return _with_layers(self.architecture.parse(text))
 
-    def build(
-        self,
-        arch: PSViTPath | str,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> PSViT:
-        """See :meth:`SearchSpace.build`; depths count layers and may be 0."""
-        grown: PSViTPath = self.read(arch).with_(depths=depths, width=width)
-        self.check(grown, image_size)
+    def make_network(self, arch: PSViTPath, image_size: int, **options: Any) -> PSViT:
+        """See :meth:`SearchSpace.make_network`."""
         return PSViT(
-            grown.stage_cells,
-            grown.stage_widths,
-            grown.heads,
+            arch.stage_cells,
+            arch.stage_widths,
+            arch.heads,
             pooling=self.pooling,
             img_size=image_size,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
+            **options,
         )
 
     def check(self, arch: PSViTPath | str, image_size: int) -> None:

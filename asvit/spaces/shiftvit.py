@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from reprlib import repr as shown  # escaped, and cut when long
-from typing import ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 
+from asvit.genotype import Growable, checked_choice
 from asvit.models import ShiftViT
-from asvit.spaces.base import Choice, SearchSpace
-from asvit.spaces.registry import register_space
-
-N = TypeVar("N", int, float)
+from asvit.spaces.base import Choice, SearchSpace, register_space
 
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
@@ -23,14 +20,14 @@ DEFAULT_WIDTH: Final = 48
 #: Pixels per side for which stage 4 has one position.
 LEAST_SIDE: Final = 32
 
-#: Attribute -> its limits, wide enough to catch typos only.
-_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
-    "depth": (1, 256),
-    "ratio": (1, 64),
-    "n_div": (4, 1024),
-    "step": (0, 256),
-    "width": (1, 1024),
+#: Attribute -> its choices, wide enough to catch typos only.
+_CHOICES: Final[Mapping[str, range]] = {
+    "depth": range(1, 257),
+    "n_div": range(4, 1025),
+    "step": range(257),
+    "width": range(1, 1025),
 }
+_RATIOS: Final = (1, 64)
 _WHOLE: Final = " *([0-9]{1,5}) *"
 _DECIMAL: Final = r" *([0-9]{1,5}(?:\.[0-9]{1,6})?) *"
 _TEXT: Final = re.compile(
@@ -39,7 +36,7 @@ _TEXT: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class ShiftArchitecture:
+class ShiftArchitecture(Growable):
     """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: a ShiftViT architecture.
 
     Attributes:
@@ -54,8 +51,7 @@ class ShiftArchitecture:
         ValueError: If a value is out of range. The one-line message names it.
 
     References:
-        Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
-        Alternative to Attention Mechanism", arXiv:2201.10801.
+        Wang et al. 2022, arXiv:2201.10801.
     """
 
     depths: tuple[int, int, int, int]
@@ -66,13 +62,17 @@ class ShiftArchitecture:
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
-        depths = tuple(_whole("depth", value) for value in self.depths)
+        depths = tuple(checked_choice("depth", value, _CHOICES["depth"]) for value in self.depths)
         if len(depths) != STAGES:
             raise ValueError(f"depths has {len(depths)} value(s); give one for each of 4 stages")
         object.__setattr__(self, "depths", depths)
         for name in ("n_div", "step", "width"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
-        ratio = _within("ratio", float(self.ratio))
+            value = checked_choice(name, getattr(self, name), _CHOICES[name])
+            object.__setattr__(self, name, value)
+        low, high = _RATIOS
+        ratio = float(self.ratio)
+        if not low <= ratio <= high:
+            raise ValueError(f"ratio={ratio:g} is not allowed; use {low} to {high}")
         object.__setattr__(self, "ratio", int(ratio) if ratio.is_integer() else ratio)
 
     @classmethod
@@ -95,18 +95,6 @@ class ShiftArchitecture:
         depths = ",".join(map(str, self.depths))
         return f"{PREFIX}{depths}|{self.ratio}|{self.n_div}|{self.step}|{self.width}"
 
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """These blocks with other depths or another stage-1 width; None keeps a value.
-
-        Raises:
-            ValueError: If the result is not a valid architecture.
-        """
-        return replace(
-            self,
-            depths=self.depths if depths is None else tuple(depths),  # type: ignore[arg-type]
-            width=self.width if width is None else width,
-        )
-
 
 @register_space
 class ShiftViTSpace(SearchSpace):
@@ -114,7 +102,8 @@ class ShiftViTSpace(SearchSpace):
 
     The paper compares ratios 1 to 4, shifted fractions 4/20, 4/16, 4/12 and 4/8, and steps 0, 1
     and 2, one at a time. The space has them all except step 0, at which nothing mixes positions
-    within a stage. The depths are around those of the paper's lightest network.
+    within a stage. The depths are around those of the paper's lightest network. Texts may also be
+    outside the choices: grown ones and ablations.
     """
 
     name = "shiftvit"
@@ -127,51 +116,18 @@ class ShiftViTSpace(SearchSpace):
         **{"R": (1, 2, 3, 4), "N": (20, 16, 12, 8), "S": (1, 2)},
     }
 
-    def encode(self, arch: ShiftArchitecture) -> dict[str, Choice]:
-        """See :meth:`SearchSpace.encode`; the width is not part of the space."""
-        values = (*arch.depths, arch.ratio, arch.n_div, arch.step)
-        params: dict[str, Choice] = dict(zip(self.dimensions, values, strict=True))
-        self.check_choices(params)
-        return params
+    def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
+        """See :meth:`SearchSpace.values`."""
+        return (*arch.depths, arch.ratio, arch.n_div, arch.step)
 
-    def decode(self, params: Mapping[str, Choice]) -> ShiftArchitecture:
-        """See :meth:`SearchSpace.decode`."""
-        self.check_choices(params)
-        a, b, c, d, ratio, n_div, step = (int(params[name]) for name in self.dimensions)
+    def from_values(self, values: Sequence[int]) -> ShiftArchitecture:
+        """See :meth:`SearchSpace.from_values`."""
+        a, b, c, d, ratio, n_div, step = values
         return ShiftArchitecture((a, b, c, d), ratio, n_div, step)
 
-    def parse(self, text: str) -> ShiftArchitecture:
-        """Parse any ShiftViT, also outside the choices: grown ones and ablations.
-
-        Raises:
-            ValueError: If the text is wrong.
-        """
-        return ShiftArchitecture.parse(text)
-
-    def build(
-        self,
-        arch: ShiftArchitecture | str,
-        *,
-        image_size: int = 224,
-        num_classes: int = 1000,
-        depths: Iterable[int] | None = None,
-        width: int | None = None,
-        drop_path: float = 0.0,
-        drop: float = 0.0,
-    ) -> ShiftViT:
-        """See :meth:`SearchSpace.build`."""
-        grown: ShiftArchitecture = self.read(arch).with_(depths=depths, width=width)
-        self.check(grown, image_size)
-        return ShiftViT(
-            depths=grown.depths,
-            width=grown.width,
-            ratio=grown.ratio,
-            n_div=grown.n_div,
-            step=grown.step,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
-        )
+    def make_network(self, arch: ShiftArchitecture, image_size: int, **options: Any) -> ShiftViT:
+        """See :meth:`SearchSpace.make_network`."""
+        return ShiftViT(**vars(arch), **options)
 
     def check(self, arch: ShiftArchitecture | str, image_size: int) -> None:
         """See :meth:`SearchSpace.check`; independent of the architecture."""
@@ -181,17 +137,3 @@ class ShiftViTSpace(SearchSpace):
                 f"an image of {image_size} px leaves stage 4 no position; "
                 f"use {LEAST_SIDE} px or more"
             )
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        return _within(name, operator.index(value))  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(f"{name}={value!r} is not allowed; use a whole number") from None
-
-
-def _within(name: str, value: N) -> N:
-    low, high = _LIMITS[name]
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value:g} is not allowed; use {low} to {high}")
-    return value

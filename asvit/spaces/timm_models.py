@@ -75,12 +75,12 @@ class TimmModel:
             model: nn.Module = timm.create_model(
                 self.name, num_classes=num_classes, **size, **rates
             )
-        except (ArithmeticError, AssertionError, LookupError) as error:
-            raise self._wrong_size(image_size, error) from error
-        except RuntimeError as error:
-            if "negative dimension" not in str(error):
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "negative dimension" not in str(error):
                 raise
-            raise self._wrong_size(image_size, error) from error
+            raise ValueError(
+                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
+            ) from error
         except TypeError as error:
             missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
             if missing is None:
@@ -91,11 +91,6 @@ class TimmModel:
             rates[missing] = None  # 0 was asked for, and the model has none
             model = timm.create_model(self.name, num_classes=num_classes, **size, **rates)
         return model
-
-    def _wrong_size(self, image_size: int, error: Exception) -> ValueError:
-        return ValueError(
-            f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
-        )
 
 
 def is_timm_model(name: str) -> bool:

@@ -143,7 +143,7 @@ def test_any_name_of_a_folder(campaign: Campaign, run: str) -> None:
         assert forked.run(forked.command, named(run), folder) == 0
     assert "had finished before" in forked.printed(folder)
     assert not (folder / "x").exists()
-    whole = campaign.whole("train")
+    whole = campaign.reference("train")
     (folder / run).rename(folder / RUN)
     assert differences(outcome(folder / RUN), whole) == ["result.json"]  # which has the command
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tiny_runs import ALONE, LONG, begun, marked, told
 
-from asvit.growth.journal import Journal as ScaleJournal
-from asvit.reference.journal import Journal as BuildJournal
+from asvit.growth.journal import GrowthJournal
+from asvit.reference.journal import TrainingJournal
 from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
 from asvit.search.supernet_journal import AccuracyJournal
@@ -35,7 +35,7 @@ RECORDS = [name for name, file in KEPT.items() if file.endswith((".jsonl", ".jou
 def finished(campaign: Campaign, name: str, which: str) -> Path:
     """The working folder of a finished run."""
     folder = campaign.new(name, which)
-    whole = campaign.whole_folder(name)
+    whole = campaign.reference_folder(name)
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     return folder
 
@@ -46,9 +46,9 @@ def kept(folder: Path) -> dict[str, bytes]:
 
 
 OPENED: dict[str, Callable[[Path], Any]] = {
-    "scale": lambda path: ScaleJournal(path)._scores,
+    "scale": lambda path: GrowthJournal(path)._scores,
     "correlate": lambda path: ScoreJournal(path)._scores,
-    "reference build": lambda path: BuildJournal(path).outcomes,
+    "reference build": lambda path: TrainingJournal(path).outcomes,
     "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }
 VALUES = {
@@ -63,7 +63,7 @@ VALUES = {
 def test_a_journal_that_is_cut_anywhere_has_its_whole_records(
     campaign: Campaign, tmp_path: Path, name: str
 ) -> None:
-    content = (campaign.whole_folder(name) / RUN / KEPT[name]).read_bytes()
+    content = (campaign.reference_folder(name) / RUN / KEPT[name]).read_bytes()
     path = tmp_path / KEPT[name]
     for length in range(len(content)):
         path.write_bytes(content[:length])
@@ -77,7 +77,7 @@ def test_a_journal_that_is_cut_anywhere_has_its_whole_records(
 def test_a_study_that_is_cut_anywhere_has_its_whole_records(
     campaign: Campaign, tmp_path: Path
 ) -> None:
-    content = (campaign.whole_folder("search") / RUN / "study.journal").read_bytes()
+    content = (campaign.reference_folder("search") / RUN / "study.journal").read_bytes()
     path, offsets = tmp_path / "study.journal", random.Random(0)
     for length in sorted(offsets.sample(range(len(content)), 300)):
         path.write_bytes(content[:length])

@@ -89,7 +89,7 @@ def test_a_loss_is_the_reason_of_a_failed_row_of_a_table(campaign: Campaign) -> 
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_weights_to_start_from(campaign: Campaign, value: float) -> None:
     folder = campaign.new("train", f"from-{value}")
-    made = campaign.whole_folder("train") / RUN / "model.safetensors"
+    made = campaign.reference_folder("train") / RUN / "model.safetensors"
     start = poison(made, value, to=folder / "start.safetensors")
     given = [*words("train"), "--weights", str(start)]
     assert forked.run(forked.command, given, folder) == 3
@@ -116,7 +116,7 @@ def test_weights_of_a_supernet(campaign: Campaign, value: float) -> None:
 
 
 def test_weights_to_export(campaign: Campaign, tmp_path: Path) -> None:
-    made = campaign.whole_folder("train") / RUN / "model.safetensors"
+    made = campaign.reference_folder("train") / RUN / "model.safetensors"
     spoilt = poison(made, float("inf"), to=tmp_path / "spoilt.safetensors")
     export = ["export", "--weights", str(spoilt), "--to", "timm", "--out", "copy"]
     assert forked.run(forked.command, export, tmp_path) == 3

@@ -4,27 +4,72 @@ from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 
-class Mlp(nn.Module):
-    """The feed-forward part of a block: linear, GELU, linear, for each token.
+class SelfAttention(nn.Module):
+    """Multi-head self-attention among all tokens of a list, which can return its map.
 
     Args:
         dim: Width of a token.
-        hidden: Hidden width.
+        heads: Number of heads, at most ``dim``, of width ``dim // heads``. Together they are
+            narrower than ``dim`` where ``heads`` does not divide it.
     """
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, dim)
+        self.heads = heads
+        self.head_dim = dim // heads
+        inner = self.head_dim * heads
+        self.qkv = nn.Linear(dim, 3 * inner)
+        self.proj = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[..., dim] -> [..., dim]``."""
-        out: Tensor = self.fc2(self.act(self.fc1(x)))
-        return out
+        """``[..., N, dim] -> [..., N, dim]``; the whole map is never in memory."""
+        q, k, v = self._queries_keys_values(x)
+        return self._project(F.scaled_dot_product_attention(q, k, v), x)
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``[..., N, dim] -> [..., N, dim]`` and the map ``[lists, heads, N, N]``.
+
+        Its rows sum to 1.
+        """
+        q, k, v = self._queries_keys_values(x)
+        attention = (q * self.head_dim**-0.5 @ k.transpose(2, 3)).softmax(dim=-1)
+        return self._project(attention @ v, x), attention
+
+    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``[..., N, dim]`` to three times ``[lists, heads, N, head_dim]``."""
+        qkv = self.qkv(x).view(-1, x.shape[-2], 3, self.heads, self.head_dim)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        return q, k, v
+
+    def _project(self, mixed: Tensor, x: Tensor) -> Tensor:
+        """``[lists, heads, N, head_dim]`` to the shape of ``x``."""
+        return cast("Tensor", self.proj(mixed.transpose(1, 2).reshape(*x.shape[:-1], -1)))
+
+
+class BlockStage(nn.Module):
+    """Blocks at one width, and what leads to the next stage.
+
+    ``forward`` runs the blocks. The network applies ``downsample``, after reading the features of
+    the stage.
+
+    Args:
+        blocks: The blocks.
+        downsample: Leads to the next stage; the identity after the last.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the blocks, which keep the shape."""
+        return run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)
 
 
 def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Tensor:

@@ -1,11 +1,14 @@
 """Hallucinated attention: half of the maps are computed from the other half."""
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import handle_torch_function, has_torch_function
 
-from asvit.models.layers.map_convolution import convolve_maps
+from proxies.per_sample_gradients import RULES, ConvolutionUse, WeightUse, convolution_use
 
 Axis = Literal["key", "query"]
 HeadRule = Literal["double_odd", "double_each", "double", "floor", "ceil"]
@@ -76,7 +79,10 @@ class MapHallucination(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        for name, value, known in (("axis", axis, Axis), ("class_token", class_token, _RULES)):
+        for name, value, known in (
+            ("axis", axis, Axis),
+            ("class_token", class_token, ClassTokenRule),
+        ):
             if value not in get_args(known):
                 raise ValueError(f"{name}={value!r} is not one of {_listed(get_args(known))}")
         self.axis = axis
@@ -124,10 +130,8 @@ class HallucinatedHeads(nn.Module):
         split: Heads and real heads, from :func:`split_heads`.
         inner: Channels of the values of all heads; by default ``dim``.
         prefix: Class tokens before the tokens of the grid.
-        axis: See :class:`MapHallucination`.
-        class_token: See :class:`MapHallucination`.
-        map_bias: Whether the convolutions over maps have a bias.
         qkv_bias: Whether queries, keys and values have a bias.
+        **maps: ``axis``, ``class_token`` and ``bias`` of :class:`MapHallucination`.
 
     Raises:
         ValueError: If the heads do not divide ``inner``, or a setting is unknown.
@@ -144,10 +148,8 @@ class HallucinatedHeads(nn.Module):
         *,
         inner: int | None = None,
         prefix: int = 0,
-        axis: Axis = "key",
-        class_token: ClassTokenRule = "identity",
-        map_bias: bool = True,
         qkv_bias: bool = True,
+        **maps: Any,
     ) -> None:
         super().__init__()
         inner = dim if inner is None else inner
@@ -163,13 +165,7 @@ class HallucinatedHeads(nn.Module):
         self.v = nn.Linear(dim, inner, bias=qkv_bias)
         self.hallucinate: MapHallucination | None = None
         if self.heads > self.real:
-            self.hallucinate = MapHallucination(
-                self.real,
-                self.heads - self.real,
-                axis=axis,
-                class_token=class_token,
-                bias=map_bias,
-            )
+            self.hallucinate = MapHallucination(self.real, self.heads - self.real, **maps)
         self.attn_drop: nn.Module = nn.Identity()
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
@@ -220,19 +216,51 @@ class HallucinatedHeads(nn.Module):
         return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
 
 
-class HallucinatedAttention(HallucinatedHeads):
-    """Self-attention among tokens on a grid with half of its maps hallucinated.
-
-    Arguments as :class:`HallucinatedHeads`.
-    """
-
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        """``[..., prefix + h * w, dim] -> [..., prefix + h * w, dim]``, with a grid ``(h, w)``."""
-        return self.attend(x, grid)[0]
-
-
-_RULES = ClassTokenRule
-
-
 def _listed(values: tuple[str, ...]) -> str:
     return ", ".join(map(repr, values))
+
+
+def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, each grid padded with zeros.
+
+    All grids of an image are channels of one depthwise convolution. With heads as channels and
+    grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
+
+    Args:
+        x: A grid for each list of each head.
+        weight: One kernel per head, ``[heads, 1, k, k]`` with an odd k.
+        bias: ``[heads]``, or None.
+    """
+    if has_torch_function((x, weight)):  # seen as one operation by a mode that follows weights
+        seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)
+        return seen
+    heads, lists = x.shape[1:3]
+    kernels = weight[:, None].expand(-1, lists, -1, -1, -1).flatten(0, 1)
+    offsets = None if bias is None else bias[:, None].expand(-1, lists).flatten()
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    groups = heads * lists
+    out = F.conv2d(x.flatten(1, 2), kernels, offsets, padding=padding, groups=groups)
+    maps: Tensor = out.unflatten(1, (heads, lists))
+    return maps
+
+
+class _MapUse(ConvolutionUse):
+    """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
+
+    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
+        """See :class:`proxies.per_sample_gradients.WeightUse`."""
+        return super().gradient(_grids_first(grads), rows, samples)
+
+
+def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
+    padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+    found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
+    return None if found is None else (weight, _MapUse(**vars(found[1])))
+
+
+def _grids_first(x: Tensor) -> Tensor:
+    """``[B, heads, lists, h, w] -> [B * lists, heads, h, w]``."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+cast("dict[Callable[..., Tensor], Any]", RULES)[convolve_maps] = _map_use

@@ -2,58 +2,18 @@
 
 from typing import cast
 
-from timm.layers import DropPath
+from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from asvit.models.layers.blocks import Mlp
+from asvit.models.layers.blocks import SelfAttention
 
 _EPS = 1e-6  # of the norms, as in DeiT
-
-
-class MapAttention(nn.Module):
-    """Multi-head self-attention among all tokens, which can return its map.
-
-    Args:
-        dim: Width of a token.
-        heads: Number of heads, at most ``dim``, of width ``dim // heads``. Together they are
-            narrower than ``dim`` where ``heads`` does not divide it.
-    """
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.head_dim = dim // heads
-        inner = self.head_dim * heads
-        self.qkv = nn.Linear(dim, 3 * inner)
-        self.proj = nn.Linear(inner, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, N, dim] -> [B, N, dim]``; the whole map is never in memory."""
-        q, k, v = self._queries_keys_values(x)
-        return self._project(F.scaled_dot_product_attention(q, k, v))
-
-    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, N, dim] -> [B, N, dim]`` and the map ``[B, heads, N, N]``, whose rows sum to 1."""
-        q, k, v = self._queries_keys_values(x)
-        attention = (q * self.head_dim**-0.5 @ k.transpose(2, 3)).softmax(dim=-1)
-        return self._project(attention @ v), attention
-
-    def _queries_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``[B, N, dim]`` to three times ``[B, heads, N, head_dim]``."""
-        qkv = self.qkv(x).unflatten(2, (3, self.heads, self.head_dim))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-        return q, k, v
-
-    def _project(self, mixed: Tensor) -> Tensor:
-        """``[B, heads, N, head_dim] -> [B, N, dim]``."""
-        return cast("Tensor", self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
 class SharedAttention(nn.Module):
     """Multi-head attention with the map of another layer: no queries, keys or softmax.
 
-    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`MapAttention` and, for N tokens,
+    It saves ``2 * dim**2 + 2 * dim`` parameters over :class:`SelfAttention` and, for N tokens,
     ``2 * N * dim**2 + N**2 * dim`` multiply-adds. Gradients reach the layer that made the map.
 
     Args:
@@ -109,7 +69,7 @@ class BasicLayer(_Layer):
     layers = 1
 
     def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
-        super().__init__(MapAttention(dim, heads), dim, hidden, drop_path)
+        super().__init__(SelfAttention(dim, heads), dim, hidden, drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
@@ -117,7 +77,7 @@ class BasicLayer(_Layer):
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, and the attention map ``[B, heads, N, N]`` after the softmax."""
-        mixed, attention = cast("MapAttention", self.attn).with_map(self.norm1(x))
+        mixed, attention = cast("SelfAttention", self.attn).with_map(self.norm1(x))
         return self._add(x, mixed), attention
 
 
@@ -151,8 +111,7 @@ class SharingPair(nn.Module):
         drop_path: Drop-path probability of the residual branches of both layers, or of each.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428. Sharing the map after the softmax is our reading.
+        Chen et al. 2021, arXiv:2108.03428. Sharing the map after the softmax is our reading.
     """
 
     layers = 2

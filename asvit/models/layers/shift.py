@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast
 
 import torch
-from timm.layers import DropPath
+from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from asvit.models.layers.blocks import run_blocks
 
 #: Axis of ``[B, C, H, W]`` and sign of each group's move: left, right, up, down.
 DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
@@ -46,8 +44,7 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
         ValueError: If ``n_div`` or ``step`` is out of range.
 
     References:
-        Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
-        Alternative to Attention Mechanism", arXiv:2201.10801.
+        Wang et al. 2022, arXiv:2201.10801.
     """
     check_shift(n_div, step)
     group = x.shape[1] // n_div
@@ -147,31 +144,6 @@ class Shift(nn.Module):
         return f"n_div={self.n_div}, step={self.step}"
 
 
-class ChannelMlp(nn.Module):
-    """The feed-forward part of a block: linear, activation, linear, at each position of a map.
-
-    Args:
-        dim: Channels.
-        hidden: Hidden channels.
-        act: Constructor of the activation.
-        drop: Dropout after each linear map.
-    """
-
-    def __init__(
-        self, dim: int, hidden: int, *, act: Callable[[], nn.Module] = nn.GELU, drop: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(dim, hidden, 1)
-        self.act = act()
-        self.fc2 = nn.Conv2d(hidden, dim, 1)
-        self.drop = nn.Dropout(drop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, dim, H, W] -> [B, dim, H, W]``."""
-        out: Tensor = self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
-        return out
-
-
 class ShiftBlock(nn.Module):
     """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
 
@@ -204,7 +176,7 @@ class ShiftBlock(nn.Module):
         super().__init__()
         self.shift = Shift(n_div=n_div, step=step)
         self.norm2 = norm(dim)  # its name in released weights, which have no norm1
-        self.mlp = ChannelMlp(dim, hidden, act=act, drop=drop)
+        self.mlp = Mlp(dim, hidden, act_layer=act, drop=drop, use_conv=True)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -230,25 +202,3 @@ class Merging(nn.Module):
         """``[B, dim, H, W] -> [B, 2 * dim, H/2, W/2]``, sides rounded down."""
         out: Tensor = self.reduction(self.norm(x))
         return out
-
-
-class ShiftStage(nn.Module):
-    """Blocks at one width, and the merging that follows them.
-
-    ``forward`` runs the blocks. The network applies ``downsample``, after reading the features of
-    the stage.
-
-    Args:
-        blocks: The blocks.
-        downsample: Leads to the next stage; the identity after the last.
-    """
-
-    def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.downsample = downsample
-        self.grad_checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, dim, H, W] -> [B, dim, H, W]``."""
-        return run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)

@@ -23,8 +23,7 @@ class TokenPooling1d(nn.Module):
         ValueError: If ``kernel`` is even.
 
     References:
-        Chen et al. 2021, "PSViT: Better Vision Transformer via Token Pooling and Attention
-        Sharing", arXiv:2108.03428.
+        Chen et al. 2021, arXiv:2108.03428.
     """
 
     def __init__(

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import cast
 
-from timm.layers import DropPath
+from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from asvit.models.layers.blocks import Mlp, run_blocks
+from asvit.models.layers.blocks import BlockStage, SelfAttention
 
 
 def fitting_splits(splits: int, height: int, width: int) -> int:
@@ -36,34 +35,6 @@ def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
     return x.transpose(2, 3).reshape(batch, height, width, dim)
 
 
-class WindowAttention(nn.Module):
-    """Multi-head self-attention among the tokens of each window.
-
-    Args:
-        dim: Width of a token.
-        heads: Number of heads, at most ``dim``, of width ``dim // heads``. Together they are
-            narrower than ``dim`` where ``heads`` does not divide it.
-    """
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.head_dim = dim // heads
-        inner = self.head_dim * heads
-        self.qkv = nn.Linear(dim, 3 * inner)
-        self.proj = nn.Linear(inner, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
-        batch, windows, tokens, _ = x.shape
-        qkv = self.qkv(x).view(batch * windows, tokens, 3, self.heads, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # [B * windows, heads, tokens, head_dim]
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        mixed = mixed.transpose(1, 2).reshape(batch, windows, tokens, -1)
-        out: Tensor = self.proj(mixed)
-        return out
-
-
 class Block(nn.Module):
     """Pre-norm transformer block: attention in windows, then the feed-forward part.
 
@@ -77,7 +48,7 @@ class Block(nn.Module):
     def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, heads)
+        self.attn = SelfAttention(dim, heads)
         # The nesting matches the parameter names of the released code.
         self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -88,11 +59,8 @@ class Block(nn.Module):
         return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
 
 
-class Stage(nn.Module):
+class Stage(BlockStage):
     """Blocks at one width and one window size, and the re-embedding that follows them.
-
-    ``forward`` runs the blocks. The network applies ``downsample``, after reading the features of
-    the stage.
 
     Args:
         blocks: The blocks.
@@ -102,17 +70,12 @@ class Stage(nn.Module):
     """
 
     def __init__(self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        super().__init__(blocks, downsample)
         self.splits = splits
-        self.downsample = downsample
-        self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, h, w, dim] -> [B, h, w, dim]``."""
         height, width = x.shape[1:3]
         splits = fitting_splits(self.splits, height, width)
         # Windows do not shift, so one reordering per stage is enough.
-        x = split_windows(x, splits)
-        x = run_blocks(self.blocks, x, recompute=self.grad_checkpointing and self.training)
-        return join_windows(x, splits, height, width)
+        return join_windows(super().forward(split_windows(x, splits)), splits, height, width)

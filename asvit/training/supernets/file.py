@@ -11,9 +11,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from asvit._run_files import SUPERNET_WEIGHTS
 from asvit._tensor_files import read_tensors, write_tensors
 from asvit.codec import MALFORMED, from_json, to_json, value_from_json
 from asvit.settings import Images
+from asvit.training.state import check_finite
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.messages import first_line, shown
 
@@ -134,3 +136,21 @@ class SupernetFile:
                 f"{path} is not a supernet that this version can read ({first_line(error)}); "
                 "restore it from a copy, or give --fresh to start over (nothing was changed)"
             ) from error
+
+    @classmethod
+    def read_finished(cls, folder: Path) -> SupernetFile:
+        """Read the finished supernet in a run folder.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is unfinished, cannot be read, or has infinite or NaN weights.
+        """
+        trained = cls.read(folder / SUPERNET_WEIGHTS)
+        if not trained.finished:
+            raise ValueError(
+                f"the supernet in {folder} is unfinished, {trained.steps} of "
+                f"{trained.origin.settings.recipe.steps} steps; the same asvit supernet train "
+                "goes on with it"
+            )
+        check_finite(trained.weights, what=f"the weights of the supernet in {folder}")
+        return trained

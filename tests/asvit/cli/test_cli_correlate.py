@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asvit.cli.correlate_progress import Lines, remaining, state, table_progress
-from asvit.runs.correlation.measure import RowEvent
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
 from asvit.reference.settings import CorrelationSettings
+from asvit.runs.correlation import CorrelationRun, MeasuredRow, _state
 from proxies import Score
 
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -115,13 +114,12 @@ def test_the_table_of_another_question_from_what_is_known(
 
 
 def test_on_a_narrow_screen_there_are_several_tables(correlated: tuple[Path, Any]) -> None:
-    from asvit.cli.correlate_tables import show_result
     from rich.console import Console
 
     from asvit.runs import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)
-    show_result(CorrelationResult.read(correlated[0] / "result.json"), screen)
+    CorrelationRun.show(CorrelationResult.read(correlated[0] / "result.json"), screen)
     assert isinstance(screen.file, io.StringIO)
     lines = screen.file.getvalue().splitlines()
     assert [line.split()[0] for line in lines if line.strip()].count("params") > 1
@@ -160,22 +158,18 @@ def test_left_out_rows_are_told(correlated: tuple[Path, Any], table: Path) -> No
 
 
 def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table: Path) -> None:
-    import asvit.runs
-
     seen: dict[str, object] = {}
 
-    def stop(_table: object, **settings: object) -> None:
-        seen.update(settings)
+    def stop(preset: str, **settings: object) -> None:
+        seen.update(settings, preset=preset)
         raise ValueError("enough")
 
-    monkeypatch.setattr(asvit.runs, "run_correlation", stop, raising=False)
+    monkeypatch.setattr(CorrelationRun, "make", stop)
     options = ["--max-params", "1M", "--target", "top1", "--radius", "unit", "--retry"]
-    assert run("correlate", "--reference", table, *options).exit_code == 3
-    for name in ("progress", "image_progress"):
-        assert callable(seen.pop(name))
+    assert run("correlate", "--reference", table, *options).exit_code == 2
     assert seen == {
-        "target": ("top1",), "out": None, "fresh": False, "retry": True, "preset": "default",
-        "max_params": "1M", "radius": "unit", "workers": None,
+        "targets": ("top1",), "retry": True, "preset": "default", "reference": str(table),
+        "max_params": "1M", "radius": "unit",
     }  # fmt: skip
 
 
@@ -189,7 +183,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, table: 
     result = run("correlate", "--reference", table, *TWO, *SMALL, "--out", "here", "--fresh")
     assert result.exit_code == 130
     words = f"to go on: asvit correlate --reference {table} {' '.join([*TWO, *SMALL])} --out here"
-    assert result.stderr.strip() == f"stopped before its first row; {words}"
+    assert result.stderr.strip() == f"stopped before its first step; {words}"
 
 
 BAD = "4,8,2|2,4,2|2,2,2|2,1,2"
@@ -235,57 +229,14 @@ def test_the_help_states_the_real_defaults() -> None:
     assert {p.name: getattr(p, "show_default", None) for p in search.params}["repeats"] == "5"
 
 
-def event(**changes: Any) -> RowEvent:
+def test_a_row_in_words() -> None:
     scores = {
         "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
         "ntk_condition_number": Score(float("nan"), 0.0, (), "lower", "singular"),
     }
-    given = {"row": 3, "rows": 40, "resumed": 1, "architecture": "net", "scores": scores}
-    return RowEvent(**{**given, "failures": 1, "seconds": 10.0, **changes})
-
-
-def test_the_time_left_is_at_the_pace_of_this_session() -> None:
-    assert remaining(event()) == pytest.approx(10.0 / 2 * 37)
-
-
-def test_a_row_in_words() -> None:
-    assert state(event()) == "net (L^E 0.25, kappa –)  failed 1"
+    assert _state(MeasuredRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
     many = {f"m{place}": Score(1.0, 0.0, (1.0,), "higher") for place in range(9)}
-    assert state(event(scores=many, failures=0)) == "net (9 measures)"
-
-
-def test_lines_come_with_the_first_row_and_every_twentieth(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    lines = Lines("measuring it")
-    for row in range(2, 41):
-        lines(event(row=row))
-    written = capsys.readouterr().err.splitlines()
-    assert written[0] == "measuring it; 1 of them known"
-    assert written[1].startswith("row 2/40  ETA ")
-    assert len(written) == 1 + 20
-
-
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    with table_progress("measuring it") as watch:
-        watch.images(1, 2)
-        watch.row(event())
-    assert "measuring it; 1 of them known" in screen.getvalue()
-
-
-def test_quiet_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    with table_progress("measuring it", quiet=True) as watch:
-        watch.images(1, 2)
-        watch.row(event())
-    assert capsys.readouterr() == ("", "")
+    assert _state(MeasuredRow("net", many), 0) == "net (9 measures)"
 
 
 def test_references_are_listed() -> None:

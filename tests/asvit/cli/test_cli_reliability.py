@@ -1,5 +1,6 @@
 """``--reference`` of ``asvit search`` and ``asvit scale``, on a small table of one's own."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
+from asvit.runs import measurement_pool
 
 SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
@@ -49,9 +51,7 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(
     assert result.exit_code == 0, result.stderr
     lines = result.stderr.splitlines()
     assert any("had finished before" in line for line in lines)
-    title = "measuring the 6 architectures of mine: 1 network each, 32 px"
-    assert title in lines
-    assert any(line.startswith("row 6/6  ETA 0:00") for line in lines)
+    assert any(line.startswith("row of mine 6/6  ") and "ETA 0:00" in line for line in lines)
     assert any(line.startswith("How the measures rank mine, top1") for line in lines)
     data = strict(result.stdout)
     told = data.pop("reliability")
@@ -63,7 +63,7 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(
     # Asked once more, the table is known; made again, the report still has it.
     again = run(*command, "--reference", table)
     assert strict(again.stdout)["reliability"] == told
-    assert title not in again.stderr
+    assert "row of mine" not in again.stderr
     assert run("report", folder).exit_code == 0
     assert (folder / "report.html").read_text(encoding="utf-8") == page
 
@@ -80,15 +80,18 @@ def test_a_table_that_is_none_is_one_line_and_leaves_nothing(kind: str, tmp_path
 def test_an_interrupt_in_the_table_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, table: Path
 ) -> None:
-    from asvit.runs.correlation import measure
+    assert run(*RUNS["search"], "--out", "here").exit_code == 0
+    measure, calls = measurement_pool.measure, itertools.count()
 
-    def stop(*_args: object, **_settings: object) -> None:
-        raise KeyboardInterrupt
+    def stop(*given: Any, **settings: Any) -> Any:
+        if next(calls):
+            raise KeyboardInterrupt
+        return measure(*given, **settings)
 
-    monkeypatch.setattr(measure, "MeasurementPool", stop)
+    monkeypatch.setattr(measurement_pool, "measure", stop)
     result = run(*RUNS["search"], "--out", "here", "--reference", table)
     assert result.exit_code == 130
     last = [line for line in result.stderr.splitlines() if line][-1]
     words = " ".join([*RUNS["search"], "--out here --reference", str(table)])
-    assert last == f"stopped in table mine; to go on: asvit {words}"
+    assert last == f"stopped after row of mine 1 of 6; to go on: asvit {words}"
     assert strict(Path("here/result.json").read_text())["steps"] == 2

@@ -157,6 +157,7 @@ def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path)
     data = json.loads(result.stdout)
     assert data["architecture"] == ARCH
     assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
+    assert data["command"].startswith(f"asvit train {trained[0]} ")
 
 
 # Bad input

@@ -186,6 +186,24 @@ def test_channels_may_come_last(name):
     torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["deit", "pvt"])
+@torch.no_grad()
+def test_compiled_networks_are_equal(name):
+    model, x = converted(name), image_of(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["deit", "pvt", "asvit", "psvit 2d"])
+@torch.no_grad()
+def test_exported_networks_are_equal(name):
+    model, x = converted(name), image_of(name)
+    expected = model(x)
+    exported = torch.export.export(merge(model), (x,)).module()
+    torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-5)
+
+
 @torch.no_grad()
 def test_rows_and_columns_are_those_of_the_image(monkeypatch):
     grids = []

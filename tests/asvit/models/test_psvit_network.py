@@ -78,6 +78,7 @@ def test_exact_costs_of_the_presets(name):
     cost = count(model, rules="fvcore")
     assert (cost.params, cost.macs) == COSTS[name]
     preset = PRESETS[name]
+    assert (model.cells, model.dims, model.pooling) == (preset.cells, preset.dims, preset.pooling)
     core = count(model)
     assert (core.params, core.macs) == by_hand(preset.cells, preset.pooling, preset.dims)
     assert sorted(COSTS) == sorted(PRESETS)

@@ -7,26 +7,12 @@ from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 from torch import nn
 
-from asvit.models import PSVIT_PRESETS
-
 IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 SMALL = {"dims": (8, 12, 16), "heads": (2, 3, 4), "img_size": 64, "num_classes": 5}
 
 
 def small(name: str = "psvit_2d_tiny", **settings) -> nn.Module:
     return timm.create_model(name, **{**SMALL, **settings})
-
-
-def test_the_presets_are_registered():
-    assert timm.list_models("*psvit*") == sorted(PSVIT_PRESETS)
-    assert timm.list_models(module="psvit_presets") == sorted(PSVIT_PRESETS)
-    for name, preset in PSVIT_PRESETS.items():
-        with torch.device("meta"):
-            model = timm.create_model(name)
-        assert model.default_cfg["input_size"] == (3, 224, 224)
-        assert model.cells == preset.cells
-        assert model.dims == preset.dims
-        assert model.pooling == preset.pooling
 
 
 def test_settings_go_through_timm():
@@ -58,17 +44,6 @@ def test_every_stage_gives_its_tokens(name):
     torch.testing.assert_close(levels[2], final[:, prefix:])
     _, maps = model.forward_intermediates(IMAGE, [0])
     torch.testing.assert_close(maps[0].flatten(2).transpose(1, 2), levels[0])
-
-
-def test_the_classifier_can_be_replaced():
-    model = small("psvit_1d_tiny").double()
-    assert model.get_classifier() is model.head
-    model.reset_classifier(4, "avg")
-    assert model(IMAGE.double()).shape == (2, 4)
-    model.reset_classifier(4, "")
-    assert model(IMAGE.double()).shape == (2, 5, 4)
-    with pytest.raises(ValueError, match="global_pool='max' is not one of 'token', 'avg', ''"):
-        model.reset_classifier(4, "max")
 
 
 @pytest.mark.parametrize("name", ["psvit_1d_tiny", "psvit_2d_tiny"])

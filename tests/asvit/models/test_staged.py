@@ -10,8 +10,9 @@ from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from asvit.models import ShiftViT
+from asvit.models import HALLUCINATED_HOSTS, PSVIT_PRESETS, SHIFTVIT_VARIANTS, ShiftViT
 from asvit.models._staged import stage_indices
+from asvit.models.asvit import SIZES
 
 IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 PSVIT = {
@@ -47,7 +48,7 @@ every_pyramid = pytest.mark.parametrize("kind", PYRAMIDS)
 
 
 def make(kind: str, **settings: Any) -> Any:
-    case = CASES[kind]
+    case = CASES.get(kind, Case(kind, {}, (), 4))
     torch.manual_seed(0)
     return timm.create_model(case.name, **{"num_classes": 5, **case.settings, **settings})
 
@@ -128,6 +129,24 @@ def test_pruned_features_equal_those_of_the_whole(kind):
     torch.testing.assert_close(pruned, maps[:2])
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "pool"),
+    [
+        ("asvit", (2, 6, 256), lambda tokens: tokens.mean(1)),
+        ("shiftvit", (2, 192, 2, 3), lambda level: level.mean((2, 3))),
+        ("psvit 2d", (2, 6, 16), lambda tokens: tokens.mean(1)),
+        ("psvit 1d", (2, 7, 16), lambda tokens: tokens[:, 0]),
+    ],
+)
+def test_forward_is_features_then_head(kind, shape, pool):
+    model = make(kind).eval()
+    features = model.forward_features(IMAGE)
+    assert features.shape == shape
+    pooled = model.forward_head(features, pre_logits=True)
+    torch.testing.assert_close(pooled, pool(features))
+    torch.testing.assert_close(model(IMAGE), model.head(pooled))
+
+
 @every_network
 def test_the_classifier_can_be_replaced(kind):
     model, image = make(kind).double().eval(), IMAGE.double()
@@ -138,6 +157,12 @@ def test_the_classifier_can_be_replaced(kind):
     assert isinstance(model.get_classifier(), nn.Identity)
     features = model.forward_head(model.forward_features(image), pre_logits=True)
     torch.testing.assert_close(model(image), features)
+    model.reset_classifier(4, "avg")
+    assert model(image).shape == (2, 4)
+    model.reset_classifier(4, "")
+    channels = 1 if kind == "shiftvit" else -1
+    features = model.forward_features(image).movedim(channels, -1)
+    torch.testing.assert_close(model(image), model.head(features).movedim(-1, channels))
     with pytest.raises(ValueError, match=r"global_pool='max' is not one of .*'avg', ''"):
         model.reset_classifier(5, "max")
 
@@ -196,6 +221,38 @@ def test_checkpoints_load_through_timm(tmp_path, kind):
     assert torch.equal(again(IMAGE), model(IMAGE))
 
 
+@pytest.mark.parametrize("kind", ["asvit_seed", "shiftvit", "psvit 2d", "psvit 1d"])
+def test_checkpoints_of_other_classes_load_all_but_the_classifier(tmp_path, kind):
+    model, path = make(kind), tmp_path / "weights.safetensors"
+    save_file(model.state_dict(), path)
+    overlay = {"file": str(path), "num_classes": 5}
+    fewer = make(kind, pretrained=True, num_classes=3, pretrained_cfg_overlay=overlay)
+    kept = {n for n, t in model.state_dict().items() if torch.equal(fewer.state_dict()[n], t)}
+    classifier = model.default_cfg["classifier"]
+    assert model.state_dict().keys() - kept == {f"{classifier}.weight", f"{classifier}.bias"}
+    assert fewer(IMAGE).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("asvit_*", SIZES),
+        ("*shift*", SHIFTVIT_VARIANTS),
+        ("*psvit*", PSVIT_PRESETS),
+        ("hallucinated*", HALLUCINATED_HOSTS),
+    ],
+)
+def test_published_networks_are_registered(pattern, names):
+    assert timm.list_models(pattern) == sorted(names)
+    for name in names:
+        with torch.device("meta"):
+            model = timm.create_model(name)
+        assert model.default_cfg["input_size"] == (3, 224, 224)
+        assert timm.list_models(module=timm.model_entrypoint(name).__module__.split(".")[-1]) == (
+            sorted(names)
+        )
+
+
 @every_network
 def test_drop_path_ramps_up_over_the_blocks(kind):
     model = make(kind, drop_path_rate=0.5)
@@ -203,6 +260,17 @@ def test_drop_path_ramps_up_over_the_blocks(kind):
     blocks = 5 if kind == "shiftvit" else 6
     # The first block has rate 0, and so no drop-path.
     assert rates == pytest.approx([0.5 * i / (blocks - 1) for i in range(1, blocks)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [*((kind, "drop_rate") for kind in CASES), ("shiftvit", "proj_drop_rate")],
+)
+def test_dropout_acts_in_training_only(kind, rate):
+    model = make(kind, **{rate: 0.5})
+    assert not torch.equal(model(IMAGE), model(IMAGE))
+    model.eval()
+    assert torch.equal(model(IMAGE), model(IMAGE))
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("asvit", 5e-3), ("shiftvit", 1e-2)])

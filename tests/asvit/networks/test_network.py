@@ -47,7 +47,7 @@ def test_drop_path_reaches_the_last_block() -> None:
     rates = [m.drop_prob for m in model.modules() if isinstance(m, DropPath)]
     assert rates[-1] == pytest.approx(0.25)
     dropouts = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
-    assert dropouts == [0.5]
+    assert [rate for rate in dropouts if rate] == [0.5]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import asvit.networks as networks
 import asvit.runs.evolution as runs_evolution
 import asvit.runs.supernet as runs_supernet
+import asvit.search.supernet_session as session
 import asvit.training.supernets.retraining as retraining
 from asvit.search.supernet_journal import AccuracyJournal
 from asvit.training.supernets.file import SupernetFile
@@ -29,10 +29,10 @@ _PLACES: Places = {
     "step": (SupernetTraining, "step"),
     "save": (SupernetFile, "write"),
     "accuracy": (AccuracyJournal, "add"),
-    "table": (runs_evolution, "write_text"),
+    "table": (session, "write_text"),
     "report": (runs_evolution.EvolutionRun, "write_report"),
     "state": (retraining, "write_tensors"),  # of the training of a winner
-    "weights": (networks, "WeightsFile"),
+    "weights": (session, "WeightsFile"),
     "retrained": (AccuracyJournal, "add_retrained"),
 }
 

@@ -20,8 +20,8 @@ from asvit.runs import (
     run_scaling,
     run_search,
 )
-from asvit.runs import search as runs_search
 from asvit.runs.correlation import CorrelationRun, reliability
+from asvit.runs.search import SearchRun
 from asvit.search import Measurement
 
 MEASURES = ("length_distortion", "ntk_condition_number")
@@ -66,8 +66,6 @@ def search(**settings: Any) -> SearchResult:
         values = dict.fromkeys(MEASURES, float(len(set(text))))
         return Measurement(params=1, macs=1, values=values, reasons={})
 
-    if "progress" in settings:
-        settings["reference_progress"] = settings.pop("progress")
     given = {"space": "asvit-tiny", "steps": 3, "evaluate": evaluate, **SETTINGS}
     return run_search(**{**given, **settings})
 
@@ -79,7 +77,7 @@ def scale(**settings: Any) -> ScaleResult:
 
 @pytest.fixture(params=[search, scale], ids=["search", "scale"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Start:
-    monkeypatch.setattr(runs_search, "_write_report", lambda _folder: None)
+    monkeypatch.setattr(SearchRun, "write_report", staticmethod(lambda _folder: None))
     chosen: Start = request.param
     return chosen
 
@@ -151,7 +149,7 @@ def test_an_interrupt_in_the_table_leaves_the_run_finished(
     start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
     def stop(progress: Progress) -> None:
-        if progress.unit == "row":
+        if progress.unit == "row of mine":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

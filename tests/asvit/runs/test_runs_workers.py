@@ -11,6 +11,7 @@ import pytest
 from asvit.executors import Workers
 from asvit.reference import load_reference
 from asvit.runs import run_correlation, run_scaling, run_search
+from asvit.runs.correlation import CorrelationRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 
@@ -22,11 +23,8 @@ SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in (ScaleRun, SearchRun):
+    for kind in (ScaleRun, SearchRun, CorrelationRun):
         monkeypatch.setattr(kind, "write_report", lambda _self, _folder=None: None)
-    monkeypatch.setattr(
-        "asvit.runs.correlation.CorrelationRun.write_report", staticmethod(lambda _folder: None)
-    )
 
 
 def trials(

@@ -9,6 +9,7 @@ import torch
 
 import asvit
 from asvit.spaces import SPACES, SearchSpace, load_space, register_space
+from asvit.spaces.architectures import find
 
 NAMES = list(SPACES)
 
@@ -82,6 +83,20 @@ def test_choices_that_do_not_exist_are_refused(space):
         space.decode({key: value for key, value in params.items() if key != name})
     with pytest.raises(ValueError, match="has no dimension 'Z'; it has " + name):
         space.decode({**params, "Z": 1})
+
+
+def test_a_text_belongs_to_one_space(space):
+    rng = np.random.default_rng(0)
+    for arch in (space.sample(rng) for _ in range(10)):
+        text = str(arch)
+        # The small As-ViT space is a part of the large one, which is tried first.
+        own = space if space.prefix else load_space("asvit")
+        assert find(text)[0] is find(arch)[0] is own
+        for other in SPACES.values():
+            if other.prefix != space.prefix:
+                message = f"is not {other.prefix}" if other.prefix else "part|stage"
+                with pytest.raises(ValueError, match=message):
+                    other.parse(text)
 
 
 @pytest.mark.parametrize("name", NAMES)

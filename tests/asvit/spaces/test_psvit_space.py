@@ -14,8 +14,7 @@ from asvit.runs import run_search
 from asvit.runs.evaluator import Evaluator
 from asvit.search import SearchSettings
 from asvit.search.rows import read_trials
-from asvit.spaces import SPACES, load_space
-from asvit.spaces.architectures import find
+from asvit.spaces import load_space
 
 NAMES = ("psvit1d", "psvit2d")
 CELLS = "bs----|b-----|------"
@@ -45,21 +44,6 @@ def test_what_a_choice_in_each_dimension_leads_to() -> None:
     ]
     assert space.encode(path.with_(depths=(1, 2, 3), width=12)) == params
     assert space.decode(params) == path
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_text_belongs_to_one_space(name: str) -> None:
-    text = f"{name}:{CELLS}"
-    taken = []
-    for space in SPACES.values():
-        try:
-            space.parse(text)
-            taken.append(space.name)
-        except ValueError:
-            pass
-    assert taken == [name]
-    assert find(text)[0] is load_space(name)
-    assert find(find(text)[1])[0] is load_space(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,7 +93,7 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
     space.check("psvit1d:b-----|------|------", 16)
     with pytest.raises(ValueError, match="stage 2 cannot pool one token by two"):
         space.check("psvit1d:b-----|b-----|------", 16)
-    with pytest.raises(ValueError, match="patches of 8 px do not fill an image of 36 px"):
+    with pytest.raises(ValueError, match="patches of 8 px do not fill an image side of 36 px"):
         load_space("psvit2d").check(f"psvit2d:{CELLS}", 36)
 
 

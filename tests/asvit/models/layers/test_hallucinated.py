@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import proxies
 from asvit.models.layers.hallucinated import (
-    HallucinatedAttention,
+    HallucinatedHeads,
     HeadSplit,
     MapHallucination,
+    convolve_maps,
     split_heads,
 )
 from asvit.models.layers.token_grid import TokenGrid, nominal_grid
@@ -25,7 +27,21 @@ class OnImage(nn.Module):
         self.layer = layer
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.layer(image.flatten(2).transpose(1, 2), image.shape[2:])
+        return self.layer.attend(image.flatten(2).transpose(1, 2), image.shape[2:])[0]
+
+
+class Maps(nn.Module):
+    """Takes images for maps: ``[B, heads * lists, h, w]``; its feature is a weighted mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 8, 1)
+        self.intra = nn.Conv2d(2, 2, 3, groups=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        grids = self.mix(images).tanh().unflatten(1, (2, 4))
+        maps = convolve_maps(grids, self.intra.weight, self.intra.bias)
+        return maps.square().flatten(1, 2).mean((2, 3))
 
 
 def made_by_loops(
@@ -54,6 +70,40 @@ def made_by_loops(
     made = torch.einsum("gh,bhnt->bgnt", layer.cross.weight[..., 0, 0], mixed)
     made = made + layer.cross.bias[:, None, None]
     return made.transpose(2, 3) if layer.axis == "query" else made
+
+
+@pytest.mark.parametrize("side", [1, 3])
+def test_each_head_has_its_kernel_for_all_lists(side: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 1, side, side, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
+    found = convolve_maps(x, weight, bias)
+    each = [F.conv2d(x[:, :, i], weight, bias, padding="same", groups=3) for i in range(5)]
+    expected = torch.stack(each, dim=2)
+    torch.testing.assert_close(found, expected)
+    back = torch.randn_like(found)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (x, weight, bias), back),
+        torch.autograd.grad(expected, (x, weight, bias), back),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_kernel_of_a_network_takes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, images = Maps().double(), torch.randn(4, 3, 5, 5, dtype=torch.float64)
+    rows = []
+    for image in images:
+        total = model(image[None]).sum()
+        weights = [p for n, p in model.named_parameters() if "weight" in n]
+        grads = torch.autograd.grad(total, weights)
+        rows.append(torch.cat([g.flatten() for g in grads]))
+    jacobian = torch.stack(rows)
+    # The way for operations without a rule costs a pass of its own for every weight.
+    monkeypatch.setattr("proxies.ntk._gram_by_vmap", None)
+    torch.testing.assert_close(proxies.ntk_matrix(model, images), jacobian @ jacobian.T)
 
 
 @pytest.mark.parametrize("axis", ["key", "query"])
@@ -105,20 +155,20 @@ def test_head_rules(heads, rule, split):
 @torch.no_grad()
 def test_with_real_heads_alone_it_is_ordinary_attention():
     torch.manual_seed(0)
-    layer = HallucinatedAttention(12, HeadSplit(3, 3))
+    layer = HallucinatedHeads(12, HeadSplit(3, 3))
     assert layer.hallucinate is None
     x = torch.randn(2, 6, 12)
     q, k, v = (
         part(x).unflatten(2, (3, 4)).transpose(1, 2) for part in (layer.q, layer.k, layer.v)
     )
     expected = layer.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(layer(x, (2, 3)), expected)
+    torch.testing.assert_close(layer.attend(x, (2, 3))[0], expected)
 
 
 @torch.no_grad()
 def test_attention_by_its_steps():
     torch.manual_seed(0)
-    layer = HallucinatedAttention(16, split_heads(4), prefix=1)
+    layer = HallucinatedHeads(16, split_heads(4), prefix=1)
     x = torch.randn(2, 7, 16)
     assert [part.out_features for part in (layer.q, layer.k, layer.v)] == [8, 8, 16]
     q, k = (part(x).unflatten(2, (2, 4)).transpose(1, 2) for part in (layer.q, layer.k))
@@ -131,7 +181,7 @@ def test_attention_by_its_steps():
 
 
 def test_masked_keys_are_never_looked_at():
-    layer = HallucinatedAttention(8, split_heads(2))
+    layer = HallucinatedHeads(8, split_heads(2))
     seen = torch.tensor([True, True, False, True])
     added = torch.zeros(4).masked_fill(~seen, float("-inf"))
     x = torch.randn(2, 4, 8)
@@ -141,12 +191,12 @@ def test_masked_keys_are_never_looked_at():
 
 
 def test_a_bias_of_the_convolutions_is_taken_away_by_the_softmax():
-    layer = HallucinatedAttention(8, split_heads(2))
+    layer = HallucinatedHeads(8, split_heads(2))
     x = torch.randn(2, 6, 8)
-    before = layer(x, (2, 3))
+    before = layer.attend(x, (2, 3))[0]
     nn.init.constant_(layer.hallucinate.intra.bias, 0.7)
     nn.init.constant_(layer.hallucinate.cross.bias, -0.3)
-    torch.testing.assert_close(layer(x, (2, 3)), before)
+    torch.testing.assert_close(layer.attend(x, (2, 3))[0], before)
 
 
 def hallucinated_macs(n: int, c: int, h: int) -> float:
@@ -162,7 +212,7 @@ def test_the_formula_has_the_published_value_and_saves_nothing_with_many_heads()
 @pytest.mark.parametrize("axis", ["key", "query"])
 @pytest.mark.parametrize(("width", "heads", "side"), [(24, 2, 6), (48, 6, 4), (16, 16, 3)])
 def test_the_published_formula_agrees_with_the_counter(axis, width, heads, side):
-    layer = HallucinatedAttention(width, split_heads(heads), axis=axis)
+    layer = HallucinatedHeads(width, split_heads(heads), axis=axis)
     cost = count(OnImage(layer), side, channels=width)
     n, c, h = side**2, width, heads
     assert cost.macs == hallucinated_macs(n, c, h)
@@ -173,8 +223,8 @@ def test_the_published_formula_agrees_with_the_counter(axis, width, heads, side)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_reach_every_parameter(dtype):
-    layer = HallucinatedAttention(12, split_heads(3), prefix=1).to(dtype)
-    layer(torch.randn(2, 7, 12, dtype=dtype), (3, 2)).square().sum().backward()
+    layer = HallucinatedHeads(12, split_heads(3), prefix=1).to(dtype)
+    layer.attend(torch.randn(2, 7, 12, dtype=dtype), (3, 2))[0].square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
     assert all(p.grad.any() for name, p in layer.named_parameters() if "weight" in name)
 
@@ -204,7 +254,7 @@ def test_grids_of_tokens():
         (lambda: split_heads(0), "heads must be at least 1, got 0"),
         (lambda: MapHallucination(1, 1, axis="keys"), "axis='keys' is not one of 'key', 'query'"),
         (lambda: MapHallucination(1, 1, class_token="drop"), "class_token='drop' is not one of"),
-        (lambda: HallucinatedAttention(9, split_heads(3)), "6 heads do not divide the width 9"),
+        (lambda: HallucinatedHeads(9, split_heads(3)), "6 heads do not divide the width 9"),
     ],
 )
 def test_what_is_refused(make, message):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.gradcheck import gradcheck, gradgradcheck
 
-from asvit.models.layers.shift import ChannelMlp, Merging, Shift, ShiftBlock, ShiftStage, shift
+from asvit.models.layers.blocks import BlockStage
+from asvit.models.layers.shift import Merging, Shift, ShiftBlock, shift
 
 MAP = torch.arange(1.0, 10).view(1, 1, 3, 3)
 FORMATS = (torch.contiguous_format, torch.channels_last)
@@ -199,7 +200,7 @@ def test_the_norm_is_over_channels_and_positions_together():
 
 
 def test_channels_are_mixed_where_they_are():
-    mlp = ChannelMlp(3, 5, act=nn.ReLU, drop=0.5).eval()
+    mlp = ShiftBlock(3, 5, act=nn.ReLU, drop=0.5).mlp.eval()
     x = torch.randn(1, 3, 2, 2)
     columns = x.flatten(2).transpose(1, 2)
     first = columns @ mlp.fc1.weight[:, :, 0, 0].T + mlp.fc1.bias
@@ -220,6 +221,6 @@ def test_merging_reads_two_by_two_and_cuts_odd_sides():
 
 
 def test_a_stage_leaves_downsampling_to_its_holder():
-    stage = ShiftStage([ShiftBlock(12, 12), ShiftBlock(12, 12)], Merging(12)).eval()
+    stage = BlockStage([ShiftBlock(12, 12), ShiftBlock(12, 12)], Merging(12)).eval()
     x = torch.randn(1, 12, 4, 4)
     torch.testing.assert_close(stage(x), stage.blocks[1](stage.blocks[0](x)))

@@ -1,26 +1,16 @@
-"""Windows and the attention inside them, against loops; blocks and stages."""
+"""Windows against slices of the grid; blocks and stages."""
 
 import pytest
 import torch
 from torch import nn
 
-from asvit.models.layers import Block, Stage, WindowAttention, join_windows, split_windows
-from asvit.models.layers.windows import fitting_splits
-
-
-def attention_by_loops(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
-    """One window ``[tokens, dim]``, one head and one query at a time."""
-    inner = layer.head_dim * layer.heads
-    q, k, v = layer.qkv(x).split(inner, dim=1)
-    rows = []
-    for t in range(len(x)):
-        outputs = []
-        for head in range(layer.heads):
-            own = slice(head * layer.head_dim, (head + 1) * layer.head_dim)
-            scores = k[:, own] @ q[t, own] * layer.head_dim**-0.5
-            outputs.append(scores.softmax(0) @ v[:, own])
-        rows.append(torch.cat(outputs))
-    return layer.proj(torch.stack(rows))
+from asvit.models.layers.windows import (
+    Block,
+    Stage,
+    fitting_splits,
+    join_windows,
+    split_windows,
+)
 
 
 @pytest.mark.parametrize("splits", [1, 2, 4])
@@ -57,17 +47,6 @@ def test_one_window_is_a_view():
     x = torch.randn(2, 4, 4, 3)
     assert split_windows(x, 1).data_ptr() == x.data_ptr()
     assert join_windows(split_windows(x, 1), 1, 4, 4).data_ptr() == x.data_ptr()
-
-
-@pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4), (5, 5)])
-def test_attention_equals_loops(dim, heads):
-    layer = WindowAttention(dim, heads).double()
-    assert layer.proj.in_features == heads * (dim // heads)
-    x = torch.randn(2, 3, 6, dim, dtype=torch.float64)
-    expected = torch.stack(
-        [torch.stack([attention_by_loops(layer, window) for window in image]) for image in x]
-    )
-    torch.testing.assert_close(layer(x), expected)
 
 
 def test_block_adds_both_parts_to_its_input():
