@@ -62,10 +62,7 @@ def _changed(value: Any, text: str, key: str = "") -> Any:
     if {"rank_sum", "reward"} & value.keys():  # a row, whose other names are measures
         known = _FIXED_COLUMNS | _SIZES | {"candidates"}
         return {name if name in known else name + text: one for name, one in inner.items()}
-    if (
-        key in ("settings", "versions", "excluded")
-        and not {"budgets", "steps", "repeats"} & value.keys()
-    ):
+    if key in ("versions", "excluded"):  # settings are refused with a name that is unknown
         inner[text] = text if key != "excluded" else 3
     return inner
 
