@@ -1,14 +1,13 @@
-"""The series of models that growth leaves: steps with their candidates, rows, CSV and JSON."""
+"""The series of models that growth leaves: steps with their candidates, rows and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from scaling.budget import Budget
 
@@ -125,37 +124,6 @@ class Row:
     rank_sum: int | None
     chosen: bool
     reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The row in the types of strict JSON: None for NaN."""
-        counts = {"params": self.params, "macs": self.macs}
-        return {
-            "step": self.step,
-            "kind": self.kind,
-            "architecture": self.architecture,
-            "depths": list(self.depths),
-            "width": self.width,
-            "measured_width": self.measured_width,
-            **counts,
-            **{n: v if math.isfinite(v) else None for n, v in self.values.items()},
-            "rank_sum": self.rank_sum,
-            "chosen": self.chosen,
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Row:
-        """Read a row back; whatever is no field of its own is a measure.
-
-        Raises:
-            KeyError: If a field is missing.
-        """
-        known = {name: content[name] for name in (*_BEFORE, *_AFTER)}
-        values = {n: v for n, v in content.items() if n not in (*known, "candidates")}
-        known["depths"] = tuple(known["depths"])
-        return cls(
-            **known, values={n: math.nan if v is None else float(v) for n, v in values.items()}
-        )
 
 
 _LONGEST = 200  # characters of a message that may repeat a cell

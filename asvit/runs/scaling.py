@@ -46,7 +46,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     """
 
     command = "scale"
-    summary = "Grow an architecture to a budget without training."
     files = SCALING
     settings_type = ScaleSettings
     result_type = ScaleResult
@@ -140,19 +139,17 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         with closing(crew):
             grown = self._grow(journal, crew)
         series = grown.rows(self.growable.name)
-        return ScaleResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            {
+                "seed_run": None if self.seed_run is None else str(self.seed_run),
+                "images": dict(self.bench.provenance),
+                "device": self.bench.device,
+            },
             space=self.growable.space.name,
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
-            wall_seconds=journal.elapsed,
-            settings=self.settings,
-            provenance=self.provenance(
-                seed_run=None if self.seed_run is None else str(self.seed_run),
-                images=dict(self.bench.provenance),
-                device=self.bench.device,
-            ),
             next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
         )
 

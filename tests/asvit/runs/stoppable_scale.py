@@ -76,7 +76,7 @@ def faked(setattr_: Callable[[object, str, object], None] = setattr) -> None:
     """Put the fakes in place; no report is written, as that is slow and tested elsewhere."""
     setattr_(Growable, "cost", fake_cost)
     setattr_(asvit.runs.crew, "Crew", FakeCrew)
-    setattr_(runs_scaling.ScaleRun, "write_report", lambda _self, _folder=None: None)
+    setattr_(runs_scaling.ScaleRun, "write_report", lambda *_: None)
 
 
 def run(

@@ -117,7 +117,7 @@ def test_images_are_checked_by_the_stages_that_are_there() -> None:
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports are slow, and tested elsewhere."""
     monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
-    monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
+    monkeypatch.setattr("asvit.runs.scaling.ScaleRun.write_report", lambda *_: None)
 
 
 def interrupt(after: int) -> Any:

@@ -23,7 +23,7 @@ class Stopped(Exception):
 def _without_reports(monkeypatch, request):
     if "command" not in request.node.name:
         monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
-        monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
+        monkeypatch.setattr("asvit.runs.scaling.ScaleRun.write_report", lambda *_: None)
 
 
 def stop(_event):
