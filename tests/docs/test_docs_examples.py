@@ -117,7 +117,8 @@ def test_command_lines_are_as_the_program_reads_them(example: Example, tmp_path:
 
 def test_extensions_are_short() -> None:
     page = [example for example in CODE if example.page == "docs/extending.md"]
-    registering = [example for example in page if "register" in example.text]
+    # A kind of run is longer, and has a test of its own.
+    registering = [e for e in page if "register" in e.text and "register_run" not in e.text]
     assert len(registering) == 3
     for example in registering:
         assert len(example.text.splitlines()) <= 30, example.place
