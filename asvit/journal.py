@@ -66,7 +66,7 @@ class Journal(Generic[S]):
         """
         found: S | None = None
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        for line in lines:
+        for line in lines[:-1]:  # a last one without its end is being written
             if b'"settings"' in line:
                 with suppress(*MALFORMED):
                     found = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Lines:
     def __init__(self, title: str) -> None:
         self._title: str | None = title
         self._unit = ""
-        self._next = 0.0
+        self._marks = -1  # of 5 % each, which the last line had passed
         self._last = -_EVERY_SECONDS
 
     def __call__(self, progress: Progress) -> None:
@@ -58,12 +59,11 @@ class Lines:
             click.echo(opening(self._title, progress), err=True)
             self._title = None
         if progress.unit != self._unit:
-            self._unit, self._next = progress.unit, 0.0
+            self._unit, self._marks = progress.unit, -1
         now, part = time.monotonic(), progress.part
-        if part >= self._next or now - self._last >= _EVERY_SECONDS:
-            self._last = now
-            if part >= self._next:
-                self._next = part - part % _EVERY_SHARE + _EVERY_SHARE
+        marks = self._marks if math.isnan(part) else math.floor(part / _EVERY_SHARE + 1e-9)
+        if marks > self._marks or now - self._last >= _EVERY_SECONDS:
+            self._last, self._marks = now, marks
             click.echo(f"{count(progress)}  {progress.state}", err=True)
 
 
