@@ -58,17 +58,19 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         if given.get("architecture") is None:
             given["seed_run"] = newest_run("search")
             given["architecture"] = _seed_of(given["seed_run"])
+        from asvit.runs.growable import find_growable
+
         made = super().make(preset, **given)
-        made.settings = replace(
-            made.settings, architecture=made.growable.name(*made.growable.start)
-        )
+        _, architecture = find_growable(made.settings.architecture)
+        made.settings = replace(made.settings, architecture=str(architecture))
         return made
 
     def check(self) -> None:
-        """Refuse unknown measures."""
+        """Refuse unknown measures, and a start that cannot be grown as asked."""
         from scaling.meter import directions
 
         super().check()
+        _ = self.growable
         directions(self.settings.proxies)
 
     @cached_property

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 import asvit.runs
 from asvit.cli.app import app
 from asvit.executors import Workers
+from asvit.runs.scaling import ScaleRun
 
 _ARCHITECTURE = "4,4,6|2,1,2|2,1,3|2,1,4|16"
 COMMANDS = {
@@ -37,6 +38,7 @@ def test_workers_reach_the_run(
         raise ValueError("enough")
 
     monkeypatch.setattr(asvit.runs, name, stop, raising=False)
+    monkeypatch.setattr(ScaleRun, "run", lambda run: stop(workers=run.workers))
     result = CliRunner().invoke(app, [*COMMANDS[name], *words])
     assert seen == [expected]
     assert result.exit_code == 3

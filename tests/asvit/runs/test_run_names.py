@@ -7,8 +7,9 @@ from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.recipe import BuildSettings
-from asvit.runs import reference, scale, search
+from asvit.runs import reference, search
 from asvit.runs.folder import named_folder
+from asvit.runs.scaling import ScaleRun
 from asvit.runs.supernets import run as supernet
 from asvit.runs.training import run as training
 from asvit.search.settings import SearchSettings
@@ -29,7 +30,7 @@ def check(folder: Path) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     check(search.default_folder(SearchSettings(space=text, controller=text)))
-    check(scale.default_folder(ScaleSettings(text)))
+    check(ScaleRun(settings=ScaleSettings(text)).folder)
     check(reference.default_folder(BuildSettings(space=text)))
     check(supernet.default_folder(SupernetSettings(space=text)))
     check(training.default_folder(TrainSettings(text)))

@@ -20,8 +20,12 @@ SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("search", "scale", "correlation.run"):
-        monkeypatch.setattr(f"asvit.runs.{name}._write_report", lambda _folder: None)
+    for name in (
+        "search._write_report",
+        "scaling.ScaleRun.write_report",
+        "correlation.run._write_report",
+    ):
+        monkeypatch.setattr(f"asvit.runs.{name}", lambda *_: None)
 
 
 def trials(

@@ -9,6 +9,7 @@ import pytest
 import stoppable_scale
 from stoppable_correlate import ARCHITECTURES, fake_measure, write_table
 
+from asvit.codec import to_json
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,
@@ -95,7 +96,7 @@ def test_what_is_told_is_what_the_table_says_of_the_run_s_own_measures(
 ) -> None:
     judged = start(out=tmp_path / "run", reference=table)
     told = json.loads((tmp_path / "run" / "result.json").read_text())["reliability"]
-    assert told == judged.reliability
+    assert told == to_json(judged.reliability)
     assert (told["reference"], told["digest"], told["target"]) == ("mine", table.digest, "top1")
     both = "+".join(MEASURES)
     assert [one["measure"] for one in told["measures"]] == [*MEASURES, both]
@@ -139,11 +140,13 @@ def test_a_finished_run_asked_later_only_measures_the_table(
 def test_an_interrupt_in_the_table_leaves_the_run_finished(
     start: Start, table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
-    def stop(_event: object) -> None:
-        raise KeyboardInterrupt
+    def stop(event: Any) -> None:
+        if start is search or event.unit == "row":
+            raise KeyboardInterrupt
 
+    interrupt: dict[str, Any] = {"reference_progress" if start is search else "progress": stop}
     with pytest.raises(KeyboardInterrupt):
-        start(out=tmp_path, reference=table, reference_progress=stop)
+        start(out=tmp_path, reference=table, **interrupt)
     assert json.loads((tmp_path / "result.json").read_text())["kind"] in ("search", "scale")
     assert len(asked) == 1
     start(out=tmp_path, reference=table)
