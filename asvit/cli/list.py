@@ -16,7 +16,7 @@ from asvit.console import console, table
 
 Row = dict[str, object]
 
-# Command to the module with its presets.
+# Command to the module with its presets, for kinds of runs that are not in RUNS yet.
 _PRESETS = {
     "search": "asvit.search.settings",
     "correlate": "asvit.reference.settings",
@@ -61,14 +61,17 @@ def _models() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    rows: list[Row] = []
-    for command, module in _PRESETS.items():
-        presets: Mapping[str, Mapping[str, Any]] = import_module(module).PRESETS
-        rows += [
-            {"name": name, "command": command, "settings": dict(settings)}
-            for name, settings in presets.items()
-        ]
-    return rows
+    from asvit.runs.run import RUNS
+
+    presets: dict[str, Mapping[str, Mapping[str, Any]]] = {
+        command: import_module(module).PRESETS for command, module in _PRESETS.items()
+    }
+    presets |= {command: run.settings_type.presets for command, run in RUNS.items()}
+    return [
+        {"name": name, "command": command, "settings": dict(settings)}
+        for command, of in presets.items()
+        for name, settings in of.items()
+    ]
 
 
 def _data() -> list[Row]:
