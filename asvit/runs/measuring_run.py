@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asvit.codec import to_json
 from asvit.console import table, with_interval
 from asvit.progress import images_told
 from asvit.results import Result
@@ -70,7 +71,7 @@ class MeasuringRun(Run[S, R, J]):
             image_progress=images_told(self.progress),
         )
         judged: Any = result
-        if told != judged.reliability:
+        if to_json(told) != to_json(judged.reliability):  # NaN is not equal to itself
             result = replace(judged, reliability=told)
             result.write()
             self.write_report(result.folder)
