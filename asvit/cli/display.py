@@ -43,7 +43,8 @@ class Lines:
     """
 
     def __init__(self, title: str) -> None:
-        self._title: str | None = title
+        self._title = title
+        self._told = ""
         self._unit = ""
         self._marks = -1  # of 5 % each, which the last line had passed
         self._last = -_EVERY_SECONDS
@@ -55,9 +56,10 @@ class Lines:
                 click.echo(f"preparing {progress.total} images", err=True)
                 self._unit = progress.unit
             return
-        if self._title is not None:
-            click.echo(opening(self._title, progress), err=True)
-            self._title = None
+        title = progress.title or self._title
+        if title != self._told:
+            click.echo(opening(title, progress), err=True)
+            self._told = title
         if progress.unit != self._unit:
             self._unit, self._marks = progress.unit, -1
         now, part = time.monotonic(), progress.part
@@ -85,13 +87,14 @@ def _bar(title: str) -> Iterator[Tell]:
     task = bar.add_task("", total=None, told="")
     state = Text("getting ready")
     screen = console(err=True)
-    opened = False
+    told = ""
 
     def tell(progress: Progress) -> None:
-        nonlocal opened
-        if not opened and progress.unit != "image":
-            opened = True
-            screen.print(opening(title, progress))
+        nonlocal told
+        now = progress.title or title
+        if now != told and progress.unit != "image":
+            told = now
+            screen.print(opening(now, progress))
         part = progress.part
         known = part == part  # not NaN
         bar.update(

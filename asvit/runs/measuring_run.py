@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asvit.codec import to_json
-from asvit.console import table, with_interval
+from asvit.console import networks, table, with_interval
 from asvit.progress import images_told
 from asvit.results import Result
 from asvit.runs.run import Run
@@ -62,12 +62,17 @@ class MeasuringRun(Run[S, R, J]):
         from asvit.runs.correlation.reliability import reliability  # scipy
 
         settings: Any = self.settings
+        reference = find_table(self.reference)
+        title = (
+            f"measuring the {len(reference.architectures)} architectures of {reference.name}: "
+            f"{networks(settings.repeats)} each, {settings.image_size} px"
+        )
         told = reliability(
             result.folder,
-            find_table(self.reference),
+            reference,
             settings,
             workers=self.workers,
-            progress=lambda event: self.progress(row_progress(event)),
+            progress=lambda event: self.progress(replace(row_progress(event), title=title)),
             image_progress=images_told(self.progress),
         )
         judged: Any = result
