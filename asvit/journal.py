@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from asvit._records import append_record, parse_json, read_records
-from asvit.codec import MALFORMED, value_from_json
+from asvit.codec import MALFORMED, from_json, to_json, value_from_json
 from asvit.results import article
 from asvit.settings import Images, Settings
 from proxies.messages import shown
@@ -31,6 +31,7 @@ class Journal(Generic[S]):
     Attributes:
         settings: What the run was started with, or last extended to; None in a new journal.
         start_values: What else it was started with, by name: images, device.
+        records: The records, where the kind says of which class they are (``record_type``).
         seconds: Wall-clock time of all sessions up to the last record.
 
     Raises:
@@ -42,6 +43,7 @@ class Journal(Generic[S]):
     noun: ClassVar[str]
     schema_version: ClassVar[int] = 1
     settings_type: ClassVar[type[Settings]]
+    record_type: ClassVar[Any] = None  # a dataclass; other kinds have a ``take`` of their own
     start_types: ClassVar[Mapping[str, Any]] = {"images": Images, "device": str}
     clock: ClassVar[str] = "elapsed"  # name of the time in a record; empty for records without
     timed_start: ClassVar[bool] = False  # whether the header has the time, too
@@ -52,6 +54,7 @@ class Journal(Generic[S]):
         self._before = 0.0
         self.settings: S | None = None
         self.start_values: dict[str, Any] = {}
+        self.records: list[Any] = []
         self.seconds = 0.0
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
@@ -64,7 +67,7 @@ class Journal(Generic[S]):
         """
         found: S | None = None
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        for line in lines:
+        for line in lines[:-1]:  # a last one without its end is being written
             if b'"settings"' in line:
                 with suppress(*MALFORMED):
                     found = cls.settings_type.from_json(parse_json(line)["settings"])  # type: ignore[assignment]
@@ -111,6 +114,15 @@ class Journal(Generic[S]):
         if self.clock:
             self.seconds = seconds
 
+    def add_record(self, record: Any) -> None:
+        """Keep a record of the kind's class.
+
+        Raises:
+            OSError: If it cannot be written. The records before it are safe.
+        """
+        self.append(to_json(record))
+        self.records.append(record)
+
     def started(self) -> None:
         """Take note that the run was started or extended."""
 
@@ -120,7 +132,7 @@ class Journal(Generic[S]):
         Raises:
             ValueError: If it is none of this kind, as the others of ``MALFORMED``.
         """
-        raise NotImplementedError
+        self.records.append(from_json(record, self.record_type))
 
     def _take(self, record: Mapping[str, Any]) -> None:
         if "settings" not in record:

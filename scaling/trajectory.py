@@ -1,10 +1,9 @@
-"""The models that growth produces: steps with candidates, as rows, CSV and JSON."""
+"""The models that growth produces: steps with candidates, as rows and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,29 +123,6 @@ class Row:
     rank_sum: int | None
     chosen: bool
     reason: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The row in the types of strict JSON: None for NaN."""
-        return {
-            **{name: getattr(self, name) for name in _LEADING},
-            "depths": list(self.depths),
-            **{n: v if math.isfinite(v) else None for n, v in self.values.items()},
-            **{name: getattr(self, name) for name in _TRAILING},
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Row:
-        """Read a row back; keys that are not fields are measures.
-
-        Raises:
-            KeyError: If a field is missing.
-        """
-        known = {name: content[name] for name in (*_LEADING, *_TRAILING)}
-        values = {n: v for n, v in content.items() if n not in (*known, "candidates")}
-        known["depths"] = tuple(known["depths"])
-        return cls(
-            **known, values={n: math.nan if v is None else float(v) for n, v in values.items()}
-        )
 
 
 _MAX_MESSAGE = 200  # characters; an error may quote a whole cell

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,35 @@ def debug_option() -> click.Option:
     )
 
 
+def commands() -> dict[str, str]:
+    """Every command with its line of help: ours, and the kinds of runs that extensions register.
+
+    An extension that registers one has imported its base; without one nothing is imported here.
+    """
+    module = sys.modules.get("asvit.runs.run")
+    runs = {} if module is None else module.RUNS
+    own = {name: run.summary for name, run in runs.items() if " " not in name}
+    return {**COMMANDS, **{name: line for name, line in own.items() if name not in COMMANDS}}
+
+
 class Program(click.Group):
     """A group that imports a command when it is called, and ends with our exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order in which a user meets them."""
-        return list(COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command ``cmd_name``; None when there is no such command."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in commands():
             return None
-        command = import_module(f"asvit.cli.{cmd_name}").command
+        if find_spec(f"asvit.cli.{cmd_name}") is not None:
+            command = import_module(f"asvit.cli.{cmd_name}").command
+        else:  # a kind of run with a command like any other
+            from asvit.cli.run_command import run_command
+            from asvit.runs.run import RUNS
+
+            command = run_command(RUNS[cmd_name])
         if not isinstance(command, click.Command):
             raise TypeError(f"asvit.cli.{cmd_name}.command is no click command: {command!r}")
         if not any(parameter.name == "debug" for parameter in command.params):
@@ -111,14 +129,14 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command ``args`` starts with; a miss names the nearest one."""
         name = args[0]
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(f"no command {shown(name)}; {hint(name, COMMANDS)}", ctx)
+        if name not in commands() and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"no command {shown(name)}; {hint(name, commands())}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands for ``--help`` without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(commands().items()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what holds for all commands."""

@@ -230,6 +230,7 @@ PAGES = {
         ),
     ),
 }
+_NO_PAGE = Page(examples=())
 FIRST_STEPS: Rows = (
     ("asvit search --preset quick", "Finds a small architecture in about two minutes."),
     ("asvit scale --preset quick --budget 88M", "Grows it to 88 million parameters."),
@@ -242,7 +243,7 @@ class Documented(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, files and what else to read."""
-        page = PAGES[ctx.command_path.partition(" ")[2]]
+        page = PAGES.get(ctx.command_path.partition(" ")[2], _NO_PAGE)  # of an extension
         write_section(formatter, "Examples", page.examples)
         write_section(formatter, "Writes", page.files)
         write_section(formatter, "See also", page.see)

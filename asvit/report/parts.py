@@ -11,6 +11,7 @@ from asvit._files import write_text
 from asvit._run_files import REPORT
 from asvit.report import html
 from asvit.report.pictures import Picture
+from asvit.results import Result
 
 
 def write_pages(folder: Path, drawn: Sequence[Picture], page: str) -> list[Path]:
@@ -24,6 +25,32 @@ def write_pages(folder: Path, drawn: Sequence[Picture], page: str) -> list[Path]
     for name, text in texts.items():
         write_text(folder / name, text)
     return [folder / name for name in texts]
+
+
+def write_result_page(
+    command: str, result: Result, facts: Mapping[str, str], drawn: Sequence[Picture]
+) -> list[Path]:
+    """Write figures and a page of a finished run into its folder: facts, figures, origin.
+
+    Args:
+        command: The command that the run is of.
+        result: Its result.
+        facts: What it came to.
+        drawn: Its figures.
+
+    Returns:
+        The files written, the page last.
+
+    Raises:
+        OSError: If it cannot be written to; each file is there as a whole or not at all.
+    """
+    name = result.folder.resolve().name
+    head = html.paragraph(command, "quiet") + html.heading(name)
+    took = html.paragraph(f"Finished in {html.duration(result.wall_seconds)}.")
+    told = html.section("Result", html.card(html.facts(facts.items())))
+    parts = [head + took, told, figures(drawn) if drawn else ""]
+    parts.append(origin(result.settings.to_json(), result.provenance))
+    return write_pages(result.folder, drawn, html.page(f"{name}: {result.noun}", parts))
 
 
 def figures(drawn: Sequence[Picture]) -> str:

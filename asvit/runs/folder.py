@@ -148,7 +148,15 @@ TRAINING = RunFiles(
     (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
     state_kind="training checkpoint",
 )
-_ALL = (SEARCH, SCALING, CORRELATION, REFERENCE, SUPERNET, EVOLUTION, TRAINING)
+_OURS = (SEARCH, SCALING, CORRELATION, REFERENCE, SUPERNET, EVOLUTION, TRAINING)
+
+
+def known_files() -> tuple[RunFiles, ...]:
+    """The files of every kind of run, those that extensions register among them."""
+    from asvit.runs.run import RUNS
+
+    return tuple(dict.fromkeys([*_OURS, *(kind.files for kind in RUNS.values())]))
+
 
 _WEIGHTS_KIND = "network"  # of files of weights, which any folder may hold
 _LONGEST_HEADER = 1_000_000  # bytes
@@ -170,7 +178,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
             kind is known to have written.
     """
     check_writable(folder)
-    found = _kinds_in(folder, files)
+    found = kinds_in(folder, files)
     others = sorted(found - files.kinds)
     if others:
         raise ValueError(
@@ -185,7 +193,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
             "--out another folder"
         )
     # Without a run to tell whose they are, files of any kind of run may be somebody's only copy.
-    for one in (files, *_ALL):
+    for one in (files, *known_files()):
         for name in one.names:
             if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
                 raise ValueError(_stray(folder, name, one, files, known=bool(found)))
@@ -202,7 +210,7 @@ def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known:
     )
 
 
-def _kinds_in(folder: Path, own: RunFiles) -> set[str]:
+def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     """The kinds of runs whose files lie in ``folder``; empty where there is none.
 
     A result, the first line of a journal and the header of a checkpoint name their kind, those of
@@ -217,7 +225,7 @@ def _kinds_in(folder: Path, own: RunFiles) -> set[str]:
     found.add(_study_kind(folder / JOURNAL))
     if not any(found):
         locked = (folder / LOCK).exists()  # by a run: other folders are not locked
-        states = {files.state: files.kind for files in (*_ALL, own)}
+        states = {files.state: files.kind for files in (*known_files(), *own)}
         found |= {kind for name, kind in states.items() if _counts(folder / name, locked=locked)}
     return {kind for kind in found if isinstance(kind, str) and kind != _WEIGHTS_KIND}
 
@@ -253,7 +261,7 @@ def _study_kind(path: Path) -> object:
 
 
 def _noun(kind: str) -> str:
-    nouns = {name: files.noun for files in _ALL for name in files.kinds}
+    nouns = {name: files.noun for files in known_files() for name in files.kinds}
     noun = nouns.get(kind)
     if noun is None:
         return f"a run of another kind, {shown(kind)}"
@@ -328,10 +336,17 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
     if not found:
         raise FileNotFoundError(
-            f"no finished {kind} in {root}; run asvit {_COMMANDS.get(kind, kind)} first, or name "
-            "the run's folder"
+            f"no finished {kind} in {root}; run asvit {_command(kind)} first, or name the run's "
+            "folder"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def _command(kind: str) -> str:
+    from asvit.runs.run import RUNS
+
+    commands = {run.files.kind: name for name, run in RUNS.items()}
+    return commands.get(kind, _COMMANDS.get(kind, kind))
 
 
 def _kind(path: Path) -> object:

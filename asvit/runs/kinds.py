@@ -3,11 +3,11 @@
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
-from asvit.runs.run import RUNS
+from asvit.runs.run import register_run
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 
 for _kind in (SearchRun, ScaleRun, TrainRun, BuildRun, CorrelationRun, SupernetRun, EvolutionRun):
-    RUNS.register(_kind.command, _kind)
+    register_run(_kind)

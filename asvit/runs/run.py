@@ -5,18 +5,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from asvit._run_files import REPORT, RESULT
+from asvit.console import clock, number
 from asvit.progress import Progress, Tell, ignore
 from asvit.results import Result
-from asvit.runs.folder import RunFiles, check_folder, claimed, named_folder, remove_files
+from asvit.runs.folder import (
+    RunFiles,
+    check_folder,
+    claimed,
+    kinds_in,
+    named_folder,
+    remove_files,
+)
 from asvit.runs.provenance import versions
 from asvit.settings import (
     Option,
@@ -31,12 +40,46 @@ from asvit.settings import (
 from proxies.messages import unknown
 from proxies.registry import Registry
 
+if TYPE_CHECKING:
+    from asvit.report.pictures import Picture
+
 S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
 J = TypeVar("J")
 
 #: Every kind of run by the command that starts it.
 RUNS: Registry[type[Run[Any, Any, Any]]] = Registry("kind of run", entries="asvit.runs.kinds")
+K = TypeVar("K", bound="type[Run[Any, Any, Any]]")
+
+
+def register_run(kind: K) -> K:
+    """Class decorator: give a kind of run its command, and make its folders known.
+
+    Raises:
+        ValueError: If there is such a command already.
+    """
+    RUNS.register(kind.command, kind)
+    return kind
+
+
+def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
+    """The kind of run that ``folder`` holds; None where no kind known here has written in it.
+
+    Without a result or a state to tell, the files that follow from them do.
+    """
+    found = kinds_in(folder)
+    for kind in RUNS.values():
+        if found & kind.files.kinds:
+            return kind
+    outputs = ((kind, name) for kind in RUNS.values() for name in kind.files.outputs)
+    return next((kind for kind, name in outputs if not found and (folder / name).is_file()), None)
+
+
+# Of a result.json, beside what the run came to.
+_ABOUT = (
+    *("schema_version", "kind", "wall_seconds", "next_command"),
+    *("device", "command", "reason"),
+)
 
 
 class imported:
@@ -76,10 +119,11 @@ class Run(ABC, Generic[S, R, J]):
     """
 
     command: ClassVar[str]
-    summary: ClassVar[str]
+    summary: ClassVar[str]  # the first line of its docstring, unless given
     files: ClassVar[RunFiles]
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
+    journal_type: ClassVar[Any] = None  # an :class:`asvit.journal.Journal`, for most kinds
     may_grow: ClassVar[Sequence[str]] = ()
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -95,17 +139,27 @@ class Run(ABC, Generic[S, R, J]):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
     progress: Tell = ignore
     work_done: bool = dataclasses.field(default=False, init=False)
+    _started: float = dataclasses.field(default=0.0, init=False)
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        if "summary" not in vars(cls):
+            cls.summary = (cls.__doc__ or "").partition("\n")[0]
 
     def tell(self, progress: Progress) -> None:
-        """Say how far the run is."""
+        """Say how far the run is; the time is filled in where it is not given."""
         self.work_done = True
+        if not progress.seconds:
+            progress = dataclasses.replace(progress, seconds=time.monotonic() - self._started)
         self.progress(progress)
 
     # What a kind of run supplies.
 
-    @abstractmethod
     def default_name(self) -> str:
-        """Name of the folder in ``runs`` where no other is given."""
+        """Name of the folder in ``runs`` where no other is given: settings without a default."""
+        fields = fields_of(self.settings_type).values()
+        required = [field.name for field in fields if field.default is dataclasses.MISSING]
+        return "-".join([self.command, *(str(getattr(self.settings, name)) for name in required)])
 
     def check(self) -> None:
         """Refuse what cannot be done, by looking names up: quickly, and without writing.
@@ -123,21 +177,21 @@ class Run(ABC, Generic[S, R, J]):
             OSError: If they cannot be found.
         """
 
-    @abstractmethod
     def open(self) -> J:
         """What the folder holds of earlier sessions: an empty journal, or None, in a new one.
 
         Raises:
             ValueError: If it is damaged.
         """
+        return self.journal_type(self.folder / self.files.state)  # type: ignore[no-any-return]
 
-    @abstractmethod
     def begin(self, journal: J) -> None:
         """Check that the run goes on as it was started, and keep what it is started with.
 
         Raises:
             ValueError: If images or device differ.
         """
+        cast("Any", journal).start(self.settings)
 
     @abstractmethod
     def execute(self, journal: J) -> R:
@@ -147,9 +201,9 @@ class Run(ABC, Generic[S, R, J]):
         """Whether ``result``, which the folder holds, is all that is asked for."""
         return bool(result.settings == self.settings)
 
-    @abstractmethod
     def stored_settings(self, journal: J) -> S | None:
         """The settings that the folder's run was started with; None in a new one."""
+        return cast("Any", journal).settings  # type: ignore[no-any-return]
 
     @property
     def title(self) -> str:
@@ -157,13 +211,51 @@ class Run(ABC, Generic[S, R, J]):
         return f"{self.files.noun} in {self.folder}"
 
     @classmethod
-    def write_report(cls, folder: Path) -> list[Path] | None:
-        """Write the report of a run folder, finished or not; None for a kind without one."""
+    def facts(cls, result: R) -> Mapping[str, object]:
+        """What a run came to, as names and values: every number and text of its result.json."""
+        return {
+            name.replace("_", " "): value
+            for name, value in result.to_json().items()
+            if isinstance(value, str | float | int) and name not in _ABOUT
+        }
+
+    @classmethod
+    def pictures(cls, result: R) -> Sequence[Picture] | None:
+        """The figures of the report; None for a kind without a report."""
         return None
+
+    @classmethod
+    def write_report(cls, folder: Path) -> list[Path] | None:
+        """Write the report of a run folder: facts and figures of its result.
+
+        Returns:
+            The files written, the page last; None for a kind without a report.
+
+        Raises:
+            FileNotFoundError: If the run has not finished.
+            ValueError: If its result cannot be read.
+            OSError: If it cannot be written to.
+        """
+        from asvit.report.parts import write_result_page
+
+        if not (folder / RESULT).is_file():
+            raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")
+        result = cls.result_type.read(folder / RESULT)
+        drawn = cls.pictures(result)
+        if drawn is None:
+            return None
+        facts = {name: number(value) for name, value in cls.facts(result).items()}
+        return write_result_page(f"asvit {cls.command}", result, facts, drawn)
 
     @classmethod
     def show(cls, result: R, screen: Any) -> None:
         """Write what a run came to on a console, and what to type next."""
+        screen.print()
+        for name, value in cls.facts(result).items():
+            screen.print(f"{name}: {number(value)}")
+        screen.print(f"folder: {result.folder}, after {clock(result.wall_seconds)}")
+        if result.next_command:
+            screen.print(f"next:   {result.next_command}")
 
     @property
     def first(self) -> bool:
@@ -234,10 +326,28 @@ class Run(ABC, Generic[S, R, J]):
             if result is None:
                 self.prepare()
                 self.begin(journal)
+                self._started = time.monotonic()
                 result = self.execute(journal)
                 self.finish(result)
             self.complete(journal, result)
         return result
+
+    def result(self, journal: J, kept: Mapping[str, Any] | None = None, **values: Any) -> R:
+        """The result of a run with these values, from a journal that knows its time.
+
+        Args:
+            journal: The journal.
+            kept: What is kept of how it was made, beside versions and command.
+            **values: The fields of the kind's own result.
+        """
+        made: R = self.result_type(
+            folder=self.folder,
+            settings=self.settings,
+            wall_seconds=cast("Any", journal).elapsed,
+            provenance=self.provenance(**(kept or {})),
+            **values,
+        )
+        return made
 
     @contextmanager
     def claim(self) -> Iterator[None]:

@@ -45,7 +45,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     """
 
     command = "scale"
-    summary = "Grow an architecture to a budget without training."
     files = SCALING
     settings_type = ScaleSettings
     result_type = ScaleResult
@@ -58,17 +57,19 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         if given.get("architecture") is None:
             given["seed_run"] = newest_run("search")
             given["architecture"] = _seed_of(given["seed_run"])
+        from asvit.runs.growable import find_growable
+
         made = super().make(preset, **given)
-        made.settings = replace(
-            made.settings, architecture=made.growable.name(*made.growable.start)
-        )
+        _, architecture = find_growable(made.settings.architecture)
+        made.settings = replace(made.settings, architecture=str(architecture))
         return made
 
     def check(self) -> None:
-        """Refuse unknown measures."""
+        """Refuse unknown measures, and a start that cannot be grown as asked."""
         from scaling.measurement import directions
 
         super().check()
+        _ = self.growable
         directions(self.settings.proxies)
 
     @cached_property
@@ -139,19 +140,17 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         with closing(pool):
             grown = self._grow(journal, pool)
         series = grown.rows(self.growable.name)
-        return ScaleResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            {
+                "seed_run": None if self.seed_run is None else str(self.seed_run),
+                "images": dict(self.context.provenance),
+                "device": self.context.device,
+            },
             space=self.growable.space.name,
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
-            wall_seconds=journal.elapsed,
-            settings=self.settings,
-            provenance=self.provenance(
-                seed_run=None if self.seed_run is None else str(self.seed_run),
-                images=dict(self.context.provenance),
-                device=self.context.device,
-            ),
             next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
         )
 

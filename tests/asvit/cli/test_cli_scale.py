@@ -1,17 +1,17 @@
 """``asvit scale`` and its progress, on small settings."""
 
 import json
-import sys
-import time
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asvit.cli.growth_progress import remaining, state
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
 from asvit.growth import ScaleSettings
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import _progress as progress_of
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
 
@@ -98,25 +98,19 @@ def test_quiet_json_writes_only_json(grown: tuple[Path, Result]) -> None:
     assert strict(result.stdout) == strict(first.stdout)
 
 
-def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asvit.runs
+def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ScaleRun] = []
 
-    seen: dict[str, object] = {}
-
-    def stop(architecture: str, **settings: object) -> None:
-        seen.update(settings, architecture=architecture)
+    def stop(run: ScaleRun) -> None:
+        seen.append(run)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asvit.runs, "run_scaling", stop, raising=False)
+    monkeypatch.setattr(ScaleRun, "run", stop)
     words = ["--preset", "quick", "--stop-within", "1%", "--ratio", "1/2", "--fresh"]
     result = run("scale", "--arch", SEED, *words)
     assert result.exit_code == 130
-    del seen["progress"], seen["image_progress"]
-    assert seen == {
-        "architecture": SEED, "budget": "88M", "out": None, "fresh": True, "preset": "quick",
-        "workers": None,
-        "stop_within": 0.01, "ratio": 0.5,
-    }  # fmt: skip
+    wanted = ScaleSettings.make("quick", architecture=SEED, stop_within=0.01, ratio=0.5)
+    assert [(one.settings, one.fresh, one.out) for one in seen] == [(wanted, True, None)]
     assert "stopped before its first step; to go on: asvit scale --arch '" in result.stderr
     assert "--fresh" not in result.stderr
 
@@ -176,36 +170,18 @@ def event(**changes: Any) -> GrowthEvent:
 
 
 def test_the_state_of_a_step_in_words() -> None:
-    assert state(STEP) == "depths 1,2,1,1 width 35 (2.50M params, L^E 0.25, kappa 1.5)"
+    words = "depths 1,2,1,1 width 35 (2.50M params, L^E 0.25, kappa 1.5)"
+    assert progress_of(event(), [STEP]).state == words
+    going_on = progress_of(event(chosen=None, measured=3), [STEP])
+    assert going_on.state == f"candidate 3/16  after {words}"
 
 
 def test_the_time_left_is_a_geometric_series() -> None:
     # 10 + 11 s for two steps, half way: two more take 12.1 + 13.31 s.
-    assert remaining(event()) == pytest.approx(25.41)
-    for unknown in ({"step": 0}, {"done": 0.0}, {"fresh": 0}, {"done": 1.0}):
-        assert remaining(event(**unknown)) != remaining(event(**unknown))  # NaN
-
-
-def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import io
-
-    from asvit.cli.growth_progress import growth_progress
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    with growth_progress("growing it", quiet=False) as watch:
-        watch.images(3, 8)
-        time.sleep(0.5)  # the bar is drawn four times a second
-        watch.event(event(chosen=None, measured=3))
-        watch.event(event())
-    assert "preparing images, 3/8" in screen.getvalue()
-    assert "growing it" in screen.getvalue()
+    assert progress_of(event(), []).remaining == pytest.approx(25.41)
+    for unknown in ({"step": 0}, {"done": 0.0}, {"fresh": 0}):
+        assert math.isnan(progress_of(event(**unknown), []).remaining)
+    assert progress_of(event(done=1.0), []).remaining == 0.0
 
 
 def test_making_images_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The progress of any run: a bar on a terminal, lines in a pipe, nothing when quiet."""
+
+import io
+import re
+import sys
+import time
+
+import pytest
+
+from asvit.cli.display import progress_display
+from asvit.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def shown(self) -> str:
+        """What it shows, without what it obeys."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, *every: Progress) -> Terminal:
+    """A terminal on which a bar has shown these."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_display("growing it") as tell:
+        for progress in every:
+            tell(progress)
+            time.sleep(0.6)  # it is drawn four times a second
+    return terminal
+
+
+def told(capsys: pytest.CaptureFixture[str], *every: Progress, quiet: bool = False) -> list[str]:
+    with progress_display("growing it", quiet=quiet) as tell:
+        for progress in every:
+            tell(progress)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def steps(count: int, unit: str = "step") -> list[Progress]:
+    return [Progress(unit, done, count, seconds=2.0 * done) for done in range(1, count + 1)]
+
+
+def test_there_is_a_line_every_five_percent(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *lines = told(capsys, *steps(200))
+    assert first == "growing it"
+    numbers = [int(re.match(r"step (\d+)/200 ", line)[1]) for line in lines]  # type: ignore[index]
+    assert numbers == [1, *range(10, 201, 10)]
+    assert lines[0].startswith("step 1/200  2 s each  ETA 6:38")
+    assert "ETA 0:00" in lines[-1]
+
+
+def test_few_steps_and_an_unknown_end_have_a_line_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(told(capsys, *steps(3))) == 4
+    clock = iter(range(0, 3000, 70))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    endless = [Progress("step", done, None, seconds=9.0) for done in range(1, 4)]
+    assert len(told(capsys, *endless)) == 4  # at least one a minute
+
+
+def test_a_slow_run_has_a_line_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 30_000, 25))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    lines = told(capsys, *steps(1000)[:10])[1:]
+    assert [line.split()[1] for line in lines] == ["1/1,000", "4/1,000", "7/1,000", "10/1,000"]
+
+
+def test_a_resumed_run_says_where_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, Progress("step", 101, 200, resumed=100, seconds=3.0, state="kappa 2"))
+    assert lines[0] == "growing it; resuming after step 100"
+    assert lines[1] == "step 101/200  3 s each  ETA 4:57  kappa 2"
+
+
+def test_images_that_must_be_made_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, *steps(16, "image")) == ["preparing 16 images"]
+    assert told(capsys, Progress("image", 16, 16)) == []  # kept ones, read at once
+
+
+def test_another_unit_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = told(capsys, *steps(2), *steps(2, "row"))
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "step 1/2", "step 2/2", "row 1/2", "row 2/2",
+    ]  # fmt: skip
+
+
+def test_what_a_part_does_is_told_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    part = Progress("row", 1, 2, title="measuring a table")
+    lines = told(capsys, *steps(1), part, part)
+    assert [line.split("  ")[0] for line in lines] == [
+        "growing it", "step 1/1", "measuring a table", "row 1/2",
+    ]  # fmt: skip
+
+
+def test_quiet_runs_and_those_that_never_start_show_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert told(capsys, *steps(3, "image"), *steps(3), quiet=True) == []
+    assert told(capsys) == []
+
+
+def test_the_bar_shows_everything_and_goes_when_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Progress("step", 50, 200, resumed=10, seconds=80.0, state="width 35")
+    terminal = shown(monkeypatch, Progress("image", 12, 16), step)
+    images, _, steps_shown = terminal.shown.partition("growing it; resuming after step 10")
+    assert re.search(r"image .* 12/16", images)
+    assert re.search(r"step .* 50/200  2 s each  ETA 5:00", steps_shown)
+    assert "width 35" in steps_shown
+    assert terminal.getvalue().endswith("\x1b[2K")  # the last line is wiped
+
+
+def test_a_bar_without_an_end_has_count_and_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = shown(monkeypatch, Progress("step", 3, None, seconds=0.75, state="on"))
+    assert re.search(r"step .* 3  4 a second  ETA –", terminal.shown)

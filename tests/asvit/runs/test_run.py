@@ -1,0 +1,190 @@
+"""The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from asvit.cli.run_command import run_command
+from asvit.progress import Progress
+from asvit.runs.folder import known_files, newest_run
+from asvit.runs.run import RUNS, kind_of, register_run
+from asvit.runs.scaling import ScaleRun
+from asvit.settings import Settings, fields_of, option_of
+from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    ToyRun.worked.clear()
+    register_run(ToyRun)
+    yield
+    del RUNS["toy"]
+
+
+def run(out: Path | None, **given: Any) -> ToyResult:
+    return ToyRun.make(name="x", out=out, **given).run()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rewrite(path: Path, name: str, value: object) -> None:
+    """Change what the journal at ``path`` was started with."""
+    start, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(start), name: value}), *rest]) + "\n")
+
+
+def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
+    result = run(tmp_path)
+    assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
+    assert set(files(tmp_path)) == {".lock", "toy.jsonl", "result.json", "report.html"}
+    assert ToyResult.read(tmp_path / "result.json").to_json() == result.to_json()
+    page = (tmp_path / "report.html").read_text()
+    assert "asvit toy" in page
+    assert "total" in page
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", progress=interrupt)
+    seen: list[Progress] = []
+    result = run(tmp_path / "cut", progress=seen.append)
+    assert ToyRun.worked == [0, 1, 2]
+    assert [one.resumed for one in seen] == [stop] * (3 - stop)
+    assert all(one.seconds > 0 for one in seen)
+    assert result.rows == run(tmp_path / "whole").rows
+
+
+def test_a_finished_run_does_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    before = files(tmp_path)
+    again = ToyRun.make(name="x", out=tmp_path)
+    assert again.run().to_json() == first.to_json()
+    assert (again.work_done, ToyRun.worked) == (False, [0, 1, 2])
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("gone", ["result.json", "report.html"])
+def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
+    run(tmp_path)
+    (tmp_path / gone).unlink()
+    run(tmp_path)
+    assert (tmp_path / gone).exists()
+    assert ToyRun.worked == [0, 1, 2]
+    (tmp_path / "result.json").write_text("{")
+    assert [row.step for row in run(tmp_path).rows] == [0, 1, 2]
+
+
+def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
+    run(tmp_path, steps=2)
+    old = (tmp_path / "report.html").read_bytes()
+    assert len(run(tmp_path, steps=4).rows) == 4
+    assert ToyRun.worked == [0, 1, 2, 3]
+    assert (tmp_path / "report.html").read_bytes() != old
+    with pytest.raises(ValueError, match=r"steps 4 \(now 3\)"):
+        run(tmp_path, steps=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "given", "words"),
+    [
+        ("", None, {"rate": 0.25}, r"other settings: rate 0\.5 \(now 0\.25\); give --out"),
+        ("images", {"source": "s", "digest": "ff" * 32}, {"steps": 4}, "other images: s, digest"),
+        ("device", "cuda", {"steps": 4}, r"on device cuda \(now cpu\)"),
+    ],
+)
+def test_a_run_that_began_otherwise_is_refused_and_unharmed(
+    tmp_path: Path, name: str, value: object, given: dict[str, Any], words: str
+) -> None:
+    run(tmp_path)
+    if name:
+        rewrite(tmp_path / "toy.jsonl", name, value)
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=words) as caught:
+        run(tmp_path, **given)
+    assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+
+
+def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run(tmp_path, fresh=True, rate=0.25).settings.rate == 0.25
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert ToyJournal.peek(tmp_path / "toy.jsonl") == ToyRun.make(name="x", rate=0.25).settings
+
+
+def test_a_refusal_before_the_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_self: ToyRun) -> None:
+        raise ValueError("no")
+
+    for step in ("check", "prepare"):
+        with monkeypatch.context() as patch:
+            patch.setattr(ToyRun, step, refuse)
+            with pytest.raises(ValueError, match="no"):
+                run(tmp_path / "run")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_named_after_what_has_no_default() -> None:
+    result = run(None)
+    assert result.folder == Path("runs/toy-x")
+    assert newest_run("toy") == result.folder
+    with pytest.raises(FileNotFoundError, match="run asvit scale first"):
+        newest_run("scale")
+
+
+def test_the_command_of_a_result_gives_the_same_settings(tmp_path: Path) -> None:
+    given = {"rate": 0.25, "pair": "c:d", "proxies": ("params", "macs"), "again": True}
+    result = run(tmp_path / "a b", fresh=True, hint="so", **given)
+    asvit, toy, *words = shlex.split(result.provenance["command"])
+    assert (asvit, toy) == ("asvit", "toy")
+    assert "--fresh" not in words
+    assert "--hint" not in words
+    before = files(tmp_path / "a b")
+    done = CliRunner().invoke(run_command(ToyRun), words)
+    assert done.exit_code == 0, done.output
+    assert files(tmp_path / "a b") == before  # found finished: the settings are the same
+
+
+def test_kinds_are_known_by_their_files(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    assert kind_of(tmp_path / "run") is ToyRun
+    assert kind_of(tmp_path) is None
+    assert ToyRun.files in known_files()
+    (tmp_path / "run" / "result.json").unlink()
+    assert kind_of(tmp_path / "run") is ToyRun
+    (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "toy.csv").write_text("")
+    assert kind_of(tmp_path / "csv") is ToyRun
+    with pytest.raises(ValueError, match="'toy' is already registered"):
+        register_run(ToyRun)
+
+
+def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
+    assert ToyRun.summary == "Add up numbers."
+    assert ScaleRun.summary == "Grow an architecture to a budget without training."
+
+
+@pytest.mark.parametrize("kind", RUNS.values(), ids=lambda kind: kind.command)
+def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
+    assert issubclass(kind.settings_type, Settings)
+    for owner in (kind, kind.settings_type):
+        for name, field in fields_of(owner).items():
+            option = option_of(field)
+            if option is not None:
+                assert option.help.endswith("."), name
+                assert option.help[0] == option.help[0].upper() or name in ("data", "device"), name

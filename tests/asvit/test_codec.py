@@ -1,0 +1,112 @@
+"""Strictness of the codec: nothing is converted, and what is wrong is named where it is."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.codec import Nullable, flattened, from_json, to_json, value_from_json
+from tests.hostile import FIXED, changed_json, refused_or
+
+
+@flattened("values")
+@dataclass(frozen=True)
+class Flat:
+    step: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Whole:
+    name: str
+    count: int
+    share: float
+    lost: Nullable
+    good: bool
+    way: Literal["up", "down"]
+    sizes: tuple[int, ...]
+    ends: tuple[Nullable, Nullable]
+    where: Path | None
+    rows: Sequence[Flat]
+    more: Mapping[str, int]
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+lost = numbers | st.just(math.nan)
+rows = st.builds(
+    Flat, st.integers(), st.dictionaries(st.sampled_from(["macs", "a b"]), lost, max_size=2)
+)
+wholes = st.builds(
+    Whole, st.text(), st.integers(), numbers, lost, st.booleans(), st.sampled_from(["up", "down"]),
+    st.lists(st.integers()).map(tuple), st.tuples(lost, lost),
+    st.none() | st.just(Path("a/b")), st.lists(rows, max_size=3).map(tuple),
+    st.dictionaries(st.text(), st.integers(), max_size=2),
+)  # fmt: skip
+RIGHT = Whole(
+    "x", 1, 0.5, math.nan, True, "up", (1, 2), (0.1, math.nan), Path("a"),
+    (Flat(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1},
+)  # fmt: skip
+CONTENT = to_json(RIGHT)
+
+
+@FIXED
+@given(wholes)
+def test_round_trip_through_strict_json(made: Whole) -> None:
+    text = json.dumps(to_json(made), allow_nan=False)
+    assert repr(from_json(json.loads(text), Whole)) == repr(made)  # NaN is not equal to itself
+
+
+def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
+    assert CONTENT["rows"] == [{"step": 1, "macs": 2.0, "kappa": None}]
+    assert (CONTENT["lost"], CONTENT["ends"], CONTENT["where"]) == (None, [0.1, None], "a")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": True}, "count may not be True"),
+        ({"count": 1.0}, "count may not be 1.0"),
+        ({"count": "1"}, "count may not be '1'"),
+        ({"share": "1"}, "share may not be '1'"),
+        ({"share": None}, "share may not be None"),
+        ({"good": 1}, "good may not be 1"),
+        ({"name": 3}, "name may not be 3"),
+        ({"way": "left"}, "way"),
+        ({"sizes": 3}, "sizes may not be 3"),
+        ({"sizes": "12"}, "sizes may not be '12'"),
+        ({"ends": [1.0]}, "ends may not be"),
+        ({"rows": [{"step": 1, "macs": "much"}]}, "rows"),
+        ({"rows": [3]}, "rows"),
+        ({"rows": [{}]}, "'step'"),
+        ({"more": {"n": "x"}}, "more"),
+        ({"more": []}, "more"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
+        from_json({**CONTENT, **change}, Whole)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_missing_is_named_and_what_is_more_is_left_aside() -> None:
+    assert repr(from_json({**CONTENT, "new": 1}, Whole)) == repr(RIGHT)
+    with pytest.raises(ValueError, match="it has no 'count'"):
+        from_json({name: one for name, one in CONTENT.items() if name != "count"}, Whole)
+    with pytest.raises(ValueError, match=r"it may not be \[\]"):
+        from_json([], Whole)
+    assert value_from_json([1, 2], Sequence[float]) == (1, 2)
+
+
+@FIXED
+@given(data=st.data())
+def test_any_content_is_of_the_declared_types_or_refused(data: st.DataObject) -> None:
+    found = refused_or(lambda: from_json(data.draw(changed_json(CONTENT)), Whole))
+    if found is not None:
+        assert repr(from_json(to_json(found), Whole)) == repr(found)

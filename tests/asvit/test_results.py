@@ -1,0 +1,67 @@
+"""Results of any kind: their file, and what is refused in it. test_fuzz_results has all kinds."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.asvit.toy_run import IMAGES, ToyResult, ToyRow, ToySettings
+
+RIGHT = ToyResult(
+    folder=Path("run"),
+    settings=ToySettings("x"),
+    wall_seconds=1.23456,
+    provenance={"images": IMAGES, "device": "cpu", "versions": {}, "command": "asvit toy x"},
+    rows=(ToyRow(0, 1.0), ToyRow(1, math.nan)),
+)
+
+
+def test_the_file_has_fields_provenance_and_what_follows_from_them() -> None:
+    content = json.loads(json.dumps(RIGHT.to_json(), allow_nan=False))
+    assert list(content)[:4] == ["schema_version", "kind", "total", "table"]
+    assert content["table"] == [{"step": 0, "value": 1.0}, {"step": 1, "value": None}]
+    assert content["total"] is None
+    assert content["wall_seconds"] == 1.235
+    assert (content["device"], content["command"]) == ("cpu", "asvit toy x")
+    assert {"folder", "provenance", "rows", "note"}.isdisjoint(content)  # None is left out
+
+
+def test_it_is_read_back_and_written_the_same(tmp_path: Path) -> None:
+    RIGHT.__class__(**{**vars(RIGHT), "folder": tmp_path, "note": "so"}).write()
+    found = ToyResult.read(tmp_path / "result.json")
+    assert (found.folder, found.note, found.settings) == (tmp_path, "so", RIGHT.settings)
+    before = (tmp_path / "result.json").read_bytes()
+    found.write()
+    assert (tmp_path / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "search"}, "kind 'search', schema 1"),
+        ({"schema_version": 2}, "kind 'toy', schema 2"),
+        ({"settings": {"name": 3}}, "settings name must be a name"),
+        ({"settings": {"name": "x", "depth": 1}}, "a newer asvit may have written it"),
+        ({"table": [{"step": "x", "value": 1}]}, "rows.step may not be 'x'"),
+        ({"images": []}, r"images may not be \[\]"),
+        ({"device": 5}, "device may not be 5"),
+        ({"command": 5}, "command may not be 5"),
+        ({"wall_seconds": "long"}, "wall_seconds may not be 'long'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({**RIGHT.to_json(), **change}))
+    with pytest.raises(ValueError, match=f"is not the result of a toy .* can read: .*{words}"):
+        ToyResult.read(path)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ToyResult.read(tmp_path / "result.json")
+    for name in ("table", "settings", "command", "kind"):
+        content = {key: one for key, one in RIGHT.to_json().items() if key != name}
+        (tmp_path / "result.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=name):
+            ToyResult.read(tmp_path / "result.json")

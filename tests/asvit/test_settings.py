@@ -1,0 +1,98 @@
+"""What follows from the metadata of settings: checks, presets, JSON, order."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asvit.settings import check_same_settings, fields_of, hints_of, option_of
+from proxies.registry import UnknownNameError
+from tests.asvit.toy_run import ToyRun, ToySettings
+from tests.hostile import FIXED
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": 2.0}, "steps must be a whole number, got 2.0"),
+        ({"steps": True}, "steps must be a whole number, got True"),
+        ({"steps": None}, "steps must be a whole number, got None"),
+        ({"rate": 0}, "rate must be a number above 0 and at most 1, got 0"),
+        ({"rate": 1.5}, "rate must be a number above 0 and at most 1, got 1.5"),
+        ({"rate": math.nan}, "rate must be a number above 0 and at most 1, got nan"),
+        ({"rate": "1"}, "rate must be a number above 0 and at most 1, got '1'"),
+        ({"mode": "cubed"}, "mode must be plain or squared, got 'cubed'"),
+        ({"again": 1}, "again must be true or false, got 1"),
+        ({"name": ""}, "name must be a name, got ''"),
+        ({"proxies": ()}, "proxies must name at least one measure, got none"),
+        ({"proxies": ("a", "a")}, "proxies names 'a' more than once"),
+        ({"limit": -1}, "limit must be at least 0, got -1"),
+        ({"limit": 4}, "limit 4 is above 3 steps"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named(given_: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
+        ToySettings(**{"name": "x", **given_})
+    assert str(caught.value) == message
+
+
+settings = st.builds(
+    ToySettings,
+    name=st.text(min_size=1),
+    steps=st.integers(1, 10**9),
+    rate=st.floats(0, 1, exclude_min=True),
+    mode=st.sampled_from(["plain", "squared"]),
+    proxies=st.lists(st.text(), min_size=1, unique=True).map(tuple),
+    limit=st.none() | st.just(0),
+    again=st.booleans(),
+)
+
+
+@FIXED
+@given(settings)
+def test_settings_survive_json(made: ToySettings) -> None:
+    assert ToySettings.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert made.difference(made) == {}
+
+
+def test_what_an_older_version_did_not_know_has_its_default() -> None:
+    assert ToySettings.from_json({"name": "x"}) == ToySettings("x")
+    with pytest.raises(ValueError, match="unknown setting 'depth'; a newer asvit may have"):
+        ToySettings.from_json({"name": "x", "depth": 3})
+    with pytest.raises(ValueError, match="'name'"):
+        ToySettings.from_json({})
+
+
+def test_given_settings_win_over_a_preset() -> None:
+    assert ToySettings.make("few", name="x") == ToySettings("x", steps=2)
+    assert ToySettings.make("few", name="x", steps=5).steps == 5
+    with pytest.raises(UnknownNameError, match="use one of default, few"):
+        ToySettings.make("many", name="x")
+    with pytest.raises(TypeError, match="did you mean 'steps'"):
+        ToySettings.make(name="x", step=5)
+
+
+def test_a_run_takes_settings_and_options_by_name() -> None:
+    run = ToyRun.make("few", name="x", out="there", hint="so")
+    assert (run.settings.steps, str(run.folder), run.hint) == (2, "there", "so")
+    with pytest.raises(TypeError, match="did you mean 'hint'"):
+        ToyRun.make(name="x", hnt="so")
+
+
+def test_own_fields_come_before_inherited_ones() -> None:
+    names = [name for name, field in fields_of(ToyRun).items() if option_of(field)]
+    assert names == ["hint", "out", "fresh"]
+    assert hints_of(ToySettings)["limit"] == int | None
+
+
+def test_other_settings_are_refused_with_each_difference(tmp_path) -> None:
+    stored, wanted = ToySettings("x"), ToySettings("x", steps=4, rate=0.25)
+    check_same_settings(tmp_path, None, wanted)
+    with pytest.raises(ValueError, match=r"other settings: rate 0\.5 \(now 0\.25\); give"):
+        check_same_settings(tmp_path, stored, wanted, growing=("steps",))
+    with pytest.raises(ValueError, match=r"steps 4 \(now 3\), rate"):
+        check_same_settings(tmp_path, wanted, stored, growing=("steps",))

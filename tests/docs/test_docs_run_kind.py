@@ -1,0 +1,85 @@
+"""The kind of run of docs/extending.md: killed in the middle, it goes on to the same result."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doc_examples import ROOT, read
+
+ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the module of the page."""
+    code = [one.text for one in read("docs/extending.md") if "@register_run" in one.text]
+    assert len(code) == 1
+    assert len([line for line in code[0].splitlines() if line.strip()]) < 60
+    (tmp_path / "mine.py").write_text(code[0])
+    return tmp_path
+
+
+def asvit(folder: Path, *words: str, kill_at: str = "") -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command; killed at a line of progress if asked to."""
+    environment = {
+        **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}.", "ASVIT_EXTENSIONS": "mine",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "asvit", *words]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        if kill_at:
+            for line in process.stderr:
+                if line.startswith(kill_at):
+                    process.kill()
+        out, err = process.communicate()
+    return process.returncode, out, err
+
+
+def result(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    for name in ("wall_seconds", "command"):
+        del content[name]
+    return content
+
+
+def test_it_goes_on_after_a_kill_to_the_identical_result(folder: Path) -> None:
+    run = ("seeds", ARCHITECTURE, "--seeds", "4")
+    assert asvit(folder, *run, "--out", "cut", kill_at="seed 2/4")[0] == -9
+    assert not (folder / "cut" / "result.json").exists()
+    code, out, err = asvit(folder, *run, "--out", "cut")
+    assert code == 0, err
+    assert "seed study in cut; resuming after seed 2" in err
+    assert "mean: " in out
+    assert asvit(folder, *run, "--out", "whole", "--quiet")[0] == 0
+    assert result(folder / "cut") == result(folder / "whole")
+    assert len(result(folder / "cut")["rows"]) == 4
+
+    (folder / "cut" / "report.html").unlink()
+    assert asvit(folder, "report", "cut")[1] == "cut/report.html\n"
+    page = (folder / "cut" / "report.html").read_text()
+    assert "asvit seeds" in page
+    assert page.count("<svg ") == 1
+
+    other = asvit(folder, *run, "--out", "cut", "--proxy", "zico")
+    assert (other[0], other[2].count("\n")) == (3, 1)
+    assert "proxy length_distortion (now zico)" in other[2]
+    scaling = asvit(folder, "scale", "--arch", ARCHITECTURE, "--out", "cut", "--fresh")
+    assert scaling[0] == 3
+    assert "cut holds a seed study; give --out another folder for the scaling" in scaling[2]
+
+
+def test_its_help_and_options_follow_from_its_fields(folder: Path) -> None:
+    assert "seeds       Tell how much a measure depends" in asvit(folder, "--help")[1]
+    text = " ".join(asvit(folder, "seeds", "--help")[1].split())
+    assert "--seeds N Seeds to take it with, each a new network. [default: 10; x>=2]" in text
+    wrong = asvit(folder, "seeds", ARCHITECTURE, "--proxy", "lenght_distortion")
+    assert wrong[0] == 2
+    assert "did you mean 'length_distortion'" in wrong[2]
