@@ -20,7 +20,6 @@ class Progress:
         state: What there is to say, in a few words.
         share: Share of the whole work that is done, where it is not ``done / total``.
         share_resumed: Share that earlier sessions did, likewise.
-        title: What goes on, in a line, where it is not what the run as a whole does.
         record: What has just ended, such as a row of the run's table; None between two of them.
     """
 
@@ -32,7 +31,6 @@ class Progress:
     state: str = ""
     share: float | None = None
     share_resumed: float = 0.0
-    title: str = ""
     record: object = None
 
     @property

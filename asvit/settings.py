@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
 import inspect
 import math
@@ -169,16 +170,21 @@ def fields_of(cls: Any) -> dict[str, dataclasses.Field[Any]]:
 def hints_of(cls: Any) -> dict[str, Any]:
     """The type of each field of a dataclass; Any where it is of a module not loaded here."""
     if cls not in _HINTS:
-        hints: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            known = vars(sys.modules[base.__module__])
-            for name, declared in inspect.get_annotations(base).items():
-                try:
-                    hints[name] = eval(declared, known) if isinstance(declared, str) else declared
-                except NameError:
-                    hints[name] = Any
-        _HINTS[cls] = hints
+        _HINTS[cls] = {
+            name: declared
+            for base in reversed(cls.__mro__)
+            for name, declared in inspect.get_annotations(
+                base, locals=_Loaded(vars(sys.modules[base.__module__])), eval_str=True
+            ).items()
+        }
     return _HINTS[cls]
+
+
+class _Loaded(dict[str, Any]):
+    """The names of a module; Any for those that it imports for type checkers alone."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
 
 
 def plain_type(declared: Any) -> tuple[Any, bool]:

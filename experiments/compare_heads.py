@@ -16,8 +16,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from asvit.models import convert
-from asvit.report.similarity import similarity_picture
 from asvit.training.short import Recipe, fit
+from experiments.head_similarity import similarity_picture
 from proxies import contribution_cosine_similarity, head_similarities
 
 TRAINED = 1440  # training images; the others are test images

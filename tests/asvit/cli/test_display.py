@@ -93,14 +93,6 @@ def test_another_unit_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
 
 
-def test_what_a_part_does_is_told_before_it(capsys: pytest.CaptureFixture[str]) -> None:
-    part = Progress("row", 1, 2, title="measuring a table")
-    lines = told(capsys, *steps(1), part, part)
-    assert [line.split("  ")[0] for line in lines] == [
-        "growing it", "step 1/1", "measuring a table", "row 1/2",
-    ]  # fmt: skip
-
-
 def test_quiet_runs_and_those_that_never_start_show_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

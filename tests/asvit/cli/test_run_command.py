@@ -1,5 +1,11 @@
 """The command that follows from the fields of a kind of run."""
 
+from typing from asvit.cli.run_command from asvit.runs.run from asvit.settings import fields_of, option_of
+import RUNS
+import run_command
+import click
+import Any
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +135,23 @@ def test_a_kind_without_a_report_says_so(tmp_path: Path, monkeypatch: pytest.Mon
         3,
         f"asvit: {tmp_path} holds a toy, which has no report\n",
     )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_help_states_the_real_defaults(name: str) -> None:
+    kind = RUNS[name]
+    parameters = {p.name: p for p in run_command(kind).params}
+    for field in (*fields_of(kind.settings_type).values(), *fields_of(kind).values()):
+        option = option_of(field)
+        if option is None:
+            continue
+        parameter: Any = parameters[field.name]
+        default = field.default
+        if isinstance(parameter, click.Argument) or default in (None, True, False):
+            continue
+        if not option.shown and default is not dataclasses.MISSING:
+            words = default if isinstance(default, tuple) else (default,)
+            shown = parameter.show_default.split(",")
+            assert [type(one)(text) for one, text in zip(words, shown, strict=True)] == list(words)
+        else:
+            assert parameter.show_default == (option.shown or False)

@@ -6,13 +6,13 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from asvit.report.similarity import (
+from asvit.report.style import PALETTE, levels
+from experiments.head_similarity import (
     SimilarityRow,
     draw_similarity,
     similarity_picture,
     similarity_rows,
 )
-from asvit.report.style import PALETTE, levels
 
 SIMILARITIES = {
     "blocks.0.attn": torch.tensor([[1.0, 0.25], [0.25, 1.0]]),
