@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_args, get_origin, get_type_hints
 
-from proxies.messages import first_line, shown
+from proxies.messages import first_line, one_line, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -92,7 +92,7 @@ def _first_fault(error: BaseException) -> str:
             if isinstance(note, AttributeValidationNote):
                 names.append(note.name)
             elif isinstance(note, IterableValidationNote):
-                names.append(str(note.index))
+                names.append(one_line(str(note.index), most=40))  # a key from the file
     if isinstance(error, KeyError):
         return f"{'.'.join(names[:-1]) or 'it'} has no {first_line(error)}"
     return f"{'.'.join(names)} {first_line(error)}" if names else first_line(error)
