@@ -322,29 +322,6 @@ class MeasuringSettings(Settings):
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 
 
-def from_preset(
-    cls: type[S], presets: Mapping[str, Mapping[str, Any]], preset: str, given: Mapping[str, Any]
-) -> S:
-    """Settings of class ``cls``: those of a preset with some of them given anew.
-
-    Raises:
-        ValueError: If the preset is unknown or a value is not allowed.
-        TypeError: If there is no such setting.
-    """
-    if preset not in presets:
-        raise ValueError(unknown("preset", preset, presets))
-    names = field_names(cls)
-    for name in given:
-        if name not in names:
-            raise TypeError(unknown("setting", name, names))
-    return cls(**{**presets[preset], **given})
-
-
-def field_names(settings: object) -> list[str]:
-    """Names of the settings of a settings class, or of an instance of one."""
-    return [field.name for field in dataclasses.fields(cast("Any", settings))]
-
-
 def check_whole(settings: object, at_least: Mapping[str, int]) -> None:
     """Check that these settings are whole numbers, each at least so large.
 

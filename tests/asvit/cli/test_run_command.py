@@ -1,20 +1,19 @@
 """The command that follows from the fields of a kind of run."""
 
-from typing from asvit.cli.run_command from asvit.runs.run from asvit.settings import fields_of, option_of
-import RUNS
-import run_command
-import click
-import Any
 import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
+from asvit.cli.run_command import run_command
 from asvit.runs.run import RUNS, register_run
+from asvit.settings import fields_of, option_of
 from tests.asvit.toy_run import ToyRun
 
 

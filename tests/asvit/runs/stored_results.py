@@ -24,7 +24,6 @@ from asvit.results import Result
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
-from asvit.runs.result_file import StoredResult
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
@@ -94,7 +93,7 @@ ACCURACIES = PathAccuracies(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
 
 Show = Callable[[Any, Console], None]
-Kind = type[StoredResult] | type[Result]
+Kind = type[Result]
 RIGHT: Mapping[Kind, tuple[Any, Show]] = {
     type(result): (result, show)
     for result, show in (
