@@ -53,4 +53,4 @@ def test_the_documented_defaults_of_search_are_the_real_ones() -> None:
         name = option.replace("-", "_")
         if hasattr(settings, name):
             assert value == str(getattr(settings, name))
-    assert documented["proxy"] == ", ".join(settings.proxies)
+    assert documented["proxy"] == ",".join(settings.proxies)
