@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import asvit
-from asvit._files import write_text
-from asvit._run_files import TRIALS
+from asvit.core.files import write_text
+from asvit.core.run_files import TRIALS
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
 from asvit.search.supernet_result import EvolutionResult

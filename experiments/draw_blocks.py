@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from asvit._files import write_text
+from asvit.core.files import write_text
 from asvit.models.layers.shift import shift
 from asvit.report.style import PALETTE
 

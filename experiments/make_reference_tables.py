@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asvit._files import write_text
+from asvit.core.files import write_text
 from asvit.reference import ReferenceTable, Target, load_reference
 from asvit.reference.columns import find_layout
 from asvit.reference.schema import Cell, Sheet, format_table, read_sheet

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asvit.codec import from_json
+from asvit.core.codec import from_json
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Finding, in_order

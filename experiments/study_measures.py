@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from asvit._run_files import SCORES
-from asvit.progress import Progress
+from asvit.core.progress import Progress
+from asvit.core.run_files import SCORES
 from asvit.reference.findings import Correlation
 from asvit.reference.loading import load_reference
 from asvit.reference.result import CorrelationResult

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 from asvit.reference.findings import Finding, winners
 from asvit.runs.correlation import run_correlation
 from experiments.growing import markdown

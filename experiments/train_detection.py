@@ -28,13 +28,14 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 
 from asvit.networks.pyramid import PyramidWithFpn
-from asvit.settings import check_number, check_whole
 from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import CocoImages, Sample, library
 from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
     build_pyramid,
+    check_number,
+    check_whole,
     make_parser,
     normalisation,
     run_cli,

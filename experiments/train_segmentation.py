@@ -26,13 +26,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from asvit.networks.pyramid import Pyramid
-from asvit.settings import check_whole
 from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import IGNORED, Sample, SceneImages, library
 from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
     build_pyramid,
+    check_whole,
     linear_decay,
     make_parser,
     normalisation,

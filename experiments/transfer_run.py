@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from asvit._files import write_text
-from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
+from asvit.core.files import write_text
+from asvit.core.settings import check_same_settings
+from asvit.core.tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.runs.folder import RunFiles, check_folder, claimed
-from asvit.settings import check_same_settings
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import autocast
 from asvit.training.short import parameter_groups

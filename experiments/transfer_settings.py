@@ -5,19 +5,59 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+from asvit.core.settings import LARGEST, Settings
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
-from asvit.settings import Settings, check_names, check_number, check_whole
 from proxies.messages import first_line
 
 USAGE, FAILED, INTERRUPTED = 2, 3, 130  # exit codes, as the commands of asvit have them
+
+
+def check_whole(settings: object, at_least: Mapping[str, int]) -> None:
+    """Check that these settings are whole numbers, each at least so large.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, least in at_least.items():
+        value = getattr(settings, name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def check_names(settings: object, names: Sequence[str]) -> None:
+    """Check that these settings are texts that are not empty.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"{name} must be a name, got {value!r}")
+
+
+def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
+    """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
+        least = "at least 0" if zero else "above 0"
+        large = number and value >= below  # type: ignore[operator]
+        most = f" and below {below:g}" if below < LARGEST or large else ""
+        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
 
 
 @dataclass(frozen=True)

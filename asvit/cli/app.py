@@ -22,9 +22,9 @@ from typing import Any
 
 import click
 
-from asvit._extensions import load_extensions
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
+from asvit.core.extensions import load_extensions
 from proxies.messages import hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1

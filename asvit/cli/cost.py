@@ -10,7 +10,7 @@ from asvit.cli.architectures import TIMM, architectures_argument, canonical
 from asvit.cli.manual import Documented
 from asvit.cli.options import image_size_option, json_option
 from asvit.cli.output import emit_json
-from asvit.console import console, table
+from asvit.core.console import console, table
 
 Part = dict[str, object]
 

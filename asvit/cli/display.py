@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from asvit.console import clock, console, number
-from asvit.progress import Progress, Tell, ignore
+from asvit.core.console import clock, console, number
+from asvit.core.progress import Progress, Tell, ignore
 
 Title = str | Callable[[], str]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit._run_files import JOURNAL, REPORT, RESULT, TRIALS
 from asvit.cli.output import emit_json
-from asvit.console import clock
+from asvit.core.console import clock
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, TRIALS
 
 if TYPE_CHECKING:
     from asvit.runs.estimate import Estimate

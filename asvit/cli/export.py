@@ -12,7 +12,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import json_option, quiet_option
 from asvit.cli.output import emit_json
 from asvit.cli.run_command import parameters
-from asvit.console import console, number, table
+from asvit.core.console import console, number, table
 from asvit.export.settings import ExportSettings
 
 if TYPE_CHECKING:

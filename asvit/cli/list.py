@@ -10,7 +10,7 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import json_option
 from asvit.cli.output import emit_json
-from asvit.console import console, table
+from asvit.core.console import console, table
 
 Row = dict[str, object]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 from click.shell_completion import CompletionItem
 
-from asvit._run_files import RESULT
+from asvit.core.run_files import RESULT
 from proxies.messages import shown, unknown
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from asvit._files import write_text
+from asvit.core.files import write_text
 
 
 def emit_json(data: object) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from asvit._records import MALFORMED
-from asvit._run_files import CORRELATIONS, SERIES, TRIALS
 from asvit.cli.manual import Documented
 from asvit.cli.options import completes, json_option
 from asvit.cli.output import emit_json
-from asvit.results import article
+from asvit.core.records import MALFORMED
+from asvit.core.results import article
+from asvit.core.run_files import CORRELATIONS, SERIES, TRIALS
 from proxies.messages import first_line
 
 

@@ -25,10 +25,10 @@ from asvit.cli.options import (
     worker_options,
 )
 from asvit.cli.output import emit_json
-from asvit.console import console
-from asvit.progress import Progress
+from asvit.core.console import console
+from asvit.core.progress import Progress
+from asvit.core.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 from asvit.runs.run import Run
-from asvit.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
 
 Kind = type[Run[Any, Any, Any]]
 #: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.

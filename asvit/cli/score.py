@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit._files import check_target
 from asvit.cli.architectures import architectures_argument, canonical
 from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
@@ -21,8 +20,9 @@ from asvit.cli.options import (
     quiet_option,
 )
 from asvit.cli.output import emit_json, write_json
-from asvit.console import clock, console, networks, table
-from asvit.progress import images_told
+from asvit.core.console import clock, console, networks, table
+from asvit.core.files import check_target
+from asvit.core.progress import images_told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,8 +2,8 @@
 
 from asvit.cli.output import emit_json
 from asvit.cli.run_command import run_command
-from asvit.codec import to_json
-from asvit.console import console
+from asvit.core.codec import to_json
+from asvit.core.console import console
 from asvit.runs.training import TrainRun
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from asvit._files import expanded
+from asvit.core.files import expanded
 from asvit.data.base import LabelledImages
 from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.libraries import LibraryDataset

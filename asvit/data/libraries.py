@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asvit._files import expanded
+from asvit.core.files import expanded
 from asvit.data.base import UNREADABLE, LabelledImages
 from asvit.data.files import to_rgb
 from asvit.data.store import cache_folder

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asvit._files import expanded
+from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from asvit._files import expanded, write_bytes
+from asvit.core.files import expanded, write_bytes
 
 Pictures = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asvit._files import expanded
+from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
 from asvit.data.files import FolderDataset, list_folder
 from asvit.data.fractals import FractalDataset

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from asvit._files import check_target
+from asvit.core.files import check_target
 from proxies.registry import Registry
 
 # Files of a folder for timm; the names are timm's.

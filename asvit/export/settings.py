@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asvit.core.settings import Settings, setting
 from asvit.export.formats import FORMATS, LEAST_OPSET
-from asvit.settings import Settings, setting
 
 _GRAPHS = ("onnx", "pt2")
 _RECORDED = "what the weights say"

@@ -12,8 +12,8 @@ import timm
 import torch
 from torch import nn
 
-from asvit._files import write_bytes, write_text
 from asvit._version import __version__
+from asvit.core.files import write_bytes, write_text
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.timm_models import PREFIX

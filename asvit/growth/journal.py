@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from asvit._records import score_from_json, score_to_json
-from asvit.codec import from_json
+from asvit.core.codec import from_json
+from asvit.core.journal import Journal
+from asvit.core.records import score_from_json, score_to_json
 from asvit.growth.settings import ScaleSettings
-from asvit.journal import Journal
 from proxies import Score
 from scaling.shapes import Shape
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.codec import flattened, to_json
+from asvit.core.codec import flattened, to_json
+from asvit.core.results import Result
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.reliability import Reliability
-from asvit.results import Result
 from scaling import Budget, Row
 
 flattened("values")(Row)

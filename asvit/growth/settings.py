@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from asvit.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from proxies.registry import Registry
 from scaling.budget import Budget, parse_budgets
 

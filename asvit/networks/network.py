@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from asvit.core.settings import Settings, setting
 from asvit.models import convert, merge
-from asvit.settings import Settings, check_names, check_whole
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
 
@@ -15,46 +15,43 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_PARTS = {"attention": "hallucinated", "ffn": "compact"}
-# Files with larger values are not from a training: such a network would exceed any memory.
-_AT_MOST = {"image_size": 10**4, "num_classes": 10**6, "branches": 100}
-
 
 @dataclass(frozen=True)
 class Network(Settings):
     """An architecture, its converted parts, and the sizes it is built for.
 
-    Attributes:
-        architecture: Text of any space or family, or ``"timm:NAME"``; stored in canonical form.
-        image_size: Side of the images in pixels.
-        num_classes: Classes; 0 for the pooled features.
-        attention: ``"hallucinated"``, or None for the architecture's own.
-        ffn: ``"compact"``, or None for the architecture's own.
-        branches: Branches of a compact part in training; 0 for the merged form, with one linear
-            map per factor, and without compact parts.
+    Files with larger values than these are not from a training: such a network would exceed any
+    memory.
 
     Raises:
         ValueError: If the text or a value is wrong.
     """
 
-    architecture: str
-    image_size: int = 224
-    num_classes: int = 1000
-    attention: str | None = None
-    ffn: str | None = None
-    branches: int = 0
+    architecture: str = setting(
+        ..., 'Text of any space or family, or "timm:NAME"; stored in canonical form.'
+    )
+    image_size: int = setting(
+        224, "Side of the square images, in pixels.", at_least=1, at_most=10**4
+    )
+    num_classes: int = setting(
+        1000, "Classes; 0 for the pooled features.", at_least=0, at_most=10**6
+    )
+    attention: str | None = setting(
+        None, "hallucinated; by default the architecture's own.", choices=("hallucinated",)
+    )
+    ffn: str | None = setting(
+        None, "compact; by default the architecture's own.", choices=("compact",)
+    )
+    branches: int = setting(
+        0,
+        "Branches of a compact part in training; 0 for the merged form, with one linear map per "
+        "factor, and without compact parts.",
+        at_least=0,
+        at_most=100,
+    )
 
-    def __post_init__(self) -> None:
-        check_names(self, ("architecture",))
-        check_whole(self, {"image_size": 1, "num_classes": 0, "branches": 0})
-        for name, most in _AT_MOST.items():
-            if getattr(self, name) > most:
-                raise ValueError(f"{name} must be at most {most}, got {getattr(self, name)}")
-        for name, known in _PARTS.items():
-            if getattr(self, name) not in (known, None):
-                raise ValueError(
-                    f"{name} must be {known!r} or nothing, got {getattr(self, name)!r}"
-                )
+    def check(self) -> None:
+        """Refuse branches without compact parts, and put the text in its canonical form."""
         if self.branches and self.ffn is None:
             raise ValueError(
                 f"branches={self.branches} without compact parts; ask for ffn='compact'"

@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit._records import MALFORMED
-from asvit._tensor_files import read_any_tensors, write_tensors
-from asvit._types import check_values
+from asvit.core.codec import check_values
+from asvit.core.records import MALFORMED
+from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.networks.network import Network
 from proxies.messages import first_line, one_line, shown
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit._run_files import TABLE
-from asvit.codec import Nullable, finite, to_json
+from asvit.core.codec import Nullable, finite, to_json
+from asvit.core.results import Result
+from asvit.core.run_files import TABLE
 from asvit.reference.build_settings import BuildSettings
-from asvit.results import Result
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from asvit.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from proxies.registry import Better
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from asvit.codec import Nullable, from_json, to_json, value_from_json
-from asvit.journal import Journal
+from asvit.core.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.journal import Journal
+from asvit.core.settings import Images
 from asvit.reference.build_settings import BuildSettings
-from asvit.settings import Images
 
 
 class Training(NamedTuple):

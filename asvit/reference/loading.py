@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from asvit._files import expanded
+from asvit.core.files import expanded
 from asvit.reference.columns import (
     Layout,
     as_number,

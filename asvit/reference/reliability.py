@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from asvit.codec import Nullable
+from asvit.core.codec import Nullable
 from proxies.registry import Better
 
 Interval = tuple[Nullable, Nullable]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from asvit._run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
+from asvit.core.results import Result
+from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.reference.values import Values
-from asvit.results import Result
 from proxies.messages import shown
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file

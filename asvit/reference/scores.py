@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from asvit._records import score_from_json, score_to_json
-from asvit.codec import from_json
-from asvit.journal import Journal
+from asvit.core.codec import from_json
+from asvit.core.journal import Journal
+from asvit.core.records import score_from_json, score_to_json
+from asvit.core.settings import ELSEWHERE, Images
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
-from asvit.settings import ELSEWHERE, Images
 from proxies import Score
 from proxies.messages import one_line
 

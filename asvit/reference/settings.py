@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asvit.settings import MeasuringSettings, Presets, Settings, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, Presets, Settings, proxy_names, setting
 from proxies.registry import Registry
 from scaling.budget import Budget
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from asvit.codec import from_json, to_json
+from asvit.core.codec import from_json, to_json
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Work, one_thread

@@ -34,7 +34,7 @@ def write_report(folder: Path | str) -> list[Path]:
         ValueError: If a file in it is not what it should be.
         OSError: If it cannot be written to; each file is there as a whole or not at all.
     """
-    from asvit._run_files import MEASURED, SERIES
+    from asvit.core.run_files import MEASURED, SERIES
     from asvit.report.correlate import is_correlation_run, write_correlation_report
     from asvit.report.evolution import is_evolution_run, write_evolution_report
     from asvit.report.scale import write_scale_report

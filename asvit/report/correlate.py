@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from asvit._run_files import RESULT, SCORES, VALUES
+from asvit.core.run_files import RESULT, SCORES, VALUES
 from asvit.reference.findings import Finding, band_names, verdict
 from asvit.reference.result import CorrelationResult, scatter_name
 from asvit.reference.table import Target

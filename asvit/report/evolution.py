@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asvit._run_files import ACCURACIES, RESULT, TRIALS
+from asvit.core.run_files import ACCURACIES, RESULT, TRIALS
 from asvit.report import evolution_figures as draw
 from asvit.report import html
 from asvit.report.parts import figures, origin, write_pages

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from asvit._files import write_text
-from asvit._run_files import REPORT
+from asvit.core.files import write_text
+from asvit.core.results import Result
+from asvit.core.run_files import REPORT
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.results import Result
 
 
 def write_pages(folder: Path, drawn: Sequence[Picture], page: str) -> list[Path]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit._records import MALFORMED, parse_json
-from asvit._run_files import JOURNAL, RESULT, TRIALS
+from asvit.core.records import MALFORMED, parse_json
+from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials
 from proxies.messages import first_line

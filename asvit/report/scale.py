@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asvit._run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from asvit._files import expanded
-from asvit._records import MALFORMED, parse_json
-from asvit._run_files import RESULT
-from asvit._types import is_of
+from asvit.core.codec import is_of
+from asvit.core.files import expanded
+from asvit.core.records import MALFORMED, parse_json
+from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
 from proxies.messages import first_line, shown
 

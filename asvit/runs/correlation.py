@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._files import write_text
-from asvit._run_files import CORRELATIONS, RESULT, SCORES, VALUES
-from asvit.console import networks, number, rounded, short, table, with_interval
-from asvit.progress import Progress, Tell, ignore, images_told
+from asvit.core.console import networks, number, rounded, short, table, with_interval
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.core.settings import MeasuringSettings, WrongOption, fields_of, setting
 from asvit.reference import REFERENCES
 from asvit.reference.findings import Finding, to_csv, verdict
 from asvit.reference.reliability import RankedMeasure, Reliability
@@ -22,7 +23,6 @@ from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import CORRELATION, plain_name, remove_files
 from asvit.runs.run import Run
-from asvit.settings import MeasuringSettings, WrongOption, fields_of, setting
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._run_files import ACCURACIES, RETRAINING, TRIALS
-from asvit.console import clock, percent, table
-from asvit.progress import images_told
+from asvit.core.console import clock, percent, table
+from asvit.core.progress import images_told
+from asvit.core.run_files import ACCURACIES, RETRAINING, TRIALS
+from asvit.core.settings import ELSEWHERE, check_same_images, setting
 from asvit.runs.folder import EVOLUTION, newest_run, remove_files
 from asvit.runs.run import Run
 from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import ELSEWHERE, check_same_images, setting
 from proxies.messages import one_line
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from asvit._files import expanded, write_text
-from asvit._run_files import RESULT
+from asvit.core.files import expanded, write_text
+from asvit.core.run_files import RESULT
 from asvit.export.comparison import TOLERANCE, Difference, compare
 from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS, README, Format

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from asvit._records import MALFORMED, parse_json
-from asvit._run_files import (
+from asvit.core.records import MALFORMED, parse_json
+from asvit.core.run_files import (
     ACCURACIES,
     BEST,
     CANDIDATES,
@@ -49,7 +49,7 @@ from asvit._run_files import (
     VALUES,
     figure_files,
 )
-from asvit.settings import ELSEWHERE
+from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
 
 LOCK = ".lock"

@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
+from asvit.core.settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Workers, one_thread, open_pool
 from asvit.runs.measurement_worker import measuring_work, network, takes_all
-from asvit.settings import MeasuringSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure

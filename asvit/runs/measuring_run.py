@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from asvit.codec import to_json
-from asvit.console import table, with_interval
-from asvit.progress import Progress
-from asvit.results import Result
+from asvit.core.codec import to_json
+from asvit.core.console import table, with_interval
+from asvit.core.progress import Progress
+from asvit.core.results import Result
+from asvit.core.settings import MeasuringSettings, setting
 from asvit.runs.run import Run
-from asvit.settings import MeasuringSettings, setting
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,16 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit._files import write_text
-from asvit._run_files import TABLE, TRAININGS
-from asvit.console import clock, number, percent, table
-from asvit.progress import Progress, images_told
+from asvit.core.console import clock, number, percent, table
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, images_told
+from asvit.core.run_files import TABLE, TRAININGS
+from asvit.core.settings import setting
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.folder import REFERENCE
 from asvit.runs.provenance import versions
 from asvit.runs.run import Run
-from asvit.settings import setting
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,20 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
-from asvit._run_files import REPORT, RESULT
-from asvit.console import clock, number
-from asvit.progress import Progress, Tell, ignore
-from asvit.results import Result
-from asvit.runs.folder import (
-    RunFiles,
-    check_folder,
-    claimed,
-    kinds_in,
-    named_folder,
-    remove_files,
-)
-from asvit.runs.provenance import versions
-from asvit.settings import (
+from asvit.core.console import clock, number
+from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.results import Result
+from asvit.core.run_files import REPORT, RESULT
+from asvit.core.settings import (
     Option,
     Settings,
     check_same_device,
@@ -37,6 +28,15 @@ from asvit.settings import (
     option_of,
     setting,
 )
+from asvit.runs.folder import (
+    RunFiles,
+    check_folder,
+    claimed,
+    kinds_in,
+    named_folder,
+    remove_files,
+)
+from asvit.runs.provenance import versions
 from proxies.messages import unknown
 from proxies.registry import Registry
 
@@ -104,7 +104,7 @@ class Run(ABC, Generic[S, R, J]):
     A kind of run is a subclass, registered in :data:`RUNS`. It declares its settings, its result
     and its files, and supplies the algorithm (:meth:`execute`); :meth:`run` does the rest. It
     claims the folder, continues or extends what is there, checks images and device, and writes
-    result and report. Options are fields made by :func:`asvit.settings.setting`; commands and
+    result and report. Options are fields made by :func:`asvit.core.settings.setting`; commands and
     their help follow from them.
 
     Type parameters: settings, result, and what a stopped run continues from (a journal or a
@@ -123,7 +123,7 @@ class Run(ABC, Generic[S, R, J]):
     files: ClassVar[RunFiles]
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
-    journal_type: ClassVar[Any] = None  # an :class:`asvit.journal.Journal`, for most kinds
+    journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
     may_grow: ClassVar[Sequence[str]] = ()
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"

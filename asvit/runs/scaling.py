@@ -11,12 +11,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._files import write_text
-from asvit._run_files import CANDIDATES, MEASURED, RESULT, SERIES
-from asvit.console import clock, networks, number, short, table
+from asvit.core.console import clock, networks, number, short, table
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, images_told
+from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.progress import Progress, images_told
 from asvit.runs.folder import SCALING, newest_run
 from asvit.runs.measuring_run import MeasuringRun, show_reliability
 

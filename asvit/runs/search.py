@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit._run_files import JOURNAL, RESULT, STUDY, TRIALS
-from asvit.console import clock, networks, short, table
-from asvit.progress import images_told
+from asvit.core.console import clock, networks, short, table
+from asvit.core.progress import images_told
+from asvit.core.run_files import JOURNAL, RESULT, STUDY, TRIALS
+from asvit.core.settings import check_same_settings, setting
 from asvit.runs.folder import SEARCH
 from asvit.runs.measuring_run import MeasuringRun, show_reliability
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes, write_trials
 from asvit.search.settings import SearchSettings
-from asvit.settings import check_same_settings, setting
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

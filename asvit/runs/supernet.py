@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit._files import write_text
-from asvit._run_files import LOSSES, SUPERNET_WEIGHTS
-from asvit.console import clock, percent
-from asvit.progress import images_told
+from asvit.core.console import clock, percent
+from asvit.core.files import write_text
+from asvit.core.progress import images_told
+from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
+from asvit.core.settings import setting
 from asvit.runs.folder import SUPERNET
 from asvit.runs.run import Run
-from asvit.settings import setting
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
 

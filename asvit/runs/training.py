@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit._run_files import CHECKPOINT, MODEL
 from asvit._version import __version__
-from asvit.console import clock, number, table
-from asvit.progress import ignore, images_told
+from asvit.core.console import clock, number, table
+from asvit.core.progress import ignore, images_told
+from asvit.core.run_files import CHECKPOINT, MODEL
+from asvit.core.settings import setting
 from asvit.runs.folder import LOCK, TRAINING
 from asvit.runs.run import Run, imported
-from asvit.settings import setting
 from asvit.training.settings import TrainSettings
 
 if TYPE_CHECKING:

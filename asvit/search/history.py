@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from asvit.codec import from_json
+from asvit.core.codec import from_json
 from asvit.search.measurement import MEASURED, Measurement
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import TrialRow

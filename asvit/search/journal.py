@@ -19,7 +19,7 @@ from optuna.storages.journal import (
     JournalFileOpenLock,
 )
 
-from asvit._records import MALFORMED
+from asvit.core.records import MALFORMED
 from proxies.messages import one_line
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from optuna.study import Study
 from optuna.trial import Trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from asvit.codec import to_json
-from asvit.console import number, short
-from asvit.progress import Progress
+from asvit.core.codec import to_json
+from asvit.core.console import number, short
+from asvit.core.progress import Progress
 from asvit.search.controllers import get_controller
 from asvit.search.front import best_row
 from asvit.search.history import History, objectives

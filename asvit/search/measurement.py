@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.codec import Nullable
+from asvit.core.codec import Nullable
 
 if TYPE_CHECKING:
     from proxies import Score

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asvit.codec import Nullable, to_json
+from asvit.core.codec import Nullable, to_json
+from asvit.core.results import Result
 from asvit.reference.reliability import Reliability
-from asvit.results import Result
 from asvit.search.rows import TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
 

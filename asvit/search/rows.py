@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from asvit._files import write_text
-from asvit.codec import Nullable
+from asvit.core.codec import Nullable
+from asvit.core.files import write_text
 from proxies.messages import first_line, shown
 
 State = Literal["complete", "failed"]

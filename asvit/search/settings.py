@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asvit.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from proxies.registry import Registry
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured

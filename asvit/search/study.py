@@ -12,7 +12,7 @@ from optuna.study import Study, StudyDirection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from asvit._run_files import STUDY as STUDY
+from asvit.core.run_files import STUDY as STUDY
 from asvit.search.settings import SearchSettings
 from asvit.search.sharing import open_database
 from proxies.messages import first_line, shown

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
-from asvit.codec import from_json, to_json
-from asvit.journal import Journal
+from asvit.core.codec import from_json, to_json
+from asvit.core.journal import Journal
 from asvit.search.supernet_settings import EvolutionSettings
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from asvit.codec import to_json, value_from_json
-from asvit.results import Result
+from asvit.core.codec import to_json, value_from_json
+from asvit.core.results import Result
 from asvit.search.supernet_journal import Retrained, SupernetOrigin
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.result import PathAccuracies

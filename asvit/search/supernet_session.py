@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from asvit._files import write_text
-from asvit._run_files import INHERITED, RETRAINED, RETRAINING, TRIALS
-from asvit.console import percent
+from asvit.core.console import percent
+from asvit.core.files import write_text
+from asvit.core.progress import Progress, Tell
+from asvit.core.run_files import INHERITED, RETRAINED, RETRAINING, TRIALS
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile, load_state
-from asvit.progress import Progress, Tell
 from asvit.search.supernet_evolution import Candidate, ranked
 from asvit.search.supernet_evolution import Path as Cells
 from asvit.search.supernet_journal import AccuracyJournal, Part, Retrained

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from asvit.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, Settings, setting
 from proxies.registry import Registry
 
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")

@@ -1,6 +1,6 @@
 """Search spaces, and networks from any architecture text."""
 
-from asvit._extensions import load_extensions
+from asvit.core.extensions import load_extensions
 from asvit.spaces.architectures import build, cost
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
 from asvit.spaces.base import SPACES, SearchSpace, load_space, register_space

@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit._records import MALFORMED
-from asvit._tensor_files import read_tensors, write_tensors
-from asvit.codec import from_json, to_json, value_from_json
-from asvit.settings import Images
+from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.records import MALFORMED
+from asvit.core.settings import Images
+from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 from asvit.training.state import EngineState

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit._files import write_text
-from asvit._run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
-from asvit.codec import Nullable, to_json
+from asvit.core.codec import Nullable, to_json
+from asvit.core.files import write_text
+from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
 from asvit.training.distributed import ProcessGroup
 
 Batches = Iterable[tuple[Tensor, Tensor]]

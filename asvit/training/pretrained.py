@@ -12,8 +12,8 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit._files import expanded
-from asvit._run_files import MODEL
+from asvit.core.files import expanded
+from asvit.core.run_files import MODEL
 from asvit.networks import load_state, read_state
 
 _BIAS_TABLE = "relative_position_bias_table"

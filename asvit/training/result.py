@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asvit.codec import to_json
+from asvit.core.codec import to_json
+from asvit.core.results import Result
 from asvit.networks import Network
-from asvit.results import Result
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import nn
 
-from asvit._run_files import BEST, CHECKPOINT, MODEL
-from asvit.console import number
+from asvit.core.console import number
+from asvit.core.progress import Progress, Tell
+from asvit.core.run_files import BEST, CHECKPOINT, MODEL
 from asvit.data import MEAN, STD, TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
-from asvit.progress import Progress, Tell
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup

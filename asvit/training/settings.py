@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from asvit.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, Settings, setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.token_plan import TokenPlan
 from proxies.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from asvit.settings import Settings, setting
+from asvit.core.settings import Settings, setting
 
 if TYPE_CHECKING:
     from asvit.training.short import Recipe

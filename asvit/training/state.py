@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asvit._records import MALFORMED
+from asvit.core.records import MALFORMED
 from asvit.networks import load_state
 from proxies.messages import first_line, one_line
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asvit.core.settings import check_same_device, check_same_images
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.build_settings import BuildSettings
@@ -20,7 +21,6 @@ from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
 from asvit.search.supernet_journal import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import check_same_device, check_same_images
 from proxies import Score
 from scaling.shapes import Shape
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asvit.core.settings import MeasuringSettings, Settings
 from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -16,7 +17,6 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import MeasuringSettings, Settings
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings

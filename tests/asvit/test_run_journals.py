@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from asvit.core.journal import Journal
+from asvit.core.settings import Settings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
-from asvit.journal import Journal
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.search.supernet_journal import AccuracyJournal
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import Settings
 from proxies import Score
 from scaling import Shape
 

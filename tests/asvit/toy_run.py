@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from asvit.codec import Nullable
-from asvit.journal import Journal
-from asvit.progress import Progress
+from asvit.core.codec import Nullable
+from asvit.core.journal import Journal
+from asvit.core.progress import Progress
+from asvit.core.results import Result
+from asvit.core.settings import Presets, Settings, proxy_names, setting
 from asvit.report.pictures import Picture
-from asvit.results import Result
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
-from asvit.settings import Presets, Settings, proxy_names, setting
 from proxies.registry import Registry
 
 IMAGES = {"source": "noise", "digest": "ab" * 32}

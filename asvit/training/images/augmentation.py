@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from asvit.settings import Settings, check_number, check_whole
-from proxies.messages import first_line, unknown
+from asvit.core.settings import Settings, setting
+from proxies.messages import first_line
 
 KINDS = ("timm", "none")
 INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
@@ -26,23 +25,6 @@ BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images 
 class Augmentation(Settings):
     """Augmentation of training images. The defaults are those of DeiT and Swin.
 
-    Attributes:
-        kind: ``"timm"``, or ``"none"`` to only resize and centre-crop, without mixing.
-        auto_augment: A policy in timm's notation, such as ``"rand-m9-mstd0.5-inc1"``,
-            ``"augmix-m5-w4-d2"``, ``"3a"`` or ``"original"``; None for none.
-        color_jitter: Strength of the colour jitter. timm applies it only if
-            ``auto_augment`` is None or ``"3a"``.
-        erasing: Probability of random erasing, which fills a rectangle with noise.
-        mixup: Alpha of mixup; larger values give more even mixtures, 0 none.
-        cutmix: Alpha of CutMix; 0 for none.
-        switch: Share of batches that get CutMix if both are on.
-        hflip: Probability of a horizontal flip.
-        scale: Smallest area of a random crop, as a share of the image.
-        interpolation: One of ``INTERPOLATIONS``.
-        crop_pct: Side of the centre crop in validation, as a share of the resized side.
-        repeats: Repeated augmentation: differently augmented copies of each image in an epoch,
-            which then has fewer different images; 0 or 1 for one of each.
-
     Raises:
         ValueError: If a value is out of its range.
 
@@ -51,31 +33,48 @@ class Augmentation(Settings):
         CutMix, arXiv:1905.04899; repeated augmentation, arXiv:1901.09335.
     """
 
-    kind: str = "timm"
-    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
-    color_jitter: float = 0.4
-    erasing: float = 0.25
-    mixup: float = 0.8
-    cutmix: float = 1.0
-    switch: float = 0.5
-    hflip: float = 0.5
-    scale: float = 0.08
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.875
-    repeats: int = 0
-
-    def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("interpolation", INTERPOLATIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(unknown(name, str(getattr(self, name)), known))
-        check_whole(self, {"repeats": 0})
-        for name in ("color_jitter", "mixup", "cutmix"):
-            check_number(name, getattr(self, name), math.inf, zero=True)
-        for name in ("erasing", "switch", "hflip", "scale", "crop_pct"):
-            value = getattr(self, name)
-            check_number(name, value, math.inf, zero=name not in {"scale", "crop_pct"})
-            if value > 1:
-                raise ValueError(f"{name} must be at most 1, got {value}")
+    kind: str = setting(
+        "timm", "timm, or none to only resize and centre-crop, without mixing.", choices=KINDS
+    )
+    auto_augment: str | None = setting(
+        "rand-m9-mstd0.5-inc1",
+        "A policy in timm's notation: augmix-m5-w4-d2, 3a, original, ...; None for none.",
+    )
+    color_jitter: float = setting(
+        0.4,
+        "Strength of the colour jitter, which timm applies without auto_augment or with 3a.",
+        at_least=0,
+    )
+    erasing: float = setting(
+        0.25,
+        "Probability of random erasing, which fills a rectangle with noise.",
+        at_least=0,
+        at_most=1,
+    )
+    mixup: float = setting(
+        0.8, "Alpha of mixup; larger values give more even mixtures, 0 none.", at_least=0
+    )
+    cutmix: float = setting(1.0, "Alpha of CutMix; 0 for none.", at_least=0)
+    switch: float = setting(
+        0.5, "Share of batches that get CutMix if both are on.", at_least=0, at_most=1
+    )
+    hflip: float = setting(0.5, "Probability of a horizontal flip.", at_least=0, at_most=1)
+    scale: float = setting(
+        0.08, "Smallest area of a random crop, as a share of the image.", above=0, at_most=1
+    )
+    interpolation: str = setting("bicubic", "Of resizing.", choices=INTERPOLATIONS)
+    crop_pct: float = setting(
+        0.875,
+        "Side of the centre crop in validation, as a share of the resized side.",
+        above=0,
+        at_most=1,
+    )
+    repeats: int = setting(
+        0,
+        "Repeated augmentation: differently augmented copies of each image in an epoch, which "
+        "then has fewer different images; 0 or 1 for one of each.",
+        at_least=0,
+    )
 
     @property
     def mixes(self) -> bool:

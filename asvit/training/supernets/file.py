@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit._run_files import SUPERNET_WEIGHTS
-from asvit._tensor_files import read_tensors, write_tensors
-from asvit.codec import MALFORMED, from_json, to_json, value_from_json
-from asvit.settings import Images
+from asvit.core.codec import MALFORMED, from_json, to_json, value_from_json
+from asvit.core.run_files import SUPERNET_WEIGHTS
+from asvit.core.settings import Images
+from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.training.state import check_finite
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.messages import first_line, shown

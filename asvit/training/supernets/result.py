@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from asvit.results import Result
+from asvit.core.results import Result
 from asvit.training.supernets.settings import SupernetSettings
 
 

@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit._tensor_files import read_tensors, write_tensors
-from asvit.codec import MALFORMED, value_from_json
-from asvit.progress import Progress, Tell, ignore
+from asvit.core.codec import MALFORMED, value_from_json
+from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.spaces import build
 from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from asvit.settings import Presets, setting
+from asvit.core.settings import Presets, setting
 from asvit.training.short_settings import ShortTrainingSettings, labelled_data
 from proxies.registry import Registry
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asvit.core.progress import Progress, Tell, ignore
 from asvit.networks import load_state
-from asvit.progress import Progress, Tell, ignore
 from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
 from proxies.messages import shown

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
-from asvit.progress import ignore
+from asvit.core.progress import ignore
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.cli.output import emit_json, plain
-from asvit.console import console, number, table
+from asvit.core.console import console, number, table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -14,8 +14,8 @@ import pytest
 
 import asvit
 from asvit.cli.display import progress_display
-from asvit.console import clock
-from asvit.progress import Progress, images_told
+from asvit.core.console import clock
+from asvit.core.progress import Progress, images_told
 
 STATE = "entropy 15.30  best 8,2,3|4,1,2|4,1,4|4,1,6|32 (L^E 12.35, kappa 678.9)  failed 3"
 

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from asvit import _tensor_files
 from asvit.cli.app import app
 from asvit.cli.display import Lines, progress_display
+from asvit.core import tensor_files
+from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
-from asvit.progress import Progress
 from asvit.training.checkpoint import Checkpoint
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -258,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_epoch_kept(tmp_path: Path
 def test_a_full_disk_leaves_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, written = tmp_path / "run", _tensor_files.write_bytes
+    folder, written = tmp_path / "run", tensor_files.write_bytes
 
     def full(path: Path, data: bytes) -> None:
         if path.exists():
@@ -267,7 +267,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         written(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_tensor_files, "write_bytes", full)
+        patch.setattr(tensor_files, "write_bytes", full)
         result = run("train", ARCH, *QUICK, "--out", folder)
     assert result.exit_code == 3
     line = last_line(result)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from asvit.cli.display import progress_display
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asvit.cli import app as app_module
 from asvit.cli.app import Session, again, app
-from asvit.console import console, table
+from asvit.core.console import console, table
 from tests.hostile import FEW
 
 SOME = settings(FEW, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
 from asvit.cli.run_command import run_command
+from asvit.core.settings import fields_of, option_of
 from asvit.runs.run import RUNS, register_run
-from asvit.settings import fields_of, option_of
 from tests.asvit.toy_run import ToyRun
 
 

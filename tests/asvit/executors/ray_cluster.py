@@ -26,8 +26,8 @@ def main() -> None:
     import half_way
     from ray.cluster_utils import Cluster
 
+    from asvit.core.progress import Progress
     from asvit.executors import Workers
-    from asvit.progress import Progress
     from asvit.runs import run_search
 
     run_search(out=folder / "alone", workers=Workers(jobs=1), **settings)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asvit.codec import from_json
+from asvit.core.codec import from_json
 from asvit.reference.reliability import Reliability
 from asvit.report.reliability import trust
 

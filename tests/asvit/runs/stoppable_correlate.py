@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import asvit._records as records
+import asvit.core.records as records
 from asvit.reference import load_reference, query
 from asvit.runs import correlation, measurement_pool
 from proxies import Score, get_proxy

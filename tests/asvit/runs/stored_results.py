@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from asvit.codec import from_json
+from asvit.core.codec import from_json
+from asvit.core.results import Result
 from asvit.growth import ScaleSettings
 from asvit.growth.result import ScaleResult
 from asvit.networks import Network
@@ -20,7 +21,6 @@ from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.reference.values import Values
-from asvit.results import Result
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit._files import write_bytes, write_text
 from asvit.cli.app import app
+from asvit.core.files import write_bytes, write_text
 from asvit.reference.loading import load_reference
 from asvit.reference.settings import CorrelationSettings
 from asvit.runs import correlation as module

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from asvit.core.results import Result
 from asvit.report.run import read_object
-from asvit.results import Result
 from asvit.runs import newest_run
 from asvit.runs.architectures import find_architecture
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of

@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from asvit.cli.run_command import run_command
-from asvit.progress import Progress
+from asvit.core.progress import Progress
+from asvit.core.settings import Settings, fields_of, option_of
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import RUNS, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
-from asvit.settings import Settings, fields_of, option_of
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
 
 

@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 from stoppable_correlate import ARCHITECTURES, FAILING, SETTINGS, fake_measure, write_table
 
 import asvit
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
 from asvit.runs import CorrelationResult, measurement_pool, run_correlation

@@ -10,7 +10,7 @@ import stoppable_reference
 from stoppable_reference import SETTINGS
 
 import asvit
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 from asvit.reference.build_result import BuildResult
 from asvit.runs import build_reference, newest_run
 from asvit.runs.reference import BuildRun, find_devices

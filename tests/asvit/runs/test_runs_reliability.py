@@ -10,7 +10,7 @@ import stoppable_scale
 from stoppable_correlate import ARCHITECTURES, fake_measure, write_table
 from stoppable_scale import FakePool
 
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.runs import (
     ScaleResult,

@@ -8,9 +8,9 @@ import stoppable_scale
 from stoppable_scale import ARCHITECTURE, SETTINGS
 
 import asvit
-from asvit._run_files import SCALING_FIGURES
+from asvit.core.progress import Progress
+from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth import ScaleSettings
-from asvit.progress import Progress
 from asvit.runs import ScaleResult, newest_run, run_scaling
 from asvit.spaces import cost
 from scaling import Budget

@@ -10,8 +10,8 @@ import pytest
 from stoppable_search import fake_evaluate
 
 import asvit
-from asvit._run_files import REPORT, SEARCH_FIGURES, figure_files
-from asvit.progress import Progress
+from asvit.core.progress import Progress
+from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.runs import SearchResult, newest_run, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun

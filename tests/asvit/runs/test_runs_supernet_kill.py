@@ -9,7 +9,7 @@ import pytest
 import stoppable_supernet
 import torch
 
-from asvit._run_files import RETRAINING, SUPERNET_WEIGHTS
+from asvit.core.run_files import RETRAINING, SUPERNET_WEIGHTS
 from asvit.runs.supernet import train_supernet
 from asvit.training.supernets.file import SupernetFile
 from experiments import forked

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
-from asvit.progress import Progress
 from asvit.runs.training import TrainRun, plan_training, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow

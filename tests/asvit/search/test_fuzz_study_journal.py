@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asvit.core.settings import check_same_settings
 from asvit.report.run import read_run
 from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.settings import SearchSettings
 from asvit.search.study import STUDY, find_study
-from asvit.settings import check_same_settings
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 
 MANY = settings(

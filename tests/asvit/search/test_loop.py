@@ -10,7 +10,7 @@ import pytest
 from fake_search import FakeSpace, failing, fake_evaluate
 from optuna.trial import TrialState
 
-from asvit.progress import Progress
+from asvit.core.progress import Progress
 from asvit.search import (
     CONTROLLERS,
     Measurement,

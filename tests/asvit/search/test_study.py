@@ -3,6 +3,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from asvit.core.settings import check_same_device, check_same_images
 from asvit.search import SearchSettings
 from asvit.search.study import (
     create_study,
@@ -12,7 +13,6 @@ from asvit.search.study import (
     quiet_optuna,
     stored_settings,
 )
-from asvit.settings import check_same_device, check_same_images
 
 
 def make_study() -> optuna.Study:

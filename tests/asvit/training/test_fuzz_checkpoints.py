@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.settings import check_same_device, check_same_images
+from asvit.core.settings import check_same_device, check_same_images
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings

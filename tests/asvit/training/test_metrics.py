@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asvit.codec import from_json, to_json
+from asvit.core.codec import from_json, to_json
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import (
     COLUMNS,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from asvit.core.settings import Settings
 from asvit.reference.build_settings import BuildSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.settings import Settings
 from asvit.training.short import Recipe
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.training.supernets.settings import SupernetSettings

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from asvit._run_files import SUPERNET_WEIGHTS
+from asvit.core.run_files import SUPERNET_WEIGHTS
 from asvit.training.supernets.file import Origin, SupernetFile
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.splits import load_splits, split

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from asvit._records import append_record, parse_json, read_records
-from asvit.codec import MALFORMED, from_json, to_json, value_from_json
-from asvit.results import article
-from asvit.settings import Images, Settings
+from asvit.core.codec import MALFORMED, from_json, to_json, value_from_json
+from asvit.core.records import append_record, parse_json, read_records
+from asvit.core.results import article
+from asvit.core.settings import Images, Settings
 from proxies.messages import shown
 
 S = TypeVar("S", bound=Settings)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
-from asvit._types import check_types, is_of
-from asvit.codec import MALFORMED, to_json
+from asvit.core.codec import MALFORMED, is_of, to_json
 from proxies.messages import first_line, one_line, shown, unknown
 from proxies.registry import Registry
 
@@ -141,11 +140,9 @@ class Settings:
                 f"unknown setting {shown(strange[0])}; a newer asvit may have written it"
             )
         try:
-            made = cls(**stored)
+            return cls(**stored)
         except MALFORMED as error:
             raise ValueError(first_line(error)) from error
-        check_types(made)
-        return made
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
@@ -227,6 +224,8 @@ def _check_whole(name: str, value: object, option: Option) -> None:
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     if option.at_least is not None and value < option.at_least:
         raise ValueError(f"{name} must be at least {option.at_least:g}, got {value}")
+    if option.at_most is not None and value > option.at_most:
+        raise ValueError(f"{name} must be at most {option.at_most:.0f}, got {value}")
 
 
 def _check_number(name: str, value: Any, option: Option) -> None:
@@ -320,46 +319,6 @@ class MeasuringSettings(Settings):
     )
     seed: int = setting(0, "Seed of every random draw.", at_least=0)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
-
-
-def check_whole(settings: object, at_least: Mapping[str, int]) -> None:
-    """Check that these settings are whole numbers, each at least so large.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name, least in at_least.items():
-        value = getattr(settings, name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def check_names(settings: object, names: Sequence[str]) -> None:
-    """Check that these settings are texts that are not empty.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} must be a name, got {value!r}")
-
-
-def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
-    """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
-        least = "at least 0" if zero else "above 0"
-        large = number and value >= below  # type: ignore[operator]
-        most = f" and below {below:g}" if below < LARGEST or large else ""
-        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
 
 
 def check_same_settings(

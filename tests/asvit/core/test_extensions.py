@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit._extensions import VARIABLE, load_extensions
+from asvit.core.extensions import VARIABLE, load_extensions
 
 MINE = '''
 """A measure, a space and a controller."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit._files import check_target, expanded, write_bytes, write_text
+from asvit.core.files import check_target, expanded, write_bytes, write_text
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from asvit._tensor_files import read_any_tensors, read_tensors, write_tensors
+from asvit.core.tensor_files import read_any_tensors, read_tensors, write_tensors
 
 HEADER = {"kind": "test", "numbers": [1, 2.5]}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asvit._records import append_record, finite, number, read_records
+from asvit.core.records import append_record, finite, number, read_records
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.codec import Nullable, flattened, from_json, to_json, value_from_json
+from asvit.core.codec import Nullable, flattened, from_json, to_json, value_from_json
 from tests.hostile import FIXED, changed_json, refused_or
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from asvit._files import write_text
-from asvit._records import parse_json
-from asvit._run_files import RESULT
-from asvit._types import check_values
-from asvit.codec import MALFORMED, from_json, to_json
+from asvit.core.codec import MALFORMED, check_values, from_json, to_json
+from asvit.core.files import write_text
+from asvit.core.records import parse_json
+from asvit.core.run_files import RESULT
 from proxies.messages import first_line, shown
 
 #: Types of what a result keeps of its making; what has no type here may be anything.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.settings import check_same_settings, fields_of, hints_of, option_of
+from asvit.core.settings import check_same_settings, fields_of, hints_of, option_of
 from proxies.registry import UnknownNameError
 from tests.asvit.toy_run import ToyRun, ToySettings
 from tests.hostile import FIXED

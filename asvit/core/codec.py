@@ -81,6 +81,27 @@ def value_from_json(content: object, declared: Any) -> Any:
         raise ValueError(first_line(error)) from error
 
 
+def is_of(value: object, declared: Any) -> bool:
+    """Whether ``value``, read from a file, is of a type."""
+    try:
+        value_from_json(value, declared)
+    except ValueError:
+        return False
+    return True
+
+
+def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
+    """Check the types of the values under these names in what was read.
+
+    Raises:
+        KeyError: If there is no such name.
+        ValueError: If a value is of another type.
+    """
+    for name, kind in declared.items():
+        if not is_of(content[name], kind):
+            raise ValueError(f"{name} may not be {shown(content[name])}")
+
+
 def _first_fault(error: BaseException) -> str:
     """The first error of a nest of them, with the names that lead there."""
     from cattrs import AttributeValidationNote, IterableValidationNote

@@ -8,11 +8,12 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from asvit._types import check_types
-from asvit.codec import MALFORMED as MALFORMED
+from asvit.core.codec import MALFORMED as MALFORMED
+from asvit.core.codec import Nullable, from_json, to_json
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -108,41 +109,34 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         )
 
 
-def finite(value: float) -> float | None:
-    """``value`` as strict JSON can hold it: None where it is NaN or infinite."""
-    return value if math.isfinite(value) else None
-
-
 def number(value: float | None) -> float:
-    """What :func:`finite` made of a number; NaN for None."""
+    """What JSON has as null for a number that is not finite: NaN."""
     return math.nan if value is None else value
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A score as a record holds it."""
+
+    value: Nullable
+    std: Nullable
+    values: tuple[Nullable, ...]
+    better: Literal["higher", "lower", "reported"]
+    reason: str
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
     """``score`` in the types of strict JSON: None for what is not finite."""
-    return {
-        "value": finite(score.value),
-        "std": finite(score.std),
-        "values": [finite(value) for value in score.values],
-        "better": score.better,
-        "reason": score.reason,
-    }
+    content: dict[str, Any] = to_json(score)
+    return content
 
 
 def score_from_json(content: Mapping[str, Any]) -> Score:
     """Undo :func:`score_to_json`.
 
     Raises:
-        ValueError: If a part is something else, as the others of :data:`MALFORMED`.
+        ValueError: If a part is missing, or something else.
     """
     from proxies import Score  # torch, which reading settings alone does not need
 
-    score = Score(
-        value=number(content["value"]),
-        std=number(content["std"]),
-        values=tuple(number(value) for value in content["values"]),
-        better=content["better"],
-        reason=content["reason"],
-    )
-    check_types(score)
-    return score
+    return Score(**vars(from_json(content, _Score)))

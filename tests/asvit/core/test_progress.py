@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from asvit.progress import Progress, images_told
+from asvit.core.progress import Progress, images_told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What every kind of run has in common: settings, results, journals, progress, files."""
