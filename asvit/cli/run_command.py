@@ -28,7 +28,7 @@ from asvit.cli.output import emit_json
 from asvit.core.console import console
 from asvit.core.progress import Progress
 from asvit.core.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
-from asvit.runs.run import Run
+from asvit.runs.run import Run, UnusableRunError
 
 Kind = type[Run[Any, Any, Any]]
 #: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
@@ -97,6 +97,8 @@ def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
                 _check_known(option, name, given[name])
     try:
         return kind.make(preset, **given)
+    except UnusableRunError:
+        raise
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

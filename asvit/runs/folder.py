@@ -219,15 +219,14 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     """
     if not folder.is_dir():
         return set()
-    found = {_kind(folder / RESULT)}
-    for path in (*folder.glob("*.jsonl"), *folder.glob("*.safetensors")):
-        found.add(_state_kind(path))
-    found.add(_study_kind(folder / JOURNAL))
-    if not any(found):
+    states = (*folder.glob("*.jsonl"), *folder.glob("*.safetensors"))
+    named = [_kind(folder / RESULT), *map(_state_kind, states), _study_kind(folder / JOURNAL)]
+    found = {kind for kind in named if isinstance(kind, str) and kind != _WEIGHTS_KIND}
+    if not found:
         locked = (folder / LOCK).exists()  # by a run: other folders are not locked
-        states = {files.state: files.kind for files in (*known_files(), *own)}
-        found |= {kind for name, kind in states.items() if _counts(folder / name, locked=locked)}
-    return {kind for kind in found if isinstance(kind, str) and kind != _WEIGHTS_KIND}
+        known = {files.state: files.kind for files in (*known_files(), *own)}
+        found = {kind for name, kind in known.items() if _counts(folder / name, locked=locked)}
+    return found
 
 
 def _counts(state: Path, *, locked: bool) -> bool:

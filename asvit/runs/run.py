@@ -82,6 +82,10 @@ _ABOUT = (
 )
 
 
+class UnusableRunError(ValueError):
+    """Another run that this one starts from cannot be used: no fault of the options."""
+
+
 class imported:
     """A class attribute that is imported when it is first looked at.
 

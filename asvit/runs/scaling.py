@@ -19,6 +19,7 @@ from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import SCALING, newest_run
 from asvit.runs.measuring_run import MeasuringRun, show_reliability
+from asvit.runs.run import UnusableRunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -253,16 +254,19 @@ def _seed_of(run: Path) -> str:
     """The architecture that the search in ``run`` ended in.
 
     Raises:
-        ValueError: If it is no search, or of an architecture that is not known here.
+        UnusableRunError: If it is no search, or of an architecture that is not known here.
     """
     from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
-    result = SearchResult.read(run / RESULT)
+    try:
+        result = SearchResult.read(run / RESULT)
+    except ValueError as error:
+        raise UnusableRunError(str(error)) from error
     try:
         find(result.seed_architecture)
     except ValueError as error:
-        raise ValueError(
+        raise UnusableRunError(
             f"the seed of {run}, a search of space {result.settings.space!r}, is not an "
             f"architecture that is known here ({error}); name another one with --arch"
         ) from error

@@ -73,7 +73,7 @@ class SearchResult(Result):
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The entropies as a pair, and the measures of each row of the front in one place."""
-        measures = content["settings"]["proxies"]
+        measures = SearchSettings.from_json(content["settings"]).proxies
         entropy, front = content["entropy"], content["front"]
         return {
             **content,

@@ -68,9 +68,11 @@ class TrainSettings(Settings):
         complete="runs",
     )
     attention: str | None = setting(
-        None, "hallucinated: compute half of the attention maps from the others.", shown=_OWN
+        None, "Attention: hallucinated computes half of the maps from the others.", shown=_OWN
     )
-    ffn: str | None = setting(None, "compact: factorised feed-forward layers.", shown=_OWN)
+    ffn: str | None = setting(
+        None, "Feed-forward layers: compact ones are factorised.", shown=_OWN
+    )
     branches: int = setting(
         0, "Branches of compact layers during training.", at_least=0, shown="2"
     )
@@ -103,12 +105,12 @@ class TrainSettings(Settings):
     image_size: int = setting(224, "Side of the square images, in pixels.", at_least=1)
     bad_images: str = setting(
         "stop",
-        "stop at an unreadable image, or replace it by another one, with a warning and a count.",
+        "At an unreadable image, stop, or replace it by another one, with a warning and a count.",
         choices=("stop", "replace"),
     )
     recipe: str = setting(
         "swin",
-        "deit, swin, pvt, nextvit, shiftvit, small or finetune: values of the options below.",
+        "Values of the options below: deit, swin, pvt, nextvit, shiftvit, small or finetune.",
         metavar="NAME",
         complete="asvit.training.recipes:RECIPES",
     )
@@ -159,7 +161,7 @@ class TrainSettings(Settings):
         0.1, "Share of the target spread over all classes.", at_least=0, below=1, shown=_RECIPE
     )
     auto_augment: str = setting(
-        "rand-m9-mstd0.5-inc1", "timm's text of a random augmentation, or none.", shown=_RECIPE
+        "rand-m9-mstd0.5-inc1", "Random augmentation in timm's notation, or none.", shown=_RECIPE
     )
     color_jitter: float = setting(
         0.4, "Colour jitter strength, without a random augmentation.", at_least=0, shown=_RECIPE
@@ -215,7 +217,7 @@ class TrainSettings(Settings):
     )
     distillation: str = setting(
         "hard",
-        "hard or soft: learn the teacher's decisions or probabilities.",
+        "Learn the teacher's decisions (hard) or probabilities (soft).",
         choices=("hard", "soft"),
     )
     distillation_weight: float = setting(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from asvit.core.records import append_record, finite, number, read_records
+from asvit.core.codec import finite
+from asvit.core.records import append_record, number, read_records
 
 
 @pytest.fixture

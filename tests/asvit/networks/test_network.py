@@ -55,7 +55,7 @@ def test_drop_path_reaches_the_last_block() -> None:
     [
         ({"architecture": ""}, "architecture must be a name"),
         ({"architecture": "timm:deit_tin"}, "did you mean 'timm:"),
-        ({"architecture": TEXTS[0], "ffn": "small"}, "ffn must be 'compact' or nothing"),
+        ({"architecture": TEXTS[0], "ffn": "small"}, "ffn must be compact, got"),
         ({"architecture": TEXTS[0], "branches": 2}, "ask for ffn='compact'"),
         ({"architecture": TEXTS[0], "image_size": 0}, "image_size must be at least 1"),
     ],

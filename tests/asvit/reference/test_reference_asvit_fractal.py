@@ -6,9 +6,10 @@ import statistics
 import pytest
 
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.build import Row, draw, noise_ceiling, size_of
-from asvit.reference.build_result import command_of
+from asvit.reference.build import draw, noise_ceiling, size_of
+from asvit.reference.build_result import BuiltRow
 from asvit.reference.build_settings import BuildSettings
+from asvit.runs.reference import BuildRun
 from asvit.spaces import load_space
 
 SETTINGS = BuildSettings.make("asvit-fractal")
@@ -20,11 +21,11 @@ def table() -> ReferenceTable:
 
 
 @pytest.fixture(scope="module")
-def rows(table: ReferenceTable) -> list[Row]:
+def rows(table: ReferenceTable) -> list[BuiltRow]:
     each = [table.accuracies[f"accuracy_seed{seed}"] for seed in range(SETTINGS.seeds)]
     accuracies = zip(*each, strict=True)
     return [
-        Row(text, *vars(size_of(text, 32, 20)).values(), values)
+        BuiltRow(text, *vars(size_of(text, 32, 20)).values(), values)
         for text, values in zip(table.architectures, accuracies, strict=True)
     ]
 
@@ -36,23 +37,27 @@ def test_its_rows_are_those_that_the_preset_draws(table: ReferenceTable) -> None
 
 
 def test_it_names_the_command_that_makes_it(table: ReferenceTable) -> None:
-    assert table.provenance["source"].endswith(f", {command_of(SETTINGS)}")
+    assert table.provenance["source"].endswith(f", {BuildRun(settings=SETTINGS).command_line()}")
     assert {"title", "licence", "recipe", "accuracies", "hardware"} <= set(table.provenance)
 
 
-def test_its_counts_are_exact(table: ReferenceTable, rows: list[Row]) -> None:
+def test_its_counts_are_exact(table: ReferenceTable, rows: list[BuiltRow]) -> None:
     assert table.params == tuple(row.params for row in rows)
     assert table.macs == tuple(row.macs for row in rows)
 
 
-def test_its_accuracies_are_means_of_its_seeds(table: ReferenceTable, rows: list[Row]) -> None:
+def test_its_accuracies_are_means_of_its_seeds(
+    table: ReferenceTable, rows: list[BuiltRow]
+) -> None:
     assert table.default_target == "accuracy"
     for row, accuracy in zip(rows, table.accuracies["accuracy"], strict=True):
         assert accuracy == pytest.approx(statistics.fmean(row.accuracies), abs=6e-4)
         assert all(5 < value < 100 for value in row.accuracies)  # chance is 5
 
 
-def test_its_noise_ceiling_is_that_of_its_seeds(table: ReferenceTable, rows: list[Row]) -> None:
+def test_its_noise_ceiling_is_that_of_its_seeds(
+    table: ReferenceTable, rows: list[BuiltRow]
+) -> None:
     ceiling = table.target().noise_ceiling
     assert ceiling == pytest.approx(noise_ceiling(rows), abs=5e-5)
     assert ceiling is not None

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 import asvit
 from asvit.cli.app import app
 from asvit.runs import run_scaling, run_search
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
 from asvit.spaces import load_space
 
 SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "gaussian"}
@@ -30,8 +32,8 @@ class Stopped(Exception):
 @pytest.fixture(autouse=True)
 def _without_reports(monkeypatch, request):
     if "command" not in request.node.name:
-        monkeypatch.setattr("asvit.runs.search._write_report", lambda _folder: None)
-        monkeypatch.setattr("asvit.runs.scale._write_report", lambda _folder: None)
+        for kind in (SearchRun, ScaleRun):
+            monkeypatch.setattr(kind, "write_report", lambda *_: None)
 
 
 def stop_after(events):
