@@ -123,7 +123,7 @@ class TrainSettings(Settings):
         "Parts each process splits its batch into, to save memory; gradients stay the same.",
         at_least=1,
     )
-    optimizer: str = setting("adamw", "timm's name of the optimiser.", shown=_RECIPE)
+    optimizer: str = setting("adamw", "Optimiser, by timm's name.", shown=_RECIPE)
     learning_rate: float = setting(
         1e-3,
         "Peak learning rate, after the warm-up.",
