@@ -193,7 +193,9 @@ class TrainSettings(Settings):
         below=1,
         shown=_RECIPE,
     )
-    precision: str = setting("fp32", "fp32, or bf16 for autocast.", choices=("fp32", "bf16"))
+    precision: str = setting(
+        "fp32", "Arithmetic: fp32, or bf16 by autocast.", choices=("fp32", "bf16")
+    )
     compile: bool = setting(False, "Compile the network with torch.compile.")
     retokenize: str = setting(
         "off",

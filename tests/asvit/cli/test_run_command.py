@@ -30,7 +30,7 @@ def run(*args: str | Path) -> Result:
 
 def test_a_registered_kind_is_a_command_of_the_program() -> None:
     assert "toy         Add up numbers." in run("--help").stdout
-    wrong = run("toi")
+    wrong = run("tooy")
     assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)
     assert "did you mean 'toy'" in wrong.stderr
 
@@ -85,7 +85,7 @@ def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> No
         (["x", "--rate", "2"], 2, "rate must be a number above 0 and at most 1, got 2.0"),
         (["x", "--pair", "ab"], 2, "'ab' has no colon"),
         (["x", "--mode", "cubed"], 2, "mode must be plain or squared"),
-        (["x", "--proxy", "parms"], 2, "did you mean 'params'"),
+        (["x", "--proxy", "paramss"], 2, "did you mean 'params'"),
         (["x", "--preset", "mny"], 2, "'mny'"),
         (["x", "--limit", "9"], 2, "limit 9 is above 3 steps"),
         ([], 2, "Missing argument"),
