@@ -85,7 +85,7 @@ def test_people_are_told_on_stderr_and_data_goes_to_stdout(tmp_path: Path) -> No
         (["x", "--rate", "2"], 2, "rate must be a number above 0 and at most 1, got 2.0"),
         (["x", "--pair", "ab"], 2, "'ab' has no colon"),
         (["x", "--mode", "cubed"], 2, "mode must be plain or squared"),
-        (["x", "--proxy", "paramss"], 2, "did you mean 'params'"),
+        (["x", "--proxy", "parumz"], 2, "did you mean 'params'"),
         (["x", "--preset", "mny"], 2, "'mny'"),
         (["x", "--limit", "9"], 2, "limit 9 is above 3 steps"),
         ([], 2, "Missing argument"),
