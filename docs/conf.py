@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import MISSING
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from asvit import __version__
 from asvit.cli.app import app as program
+from asvit.core.settings import Settings, fields_of, option_of
 
 project = "asvit"
 author = "The asvit authors"
@@ -53,6 +55,7 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
     """Fill in what no file holds as the site shows it."""
     sphinx.add_lexer("csv", TextLexer)  # GitHub colours tables; Pygments does not
     sphinx.connect("source-read", add_help)
+    sphinx.connect("autodoc-process-docstring", add_options)
     sphinx.connect("env-get-outdated", outdated_pages)
     return {"parallel_read_safe": True}
 
@@ -65,6 +68,18 @@ def add_help(_sphinx: Sphinx, page: str, source: list[str]) -> None:
         )
         for context in contexts(root):
             source[0] += f"\n## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
+
+
+def add_options(
+    _sphinx: Sphinx, _kind: str, _name: str, made: object, _options: object, lines: list[str]
+) -> None:
+    """Append the fields of settings, each with its help and its default."""
+    if isinstance(made, type) and issubclass(made, Settings):
+        for name, field in fields_of(made).items():
+            option = option_of(field)
+            if option is not None:
+                default = "" if field.default is MISSING else f" Default: ``{field.default!r}``."
+                lines += ["", f":ivar {name}: {option.help}{default}"]
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:

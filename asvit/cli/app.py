@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import shlex
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +21,11 @@ import click
 
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
+from asvit.cli.session import Session, debug_option
 from asvit.core.extensions import load_extensions
 from proxies.messages import hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
-
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
 
 _LONGEST = 4_000  # characters of a message: as long as a path, whatever else went wrong before
 
@@ -51,42 +47,6 @@ COMMANDS = {
 
 # What is raised when the user's input or machine is at fault, not our code.
 EXPECTED = (ValueError, OSError, MemoryError)
-
-
-@dataclass
-class Session:
-    """What holds for one call of the program."""
-
-    arguments: tuple[str, ...] = ()
-    debug: bool = False
-
-
-def again(context: click.Context) -> str:
-    """What to type to go on with the command of ``context`` after an interrupt.
-
-    Passwords in addresses are left out: what is on stderr often ends up in a log.
-    """
-    session = context.find_object(Session)
-    words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
-    return shlex.join(["asvit", *(_PASSWORD.sub(r"\1***@", word) for word in words)])
-
-
-def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    session = context.find_object(Session)
-    if value and session is not None:
-        session.debug = True
-
-
-def debug_option() -> click.Option:
-    """``--debug``, as the program and every command take it."""
-    return click.Option(
-        ["--debug"],
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_set_debug,
-        help="Show the traceback of an error.",
-    )
 
 
 def commands() -> dict[str, str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from asvit.cli.app import again, debug_option
 from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -25,6 +24,7 @@ from asvit.cli.options import (
     worker_options,
 )
 from asvit.cli.output import emit_json
+from asvit.cli.session import again, debug_option
 from asvit.core.console import console
 from asvit.core.progress import Progress
 from asvit.core.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,3 +150,18 @@ def one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+class Event(NamedTuple):
+    """Something that happened to a worker.
+
+    Attributes:
+        slot: The worker's slot, from 0.
+        kind: ``"ready"`` for its first task; ``"refused"`` its settings; ``"answered"`` its task;
+            or ``"died"``.
+        content: The answer, or for ``"refused"`` and ``"died"`` the reason in one line.
+    """
+
+    slot: int
+    kind: Literal["ready", "refused", "answered", "died"]
+    content: Any = None

@@ -6,8 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from asvit.executors.base import Task, Work, perform
-from asvit.executors.pool import Event
+from asvit.executors.base import Event, Task, Work, perform
 from proxies.messages import first_line
 
 if TYPE_CHECKING:

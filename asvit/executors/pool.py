@@ -8,29 +8,14 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
-from asvit.executors.base import RETRIES, Answer, Task, Work, Workers
+from asvit.executors.base import RETRIES, Answer, Event, Task, Work, Workers
 
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 600.0  # a worker that is not ready by then is stopped
 _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
-
-
-class Event(NamedTuple):
-    """Something that happened to a worker.
-
-    Attributes:
-        slot: The worker's slot, from 0.
-        kind: ``"ready"`` for its first task; ``"refused"`` its settings; ``"answered"`` its task;
-            or ``"died"``.
-        content: The answer, or for ``"refused"`` and ``"died"`` the reason in one line.
-    """
-
-    slot: int
-    kind: Literal["ready", "refused", "answered", "died"]
-    content: Any = None
 
 
 class Backend(Protocol):

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from asvit.executors.base import Task, Work, cores
-from asvit.executors.pool import Event
+from asvit.executors.base import Event, Task, Work, cores
 
 
 class ProcessBackend:

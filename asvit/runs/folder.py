@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -51,6 +52,7 @@ from asvit.core.run_files import (
 )
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
+from proxies.registry import Registry
 
 LOCK = ".lock"
 
@@ -123,6 +125,10 @@ class RunFiles:
         return {self.kind, self.state_kind or self.kind}
 
 
+#: Every kind of run, a class of :mod:`asvit.runs.run`, by the command that starts it.
+RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
+
+
 SEARCH = RunFiles("search", "search", JOURNAL, (TRIALS, *figure_files(SEARCH_FIGURES)))
 SCALING = RunFiles(
     "scale", "scaling", MEASURED, (SERIES, CANDIDATES, *figure_files(SCALING_FIGURES))
@@ -153,8 +159,6 @@ _OURS = (SEARCH, SCALING, CORRELATION, REFERENCE, SUPERNET, EVOLUTION, TRAINING)
 
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
-    from asvit.runs.run import RUNS
-
     return tuple(dict.fromkeys([*_OURS, *(kind.files for kind in RUNS.values())]))
 
 
@@ -342,8 +346,6 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
 
 
 def _command(kind: str) -> str:
-    from asvit.runs.run import RUNS
-
     commands = {run.files.kind: name for name, run in RUNS.items()}
     return commands.get(kind, _COMMANDS.get(kind, kind))
 

@@ -28,6 +28,7 @@ from asvit.core.settings import (
     option_of,
     setting,
 )
+from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.folder import (
     RunFiles,
     check_folder,
@@ -38,7 +39,6 @@ from asvit.runs.folder import (
 )
 from asvit.runs.provenance import versions
 from proxies.messages import unknown
-from proxies.registry import Registry
 
 if TYPE_CHECKING:
     from asvit.report.pictures import Picture
@@ -47,8 +47,6 @@ S = TypeVar("S", bound=Settings)
 R = TypeVar("R", bound=Result)
 J = TypeVar("J")
 
-#: Every kind of run by the command that starts it.
-RUNS: Registry[type[Run[Any, Any, Any]]] = Registry("kind of run", entries="asvit.runs.kinds")
 K = TypeVar("K", bound="type[Run[Any, Any, Any]]")
 
 
@@ -68,6 +66,7 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
     Without a result or a state to tell, the files that follow from them do.
     """
     found = kinds_in(folder)
+    kind: type[Run[Any, Any, Any]]
     for kind in RUNS.values():
         if found & kind.files.kinds:
             return kind
