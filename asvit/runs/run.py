@@ -371,7 +371,7 @@ class Run(ABC, Generic[S, R, J]):
 
     def complete(self, journal: J, result: R) -> None:
         """Write what follows from a finished run, where it is not there."""
-        if not (self.folder / REPORT).exists():
+        if self.first and not (self.folder / REPORT).exists():
             self.write_report(self.folder)
 
     def _stored_result(self, journal: J) -> R | None:

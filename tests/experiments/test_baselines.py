@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scaling.growing import pyramid_cost as cost
+from tests.scaling.test_growth import pyramid_cost as cost
 
 from experiments.baselines import (
     FAMILIES,

@@ -177,7 +177,7 @@ def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path)
         (["--auto-augment", "rnd"], 3, "timm cannot read auto_augment 'rnd'"),
         (["--device", "cuda:77"], 3, "device 'cuda:77' is not available"),
         (["--teacher", "timm:resnet18"], 2, "knows nothing without weights"),
-        (["--attention", "imagined"], 3, "attention must be 'hallucinated' or nothing"),
+        (["--attention", "imagined"], 3, "attention must be hallucinated, got"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
