@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scaling.test_growth import pyramid_cost as cost
 
 from experiments.baselines import (
     FAMILIES,
@@ -12,6 +11,7 @@ from experiments.baselines import (
     scale_by_rule,
 )
 from scaling import Budget, Shape
+from tests.scaling.test_growth import pyramid_cost as cost
 
 START = Shape((1, 1, 1, 1), 32)
 
