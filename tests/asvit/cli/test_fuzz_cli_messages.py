@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.cli import app as app_module
-from asvit.cli.app import Session, again, app
+from asvit.cli.app import app
+from asvit.cli.session import Session, again
 from asvit.core.console import console, table
 from tests.hostile import FEW
 
