@@ -31,8 +31,8 @@ _ROOT = Path(__file__).parents[1]
 _PRELOADED = (
     "experiments.forked",
     "asvit.cli.app",
-    *(f"asvit.cli.{name}" for name in ("search", "scale", "correlate", "train", "supernet")),
-    "asvit.cli.reference",
+    "asvit.cli.run_command",
+    *(f"asvit.cli.{name}" for name in ("search", "train", "supernet", "reference")),
     "asvit.executors.processes",
     "asvit.executors.serve",
     "asvit.runs.search",

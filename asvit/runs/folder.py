@@ -154,12 +154,11 @@ TRAINING = RunFiles(
     (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
     state_kind="training checkpoint",
 )
-_OURS = (SEARCH, SCALING, CORRELATION, REFERENCE, SUPERNET, EVOLUTION, TRAINING)
 
 
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
-    return tuple(dict.fromkeys([*_OURS, *(kind.files for kind in RUNS.values())]))
+    return tuple(kind.files for kind in RUNS.values())
 
 
 _WEIGHTS_KIND = "network"  # of files of weights, which any folder may hold

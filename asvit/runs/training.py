@@ -459,17 +459,3 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
         TypeError: If there is no such setting.
     """
     return TrainRun.make(architecture=architecture, **given).run()
-
-
-def plan_training(architecture: str, **given: Any) -> TrainPlan:
-    """Work out what :func:`run_training` with the same arguments would do, without training.
-
-    Coarser tokens are timed; nothing is written but images that have to be made.
-
-    Raises:
-        ValueError: As there.
-        OSError: As there.
-        ImportError: As there.
-        TypeError: As there.
-    """
-    return TrainRun.make(architecture=architecture, **given).plan()

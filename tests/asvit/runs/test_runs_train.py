@@ -10,7 +10,7 @@ import torch
 
 from asvit.core.progress import Progress
 from asvit.networks import WeightsFile
-from asvit.runs.training import TrainRun, plan_training, run_training
+from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult
@@ -139,7 +139,8 @@ def test_events_and_tensorboard(tmp_path: Path) -> None:
 
 
 def test_coarse_epochs_weigh_less_in_the_time_left(tmp_path: Path) -> None:
-    plan = plan_training(ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
+    run = TrainRun.make(architecture=ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
+    plan = run.plan()
     assert [stage["stride"] for stage in plan.stages] == [16, 8, 4]
     assert plan.saved is not None
     assert plan.saved["time"] == pytest.approx((1 - plan.stages[0]["time_fraction"]) / 2)
