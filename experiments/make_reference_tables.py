@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asvit.core.files import write_text
 from asvit.reference import ReferenceTable, Target, load_reference
-from asvit.reference.columns import find_layout
+from asvit.reference.loading import find_layout
 from asvit.reference.schema import Cell, Sheet, format_table, read_sheet
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import count

@@ -18,8 +18,7 @@ import numpy as np
 from asvit.core.codec import from_json
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.reference.findings import Finding, in_order
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Finding, Reliability, in_order
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.reference.values import Values

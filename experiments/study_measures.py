@@ -177,9 +177,8 @@ def _findings(result: CorrelationResult, measure: str, label: str) -> Row:
 def _of_logarithms(base: CorrelationResult, name: str, *, seed: int) -> dict[str, Correlation]:
     """Correlations of a measure with its repeats averaged by the geometric mean."""
     journal = ScoreJournal(base.folder / SCORES)
-    scores = [journal.score(text, name) for text in base.values.architectures]
-    logs = [float(np.log(score.values).mean()) if score and score.valid else np.nan
-            for score in scores]  # fmt: skip
+    scores = [journal.scores[text][name] for text in base.values.architectures]
+    logs = [float(np.log(one.values).mean()) if one.valid else np.nan for one in scores]
     return {
         target.name: correlate(
             logs,

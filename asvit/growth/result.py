@@ -9,7 +9,7 @@ from typing import Any
 from asvit.core.codec import flattened, to_json
 from asvit.core.results import Result
 from asvit.growth.settings import ScaleSettings
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Reliability
 from scaling import Budget, Row
 
 flattened("values")(Row)

@@ -63,7 +63,7 @@ class Correlation:
         difference_interval: Its interval over the same resamples. The rival is chosen once, on all
             rows, which favours it slightly.
         in_bands: Tau within bands of parameters and of multiply-adds.
-        regret: k -> :func:`asvit.reference.ranks.top_regret`, in points of accuracy.
+        regret: k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
         reason: Why there are no correlations; empty if there are.
     """
 
@@ -173,28 +173,16 @@ def to_csv(findings: Sequence[Finding]) -> str:
 
 def _row(finding: Finding) -> dict[str, object]:
     found = finding.correlation
-    tau, apart = found.tau_interval, found.difference_interval
-    return {
-        "target": finding.target,
-        "measure": finding.measure,
-        "better": finding.better,
-        "trivial": finding.trivial,
-        "n": found.n,
-        "dropped": found.dropped,
-        "tau": found.tau,
-        "tau_low": tau.low,
-        "tau_high": tau.high,
-        "spearman": found.spearman,
-        "weighted_tau": found.weighted_tau,
-        "partial_tau": found.partial_tau,
-        "rival": found.rival,
-        "difference": found.difference,
-        "difference_low": apart.low,
-        "difference_high": apart.high,
-        **{f"regret_{k}": points for k, points in found.regret.items()},
-        **{name: band.tau for name, band in band_names(found).items()},
-        "reason": found.reason,
-    }
+    row: dict[str, object] = {name: getattr(finding, name) for name in ("target", *_OWN)}
+    for name, value in vars(found).items():
+        if isinstance(value, Interval):
+            whole = name.removesuffix("_interval")
+            row |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
+        elif name not in ("in_bands", "regret", "reason"):
+            row[name] = value
+    row |= {f"regret_{k}": points for k, points in found.regret.items()}
+    row |= {name: band.tau for name, band in band_names(found).items()}
+    return {**row, "reason": found.reason}
 
 
 def band_names(correlation: Correlation) -> dict[str, Band]:
@@ -204,3 +192,45 @@ def band_names(correlation: Correlation) -> dict[str, Band]:
         own = [band for band in correlation.in_bands if band.count == count]
         named |= {f"tau_{count}_{place}": band for place, band in enumerate(own, start=1)}
     return named
+
+
+@dataclass(frozen=True)
+class RankedMeasure:
+    """What a run keeps of a :class:`Finding` on one of its measures, under the same names."""
+
+    measure: str
+    better: Better
+    n: int
+    dropped: int
+    tau: Nullable
+    tau_interval: Interval
+    difference: Nullable
+    difference_interval: Interval
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How well the measures of a run rank a reference table.
+
+    Attributes:
+        reference: Name of the table.
+        digest: SHA-256 of its file.
+        target: The accuracies.
+        description: What they are, in words.
+        noise_ceiling: τ between two training seeds; None where it is not known.
+        rows: Rows measured.
+        folder: Folder of the correlation, inside the run's.
+        measures: The run's measures, and the sum of their ranks.
+        best_count: The best plain count beside them; None without one.
+    """
+
+    reference: str
+    digest: str
+    target: str
+    description: str
+    noise_ceiling: float | None
+    rows: int
+    folder: str
+    measures: Sequence[RankedMeasure]
+    best_count: RankedMeasure | None

@@ -1,23 +1,23 @@
-"""Loads reference tables, by name or from files: texts made canonical, rows checked."""
+"""Loads reference tables, by name or from files: architectures by their texts, checked accuracies.
+
+A table names its architectures in one of several layouts, and accuracies are the columns that the
+file declares as such, or else those that look like it.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asvit.core.files import expanded
-from asvit.reference.columns import (
-    Layout,
-    as_number,
-    find_default,
-    find_layout,
-    find_targets,
-    read_accuracies,
-    read_whole,
-)
 from asvit.reference.schema import Row, Sheet, read_sheet
-from asvit.reference.table import LEAST_ROWS, ReferenceTable
-from proxies.messages import first_line, hint, legible, one_line, shown
+from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target, Training
+from proxies.messages import first_line, hint, legible, listed, one_line, shown
 from proxies.registry import Registry
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ _FAILURES = (
     *(LookupError, RuntimeError, TypeError, ValueError),
 )
 
+Cells = Mapping[str, str]
 
 #: The tables that come with asvit: name -> what is in it, in one line.
 REFERENCES: Registry[str] = Registry(
@@ -63,7 +64,8 @@ def load_reference(name_or_path: str | Path, *, check: bool = True) -> Reference
     """
     if str(name_or_path) in REFERENCES:
         name = str(name_or_path)
-        return read_reference(_shipped(name), name=name, shipped=True, check=False)
+        file = Path(__file__).parent / f"{name.replace('-', '_')}.csv"
+        return read_reference(file, name=name, shipped=True, check=False)
     text = str(name_or_path)
     path = expanded(text)
     if not path.exists():
@@ -74,30 +76,25 @@ def load_reference(name_or_path: str | Path, *, check: bool = True) -> Reference
     return read_reference(path, name=legible(path.stem), shipped=False, check=check)
 
 
-def _shipped(name: str) -> Path:
-    return Path(__file__).parent / f"{name.replace('-', '_')}.csv"
-
-
 def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> ReferenceTable:
-    """Read a reference table.
+    """Read the table in a file; one that comes along (``shipped``) has canonical texts.
 
-    Args:
-        path: The file.
-        name: How the table is called.
-        shipped: Whether it comes with asvit: its texts are canonical and its counts correct.
-        check: Whether to build every row on the meta device and count its parameters.
+    With ``check``, every row is built on the meta device and its parameters are counted.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is not such a table; one line that names the file, the line, the value
-            and what would be right.
+        ValueError: As :func:`load_reference`.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a CSV file")
     layout, sheet = find_layout(read_sheet(path))
     # Report an invalid row before reporting that there are too few.
-    texts = tuple(_text(layout, sheet, row, shipped=shipped) for row in sheet.rows)
-    _check_distinct(sheet, texts)
+    texts = tuple(_text(layout, row, shipped=shipped) for row in sheet.rows)
+    first: dict[str, Row] = {}
+    for row, text in zip(sheet.rows, texts, strict=True):
+        if first.setdefault(text, row) is not row:
+            told = f"architecture {one_line(text)} is that of line {first[text].line} again"
+            raise row.fault(f"{told}; keep one")
     targets = find_targets(sheet) if sheet.rows else ()
     accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
     if len(sheet.rows) < LEAST_ROWS:
@@ -128,13 +125,13 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
     )
 
 
-def _text(layout: Layout, sheet: Sheet, row: Row, *, shipped: bool) -> str:
+def _text(layout: Layout, row: Row, *, shipped: bool) -> str:
     """The canonical architecture text of a row; names of timm models need no ``timm:``."""
     try:
         text = layout.text(row.cells)
         return text if shipped else _canonical(text)
     except ValueError as error:
-        raise sheet.fault(row, first_line(error)) from error
+        raise row.fault(first_line(error)) from error
 
 
 def _canonical(text: str) -> str:
@@ -148,26 +145,11 @@ def _canonical(text: str) -> str:
     return canonical(PREFIX + text if bare else text)
 
 
-def _check_distinct(sheet: Sheet, texts: tuple[str, ...]) -> None:
-    first: dict[str, Row] = {}
-    for row, text in zip(sheet.rows, texts, strict=True):
-        if text in first:
-            raise sheet.fault(
-                row,
-                f"architecture {one_line(text)} is that of line {first[text].line} again; "
-                "keep one",
-            )
-        first[text] = row
-
-
 def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
     column = next((name for name in ("image_size", "img_size") if name in sheet.columns), None)
     if column is None:
         return (_number_above(sheet, "image_size", DEFAULT_IMAGE_SIZE),) * len(sheet.rows)
-    return tuple(
-        read_whole(sheet, row, column, example="pixels, as 224", below=_BELOW)
-        for row in sheet.rows
-    )
+    return _wholes(sheet, column, "pixels, as 224", below=_BELOW) or ()
 
 
 def _number_above(sheet: Sheet, key: str, default: int) -> int:
@@ -183,10 +165,25 @@ def _number_above(sheet: Sheet, key: str, default: int) -> int:
     return int(text)
 
 
-def _wholes(sheet: Sheet, column: str, example: str) -> tuple[int, ...] | None:
-    if column not in sheet.columns:
-        return None
-    return tuple(read_whole(sheet, row, column, example=example) for row in sheet.rows)
+def _wholes(
+    sheet: Sheet, name: str, example: str, *, below: float = math.inf
+) -> tuple[int, ...] | None:
+    """A column whose cells must hold whole numbers above 0; None if there is no such column.
+
+    Raises:
+        ValueError: If one does not; one line with ``example``, a valid cell.
+    """
+
+    def read(row: Row) -> int:
+        text = row.cells[name]
+        value = as_number(text)
+        if value is None or not value.is_integer() or not 1 <= value < below:
+            told = f"{one_line(name)} {shown(text)} is no whole number above 0"
+            raise row.fault(f"{told}; write {example}")
+        # Through float only where it was written as one: floats are exact up to 2**53.
+        return int(text) if text.isdecimal() else int(value)
+
+    return tuple(map(read, sheet.rows)) if name in sheet.columns else None
 
 
 def _count(
@@ -200,9 +197,8 @@ def _count(
         try:
             network = build_on_meta(text, image_size=side, num_classes=num_classes)
         except _FAILURES as error:
-            raise sheet.fault(
-                row, f"{one_line(text)} cannot be built for {side} px: {first_line(error)}"
-            ) from error
+            told = f"{one_line(text)} cannot be built for {side} px"
+            raise row.fault(f"{told}: {first_line(error)}") from error
         counts.append(sum(parameter.numel() for parameter in network.parameters()))
     return tuple(counts)
 
@@ -213,10 +209,9 @@ def _check_params(
     """Refuse wrong exact counts; warn about wrong rounded ones."""
     for row, there, here in zip(sheet.rows, given or counted, counted, strict=True):
         if there != here:
-            raise sheet.fault(
-                row,
+            raise row.fault(
                 f"params is {there}, but the network with {num_classes} classes has {here}; "
-                "correct it, or give the classes in a line '# num_classes: N'",
+                "correct it, or give the classes in a line '# num_classes: N'"
             )
     if "params_M" not in sheet.columns:
         return
@@ -230,3 +225,200 @@ def _check_params(
                 *(num_classes, here / 1e6),
             )
             return
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of naming architectures: the columns that such a table has, and what they say."""
+
+    columns: tuple[str, ...]
+    text: Callable[[Cells], str]
+    num_classes: int = 1000  # unless the file says otherwise
+
+
+def _pit(cells: Cells) -> str:
+    depths, heads = _entries(cells["depth"]), _entries(cells["num_heads"])
+    return f"pit:{cells['base_dim']},{cells['mlp_ratio']}|{','.join(depths)}|{','.join(heads)}"
+
+
+def _autoformer(cells: Cells) -> str:
+    heads, ratios = _entries(cells["num_heads"]), _entries(cells["mlp_ratio"])
+    if cells["depth"] != str(len(heads)):
+        raise ValueError(
+            f"depth {shown(cells['depth'])} with num_heads for {len(heads)} blocks; "
+            "give a number of heads and a ratio for every block"
+        )
+    return f"autoformer:{cells['hidden_dim']}|{','.join(heads)}|{','.join(ratios)}"
+
+
+def _entries(cell: str) -> list[str]:
+    """The entries of a list in one cell, ``2 8 4`` or ``[2, 8, 4]``."""
+    return [entry for entry in re.split(r"[\s,;]+", cell.strip("[]()")) if entry]
+
+
+#: Tried in this order.
+LAYOUTS = (
+    Layout(("architecture",), lambda cells: cells["architecture"]),
+    Layout(("base_dim", "mlp_ratio", "depth", "num_heads"), _pit, num_classes=100),
+    Layout(("hidden_dim", "mlp_ratio", "depth", "num_heads"), _autoformer, num_classes=100),
+    Layout(("arch",), lambda cells: cells["arch"]),
+    Layout(("model",), lambda cells: cells["model"]),
+)
+
+
+def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
+    """How a sheet names its architectures, and the sheet without the rows to ignore.
+
+    A column ``primary`` selects the rows in which it is true. If several of them share an
+    ``arch``, as weights of different recipes do, ``model`` names the architecture if there is one.
+
+    Raises:
+        ValueError: If the sheet follows no layout, or ``primary`` is neither true nor false.
+    """
+    layout = next((one for one in LAYOUTS if set(one.columns) <= set(sheet.columns)), None)
+    if layout is None:
+        raise ValueError(
+            f"{sheet.path} has no column 'architecture', only {listed(sheet.columns)}; "
+            "docs/reference.md lists the columns of a table"
+        )
+    if layout.columns == ("architecture",):
+        return layout, sheet
+    if "primary" in sheet.columns:
+        sheet = replace(sheet, rows=tuple(filter(_is_primary, sheet.rows)))
+    if layout.columns == ("arch",) and "model" in sheet.columns:
+        most = Counter(row.cells["arch"] for row in sheet.rows).most_common(1)
+        if most and most[0][1] > 1:
+            layout = LAYOUTS[-1]
+    return layout, sheet
+
+
+def _is_primary(row: Row) -> bool:
+    text = row.cells["primary"].lower()
+    if text not in ("true", "1", "yes", "false", "0", "no", ""):
+        raise row.fault(f"primary {shown(row.cells['primary'])} is neither True nor False")
+    return text in ("true", "1", "yes")
+
+
+#: Columns that are never accuracies, in lower case.
+_OTHERS = frozenset(
+    {
+        *("architecture", "arch", "model", "name", "tag", "module", "kind", "space", "dataset"),
+        *("source", "date", "note", "notes", "idx", "index", "id", "number", "row", "primary"),
+        *("image_size", "img_size", "resolution", "eval224_256", "seed", "seeds", "epochs"),
+        *("params", "params_m", "macs", "macs_m", "gmacs", "flops", "flops_g", "gflops"),
+        *("base_dim", "hidden_dim", "mlp_ratio", "depth", "depths", "num_heads", "heads", "width"),
+    }
+)
+_OTHER_ENDS = ("_std", "_spread", "_seed")
+_ACCURACY = re.compile(r"(.*_)?(acc|accuracy|top1|top_1|top5|top_5)(_.*)?")
+_NO_VALUE = ("", "nan", "na", "n/a", "-")
+
+
+def find_targets(sheet: Sheet) -> tuple[Target, ...]:
+    """The targets that the file declares, or else those guessed from its columns.
+
+    Without ``# target`` lines, a column is a target if its name is not a known other one and it
+    either is named like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds
+    numbers from 0 to 100 in at least half of its cells.
+
+    Raises:
+        ValueError: If the file declares a column that it does not have, or none can be guessed.
+    """
+    for target in sheet.targets:
+        if target.name not in sheet.columns:
+            raise ValueError(
+                f"{sheet.path} has no column {shown(target.name)}, which it names as a target; "
+                f"{hint(target.name, sheet.columns)}"
+            )
+    if sheet.targets:
+        return sheet.targets
+    found = [name for name in sheet.columns if _is_accuracy(sheet, name)]
+    if not found:
+        raise ValueError(
+            f"{sheet.path} has no column of accuracies, only {listed(sheet.columns)}; "
+            "call one accuracy, or name it in a line '# target: NAME | description | unknown'"
+        )
+    return tuple(Target(name, name, training_of(name)) for name in found)
+
+
+def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
+    """The default target that the file declares, or else the most likely one.
+
+    The most likely one is the first named like an accuracy that is not known to be distilled or
+    inherited; if there is none, the first of all.
+
+    Raises:
+        ValueError: If the file declares one that it does not have.
+    """
+    names = [target.name for target in targets]
+    default = sheet.provenance.get("default_target")
+    if default is None:
+        plain = [t.name for t in targets if t.training in ("scratch", "unknown")]
+        return next((name for name in plain if _ACCURACY.fullmatch(name.lower())), names[0])
+    if default not in names:
+        raise ValueError(
+            f"{sheet.path} names {shown(default)} as its default target; {hint(default, names)}"
+        )
+    return default
+
+
+def training_of(name: str) -> Training:
+    """How the networks were trained, as far as the name of the column says."""
+    words = set(name.lower().split("_"))
+    if words & {"kd", "distilled", "distill"}:
+        return "distilled"
+    if words & {"super", "supernet", "inherited"}:
+        return "inherited"
+    return "scratch" if words & {"base", "scratch"} else "unknown"
+
+
+def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
+    """The accuracies of a column in per cent, NaN where a cell is empty.
+
+    If no value of a column is above 1, they are taken as fractions and multiplied by 100.
+
+    Raises:
+        ValueError: If a cell is not a number from 0 to 100, or fewer than 5 rows have one.
+    """
+
+    def read(row: Row) -> float:
+        text = row.cells[target.name]
+        value = as_number(text)
+        if value is None or (not math.isnan(value) and not 0 <= value <= 100):
+            told = f"{one_line(target.name)} {shown(text)} is no accuracy"
+            raise row.fault(f"{told}; write a number from 0 to 100 (per cent), or nothing")
+        return value
+
+    values = tuple(map(read, sheet.rows))
+    known = [value for value in values if not math.isnan(value)]
+    if len(known) < LEAST_ROWS:
+        raise ValueError(
+            f"{sheet.path} has {len(known)} row(s) with a value of {shown(target.name)}; "
+            f"a ranking needs at least {LEAST_ROWS}"
+        )
+    if max(known) > 1:
+        return values
+    return tuple(100 * value for value in values)
+
+
+def as_number(text: str) -> float | None:
+    """The number in a cell: NaN for an empty one, None for other text."""
+    if text.lower() in _NO_VALUE:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # float() accepts underscores, which no table means.
+    return None if "_" in text else value
+
+
+def _is_accuracy(sheet: Sheet, name: str) -> bool:
+    lower = name.lower()
+    if lower in _OTHERS or lower.endswith(_OTHER_ENDS):
+        return False
+    if _ACCURACY.fullmatch(lower):
+        return True
+    filled = [text for row in sheet.rows if (text := row.cells[name]).lower() not in _NO_VALUE]
+    fitting = [n for text in filled if (n := as_number(text)) is not None and 0 <= n <= 100]
+    return bool(fitting) and 2 * len(fitting) >= len(filled)

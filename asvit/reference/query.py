@@ -10,13 +10,12 @@ from functools import cached_property
 import numpy as np
 
 from asvit.reference.findings import Finding, in_order
-from asvit.reference.ranks import combined
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.settings import ALL, PLUS, CorrelationQuery, CorrelationSettings, parts
-from asvit.reference.statistics import correlate
+from asvit.reference.statistics import correlate, oriented, rank_sum
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
 from asvit.reference.values import Values
-from proxies import PROXIES, get_proxy
+from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
 from proxies.registry import Better, Proxy
 
@@ -91,12 +90,7 @@ class Plan:
 
 
 def make_plan(table: ReferenceTable, query: CorrelationQuery, *, seed: int) -> Plan:
-    """Find the rows, measures and targets that answer ``query``.
-
-    Args:
-        table: The reference table.
-        query: What to correlate.
-        seed: Seed of the draw where only some rows are requested.
+    """Find the rows, measures and targets that answer ``query``; ``seed`` draws rows.
 
     Raises:
         ValueError: If the table has no such accuracy, there is no such measure, a rank sum
@@ -135,16 +129,16 @@ def _rows(
         for row in every
         if any(math.isfinite(table.accuracies[target][row]) for target in targets)
     ]
-    limit, small, chosen = query.most_params, known, known
-    if limit is not None:
+    small = known
+    if query.most_params is not None:
         if table.params is None:
             raise ValueError(f"table {table.name} has no parameter counts; leave max_params out")
-        small = chosen = [row for row in known if table.params[row] <= limit]
-    if query.rows is not None:
-        # A permutation of the whole table makes a smaller draw a subset of a larger one.
-        draws = np.random.default_rng(np.random.SeedSequence([seed, len(every)]))
-        order = [int(row) for row in draws.permutation(len(every))]
-        chosen = sorted([row for row in order if row in set(small)][: query.rows])
+        small = [row for row in known if table.params[row] <= query.most_params]
+    # A permutation of the whole table makes a smaller draw a subset of a larger one.
+    draws = np.random.default_rng(np.random.SeedSequence([seed, len(every)]))
+    drawable = set(small)
+    order = [int(row) for row in draws.permutation(len(every)) if row in drawable]
+    chosen = sorted(order[: query.rows])
     left_out = {
         "without an accuracy": len(every) - len(known),
         f"above {query.max_params} parameters": len(known) - len(small),
@@ -156,35 +150,33 @@ def _rows(
 def gather(plan: Plan, settings: CorrelationSettings, journal: ScoreJournal) -> Values:
     """The values that ``plan`` needs, all of whose scores are in ``journal``."""
     table = plan.table
-    architectures = tuple(table.architectures[row] for row in plan.rows)
-    measured = {
-        name: tuple(_value(journal, text, name) for text in architectures)
-        for name in plan.measures
-    }
-    better = {name: direction(name) for name in plan.measures}
-    shown = {name: tuple(map(float, combined(name, measured, better)[0])) for name in plan.shown}
+    texts = [table.architectures[row] for row in plan.rows]
+    scores = [{name: journal.scores[text][name] for name in plan.measures} for text in texts]
+    measured = {name: [float(of[name].value) for of in scores] for name in plan.measures}
+
+    def combined(name: str) -> list[float]:
+        columns = [oriented(measured[part], direction(part)) for part in parts(name)]
+        return measured[name] if len(columns) == 1 else rank_sum(columns).tolist()
+
     return Values(
-        architectures=architectures,
+        architectures=tuple(texts),
         image_sizes=tuple(settings.image_size or table.image_sizes[row] for row in plan.rows),
         accuracies={
             name: tuple(table.accuracies[name][row] for row in plan.rows) for name in plan.targets
         },
-        measures=shown | {name: measured[name] for name in plan.measures if name not in shown},
-        reasons=tuple(_reason(journal, text, plan.measures) for text in architectures),
+        measures={
+            name: tuple(combined(name)) for name in dict.fromkeys((*plan.shown, *plan.measures))
+        },
+        reasons=tuple(map(_reason, scores)),
     )
 
 
-def _value(journal: ScoreJournal, architecture: str, measure: str) -> float:
-    score = journal.score(architecture, measure)
-    return math.nan if score is None else float(score.value)
-
-
-def _reason(journal: ScoreJournal, architecture: str, measures: Sequence[str]) -> str:
-    scores = {name: journal.score(architecture, name) for name in measures}
+def _reason(scores: Mapping[str, Score]) -> str:
+    """Why measures of a row failed, in a line; empty if none did."""
     failures = (
         f"{name}: {score.reason or f'the value is {score.value}'}"
         for name, score in scores.items()
-        if score is not None and not score.valid
+        if not score.valid
     )
     return " ".join("; ".join(failures).split())
 
@@ -192,12 +184,7 @@ def _reason(journal: ScoreJournal, architecture: str, measures: Sequence[str]) -
 def correlate_all(plan: Plan, values: Values, *, seed: int) -> list[Finding]:
     """Every shown measure with every target: the counts first, then by tau from the best.
 
-    Takes about 0.2 s per measure and target.
-
-    Args:
-        plan: Targets and measures.
-        values: Their columns.
-        seed: Seed of the bootstrap resamples, which all of them share.
+    Takes about 0.2 s per measure and target; all share the bootstrap resamples of ``seed``.
     """
     rivals = {p.name: values.measures[p.name] for p in counts() if p.better != "reported"}
     return in_order(

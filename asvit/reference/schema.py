@@ -12,7 +12,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -34,10 +34,15 @@ Cell = str | float | None
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture: the line it starts on, counted from 1, and its cells by column."""
+    """One architecture: its file, the line it starts on, counted from 1, its cells by column."""
 
+    path: Path
     line: int
     cells: Mapping[str, str]
+
+    def fault(self, problem: str) -> ValueError:
+        """The error for this row."""
+        return _fault(self.path, self.line, problem)
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,8 @@ class Sheet:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
-    def fault(self, row: Row | int, problem: str) -> ValueError:
-        """The error for a row, or for a line of that number."""
-        line = row if isinstance(row, int) else row.line
-        return fault(self.path, line, problem)
 
-
-def fault(path: Path, line: int, problem: str) -> ValueError:
+def _fault(path: Path, line: int, problem: str) -> ValueError:
     """The error for a line of a file."""
     return ValueError(f"{path}, line {line}: {problem}")
 
@@ -87,10 +87,10 @@ def read_sheet(path: Path) -> Sheet:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise fault(path, line, "no UTF-8 text; save the table as CSV in UTF-8") from error
+        raise _fault(path, line, "no UTF-8 text; save the table as CSV in UTF-8") from error
     if unwanted := _UNWANTED.search(text):
         line = text.count("\n", 0, unwanted.start()) + 1
-        raise fault(path, line, f"character {unwanted[0]!r} belongs in no table; remove it")
+        raise _fault(path, line, f"character {unwanted[0]!r} belongs in no table; remove it")
     lines = io.StringIO(text, newline=None).readlines()
     above = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
     provenance, targets = _read_above(path, lines[:above])
@@ -114,7 +114,7 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
         if key == "target":
             target = _read_target(path, number, value)
             if target.name in targets:
-                raise fault(path, number, f"target {shown(target.name)} is there twice; keep one")
+                raise _fault(path, number, f"target {shown(target.name)} is there twice; keep one")
             targets[target.name] = target
         elif key == "noise_ceiling":
             name, ceiling = _read_ceiling(path, number, value)
@@ -124,20 +124,17 @@ def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple
     for name, (number, ceiling) in ceilings.items():
         if name not in targets:
             known = hint(name, targets) if targets else f"say what it is with {_TARGET_FORM}"
-            raise fault(
-                path, number, f"noise_ceiling of {shown(name)}, which is no target; {known}"
-            )
-        old = targets[name]
-        targets[name] = Target(old.name, old.description, old.training, ceiling)
+            problem = f"noise_ceiling of {shown(name)}, which is no target; {known}"
+            raise _fault(path, number, problem)
+        targets[name] = replace(targets[name], noise_ceiling=ceiling)
     return provenance, tuple(targets.values())
 
 
 def _read_target(path: Path, line: int, value: str) -> Target:
     parts = [part.strip() for part in value.split("|")]
     if len(parts) != 3 or not parts[0] or parts[2] not in _TRAININGS:
-        raise fault(path, line, f"target {shown(value)} is wrong; write {_TARGET_FORM}")
-    training: Training = parts[2]  # type: ignore[assignment]  # one of its values, as checked
-    return Target(parts[0], parts[1], training)
+        raise _fault(path, line, f"target {shown(value)} is wrong; write {_TARGET_FORM}")
+    return Target(parts[0], parts[1], parts[2])  # type: ignore[arg-type]  # as checked
 
 
 def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
@@ -147,11 +144,8 @@ def _read_ceiling(path: Path, line: int, value: str) -> tuple[str, float]:
     except ValueError:
         ceiling = math.nan
     if not -1 <= ceiling <= 1:
-        raise fault(
-            path,
-            line,
-            f"noise_ceiling {shown(value)} is wrong; write {_CEILING_FORM}, TAU from -1 to 1",
-        )
+        problem = f"noise_ceiling {shown(value)} is wrong; write {_CEILING_FORM}, TAU from -1 to 1"
+        raise _fault(path, line, problem)
     return name, ceiling
 
 
@@ -163,15 +157,20 @@ def _read_rows(
     number, names = next(numbered, (0, []))
     if not names:
         raise ValueError(f"{path} is empty; a table has a header and a row for each architecture")
-    _check_header(path, number, names)
+    for name in names:
+        if name and names.count(name) > 1:
+            raise _fault(path, number, f"column {shown(name)} is there twice; rename one")
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        problem = f"header {shown(names[0])} has no commas; separate columns by commas"
+        raise _fault(path, number, problem)
     rows = []
     for line, cells in numbered:
         if len(cells) != len(names):
             problem = f"{len(cells)} cells under a header of {len(names)}"
-            raise fault(path, line, f"{problem}; quote cells that hold commas")
+            raise _fault(path, line, f"{problem}; quote cells that hold commas")
         # A column without a name is an index that a tool wrote.
         by_name = {name: cell for name, cell in zip(names, cells, strict=True) if name}
-        rows.append(Row(line, by_name))
+        rows.append(Row(path, line, by_name))
     return tuple(name for name in names if name), tuple(rows)
 
 
@@ -186,17 +185,7 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
                 yield line, found
             line = above + reader.line_num + 1
     except csv.Error as error:
-        raise fault(path, line, f"no CSV: {error}") from error
-
-
-def _check_header(path: Path, line: int, names: Sequence[str]) -> None:
-    for name in names:
-        if name and names.count(name) > 1:
-            raise fault(path, line, f"column {shown(name)} is there twice; rename one")
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
-        raise fault(
-            path, line, f"header {shown(names[0])} has no commas; separate columns by commas"
-        )
+        raise _fault(path, line, f"no CSV: {error}") from error
 
 
 def format_table(

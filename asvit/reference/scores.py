@@ -40,6 +40,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
     """The scores of a table's architectures.
 
     Attributes:
+        scores: Architecture to measure to score.
         images_of: Image size to where its images came from and what they are, as far as they
             were needed.
         seconds: Time spent measuring, over all sessions.
@@ -52,20 +53,15 @@ class ScoreJournal(Journal[CorrelationSettings]):
     clock = ""
 
     def __init__(self, path: Path) -> None:
-        self._folder = path.parent
-        self._scores: dict[str, dict[str, Score]] = {}
+        self.scores: dict[str, dict[str, Score]] = {}
         self.images_of: dict[int, Mapping[str, str]] = {}
         super().__init__(path)
-
-    def score(self, architecture: str, measure: str) -> Score | None:
-        """The score of an architecture; None while it is unknown."""
-        return self._scores.get(architecture, {}).get(measure)
 
     def missing(
         self, architecture: str, measures: Iterable[str], *, failed: bool = False
     ) -> list[str]:
         """The measures without a score; with ``failed`` also those with an invalid one."""
-        known = self._scores.get(architecture, {})
+        known = self.scores.get(architecture, {})
         return [
             name for name in measures if name not in known or (failed and not known[name].valid)
         ]
@@ -79,7 +75,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         stored = self.start_values.get("table")
         if stored is not None and stored["digest"] != table.digest:
             raise ValueError(
-                f"run folder {self._folder} was started with another table: {_shown(stored)} "
+                f"run folder {self._path.parent} was started with another table: {_shown(stored)} "
                 f"(now {_shown(table_id(table))}); {ELSEWHERE}"
             )
 
@@ -105,7 +101,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         self._add(architecture, scores, seconds)
 
     def _add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
-        self._scores.setdefault(architecture, {}).update(scores)
+        self.scores.setdefault(architecture, {}).update(scores)
         self.seconds += seconds
 
     def take(self, record: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Reliability
 from asvit.reference.settings import parts
 from asvit.report import html
 from asvit.report.figures import label

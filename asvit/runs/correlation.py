@@ -17,8 +17,7 @@ from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import MeasuringSettings, WrongOption, fields_of, setting
 from asvit.reference import REFERENCES
-from asvit.reference.findings import Finding, to_csv, verdict
-from asvit.reference.reliability import RankedMeasure, Reliability
+from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv, verdict
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import CORRELATION, plain_name, remove_files

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
-    from asvit.reference.reliability import Reliability
+    from asvit.reference.findings import Reliability
 
 S = TypeVar("S", bound=MeasuringSettings)
 R = TypeVar("R", bound=Result)

@@ -9,7 +9,7 @@ from typing import Any
 
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Reliability
 from asvit.search.rows import TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
 

@@ -43,7 +43,7 @@ def finished(campaign: Campaign, name: str, which: str) -> Path:
 
 OPENED: dict[str, Callable[[Path], Any]] = {
     "scale": lambda path: GrowthJournal(path)._scores,
-    "correlate": lambda path: ScoreJournal(path)._scores,
+    "correlate": lambda path: ScoreJournal(path).scores,
     "reference build": lambda path: TrainingJournal(path).outcomes,
     "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
 }

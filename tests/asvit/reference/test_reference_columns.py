@@ -3,7 +3,7 @@
 import pytest
 
 from asvit.reference import load_reference
-from asvit.reference.columns import as_number, training_of
+from asvit.reference.loading import as_number, training_of
 
 NETWORKS = [f"autoformer:{width}|2|2" for width in (4, 8, 12, 16, 20, 24)]
 

@@ -6,11 +6,6 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
-
-from asvit.reference import load_reference
 from asvit.reference.ranks import (
     Band,
     combined,
@@ -24,6 +19,11 @@ from asvit.reference.ranks import (
     taus_in_bands,
     top_regret,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from asvit.reference import load_reference
 
 # Few distinct values, so that ties are common, and whole, so that maps of them are exact.
 columns = st.lists(st.integers(-6, 6), min_size=3, max_size=12)

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from asvit.reference.ranks import kendall
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from asvit.reference import load_reference
-from asvit.reference.ranks import kendall
 from asvit.reference.statistics import best_count, correlate
 
 POINTS = ("tau", "spearman", "weighted_tau", "partial_tau", "difference")

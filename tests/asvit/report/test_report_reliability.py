@@ -3,7 +3,7 @@
 from typing import Any
 
 from asvit.core.codec import from_json
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Reliability
 from asvit.report.reliability import trust
 
 FOUND: dict[str, Any] = {

@@ -15,8 +15,7 @@ from asvit.growth.result import ScaleResult
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.findings import Band, Correlation, Finding, Interval
-from asvit.reference.reliability import Reliability
+from asvit.reference.findings import Band, Correlation, Finding, Interval, Reliability
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
