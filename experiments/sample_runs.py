@@ -19,9 +19,9 @@ from asvit.core.codec import from_json
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.findings import Finding, Reliability, in_order
+from asvit.reference.result import Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
-from asvit.reference.values import Values
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials

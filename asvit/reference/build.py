@@ -1,21 +1,84 @@
-"""A table of reference accuracies: which architectures are trained, its rows and its file."""
+"""Building a table of reference accuracies: what is trained, the journal, the rows and the file.
+
+``trainings.jsonl`` keeps what the table is built with and every finished training; the table
+follows from it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from asvit.core.codec import Nullable, from_json, to_json, value_from_json
+from asvit.core.journal import Journal
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import Target
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import Cost, count
+
+
+class Training(NamedTuple):
+    """One training of a table: of which architecture, by its text, and with which seed."""
+
+    architecture: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a training.
+
+    Attributes:
+        accuracy: On the test images, per cent; NaN if it failed.
+        loss: Mean loss over the last tenth of the steps, nats; NaN if it failed.
+        seconds: Wall-clock time of the training.
+        reason: Why it failed, else empty.
+    """
+
+    accuracy: Nullable
+    loss: Nullable
+    seconds: float
+    reason: str = ""
+
+
+class TrainingJournal(Journal[BuildSettings]):
+    """The finished trainings of a table, and their ``outcomes``."""
+
+    kind = "reference"
+    noun = "reference table"
+    settings_type = BuildSettings
+    start_types: ClassVar[Mapping[str, Any]] = {"num_classes": int, **Journal.start_types}
+
+    def __init__(self, *args: Any) -> None:
+        self.outcomes: dict[Training, Outcome] = {}
+        super().__init__(*args)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the images; 0 in a new journal."""
+        return int(self.start_values.get("num_classes", 0))
+
+    def add(self, training: Training, outcome: Outcome) -> None:
+        """Keep the outcome of a training.
+
+        Raises:
+            OSError: If it cannot be written. What was trained before is safe.
+        """
+        self.append({**training._asdict(), **to_json(outcome)})
+        self.outcomes[training] = outcome
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        training = value_from_json([record["architecture"], record["seed"]], tuple[str, int])
+        self.outcomes[Training(*training)] = from_json(record, Outcome)
 
 
 def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
@@ -96,20 +159,19 @@ def provenance_of(
     """The lines above the table: what it is, and how to make it again.
 
     They hold nothing that differs between two runs of the same command, such as times.
-
-    Args:
-        rows: Rows of the table.
-        journal: Journal of its trainings.
-        settings: Settings of the table.
-        versions: Versions of the libraries.
-        command: The command that makes the table.
     """
     s, apart, ceiling = settings, spread(rows), noise_ceiling(rows)
+    varied = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
     images = s.images if journal.images is None else journal.images["source"]
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
         "source": f"asvit {versions['asvit']}, {command}",
-        "recipe": f"{_recipe_in_words(s)}; the same for all",
+        "recipe": (
+            f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
+            f"{s.learning_rate:g} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
+            f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
+            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
+        ),
         "images": (
             f"{images}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
             "others to test on"
@@ -128,14 +190,3 @@ def provenance_of(
         "num_classes": str(journal.num_classes),
         "image_size": str(s.image_size),
     }
-
-
-def _recipe_in_words(s: BuildSettings) -> str:
-    moved = [f"shifts of up to {s.shift} px"] if s.shift else []
-    mirrored = ["mirroring"] if s.flip else []
-    return (
-        f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate {s.learning_rate:g} "
-        f"({s.warmup:.0%} linear warm-up, then a cosine), weight decay {s.weight_decay:g}, "
-        f"label smoothing {s.label_smoothing:g}, gradient norm at most {s.clip:g}, "
-        f"{' and '.join(moved + mirrored) or 'no augmentation'}"
-    )

@@ -69,7 +69,7 @@ def spread(rows: Sequence[BuiltRow]) -> Spread:
     """The spread of the rows without a failure; NaN with fewer than two of them."""
     whole = [row for row in rows if not math.isnan(row.mean)]
     if len(whole) < 2:
-        return Spread(math.nan, math.nan, math.nan, math.nan, math.nan)
+        return Spread(*[math.nan] * 5)
     means = [row.mean for row in whole]
     return Spread(
         lowest=min(means),
@@ -83,9 +83,8 @@ def spread(rows: Sequence[BuiltRow]) -> Spread:
 def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
     """How far one training of the architectures predicts the ranking of another.
 
-    Returns:
-        Kendall's tau-b between the accuracies of two seeds, the mean over all pairs of seeds; NaN
-        where there is one seed, or fewer than two rows without a failure.
+    Kendall's tau-b between the accuracies of two seeds, the mean over all pairs of seeds; NaN
+    where there is one seed, or fewer than two rows without a failure.
     """
     whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
     if len(whole) < 2 or len(whole[0]) < 2:
@@ -103,14 +102,7 @@ def reachable(ceiling: float, seeds: int) -> float:
     the seeds better than another training does. Accuracies and noise are taken as normal: tau is
     then that of a correlation ``r`` with ``tau = 2/pi arcsin(r)`` (Greiner), of ``k`` trainings
     on average ``k r / (1 + (k - 1) r)`` (Spearman, Brown), and the expected accuracies correlate
-    with them by its root.
-
-    Args:
-        ceiling: Kendall's tau between two seeds.
-        seeds: Trainings that are averaged; 1 for a column of one seed.
-
-    Returns:
-        Tau, above the ceiling; NaN where the ceiling is not above 0.
+    with them by its root. NaN where the ceiling, tau between two seeds, is not above 0.
     """
     if not ceiling > 0:
         return math.nan

@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from asvit.reference.findings import Finding, in_order
+from asvit.reference.result import Values
 from asvit.reference.scores import ScoreJournal
 from asvit.reference.settings import ALL, PLUS, CorrelationQuery, CorrelationSettings, parts
 from asvit.reference.statistics import correlate, oriented, rank_sum
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
-from asvit.reference.values import Values
 from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
 from proxies.registry import Better, Proxy

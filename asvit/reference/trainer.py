@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -19,8 +19,8 @@ from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Work, one_thread
 from asvit.executors.processes import ProcessBackend
+from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training
 from asvit.spaces import build
 from asvit.training.short import LabelledTensors, fit
 from proxies.evaluation import seed_for
@@ -93,18 +93,13 @@ def train_all(
 ) -> Generator[tuple[Training, Outcome]]:
     """Train in one process for each of ``devices``, which may name one several times.
 
-    Args:
-        trainings: What to train.
-        settings: Settings of the table.
-        devices: Where each process trains.
-
     Yields:
         Each training with its outcome, as they end. Leaving the iteration ends the processes.
 
     Raises:
         ChildProcessError: If a training ended several processes, as too little memory does.
     """
-    work = Work("asvit.reference.trainer:TrainingWorker", settings.to_json())
+    work = Work("asvit.reference.trainer:worker", settings.to_json())
     tasks = [training._asdict() for training in trainings]
     with closing(Pool(ProcessBackend(work, devices))) as pool, closing(pool.run(tasks)) as answers:
         for number, answer in answers:
@@ -117,28 +112,18 @@ def train_all(
             yield trainings[number], from_json(answer.result, Outcome)
 
 
-class TrainingWorker:
-    """Trains on one device; made and called as executors do it."""
-
-    def __init__(
-        self, settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
-    ) -> None:
-        self._train = Trainer(BuildSettings.from_json(settings), device)
-
-    def __call__(self, task: Task) -> dict[str, Any]:
-        """Train what the task names."""
-        made: dict[str, Any] = to_json(self._train(Training(**task)))
-        return made
+def worker(
+    settings: Mapping[str, Any], _arrays: Mapping[str, NDArray[np.generic]], device: str
+) -> Callable[[Task], Any]:
+    """What trains on one device; made and called as executors do it."""
+    train = Trainer(BuildSettings.from_json(settings), device)
+    return lambda task: to_json(train(Training(**task)))
 
 
 def _split(
     pixels: Tensor, labels: Tensor, test_images: int, *, source: str
 ) -> tuple[LabelledTensors, LabelledTensors]:
-    """Training and test images, with the same share of every class as far as it goes.
-
-    Raises:
-        ValueError: If there is one class only, or one has no image to train on.
-    """
+    """Training and test images, with the same share of every class as far as it goes."""
     tested = _stratified(labels.numpy(), test_images)
     train, test = ((pixels[part], labels[part]) for part in (~tested, tested))
     classes = torch.unique(labels)
@@ -154,11 +139,7 @@ def _split(
 
 
 def _stratified(labels: NDArray[np.int64], count: int) -> Tensor:
-    """Which ``count`` of the items to set apart: the first so many per cent of each class.
-
-    Returns:
-        ``[n]`` bool.
-    """
+    """Which ``count`` of the items to set apart, ``[n]``: the first per cents of each class."""
     order = np.argsort(labels, kind="stable")
     _, sizes = np.unique(labels, return_counts=True)
     along = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])  # the place in its class

@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from asvit.reference.findings import Finding
+from asvit.reference.result import Values
 from asvit.reference.settings import parts
-from asvit.reference.values import Values
 from asvit.report.axes import dots, legend, log_scale
 from asvit.report.figures import LONGEST, label
 from asvit.report.style import COLOUR, SMALL, figure, note

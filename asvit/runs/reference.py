@@ -25,7 +25,7 @@ from asvit.runs.run import Run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asvit.reference.journal import Outcome, Training, TrainingJournal
+    from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
 
 _SHOWN = 10  # rows of a table that are shown; all are in the file
@@ -106,7 +106,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     def open(self) -> TrainingJournal:
         """The journal of the finished trainings."""
-        from asvit.reference.journal import TrainingJournal
+        from asvit.reference.build import TrainingJournal
 
         return TrainingJournal(self.folder / TRAININGS)
 
@@ -172,7 +172,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     def _trainings(self) -> list[Training]:
         """All trainings, architecture by architecture: a part of them makes whole rows."""
-        from asvit.reference.journal import Training
+        from asvit.reference.build import Training
 
         seeds = range(self.settings.seeds)
         return [Training(text, seed) for text in self.architectures for seed in seeds]

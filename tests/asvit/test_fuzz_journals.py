@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from asvit.core.settings import check_same_device, check_same_images
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
+from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target

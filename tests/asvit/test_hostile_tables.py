@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asvit.reference.values import Values
+from asvit.reference.result import Values
 from asvit.search import read_trials
 from scaling.trajectory import from_csv
 from tests.hostile import LONGEST, refused_or

@@ -13,8 +13,8 @@ from asvit.core.journal import Journal
 from asvit.core.settings import Settings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
+from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.search.supernet_journal import AccuracyJournal
 from asvit.search.supernet_settings import EvolutionSettings
 from proxies import Score

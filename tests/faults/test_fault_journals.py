@@ -11,7 +11,7 @@ import pytest
 from tiny_runs import ALONE, LONG, begun, goes_on, left_alone, marked, told
 
 from asvit.growth.journal import GrowthJournal
-from asvit.reference.journal import TrainingJournal
+from asvit.reference.build import TrainingJournal
 from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
 from asvit.search.supernet_journal import AccuracyJournal

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from asvit.cli.app import app
 from asvit.reference import load_reference
 from asvit.reference import trainer as reference_trainer
-from asvit.reference.journal import Outcome, Training
+from asvit.reference.build import Outcome, Training
 from asvit.runs.reference import BuildRun
 from tests.asvit.runs import stoppable_reference
 

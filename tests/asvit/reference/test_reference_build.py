@@ -11,10 +11,9 @@ from scipy.stats import kendalltau
 
 import asvit
 from asvit.reference import load_reference
-from asvit.reference.build import draw, rows_of, size_of, to_csv
+from asvit.reference.build import Outcome, Training, draw, rows_of, size_of, to_csv
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training
 from asvit.spaces import load_space
 
 SETTINGS = BuildSettings(n=8, image_size=32, width=8)

@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
+from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training, TrainingJournal
 
 
 def test_outcomes_are_read_as_they_were_written(tmp_path: Path) -> None:

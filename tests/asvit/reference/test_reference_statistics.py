@@ -1,16 +1,29 @@
 """The whole of what is said about a measure."""
 
+import itertools
 import math
+import time
 
 import numpy as np
 import pytest
-from asvit.reference.ranks import kendall
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from asvit.reference import load_reference
-from asvit.reference.statistics import best_count, correlate
+from asvit.reference.findings import Band
+from asvit.reference.statistics import (
+    best_count,
+    correlate,
+    kendall,
+    oriented,
+    partial_kendall,
+    rank_sum,
+    resampled_kendall,
+    resamples,
+    taus_in_bands,
+    top_regret,
+)
 
 POINTS = ("tau", "spearman", "weighted_tau", "partial_tau", "difference")
 
@@ -230,3 +243,141 @@ def test_columns_that_do_not_fit():
         correlate([1, 2], [1, 2], better="higher", counts={"macs": [1]})
     with pytest.raises(ValueError, match="samples and bands must be at least 1, got 0 and 3"):
         correlate([1, 2], [1, 2], better="higher", samples=0)
+    with pytest.raises(ValueError, match="better='down' is no direction; use 'higher', 'lower'"):
+        correlate([1, 2], [1, 2], better="down")
+
+
+@pytest.mark.parametrize(
+    ("values", "accuracies", "k", "regret"),
+    [
+        *(([4, 1, 3, 2], [70, 80, 75, 60], k, regret) for k, regret in ((1, 10), (2, 5), (9, 0))),
+        ([1, 1, 1], [70, 80, 75], 1, 10),  # ties count against a measure
+        ([1, 1, 1], [70, 80, 75], 2, 5),
+        ([math.nan, 2, 1], [90, 70, 80], 1, 20),  # not picked, but the best
+        ([3, 2, 1], [math.nan, 70, 80], 1, 10),
+        ([math.nan, 1], [1, math.nan], 1, math.nan),
+    ],
+)
+def test_regret_by_hand(values, accuracies, k, regret):
+    assert top_regret(values, accuracies, k) == pytest.approx(regret, nan_ok=True)
+
+
+def test_rank_sums_by_hand():
+    # 1, 2.5, 2.5, 4; lower is better: 1, 2, 3.5, 3.5
+    sums = rank_sum([np.array([1, 2, 2, 9]), oriented([5, 4, 3, 3], "lower")])
+    assert list(sums) == [2, 4.5, 6, 7.5]
+    failed = rank_sum([np.array([1, math.nan, 3]), np.array([1, 9, 5])])
+    assert failed == pytest.approx([2, math.nan, 4], nan_ok=True)
+    assert np.isnan(rank_sum([np.array([math.nan]), np.array([1.0])])).all()
+
+
+def test_parameters_rank_models_of_about_the_same_size_badly():
+    table = load_reference("timm-in1k")
+    rows = [row for row, params in enumerate(table.params) if 15e6 <= params <= 35e6]
+    params, top1 = ([of[row] for row in rows] for of in (table.params, table.accuracies["top1"]))
+    assert len(rows) == 56
+    assert kendall(params, top1) == pytest.approx(0.28, abs=0.005)
+
+
+# Few distinct values, so that ties are common.
+columns = st.lists(st.integers(-6, 6), min_size=3, max_size=12)
+
+
+@st.composite
+def pairs(draw):
+    x = draw(columns)
+    return x, draw(st.lists(st.integers(-6, 6), min_size=len(x), max_size=len(x)))
+
+
+def test_partial_tau_by_hand():
+    x, y, z = [1, 2, 3, 4], [2, 1, 4, 3], [1, 2, 4, 3]
+    xy, xz, yz = 2 / 6, 4 / 6, 4 / 6
+    expected = (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2))
+    assert expected == pytest.approx(-1 / 5)
+    assert partial_kendall(x, y, z) == pytest.approx(expected)
+
+
+@given(columns)
+def test_nothing_is_left_of_what_is_given(x):
+    y = list(range(len(x)))
+    assert math.isnan(partial_kendall(y, x, y))
+    assert math.isnan(partial_kendall(y, x, [-3 * value for value in y]))
+
+
+@given(pairs(), st.integers(1, 12), st.randoms(use_true_random=False))
+def test_regret_is_a_loss_that_falls_with_k(pair, k, random):
+    x, y = pair
+    regret = top_regret(x, y, k)
+    assert regret >= top_regret(x, y, k + 1) >= 0
+    assert top_regret(y, y, k) == 0
+    order = random.sample(range(len(x)), len(x))
+    assert top_regret([x[i] for i in order], [y[i] for i in order], k) == regret
+
+
+def test_bands_by_hand():
+    count = np.arange(10.0)
+    x, y = count.copy(), count.copy()
+    y[5:] = y[5:][::-1]
+    bands = taus_in_bands(x, y, count, name="params", bands=2)
+    assert bands == (
+        Band("params", 0, 4, 5, pytest.approx(1)),
+        Band("params", 5, 9, 5, pytest.approx(-1)),
+    )
+    few = taus_in_bands(x[:4], y[:4], count[:4], name="params", bands=1)
+    assert repr(few) == repr((Band("params", 0.0, 3.0, 4, math.nan),))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 5))
+def test_every_row_is_in_one_band_and_equal_counts_in_the_same(counts, bands):
+    count = np.array(counts, dtype=float)
+    found = taus_in_bands(count, count, count, name="params", bands=bands)
+    assert 1 <= len(found) <= bands
+    assert sum(band.n for band in found) == len(count)
+    for before, after in itertools.pairwise(found):
+        assert before.high < after.low
+
+
+def test_rows_without_a_count_are_in_none():
+    count = np.array([1, 2, math.nan, 3])
+    assert sum(band.n for band in taus_in_bands(count, count, count, name="macs")) == 3
+    assert taus_in_bands(count[2:3], count[2:3], count[2:3], name="macs") == ()
+
+
+@given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
+def test_every_resample_is_scipy_s_tau(rows, seed, distinct):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, distinct, (2, rows)).astype(float)
+    drawn = resamples(rows, 8, seed=seed)
+    for tau, times in zip(resampled_kendall(x, y, drawn), drawn.astype(int), strict=True):
+        alone = stats.kendalltau(np.repeat(x, times), np.repeat(y, times)).statistic
+        assert tau == pytest.approx(alone, nan_ok=True, abs=1e-12)
+
+
+def test_a_resample_draws_as_many_rows_as_there_are():
+    drawn = resamples(7, 500, seed=3)
+    assert drawn.shape == (500, 7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
+    np.testing.assert_array_equal(drawn, resamples(7, 500, seed=3))
+    assert not np.array_equal(drawn, resamples(7, 500, seed=4))
+
+
+def test_numbers_far_apart():
+    x = np.array([-1.7e308, 1.7e308, 0, 5e-324])
+    once = np.ones((1, 4))
+    assert resampled_kendall(x, x, once) == pytest.approx([1])
+    assert resampled_kendall(x, -x, once) == pytest.approx([-1])
+
+
+def test_a_resample_of_one_row_over_and_over_ranks_nothing():
+    drawn = np.array([[4.0, 0, 0, 0], [2, 2, 0, 0]])
+    taus = resampled_kendall(np.arange(4.0), np.arange(4.0), drawn)
+    assert math.isnan(taus[0])
+    assert taus[1] == 1
+
+
+def test_two_thousand_resamples_of_two_hundred_rows_are_quick():
+    x, y = np.random.default_rng(0).normal(size=(2, 200))
+    started = time.process_time()
+    resampled_kendall(x, y, resamples(200, 2000, seed=0))
+    assert time.process_time() - started < 2

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from asvit.reference.ranks import kendall
 
 import asvit
 from asvit.reference import REFERENCES, load_reference
+from asvit.reference.statistics import kendall
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.families import PIT_STAGES
 from proxies.counts import count

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from asvit.executors import Answer, Pool
 from asvit.reference import trainer as module
+from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Training
 from asvit.reference.trainer import Trainer, _split, _stratified, train_all
 
 TEXT = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"

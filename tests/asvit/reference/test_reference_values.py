@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.reference.values import Values
+from asvit.reference.result import Values
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)
 NUMBER = st.floats(allow_infinity=False)

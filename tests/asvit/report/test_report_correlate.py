@@ -11,10 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from asvit.reference.findings import Finding, in_order
-from asvit.reference.result import CorrelationResult
+from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
-from asvit.reference.values import Values
 from asvit.report import correlate_figures as draw
 from asvit.report import write_correlation_report, write_report
 from asvit.report.correlate import is_correlation_run, page

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import asvit.reference.trainer as reference_trainer
 import asvit.runs.reference as runs_reference
+from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
-from asvit.reference.journal import Outcome, Training
 from tests.traps import Places, Stop, exit_codes, limit_files, stop_at
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}

@@ -16,10 +16,9 @@ from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import Band, Correlation, Finding, Interval, Reliability
-from asvit.reference.result import CorrelationResult
+from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from asvit.reference.values import Values
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
