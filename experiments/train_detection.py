@@ -27,6 +27,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.transforms import v2
 
+from asvit.core.settings import setting
 from asvit.networks.pyramid import PyramidWithFpn
 from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import CocoImages, Sample, library
@@ -34,8 +35,6 @@ from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
     build_pyramid,
-    check_number,
-    check_whole,
     make_parser,
     normalisation,
     run_cli,
@@ -48,26 +47,15 @@ MEASURES = ("map", "map_50", "map_75")
 
 @dataclass(frozen=True)
 class DetectionSettings(TransferSettings):
-    """Settings of a detector, in addition to those of every transfer.
+    """Settings of a detector, in addition to those of every transfer."""
 
-    Attributes:
-        train: Split to train on.
-        validation: Split to evaluate on.
-        anchor: Side of the anchors relative to the stride of their map.
-        fpn: Channels of the feature pyramid network.
-        regions: Regions per image that train the heads in a step.
-    """
-
-    train: str
-    validation: str
-    anchor: float
-    fpn: int
-    regions: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("anchor", self.anchor, 64, zero=False)
-        check_whole(self, {"fpn": 1, "regions": 4})
+    train: str = setting(..., "Split to train on.")
+    validation: str = setting(..., "Split to evaluate on.")
+    anchor: float = setting(
+        ..., "Side of the anchors relative to the stride of their map.", above=0, below=64
+    )
+    fpn: int = setting(..., "Channels of the feature pyramid network.", at_least=1)
+    regions: int = setting(..., "Regions per image that train the heads in a step.", at_least=4)
 
 
 def detector(
@@ -176,6 +164,7 @@ def run(options: argparse.Namespace) -> None:
 def main() -> int:
     """Parse the command line and train."""
     parser = make_parser(
+        DetectionSettings,
         __doc__,
         "runs/detection",
         image_size=1024,
@@ -190,17 +179,11 @@ def main() -> int:
         clip=0.0,
         seed=0,
         scale=(0.1, 2.0),
-    )
-    parser.add_argument("--train", default="train2017", metavar="SPLIT", help="split to train on")
-    parser.add_argument("--validation", default="val2017", metavar="SPLIT", help="and to evaluate")
-    parser.add_argument(
-        "--anchor", type=float, default=8.0, metavar="X", help="anchors over stride"
-    )
-    parser.add_argument(
-        "--fpn", type=int, default=256, metavar="N", help="channels of the pyramid"
-    )
-    parser.add_argument(
-        "--regions", type=int, default=512, metavar="N", help="to learn from, each"
+        train="train2017",
+        validation="val2017",
+        anchor=8.0,
+        fpn=256,
+        regions=512,
     )
     return run_cli(parser, run)
 

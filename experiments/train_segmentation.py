@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from asvit.core.settings import setting
 from asvit.networks.pyramid import Pyramid
 from asvit.training.distributed import ProcessGroup
 from experiments.transfer_data import IGNORED, Sample, SceneImages, library
@@ -32,7 +33,6 @@ from experiments.transfer_run import Metrics, train_from_options
 from experiments.transfer_settings import (
     TransferSettings,
     build_pyramid,
-    check_whole,
     linear_decay,
     make_parser,
     normalisation,
@@ -45,25 +45,17 @@ SIZES = 16  # sides to choose from in random resizing
 
 @dataclass(frozen=True)
 class SegmentationSettings(TransferSettings):
-    """Settings of a segmenter, in addition to those of every transfer.
+    """Settings of a segmenter, in addition to those of every transfer."""
 
-    Attributes:
-        classes: Number of classes.
-        train: Split to train on; empty for a folder without splits.
-        validation: Split to evaluate on; empty for a folder without splits.
-        head: Channels of UperNet's head; the auxiliary head has half as many.
-    """
-
-    classes: int
-    train: str
-    validation: str
-    head: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole(self, {"classes": 2, "head": 2, "batch_size": 2})
-        if self.classes > IGNORED:
-            raise ValueError(f"classes={self.classes}; use at most {IGNORED}")
+    batch_size: int = setting(..., "Images of a step, over all processes.", at_least=2)
+    classes: int = setting(..., "Number of classes.", at_least=2, at_most=IGNORED)
+    train: str = setting(..., "Split to train on; empty for a folder without splits.", convert=str)
+    validation: str = setting(
+        ..., "Split to evaluate on; empty for a folder without splits.", convert=str
+    )
+    head: int = setting(
+        ..., "Channels of UperNet's head; the auxiliary head has half as many.", at_least=2
+    )
 
 
 class UperNet(nn.Module):
@@ -219,6 +211,7 @@ def run(options: argparse.Namespace) -> None:
 def main() -> int:
     """Parse the command line and train."""
     parser = make_parser(
+        SegmentationSettings,
         __doc__,
         "runs/segmentation",
         image_size=512,
@@ -233,13 +226,11 @@ def main() -> int:
         clip=0.0,
         seed=0,
         scale=(0.5, 2.0),
+        classes=150,
+        train="training",
+        validation="validation",
+        head=512,
     )
-    parser.add_argument("--classes", type=int, default=150, metavar="N", help="number of classes")
-    parser.add_argument("--train", default="training", metavar="SPLIT", help="split to train on")
-    parser.add_argument(
-        "--validation", default="validation", metavar="SPLIT", help="and to evaluate"
-    )
-    parser.add_argument("--head", type=int, default=512, metavar="N", help="channels of the head")
     return run_cli(parser, run)
 
 

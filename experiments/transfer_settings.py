@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from asvit.core.settings import LARGEST, Settings
+from asvit.core.settings import Settings, fields_of, setting
 from asvit.networks import Network, WeightsFile
 from asvit.networks.pyramid import Pyramid, PyramidWithFpn, backbone
 from proxies.messages import first_line
@@ -20,103 +20,52 @@ from proxies.messages import first_line
 USAGE, FAILED, INTERRUPTED = 2, 3, 130  # exit codes, as the commands of asvit have them
 
 
-def check_whole(settings: object, at_least: Mapping[str, int]) -> None:
-    """Check that these settings are whole numbers, each at least so large.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name, least in at_least.items():
-        value = getattr(settings, name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def check_names(settings: object, names: Sequence[str]) -> None:
-    """Check that these settings are texts that are not empty.
-
-    Raises:
-        ValueError: If one is not.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} must be a name, got {value!r}")
-
-
-def check_number(name: str, value: object, below: float, *, zero: bool) -> None:
-    """Check that the setting ``name`` is a number under ``below``, and above 0 or also 0.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not (0 <= value < below) or (value == 0 and not zero):  # type: ignore[operator]
-        least = "at least 0" if zero else "above 0"
-        large = number and value >= below  # type: ignore[operator]
-        most = f" and below {below:g}" if below < LARGEST or large else ""
-        raise ValueError(f"{name} must be a number {least}{most}, got {value!r}")
+def _scale(given: Sequence[float]) -> tuple[float, ...]:
+    scale = tuple(given)  # a list in JSON
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1] < math.inf:
+        raise ValueError(f"scale must be two numbers, least first, got {scale}")
+    return scale
 
 
 @dataclass(frozen=True)
 class TransferSettings(Settings):
-    """Settings of a training. Equal settings give equal results (on one CPU).
+    """Settings of a training. Equal settings give equal results (on one CPU)."""
 
-    Attributes:
-        arch: Text of the network; empty for the network of the weights.
-        data: Folder with images and annotations.
-        image_size: Side of the square that training images are cut to, in pixels.
-        weights: File of pretrained weights; empty for none.
-        epochs: Passes over the images.
-        batch_size: Images of a step, over all processes.
-        learning_rate: Highest learning rate.
-        weight_decay: Decoupled weight decay of matrices; norms and biases have none.
-        warmup: Steps of linear warm-up.
-        drop_path: Drop-path probability of the last block.
-        frozen_stages: Stages that are not trained.
-        scale: Range of random resizing, relative to the image size.
-        clip: Largest gradient norm; 0 for no limit.
-        norms: Whether to put layer norms on the feature maps.
-        windows: Factor on the number of windows per side of an As-ViT; 0 keeps windows about as
-            large as at 224 px.
-        seed: Seed of initial weights, order, augmentation and drop-path.
+    arch: str = setting(
+        ..., "Text of any architecture, or timm:NAME; left out, that of --weights.", convert=str
+    )
+    data: str = setting(..., "Folder of images and annotations.")
+    image_size: int = setting(
+        ..., "Side of the square that training images are cut to, in pixels.", at_least=32
+    )
+    weights: str = setting(..., "File of weights to start from.", convert=str)
+    epochs: int = setting(..., "Passes over the images.", at_least=1)
+    batch_size: int = setting(..., "Images of a step, over all processes.", at_least=1)
+    learning_rate: float = setting(..., "Highest learning rate of AdamW.", above=0)
+    weight_decay: float = setting(
+        ..., "Decoupled weight decay of matrices; norms and biases have none.", at_least=0, below=1
+    )
+    warmup: int = setting(..., "Steps of linear warm-up.", at_least=0)
+    drop_path: float = setting(
+        ..., "Drop-path probability of the last block.", at_least=0, below=1
+    )
+    frozen_stages: int = setting(..., "Stages that are not trained.", at_least=0)
+    scale: tuple[float, float] = setting(
+        ..., "Range of random resizing, relative to the image size.", convert=_scale
+    )
+    clip: float = setting(..., "Largest gradient norm; 0 for no limit.", at_least=0)
+    norms: bool = setting(..., "Layer norms on the feature maps.")
+    windows: int = setting(
+        ...,
+        "Windows per side of an As-ViT, times its own; 0 keeps them about as large as at 224 px.",
+        at_least=0,
+    )
+    seed: int = setting(..., "Seed of every random draw.", at_least=0)
 
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    arch: str
-    data: str
-    image_size: int
-    weights: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: int
-    drop_path: float
-    frozen_stages: int
-    scale: tuple[float, float]
-    clip: float
-    norms: bool
-    windows: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        check_names(self, ("data",))
+    def check(self) -> None:
+        """Refuse settings without a network."""
         if not self.arch and not self.weights:
             raise ValueError("name an architecture, or --weights that say theirs")
-        whole = {"image_size": 32, "epochs": 1, "batch_size": 1, "warmup": 0, "frozen_stages": 0}
-        check_whole(self, {**whole, "windows": 0, "seed": 0})
-        check_number("learning_rate", self.learning_rate, math.inf, zero=False)
-        check_number("clip", self.clip, math.inf, zero=True)
-        for name in ("weight_decay", "drop_path"):
-            check_number(name, getattr(self, name), 1.0, zero=True)
-        object.__setattr__(self, "scale", tuple(self.scale))  # a list in JSON
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"scale must be two numbers, least first, got {self.scale}")
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
@@ -164,10 +113,13 @@ def normalisation(settings: TransferSettings) -> tuple[tuple[float, ...], tuple[
     )
 
 
-def make_parser(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
-    """A parser with the options of both scripts.
+def make_parser(
+    kind: type[TransferSettings], doc: str, out: str, **defaults: Any
+) -> argparse.ArgumentParser:
+    """A parser with an option for each setting, and those that the scripts share.
 
     Args:
+        kind: The settings.
         doc: Description of the script.
         out: Default run folder.
         **defaults: Default of each setting, by name.
@@ -175,36 +127,29 @@ def make_parser(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "arch",
-        nargs="?",
-        default="",
-        metavar="ARCH",
-        help="text of any architecture, or timm:NAME; left out, that of --weights",
-    )
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="images and annotations")
+    known = {"arch": "", "weights": "", "norms": True, **defaults}
+    for name, field in fields_of(kind).items():
+        flag, default = f"--{name.replace('_', '-')}", known.get(name)
+        told = field.metadata["option"].help.removesuffix(".").replace("%", "%%")
+        shown = " ".join(f"{x:g}" if isinstance(x, float) else str(x) for x in _all(default))
+        told = f"{told} (default {shown})" if name in defaults else told
+        if name == "arch":
+            parser.add_argument(name, nargs="?", default="", metavar="ARCH", help=told)
+        elif name == "norms":
+            parser.add_argument(
+                "--no-norms", dest=name, action="store_false", help=f"leave out: {told}"
+            )
+        elif name == "scale":
+            words = {"nargs": 2, "metavar": ("LEAST", "MOST")}
+            parser.add_argument(flag, type=float, default=default, help=told, **words)
+        else:
+            of = type(default) if name in defaults else str
+            word = {int: "N", float: "X", str: "NAME"}[of]
+            missing = name not in known
+            parser.add_argument(
+                flag, type=of, default=default, metavar=word, help=told, required=missing
+            )
     parser.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER", help="run folder")
-    parser.add_argument("--weights", default="", metavar="FILE", help="weights to start from")
-    for name, (kind, text) in _OPTIONS.items():
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            default=defaults[name],
-            metavar="N" if kind is int else "X",
-            help=f"{text} (default {defaults[name]:g})",
-        )
-    parser.add_argument(
-        "--scale",
-        type=float,
-        nargs=2,
-        default=defaults["scale"],
-        metavar=("LEAST", "MOST"),
-        help=f"range of random resizing (default {defaults['scale'][0]:g} "
-        f"{defaults['scale'][1]:g}; 1 1 for none)",
-    )
-    parser.add_argument(
-        "--no-norms", dest="norms", action="store_false", help="no layer norms on the maps"
-    )
     parser.add_argument("--fresh", action="store_true", help="start over in the run folder")
     parser.add_argument(
         "--grad-checkpointing", action="store_true", help="save memory, take more time"
@@ -217,19 +162,8 @@ def make_parser(doc: str, out: str, **defaults: Any) -> argparse.ArgumentParser:
     return parser
 
 
-_OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "image_size": (int, "side of the square that images are cut to, px"),
-    "epochs": (int, "passes over the images"),
-    "batch_size": (int, "images of a step, over all processes"),
-    "learning_rate": (float, "highest learning rate of AdamW"),
-    "weight_decay": (float, "weight decay of matrices"),
-    "warmup": (int, "steps of linear warm-up"),
-    "drop_path": (float, "drop-path probability of the last block"),
-    "frozen_stages": (int, "stages that are not trained"),
-    "windows": (int, "windows per side of an As-ViT, times its own; 0 for about those of 224 px"),
-    "clip": (float, "largest gradient norm, 0 for no limit"),
-    "seed": (int, "seed of all random draws"),
-}
+def _all(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def run_cli(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> int:

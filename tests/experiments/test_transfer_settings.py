@@ -1,20 +1,18 @@
 """Settings, options and schedules of detectors and segmenters."""
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from run_script import Script
 from safetensors.torch import save_file
 from test_transfer_run import SETTINGS
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from tiny_scenes import make_ade, make_coco
 
+from asvit.core.settings import fields_of
 from asvit.networks import Network, WeightsFile
 from experiments import train_detection, train_segmentation
 from experiments.transfer_settings import (
@@ -30,19 +28,11 @@ from experiments.transfer_settings import (
 AS_VIT = "8,4,2|4,4,2|2,1,2|2,1,2|16,16"
 
 
-def test_settings_survive_json() -> None:
-    stored = json.loads(json.dumps(SETTINGS.to_json()))
-    assert TransferSettings.from_json(stored) == SETTINGS
-
-
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
         ({"image_size": 16}, "image_size must be at least 32"),
-        ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
         ({"drop_path": 1.0}, "drop_path must be a number at least 0 and below 1"),
-        ({"clip": -1.0}, "clip must be"),
         ({"scale": (2.0, 1.0)}, r"scale must be two numbers, least first, got \(2.0, 1.0\)"),
         ({"data": ""}, "data must be a name"),
         ({"arch": ""}, "name an architecture"),
@@ -51,17 +41,6 @@ def test_settings_survive_json() -> None:
 def test_values_out_of_range(changes: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         replace(SETTINGS, **changes)  # type: ignore[arg-type]
-
-
-@given(st.integers(0, 99), st.integers(0, 20))
-def test_both_schedules_rise_then_fall(step: int, warmup: int) -> None:
-    for schedule in (
-        lambda s: linear_decay(s, 100, warmup=warmup),
-        lambda s: step_decay(s, 100, warmup=warmup, marks=(0.5, 0.75)),
-    ):
-        assert 0 < schedule(step) <= 1
-        if warmup <= step < 99:
-            assert schedule(step + 1) <= schedule(step)
 
 
 def test_schedules_at_single_steps() -> None:
@@ -145,12 +124,9 @@ def test_help_names_every_setting_and_defaults_are_those_of_the_docs(
 
 
 def test_a_line_gives_the_settings() -> None:
-    defaults = {
-        name: getattr(SETTINGS, name)
-        for name in TransferSettings.__dataclass_fields__
-        if name not in ("arch", "data", "weights", "norms")
-    }
-    made = make_parser("what it does", "runs/x", **defaults)
+    given = ("arch", "data", "weights", "norms")
+    defaults = {n: getattr(SETTINGS, n) for n in fields_of(TransferSettings) if n not in given}
+    made = make_parser(TransferSettings, "what it does", "runs/x", **defaults)
     line = "none --data none --epochs 4 --scale 0.5 2 --no-norms"
     expected = replace(SETTINGS, epochs=4, scale=(0.5, 2.0))
     assert TransferSettings.of(made.parse_args(line.split())) == expected
@@ -177,7 +153,7 @@ SEGMENTATION = f"{LINE} --classes 3 --head 32"
         (f"{DETECTION} {AS_VIT}", "000002.png"),  # is truncated
         (DETECTION, "name an architecture"),
         (f"{SEGMENTATION} {AS_VIT} --classes 2", "has class 3, not up to 2"),
-        (f"{SEGMENTATION} {AS_VIT} --classes 300", "classes=300; use at most 255"),
+        (f"{SEGMENTATION} {AS_VIT} --classes 300", "classes must be at most 255, got 300"),
         (f"{SEGMENTATION} {AS_VIT} --batch-size 1", "batch_size must be at least 2"),
         (f"{SEGMENTATION} {AS_VIT} --data elsewhere", "give one in ADE20K's format"),
         (f"{SEGMENTATION} timm:deit_tiny_patch16_224", "stride 16 px only"),

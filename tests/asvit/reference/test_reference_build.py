@@ -1,6 +1,7 @@
 """What a table is made of: what is drawn, its rows, its spread and noise, and its file."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 import asvit
-from asvit.reference import load_reference
+from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.build import Outcome, Training, draw, rows_of, size_of, to_csv
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
@@ -100,19 +101,17 @@ def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[BuiltRow]) -> N
     assert math.isnan(noise_ceiling(rows))
 
 
-def test_the_noise_ceiling_by_hand() -> None:
-    # Of the 6 pairs, seeds 0 and 1 order 5 alike and 1 the other way round.
-    rows = [row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)]
-    assert noise_ceiling(rows) == pytest.approx(4 / 6)
-
-
-def test_the_noise_ceiling_of_three_seeds_is_the_mean_over_pairs() -> None:
-    rows = [row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)]
-    assert noise_ceiling(rows) == pytest.approx((1 - 1 - 1) / 3)
-
-
-def test_one_seed_has_no_noise_ceiling() -> None:
-    assert math.isnan(noise_ceiling([row(1), row(2), row(3)]))
+@pytest.mark.parametrize(
+    ("rows", "ceiling"),
+    [
+        # Of the 6 pairs, seeds 0 and 1 order 5 alike and 1 the other way round.
+        ([row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)], 4 / 6),
+        ([row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
+        ([row(1), row(2), row(3)], math.nan),
+    ],
+)
+def test_the_noise_ceiling_by_hand(rows: list[BuiltRow], ceiling: float) -> None:
+    assert noise_ceiling(rows) == pytest.approx(ceiling, nan_ok=True)
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0])
@@ -132,20 +131,26 @@ def test_nothing_is_reachable_where_seeds_do_not_agree() -> None:
     assert all(math.isnan(reachable(ceiling, 2)) for ceiling in (0.0, -0.1, math.nan))
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.lists(st.tuples(percent, percent), min_size=5, max_size=9, unique=True))
-def test_a_table_is_read_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
-) -> None:
+def written(
+    path: Path, values: Sequence[tuple[float, ...]]
+) -> tuple[list[BuiltRow], ReferenceTable]:
+    """Rows with these accuracies, and the table that is read from their file."""
     texts = draw(load_space("asvit"), BuildSettings.make(n=len(values), image_size=32, width=8))
     rows = [
         BuiltRow(text, *vars(size_of(text, 32, 10)).values(), pair)
         for text, pair in zip(texts, values, strict=True)
     ]
-    path = tmp_path_factory.mktemp("tables") / "mine.csv"
     path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
-    table = load_reference(path)
-    assert table.architectures == texts
+    return rows, load_reference(path)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(percent, percent), min_size=5, max_size=9, unique=True))
+def test_a_table_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, values: list[tuple[float, float]]
+) -> None:
+    rows, table = written(tmp_path_factory.mktemp("tables") / "mine.csv", values)
+    assert table.architectures == tuple(each.architecture for each in rows)
     assert table.image_sizes == (32,) * len(rows)
     assert table.params == tuple(each.params for each in rows)
     assert table.macs == tuple(each.macs for each in rows)
@@ -155,16 +160,8 @@ def test_a_table_is_read_as_it_was_written(
 
 
 def test_a_failed_training_leaves_its_cells_empty(tmp_path: Path) -> None:
-    texts = draw(load_space("asvit"), BuildSettings.make(n=6, image_size=32, width=8))
-    rows = [
-        BuiltRow(
-            text, *vars(size_of(text, 32, 10)).values(), (50.0 + i, math.nan if i == 2 else 51.0)
-        )
-        for i, text in enumerate(texts)
-    ]
-    path = tmp_path / "mine.csv"
-    path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
-    table = load_reference(path)
+    values = [(50.0 + i, math.nan if i == 2 else 51.0) for i in range(6)]
+    _, table = written(tmp_path / "mine.csv", values)
     assert math.isnan(table.accuracies["accuracy"][2])
     assert math.isnan(table.accuracies["accuracy_seed1"][2])
     assert table.accuracies["accuracy_seed0"][2] == 52.0
@@ -173,13 +170,7 @@ def test_a_failed_training_leaves_its_cells_empty(tmp_path: Path) -> None:
 
 
 def test_the_file_says_the_noise_ceiling(tmp_path: Path) -> None:
-    texts = draw(load_space("asvit"), BuildSettings.make(n=5, image_size=32, width=8))
     values = [(10.0, 11.0), (20.0, 22.0), (30.0, 21.0), (40.0, 41.0), (50.0, 49.0)]
-    rows = [
-        BuiltRow(text, *vars(size_of(text, 32, 10)).values(), pair)
-        for text, pair in zip(texts, values, strict=True)
-    ]
-    path = tmp_path / "mine.csv"
-    path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
-    ceilings = {target.noise_ceiling for target in load_reference(path).targets.values()}
-    assert ceilings == {0.8}  # 9 of 10 pairs are ordered alike
+    _, table = written(tmp_path / "mine.csv", values)
+    # 9 of 10 pairs are ordered alike
+    assert {target.noise_ceiling for target in table.targets.values()} == {0.8}

@@ -10,6 +10,7 @@ from asvit.reference import load_reference
 from proxies.counts import count
 
 PITS = [f"pit:{dim},2|1,1,1|1,2,4" for dim in (4, 8, 12, 16, 20)]
+TARGET = "# target: accuracy | of what | scratch"
 ACCURACIES = [50.5, 61.25, 60, 63, 71.0]
 
 
@@ -101,22 +102,12 @@ def test_every_way_to_name_a_network(tmp_path):
     assert own.params[0] == count(asvit.build("timm:test_vit", 64), 64).params
 
 
-def test_names_with_a_byte_order_mark_and_windows_line_ends(tmp_path):
+def test_what_other_tools_write_around_a_table(tmp_path):
     path = table(tmp_path)
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert load_reference(path).architectures == tuple(PITS)
-
-
-def test_an_index_without_a_name_is_left_out(tmp_path):
-    rows = [f'{i},"{t}",{v}' for i, (t, v) in enumerate(zip(PITS, ACCURACIES, strict=True))]
-    path = write(tmp_path / "own.csv", [",architecture,accuracy", *rows])
-    assert list(load_reference(path).targets) == ["accuracy"]
-
-
-def test_fractions_become_per_cent(tmp_path):
-    rows = [f'"{t}",{v / 100:.4f}' for t, v in zip(PITS, ACCURACIES, strict=True)]
-    own = load_reference(write(tmp_path / "own.csv", ["architecture,accuracy", *rows]))
-    assert own.accuracies["accuracy"] == pytest.approx(ACCURACIES)
+    lines = "".join(f",{line}\r\n" for line in path.read_text().splitlines())  # with an index
+    path.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    own = load_reference(path)
+    assert (own.architectures, list(own.targets)) == (tuple(PITS), ["accuracy"])
 
 
 def test_counts_are_checked_where_exact_and_used_where_not_given(tmp_path, caplog):
@@ -132,6 +123,8 @@ def test_counts_are_checked_where_exact_and_used_where_not_given(tmp_path, caplo
     assert f"line 5: params is {exact[3] + 1}, but the network with 1000 classes has" in message
     assert "'# num_classes: N'" in message
     assert "line 2: params '0.1' is no whole number" in refusal(with_params("params", [0.1] * 5))
+    sides = refusal(with_params("image_size", [32, 32, "x", 32, 32]))
+    assert "line 4: image_size 'x' is no whole number above 0; write pixels, as 224" in sides
     with caplog.at_level(logging.WARNING):
         rounded = load_reference(with_params("params_M", [n / 1e6 for n in exact]))
         assert not caplog.records
@@ -154,92 +147,82 @@ def test_checking_may_be_left_out(tmp_path):
     [
         (3, '"pit:8,2|1,1|1,2,4",61', "line 3: pit:8,2|1,1|1,2,4 has 2 depths; give one for each"),
         (3, "resnet81,61", "line 3: timm has no model 'resnet81'; did you mean 'timm:resn"),
-        (3, "timm:resnet81,61", "line 3: timm has no model 'resnet81'; did you mean 'timm:resn"),
         (3, ",61", "line 3: no architecture; write a text that asvit.build takes"),
         (3, '"4,8,2|2,4,2|2,2,2|2,1,2|48",61', "line 3: stage 4 heads=48 is not allowed"),
         (3, "timm:deit_tiny_patch16_224.x,61", "line 3: timm has no model 'deit_tiny"),
-        (
-            6,
-            '"pit:4,2|1,1,1|1,2,4",61',
-            "line 6: architecture pit:4,2|1,1,1|1,2,4 is that of line",
-        ),
+        (6, '"pit:4,2|1,1,1|1,2,4",61', "line 6: architecture pit:4,2|1,1,1|1,2,4 is that of"),
         (6, '"pit: 4,2.0|1,1,1|1,2,4",61', "is that of line 2 again; keep one"),
         (4, '"pit:5,2|1,1,1|1,2,4",good', "line 4: accuracy 'good' is no accuracy; write a numb"),
-        (4, '"pit:5,2|1,1,1|1,2,4",61%', "line 4: accuracy '61%' is no accuracy"),
-        (4, '"pit:5,2|1,1,1|1,2,4",101', "line 4: accuracy '101' is no accuracy"),
-        (4, '"pit:5,2|1,1,1|1,2,4",-1', "line 4: accuracy '-1' is no accuracy"),
-        (4, '"pit:5,2|1,1,1|1,2,4",inf', "line 4: accuracy 'inf' is no accuracy"),
-        (4, '"pit:5,2|1,1,1|1,2,4",6_1', "line 4: accuracy '6_1' is no accuracy"),
+        *(
+            (4, f'"pit:5,2|1,1,1|1,2,4",{wrong}', f"line 4: accuracy '{wrong}' is no accuracy")
+            for wrong in ("61%", "101", "-1", "inf", "6_1")
+        ),
         (4, "pit:5,2|1,1,1|1,2,4,61", "line 4: 7 cells under a header of 2; quote cells that h"),
         (4, '"pit:5,2|1,1,1|1,2,4,61', "line 4: no CSV: "),
         (4, '"pit:5,2|1,1,1|1,2,4",', "has 4 row(s) with a value of 'accuracy'; a ranking needs"),
-        (4, "", None),
+        (4, "", "has 4 row(s) with a value of 'accuracy'; a ranking needs"),  # no row
         (4, "8,2,3|4,1,2,61", "line 4: 6 cells under a header of 2; quote cells that hold commas"),
         (1, "name,accuracy", "has no column 'architecture', only name, accuracy; docs/reference"),
         (1, "architecture;accuracy", "line 1: header 'architecture;accuracy' has no commas; sep"),
         (1, "architecture,architecture", "line 1: column 'architecture' is there twice; rename"),
         (1, "architecture,notes", "has no column of accuracies, only architecture, notes; call"),
         (1, "architecture,params", "has no column of accuracies, only architecture, params"),
+        (0, "# target: accuracy | no kind", "line 1: target 'accuracy | no kind' is wrong; write"),
+        (
+            0,
+            "# target: accuracy | of what | guessed",
+            "line 1: target 'accuracy | of what | guesse",
+        ),
+        (
+            0,
+            "# target: accurac | of what | scratch",
+            "no column 'accurac', which it names as a targ",
+        ),
+        (
+            0,
+            "# default_target: accurac",
+            "'accurac' as its default target; did you mean 'accuracy'",
+        ),
+        (
+            0,
+            "# num_classes: many",
+            "num_classes 'many' is no whole number; write '# num_classes: 10",
+        ),
+        (0, "# num_classes: 0", "num_classes '0' is no whole number"),
+        (0, "# image_size: 8", "line 3: pit:4,2|1,1,1|1,2,4 cannot be built for 8 px: pit:4,2"),
+        (
+            0,
+            "# noise_ceiling: accuracy | 0.9",
+            "line 1: noise_ceiling of 'accuracy', which is no ta",
+        ),
+        (
+            0,
+            "# noise_ceiling: accuracy | high",
+            "line 1: noise_ceiling 'accuracy | high' is wrong",
+        ),
+        (0, "# noise_ceiling: accuracy | 90", "line 1: noise_ceiling 'accuracy | 90' is wrong"),
+        (0, f"{TARGET}\n{TARGET}", "line 2: target 'accuracy' is there twice"),
     ],
 )
 def test_what_is_refused(tmp_path, line, text, message):
-    path = table(tmp_path, change={line: text})
-    if message is None:  # a row left empty is no row
-        assert "has 4 row(s) with a value of 'accuracy'; a ranking needs" in refusal(path)
-    else:
-        assert message in refusal(path)
+    own = table(tmp_path, change={line: text}) if line else table(tmp_path, above=[text])
+    assert message in refusal(own)
 
 
 @pytest.mark.parametrize(
-    ("above", "message"),
+    ("content", "message"),
     [
-        ("# target: accuracy | no kind", "line 1: target 'accuracy | no kind' is wrong; write"),
-        ("# target: accuracy | of what | guessed", "line 1: target 'accuracy | of what | guesse"),
-        ("# target: accurac | of what | scratch", "no column 'accurac', which it names as a targ"),
-        ("# default_target: accurac", "'accurac' as its default target; did you mean 'accuracy'"),
-        ("# num_classes: many", "num_classes 'many' is no whole number; write '# num_classes: 10"),
-        ("# num_classes: 0", "num_classes '0' is no whole number"),
-        ("# image_size: 8", "line 3: pit:4,2|1,1,1|1,2,4 cannot be built for 8 px: pit:4,2"),
-        ("# noise_ceiling: accuracy | 0.9", "line 1: noise_ceiling of 'accuracy', which is no ta"),
-        ("# noise_ceiling: accuracy | high", "line 1: noise_ceiling 'accuracy | high' is wrong"),
-        ("# noise_ceiling: accuracy | 90", "line 1: noise_ceiling 'accuracy | 90' is wrong"),
+        (b"", "is empty; a table has a header and a row for each architecture"),
+        (b"# title: nothing else\n\n", "is empty; a table has a header and a row for each arch"),
+        (b"architecture,accuracy\n", "has 0 row(s); a ranking needs at least 5"),
+        (b"architecture,accuracy\ncaf\xe9,1\n", "line 2: no UTF-8 text; save the table as CSV in"),
     ],
 )
-def test_what_is_refused_above_the_header(tmp_path, above, message):
-    assert message in refusal(table(tmp_path, above=[above]))
-
-
-def test_a_target_named_twice(tmp_path):
-    line = "# target: accuracy | of what | scratch"
-    assert "line 2: target 'accuracy' is there twice" in refusal(table(tmp_path, above=[line] * 2))
-
-
-def test_image_sizes_that_are_none(tmp_path):
-    rows = [f'"{text}",70,{side}' for text, side in zip(PITS, (32, 32, "x", 32, 32), strict=True)]
-    path = write(tmp_path / "own.csv", ["architecture,accuracy,image_size", *rows])
-    assert "line 4: image_size 'x' is no whole number above 0; write pixels, as 224" in refusal(
-        path
-    )
-
-
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"# title: nothing else\n"])
-def test_empty_files(tmp_path, content):
-    path = tmp_path / "own.csv"
-    path.write_bytes(content)
-    assert "is empty; a table has a header and a row for each architecture" in refusal(path)
-
-
-def test_a_header_alone(tmp_path):
-    path = write(tmp_path / "own.csv", ["architecture,accuracy"])
-    assert "has 0 row(s); a ranking needs at least 5" in refusal(path)
-
-
-def test_other_encodings_and_other_things(tmp_path):
-    path = tmp_path / "own.csv"
-    path.write_bytes("architecture,accuracy\ncafé,1\n".encode("latin-1"))
-    assert "line 2: no UTF-8 text; save the table as CSV in UTF-8" in refusal(path)
-    (tmp_path / "folder.csv").mkdir()
-    assert "is a folder; name a CSV file" in refusal(tmp_path / "folder.csv")
+def test_files_that_are_refused(tmp_path, content, message):
+    (tmp_path / "own.csv").write_bytes(content)
+    assert message in refusal(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match="is a folder; name a CSV file"):
+        load_reference(tmp_path)
 
 
 def test_what_costs_time_comes_last(tmp_path, monkeypatch):
@@ -249,3 +232,169 @@ def test_what_costs_time_comes_last(tmp_path, monkeypatch):
     monkeypatch.setattr("asvit.spaces.architectures.build_on_meta", built)
     path = table(tmp_path, change={6: '"pit:20,2|1,1,1|1,2,4",good'})
     assert "line 6: accuracy 'good'" in refusal(path)
+
+
+NETWORKS = [f"autoformer:{width}|2|2" for width in (4, 8, 12, 16, 20, 24)]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_columns(above="", **columns):
+        path = tmp_path / "own.csv"
+        rows = zip(NETWORKS, *columns.values(), strict=False)
+        lines = [",".join(["architecture", *columns]), *(",".join(map(str, row)) for row in rows)]
+        path.write_text(above + "\n".join(lines), encoding="utf-8")
+        return load_reference(path, check=False)
+
+    return read_columns
+
+
+GOOD = [50, 60, 55, 70, 65, 62]
+
+
+def test_numbers_from_0_to_100_are_accuracies(read):
+    table = read(
+        idx=range(6),
+        cifar=GOOD,
+        latency_us=[x * 1000 for x in GOOD],
+        acc_std=GOOD,
+        words=["a"] * 6,
+        params_M=GOOD,
+        gmacs=GOOD,
+        epochs=GOOD,
+    )
+    assert list(table.targets) == ["cifar"]
+
+
+@pytest.mark.parametrize(
+    ("names", "default"),
+    [
+        (["cifar", "flowers"], "cifar"),
+        (["cifar", "accuracy"], "accuracy"),
+        (["cifar", "top1", "acc"], "top1"),
+        (["c100_kd_acc", "c100_acc"], "c100_acc"),
+        (["imagenet_super_acc", "kd_acc"], "imagenet_super_acc"),
+        (["Top1_distilled", "Accuracy"], "Accuracy"),
+        (["flower_kd_acc", "superb", "c_base_acc"], "c_base_acc"),
+    ],
+)
+def test_the_default_is_the_likeliest(read, names, default):
+    assert read(**dict.fromkeys(names, GOOD)).default_target == default
+
+
+def test_named_targets_are_the_only_ones(read):
+    table = read("# target: b | of what | inherited\n", accuracy=GOOD, b=GOOD)
+    assert list(table.targets) == ["b"]
+    assert table.target().training == "inherited"
+    assert read("# default_target: b\n", a=GOOD, b=GOOD).default_target == "b"
+
+
+def test_a_column_in_which_most_is_missing(read):
+    message = r"own\.csv has 2 row\(s\) with a value of 'late_acc'"
+    with pytest.raises(ValueError, match=message):
+        read(accuracy=GOOD, late_acc=[50, 60, "", "", "", "-"])
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6, 0, 1, 0.25, ""], [0, 0, 0, 0, 0.01, 0]])
+def test_fractions(read, values):
+    read_back = read(accuracy=values).accuracies["accuracy"]
+    assert read_back[:5] == pytest.approx([100 * value for value in values[:5]])
+    assert read(accuracy=[*values[:5], 1.5]).accuracies["accuracy"][4] == values[4]  # per cent
+
+
+PIT = """\
+# Facts from somewhere (LICENSE: any), commit 0
+idx,base_dim,mlp_ratio,depth,num_heads,params_M,gmacs,c100_base_acc,c100_kd_acc
+0,16,6,2 8 4,2 4 4,0.8938,0.2676,68.33,72.5
+1,4,4,1 1 1,2 4 4,0.1,0.1,74.4,77.84
+2,4,2,1 1 2,2 2 2,0.1,0.1,62.71,64.78999999999999
+3,4,4,2 1 1,2 4 4,0.1,0.1,67.31,68.32
+4,4,8,1 2 1,2 4 4,0.1,0.1,68.03999999999999,70.47
+"""
+AUTOFORMER = """\
+idx,hidden_dim,depth,num_heads,mlp_ratio,params_M,flower_kd_acc,flower_base_acc,imagenet_super_acc
+0,48,2,4 3,3.5 4.0,0.1,66.6,53.68,74.6
+1,48,1,3,3.5,0.1,66.6,53.70,74.6
+2,48,3,"[3, 3, 4]","[4, 4, 3.5]",0.1,66.6,53.69,74.6
+3,60,2,4 3,3.5 4.0,0.1,66.6,,74.6
+4,60,2,4 3,4.0 4.0,0.1,66.6,53.68,74.6
+5,60,2,4 3,3.5 3.5,0.1,66.6,53.68,74.6
+"""
+TIMM = """\
+model,arch,tag,module,kind,img_size,top1,top5,params_M,gmacs,note,eval224_256,primary
+test_vit.r160_in1k,test_vit,r160_in1k,vit,isotropic,160,40.9,67.3,0.37,0.04,,False,True
+test_vit2.r160_in1k,test_vit2,r160_in1k,vit,isotropic,160,42.2,68.9,0.46,0.05,,False,True
+test_vit3.r160_in1k,test_vit3,r160_in1k,vit,isotropic,160,56.9,80.7,0.93,0.09,,False,True
+test_vit3.other,test_vit3,other,vit,isotropic,192,57.9,81.7,0.93,0.09,,False,False
+test_efficientnet.r160_in1k,test_efficientnet,r160_in1k,eff,conv,160,47.0,71.0,0.36,0.06,note,False,True
+test_resnet.r160_in1k,test_resnet,r160_in1k,resnet,conv,160,41.1,67.0,0.47,0.1,,False,True
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def read_text(text, **settings):
+        path = tmp_path / "raw.csv"
+        path.write_text(text, encoding="utf-8")
+        return load_reference(path, **settings)
+
+    return read_text
+
+
+def test_pit(loaded):
+    table = loaded(PIT)
+    assert table.architectures[0] == "pit:16,6|2,8,4|2,4,4"
+    assert (table.num_classes, set(table.image_sizes)) == (100, {224})
+    assert table.params[0] == 893_828
+    assert table.accuracies["c100_kd_acc"] == (72.5, 77.84, 64.78999999999999, 68.32, 70.47)
+    assert table.default_target == "c100_base_acc"
+    trained = {name: target.training for name, target in table.targets.items()}
+    assert trained == {"c100_base_acc": "scratch", "c100_kd_acc": "distilled"}
+    assert table.provenance["notes"].startswith("Facts from somewhere")
+    assert loaded("# num_classes: 10\n" + PIT).params[0] == 893_828 - 90 * 65
+
+
+def test_autoformer(loaded):
+    table = loaded(AUTOFORMER)
+    assert table.architectures[2] == "autoformer:48|3,3,4|4,4,3.5"
+    assert table.num_classes == 100
+    assert table.default_target == "flower_base_acc"  # distilled ones stand first
+    assert {target.training for target in table.targets.values()} == {
+        *("distilled", "scratch", "inherited")
+    }
+    deeper = AUTOFORMER.replace("3,60,2,", "3,60,3,")
+    with pytest.raises(ValueError, match="line 5: depth '3' with num_heads for 2 blocks; give"):
+        loaded(deeper)
+
+
+def test_timm_with_the_rows_that_are_primary(loaded):
+    table = loaded(TIMM)
+    names = ["test_vit", "test_vit2", "test_vit3", "test_efficientnet", "test_resnet"]
+    assert table.architectures == tuple(f"timm:{name}" for name in names)
+    assert set(table.image_sizes) == {160}
+    assert list(table.targets) == ["top1", "top5"]
+    assert (table.default_target, table.num_classes) == ("top1", 1000)
+    with pytest.raises(ValueError, match="line 3: primary 'perhaps' is neither True nor False"):
+        loaded(TIMM.replace("0.05,,False,True", "0.05,,False,perhaps"))
+
+
+def test_timm_with_weights_of_several_recipes(loaded):
+    # all rows count, and one network has two accuracies
+    whole = "\n".join(line.rpartition(",")[0] for line in TIMM.splitlines())
+    whole = whole.replace("test_vit3.other,test_vit3,other", "test_vit3,test_vit3,other")
+    table = loaded(whole, check=False)
+    assert len(table) == 6
+    assert table.architectures[2:4] == ("timm:test_vit3.r160_in1k", "timm:test_vit3")
+
+
+def test_an_architecture_column_goes_first(loaded):
+    rows = PIT.splitlines()
+    text = "\n".join(
+        [
+            "architecture," + rows[1],
+            *(f"resnet{n},{row}" for n, row in zip((18, 34, 50, 101, 152), rows[2:], strict=True)),
+        ]
+    )
+    table = loaded(text, check=False)
+    assert table.architectures[0] == "timm:resnet18"
+    assert table.num_classes == 1000

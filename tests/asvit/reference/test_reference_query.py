@@ -1,9 +1,11 @@
-"""Names of measures and their combinations."""
+"""Settings and queries of correlations, and the names of measures in them."""
+
+from typing import Any
 
 import pytest
 
-from asvit.reference.query import counts, direction, is_trivial, resolve
-from asvit.reference.settings import parts
+from asvit.reference.query import counts, is_trivial, resolve
+from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from proxies import PROXIES
 
 
@@ -18,15 +20,6 @@ def test_all_is_every_measure_once_beside_what_else_is_asked_for() -> None:
     found = resolve(["params", "all", "snip + params", "macs"])
     assert set(found) == {*PROXIES, "snip+params"}
     assert len(found) == len(set(found))
-
-
-def test_directions() -> None:
-    assert direction("ntk_condition_number") == "lower"
-    assert direction("ntk_condition_number+params") == "higher"  # a sum of ranks
-    assert parts("a+b") == ["a", "b"]
-
-
-def test_a_combination_is_trivial_if_all_of_it_is() -> None:
     assert is_trivial("params+macs")
     assert not is_trivial("params+length_distortion")
 
@@ -44,3 +37,38 @@ def test_a_combination_is_trivial_if_all_of_it_is() -> None:
 def test_names_that_are_wrong(name: str, words: str) -> None:
     with pytest.raises(ValueError, match=words.replace("+", r"\+")):
         resolve([name])
+
+
+def test_a_query_in_short() -> None:
+    query = CorrelationQuery(targets="top1", max_params="30e6")
+    assert (query.targets, query.max_params) == (("top1",), "30M")
+    assert query.most_params == 30_000_000
+    assert CorrelationQuery().most_params is None
+
+
+def test_presets_are_settings_and_given_ones_win() -> None:
+    assert CorrelationSettings.make() == CorrelationSettings()
+    assert CorrelationSettings.make("quick", repeats=4).repeats == 4
+    assert all(
+        CorrelationSettings.make(name).image_size is None for name in CorrelationSettings.presets
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"proxies": ()}, "at least one measure"),
+        ({"proxies": ("a", "a")}, "'a' more than once"),
+        ({"proxies": 3}, "must be names of measures"),
+        ({"targets": 3}, "targets must be names of accuracies, got 3"),
+        ({"targets": (3,)}, "targets must be names of accuracies"),
+        ({"rows": 0}, "rows must be at least 1, got 0"),
+        ({"max_params": 3}, "max_params must be a text such as '100M', got 3"),
+        ({"max_params": "22G"}, "max_params must count parameters"),
+        ({"max_params": "100"}, "did you mean 100M"),
+        ({"max_params": "many"}, "'many'"),
+    ],
+)
+def test_queries_that_are_not_allowed(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CorrelationQuery(**given)
