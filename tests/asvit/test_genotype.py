@@ -36,46 +36,20 @@ def genotypes() -> st.SearchStrategy[Genotype]:
     )
 
 
-@st.composite
-def almost_right(draw: st.DrawFn) -> str:
-    """A right text with a few characters put in, taken out or replaced."""
-    text = list(str(draw(genotypes())))
-    for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, len(text)))
-        new = draw(st.sampled_from(["", *"0123456789,| +-_.e\n\t\x00\x85٣²Ⅷ", "9" * 5000, "1_0"]))
-        text[place : place + draw(st.integers(0, 2))] = [new]
-    return "".join(text)
-
-
-@pytest.mark.parametrize("text", [SEED, LARGE, "7,4,3,2|3,2,2,1|4,1,4,1|3,1,6,1|32,10"])
-def test_known_texts_come_back_as_they_are(text):
-    assert str(Genotype.parse(text)) == text
-
-
 @given(genotypes())
 def test_every_architecture_round_trips(g):
     assert Genotype.parse(str(g)) == g
-
-
-@given(st.one_of(st.text(), st.text("0123456789,| "), almost_right()))
-def test_any_text_round_trips_or_is_refused_in_one_line(text):
-    refusal = None
-    try:
-        g = Genotype.parse(text)
-    except ValueError as error:
-        refusal = error
-    if refusal is None:
-        assert Genotype.parse(str(g)) == g
-    else:
-        assert type(refusal) is ValueError  # UnicodeError is one too
-        assert len(str(refusal).splitlines()) == 1
-        assert len(str(refusal)) < 250
 
 
 def test_what_is_left_out_is_filled_in():
     g = Genotype.parse(" 8 , 2,3 | 4,1,2|\t4,1,4,3|4,1,6|32\n")
     assert g == Genotype((8, 4, 4, 4), (2, 1, 1, 1), (3, 2, 4, 6), 32, (1, 1, 3, 1), 32)
     assert str(g) == "8,2,3,1|4,1,2,1|4,1,4,3|4,1,6,1|32"
+
+
+def test_lists_and_numpy_integers_become_plain_and_hashable():
+    g = Genotype([8, 4, 4, 4], np.array([2, 1, 1, 1]), (3, 2, 4, np.int64(6)), np.int32(32))
+    assert {g: str(g)} == {Genotype.parse(SEED): SEED}
 
 
 @pytest.mark.parametrize(
@@ -128,13 +102,6 @@ def test_a_change_is_checked_like_the_original():
         dataclasses.replace(g, heads=32.0)
 
 
-def test_lists_and_numpy_integers_become_plain_and_hashable():
-    g = Genotype([8, 4, 4, 4], np.array([2, 1, 1, 1]), (3, 2, 4, np.int64(6)), np.int32(32))
-    assert g == Genotype.parse(SEED)
-    assert hash(g) == hash(Genotype.parse(SEED))
-    assert str(g) == SEED
-
-
 def test_widths_double_up_to_the_cap_and_heads_follow():
     g = Genotype.parse(LARGE)
     assert g.stage_widths == (180, 360, 720, 1024)
@@ -142,17 +109,11 @@ def test_widths_double_up_to_the_cap_and_heads_follow():
     assert Genotype.parse(SEED).stage_widths == (32, 64, 128, 256)
 
 
-def test_tokens_per_side():
+def test_tokens_per_side_half_of_an_odd_one_rounded_up():
     g = Genotype.parse("8,8,3|4,4,2|4,2,4|4,1,6|32")
     assert g.token_sides(224) == (56, 28, 14, 7)
-    assert g.token_sides(32) == (8, 4, 2, 1)
-
-
-def test_half_of_an_odd_side_is_rounded_up():
-    g = Genotype.parse(SEED)
-    assert g.token_sides(112) == (28, 14, 7, 4)
-    assert g.token_sides(56) == (14, 7, 4, 2)
-    assert g.token_sides(8) == (2, 1, 1, 1)
+    assert Genotype.parse(SEED).token_sides(112) == (28, 14, 7, 4)
+    assert Genotype.parse(SEED).token_sides(8) == (2, 1, 1, 1)
 
 
 @given(genotypes(), st.integers(-10, 2000))
@@ -188,19 +149,11 @@ def test_every_architecture_takes_every_multiple_of_32(g, n):
             r"as \[2, 4\] do; use 96 or 128 px",
         ),
         (
-            "8,2,3|4,4,2|4,1,4|4,1,6|32",
-            112,
-            r"stage 2 splits=4 does not divide 14 .* as \[1, 2\] do; use 96 or 128 px",
-        ),
-        ("8,2,3|4,1,2|4,2,4|4,1,6|32", 112, "stage 3 splits=2 does not divide 7 tokens"),
-        (
             SEED,
             100,
-            r"stage 1 splits=2 does not divide 25 tokens per side \(image 100 px\); "
-            "use 96 or 104 px",
+            r"splits=2 does not divide 25 tokens per side \(image 100 px\); use 96 or 104",
         ),
         (SEED, 225, "stage 1 cannot cut an image of 225 px with stride 4; use 224 or 232 px"),
-        (SEED, 0, "an image of 0 px with stride 4; use 8 px"),
         (SEED, -32, "an image of -32 px with stride 4; use 8 px"),
     ],
 )
