@@ -5,10 +5,10 @@ it, which readers of the page do not see, says why not: ``<!-- not run: REASON -
 """
 
 import ast
-import os
 import re
+import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,26 +28,19 @@ LANGUAGES = ("python", *SHELLS)
 
 # What examples may call besides `asvit`. These lines are set-up that the tests do not repeat.
 _OTHERS = ("accelerate", "pip", "pip-audit", "python", "python3", "torchrun")
+BASH = shutil.which("bash") or ""  # by its path, which holds where PATH does not
 _NOT_RUN = re.compile(r"<!-- not run: (.+?) -->")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A block of a page.
+    """A block of a page."""
 
-    Attributes:
-        page: Path from the root of the checkout.
-        line: Line of the page on which its text starts, from 1.
-        language: As the page says it.
-        text: What stands in it.
-        reason: Why it is not run; None where it is.
-    """
-
-    page: str
-    line: int
+    page: str  # path from the root of the checkout
+    line: int  # of the page, on which its text starts, from 1
     language: str
     text: str
-    reason: str | None = None
+    reason: str | None = None  # why it is not run
 
     @property
     def place(self) -> str:
@@ -57,31 +50,24 @@ class Example:
 
 def read(page: str) -> list[Example]:
     """The blocks of a page that hold code."""
-    return list(examples_in((ROOT / page).read_text(encoding="utf-8"), page))
-
-
-def examples_in(text: str, page: str = "page") -> Iterator[Example]:
-    """The same of a text."""
-    comments: list[str] = []
-    for token in MarkdownIt().parse(text):
+    found, comments = [], ""
+    for token in MarkdownIt().parse((ROOT / page).read_text(encoding="utf-8")):
         if token.type == "html_block":
-            comments.append(token.content)
+            comments += token.content
             continue
         if token.type == "fence" and token.map is not None:
-            reason = _NOT_RUN.search("".join(comments))
+            reason = _NOT_RUN.search(comments)
             language = token.info.split()[0] if token.info else ""
-            yield Example(
-                page, token.map[0] + 2, language, token.content, reason and reason.group(1)
-            )
-        comments = []
+            line = token.map[0] + 2
+            found.append(Example(page, line, language, token.content, reason and reason[1]))
+        comments = ""
+    return found
 
 
 def calls(example: Example, folder: Path) -> list[list[str]]:
     """The command lines of a shell example, as bash reads them: no command is started.
 
-    Args:
-        example: What to read.
-        folder: Where it is read; made ready by :func:`prepare_shell`.
+    The folder was made ready by :func:`prepare_shell`.
     """
     script = example.text
     if example.language == "console":
@@ -92,7 +78,7 @@ def calls(example: Example, folder: Path) -> list[list[str]]:
     record = folder / ".calls"
     record.write_bytes(b"")
     done = subprocess.run(
-        [_bash(), "-euo", "pipefail", "-c", script],
+        [BASH, "-euo", "pipefail", "-c", script],
         cwd=folder,
         env={"HOME": str(folder), "PATH": str(folder / ".venv" / "bin"), "CALLS": str(record)},
         capture_output=True,
@@ -115,7 +101,7 @@ def prepare_shell(folder: Path) -> None:
     for name in ("asvit", *_OTHERS):
         program = programs / name
         program.write_text(
-            f'#!{_bash()}\nprintf "%s\\0" "$(($# + 1))" "${{0##*/}}" "$@" >> "$CALLS"\n'
+            f'#!{BASH}\nprintf "%s\\0" "$(($# + 1))" "${{0##*/}}" "$@" >> "$CALLS"\n'
         )
         program.chmod(0o755)
     (programs / "activate").write_text("")
@@ -178,11 +164,3 @@ def _compare(value: object, told: str, example: Example) -> None:
         return
     same = value == pytest.approx(expected) if isinstance(expected, float) else value == expected
     assert same, f"{example.place}: {value!r} is said to be {told}"
-
-
-def _bash() -> str:
-    """Bash by its path, which holds where PATH does not."""
-    for folder in os.get_exec_path():
-        if (Path(folder) / "bash").exists():
-            return str(Path(folder) / "bash")
-    raise FileNotFoundError("there is no bash on PATH; install it")
