@@ -3,13 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.baselines import (
-    FAMILIES,
-    compound,
-    deeper,
-    scale_at_random,
-    scale_by_rule,
-)
+from experiments.baselines import FAMILIES, compound, deeper, scale_at_random, scale_by_rule
 from scaling import Budget, Shape
 from tests.scaling.test_growth import pyramid_cost as cost
 

@@ -6,27 +6,11 @@ import pytest
 from run_script import Script, read_rows
 
 from experiments import bench_cost_growth
-from experiments.bench_cost_growth import AXES, Case, Row, cases, growth, table
+from experiments.bench_cost_growth import AXES, Case, Row, table
 
 
 def quadratic(value: int) -> Row:
     return Row("image_size", value, 1.0, 2.0, float(value**2), 3.0, 5.0)
-
-
-def test_the_exponent_is_that_of_the_power() -> None:
-    rows = [quadratic(value) for value in (64, 96, 224)]
-    assert growth(rows, "forward_images") == pytest.approx(2)
-    assert growth(rows, "candidate") == pytest.approx(0)
-
-
-def test_one_thing_is_changed_at_a_time() -> None:
-    found = list(cases(64, ["width", "repeats"]))
-    assert [(name, value) for name, value, _ in found] == [
-        *(("width", value) for value in AXES["width"][0]),
-        *(("repeats", value) for value in AXES["repeats"][0]),
-    ]
-    assert found[0][2] == Case(image_size=64, width=AXES["width"][0][0])
-    assert found[-1][2] == Case(image_size=64, repeats=AXES["repeats"][0][-1])
 
 
 def test_the_table_ends_every_group_in_its_exponents() -> None:

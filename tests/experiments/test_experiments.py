@@ -19,11 +19,8 @@ from experiments import (
 )
 
 TINY_SEARCH = {
-    "space": "asvit-tiny",
-    "image_size": 32,
-    "images": 2,
-    "points": 3,
-    "data": "gaussian",
+    **{"space": "asvit-tiny", "data": "gaussian", "image_size": 32},
+    **{"images": 2, "points": 3, "steps": 3, "repeats": 1},
 }
 
 
@@ -85,38 +82,29 @@ def test_a_model_has_a_cost_and_both_ratios(
     assert training > 0
 
 
-def test_every_way_to_shift_is_timed_in_either_format(script: Script) -> None:
+def test_every_way_to_shift_is_timed_in_either_format(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
     printed = script(bench_shift.main, "--batch 1 --runs 1").splitlines()
     for way in bench_shift.WAYS:
         lines = [line for line in printed if line.startswith(way)]
         assert len(lines) == 2
         assert all(line.count("|") == 4 for line in lines)
-    assert [line.split(":")[0] for line in printed if "forward |" in line] == [
-        "contiguous_format",
-        "channels_last",
-    ]
-
-
-def test_a_way_to_shift_that_gives_other_numbers_is_not_timed(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
+    formats = [line.split(":")[0] for line in printed if "forward |" in line]
+    assert formats == ["contiguous_format", "channels_last"]
     monkeypatch.setitem(bench_shift.WAYS, "wrong", lambda x: x.roll(1, 3))
     with pytest.raises(RuntimeError, match="wrong gives other numbers"):
         script(bench_shift.main, "--batch 1 --runs 1")
 
 
-def test_the_error_of_an_estimate_is_a_share_of_what_it_took() -> None:
-    row = bench_cost_estimate.Row("one", 6.0, 5.0, 7.0, 9.5, 4.0, 10, 4.5)
-    assert row.error == pytest.approx(0.5)
-    assert bench_cost_estimate.table([row]).splitlines()[2] == (
+def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    runs = dict.fromkeys(("tiny", "left out"), TINY_SEARCH)
+    monkeypatch.setattr(bench_cost_estimate, "RUNS", runs)
+    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
+    made = bench_cost_estimate.Row("one", 6.0, 5.0, 7.0, 9.5, 4.0, 10, 4.5)
+    assert bench_cost_estimate.table([made]).splitlines()[2] == (
         "| one | 6.0 | 5.0 to 7.0 | 4.0 | +50% | 10, 10 | 4.5 |"
     )
-
-
-def test_a_search_is_estimated_and_run(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
-    run = {**TINY_SEARCH, "steps": 3, "repeats": 1}
-    monkeypatch.setattr(bench_cost_estimate, "RUNS", {"tiny": run, "left out": run})
-    assert "| tiny |" in script(bench_cost_estimate.main, "--only tiny")
     (row,) = read_rows("runs/cost-estimates/estimates.csv")
     assert row["name"] == "tiny"
     assert 1 <= int(row["measured_architectures"]) <= 3
@@ -142,18 +130,3 @@ def test_repeats_have_times_and_operations(
         # Three networks at once take fewer operations than two of them one by one.
         assert at_once < one_by_one * 2 / 3
         assert fewer == pytest.approx(one_by_one / at_once, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        bench_repeats.Entry("deit_tiny_patch16_224", 32, {"attention": "hallucinated"}),
-        bench_repeats.Entry("resnet10t", 32),
-    ],
-)
-def test_networks_of_repeats_are_of_the_size_that_is_said(entry: bench_repeats.Entry) -> None:
-    model = entry.build()
-    assert entry.label.startswith(entry.name)
-    assert ("hallucinated" in entry.label) == (entry.parts is not None)
-    if hasattr(model, "patch_embed"):
-        assert model.patch_embed.img_size == (32, 32)

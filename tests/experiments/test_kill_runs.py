@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from experiments import forked, kill_runs
 from experiments.kill_runs import (
     Campaign,
-    Tally,
     differences,
     outcome,
     partial_writes,
@@ -118,23 +116,3 @@ def test_a_run_that_fails_is_told_with_its_last_words(
     monkeypatch.setattr(forked, "start", Failed)
     with pytest.raises(RuntimeError, match=r"ended with 3: working asvit: no space left \(seed 7"):
         campaign.kill("train", 1)
-
-
-def test_every_command_gets_as_much_time() -> None:
-    seconds = {"train": 0.5, "search": 2.0, "scale": 2.0}
-    tallies = {name: Tally(seconds=each) for name, each in seconds.items()}
-    assert dict(kill_runs.shares(60, tallies)) == {"train": 40, "search": 10, "scale": 10}
-
-
-def test_the_table_adds_up() -> None:
-    one = Tally(Counter({"while working": 2, "after the result": 1}), runs=2)
-    lines = list(
-        kill_runs.markdown(
-            {"search": one, "train": Tally(Counter({"while working": 4, "a worker": 5}))}
-        )
-    )
-    assert lines[2:] == [
-        "| search | 0 | 2 | 0 | 1 | 0 | 3 | 2 | 0 |",
-        "| train | 0 | 4 | 0 | 0 | 5 | 9 | 0 | 0 |",
-        "| all | 0 | 6 | 0 | 1 | 5 | 12 | 2 | 0 |",
-    ]

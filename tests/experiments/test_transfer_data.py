@@ -82,24 +82,24 @@ def test_a_folder_without_the_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "[]", '{"images": [{"id": 1}]}', '{"images": [], "annotations": [{"id": 1}]}', "{"],
+    ("content", "fault"),
+    [
+        *((text, "not in COCO's format") for text in ("", "[]", "{", '{"images": [{"id": 1}]}')),
+        ({"categories": [{"id": 3, "name": "ellipse"}]}, r"not in COCO's format \(KeyError: 7\)"),
+        ({"annotations": []}, "has no objects"),
+    ],
 )
-def test_a_file_in_no_such_format(content: str, tmp_path: Path) -> None:
-    make_coco(tmp_path, "train", images=1).write_text(content)
-    with pytest.raises(ValueError, match=r"not in COCO's format|has no objects") as refusal:
+def test_a_file_in_no_such_format(
+    content: str | dict[str, object], fault: str, tmp_path: Path
+) -> None:
+    file = make_coco(tmp_path, "train", images=1)
+    if isinstance(content, str):
+        file.write_text(content)
+    else:
+        changed(file, **content)
+    with pytest.raises(ValueError, match=fault) as refusal:
         CocoImages(tmp_path, "train")
     assert "\n" not in str(refusal.value)
-
-
-def test_an_object_of_no_category_and_no_objects(tmp_path: Path) -> None:
-    file = make_coco(tmp_path, "train", images=1)
-    changed(file, categories=[{"id": 3, "name": "ellipse"}])
-    with pytest.raises(ValueError, match=r"not in COCO's format \(KeyError: 7\)"):
-        CocoImages(tmp_path, "train")
-    changed(file, annotations=[])
-    with pytest.raises(ValueError, match="has no objects"):
-        CocoImages(tmp_path, "train")
 
 
 def test_a_picture_that_is_missing_truncated_or_of_another_size(tmp_path: Path) -> None:
@@ -122,14 +122,11 @@ def test_classes_of_pixels_from_0_and_255_for_none(tmp_path: Path) -> None:
     assert classes.shape == (1, *image.shape[-2:])
     assert np.array_equal(classes[0].numpy(), wanted)
     assert set(np.unique(wanted)) == {0, 1, 2, 255}
-
-
-def test_a_folder_without_splits_and_pictures_of_another_kind(tmp_path: Path) -> None:
-    make_ade(tmp_path, "", images=2)
-    picture = tmp_path / "images" / "000001.png"
+    make_ade(tmp_path / "plain", "", images=1)  # without splits, and a picture of another kind
+    picture = tmp_path / "plain" / "images" / "000001.png"
     Image.open(picture).save(picture.with_suffix(".jpg"))
     picture.unlink()
-    assert len(SceneImages(tmp_path, "", classes=3)) == 2
+    assert len(SceneImages(tmp_path / "plain", "", classes=3)) == 1
 
 
 def test_bad_scenes(tmp_path: Path) -> None:
