@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -39,29 +40,16 @@ class _TimmFinder(MetaPathFinder):
         """
         if fullname != "timm":
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(fullname, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _ThenRegister(spec.loader)
-                return spec
-        return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = partial(_then_register, spec.loader)  # type: ignore[method-assign]
+        return spec
 
 
-class _ThenRegister(Loader):
-    """Loads timm by ``loader``, then registers our networks."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Create the module by the original loader."""
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Execute the module by the original loader, and leave that one in the module."""
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        _register()
+def _then_register(loader: Loader, module: ModuleType) -> None:
+    """Load timm as the loader's class does, then register our networks."""
+    del loader.exec_module
+    loader.exec_module(module)
+    _register()

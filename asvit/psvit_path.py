@@ -62,15 +62,23 @@ class PSViTPath(Growable):
     heads: ClassVar[Three]
     #: Side of a patch in pixels.
     patch: ClassVar[int]
-    default_width: ClassVar[int]
 
     cells: Cells
-    depths: tuple[int, ...]
-    width: int
+    depths: tuple[int, ...] = ()
+    width: int = 0
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
-        object.__setattr__(self, "cells", _checked_cells(self.cells))
+        if len(self.cells) != STAGES:
+            raise ValueError(
+                f"cells has {len(self.cells)} value(s); give one text for each of 3 stages"
+            )
+        for i, stage in enumerate(self.cells, 1):
+            if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
+                raise ValueError(
+                    f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
+                    "'s' (a pair that shares attention) and '-' (nothing)"
+                )
         depths = tuple(self.depths) or tuple(map(layers_of, self.cells))
         if len(depths) != STAGES:
             raise ValueError(f"depths has {len(depths)} value(s); give one for each of 3 stages")
@@ -80,8 +88,8 @@ class PSViTPath(Growable):
         )
         widths = range(self.heads[0], MAX_WIDTH + 1)
         width = checked_choice("stage 1 width", self.width, widths)
-        object.__setattr__(self, "depths", depths)
-        object.__setattr__(self, "width", width)
+        for name, value in (("cells", tuple(self.cells)), ("depths", depths), ("width", width)):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -104,7 +112,7 @@ class PSViTPath(Growable):
                 raise ValueError(
                     f"{shown(number)} in {shown(text)} is no whole number of up to 5 digits"
                 )
-        width = int(rest[0]) if rest else cls.default_width
+        width = int(rest[0]) if rest else cls.width
         first, second, third = cells
         return cls((first, second, third), tuple(map(int, depths)), width)
 
@@ -113,7 +121,7 @@ class PSViTPath(Growable):
         parts = list(self.cells)
         if self.depths != tuple(map(layers_of, self.cells)):
             parts.append(",".join(map(str, self.depths)))
-        if self.width != self.default_width:
+        if self.width != type(self).width:
             parts.append(str(self.width))
         return f"{self.space}:{'|'.join(parts)}"
 
@@ -130,8 +138,9 @@ class PSViTPath(Growable):
 
     @property
     def stage_widths(self) -> Three:
-        """Channels of each stage."""
-        raise NotImplementedError
+        """Channels of each stage, in proportion to its heads."""
+        first, second, third = (round(self.width * h / self.heads[0]) for h in self.heads)
+        return first, second, third
 
     def token_counts(self, image_side: int) -> tuple[int, ...]:
         """Tokens in each stage up to the last one with layers, not counting the class token.
@@ -143,59 +152,55 @@ class PSViTPath(Growable):
             ValueError: If patches do not tile the image, or there are too few to pool.
         """
         stages = max((i for i, depth in enumerate(self.depths, 1) if depth), default=0)
-        return self._token_counts(patches_of(image_side, self.patch), stages)
+        side = patches_of(image_side, self.patch)
+        counts = tuple(self._tokens(side, i) for i in range(stages))
+        if 0 in counts:
+            raise ValueError(
+                f"stage {counts.index(0) + 1} cannot pool one token by two (image "
+                f"{image_side} px); use {2 * self.patch} px or more"
+            )
+        return counts
 
-    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
-        """Tokens in each of the first ``stages`` stages, for ``side`` patches per side."""
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        """Tokens left of ``side`` patches per side after pooling so many times."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class PSViT1dPath(PSViTPath):
-    """A path with token pooling along the list of tokens; widths W, 4W/3 and 2W, heads 3, 4, 6."""
+    """A path with token pooling along the list of tokens.
+
+    Widths W, 4W/3 and 2W (about √2 times as many for half as many tokens), heads 3, 4, 6.
+    """
 
     space: ClassVar[str] = "psvit1d"
     heads: ClassVar[Three] = (3, 4, 6)
     patch: ClassVar[int] = 16
-    default_width: ClassVar[int] = 192
 
-    depths: tuple[int, ...] = ()
-    width: int = default_width
+    width: int = 192
 
-    @property
-    def stage_widths(self) -> Three:
-        """Channels of each stage: about √2 times as many for half as many tokens."""
-        return self.width, round(self.width * 4 / 3), 2 * self.width
-
-    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
-        counts = tuple(side**2 // 2**i for i in range(stages))
-        if 0 in counts:
-            raise ValueError(
-                f"stage {counts.index(0) + 1} cannot pool one token by two (image "
-                f"{side * self.patch} px); use {2 * self.patch} px or more"
-            )
-        return counts
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        return side**2 // 2**pooled
 
 
 @dataclass(frozen=True)
 class PSViT2dPath(PSViTPath):
-    """A path with token pooling on the grid of tokens; widths W, 2W and 4W, heads 3, 6, 12."""
+    """A path with token pooling on the grid of tokens.
+
+    Widths W, 2W and 4W (twice as many for a quarter as many tokens), heads 3, 6, 12.
+    """
 
     space: ClassVar[str] = "psvit2d"
     heads: ClassVar[Three] = (3, 6, 12)
     patch: ClassVar[int] = 8
-    default_width: ClassVar[int] = 96
 
-    depths: tuple[int, ...] = ()
-    width: int = default_width
+    width: int = 96
 
-    @property
-    def stage_widths(self) -> Three:
-        """Channels of each stage: twice as many for a quarter as many tokens."""
-        return self.width, 2 * self.width, 4 * self.width
-
-    def _token_counts(self, side: int, stages: int) -> tuple[int, ...]:
-        return tuple((-(-side // 2**i)) ** 2 for i in range(stages))
+    @staticmethod
+    def _tokens(side: int, pooled: int) -> int:
+        return (-(-side // 2**pooled)) ** 2
 
 
 def patches_of(side: int, patch: int) -> int:
@@ -248,16 +253,3 @@ def unrolled(cells: str, depth: int) -> str:
         chosen.append(cell if CELL_LAYERS[cell] <= left else BASIC)
         left -= CELL_LAYERS[chosen[-1]]
     return "".join(chosen)
-
-
-def _checked_cells(cells: Sequence[str]) -> Cells:
-    if len(cells) != STAGES:
-        raise ValueError(f"cells has {len(cells)} value(s); give one text for each of 3 stages")
-    for i, stage in enumerate(cells, 1):
-        if len(stage) != CELLS or not set(stage) <= set(CELL_LAYERS):
-            raise ValueError(
-                f"stage {i} cells={shown(stage)} is not allowed; use six of 'b' (basic), "
-                "'s' (a pair that shares attention) and '-' (nothing)"
-            )
-    first, second, third = cells
-    return first, second, third

@@ -1,8 +1,4 @@
-"""Loads reference tables, by name or from files: architectures by their texts, checked accuracies.
-
-A table names its architectures in one of several layouts, and accuracies are the columns that the
-file declares as such, or else those that look like it.
-"""
+"""Loads reference tables, by name or from files: texts made canonical, rows checked."""
 
 from __future__ import annotations
 
@@ -106,9 +102,7 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
     params = _wholes(sheet, "params", "the exact count, or call the column params_M")
     macs = _wholes(sheet, "macs", "the exact count, or call the column gmacs")
     if check:
-        counted = _count(sheet, texts, sides, num_classes)
-        _check_params(sheet, params, counted, num_classes)
-        params = counted
+        params = _counted(sheet, texts, sides, params, num_classes)
     return ReferenceTable(
         name=name,
         path=path,
@@ -127,22 +121,19 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
 
 def _text(layout: Layout, row: Row, *, shipped: bool) -> str:
     """The canonical architecture text of a row; names of timm models need no ``timm:``."""
-    try:
-        text = layout.text(row.cells)
-        return text if shipped else _canonical(text)
-    except ValueError as error:
-        raise row.fault(first_line(error)) from error
-
-
-def _canonical(text: str) -> str:
+    if shipped:
+        return layout.text(row.cells)
     from asvit.spaces.architectures import canonical, is_fixed
     from asvit.spaces.timm_models import PREFIX
 
-    if not text:
-        raise ValueError("no architecture; write a text that asvit.build takes")
-    # Our own texts have bars; anything else is meant as the name of a timm model.
-    bare = "|" not in text and not is_fixed(text)
-    return canonical(PREFIX + text if bare else text)
+    try:
+        text = layout.text(row.cells)
+        if not text:
+            raise ValueError("no architecture; write a text that asvit.build takes")
+        # Our own texts have bars; anything else is meant as the name of a timm model.
+        return canonical(text if "|" in text or is_fixed(text) else PREFIX + text)
+    except ValueError as error:
+        raise row.fault(first_line(error)) from error
 
 
 def _image_sizes(sheet: Sheet) -> tuple[int, ...]:
@@ -186,45 +177,42 @@ def _wholes(
     return tuple(map(read, sheet.rows)) if name in sheet.columns else None
 
 
-def _count(
-    sheet: Sheet, texts: tuple[str, ...], sides: tuple[int, ...], num_classes: int
+def _counted(
+    sheet: Sheet,
+    texts: Sequence[str],
+    sides: Sequence[int],
+    given: Sequence[int] | None,
+    num_classes: int,
 ) -> tuple[int, ...]:
-    """Count the parameters of every row's network, which also proves that it can be built."""
+    """The parameters of every row's network, which also proves that it can be built.
+
+    Wrong exact counts are refused; the first wrong rounded one makes a warning.
+    """
     from asvit.spaces.architectures import build_on_meta
 
-    counts = []
-    for row, text, side in zip(sheet.rows, texts, sides, strict=True):
+    counts, warned = [], "params_M" not in sheet.columns
+    for place, (row, text, side) in enumerate(zip(sheet.rows, texts, sides, strict=True)):
         try:
             network = build_on_meta(text, image_size=side, num_classes=num_classes)
         except _FAILURES as error:
             told = f"{one_line(text)} cannot be built for {side} px"
             raise row.fault(f"{told}: {first_line(error)}") from error
-        counts.append(sum(parameter.numel() for parameter in network.parameters()))
-    return tuple(counts)
-
-
-def _check_params(
-    sheet: Sheet, given: tuple[int, ...] | None, counted: tuple[int, ...], num_classes: int
-) -> None:
-    """Refuse wrong exact counts; warn about wrong rounded ones."""
-    for row, there, here in zip(sheet.rows, given or counted, counted, strict=True):
-        if there != here:
-            raise row.fault(
-                f"params is {there}, but the network with {num_classes} classes has {here}; "
-                "correct it, or give the classes in a line '# num_classes: N'"
-            )
-    if "params_M" not in sheet.columns:
-        return
-    for row, here in zip(sheet.rows, counted, strict=True):
-        millions = as_number(row.cells["params_M"])
-        if millions is not None and abs(millions * 1e6 - here) > _CLOSE * here:
+        count = sum(parameter.numel() for parameter in network.parameters())
+        if given is not None and given[place] != count:
+            told = f"params is {given[place]}, but the network with {num_classes} classes has"
+            advice = "correct it, or give the classes in a line '# num_classes: N'"
+            raise row.fault(f"{told} {count}; {advice}")
+        millions = None if warned else as_number(row.cells["params_M"])
+        if millions is not None and abs(millions * 1e6 - count) > _CLOSE * count:
+            warned = True
             _LOG.warning(
                 "%s, line %d: params_M is %s, but the network with %d classes has %.4f; "
                 "the latter is used",
                 *(sheet.path, row.line, one_line(row.cells["params_M"])),
-                *(num_classes, here / 1e6),
+                *(num_classes, count / 1e6),
             )
-            return
+        counts.append(count)
+    return tuple(counts)
 
 
 @dataclass(frozen=True)

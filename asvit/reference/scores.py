@@ -74,9 +74,13 @@ class ScoreJournal(Journal[CorrelationSettings]):
         """
         stored = self.start_values.get("table")
         if stored is not None and stored["digest"] != table.digest:
+            before, now = (
+                f"{one_line(one['name'])}, digest {one_line(one['digest'][:12])}"
+                for one in (stored, table_id(table))
+            )
             raise ValueError(
-                f"run folder {self._path.parent} was started with another table: {_shown(stored)} "
-                f"(now {_shown(table_id(table))}); {ELSEWHERE}"
+                f"run folder {self._path.parent} was started with another table: {before} "
+                f"(now {now}); {ELSEWHERE}"
             )
 
     def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
@@ -98,9 +102,6 @@ class ScoreJournal(Journal[CorrelationSettings]):
         found = {name: score_to_json(score) for name, score in scores.items()}
         seconds = round(seconds, 3)
         self.append({"architecture": architecture, "seconds": seconds, "scores": found})
-        self._add(architecture, scores, seconds)
-
-    def _add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
         self.scores.setdefault(architecture, {}).update(scores)
         self.seconds += seconds
 
@@ -112,13 +113,10 @@ class ScoreJournal(Journal[CorrelationSettings]):
         else:
             found = from_json(record, _Scored)
             scores = {name: score_from_json(of) for name, of in found["scores"].items()}
-            self._add(found["architecture"], scores, found["seconds"])
+            self.scores.setdefault(found["architecture"], {}).update(scores)
+            self.seconds += found["seconds"]
 
 
 def table_id(table: ReferenceTable) -> dict[str, str]:
     """What identifies a table: its name, for people, and its digest."""
     return {"name": table.name, "digest": table.digest}
-
-
-def _shown(table: Mapping[str, str]) -> str:
-    return f"{one_line(table['name'])}, digest {one_line(table['digest'][:12])}"

@@ -59,7 +59,7 @@ class PSViTSpace(SearchSpace):
     def from_values(self, values: Sequence[str]) -> PSViTPath:
         """See :meth:`SearchSpace.from_values`; accepts the path without layers."""
         first, second, third = ("".join(values[i * CELLS :][:CELLS]) for i in range(STAGES))
-        return self.architecture((first, second, third), (), self.architecture.default_width)
+        return self.architecture((first, second, third))
 
     def parse(self, text: str) -> PSViTPath:
         """See :meth:`SearchSpace.parse`."""
