@@ -182,7 +182,7 @@ class PSViT1dPath(PSViTPath):
 
     @staticmethod
     def _tokens(side: int, pooled: int) -> int:
-        return side**2 // 2**pooled
+        return side * side >> pooled
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,8 @@ class PSViT2dPath(PSViTPath):
 
     @staticmethod
     def _tokens(side: int, pooled: int) -> int:
-        return (-(-side // 2**pooled)) ** 2
+        half = -(-side >> pooled)  # rounded up
+        return half * half
 
 
 def patches_of(side: int, patch: int) -> int:

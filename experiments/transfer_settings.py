@@ -140,7 +140,7 @@ def make_parser(
                 "--no-norms", dest=name, action="store_false", help=f"leave out: {told}"
             )
         elif name == "scale":
-            words = {"nargs": 2, "metavar": ("LEAST", "MOST")}
+            words: dict[str, Any] = {"nargs": 2, "metavar": ("LEAST", "MOST")}
             parser.add_argument(flag, type=float, default=default, help=told, **words)
         else:
             of = type(default) if name in defaults else str

@@ -34,17 +34,10 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a training.
+    """The outcome of a training; its numbers are NaN if it failed for a ``reason``."""
 
-    Attributes:
-        accuracy: On the test images, per cent; NaN if it failed.
-        loss: Mean loss over the last tenth of the steps, nats; NaN if it failed.
-        seconds: Wall-clock time of the training.
-        reason: Why it failed, else empty.
-    """
-
-    accuracy: Nullable
-    loss: Nullable
+    accuracy: Nullable  # on the test images, per cent
+    loss: Nullable  # mean over the last tenth of the steps, nats
     seconds: float
     reason: str = ""
 
@@ -67,11 +60,7 @@ class TrainingJournal(Journal[BuildSettings]):
         return int(self.start_values.get("num_classes", 0))
 
     def add(self, training: Training, outcome: Outcome) -> None:
-        """Keep the outcome of a training.
-
-        Raises:
-            OSError: If it cannot be written. What was trained before is safe.
-        """
+        """Keep the outcome of a training."""
         self.append({**training._asdict(), **to_json(outcome)})
         self.outcomes[training] = outcome
 

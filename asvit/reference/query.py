@@ -67,21 +67,13 @@ def _checked(name: str) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured and shown to answer a query.
-
-    Attributes:
-        table: The reference table.
-        targets: Names of its accuracies, in its order.
-        shown: Names of the measures and rank sums, the counts first.
-        rows: Indices into the table, ascending.
-        excluded: Reason for leaving rows out, in words, to the number of such rows.
-    """
+    """What is measured and shown to answer a query."""
 
     table: ReferenceTable
-    targets: tuple[str, ...]
-    shown: tuple[str, ...]
-    rows: tuple[int, ...]
-    excluded: Mapping[str, int]
+    targets: tuple[str, ...]  # names of its accuracies, in its order
+    shown: tuple[str, ...]  # measures and rank sums, the counts first
+    rows: tuple[int, ...]  # indices into the table, ascending
+    excluded: Mapping[str, int]  # why rows are left out, in words -> how many
 
     @cached_property
     def measures(self) -> tuple[str, ...]:

@@ -48,9 +48,8 @@ class Values:
         targets = [f"{ACCURACY}{name}" for name in self.accuracies]
         writer.writerow([*_BEFORE, *targets, *self.measures, *_AFTER])
         numbers = zip(*self.accuracies.values(), *self.measures.values(), strict=True)
-        for text, size, row, reason in zip(
-            self.architectures, self.image_sizes, numbers, self.reasons, strict=True
-        ):
+        others = zip(self.architectures, self.image_sizes, self.reasons, strict=True)
+        for (text, size, reason), row in zip(others, numbers, strict=True):
             writer.writerow([text, size, *map(repr, row), reason])
         return buffer.getvalue()
 
@@ -69,32 +68,21 @@ class Values:
         columns = header[len(_BEFORE) : -len(_AFTER)]
         if header != [*_BEFORE, *columns, *_AFTER]:
             raise ValueError(f"not a table of values: its columns are {shown(header)}")
+        rows: list[tuple[Any, ...]] = []
         try:
-            rows = [_row(cells, len(header)) for cells in reader]
+            for cells in reader:
+                if len(cells) != len(header):
+                    raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+                name, size, *of_row, reason = cells
+                rows.append((name, int(size), *map(float, of_row), reason))
         except (ValueError, csv.Error) as error:
             raise ValueError(f"line {reader.line_num}: {first_line(error)}") from error
-        numbers = (
-            zip(*(row for _, _, row, _ in rows), strict=True) if rows else [()] * len(columns)
-        )
-        found = dict(zip(columns, numbers, strict=True))
-        return cls(
-            architectures=tuple(text for text, *_ in rows),
-            image_sizes=tuple(size for _, size, *_ in rows),
-            accuracies={
-                name.removeprefix(ACCURACY): column
-                for name, column in found.items()
-                if name.startswith(ACCURACY)
-            },
-            measures={n: column for n, column in found.items() if not n.startswith(ACCURACY)},
-            reasons=tuple(reason for *_, reason in rows),
-        )
-
-
-def _row(cells: Sequence[str], width: int) -> tuple[str, int, list[float], str]:
-    if len(cells) != width:
-        raise ValueError(f"{len(cells)} cells under a header of {width}")
-    text, size, *numbers, reason = cells
-    return text, int(size), [float(number) for number in numbers], reason
+        by_column = zip(*rows, strict=True) if rows else [()] * len(header)
+        texts, sizes, *numbers, reasons = by_column
+        found = list(zip(columns, numbers, strict=True))
+        accuracies = {n.removeprefix(ACCURACY): c for n, c in found if n.startswith(ACCURACY)}
+        measures = {n: c for n, c in found if not n.startswith(ACCURACY)}
+        return cls(texts, sizes, accuracies, measures, reasons)
 
 
 @dataclass(frozen=True, kw_only=True)

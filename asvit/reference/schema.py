@@ -47,23 +47,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The content of a file, before its cells are interpreted.
-
-    Attributes:
-        path: The file.
-        digest: SHA-256 of it, in hexadecimal digits.
-        provenance: Key -> value of the lines above the header; other comments under ``notes``.
-        targets: The columns of accuracies that those lines declare, in their order.
-        columns: Names in the header, in their order.
-        rows: The rows that are not empty.
-    """
+    """The content of a file, before its cells are interpreted."""
 
     path: Path
-    digest: str
-    provenance: Mapping[str, str]
-    targets: tuple[Target, ...]
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    digest: str  # SHA-256 of the file, in hexadecimal digits
+    provenance: Mapping[str, str]  # key -> value above the header; other comments: ``notes``
+    targets: tuple[Target, ...]  # the columns of accuracies that are declared there, in order
+    columns: tuple[str, ...]  # names in the header, in their order
+    rows: tuple[Row, ...]  # those that are not empty
 
 
 def _fault(path: Path, line: int, problem: str) -> ValueError:

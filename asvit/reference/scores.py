@@ -84,21 +84,13 @@ class ScoreJournal(Journal[CorrelationSettings]):
             )
 
     def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
-        """Store what the images of this size are, if that is not stored yet.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Store what the images of this size are, if that is not stored yet."""
         if image_size not in self.images_of:
             self.append({"image_size": image_size, "images": dict(images)})
             self.images_of[image_size] = dict(images)
 
     def add(self, architecture: str, scores: Mapping[str, Score], seconds: float) -> None:
-        """Store the scores of an architecture, which took ``seconds`` to measure.
-
-        Raises:
-            OSError: If they cannot be written. Earlier scores are safe.
-        """
+        """Store the scores of an architecture, which took ``seconds`` to measure."""
         found = {name: score_to_json(score) for name, score in scores.items()}
         seconds = round(seconds, 3)
         self.append({"architecture": architecture, "seconds": seconds, "scores": found})
