@@ -76,11 +76,6 @@ def test_a_training_that_diverges_fails_with_the_reason(
     assert math.isnan(outcome.loss)
 
 
-def test_classes_are_shared_out_by_hand() -> None:
-    labels = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-    assert _stratified(labels, 4).nonzero().flatten().tolist() == [0, 1, 4, 6]
-
-
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.data())
 def test_every_class_gives_its_share(labels: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(0, len(labels)))
