@@ -55,13 +55,10 @@ def _build(
     *,
     architecture: str | None = None,
     img_size: int | tuple[int, int] = 224,
-    num_classes: int = 1000,
     in_chans: int = 3,
-    attention: str | None = None,
-    ffn: str | None = None,
-    branches: int = 0,
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
+    **parts: Any,
 ) -> nn.Module:
     # Imported late: this package may itself be waiting for timm.
     from asvit.networks import Network
@@ -73,12 +70,5 @@ def _build(
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if height != width:
         raise ValueError(f"img_size={height, width} is no square; give one number")
-    network = Network(
-        architecture,
-        image_size=height,
-        num_classes=num_classes,
-        attention=attention,
-        ffn=ffn,
-        branches=branches,
-    )
+    network = Network(architecture, image_size=height, **parts)
     return network.build(drop_path=drop_path_rate, drop=drop_rate)
