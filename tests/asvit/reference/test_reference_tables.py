@@ -4,6 +4,7 @@ import csv
 import hashlib
 import math
 import re
+import statistics
 import subprocess
 import sys
 from importlib.resources import files
@@ -14,12 +15,18 @@ import torch
 
 import asvit
 from asvit.reference import REFERENCES, load_reference
+from asvit.reference.build import draw, size_of
+from asvit.reference.build_result import BuiltRow, noise_ceiling
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.statistics import kendall
+from asvit.runs.reference import BuildRun
+from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.families import PIT_STAGES
 from proxies.counts import count
 
 OURS = ["vitbench101-pit", "vitbench101-autoformer", "timm-in1k"]
+PRESET = BuildSettings.make("asvit-fractal")
 ROWS = {"vitbench101-pit": 100, "vitbench101-autoformer": 100, "timm-in1k": 197}
 AUTOFORMER = "autoformer:192|4,4,3,4,3,3,4,4,3,3,3,4|3.5,4,3.5,4,3.5,3.5,4,3.5,4,4,4,3.5"
 
@@ -206,3 +213,35 @@ def test_tables_are_read_without_torch():
         "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'scipy')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def fractal():
+    return load_reference("asvit-fractal")
+
+
+@pytest.fixture(scope="module")
+def built(fractal):
+    """The rows of the table as they are built."""
+    each = [fractal.accuracies[f"accuracy_seed{seed}"] for seed in range(PRESET.seeds)]
+    return [
+        BuiltRow(text, *vars(size_of(text, 32, 20)).values(), values)
+        for text, values in zip(fractal.architectures, zip(*each, strict=True), strict=True)
+    ]
+
+
+def test_our_own_table_is_what_its_preset_makes(fractal, built):
+    assert fractal.architectures == draw(load_space("asvit"), PRESET)
+    assert (len(fractal), fractal.num_classes, set(fractal.image_sizes)) == (60, 20, {32})
+    assert fractal.provenance["source"].endswith(f", {BuildRun(settings=PRESET).command_line()}")
+    assert {"title", "licence", "recipe", "accuracies", "hardware"} <= set(fractal.provenance)
+    assert fractal.params == tuple(row.params for row in built)
+    assert fractal.macs == tuple(row.macs for row in built)
+
+
+def test_accuracies_and_noise_of_our_own_table_are_those_of_its_seeds(fractal, built):
+    assert fractal.default_target == "accuracy"
+    for row, accuracy in zip(built, fractal.accuracies["accuracy"], strict=True):
+        assert accuracy == pytest.approx(statistics.fmean(row.accuracies), abs=6e-4)
+        assert all(5 < value < 100 for value in row.accuracies)  # chance is 5
+    assert fractal.target().noise_ceiling == pytest.approx(noise_ceiling(built), abs=5e-5)
