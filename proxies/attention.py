@@ -6,7 +6,7 @@ the cache, and the rest are matrix products padded to the width of a vector regi
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,35 +21,42 @@ _BLOCK_SCORES_ELSEWHERE = 1 << 28
 _REGISTER_COLUMNS = 16
 
 
-def attention_with_tangent(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    tangents: tuple[Tensor | None, Tensor | None, Tensor | None],
-    *,
-    bias: Tensor | None = None,
-    scale: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Attention ``O = softmax(s QKᵀ + B) V`` and its derivative along the tangents.
+class AttentionCall(NamedTuple):
+    """Arguments of the attention ``O = softmax(s QKᵀ + B) V`` with output ``[..., N, e]``.
 
-    With ``P`` the attention map and ``Ṡ = s (Q̇Kᵀ + QK̇ᵀ)``, the derivative is
-    ``Ȯ = (P ⊙ Ṡ) V − rowsum(P ⊙ Ṡ) ⊙ O + P V̇``.
-
-    Args:
+    Attributes:
         query: ``[..., N, d]``.
         key: ``[..., M, d]``.
         value: ``[..., M, e]``.
-        tangents: Of query, key and value; None for zero.
-        bias: Added to the scores, broadcastable to ``[..., N, M]``; constant along the tangent.
+        bias: Added to the scores, broadcastable to ``[..., N, M]``.
         scale: ``d^-0.5`` unless given.
-
-    Returns:
-        Output and derivative, each ``[..., N, e]``.
     """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None = None
+    scale: float | None = None
+
+    @property
+    def factor(self) -> float:
+        """The scale, given or not."""
+        return self.query.shape[-1] ** -0.5 if self.scale is None else self.scale
+
+
+def attention_with_tangent(
+    call: AttentionCall, tangents: tuple[Tensor | None, Tensor | None, Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Attention and its derivative along tangents of query, key and value; None for zero.
+
+    With ``P`` the attention map and ``Ṡ = s (Q̇Kᵀ + QK̇ᵀ)``, the derivative is
+    ``Ȯ = (P ⊙ Ṡ) V − rowsum(P ⊙ Ṡ) ⊙ O + P V̇``: the bias is constant along the tangent.
+    """
+    query, key, value, bias, _ = call
     batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
     # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
     queries = _side_by_side(_or_zeros(query, tangents[0]), query)
-    queries *= dim**-0.5 if scale is None else scale
+    queries *= call.factor
     keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
     values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
     q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
@@ -71,44 +78,31 @@ def attention_with_tangent(
     return out.unflatten(0, batch), tangent.unflatten(0, batch)
 
 
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    bias: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
+def attention(call: AttentionCall) -> Tensor:
     """Attention for a backward pass, by the faster of two kernels.
 
     Narrow heads on a CPU use blocks in both directions. PyTorch's kernel handles all others, and a
-    bias that requires a gradient. Shapes as in :func:`attention_with_tangent`.
+    bias that requires a gradient.
     """
+    query, key, value, bias, scale = call
     narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
     if not narrow or (bias is not None and bias.requires_grad):
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
-    out: Tensor = _BlockedAttention.apply(query, key, value, bias, scale)
+    out: Tensor = _BlockedAttention.apply(query, key, value, bias, call.factor)
     return out
 
 
-def explicit_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    bias: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
+def explicit_attention(call: AttentionCall) -> Tensor:
     """Attention in operations that any transform can differentiate, also twice.
 
-    Rows are processed in blocks to bound the memory; shapes as in :func:`attention_with_tangent`.
+    Rows are processed in blocks to bound the memory.
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    query, key, value, bias, _ = call
     maps = query[..., 0, 0].numel()
     step = max(1, _BLOCK_SCORES_ELSEWHERE // 8 // (maps * key.shape[-2]))
     blocks = []
     for start in range(0, query.shape[-2], step):
-        scores = query[..., start : start + step, :] @ key.transpose(-1, -2) * scale
+        scores = query[..., start : start + step, :] @ key.transpose(-1, -2) * call.factor
         if bias is not None:
             rows = slice(None) if bias.shape[-2] == 1 else slice(start, start + step)
             scores = scores + bias[..., rows, :]
@@ -125,12 +119,8 @@ def normalize_arguments(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, float | None]:
-    """Reduce the arguments of fused attention to (query, key, value), additive bias and scale.
-
-    Raises:
-        ValueError: If the call has dropout.
-    """
+) -> AttentionCall:
+    """Reduce the arguments of fused attention; a ValueError if there is dropout."""
     if dropout_p:
         raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
     if enable_gqa:
@@ -140,7 +130,7 @@ def normalize_arguments(
         attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
     if attn_mask is not None and not attn_mask.is_floating_point():
         attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
-    return (query, key, value), attn_mask, scale
+    return AttentionCall(query, key, value, attn_mask, scale)
 
 
 def align_stacked_bias(bias: Tensor, axes: int) -> Tensor:
@@ -157,15 +147,9 @@ class _BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        bias: Tensor | None,
-        scale: float | None,
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
     ) -> Tensor:
         tokens, sources, width = query.shape[-2], key.shape[-2], value.shape[-1]
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
         q = (query * scale).flatten(0, -3)
         k = key.flatten(0, -3).transpose(1, 2)
         v = _pad(value).flatten(0, -3)

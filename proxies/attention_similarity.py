@@ -97,12 +97,11 @@ class _MapComparison(InterceptOperations):
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func is F.scaled_dot_product_attention:
-            (query, key, value), bias, scale = normalize_arguments(*args, **kwargs)
-            scale = query.shape[-1] ** -0.5 if scale is None else scale
-            scores = query @ key.transpose(-1, -2) * scale
-            maps = (scores if bias is None else scores + bias).softmax(-1)
+            call = normalize_arguments(*args, **kwargs)
+            scores = call.query @ call.key.transpose(-1, -2) * call.factor
+            maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
             self._compare(maps)
-            return maps @ value
+            return maps @ call.value
         if func is F.multi_head_attention_forward:
             per_head = {"need_weights": True, "average_attn_weights": False}
             out, maps = func(*args, **{**kwargs, **per_head})

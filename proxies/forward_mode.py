@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from torch.func import vmap
 
 from proxies.attention import (
+    AttentionCall,
     align_stacked_bias,
     attention_with_tangent,
     explicit_attention,
@@ -42,16 +43,20 @@ def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
 
 
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-    return explicit_attention(*tokens, bias=bias, scale=scale)
+    return explicit_attention(normalize_arguments(*args, **kwargs))
 
 
 def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-    if bias is not None and unpack(bias)[1] is not None:
-        return explicit_attention(*tokens, bias=bias, scale=scale)
-    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in tokens)
-    return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+    call = normalize_arguments(*args, **kwargs)
+    if call.bias is not None and unpack(call.bias)[1] is not None:
+        return explicit_attention(call)
+    return _attend_to_dual_tokens(call)
+
+
+def _attend_to_dual_tokens(call: AttentionCall) -> Tensor:
+    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
+    primal = call._replace(query=q, key=k, value=v)
+    return pack(*attention_with_tangent(primal, (dq, dk, dv)))
 
 
 def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -101,17 +106,16 @@ class ExplicitAttention(ReplaceOperations):
 
 
 def _stacked_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-
-    def attend(networks: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is not None:
-            bias, tangent = unpack(align_stacked_bias(bias, q.ndim))
+    def attend(networks: int, *values: Any) -> Tensor:
+        call = AttentionCall(*values)
+        if call.bias is not None:
+            bias, tangent = unpack(align_stacked_bias(call.bias, call.query.ndim))
             if tangent is not None:
                 raise ValueError("an attention bias that depends on the image cannot be stacked")
-        (q, dq), (k, dk), (v, dv) = (unpack(x) for x in (q, k, v))
-        return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+            call = call._replace(bias=bias)
+        return _attend_to_dual_tokens(call)
 
-    return with_stacked_tensors(attend, *tokens, bias)
+    return with_stacked_tensors(attend, *normalize_arguments(*args, **kwargs))
 
 
 def _stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

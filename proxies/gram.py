@@ -12,7 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.attention import align_stacked_bias, attention, normalize_arguments
+from proxies.attention import (
+    AttentionCall,
+    align_stacked_bias,
+    attention,
+    normalize_arguments,
+)
 from proxies.forward_mode import explicit_multi_head
 from proxies.operations import InterceptOperations, Operation
 from proxies.per_sample_gradients import (
@@ -23,7 +28,6 @@ from proxies.per_sample_gradients import (
 )
 from proxies.stacking import Stack, with_stacked_tensors
 
-Tokens = tuple[Tensor, Tensor, Tensor]  # query, key and value
 Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
 
 
@@ -63,8 +67,7 @@ class GramAccumulator(InterceptOperations):
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Record the call if it uses a weight, and run it with the weight detached."""
         if func is F.scaled_dot_product_attention:
-            tokens, bias, scale = normalize_arguments(*args, **kwargs)
-            return self._attend(tokens, bias, scale)
+            return self._attend(normalize_arguments(*args, **kwargs))
         if func not in RULES:
             return func(*args, **kwargs)
         found = RULES[func](*args, **kwargs)
@@ -83,8 +86,8 @@ class GramAccumulator(InterceptOperations):
     def _detached(self, value: Any) -> Any:
         return value.detach() if isinstance(value, nn.Parameter) else value
 
-    def _attend(self, tokens: Tokens, bias: Tensor | None, scale: float | None) -> Tensor:
-        return attention(*tokens, bias=bias, scale=scale)
+    def _attend(self, call: AttentionCall) -> Tensor:
+        return attention(call)
 
     def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
         return self._record(name, use, out)
@@ -169,11 +172,11 @@ class StackedGramAccumulator(GramAccumulator):
     def _detached(self, value: Any) -> Any:
         return value.detach() if id(value) in self._names else value
 
-    def _attend(self, tokens: Tokens, bias: Tensor | None, scale: float | None) -> Tensor:
-        def attend(networks: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-            return stacked_attention(q, k, v, bias, scale)
+    def _attend(self, call: AttentionCall) -> Tensor:
+        def attend(networks: int, *values: Any) -> Tensor:
+            return stacked_attention(AttentionCall(*values))
 
-        return with_stacked_tensors(attend, *tokens, bias)
+        return with_stacked_tensors(attend, *call)
 
     def _record_call(self, name: str, use: WeightUse, out: Tensor, call: Call) -> Tensor:
         if not torch.is_grad_enabled() and len(use.x) == self._samples:
@@ -198,18 +201,17 @@ class StackedGramAccumulator(GramAccumulator):
         return gram_matrix(weight[0], uses, self._samples, self.networks)
 
 
-def stacked_attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None
-) -> Tensor:
+def stacked_attention(call: AttentionCall) -> Tensor:
     """Attention of several networks, ``[networks, ..., N, d]``, for a backward pass.
 
     Fused kernels take four axes, so the networks join the samples or, if all samples share a bias,
     the heads.
     """
+    q, k, v, bias, scale = call
     if bias is not None:
         bias = align_stacked_bias(bias, q.ndim)
     if q.ndim != 5:
-        return attention(q, k, v, bias=bias, scale=scale)
+        return attention(call._replace(bias=bias))
     axis = 1 if bias is None or bias.shape[1] != 1 else 2
     sizes = q.shape[0], q.shape[axis]
     if bias is not None:
@@ -217,7 +219,7 @@ def stacked_attention(
         expanded[axis] = sizes[1]
         bias = bias.expand(expanded).movedim(0, axis - 1).flatten(axis - 1, axis)
     flat = [x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v)]
-    out: Tensor = attention(*flat, bias=bias, scale=scale).unflatten(axis - 1, sizes)
+    out: Tensor = attention(AttentionCall(*flat, bias, scale)).unflatten(axis - 1, sizes)
     return out.movedim(axis - 1, 0)
 
 

@@ -104,7 +104,7 @@ def _uniform_softmax(x: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Ten
 
 
 def _mean_value(*args: Any, **kwargs: Any) -> Tensor:
-    (query, _, value), _, _ = normalize_arguments(*args, **kwargs)
+    query, _, value, _, _ = normalize_arguments(*args, **kwargs)
     return value.mean(-2, keepdim=True).expand(*query.shape[:-1], value.shape[-1])
 
 

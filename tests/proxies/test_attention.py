@@ -6,7 +6,12 @@ from torch import Tensor
 from torch.func import jvp
 
 import proxies.attention
-from proxies.attention import attention, attention_with_tangent, explicit_attention
+from proxies.attention import (
+    AttentionCall,
+    attention,
+    attention_with_tangent,
+    explicit_attention,
+)
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
@@ -48,20 +53,21 @@ def test_equals_forward_mode_of_the_plain_form(
     (q, k, v), added = arguments
     dq, dk, dv = 2 * q.flip(-1), k.flip(1).flip(2), v.flip(0)
     expected = jvp(lambda *x: plain(*x, added, 0.7), (q, k, v), (dq, dk, dv))
-    found = attention_with_tangent(q, k, v, (dq, dk, dv), bias=added, scale=0.7)
+    found = attention_with_tangent(AttentionCall(q, k, v, added, 0.7), (dq, dk, dv))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_missing_tangents_are_zero() -> None:
     q, k, v = draw(1, 2, 6, 4), draw(1, 2, 6, 4).flip(0), draw(1, 2, 6, 4).flip(1)
-    found = attention_with_tangent(q, k, v, (None, k, None))
-    expected = attention_with_tangent(q, k, v, (torch.zeros_like(q), k, torch.zeros_like(v)))
+    call = AttentionCall(q, k, v)
+    found = attention_with_tangent(call, (None, k, None))
+    expected = attention_with_tangent(call, (torch.zeros_like(q), k, torch.zeros_like(v)))
     torch.testing.assert_close(found, expected)
 
 
 def test_large_scores_do_not_overflow() -> None:
     q = draw(1, 1, 8, 4) * 1e3
-    out, tangent = attention_with_tangent(q, q, q, (q, q, q))
+    out, tangent = attention_with_tangent(AttentionCall(q, q, q), (q, q, q))
     assert out.isfinite().all()
     assert tangent.isfinite().all()
 
@@ -71,7 +77,7 @@ def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int
     monkeypatch.setattr(proxies.attention, "_BLOCK_SCORES_ELSEWHERE", 8 * step)
     q, k, v = draw(2, 3, 12, 4), draw(2, 3, 9, 4), draw(2, 3, 9, 5)
     for bias in (None, draw(12, 9), draw(3, 1, 9)):
-        found = explicit_attention(q, k, v, bias=bias)
+        found = explicit_attention(AttentionCall(q, k, v, bias))
         torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))
 
 
@@ -80,7 +86,7 @@ def test_backward_pass_equals_pytorch_s(arguments: tuple[list[Tensor], Tensor | 
     inputs, added = arguments
     for x in inputs:
         x.requires_grad_()
-    out = attention(*inputs, bias=added, scale=0.7)
+    out = attention(AttentionCall(*inputs, added, 0.7))
     expected = plain(*inputs, added, 0.7)
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
     gradient = draw(*expected.shape).flip(-1)
@@ -94,6 +100,6 @@ def test_backward_pass_equals_pytorch_s(arguments: tuple[list[Tensor], Tensor | 
 
 def test_a_bias_that_needs_a_gradient_gets_one() -> None:
     q, bias = draw(1, 2, 6, 4), draw(2, 6, 6).requires_grad_()
-    gradient = torch.autograd.grad(attention(q, q, q, bias=bias).sum(), bias)[0]
+    gradient = torch.autograd.grad(attention(AttentionCall(q, q, q, bias)).sum(), bias)[0]
     expected = torch.autograd.grad(plain(q, q, q, bias, 0.5).sum(), bias)[0]
     torch.testing.assert_close(gradient, expected)
