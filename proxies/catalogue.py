@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from proxies.activations import jacobian_covariance, naswot
-from proxies.attention_similarity import contribution_cosine_similarity
+from proxies.activations import contribution_cosine_similarity, jacobian_covariance, naswot
 from proxies.az_nas import (
     az_expressivity,
     az_progressivity,
@@ -23,8 +22,7 @@ from proxies.ntk import ntk_condition_number, ntk_condition_numbers
 from proxies.registry import Inputs, Proxy, register
 from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
 from proxies.structure import depth, embedding_width, total_expansion
-from proxies.synaptic_diversity import dss
-from proxies.synaptic_flow import synflow
+from proxies.synaptic import dss, synflow
 
 EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
 CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from proxies.functional import InterceptOperations, Operation
 from proxies.messages import first_line
-from proxies.operations import InterceptOperations, Operation
 
 Rules = Literal["core", "fvcore"]
 """Which operations count.

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxies.circle import Circle, Radius
-from proxies.isolation import isolated
+from proxies.expansion import Circle, Radius
+from proxies.features import isolated
 from proxies.memory import trim_host_memory
 from proxies.messages import first_line
 from proxies.registry import Inputs, Proxy, get_proxy
@@ -46,7 +46,7 @@ def measure(
 
     Circle and images depend on the seed alone, so all architectures of a run receive the same
     ones; initial weights depend on the seed, the key and the repeat. Global torch state has no
-    influence (see :mod:`proxies.isolation`). Only one thread measures at a time.
+    influence (see :mod:`proxies.features`). Only one thread measures at a time.
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.

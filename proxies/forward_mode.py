@@ -21,7 +21,7 @@ from proxies.attention import (
     explicit_attention,
     normalize_arguments,
 )
-from proxies.operations import Operation, ReplaceOperations
+from proxies.functional import Operation, ReplaceOperations
 from proxies.stacking import with_stacked_tensors
 
 

@@ -1,11 +1,12 @@
-"""Calls of models: with other tensors in place of their own, and with their outputs checked."""
+"""Calls of models and of torch operations: with other tensors, checked, intercepted, replaced."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from proxies.messages import first_line
 
@@ -78,3 +79,37 @@ def checked_rows(model: nn.Module, out: object, images: Tensor) -> Tensor:
 def shape_or_type(out: object) -> str:
     """The shape of a tensor, or the type of anything else, for a message."""
     return str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
+
+
+Operation = Callable[..., Any]
+
+
+class InterceptOperations(TorchFunctionMode):
+    """Inside, every torch operation is a call of :meth:`intercept`."""
+
+    def __torch_function__(
+        self,
+        func: Operation,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return self.intercept(func, args, kwargs or {})
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Result of a call to ``func``; operations called in here are not intercepted."""
+        return func(*args, **kwargs)
+
+
+class ReplaceOperations(InterceptOperations):
+    """Inside, some operations are replaced by others that take the same arguments.
+
+    Attributes:
+        replacements: What is called instead of an operation.
+    """
+
+    replacements: ClassVar[Mapping[Operation, Operation]]
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call the replacement of ``func``, or ``func`` itself if it has none."""
+        return self.replacements.get(func, func)(*args, **kwargs)

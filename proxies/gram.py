@@ -19,7 +19,7 @@ from proxies.attention import (
     normalize_arguments,
 )
 from proxies.forward_mode import explicit_multi_head
-from proxies.operations import InterceptOperations, Operation
+from proxies.functional import InterceptOperations, Operation
 from proxies.per_sample_gradients import (
     RULES,
     NormGainUse,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections import UserDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -12,7 +13,7 @@ from proxies.messages import unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from proxies.circle import Circle
+    from proxies.expansion import Circle
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class UnknownNameError(KeyError, ValueError):
         return str(self.args[0])
 
 
-class Registry(MutableMapping[str, T]):
+class Registry(UserDict[str, T]):
     """Objects of one kind by name, in order of registration.
 
     Args:
@@ -48,39 +49,18 @@ class Registry(MutableMapping[str, T]):
         Raises:
             ValueError: If the name is taken.
         """
-        things = self._loaded()
-        if name in things:
+        if name in self:
             raise ValueError(f"{self.kind} {name!r} is already registered; use another name")
-        things[name] = thing
+        self[name] = thing
         return thing
 
-    def __getitem__(self, name: str) -> T:
-        """The entry ``name``.
+    def __missing__(self, name: str) -> T:
+        """Raise an UnknownNameError, a KeyError and a ValueError."""
+        raise UnknownNameError(unknown(self.kind, name, self))
 
-        Raises:
-            UnknownNameError: If there is none; a KeyError and a ValueError.
-        """
-        things = self._loaded()
-        if name not in things:
-            raise UnknownNameError(unknown(self.kind, name, things))
-        return things[name]
-
-    def __setitem__(self, name: str, thing: T) -> None:
-        self._loaded()[name] = thing
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded()[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._loaded()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._loaded())
-
-    def __len__(self) -> int:
-        return len(self._loaded())
-
-    def _loaded(self) -> dict[str, T]:
+    @property
+    def data(self) -> dict[str, T]:  # type: ignore[override]
+        """The entries, the built-in ones included."""
         if self._entries is not None:
             module, self._entries = self._entries, None  # the import may look up names itself
             import_module(module)

@@ -6,7 +6,7 @@ designed to prune single weights; networks are ranked by the sum over all weight
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -175,7 +175,7 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
 
 
 def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of a batch, in nats; arguments and errors as :func:`snip`."""
+    """Mean cross entropy of a batch, in nats."""
     if not len(images):
         raise ValueError("the loss of 0 images is undefined; use at least 1")
     scores = logits(model, images.to(reference_tensor(model)))
@@ -209,12 +209,11 @@ def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
         outputs.append(output)
         return output.clone()  # later operations may be in place
 
-    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
-    try:
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if isinstance(module, LAYERS):
+                hooks.enter_context(module.register_forward_hook(keep))
         yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -239,10 +238,7 @@ def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def _inverse_variation(gradients: Sequence[Tensor]) -> Tensor:
-    """Mean over deviation of the absolute gradients of a parameter, summed over its elements.
-
-    Elements with zero deviation count as 0.
-    """
+    """Mean over deviation of absolute gradients, 0 if there is none, summed over a parameter."""
     absolute = torch.stack(list(gradients)).double().abs_()
     mean = absolute.mean(0)
     # Ten times as fast as torch.std_mean for a few batches.

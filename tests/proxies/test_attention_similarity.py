@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import asvit
 from asvit.models import PSViT, convert
-from proxies.attention_similarity import (
+from proxies.activations import (
     contribution_cosine_similarity,
     head_similarities,
     pair_mean,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from proxies import Circle
-from proxies.circle import radius_of
+from proxies.expansion import radius_of
 
 UNIT_PLANE = torch.eye(12)[:, :2]
 

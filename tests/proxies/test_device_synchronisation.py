@@ -10,9 +10,9 @@ from torch import Tensor, nn
 import asvit
 from proxies import PROXIES, Circle, Inputs
 from proxies.expansion import length_distortions
+from proxies.functional import InterceptOperations, Operation
 from proxies.memory import to_host
 from proxies.ntk import ntk_condition_numbers
-from proxies.operations import InterceptOperations, Operation
 from tests.proxies.networks import small_swin
 
 SIDE = 56

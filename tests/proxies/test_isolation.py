@@ -11,7 +11,7 @@ from torch import nn
 import asvit
 import proxies
 from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
-from proxies.isolation import full_precision
+from proxies.features import full_precision
 
 SIDE = 32
 TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxies.primary_blocks import BlockFeature, watch_blocks
+from proxies.az_nas import BlockFeature, watch_blocks
 from tests.proxies.networks import MODELS, NETWORKS, Lambda, chain, timm_network
 
 # Attention and feed-forward part of a transformer's block; a convolutional block is one.

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from proxies import dss
-from proxies.synaptic_diversity import _parts
+from proxies.synaptic import _parts
 from tests.proxies.networks import Lambda, MultiHead, asvit_network, timm_network
 
 
