@@ -20,12 +20,7 @@ from proxies.attention import (
 )
 from proxies.forward_mode import explicit_multi_head
 from proxies.functional import InterceptOperations, Operation
-from proxies.per_sample_gradients import (
-    RULES,
-    NormGainUse,
-    WeightUse,
-    gram_matrix,
-)
+from proxies.per_sample_gradients import RULES, WeightUse, gram_matrix, norm_gain_use
 from proxies.stacking import Stack, with_stacked_tensors
 
 Call = tuple[Operation, tuple[Any, ...], Mapping[str, Any]]
@@ -36,10 +31,6 @@ class GramAccumulator(InterceptOperations):
 
     Weights used by an operation with a rule are detached: autograd then propagates the gradients
     of activations only, and forms no weight gradient itself.
-
-    Args:
-        weights: Weights to follow, by name.
-        images: Input of the network, ``[n, C, H, W]``.
 
     Attributes:
         lengths: Weight name and first axis of the input, for each use in order.
@@ -131,13 +122,7 @@ class GramAccumulator(InterceptOperations):
 
 
 class StackedGramAccumulator(GramAccumulator):
-    """:class:`GramAccumulator` for all networks of a stack at once.
-
-    Args:
-        stack: The networks.
-        weights: Weights to follow, by name, ``[networks, ...]``.
-        images: Input of every network, ``[n, C, H, W]``.
-    """
+    """:class:`GramAccumulator` for all networks of a stack, with weights ``[networks, ...]``."""
 
     def __init__(self, stack: Stack, weights: Mapping[str, Tensor], images: Tensor) -> None:
         super().__init__(weights, images)
@@ -159,11 +144,9 @@ class StackedGramAccumulator(GramAccumulator):
         self._names = {id(tensors[slot]): name for slot, name in self._slots.items()}
 
     def finish(self) -> None:
-        """Check that every use received its gradient.
+        """Raise a ValueError if a use received no gradient.
 
-        Raises:
-            ValueError: If one did not: either no output depends on it, or vmap lost its gradient.
-                Measuring the networks one by one tells which.
+        Either no output depends on it, or vmap lost it; measuring the networks one by one tells.
         """
         missing = [name for name in self._expected if name not in self._finished]
         if missing:
@@ -226,16 +209,13 @@ def stacked_attention(call: AttentionCall) -> Tensor:
 def _stacked_use(func: Callable[..., Any], x: Tensor, *args: Any, **kwargs: Any) -> WeightUse:
     """The use of a weight by several networks, as the use by one network with more samples.
 
-    Args:
-        func: The operation.
-        x: Its input, ``[networks, m, ...]``.
-        args: Its other arguments, tensors as ``[networks, ...]``.
-        kwargs: Likewise.
+    The input of the operation is ``[networks, m, ...]``, its other tensors ``[networks, ...]``.
     """
     if func is F.batch_norm:
         return _stacked_batch_norm_use(x, *args, **kwargs)
-    rest = [_first_network(value) for value in args]
-    named = {key: _first_network(value) for key, value in kwargs.items()}
+    # Of the other tensors only the shape is used.
+    rest = [value[0] if isinstance(value, Tensor) else value for value in args]
+    named = {k: value[0] if isinstance(value, Tensor) else value for k, value in kwargs.items()}
     found = RULES[func](x.flatten(0, 1), *rest, **named)
     if found is None:
         raise ValueError(f"{func.__name__} has no per-sample rule for stacked networks")
@@ -254,9 +234,4 @@ def _stacked_batch_norm_use(
         rows: Tensor = out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1)
         return rows
 
-    return NormGainUse(x.flatten(0, 1), 1, normalised, 1)
-
-
-def _first_network(value: Any) -> Any:
-    """The first network's part of a stacked tensor; only its shape is used."""
-    return value[0] if isinstance(value, Tensor) else value
+    return norm_gain_use(x.flatten(0, 1), normalised, 1)

@@ -27,28 +27,23 @@ class WeightUse:
     Args:
         x: Input of the operation, ``[m, ...]``; m is n, or a multiple of n if samples were split
             into consecutive parts.
+        gradient: Maps the output's gradient, some rows of the weight, and n to the per-sample
+            gradient of these rows, ``[n, elements]``.
         granularity: Rows of the weight are taken in multiples of this.
     """
 
     x: Tensor
-    granularity: int
-
-    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """Per-sample gradient ``[n, elements]`` of some rows, given the output's gradient."""
-        raise NotImplementedError
+    gradient: Callable[[Tensor, slice, int], Tensor]
+    granularity: int = 1
 
 
 def gram_matrix(
     weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]], samples: int, *networks: int
 ) -> Tensor:
-    """Inner products of a weight's per-sample gradients, ``[n, n]`` float64.
+    """Inner products of a weight's per-sample gradients over all uses, ``[n, n]`` float64.
 
-    Args:
-        weight: The weight of one network; its rows are taken in blocks to bound the memory.
-        uses: Every use of the weight, with the gradient of its output; the samples of several
-            networks in sequence.
-        samples: Number n of samples of one network.
-        networks: Number of networks, for a result ``[networks, n, n]``.
+    The rows of the weight are taken in blocks to bound the memory. Uses may have the samples of
+    several networks in sequence, for a result ``[networks, n, n]``.
     """
     shape = *networks, samples
     gram = torch.zeros(*shape, samples, dtype=torch.float64, device=weight.device)
@@ -59,63 +54,14 @@ def gram_matrix(
     return gram
 
 
-@dataclass(frozen=True)
-class LinearUse(WeightUse):
-    """``x Wᵀ`` with ``x`` of ``[n, ..., i]`` and W ``[o, i]``."""
-
-    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`WeightUse`."""
-        x = self.x.reshape(samples, -1, self.x.shape[-1])
-        d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
-        return torch.bmm(d.transpose(1, 2), x).flatten(1)
-
-
-@dataclass(frozen=True)
-class ConvolutionUse(WeightUse):
-    """A two-dimensional convolution of ``x`` ``[n, C, H, W]``, computed on its patches.
-
-    The granularity is the number of output channels of a group.
-    """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-
-    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`WeightUse`."""
-        inputs = self.x.shape[1] // self.groups
-        groups = slice(rows.start // self.granularity, rows.stop // self.granularity)
-        x = self.x[:, groups.start * inputs : groups.stop * inputs]
-        if self.kernel == (1, 1) and self.padding == (0, 0):
-            patches = x[..., :: self.stride[0], :: self.stride[1]].flatten(2)
-        else:
-            patches = F.unfold(x, self.kernel, self.dilation, self.padding, self.stride)
-        count = groups.stop - groups.start
-        patches = patches.reshape(len(x) * count, -1, patches.shape[-1])
-        d = grads[:, rows].reshape(len(x) * count, self.granularity, -1)
-        return _per_sample(torch.bmm(d, patches.transpose(1, 2)).reshape(len(x), -1), samples)
-
-
-@dataclass(frozen=True)
-class NormGainUse(WeightUse):
-    """The gain of a norm: output gradient times normalised input, summed over positions."""
-
-    normalised: Callable[[], Tensor]
-    channel: int
-    """Axis that the gain scales."""
-
-    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`WeightUse`."""
-        product = (grads * self.normalised()).movedim(self.channel, 1)
-        summed = product.flatten(2).sum(2) if product.ndim > 2 else product
-        return _per_sample(summed[:, rows], samples)
-
-
 def linear_use(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, WeightUse]:
-    """Weight and use of a call to ``F.linear``, with its arguments."""
-    return weight, LinearUse(x, 1)
+    """Weight and use of a call to ``F.linear``: ``x Wᵀ`` with ``x`` of ``[n, ..., i]``."""
+
+    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
+        d = grads.reshape(samples, -1, grads.shape[-1])[..., rows]
+        return torch.bmm(d.transpose(1, 2), x.reshape(samples, -1, x.shape[-1])).flatten(1)
+
+    return weight, WeightUse(x, gradient)
 
 
 def convolution_use(
@@ -127,18 +73,44 @@ def convolution_use(
     dilation: Any = 1,
     groups: int = 1,
 ) -> tuple[Tensor, WeightUse] | None:
-    """Weight and use of a call to ``F.conv2d``; None if ``x`` has no batch axis."""
+    """Weight and use of a call to ``F.conv2d``; None if ``x`` has no batch axis.
+
+    The gradient is computed on the patches of ``x``. The granularity is the number of output
+    channels of a group.
+    """
     if x.ndim != 4:
         return None
-    kernel, dilation = (weight.shape[2], weight.shape[3]), _pair(dilation)
+    kernel, stride, dilation = weight.shape[2:], _pair(stride), _pair(dilation)
     if padding == "same":
         spread = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         x = F.pad(x, [p for s in reversed(spread) for p in (s // 2, s - s // 2)])
     padding = (0, 0) if isinstance(padding, str) else _pair(padding)
-    use = ConvolutionUse(
-        x, len(weight) // groups, kernel, _pair(stride), padding, dilation, groups
-    )
-    return weight, use
+    inputs, outputs = x.shape[1] // groups, len(weight) // groups
+
+    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
+        first, last = rows.start // outputs, rows.stop // outputs
+        own = x[:, first * inputs : last * inputs]
+        if kernel == (1, 1) and padding == (0, 0):
+            patches = own[..., :: stride[0], :: stride[1]].flatten(2)
+        else:
+            patches = F.unfold(own, kernel, dilation, padding, stride)
+        maps = len(x) * (last - first)
+        patches = patches.reshape(maps, -1, patches.shape[-1])
+        d = grads[:, rows].reshape(maps, outputs, -1)
+        return _per_sample(torch.bmm(d, patches.transpose(1, 2)).reshape(len(x), -1), samples)
+
+    return weight, WeightUse(x, gradient, outputs)
+
+
+def norm_gain_use(x: Tensor, normalised: Callable[[], Tensor], channel: int) -> WeightUse:
+    """Use of a gain of a norm of ``x``, which scales an axis of the normalised input."""
+
+    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
+        product = (grads * normalised()).movedim(channel, 1)
+        summed = product.flatten(2).sum(2) if product.ndim > 2 else product
+        return _per_sample(summed[:, rows], samples)
+
+    return WeightUse(x, gradient)
 
 
 _signature = cache(inspect.signature)
@@ -147,16 +119,10 @@ _signature = cache(inspect.signature)
 def norm_use(
     norm: Callable[..., Tensor], channel: int, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, WeightUse] | None:
-    """Gain and use of a call to a norm; None if there is no gain, or it has several axes.
+    """Gain and use of a call to ``norm``, whose gain scales the axis ``channel``.
 
-    Args:
-        norm: A function of :mod:`torch.nn.functional`.
-        channel: Axis that the gain scales.
-        args: Arguments of the call.
-        kwargs: Likewise.
-
-    Raises:
-        ValueError: If it normalises by batch statistics.
+    None if there is no gain, or it has several axes; a ValueError if the norm uses batch
+    statistics.
     """
     call = _signature(norm).bind(*args, **kwargs).arguments
     if call.get("training"):
@@ -165,7 +131,7 @@ def norm_use(
     if weight is None or weight.ndim != 1:
         return None
     plain = {name: value for name, value in call.items() if name not in ("weight", "bias")}
-    return weight, NormGainUse(call["input"], 1, lambda: norm(**plain), channel)
+    return weight, norm_gain_use(call["input"], lambda: norm(**plain), channel)
 
 
 RULES: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, WeightUse] | None]] = {
