@@ -6,7 +6,7 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
+from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
 
 if TYPE_CHECKING:
     from proxies.activations import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     )
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
     from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
-    from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
     from proxies.synaptic import dss, synflow
 
@@ -84,7 +83,7 @@ __all__ = [
 
 # Modules in which a name is looked up, in order.
 _MODULES = (
-    *("scores", "counts", "expansion", "evaluation", "ntk", "saliency", "structure"),
+    *("counts", "expansion", "evaluation", "ntk", "saliency", "structure"),
     *("activations", "az_nas", "synaptic"),
 )
 

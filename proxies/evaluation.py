@@ -15,8 +15,7 @@ from proxies.expansion import Circle, Radius
 from proxies.features import isolated
 from proxies.memory import trim_host_memory
 from proxies.messages import first_line
-from proxies.registry import Inputs, Proxy, get_proxy
-from proxies.scores import Readings, Score, combine
+from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +71,7 @@ def measure(
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
             label for each image.
     """
-    readings = measure_repeats(
-        build,
-        names,
-        key=key,
-        repeats=repeats,
-        seed=seed,
-        image_size=image_size,
-        images=images,
-        labels=labels,
-        device=device,
-        points=points,
-        radius=radius,
-        together=together,
-    )
-    return combine([readings])
+    return combine([measure_repeats(**locals())])  # every argument, under its name
 
 
 def measure_repeats(
@@ -195,20 +180,19 @@ def _take_repeats(
 ) -> dict[int, dict[str, float | str]]:
     """Value, or reason of the failure, of each measure in each of the chosen repeats."""
     network = functools.cache(setting.network) if together else setting.network
-    ready: dict[str, dict[int, float]] = {}
+    ready: dict[str, Sequence[float]] = {}
     if together:
         models, inputs = [network(r) for r in chosen], [setting.inputs(r) for r in chosen]
-        found = _measure_together(proxies, models, inputs)
-        ready = {name: dict(zip(chosen, values, strict=True)) for name, values in found.items()}
+        ready = _measure_together(proxies, models, inputs)
     taken: dict[int, dict[str, float | str]] = {}
     failed: set[str] = set()
-    for repeat in chosen:
+    for place, repeat in enumerate(chosen):
         due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
             continue
         model, own = network(repeat), setting.inputs(repeat)
         taken[repeat] = {
-            p.name: ready[p.name][repeat] if p.name in ready else _measure_one(p, model, own)
+            p.name: ready[p.name][place] if p.name in ready else _measure_one(p, model, own)
             for p in due
         }
         failed |= {name for name, value in taken[repeat].items() if isinstance(value, str)}

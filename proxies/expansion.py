@@ -30,9 +30,9 @@ from proxies.forward_mode import (
     pack,
     unpack,
 )
+from proxies.functional import Stack
 from proxies.memory import in_chunks
 from proxies.messages import first_line
-from proxies.stacking import Stack
 
 Radius = float | Literal["sqrt_n", "unit"]
 
@@ -187,11 +187,8 @@ def curve_velocity(
 
         def velocity(rows: slice) -> Tensor:
             with forward_ad.dual_level(), DualOperations():
-                row = feature_of(model, pack(images[rows], tangents[rows]), feature)
-                tangent = unpack(row)[1]
-                if tangent is None:
-                    raise ValueError(f"the feature of {type(model).__name__} ignores its input")
-                return tangent
+                duals = pack(images[rows], tangents[rows])
+                return _tangent(model, feature_of(model, duals, feature))
 
         return _forward_mode(model, velocity, circle, "the feature curve")
 
@@ -230,14 +227,8 @@ def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -
     Equal to the separate values up to rounding. Arguments and errors as :func:`curve_speeds`;
     fewer networks at a time if memory runs out.
     """
-    like = reference_tensor(models[0])
-    key = (
-        "the feature curves",
-        len(models),
-        circles[0].points,
-        circles[0].shape,
-        str(like.device),
-    )
+    circle, device = circles[0], str(reference_tensor(models[0]).device)
+    key = ("the feature curves", len(models), circle.points, circle.shape, device)
 
     def speeds(rows: slice) -> Tensor:
         return curve_speeds(models[rows], circles[rows])
@@ -249,16 +240,8 @@ def length_distortions(models: Sequence[nn.Module], circles: Sequence[Circle]) -
 def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tensor:
     """:func:`curve_speed` of several networks of one architecture at once, ``[networks, points]``.
 
-    Memory grows with the number of networks.
-
-    Args:
-        models: The networks.
-        circles: One per network, with equal numbers of points.
-
-    Raises:
-        ValueError: As :func:`curve_velocity`, or if the networks differ in more than their
-            tensors.
-        RuntimeError: If the architecture cannot be vectorised over its weights.
+    Each has its own circle, with equal numbers of points. Memory grows with the number of
+    networks. Errors as :func:`proxies.ntk.ntk_matrices`.
     """
     model, like = models[0], reference_tensor(models[0])
     stack = Stack(models)
@@ -267,10 +250,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
         images, tangents = (torch.stack(found) for found in points)
         with StackedDualOperations():
             feature = stack.run(pooled_feature, pack(images, tangents), shared=False)
-        velocity = unpack(feature)[1]
-        if velocity is None:
-            raise ValueError(f"the feature of {type(model).__name__} ignores its input")
-        speeds: Tensor = torch.linalg.vector_norm(velocity, dim=2)
+        speeds: Tensor = torch.linalg.vector_norm(_tangent(model, feature), dim=2)
         return speeds
 
 
@@ -337,6 +317,13 @@ def _velocity_and_acceleration(
     return derivatives[:, 0], derivatives[:, 1]
 
 
+def _tangent(model: nn.Module, feature: Tensor) -> Tensor:
+    tangent = unpack(feature)[1]
+    if tangent is None:
+        raise ValueError(f"the feature of {type(model).__name__} ignores its input")
+    return tangent
+
+
 def _on_device(circle: Circle, like: Tensor) -> tuple[Tensor, Tensor]:
     """Images and tangents of a circle, which the caller may overwrite."""
     if like.device.type == "cpu":
@@ -362,7 +349,5 @@ def _forward_mode(
     try:
         return in_chunks(derivative, circle.points, key=key)
     except NotImplementedError as error:
-        name = type(model).__name__
-        raise ValueError(
-            f"{name} cannot be differentiated forward: {first_line(error)}"
-        ) from error
+        why = f"{type(model).__name__} cannot be differentiated forward: {first_line(error)}"
+        raise ValueError(why) from error

@@ -39,11 +39,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
-    """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`.
-
-    Raises:
-        ValueError: As :func:`feature_of`.
-    """
+    """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`."""
     return feature_of(model, images, "pooled")
 
 
@@ -51,10 +47,6 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     """Pooled feature of each image, or all of its tokens concatenated; ``[n, F]``.
 
     A plain module does not pool: both are its output.
-
-    Raises:
-        ValueError: If the model cannot take the images, or does not return one tensor with a row
-            for each image.
     """
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
@@ -70,12 +62,7 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``.
-
-    Raises:
-        ValueError: If the model has no classes, cannot take the images, or does not return one row
-            of at least two classes for each image.
-    """
+    """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``, with at least two classes."""
     kind = type(model).__name__
     if getattr(model, "num_classes", None) == 0:
         raise ValueError(f"{kind} has num_classes=0; this measure needs a classifier")
@@ -154,18 +141,9 @@ def _norms_of(module: object) -> list[nn.Module]:
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    rest = [
-        child
-        for name in ("drop", "act")
-        if isinstance(child := getattr(module, name, None), nn.Module)
-    ]
-
-    def forward(x: Tensor) -> Tensor:
-        for child in rest:
-            x = child(x)
-        return x
-
-    return forward
+    """A forward method in place of a norm's, with what is fused into it."""
+    parts = (getattr(module, name, None) for name in ("drop", "act"))
+    return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
 
 
 _lock = threading.RLock()

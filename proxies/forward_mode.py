@@ -1,6 +1,6 @@
 """Forward-mode rules for operations that PyTorch has no rule, or a slow one, for.
 
-The rules come twice: for one network, and for all networks of a :class:`proxies.stacking.Stack`,
+The rules come twice: for one network, and for all networks of a :class:`proxies.functional.Stack`,
 whose dual numbers are hidden behind vmap's tensors.
 """
 
@@ -21,8 +21,7 @@ from proxies.attention import (
     explicit_attention,
     normalize_arguments,
 )
-from proxies.functional import Operation, ReplaceOperations
-from proxies.stacking import with_stacked_tensors
+from proxies.functional import Operation, ReplaceOperations, with_stacked_tensors
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
@@ -147,7 +146,7 @@ def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class StackedDualOperations(ReplaceOperations):
-    """:class:`DualOperations` for :meth:`proxies.stacking.Stack.run`."""
+    """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _stacked_attention,

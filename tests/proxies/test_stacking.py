@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from proxies.features import pooled_feature
-from proxies.stacking import Stack, with_stacked_tensors
+from proxies.functional import Stack, with_stacked_tensors
 
 
 class Tied(nn.Module):
