@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.attention import normalize_arguments
 from proxies.features import evaluating, reference_tensor
+from proxies.forward_mode import normalize_arguments
 from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import in_chunks, to_host
 from proxies.structure import is_attention

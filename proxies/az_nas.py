@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -217,71 +218,62 @@ def watch_blocks(model: nn.Module, visit: Visit) -> Iterator[None]:
     activations of one block at a time.
     """
     blocks = residual_blocks(model)
-    with ExitStack() as handles, _SumTracker() as sums:
+    with ExitStack() as handles, _BlockWatcher(visit) as watcher:
         for name, block in blocks.items():
-            hooks = _BlockHooks(f"{name} of {type(model).__name__}", visit, sums)
-            for handle in hooks.register(block):
+            for handle in watcher.hooks_on(block, f"{name} of {type(model).__name__}"):
                 handles.enter_context(handle)
         yield
-
-
-class _SumTracker(InterceptOperations):
-    """Detects which of the tracked tensors become terms of a sum.
-
-    Tensors are identified by address, so that views count, and kept, so that their addresses are
-    not reused.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tracked: dict[int, Tensor] = {}
-        self.terms: set[int] = set()
-
-    def track(self, x: Tensor) -> bool:
-        """Track a tensor; returns whether it is new."""
-        is_new = x.data_ptr() not in self.tracked
-        self.tracked[x.data_ptr()] = x
-        return is_new
-
-    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _ADDITIONS:
-            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
-            self.terms |= addresses & self.tracked.keys()
-        return func(*args, **kwargs)
 
 
 _ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
 
 
-class _BlockHooks:
-    """Hooks on one block and its parts."""
+class _BlockWatcher(InterceptOperations):
+    """Collects the features of the running block, and which of them become terms of a sum.
 
-    def __init__(self, name: str, visit: Visit, sums: _SumTracker) -> None:
-        self._name = name
+    Tensors are identified by address, so that views count, and kept, so that their addresses are
+    not reused.
+    """
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
         self._visit = visit
-        self._sums = sums
+        self._tracked: dict[int, Tensor] = {}
+        self._terms: set[int] = set()
         self._inputs: list[BlockFeature] = []  # of the block, then of its feed-forward parts
         self._norm: tuple[Tensor, Tensor] | None = None  # input and output of the last norm
 
-    def register(self, block: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func in _ADDITIONS:
+            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
+            self._terms |= addresses & self._tracked.keys()
+        return func(*args, **kwargs)
+
+    def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:
         """Register hooks on a block and its parts; returns their handles."""
         parts = feed_forward_after_attention(block)
         norms = [module for module in block.modules() if parts and is_norm(module)]
         return [
-            block.register_forward_pre_hook(self._on_enter),
+            block.register_forward_pre_hook(partial(self._on_enter, name)),
             *(norm.register_forward_hook(self._on_norm) for norm in norms),
             *(part.register_forward_pre_hook(self._on_part) for part in parts),
-            block.register_forward_hook(self._on_leave),
+            block.register_forward_hook(partial(self._on_leave, name)),
         ]
 
-    def _on_enter(self, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _track(self, x: Tensor) -> bool:
+        """Track a tensor; returns whether it is new."""
+        is_new = x.data_ptr() not in self._tracked
+        self._tracked[x.data_ptr()] = x
+        return is_new
+
+    def _on_enter(self, name: str, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if not args or not isinstance(args[0], Tensor):
-            raise ValueError(f"{self._name} does not take one feature map")
+            raise ValueError(f"{name} does not take one feature map")
         leaf = args[0].detach().requires_grad_(torch.is_grad_enabled())
         # A copy: the block may change its input in place.
         entered = leaf.clone()
         self._inputs = [BlockFeature(leaf, _channels_first(leaf, block))]
-        self._sums.track(entered)
+        self._track(entered)
         return entered, *args[1:]
 
     def _on_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
@@ -292,21 +284,21 @@ class _BlockHooks:
         if self._norm is not None and self._norm[1].data_ptr() == x.data_ptr():
             x = self._norm[0]
         # A part in parallel to the attention, or to another part, has an input that is tracked.
-        if self._sums.track(x):
+        if self._track(x):
             self._inputs.append(BlockFeature(x, _channels_first(x, part)))
 
-    def _on_leave(self, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+    def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
         several = isinstance(out, tuple)
         maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
         if len(maps) != 1 or maps[0].ndim < 2:
-            raise ValueError(f"{self._name} does not return one feature map")
+            raise ValueError(f"{name} does not return one feature map")
         first, *others = self._inputs
         # The input of a part is a feature if the part's output is added to it.
-        between = [part for part in others if part.tensor.data_ptr() in self._sums.terms]
+        between = [part for part in others if part.tensor.data_ptr() in self._terms]
         self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
         self._inputs, self._norm = [], None
-        self._sums.tracked.clear()
-        self._sums.terms.clear()
+        self._tracked.clear()
+        self._terms.clear()
         detached = maps[0].detach()
         if not several:
             return detached

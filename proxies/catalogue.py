@@ -7,25 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from proxies.activations import contribution_cosine_similarity, jacobian_covariance, naswot
-from proxies.az_nas import (
-    az_expressivity,
-    az_progressivity,
-    az_trainability,
-    standard_normal_like,
-)
-from proxies.counts import count
-from proxies.expansion import (
-    extrinsic_curvature,
-    gauss_map_length,
-    length_distortion,
-    length_distortions,
-)
-from proxies.ntk import ntk_condition_number, ntk_condition_numbers
+from proxies import activations, az_nas, counts, expansion, ntk, saliency, structure, synaptic
 from proxies.registry import Better, Inputs, Proxy, register
-from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
-from proxies.structure import depth, embedding_width, total_expansion
-from proxies.synaptic import dss, synflow
 
 EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
 CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"
@@ -56,16 +39,20 @@ def _measure(
 
 def _condition_number(name: str, description: str, *, final_norm: bool) -> Proxy:
     return _measure(
-        partial(ntk_condition_number, final_norm=final_norm),
+        partial(ntk.ntk_condition_number, final_norm=final_norm),
         description,
         EXPANSION_PAPER,
         "lower",
         name=name,
         undefined="the kernel is singular",
-        together=lambda models, inputs: ntk_condition_numbers(
+        together=lambda models, inputs: ntk.ntk_condition_numbers(
             models, inputs[0].images, final_norm=final_norm
         ),
     )
+
+
+def _on_noise(function: Callable[..., float]) -> Callable[..., float]:
+    return lambda model, images, seed: function(model, az_nas.standard_normal_like(images, seed))
 
 
 # A trivial baseline, which does not depend on the initial weights.
@@ -73,10 +60,12 @@ _baseline = partial(_measure, paper="none", random=False)
 
 _MEASURES = (
     _measure(
-        length_distortion,
+        expansion.length_distortion,
         "manifold expansion L^E: how much the network lengthens a circle of inputs",
         EXPANSION_PAPER,
-        together=lambda models, inputs: length_distortions(models, [i.circle for i in inputs]),
+        together=lambda models, inputs: expansion.length_distortions(
+            models, [i.circle for i in inputs]
+        ),
     ),
     _condition_number(
         "ntk_condition_number",
@@ -89,114 +78,114 @@ _MEASURES = (
         final_norm=True,
     ),
     _measure(
-        lambda model, circle: circle.integrate(extrinsic_curvature(model, circle)),
+        lambda model, circle: circle.integrate(expansion.extrinsic_curvature(model, circle)),
         "curvature κ of the feature curve, integrated over the circle's angle",
         CURVATURE_PAPER,
         "reported",
         name="extrinsic_curvature",
     ),
     _measure(
-        gauss_map_length,
+        expansion.gauss_map_length,
         "Gauss-map length L^G: how far the feature curve's unit tangent travels",
         CURVATURE_PAPER,
         "reported",
     ),
     _baseline(
-        lambda model, images: count(model, images.shape[-1]).params,
+        lambda model, images: counts.count(model, images.shape[-1]).params,
         "number of parameters, a trivial baseline",
         name="params",
     ),
     _baseline(
-        lambda model, images: count(model, images.shape[-1]).macs,
+        lambda model, images: counts.count(model, images.shape[-1]).macs,
         "multiply-adds of convolutions, linear layers and matrix products, batch 1",
         name="macs",
     ),
     # Gradients, of a loss or of the flow through absolute weights.
     _measure(
-        synflow,
+        synaptic.synflow,
         "logarithm of the synaptic flow: total weight of all paths, without data",
         "Tanaka et al. 2020, arXiv:2006.05467",
         undefined="the flow is not positive: a layer starts at zero, or centres its weights",
     ),
     _measure(
-        snip,
+        saliency.snip,
         "connection sensitivity: change of the loss without each weight, summed",
         "Lee et al. 2019, arXiv:1810.02340",
     ),
     _measure(
-        gradient_norm,
+        saliency.gradient_norm,
         "Euclidean norms of the loss gradient, summed over parameter tensors",
         ZERO_COST_PAPER,
         name="grad_norm",
     ),
     _measure(
-        grasp,
+        saliency.grasp,
         "gradient signal preservation, −θᵀHg: how much the weights reduce the gradient",
         "Wang et al. 2020, arXiv:2002.07376",
     ),
     _measure(
-        fisher,
+        saliency.fisher,
         "Fisher information of the activations of linear layers and convolutions",
         ZERO_COST_PAPER,
     ),
     _measure(
-        zico,
+        saliency.zico,
         "ZiCo: how little each weight's gradient varies between two halves of the batch",
         "Li et al. 2023, arXiv:2301.11300",
         undefined="no gradient differs between the halves of the batch",
     ),
     _measure(
-        dss,
+        synaptic.dss,
         "DSS: synaptic diversity of attention and saliency of the MLPs, without data",
         "TF-TAS, arXiv:2203.12217",
     ),
     # Differences between images, in attention maps, input gradients and activations.
     _measure(
-        contribution_cosine_similarity,
+        activations.contribution_cosine_similarity,
         "CCS: cosine similarity between the maps of different attention heads",
         "arXiv:2306.10875",
         "lower",
         name="ccs",
     ),
     _measure(
-        jacobian_covariance,
+        activations.jacobian_covariance,
         "how little the input gradients of different images correlate",
         NASWOT_PAPER,
         name="jacob_cov",
     ),
     _measure(
-        naswot,
+        activations.naswot,
         "number of units that are on for one image and off for another: ln det of a kernel",
         NASWOT_PAPER,
         undefined="two images have the same code, or there are too few units",
     ),
     # AZ-NAS, whose inputs are always standard normal noise; its complexity measure is macs.
     _measure(
-        lambda model, images, seed: az_expressivity(model, standard_normal_like(images, seed)),
+        _on_noise(az_nas.az_expressivity),
         "how isotropic features are, summed over blocks",
         AZ_NAS_PAPER,
         name="az_expressivity",
     ),
     _measure(
-        lambda model, images, seed: az_progressivity(model, standard_normal_like(images, seed)),
+        _on_noise(az_nas.az_progressivity),
         "smallest gain in expressivity from block to block",
         AZ_NAS_PAPER,
         name="az_progressivity",
     ),
     _measure(
         # The signs use another seed than the noise.
-        lambda model, images, seed: az_trainability(
-            model, standard_normal_like(images, seed), seed=seed + 1
+        lambda model, images, seed: az_nas.az_trainability(
+            model, az_nas.standard_normal_like(images, seed), seed=seed + 1
         ),
         "how closely blocks preserve the norm of gradients",
         AZ_NAS_PAPER,
         name="az_trainability",
     ),
     # Trivial baselines.
-    _baseline(depth, "number of residual blocks"),
-    _baseline(embedding_width, "channels of a token in the first block", name="width"),
+    _baseline(structure.depth, "number of residual blocks"),
+    _baseline(structure.embedding_width, "channels of a token in the first block", name="width"),
     _baseline(
-        total_expansion,
+        structure.total_expansion,
         "expansions of the feed-forward parts, summed over blocks",
         name="expansions",
     ),

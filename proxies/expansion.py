@@ -287,17 +287,7 @@ def gauss_map_speed(model: nn.Module, circle: Circle, *, norms: Norms = "bypasse
 
 
 def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[Tensor, Tensor]:
-    velocity, acceleration = _velocity_and_acceleration(model, circle, norms)
-    # In float64: the component of a orthogonal to v is a difference of large squares.
-    v, a = velocity.double(), acceleration.double()
-    squared = (v * v).sum(1)
-    orthogonal = a - v * ((v * a).sum(1) / squared)[:, None]
-    return squared.sqrt(), torch.linalg.vector_norm(orthogonal, dim=1) / squared.sqrt()
-
-
-def _velocity_and_acceleration(
-    model: nn.Module, circle: Circle, norms: Norms
-) -> tuple[Tensor, Tensor]:
+    """Speed of the feature curve, and of its unit tangent, from velocity and acceleration."""
     like = reference_tensor(model)
     angles = circle.angles.to(like.device, torch.float64)
 
@@ -314,7 +304,11 @@ def _velocity_and_acceleration(
 
     with torch.no_grad(), measured(model, norms=norms):
         derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
-    return derivatives[:, 0], derivatives[:, 1]
+    # In float64: the component of a orthogonal to v is a difference of large squares.
+    v, a = derivatives.double().unbind(1)
+    squared = (v * v).sum(1)
+    orthogonal = a - v * ((v * a).sum(1) / squared)[:, None]
+    return squared.sqrt(), torch.linalg.vector_norm(orthogonal, dim=1) / squared.sqrt()
 
 
 def _tangent(model: nn.Module, feature: Tensor) -> Tensor:

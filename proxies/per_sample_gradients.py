@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.attention import (
+from proxies.forward_mode import (
     AttentionCall,
     align_stacked_bias,
     attention,
+    explicit_multi_head,
     normalize_arguments,
 )
-from proxies.forward_mode import explicit_multi_head
 from proxies.functional import InterceptOperations, Operation, Stack, with_stacked_tensors
 
 # Elements of per-sample gradients held at a time: 16 MB in float32.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.attention import normalize_arguments
 from proxies.features import evaluating, measured, reference_tensor
+from proxies.forward_mode import normalize_arguments
 from proxies.functional import (
     Operation,
     ReplaceOperations,

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
-import proxies.attention
-from proxies.attention import (
+import proxies.forward_mode
+from proxies.forward_mode import (
     AttentionCall,
     attention,
     attention_with_tangent,
@@ -27,7 +27,7 @@ def draw(*shape: int) -> Tensor:
 
 @pytest.fixture(params=[1 << 19, 200, 30], ids=["several maps", "one map", "rows of a map"])
 def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(proxies.attention._BLOCK_SCORES, "cpu", request.param)
+    monkeypatch.setitem(proxies.forward_mode._BLOCK_SCORES, "cpu", request.param)
 
 
 @pytest.fixture(
@@ -74,7 +74,7 @@ def test_large_scores_do_not_overflow() -> None:
 
 @pytest.mark.parametrize("step", [8, 1 << 20])
 def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    monkeypatch.setattr(proxies.attention, "_BLOCK_SCORES_ELSEWHERE", 8 * step)
+    monkeypatch.setattr(proxies.forward_mode, "_BLOCK_SCORES_ELSEWHERE", 8 * step)
     q, k, v = draw(2, 3, 12, 4), draw(2, 3, 9, 4), draw(2, 3, 9, 5)
     for bias in (None, draw(12, 9), draw(3, 1, 9)):
         found = explicit_attention(AttentionCall(q, k, v, bias))
