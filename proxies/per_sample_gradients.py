@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from proxies.forward_mode import (
     AttentionCall,
@@ -227,7 +227,7 @@ class GramAccumulator(InterceptOperations):
             self._finish_weight(name)
 
     def _detached(self, value: Any) -> Any:
-        return value.detach() if isinstance(value, nn.Parameter) else value
+        return value.detach() if id(value) in self._names else value
 
     def _attend(self, call: AttentionCall) -> Tensor:
         return attention(call)
@@ -253,7 +253,7 @@ class GramAccumulator(InterceptOperations):
 
         def arrive(grads: Tensor) -> None:
             uses = self._arrived[name]
-            uses.append((use, self._rows(grads)))
+            uses.append((use, grads))
             if len(uses) == self._expected[name]:
                 self._finish_weight(name)
 
@@ -264,10 +264,6 @@ class GramAccumulator(InterceptOperations):
         self._finished.add(name)
         if all(len(use.x) % (self._samples * self.networks) == 0 for use, _ in uses):
             self.grams[name] = self._gram(self._weights[name], uses)
-
-    def _rows(self, grads: Tensor) -> Tensor:
-        """The gradient of an output, with the rows of its input."""
-        return grads
 
     def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
         return gram_matrix(weight, uses, self._samples)
@@ -304,9 +300,6 @@ class StackedGramAccumulator(GramAccumulator):
         if missing:
             raise ValueError(f"no gradient came back to {missing[0]} of the stacked networks")
 
-    def _detached(self, value: Any) -> Any:
-        return value.detach() if id(value) in self._names else value
-
     def _attend(self, call: AttentionCall) -> Tensor:
         def attend(networks: int, *values: Any) -> Tensor:
             return stacked_attention(AttentionCall(*values))
@@ -329,11 +322,9 @@ class StackedGramAccumulator(GramAccumulator):
 
         return with_stacked_tensors(record, out, *args, *kwargs.values())
 
-    def _rows(self, grads: Tensor) -> Tensor:
-        return grads.flatten(0, 1)
-
     def _gram(self, weight: Tensor, uses: Sequence[tuple[WeightUse, Tensor]]) -> Tensor:
-        return gram_matrix(weight[0], uses, self._samples, self.networks)
+        rows = [(use, grads.flatten(0, 1)) for use, grads in uses]
+        return gram_matrix(weight[0], rows, self._samples, self.networks)
 
 
 def stacked_attention(call: AttentionCall) -> Tensor:
@@ -353,8 +344,8 @@ def stacked_attention(call: AttentionCall) -> Tensor:
         expanded = [-1] * bias.ndim
         expanded[axis] = sizes[1]
         bias = bias.expand(expanded).movedim(0, axis - 1).flatten(axis - 1, axis)
-    flat = [x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v)]
-    out: Tensor = attention(AttentionCall(*flat, bias, scale)).unflatten(axis - 1, sizes)
+    q, k, v = (x.movedim(0, axis - 1).flatten(axis - 1, axis) for x in (q, k, v))
+    out: Tensor = attention(AttentionCall(q, k, v, bias, scale)).unflatten(axis - 1, sizes)
     return out.movedim(axis - 1, 0)
 
 

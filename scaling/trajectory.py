@@ -133,22 +133,16 @@ class Row:
 _MAX_MESSAGE = 200  # characters; an error may quote a whole cell
 
 
-# Columns before and after those of the measures -> how a cell is read.
-_LEADING: dict[str, Callable[[str], Any]] = {
-    "step": int,
-    "kind": str,
-    "architecture": str,
+# How the cells of a column are read; those of other fields of a row are whole numbers.
+_READ: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("kind", "architecture", "reason"), str),
     "depths": lambda text: tuple(int(depth) for depth in text.split(",")),
-    "width": int,
-    "measured_width": int,
-    "params": int,
-    "macs": int,
-}
-_TRAILING: dict[str, Callable[[str], Any]] = {
     "rank_sum": lambda text: int(text) if text else None,
     "chosen": lambda text: text == "1",
-    "reason": str,
 }
+_FIELDS = list(Row.__dataclass_fields__)
+# Columns before and after those of the measures.
+_LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -186,11 +180,9 @@ def from_csv(text: str) -> list[Row]:
 
 
 def _parsed(cells: Sequence[str], header: Sequence[str]) -> Row:
-    columns = {**dict.fromkeys(header, float), **_LEADING, **_TRAILING}
     named = dict(zip(header, cells, strict=True))
-    read = {name: columns[name](cell) for name, cell in named.items()}
-    values = {name: read.pop(name) for name in header if columns[name] is float}
-    return Row(**read, values=values)
+    known = {name: _READ.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
+    return Row(**known, values={name: float(cell) for name, cell in named.items()})
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

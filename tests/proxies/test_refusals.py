@@ -58,6 +58,7 @@ REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
     (LOSS, Lambda(num_classes=0, layer=nn.Linear(1, 1)), "Lambda has num_classes=0; this measure"),
     (LOSS, nn.Conv2d(3, 2, 1), r"Conv2d gives \([23], 2, 8, 8\) for [23] images; this measure"),
     (LOSS, linear(1), "of at least 2 classes"),
+    (LOSS, applied(lambda x: (x, x)), "Lambda gives tuple for"),
     (LOSS[:4], linear(2).requires_grad_(False), "Sequential has no parameter that requires a gra"),
     (LOSS, applied(lambda x: x.flatten(1)[:, :2]), "no parameter of Lambda reaches its loss"),
     (("fisher", "zico"), STATIC, "Sequential has no linear layer or convolution to train"),
