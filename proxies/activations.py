@@ -72,11 +72,7 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     like, as modules or functions; every channel of every token or position is a unit. Tanh,
     sigmoid and softmax do not count: they have no off state. A rectifier written as a product,
     such as ``x·σ(x)``, is not detected. Dimensionless; higher is better. One forward pass, and
-    one of a single image.
-
-    Args:
-        model: Any module whose samples do not interact.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+    one of a single image. Arguments as :func:`jacobian_covariance`.
 
     Returns:
         The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
@@ -215,9 +211,8 @@ def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
 
     The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
     single heads are left out. From 0 to 1, where all heads are equal. Dimensionless; lower is less
-    redundant. One forward pass, with the maps of one attention in memory at a time.
-
-    Arguments as :func:`head_similarities`.
+    redundant. One forward pass, with the maps of one attention in memory at a time. Arguments as
+    :func:`head_similarities`.
 
     Raises:
         ValueError: If no attention has two heads or more.

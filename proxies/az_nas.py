@@ -72,12 +72,7 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither.
-
-    Args:
-        model: As in :func:`az_expressivity`.
-        images: As in :func:`az_expressivity`.
-        seed: Seed of the signs.
+    formula does neither. Arguments as :func:`az_expressivity`, and the seed of the signs.
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or

@@ -131,14 +131,9 @@ class Stack:
             # A tensor in two slots is stacked once, so the slots stay tied.
             if id(first) not in stacked:
                 stacked[id(first)] = torch.stack(tensors)
-        self._stacked = stacked
         self.tensors: Mapping[str, Tensor] = substitutes(
             models[0], lambda tensor: stacked[id(tensor)]
         )
-
-    def of(self, tensor: Tensor) -> Tensor:
-        """The stack of a parameter or buffer of the first network, ``[networks, ...]``."""
-        return self._stacked[id(tensor)]
 
     def run(
         self,

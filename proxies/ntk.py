@@ -105,7 +105,7 @@ def ntk_matrices(
     """
     images = _checked_images(models[0], images)
     stack = Stack(models)
-    weights = {n: stack.of(p).requires_grad_() for n, p in _weights(models[0]).items()}
+    weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
             states.enter_context(measured(model, norms="kept", final_norm=final_norm))

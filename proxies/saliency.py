@@ -136,13 +136,8 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     split into batches, which together cost one forward and one backward pass.
 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
-    to those of later ones, and leaves out biases; its formula does none of these.
-
-    Args:
-        model: Any classifier; not changed.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        labels: Class of each image, ``[n]``, taken modulo the model's number of classes.
-        batches: Number of batches; two suffice according to the paper.
+    to those of later ones, and leaves out biases; its formula does none of these. Arguments as
+    :func:`snip`, and the number of batches: two suffice according to the paper.
 
     Returns:
         The score; NaN if no gradient varies between batches.
