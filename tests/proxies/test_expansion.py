@@ -32,13 +32,6 @@ def test_identity_keeps_the_circle() -> None:
     )
 
 
-def test_linear_network_maps_the_tangents() -> None:
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6)).double()
-    tangents = CIRCLE.tangents(torch.zeros(1, dtype=torch.float64)).flatten(1)
-    expected = (tangents @ linear[1].weight.T).norm(dim=1)
-    torch.testing.assert_close(curve_speed(linear, CIRCLE), expected.detach())
-
-
 @pytest.mark.parametrize("name", ["convolutions", "attention", "windows"])
 def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
     build, side = NETWORKS[name]
@@ -55,15 +48,6 @@ def test_acceleration_is_the_velocity_s_derivative(name: str) -> None:
     torch.testing.assert_close(gauss_map_speed(model, circle), expected, rtol=1e-6, atol=1e-9)
     curvature = extrinsic_curvature(model, circle) * curve_speed(model, circle)
     torch.testing.assert_close(curvature, gauss_map_speed(model, circle))
-
-
-def test_radius_scales_a_linear_network_only() -> None:
-    basis, angles = CIRCLE.basis, CIRCLE.angles
-    near, far = (Circle(basis, angles, radius=r) for r in (1.0, 10.0))
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(48, 6))
-    bent = nn.Sequential(linear, nn.Tanh())
-    assert length_distortion(linear, far) == pytest.approx(10 * length_distortion(linear, near))
-    assert length_distortion(bent, far) < 9 * length_distortion(bent, near)
 
 
 def test_norms_are_bypassed_unless_kept() -> None:

@@ -9,8 +9,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from proxies import dss, synflow
@@ -70,18 +68,6 @@ def test_beyond_float64_it_is_infinite() -> None:
     assert synflow(model, ONES) == math.inf
 
 
-@given(factor=st.floats(0.1, 10), seed=st.integers(0, 99))
-def test_scaling_and_signs(factor: float, seed: int) -> None:
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, False), nn.GELU(), nn.Linear(5, 3, False))
-    images = torch.empty(1, 3, 2, 2)
-    before = synflow(model, images)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(factor * (1 - 2 * torch.randint(2, parameter.shape)))
-    assert synflow(model, images) == pytest.approx(before + 2 * math.log(factor), abs=1e-5)
-
-
 def paths_of_attention(model: Attention) -> float:
     """The flow with attention and norms written as what they stand for, by one backward pass."""
     model = copy.deepcopy(model).double()
@@ -126,15 +112,6 @@ def test_torch_s_own_attention_takes_the_mean_of_its_values() -> None:
     (x.mean(1) + x[:, 0]).sum().backward()
     flow = sum(float((p.detach() * p.grad).sum()) for p in leaves.values() if p.grad is not None)
     assert synflow(model, torch.empty(1, 3, 8, 8)) == pytest.approx(math.log(flow), rel=1e-12)
-
-
-def test_saturating_heads_let_the_flow_through() -> None:
-    """Behind a tanh that is flat nothing would be seen of the network before it."""
-    torch.manual_seed(0)
-    scores = []
-    for text in ("4,2,2|2,2,2|2,1,2|2,1,2|16,8", "4,2,6|2,2,6|2,1,6|2,1,6|16,8"):
-        scores.append(synflow(asvit_network(text, 32)(), torch.empty(1, 3, 32, 32)))
-    assert scores[1] > scores[0] + 1
 
 
 def test_no_path_is_no_value() -> None:
