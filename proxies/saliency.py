@@ -115,8 +115,17 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
     """
+    outputs: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()  # later operations may be in place
+
     with _differentiable(model):
-        with _layer_outputs(model) as outputs:
+        with ExitStack() as hooks:
+            for layer in model.modules():
+                if isinstance(layer, LAYERS):
+                    hooks.enter_context(layer.register_forward_hook(keep))
             loss = _batch_loss(model, images, labels)
         outputs = [z for z in outputs if z.requires_grad]
         if not outputs:
@@ -193,22 +202,6 @@ def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient")
     with evaluating(model), torch.enable_grad():
         yield parameters
-
-
-@contextmanager
-def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the output of every layer, in order."""
-    outputs: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
-        outputs.append(output)
-        return output.clone()  # later operations may be in place
-
-    with ExitStack() as hooks:
-        for module in model.modules():
-            if isinstance(module, LAYERS):
-                hooks.enter_context(module.register_forward_hook(keep))
-        yield outputs
 
 
 def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:

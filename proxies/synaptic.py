@@ -236,10 +236,8 @@ def _holds_attention(module: nn.Module) -> bool:
 
 def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
     """Weight matrices of a linear map or of torch's multi-head attention."""
-    found: list[object] = []
-    if isinstance(module, nn.Linear):
-        found = [module.weight]
+    names = ["weight"] if isinstance(module, nn.Linear) else []
     if isinstance(module, nn.MultiheadAttention):
-        names = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-        found = [getattr(module, name) for name in names]
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    found = (getattr(module, name) for name in names)
     return [weight for weight in found if isinstance(weight, nn.Parameter)]

@@ -38,7 +38,7 @@ class ScoreCache(Protocol):
     """Scores of the shapes measured so far: a dictionary, or something persistent."""
 
     def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
-        """Scores of ``shape``, given at its reduced width; None if it was not measured."""
+        """Scores of ``shape``, given at its reduced width, if it was measured."""
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Store the scores of ``shape``."""
@@ -187,19 +187,22 @@ def grow(
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
-    measurer = CandidateMeasurer(
-        build,
-        measures,
-        _checked_fraction("ratio", ratio),
-        known={} if known is None else known,
-        arguments=measuring,
-        measure_shapes=measure_shapes,
-    )
+    for name, value in (("ratio", ratio), ("stop_within", stop_within)):
+        if not 0 < value <= 1:
+            raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
         Budget.parse(budget) if isinstance(budget, str) else budget,
-        measurer,
-        stop_within=_checked_fraction("stop_within", stop_within),
+        CandidateMeasurer(
+            build,
+            measures,
+            ratio,
+            known=scores,
+            arguments=measuring,
+            measure_shapes=measure_shapes,
+        ),
+        stop_within=float(stop_within),
         width_multiple=width_multiple,
         progress=progress or (lambda _event: None),
     )
@@ -287,17 +290,9 @@ class _Growth:
     ) -> None:
         first, last = (self.budget.of(self.steps[index].chosen.cost) for index in (0, -1))
         distance = math.log(self.budget.amount / first)
-        self.progress(
-            GrowthEvent(
-                step=step,
-                measured=measured,
-                candidates=candidates,
-                chosen=chosen,
-                done=min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0,
-                seconds=time.monotonic() - self.started,
-                fresh=self.measurer.fresh,
-            )
-        )
+        done = min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0
+        seconds, fresh = time.monotonic() - self.started, self.measurer.fresh
+        self.progress(GrowthEvent(step, measured, candidates, chosen, done, seconds, fresh))
 
     def _shortfall(self) -> str:
         last, tolerance = self._last.cost, f"{self.stop_within * 100:.3g}%"
@@ -345,10 +340,3 @@ def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
             f"budget {budget} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
             f"{size}; give at most {most}"
         )
-
-
-def _checked_fraction(name: str, value: float) -> float:
-    """``value``; a ValueError unless it is above 0 and at most 1."""
-    if not 0 < value <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-    return float(value)
