@@ -201,7 +201,6 @@ class GramAccumulator(InterceptOperations):
         self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[WeightUse, Tensor]]] = defaultdict(list)
-        self._finished: set[str] = set()
         self.lengths: list[tuple[str, int]] = []
         self.folded: dict[int, Tensor] = {}
         self.grams: dict[str, Tensor] = {}
@@ -242,13 +241,9 @@ class GramAccumulator(InterceptOperations):
             # Detached: the graph's hooks refer to this object, and the cycle would never be freed.
             self.folded[len(self.lengths)] = use.x.detach().unflatten(0, (self.networks, length))
         self.lengths.append((name, length))
-        if torch.is_grad_enabled():
-            if not out.requires_grad:
-                out = out + self.seed
-            self._await_gradient(name, use, out)
-        return out
-
-    def _await_gradient(self, name: str, use: WeightUse, out: Tensor) -> None:
+        if not torch.is_grad_enabled():
+            return out
+        out = out if out.requires_grad else out + self.seed
         self._expected[name] += 1
 
         def arrive(grads: Tensor) -> None:
@@ -258,10 +253,11 @@ class GramAccumulator(InterceptOperations):
                 self._finish_weight(name)
 
         out.register_hook(arrive)
+        return out
 
     def _finish_weight(self, name: str) -> None:
         uses = self._arrived.pop(name)
-        self._finished.add(name)
+        del self._expected[name]
         if all(len(use.x) % (self._samples * self.networks) == 0 for use, _ in uses):
             self.grams[name] = self._gram(self._weights[name], uses)
 
@@ -296,9 +292,8 @@ class StackedGramAccumulator(GramAccumulator):
 
         Either no output depends on it, or vmap lost it; measuring the networks one by one tells.
         """
-        missing = [name for name in self._expected if name not in self._finished]
-        if missing:
-            raise ValueError(f"no gradient came back to {missing[0]} of the stacked networks")
+        for name in self._expected:
+            raise ValueError(f"no gradient came back to {name} of the stacked networks")
 
     def _attend(self, call: AttentionCall) -> Tensor:
         def attend(networks: int, *values: Any) -> Tensor:
