@@ -25,7 +25,7 @@ import proxies
 from asvit.executors import Workers
 from experiments.growing import SEED, markdown
 from experiments.timing import forward, hardware, shortest
-from scaling.measurement import DEFAULT_MEASURES
+from scaling.growth import DEFAULT_MEASURES
 
 PARTS = ("ratios", "waits", "search", "scale")
 AIMS = {"search": 60.0, "scale": 180.0}  # seconds, on an H200

@@ -29,7 +29,7 @@ from asvit.spaces import SearchSpace
 from experiments.growing import markdown, write_rows
 from experiments.timing import hardware
 from proxies.evaluation import resolve_device
-from scaling.measurement import DEFAULT_MEASURES
+from scaling.growth import DEFAULT_MEASURES
 from scaling.ranking import best_places
 
 

@@ -33,7 +33,7 @@ from experiments.growing import (
     write_rows,
 )
 from scaling import Budget, Candidate
-from scaling.measurement import DEFAULT_MEASURES
+from scaling.growth import DEFAULT_MEASURES
 
 GROWN = "growth"
 COLOURS = {

@@ -13,7 +13,7 @@ from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost
 from scaling import Budget, Candidate, Shape, Trajectory, grow
-from scaling.measurement import DEFAULT_MEASURES, CandidateMeasurer
+from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

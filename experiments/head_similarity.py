@@ -41,7 +41,7 @@ class SimilarityRow:
 
 
 def similarity_rows(similarities: Mapping[str, Tensor]) -> list[SimilarityRow]:
-    """What :func:`proxies.attention_similarity.head_similarities` gives, as rows."""
+    """What :func:`proxies.activations.head_similarities` gives, as rows."""
     return [
         SimilarityRow(name, i, j, value)
         for name, similarity in similarities.items()
@@ -51,7 +51,7 @@ def similarity_rows(similarities: Mapping[str, Tensor]) -> list[SimilarityRow]:
 
 
 def similarity_picture(similarities: Mapping[str, Tensor]) -> Picture:
-    """Draw what :func:`proxies.attention_similarity.head_similarities` gives."""
+    """Draw what :func:`proxies.activations.head_similarities` gives."""
     rows = similarity_rows(similarities)
     return make_picture(
         "head_similarity",

@@ -6,13 +6,14 @@ Importing this package is cheap; torch is imported with the names that need it.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from proxies.registry import PROXIES, Inputs, Proxy, get_proxy
+from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, get_proxy
 
 if TYPE_CHECKING:
-    from proxies.activations import jacobian_covariance, naswot
-    from proxies.attention_similarity import (
+    from proxies.activations import (
         contribution_cosine_similarity,
         head_similarities,
+        jacobian_covariance,
+        naswot,
     )
     from proxies.az_nas import (
         az_expressivity,
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
         az_progressivity,
         az_trainability,
     )
-    from proxies.circle import Circle
     from proxies.counts import Cost, count
     from proxies.evaluation import measure, measure_repeats, seed_for
     from proxies.expansion import (
+        Circle,
         curve_speed,
         curve_velocity,
         extrinsic_curvature,
@@ -33,10 +34,8 @@ if TYPE_CHECKING:
     )
     from proxies.ntk import ntk_condition_number, ntk_matrix, ntk_spectrum
     from proxies.saliency import fisher, gradient_norm, grasp, snip, zico
-    from proxies.scores import Readings, Score, combine
     from proxies.structure import depth, embedding_width, residual_blocks, total_expansion
-    from proxies.synaptic_diversity import dss
-    from proxies.synaptic_flow import synflow
+    from proxies.synaptic import dss, synflow
 
 __all__ = [
     "PROXIES",
@@ -84,8 +83,8 @@ __all__ = [
 
 # Modules in which a name is looked up, in order.
 _MODULES = (
-    *("scores", "counts", "circle", "evaluation", "expansion", "ntk", "saliency", "structure"),
-    *("activations", "attention_similarity", "az_nas", "synaptic_diversity", "synaptic_flow"),
+    *("counts", "expansion", "evaluation", "ntk", "saliency", "structure"),
+    *("activations", "az_nas", "synaptic"),
 )
 
 

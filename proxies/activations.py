@@ -1,6 +1,10 @@
-"""Measures of how differently a network responds to images: input gradients, unit signs."""
+"""Measures of how images, units and attention heads differ, in gradients, signs and maps."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,14 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxies.features import evaluating, reference_tensor
-from proxies.functional import network_output
+from proxies.forward_mode import normalize_arguments
+from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import in_chunks, to_host
-from proxies.operations import InterceptOperations, Operation
+from proxies.structure import is_attention
 
 # Keeps the logarithm and the inverse finite; the paper's value.
 _OFFSET = 1e-5
 # Signs processed at a time: 16 MB in float32, which also adds up this many exactly.
 _BLOCK_SIGNS = 1 << 22
+
+_SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
 
 
 def jacobian_covariance(model: nn.Module, images: Tensor) -> float:
@@ -65,11 +72,7 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     like, as modules or functions; every channel of every token or position is a unit. Tanh,
     sigmoid and softmax do not count: they have no off state. A rectifier written as a product,
     such as ``x·σ(x)``, is not detected. Dimensionless; higher is better. One forward pass, and
-    one of a single image.
-
-    Args:
-        model: Any module whose samples do not interact.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+    one of a single image. Arguments as :func:`jacobian_covariance`.
 
     Returns:
         The logarithm; NaN if ``K`` is singular because two codes are equal or there are too few
@@ -84,16 +87,16 @@ def naswot(model: nn.Module, images: Tensor) -> float:
         for ReLU.
     """
     images = _at_least_two(images).to(reference_tensor(model))
-    shapes: list[torch.Size] = []
-    agreements = _SignAgreements(len(images), shapes, images.device)
+    agreements = _SignAgreements(images)
     with torch.no_grad(), evaluating(model):
-        with _OnRectifierInputs(lambda units: shapes.append(units.shape)):
+        with _OnRectifierInputs(lambda units: agreements.single_shapes.append(units.shape)):
             network_output(model, images[:1])
         with _OnRectifierInputs(agreements.add):
             out = network_output(model, images)
     if not agreements.units:
         raise ValueError(f"{type(model).__name__} has no rectifier that depends on the image")
-    kernel, finite = to_host([agreements.kernel(), out.isfinite().all()])
+    # Agreements are half of all units and of the inner products of signs.
+    kernel, finite = to_host([(agreements.products + agreements.units) / 2, out.isfinite().all()])
     if not finite:
         raise ValueError(f"{type(model).__name__} gives outputs that are not finite")
     spectrum = torch.linalg.eigvalsh(kernel)
@@ -117,39 +120,29 @@ class _OnRectifierInputs(InterceptOperations):
 
 
 class _SignAgreements:
-    """Counts the units in which the signs of two images agree, without keeping the signs.
+    """Inner products of the images' signs over all units, without keeping the signs.
 
-    Args:
-        samples: Number n of images.
-        single_shapes: Input shape of each rectifier for a single image. Compared with the shape
-            for n images it shows the sample axis, and which rectifiers do not see the images.
-        device: Device of the network.
+    The input shapes of the rectifiers for a single image, compared with those for all images, show
+    the sample axis, and which rectifiers do not see the images.
     """
 
-    def __init__(
-        self, samples: int, single_shapes: Sequence[torch.Size], device: torch.device
-    ) -> None:
-        self._samples = samples
-        self._single_shapes = iter(single_shapes)
-        # Inner products of signs: agreements minus disagreements.
-        self._products = torch.zeros(samples, samples, dtype=torch.float64, device=device)
+    def __init__(self, images: Tensor) -> None:
+        size = len(images), len(images)
+        self.products = torch.zeros(size, dtype=torch.float64, device=images.device)
         self.units = 0
+        self.single_shapes: deque[torch.Size] = deque()
 
     def add(self, units: Tensor) -> None:
         """Add the input of the next rectifier."""
-        single = next(self._single_shapes, units.shape)
+        single = self.single_shapes.popleft() if self.single_shapes else units.shape
         axis = next((i for i, size in enumerate(single) if size != units.shape[i]), None)
         if axis is None:
             return
-        rows = units.movedim(axis, 0).reshape(self._samples, -1)
+        rows = units.movedim(axis, 0).reshape(len(self.products), -1)
         self.units += rows.shape[1]
-        for piece in rows.split(max(1, _BLOCK_SIGNS // self._samples), dim=1):
+        for piece in rows.split(max(1, _BLOCK_SIGNS // len(rows)), dim=1):
             signs = (piece > 0).float().mul_(2).sub_(1)
-            self._products += signs @ signs.T
-
-    def kernel(self) -> Tensor:
-        """Number of units in which two images agree, ``[n, n]`` float64."""
-        return (self._products + self.units) / 2
+            self.products += signs @ signs.T
 
 
 def _input_gradients(model: nn.Module, images: Tensor) -> Tensor:
@@ -176,3 +169,134 @@ _RECTIFIERS = {
     *(torch.prelu, torch.rrelu, torch.rrelu_),
     *(Tensor.relu, Tensor.relu_, Tensor.prelu),
 }
+
+
+def head_similarities(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Cosine similarity between the maps of every two heads of each attention.
+
+    For heads i and j with softmax maps A it is ``(1/N) Σ_q cos(A_i[q, :], A_j[q, :])``, by rows
+    because rows multiply the values, averaged over images and windows.
+
+    Maps are those of fused attention, of ``nn.MultiheadAttention``, and of softmaxes over the last
+    axis of ``[..., heads, N, M]`` in modules that are named attention or contain one. A map that
+    several layers share counts once; attention without a softmax over keys has no map.
+
+    Args:
+        model: Any network; not changed.
+        images: ``[n, C, H, W]``, cast to the model's dtype and device.
+
+    Returns:
+        ``[heads, heads]`` float32 on the CPU for each module name, in the order of the forward
+        pass; ``#2`` and so on are appended to the name of a module that attends more than once.
+        The diagonal is 1.
+
+    Raises:
+        ValueError: If there is no map with heads.
+
+    References:
+        arXiv:2306.10875.
+    """
+    with evaluating(model), torch.no_grad(), _module_path(model) as path:
+        maps = _MapComparison(path)
+        with maps:
+            model(images.to(reference_tensor(model)))
+    if not maps.similarities:
+        raise ValueError(f"{type(model).__name__} has no attention maps with heads to compare")
+    found = to_host(list(maps.similarities.values()))
+    return dict(zip(maps.similarities, found, strict=True))
+
+
+def contribution_cosine_similarity(model: nn.Module, images: Tensor) -> float:
+    """Contribution cosine similarity (CCS): how redundant the heads of an attention are.
+
+    The mean of :func:`head_similarities` over all pairs of different heads, then over attentions;
+    single heads are left out. From 0 to 1, where all heads are equal. Dimensionless; lower is less
+    redundant. One forward pass, with the maps of one attention in memory at a time. Arguments as
+    :func:`head_similarities`.
+
+    Raises:
+        ValueError: If no attention has two heads or more.
+
+    References:
+        arXiv:2306.10875.
+    """
+    scores = [pair_mean(similarity) for similarity in head_similarities(model, images).values()]
+    paired = [score for score in scores if not math.isnan(score)]
+    if not paired:
+        raise ValueError(f"no attention of {type(model).__name__} has two heads to compare")
+    return sum(paired) / len(paired)
+
+
+def pair_mean(similarity: Tensor) -> float:
+    """Mean of ``[heads, heads]`` over all pairs of different heads; NaN for one head."""
+    heads = len(similarity)
+    if heads < 2:
+        return math.nan
+    return float(similarity.triu(1).sum()) * 2 / (heads * (heads - 1))
+
+
+class _MapComparison(InterceptOperations):
+    """Compare the heads of every attention map computed inside; no map is kept."""
+
+    def __init__(self, path: Sequence[tuple[str, nn.Module]]) -> None:
+        super().__init__()
+        self.similarities: dict[str, Tensor] = {}
+        self._path = path
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func is F.scaled_dot_product_attention:
+            call = normalize_arguments(*args, **kwargs)
+            scores = call.query @ call.key.transpose(-1, -2) * call.factor
+            maps = (scores if call.bias is None else scores + call.bias).softmax(-1)
+            self._compare(maps)
+            return maps @ call.value
+        if func is F.multi_head_attention_forward:
+            per_head = {"need_weights": True, "average_attn_weights": False}
+            out, maps = func(*args, **{**kwargs, **per_head})
+            self._compare(maps if maps.ndim == 4 else maps[None])
+            averaged = kwargs.get("average_attn_weights", True)
+            maps = maps.mean(-3) if averaged else maps
+            return out, maps if kwargs.get("need_weights", True) else None
+        out = func(*args, **kwargs)
+        if func in _SOFTMAX:
+            axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+            if axis in (-1, out.ndim - 1) and self._in_attention():
+                self._compare(out)
+        return out
+
+    def _in_attention(self) -> bool:
+        inner = self._path[-1][1].named_modules() if self._path else ()
+        return any(is_attention(name, module) for name, module in (*self._path, *inner))
+
+    def _compare(self, maps: Tensor) -> None:
+        """Add the similarities of maps ``[..., heads, N, M]``."""
+        if maps.ndim < 4:
+            return
+        rows = F.normalize(maps.float(), dim=-1).movedim(-3, 0)
+        count = rows[0, ..., 0].numel()
+        rows = rows.flatten(1)
+        base = self._path[-1][0] if self._path else ""
+        name, call = base, 1
+        while name in self.similarities:
+            call += 1
+            name = f"{base}#{call}"
+        self.similarities[name] = rows @ rows.T / count
+
+
+@contextmanager
+def _module_path(model: nn.Module) -> Iterator[Sequence[tuple[str, nn.Module]]]:
+    """Names and modules of the running calls, the innermost last, kept up to date by hooks."""
+    path: list[tuple[str, nn.Module]] = []
+
+    def enter(name: str, module: nn.Module, *_: Any) -> None:
+        path.append((name, module))
+
+    def leave(*_: Any) -> None:
+        path.pop()
+
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            entered = module.register_forward_pre_hook(partial(enter, name), prepend=True)
+            hooks.enter_context(entered)
+            hooks.enter_context(module.register_forward_hook(leave, always_call=True))
+        yield path

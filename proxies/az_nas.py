@@ -6,7 +6,14 @@ one vector of channels for each position of each image; every token is a positio
 measure, complexity, is the number of multiply-adds: see :mod:`proxies.counts`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +21,9 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from proxies.features import evaluating, reference_tensor
-from proxies.functional import network_output
-from proxies.primary_blocks import BlockFeature, watch_blocks
+from proxies.features import evaluating, is_norm, reference_tensor
+from proxies.functional import InterceptOperations, Operation, network_output
+from proxies.structure import feed_forward_after_attention, first_map, residual_blocks
 
 
 def az_expressivity(model: nn.Module, images: Tensor) -> float:
@@ -65,12 +72,7 @@ def az_trainability(model: nn.Module, images: Tensor, *, seed: int = 0) -> float
     The Jacobian of a block begins at its own input: layers between blocks that change the size of
     the map are left out, as are blocks that change the number of tokens. The authors' code also
     leaves out blocks that are exactly the identity, and adds 1e-6 to σ in the quotient; their
-    formula does neither.
-
-    Args:
-        model: As in :func:`az_expressivity`.
-        images: As in :func:`az_expressivity`.
-        seed: Seed of the signs.
+    formula does neither. Arguments as :func:`az_expressivity`, and the seed of the signs.
 
     Raises:
         ValueError: As :func:`az_expressivity`, if there is no Jacobian but the first block's, or
@@ -118,6 +120,8 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
     References:
         Lee and Ham 2024, AZ-NAS, arXiv:2403.19232.
     """
+    from scipy.stats import rankdata  # slow to import, and no measure of a network needs it
+
     rows = [np.asarray(values, dtype=np.float64) for values in measures]
     shapes = {values.shape for values in rows}
     if len(shapes) != 1 or rows[0].ndim != 1:
@@ -126,8 +130,8 @@ def az_nas_aggregate(*measures: ArrayLike) -> NDArray[np.float64]:
     table = np.stack(rows)
     ranked = ~np.isnan(table).any(axis=0)
     scores = np.full(table.shape[1], np.nan)
-    ranks = [_ranks(values) for values in table[:, ranked]]
-    scores[ranked] = np.log(np.stack(ranks) / ranked.sum()).sum(axis=0)
+    ranks = rankdata(table[:, ranked], axis=1)
+    scores[ranked] = np.log(ranks / ranked.sum()).sum(axis=0)
     return scores
 
 
@@ -135,13 +139,6 @@ def standard_normal_like(images: Tensor, seed: int) -> Tensor:
     """Standard normal noise in the shape of the images, the input of AZ-NAS's measures."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(images.shape, generator=generator).to(images)
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 for the lowest value; ties share the mean of theirs."""
-    _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    last: NDArray[np.float64] = np.cumsum(sizes) - (sizes - 1) / 2
-    return last[group]
 
 
 def _entropies(model: nn.Module, images: Tensor) -> Tensor:
@@ -190,3 +187,119 @@ def _squared_gain(
     squared = jacobian.T @ jacobian if tall else jacobian @ jacobian.T
     largest: Tensor = torch.linalg.eigvalsh(squared)[-1]
     return largest
+
+
+@dataclass(frozen=True)
+class BlockFeature:
+    """Input or output of a primary block, ``[n, channels, H, W]`` or ``[n, ..., channels]``."""
+
+    tensor: Tensor
+    channels_first: bool
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Reshape a tensor of the same layout to ``[positions, channels]``."""
+        return (x.movedim(1, -1) if self.channels_first else x).flatten(0, -2)
+
+
+Visit = Callable[[list[BlockFeature]], None]
+
+
+@contextmanager
+def watch_blocks(model: nn.Module, visit: Visit) -> Iterator[None]:
+    """Inside, call ``visit`` with the features of each block at the end of its forward pass.
+
+    These are the input of the block, the sum between its attention and feed-forward parts if it
+    has both, and its output. Blocks are detached from each other, so that the graph holds the
+    activations of one block at a time.
+    """
+    blocks = residual_blocks(model)
+    with ExitStack() as handles, _BlockWatcher(visit) as watcher:
+        for name, block in blocks.items():
+            for handle in watcher.hooks_on(block, f"{name} of {type(model).__name__}"):
+                handles.enter_context(handle)
+        yield
+
+
+_ADDITIONS = {torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__}
+
+
+class _BlockWatcher(InterceptOperations):
+    """Collects the features of the running block, and which of them become terms of a sum.
+
+    Tensors are identified by address, so that views count, and kept, so that their addresses are
+    not reused.
+    """
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
+        self._visit = visit
+        self._tracked: dict[int, Tensor] = {}
+        self._terms: set[int] = set()
+        self._inputs: list[BlockFeature] = []  # of the block, then of its feed-forward parts
+        self._norm: tuple[Tensor, Tensor] | None = None  # input and output of the last norm
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func in _ADDITIONS:
+            addresses = {x.data_ptr() for x in args if isinstance(x, Tensor)}
+            self._terms |= addresses & self._tracked.keys()
+        return func(*args, **kwargs)
+
+    def hooks_on(self, block: nn.Module, name: str) -> list[torch.utils.hooks.RemovableHandle]:
+        """Register hooks on a block and its parts; returns their handles."""
+        parts = feed_forward_after_attention(block)
+        norms = [module for module in block.modules() if parts and is_norm(module)]
+        return [
+            block.register_forward_pre_hook(partial(self._on_enter, name)),
+            *(norm.register_forward_hook(self._on_norm) for norm in norms),
+            *(part.register_forward_pre_hook(self._on_part) for part in parts),
+            block.register_forward_hook(partial(self._on_leave, name)),
+        ]
+
+    def _track(self, x: Tensor) -> bool:
+        """Track a tensor; returns whether it is new."""
+        is_new = x.data_ptr() not in self._tracked
+        self._tracked[x.data_ptr()] = x
+        return is_new
+
+    def _on_enter(self, name: str, block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not args or not isinstance(args[0], Tensor):
+            raise ValueError(f"{name} does not take one feature map")
+        leaf = args[0].detach().requires_grad_(torch.is_grad_enabled())
+        # A copy: the block may change its input in place.
+        entered = leaf.clone()
+        self._inputs = [BlockFeature(leaf, _channels_first(leaf, block))]
+        self._track(entered)
+        return entered, *args[1:]
+
+    def _on_norm(self, norm: nn.Module, args: tuple[Any, ...], out: Tensor) -> None:
+        self._norm = (args[0], out)
+
+    def _on_part(self, part: nn.Module, args: tuple[Any, ...]) -> None:
+        x = args[0]
+        if self._norm is not None and self._norm[1].data_ptr() == x.data_ptr():
+            x = self._norm[0]
+        # A part in parallel to the attention, or to another part, has an input that is tracked.
+        if self._track(x):
+            self._inputs.append(BlockFeature(x, _channels_first(x, part)))
+
+    def _on_leave(self, name: str, block: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        several = isinstance(out, tuple)
+        maps = [x for x in (out if several else (out,)) if isinstance(x, Tensor)]
+        if len(maps) != 1 or maps[0].ndim < 2:
+            raise ValueError(f"{name} does not return one feature map")
+        first, *others = self._inputs
+        # The input of a part is a feature if the part's output is added to it.
+        between = [part for part in others if part.tensor.data_ptr() in self._terms]
+        self._visit([first, *between, BlockFeature(maps[0], _channels_first(maps[0], block))])
+        self._inputs, self._norm = [], None
+        self._tracked.clear()
+        self._terms.clear()
+        detached = maps[0].detach()
+        if not several:
+            return detached
+        return tuple(detached if isinstance(x, Tensor) else x for x in out)
+
+
+def _channels_first(x: Tensor, module: nn.Module) -> bool:
+    """Convolutions take channels first, linear maps channels last."""
+    return x.ndim == 4 and isinstance(first_map(module), nn.Conv2d)

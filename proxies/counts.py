@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from proxies.functional import InterceptOperations, Operation
 from proxies.messages import first_line
-from proxies.operations import InterceptOperations, Operation
 
 Rules = Literal["core", "fvcore"]
 """Which operations count.
@@ -94,24 +94,19 @@ def count_by_module(
     macs = Counter({n: sum(ops.values()) // 2 for n, ops in counter.get_flop_counts().items()})
     if rules == "fvcore":
         macs.update(products.charges)
-    root = type(skeleton).__name__
-    costs = {"": Cost(_parameters(skeleton), macs["Global"])}
-    for name, part in skeleton.named_modules():
-        if name:
-            costs[name] = Cost(_parameters(part), macs[f"{root}.{name}"])
-    return costs
+    macs[type(skeleton).__name__] = macs["Global"]
+    return {
+        name: Cost(_parameters(part), macs[f"{type(skeleton).__name__}.{name}".rstrip(".")])
+        for name, part in skeleton.named_modules()
+    }
 
 
 class _ProductsOnly(InterceptOperations):
-    """Skip operations that are no products and keep the shape; they take most of the time.
-
-    Attributes:
-        charges: What fvcore charges for the skipped operations, by module name.
-    """
+    """Skip operations that are no products and keep the shape; they take most of the time."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         super().__init__()
-        self.charges = Counter[str]()
+        self.charges = Counter[str]()  # what fvcore charges for operations, by module name
         self._counter = counter
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -5,18 +5,16 @@ import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxies.circle import Circle, Radius
-from proxies.isolation import isolated
+from proxies.expansion import Circle, Radius
+from proxies.features import isolated
 from proxies.memory import trim_host_memory
 from proxies.messages import first_line
-from proxies.registry import Inputs, Proxy, get_proxy
-from proxies.scores import Readings, Score, combine
+from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def measure(
 
     Circle and images depend on the seed alone, so all architectures of a run receive the same
     ones; initial weights depend on the seed, the key and the repeat. Global torch state has no
-    influence (see :mod:`proxies.isolation`). Only one thread measures at a time.
+    influence (see :mod:`proxies.features`). Only one thread measures at a time.
 
     Args:
         build: Returns a network, initialised anew from torch's generator at each call.
@@ -72,21 +70,7 @@ def measure(
         ValueError: If ``repeats < 1``, the images do not have the image size, or there is not one
             label for each image.
     """
-    readings = measure_repeats(
-        build,
-        names,
-        key=key,
-        repeats=repeats,
-        seed=seed,
-        image_size=image_size,
-        images=images,
-        labels=labels,
-        device=device,
-        points=points,
-        radius=radius,
-        together=together,
-    )
-    return combine([readings])
+    return combine([measure_repeats(**locals())])  # every argument, under its name
 
 
 def measure_repeats(
@@ -129,8 +113,17 @@ def measure_repeats(
         labels = _checked_labels(labels, len(images), seed).to(target)
         if images.is_inference():
             images = images.clone()  # inference tensors have no gradient
-        setting = _Setting(build, key, seed, images, labels, points, radius)
-        taken = _take_repeats(proxies, setting, chosen, together=together and len(chosen) > 1)
+
+        def inputs(repeat: int) -> Inputs:
+            circle_seed = seed_for(seed, "circle", repeat)
+            circle = _random_circle(tuple(images.shape[1:]), points, radius, circle_seed)
+            return Inputs(circle, images, labels, seed_for(seed, "measure", repeat))
+
+        def network(repeat: int) -> nn.Module | str:
+            return _network(build, target, seed_for(seed, key, repeat))
+
+        stacked = together and len(chosen) > 1
+        taken = _take_repeats(proxies, network, inputs, chosen, together=stacked)
     trim_host_memory(every=4)
     return Readings(tuple(names), repeats, taken)
 
@@ -160,55 +153,40 @@ def seed_for(seed: int, key: str, repeat: int = 0) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """Everything that the networks and inputs of a repeat are made from."""
-
-    build: Callable[[], nn.Module]
-    key: str
-    seed: int
-    images: Tensor
-    labels: Tensor
-    points: int
-    radius: Radius
-
-    def inputs(self, repeat: int) -> Inputs:
-        """Inputs of the measures, the same for all architectures."""
-        shape, circle_seed = tuple(self.images.shape[1:]), seed_for(self.seed, "circle", repeat)
-        circle = _random_circle(shape, self.points, self.radius, circle_seed)
-        return Inputs(circle, self.images, self.labels, seed_for(self.seed, "measure", repeat))
-
-    def network(self, repeat: int) -> nn.Module | str:
-        """A network, initialised on the device, or the reason why it could not be built."""
-        device = self.images.device
-        accelerators = [] if device.type == "cpu" else [device]
-        with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
-            torch.manual_seed(seed_for(self.seed, self.key, repeat))
-            try:
-                return self.build().to(device)
-            except _FAILURES as error:
-                return first_line(error)
+def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) -> nn.Module | str:
+    """A network, initialised on the device, or the reason why it could not be built."""
+    accelerators = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(accelerators, device_type=device.type), torch.device(device):
+        torch.manual_seed(seed)
+        try:
+            return build().to(device)
+        except _FAILURES as error:
+            return first_line(error)
 
 
 def _take_repeats(
-    proxies: Sequence[Proxy], setting: _Setting, chosen: Sequence[int], *, together: bool
+    proxies: Sequence[Proxy],
+    network: Callable[[int], nn.Module | str],
+    inputs: Callable[[int], Inputs],
+    chosen: Sequence[int],
+    *,
+    together: bool,
 ) -> dict[int, dict[str, float | str]]:
     """Value, or reason of the failure, of each measure in each of the chosen repeats."""
-    network = functools.cache(setting.network) if together else setting.network
-    ready: dict[str, dict[int, float]] = {}
+    ready: dict[str, Sequence[float]] = {}
     if together:
-        models, inputs = [network(r) for r in chosen], [setting.inputs(r) for r in chosen]
-        found = _measure_together(proxies, models, inputs)
-        ready = {name: dict(zip(chosen, values, strict=True)) for name, values in found.items()}
+        network = functools.cache(network)
+        models = [network(repeat) for repeat in chosen]
+        ready = _measure_together(proxies, models, [inputs(repeat) for repeat in chosen])
     taken: dict[int, dict[str, float | str]] = {}
     failed: set[str] = set()
-    for repeat in chosen:
+    for place, repeat in enumerate(chosen):
         due = [p for p in proxies if p.name not in failed and (p.random or repeat == 0)]
         if not due:
             continue
-        model, own = network(repeat), setting.inputs(repeat)
+        model, own = network(repeat), inputs(repeat)
         taken[repeat] = {
-            p.name: ready[p.name][repeat] if p.name in ready else _measure_one(p, model, own)
+            p.name: ready[p.name][place] if p.name in ready else _measure_one(p, model, own)
             for p in due
         }
         failed |= {name for name, value in taken[repeat].items() if isinstance(value, str)}

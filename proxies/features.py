@@ -1,19 +1,22 @@
-"""The feature that measures are taken of, and the state of a network during a measurement.
+"""The feature that measures are taken of, and the state of a network and of torch meanwhile.
 
 The feature of a classifier is the input of its head, before the final normalisation: timm's
 ``forward_features``, pooled. The feature of a plain module is its flattened output.
+
+A value must not depend on where it was measured: reduced precision, autocast and inference mode
+of the surrounding code are off during a measurement.
 """
 
 import re
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from proxies.functional import checked_rows, model_errors, shape_or_type
-from proxies.isolation import full_precision
 
 Norms = Literal["bypassed", "kept"]
 Feature = Literal["pooled", "tokens"]
@@ -36,11 +39,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def pooled_feature(model: nn.Module, images: Tensor) -> Tensor:
-    """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`.
-
-    Raises:
-        ValueError: As :func:`feature_of`.
-    """
+    """Feature of each image, ``[n, C, H, W]`` to ``[n, F]``; call inside :func:`measured`."""
     return feature_of(model, images, "pooled")
 
 
@@ -48,10 +47,6 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
     """Pooled feature of each image, or all of its tokens concatenated; ``[n, F]``.
 
     A plain module does not pool: both are its output.
-
-    Raises:
-        ValueError: If the model cannot take the images, or does not return one tensor with a row
-            for each image.
     """
     features: Callable[..., object] | None = getattr(model, "forward_features", None)
     head: Callable[..., object] | None = getattr(model, "forward_head", None)
@@ -67,12 +62,7 @@ def feature_of(model: nn.Module, images: Tensor, feature: Feature) -> Tensor:
 
 
 def logits(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``.
-
-    Raises:
-        ValueError: If the model has no classes, cannot take the images, or does not return one row
-            of at least two classes for each image.
-    """
+    """Logits of a classifier, ``[n, C, H, W]`` to ``[n, classes]``, with at least two classes."""
     kind = type(model).__name__
     if getattr(model, "num_classes", None) == 0:
         raise ValueError(f"{kind} has num_classes=0; this measure needs a classifier")
@@ -91,7 +81,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence: see :mod:`proxies.isolation`.
+    has no influence: see :mod:`proxies.features`.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -151,15 +141,61 @@ def _norms_of(module: object) -> list[nn.Module]:
 
 
 def _without_norm(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    rest = [
-        child
-        for name in ("drop", "act")
-        if isinstance(child := getattr(module, name, None), nn.Module)
-    ]
+    """A forward method in place of a norm's, with what is fused into it."""
+    parts = (getattr(module, name, None) for name in ("drop", "act"))
+    return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module))).forward
 
-    def forward(x: Tensor) -> Tensor:
-        for child in rest:
-            x = child(x)
-        return x
 
-    return forward
+_lock = threading.RLock()
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Inside, torch computes in full precision, and gradients can be enabled.
+
+    TF32 keeps ten bits of a product's factors and bfloat16 seven, fewer than the measures need.
+    """
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())  # inference mode implies it
+        for kind in _device_types():
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(_ieee_float32())
+        yield
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """:func:`full_precision`, with torch's default dtype (float32) and device (the CPU).
+
+    One thread at a time: torch's generator, precision and dual-number level are process-wide.
+    """
+    with _lock, full_precision(), ExitStack() as stack:
+        if (dtype := torch.get_default_dtype()) != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        if torch.get_default_device() != torch.device("cpu"):
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def _device_types() -> set[str]:
+    found = torch.accelerator.current_accelerator()
+    return {"cpu", found.type} if found else {"cpu"}
+
+
+@contextmanager
+def _ieee_float32() -> Iterator[None]:
+    backends: Any = torch.backends
+    cuda, mkldnn = backends.cuda, backends.mkldnn
+    switches = (cuda.matmul, backends.cudnn.conv, mkldnn.matmul, mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision

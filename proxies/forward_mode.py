@@ -1,27 +1,249 @@
-"""Forward-mode rules for operations that PyTorch has no rule, or a slow one, for.
+"""Rules for operations that PyTorch has no derivative, or a slow one, for.
 
-The rules come twice: for one network, and for all networks of a :class:`proxies.stacking.Stack`,
-whose dual numbers are hidden behind vmap's tensors.
+Forward-mode rules come twice: for one network, and for all networks of a
+:class:`proxies.functional.Stack`, whose dual numbers are hidden behind vmap's tensors.
+
+Softmax attention has its derivatives in blocks that stay in the processor's cache. PyTorch's fused
+attention has no forward-mode rule, and on narrow heads its CPU kernels spend most of their time on
+overhead. Here a block of scores, its softmax and their derivatives never leave the cache, and the
+rest are matrix products padded to the width of a vector register.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
 from torch.func import vmap
 
-from proxies.attention import (
-    align_stacked_bias,
-    attention_with_tangent,
-    explicit_attention,
-    normalize_arguments,
-)
-from proxies.operations import Operation, ReplaceOperations
-from proxies.stacking import with_stacked_tensors
+from proxies.functional import Operation, ReplaceOperations, with_stacked_tensors
+
+# Scores in one block: two float32 buffers of 2 MB on a CPU, enough to keep an accelerator busy
+# elsewhere.
+_BLOCK_SCORES = {"cpu": 1 << 19}
+_BLOCK_SCORES_ELSEWHERE = 1 << 28
+# Products with fewer columns than a vector register is wide take up to twice as long.
+_REGISTER_COLUMNS = 16
+
+
+class AttentionCall(NamedTuple):
+    """Arguments of the attention ``O = softmax(s QKᵀ + B) V`` with output ``[..., N, e]``.
+
+    Attributes:
+        query: ``[..., N, d]``.
+        key: ``[..., M, d]``.
+        value: ``[..., M, e]``.
+        bias: Added to the scores, broadcastable to ``[..., N, M]``.
+        scale: ``d^-0.5`` unless given.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None = None
+    scale: float | None = None
+
+    @property
+    def factor(self) -> float:
+        """The scale, given or not."""
+        return self.query.shape[-1] ** -0.5 if self.scale is None else self.scale
+
+
+def attention_with_tangent(
+    call: AttentionCall, tangents: tuple[Tensor | None, Tensor | None, Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Attention and its derivative along tangents of query, key and value; None for zero.
+
+    With ``P`` the attention map and ``Ṡ = s (Q̇Kᵀ + QK̇ᵀ)``, the derivative is
+    ``Ȯ = (P ⊙ Ṡ) V − rowsum(P ⊙ Ṡ) ⊙ O + P V̇``: the bias is constant along the tangent.
+    """
+    query, key, value, bias, _ = call
+    batch, tokens, dim, width = query.shape[:-2], query.shape[-2], query.shape[-1], value.shape[-1]
+    # [q̇, q]·[k, k̇]ᵀ is the scores' derivative in one product; the halves q and k serve the scores.
+    queries = _side_by_side(_or_zeros(query, tangents[0]), query)
+    queries *= call.factor
+    keys = _side_by_side(key, _or_zeros(key, tangents[1])).transpose(1, 2)
+    values = _side_by_side(value, _or_zeros(value, tangents[2]), pad=True)
+    q, k, v = queries[..., dim:], keys[:, :dim], values[..., : _padded(width)]
+    bias = _flat_bias(bias, (*batch, tokens, key.shape[-2]))
+
+    mixed = v.new_empty(len(q), tokens, values.shape[-1])  # P [V, V̇]
+    turned = v.new_empty(len(q), tokens, v.shape[-1])  # (P ⊙ Ṡ) V
+    drift = v.new_empty(len(q), tokens, 1)  # rowsum(P ⊙ Ṡ)
+    for maps, rows in _blocks(len(q), tokens, key.shape[-2], q.device.type):
+        scores, attention = _attend(q, k, bias, maps, rows)
+        # The scores are no longer needed: reuse their buffer for the derivative.
+        change = torch.bmm(queries[maps, rows], keys[maps], out=scores).mul_(attention)
+        torch.bmm(attention, values[maps], out=mixed[maps, rows])
+        torch.bmm(change, v[maps], out=turned[maps, rows])
+        torch.sum(change, -1, keepdim=True, out=drift[maps, rows])
+
+    out, moved = mixed[..., :width], mixed[..., width : 2 * width]
+    tangent = (moved + turned[..., :width]).addcmul_(drift, out, value=-1)
+    return out.unflatten(0, batch), tangent.unflatten(0, batch)
+
+
+def attention(call: AttentionCall) -> Tensor:
+    """Attention for a backward pass, by the faster of two kernels.
+
+    Narrow heads on a CPU use blocks in both directions. PyTorch's kernel handles all others, and a
+    bias that requires a gradient.
+    """
+    query, key, value, bias, scale = call
+    narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
+    if not narrow or (bias is not None and bias.requires_grad):
+        return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
+    out: Tensor = _BlockedAttention.apply(query, key, value, bias, call.factor)
+    return out
+
+
+def explicit_attention(call: AttentionCall) -> Tensor:
+    """Attention in operations that any transform can differentiate, also twice.
+
+    Rows are processed in blocks to bound the memory.
+    """
+    query, key, value, bias, _ = call
+    maps = query[..., 0, 0].numel()
+    step = max(1, _BLOCK_SCORES_ELSEWHERE // 8 // (maps * key.shape[-2]))
+    blocks = []
+    for start in range(0, query.shape[-2], step):
+        scores = query[..., start : start + step, :] @ key.transpose(-1, -2) * call.factor
+        if bias is not None:
+            rows = slice(None) if bias.shape[-2] == 1 else slice(start, start + step)
+            scores = scores + bias[..., rows, :]
+        blocks.append(torch.softmax(scores, -1) @ value)
+    return torch.cat(blocks, -2)
+
+
+def normalize_arguments(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> AttentionCall:
+    """Reduce the arguments of fused attention; a ValueError if there is dropout."""
+    if dropout_p:
+        raise ValueError(f"attention dropout {dropout_p} is random; a measure needs 0")
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (x.repeat_interleave(groups, -3) for x in (key, value))
+    if is_causal:
+        attn_mask = query.new_ones(query.shape[-2], key.shape[-2]).tril().bool()
+    if attn_mask is not None and not attn_mask.is_floating_point():
+        attn_mask = query.new_zeros(attn_mask.shape).masked_fill(~attn_mask, float("-inf"))
+    return AttentionCall(query, key, value, attn_mask, scale)
+
+
+def align_stacked_bias(bias: Tensor, axes: int) -> Tensor:
+    """Reshape a bias ``[networks, ...]`` to broadcast with scores of ``axes`` dimensions."""
+    return bias.reshape(len(bias), *[1] * (axes - bias.ndim), *bias.shape[1:])
+
+
+class _BlockedAttention(torch.autograd.Function):
+    """Attention whose backward pass recomputes the map block by block.
+
+    With ``G`` the gradient of the output and ``Ḡ = P ⊙ (GVᵀ − rowsum(G ⊙ O))``:
+    ``∂V = PᵀG``, ``∂Q = s ḠK`` and ``∂K = s ḠᵀQ``.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+    ) -> Tensor:
+        tokens, sources, width = query.shape[-2], key.shape[-2], value.shape[-1]
+        q = (query * scale).flatten(0, -3)
+        k = key.flatten(0, -3).transpose(1, 2)
+        v = _pad(value).flatten(0, -3)
+        bias = _flat_bias(bias, (*query.shape[:-2], tokens, sources))
+        out = v.new_empty(len(q), tokens, v.shape[-1])
+        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
+            _, map_ = _attend(q, k, bias, maps, rows)
+            torch.bmm(map_, v[maps], out=out[maps, rows])
+        mixed: Tensor = out[..., :width].unflatten(0, query.shape[:-2])
+        ctx.save_for_backward(query, key, value, bias, mixed)
+        ctx.scale = scale
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, out = ctx.saved_tensors
+        batch, tokens, sources = query.shape[:-2], query.shape[-2], key.shape[-2]
+        q = (query * ctx.scale).flatten(0, -3)
+        k = key.flatten(0, -3)
+        keys = _pad(key).flatten(0, -3)
+        # [G, −rowsum(G ⊙ O)]·[V, 1]ᵀ subtracts in the product.
+        ones = value.new_ones(1).expand(*value.shape[:-1], 1)
+        values = _side_by_side(value, ones).transpose(1, 2)
+        down = _side_by_side(grads, (grads * out).sum(-1, keepdim=True).neg_())
+        # Transposed, so that these products read the map along its rows.
+        q_rows, g_rows = (x.transpose(1, 2).contiguous() for x in (q, down[..., :-1]))
+
+        dq = q.new_empty(len(q), tokens, keys.shape[-1])
+        dk = q.new_zeros(len(q), q.shape[-1], sources)
+        dv = q.new_zeros(len(q), value.shape[-1], sources)
+        for maps, rows in _blocks(len(q), tokens, sources, q.device.type):
+            scores, map_ = _attend(q, k.transpose(1, 2), bias, maps, rows)
+            change = torch.bmm(down[maps, rows], values[maps], out=scores).mul_(map_)
+            torch.bmm(change, keys[maps], out=dq[maps, rows])
+            dk[maps].baddbmm_(q_rows[maps, :, rows], change)
+            dv[maps].baddbmm_(g_rows[maps, :, rows], map_)
+        dq = dq[..., : query.shape[-1]].mul_(ctx.scale).unflatten(0, batch)
+        dk, dv = (x.transpose(1, 2).unflatten(0, batch) for x in (dk, dv))
+        return dq, dk, dv, None, None
+
+
+def _attend(
+    q: Tensor, k: Tensor, bias: Tensor | None, maps: slice, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """A block of scores, whose buffer may be reused, and its softmax."""
+    scores = torch.bmm(q[maps, rows], k[maps])
+    if bias is not None:
+        scores += bias[maps, rows]
+    return scores, torch.softmax(scores, -1)
+
+
+def _or_zeros(primal: Tensor, tangent: Tensor | None) -> Tensor:
+    return torch.zeros_like(primal) if tangent is None else tangent
+
+
+def _side_by_side(left: Tensor, right: Tensor, *, pad: bool = False) -> Tensor:
+    """Two ``[..., n, d]`` as one contiguous ``[maps, n, 2d]``: one copy, whatever the strides."""
+    parts = [left, right]
+    if pad and (missing := _padded(2 * left.shape[-1]) - 2 * left.shape[-1]):
+        parts.append(left.new_zeros(1).expand(*left.shape[:-1], missing))
+    return torch.cat(parts, -1).flatten(0, -3)
+
+
+def _pad(x: Tensor) -> Tensor:
+    return F.pad(x, (0, _padded(x.shape[-1]) - x.shape[-1]))
+
+
+def _padded(columns: int) -> int:
+    return -(-columns // _REGISTER_COLUMNS) * _REGISTER_COLUMNS
+
+
+def _flat_bias(bias: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    return None if bias is None else bias.expand(shape).flatten(0, -3)
+
+
+def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[slice, slice]]:
+    """Split ``maps`` matrices of ``rows × columns`` into blocks of matrices, or of rows of one."""
+    size = _BLOCK_SCORES.get(device, _BLOCK_SCORES_ELSEWHERE)
+    together = max(1, size // (rows * columns))
+    pieces = -(-rows * columns // size) if together == 1 else 1
+    height = -(-rows // pieces)
+    for first in range(0, maps, together):
+        for row in range(0, rows, height):
+            yield slice(first, first + together), slice(row, row + height)
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
@@ -42,16 +264,20 @@ def explicit_multi_head(*args: Any, **kwargs: Any) -> Any:
 
 
 def _explicit_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-    return explicit_attention(*tokens, bias=bias, scale=scale)
+    return explicit_attention(normalize_arguments(*args, **kwargs))
 
 
 def _dual_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-    if bias is not None and unpack(bias)[1] is not None:
-        return explicit_attention(*tokens, bias=bias, scale=scale)
-    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in tokens)
-    return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+    call = normalize_arguments(*args, **kwargs)
+    if call.bias is not None and unpack(call.bias)[1] is not None:
+        return explicit_attention(call)
+    return _attend_to_dual_tokens(call)
+
+
+def _attend_to_dual_tokens(call: AttentionCall) -> Tensor:
+    (q, dq), (k, dk), (v, dv) = (unpack(x) for x in call[:3])
+    primal = call._replace(query=q, key=k, value=v)
+    return pack(*attention_with_tangent(primal, (dq, dk, dv)))
 
 
 def _dual_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -101,17 +327,16 @@ class ExplicitAttention(ReplaceOperations):
 
 
 def _stacked_attention(*args: Any, **kwargs: Any) -> Tensor:
-    tokens, bias, scale = normalize_arguments(*args, **kwargs)
-
-    def attend(networks: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        if bias is not None:
-            bias, tangent = unpack(align_stacked_bias(bias, q.ndim))
+    def attend(networks: int, *values: Any) -> Tensor:
+        call = AttentionCall(*values)
+        if call.bias is not None:
+            bias, tangent = unpack(align_stacked_bias(call.bias, call.query.ndim))
             if tangent is not None:
                 raise ValueError("an attention bias that depends on the image cannot be stacked")
-        (q, dq), (k, dk), (v, dv) = (unpack(x) for x in (q, k, v))
-        return pack(*attention_with_tangent(q, k, v, (dq, dk, dv), bias=bias, scale=scale))
+            call = call._replace(bias=bias)
+        return _attend_to_dual_tokens(call)
 
-    return with_stacked_tensors(attend, *tokens, bias)
+    return with_stacked_tensors(attend, *normalize_arguments(*args, **kwargs))
 
 
 def _stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -143,7 +368,7 @@ def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class StackedDualOperations(ReplaceOperations):
-    """:class:`DualOperations` for :meth:`proxies.stacking.Stack.run`."""
+    """:class:`DualOperations` for :meth:`proxies.functional.Stack.run`."""
 
     replacements: ClassVar[Mapping[Operation, Operation]] = {
         F.scaled_dot_product_attention: _stacked_attention,

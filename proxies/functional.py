@@ -1,11 +1,17 @@
-"""Calls of models: with other tensors in place of their own, and with their outputs checked."""
+"""Calls of models and of torch operations.
 
-from collections.abc import Callable, Iterator, Mapping
+Models are called with other tensors, with checked outputs, and several at once: a :class:`Stack`
+of networks of one architecture takes one vectorised call. Operations are intercepted or replaced.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
+from torch.overrides import TorchFunctionMode
 
 from proxies.messages import first_line
 
@@ -41,12 +47,7 @@ def call_with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *inputs: 
 
 
 def network_output(model: nn.Module, images: Tensor) -> Tensor:
-    """Output ``[n, ...]`` of a network with its parameters detached.
-
-    Raises:
-        ValueError: If the model cannot take the images, or does not return one tensor with a row
-            for each image.
-    """
+    """Output ``[n, ...]`` of a network with its parameters detached, with a row for each image."""
     with model_errors(model):
         out = call_with_tensors(model, substitutes(model, Tensor.detach), images)
     return checked_rows(model, out, images)
@@ -62,11 +63,7 @@ def model_errors(model: nn.Module) -> Iterator[None]:
 
 
 def checked_rows(model: nn.Module, out: object, images: Tensor) -> Tensor:
-    """``out``, which must be a tensor with a row for each image.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """``out``; a ValueError unless it is a tensor with a row for each image."""
     if not isinstance(out, Tensor) or out.shape[:1] != images.shape[:1]:
         raise ValueError(
             f"{type(model).__name__} gives {shape_or_type(out)} for {len(images)} images; "
@@ -78,3 +75,170 @@ def checked_rows(model: nn.Module, out: object, images: Tensor) -> Tensor:
 def shape_or_type(out: object) -> str:
     """The shape of a tensor, or the type of anything else, for a message."""
     return str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
+
+
+Operation = Callable[..., Any]
+
+
+class InterceptOperations(TorchFunctionMode):
+    """Inside, every torch operation is a call of :meth:`intercept`."""
+
+    def __torch_function__(
+        self,
+        func: Operation,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return self.intercept(func, args, kwargs or {})
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Result of a call to ``func``; operations called in here are not intercepted."""
+        return func(*args, **kwargs)
+
+
+class ReplaceOperations(InterceptOperations):
+    """Inside, some operations are replaced by others that take the same arguments."""
+
+    replacements: ClassVar[Mapping[Operation, Operation]]
+
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Call what replaces ``func``, if anything."""
+        return self.replacements.get(func, func)(*args, **kwargs)
+
+
+_MODULE_ATTRIBUTES = {*vars(nn.Module()), "training", "forward"}
+_COMPARABLE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
+
+
+class Stack:
+    """Networks that differ only in their parameters and buffers; else a ValueError.
+
+    The first one's modules run, in the state they are in.
+
+    Attributes:
+        models: The networks.
+        tensors: The networks' tensors, ``[networks, ...]``, by slot of parameter or buffer.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.models = models
+        for other in models[1:]:
+            _check_same_architecture(models[0], other)
+        held = [[tensor.detach() for _, tensor in named_slots(model)] for model in models]
+        stacked: dict[int, Tensor] = {}
+        for (_, first), *tensors in zip(named_slots(models[0]), *held, strict=True):
+            # A tensor in two slots is stacked once, so the slots stay tied.
+            if id(first) not in stacked:
+                stacked[id(first)] = torch.stack(tensors)
+        self.tensors: Mapping[str, Tensor] = substitutes(
+            models[0], lambda tensor: stacked[id(tensor)]
+        )
+
+    def run(
+        self,
+        function: Callable[[nn.Module, Tensor], Tensor],
+        images: Tensor,
+        *,
+        shared: bool,
+        on_tensors: Callable[[Mapping[str, Tensor]], Any] | None = None,
+    ) -> Tensor:
+        """``function(network, images)`` for every network, vectorised; ``[networks, ...]``.
+
+        A RuntimeError if that cannot be vectorised, for instance because it reads values or draws
+        random numbers.
+
+        Args:
+            function: Maps a network and its images to a tensor.
+            images: ``[n, C, H, W]`` for all networks if ``shared``, else ``[networks, n, ...]``.
+            shared: Whether all networks receive the same images.
+            on_tensors: Called with the vectorised tensors, by slot, before ``function``.
+        """
+        module = FunctionOfModel(self.models[0], function)
+        tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}
+
+        def run_one(tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
+            if on_tensors is not None:
+                on_tensors({slot.removeprefix("model."): x for slot, x in tensors.items()})
+            return cast("Tensor", call_with_tensors(module, tensors, images))
+
+        out: Tensor = vmap(run_one, in_dims=(0, None if shared else 0))(tensors, images)
+        return out
+
+
+def with_stacked_tensors(rule: Callable[..., Tensor], *values: Any) -> Tensor:
+    """Inside :meth:`Stack.run`, ``rule(networks, *values)`` with tensors ``[networks, ...]``.
+
+    A rule may use what vmap does not support: gradient hooks, dual numbers, custom kernels.
+    """
+    out: Tensor = _StackedRule.apply(rule, *values)
+    return out
+
+
+class _StackedRule(torch.autograd.Function):
+    """Has only a vmap rule; torch calls it with the tensors behind the vectorised ones."""
+
+    @staticmethod
+    def forward(rule: Callable[..., Tensor], *values: Any) -> Tensor:
+        raise RuntimeError("no tensor differs between the networks")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        raise RuntimeError("a stacked rule has no derivative of its own")
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], rule: Callable[..., Tensor], *values: Any
+    ) -> tuple[Tensor, int]:
+        def networks_first(value: Any, dim: int | None) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return value.expand(networks, *value.shape) if dim is None else value.movedim(dim, 0)
+
+        networks: int = info.batch_size
+        return rule(networks, *map(networks_first, values, in_dims[1:])), 0
+
+
+class FunctionOfModel(nn.Module):
+    """A function of a network and its images, as a module."""
+
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self._function = function
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The function's value for some images."""
+        return self._function(self.model, images)
+
+
+def _check_same_architecture(first: nn.Module, other: nn.Module) -> None:
+    """Compare tensors by slot and shape, and the other attributes of modules by value."""
+    pairs = zip(first.named_modules(), other.named_modules(), strict=True)
+    for (path, module), (other_path, other_module) in pairs:
+        same = path == other_path and type(module) is type(other_module)
+        if not same or _attributes(module) != _attributes(other_module):
+            raise ValueError(f"the networks differ at {path or type(first).__name__!r}")
+    if _layout(first) != _layout(other):
+        raise ValueError("the networks' tensors differ in slot, shape, dtype or ties")
+
+
+def _layout(model: nn.Module) -> dict[str, tuple[object, ...]]:
+    """Shape, dtype and first slot of the tensor in each slot."""
+    found: dict[int, str] = {}
+    return {
+        slot: (tensor.shape, tensor.dtype, found.setdefault(id(tensor), slot))
+        for slot, tensor in named_slots(model)
+    }
+
+
+def _attributes(module: nn.Module) -> dict[str, object]:
+    """Comparable attributes of a module, other than parameters, buffers and submodules.
+
+    Tensors that are not buffers are compared by identity: they may differ between networks.
+    """
+    return {
+        name: id(value) if isinstance(value, Tensor) else value
+        for name, value in vars(module).items()
+        if name not in _MODULE_ATTRIBUTES and isinstance(value, (*_COMPARABLE, Tensor))
+    }

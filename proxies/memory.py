@@ -21,13 +21,8 @@ def first_that_fits(
 ) -> Tensor:
     """Result of the first choice that does not run out of memory.
 
-    Args:
-        attempt: Computes the result with one choice.
-        choices: From the fastest, which needs the most memory, to the leanest.
-        key: Identifies the computation; choices that ran out of memory are skipped the next time.
-
-    Raises:
-        RuntimeError: If the leanest choice runs out of memory. Other errors are raised at once.
+    Choices go from the fastest, which needs the most memory, to the leanest, whose error is
+    raised. Those that ran out of memory are skipped the next time, for the same ``key``.
     """
     for index in range(_first_choice.get(key, 0), len(choices)):
         try:

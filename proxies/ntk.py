@@ -4,6 +4,7 @@
 to every weight. Neither J nor any per-sample gradient of a whole network is ever formed.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,13 +17,10 @@ from torch.func import grad, vmap
 
 from proxies.features import measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
-from proxies.functional import call_with_tensors, substitutes
-from proxies.gram import GramAccumulator, StackedGramAccumulator
+from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
 from proxies.messages import first_line
-from proxies.stacking import FunctionOfModel, Stack
-
-_NO_WEIGHTS = "{} has no parameter with 'weight' in its name"
+from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
 
 
 def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
@@ -42,9 +40,7 @@ def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) ->
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
     """
-    if not len(images):
-        raise ValueError("the kernel of 0 images is empty; use at least 1")
-    images = images.to(reference_tensor(model))
+    images = _checked_images(model, images)
     state = measured(model, norms="kept", final_norm=final_norm)
     with state, _require_weight_gradients(model) as weights:
         return _kernel_in_pieces(_Network(model, weights), images)
@@ -107,15 +103,9 @@ def ntk_matrices(
         ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
         RuntimeError: If the architecture cannot be vectorised over its weights.
     """
-    if not len(images):
-        raise ValueError("the kernel of 0 images is empty; use at least 1")
-    images = images.to(reference_tensor(models[0]))
+    images = _checked_images(models[0], images)
     stack = Stack(models)
-    weights = {n: stack.of(p) for n, p in models[0].named_parameters() if "weight" in n}
-    if not weights:
-        raise ValueError(_NO_WEIGHTS.format(type(models[0]).__name__))
-    for weight in weights.values():
-        weight.requires_grad_()
+    weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
             states.enter_context(measured(model, norms="kept", final_norm=final_norm))
@@ -209,11 +199,8 @@ def _mixed_samples(
 
     Consecutive windows or tokens of each sample are fine. A table that does not depend on the
     images is not, nor is another order of samples. A pass with a single image tells them apart: by
-    the lengths of the inputs and, if these are multiples of the sample count, by their values.
-
-    Returns:
-        Weights that are known to be mixed, and pairs of a weight and whether it is valid, a
-        boolean that is still on the device.
+    the lengths of the inputs and, if these are multiples of the sample count, by their values,
+    compared on the device: the second result has weights, and whether they are valid.
     """
     with torch.no_grad():
         single = networks.forward(images[:1])[1]
@@ -249,22 +236,17 @@ def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
     def attempt(pieces: int) -> Tensor:
         if pieces == 1:
             return _kernel(network, images)
-        return _kernel_by_pairs(network, images, pieces)
+        groups = torch.arange(len(images)).tensor_split(pieces)
+        kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
+        for pair in itertools.combinations(groups, 2):
+            rows = torch.cat(pair)
+            kernel[rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
+        return kernel
 
     # A pair of two or three pieces would hardly be smaller than the batch.
     choices = [1, *(pieces for k in range(2, 11) if (pieces := 1 << k) <= len(images))]
     key = ("the tangent kernel", tuple(images.shape), str(images.device))
     return first_that_fits(attempt, choices, key=key)
-
-
-def _kernel_by_pairs(network: _Network, images: Tensor, pieces: int) -> Tensor:
-    groups = torch.arange(len(images)).tensor_split(pieces)
-    kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
-    for first in range(pieces):
-        for second in range(first + 1, pieces):
-            rows = torch.cat((groups[first], groups[second]))
-            kernel[rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
-    return kernel
 
 
 def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
@@ -291,14 +273,25 @@ def _gram_by_vmap(model: nn.Module, images: Tensor, name: str) -> Tensor:
 @contextmanager
 def _require_weight_gradients(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Require gradients of the parameters that count and of no other; then restore that."""
-    weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
-    if not weights:
-        raise ValueError(_NO_WEIGHTS.format(type(model).__name__))
-    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    weights = _weights(model)
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in weights)
         yield weights
     finally:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(before[name])
+        for parameter, required in before:
+            parameter.requires_grad_(required)
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if "weight" in n}
+    if not weights:
+        raise ValueError(f"{type(model).__name__} has no parameter with 'weight' in its name")
+    return weights
+
+
+def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
+    if not len(images):
+        raise ValueError("the kernel of 0 images is empty; use at least 1")
+    return images.to(reference_tensor(model))

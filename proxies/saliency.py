@@ -6,7 +6,7 @@ designed to prune single weights; networks are ranked by the sum over all weight
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -115,8 +115,17 @@ def fisher(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     References:
         Abdelfattah et al. 2021, arXiv:2101.08134; for pruning, arXiv:1801.05787.
     """
+    outputs: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()  # later operations may be in place
+
     with _differentiable(model):
-        with _layer_outputs(model) as outputs:
+        with ExitStack() as hooks:
+            for layer in model.modules():
+                if isinstance(layer, LAYERS):
+                    hooks.enter_context(layer.register_forward_hook(keep))
             loss = _batch_loss(model, images, labels)
         outputs = [z for z in outputs if z.requires_grad]
         if not outputs:
@@ -136,13 +145,8 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
     split into batches, which together cost one forward and one backward pass.
 
     The paper's code takes the deviation of signed gradients, adds the gradients of earlier batches
-    to those of later ones, and leaves out biases; its formula does none of these.
-
-    Args:
-        model: Any classifier; not changed.
-        images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        labels: Class of each image, ``[n]``, taken modulo the model's number of classes.
-        batches: Number of batches; two suffice according to the paper.
+    to those of later ones, and leaves out biases; its formula does none of these. Arguments as
+    :func:`snip`, and the number of batches: two suffice according to the paper.
 
     Returns:
         The score; NaN if no gradient varies between batches.
@@ -175,7 +179,7 @@ def zico(model: nn.Module, images: Tensor, labels: Tensor, *, batches: int = 2) 
 
 
 def _batch_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of a batch, in nats; arguments and errors as :func:`snip`."""
+    """Mean cross entropy of a batch, in nats."""
     if not len(images):
         raise ValueError("the loss of 0 images is undefined; use at least 1")
     scores = logits(model, images.to(reference_tensor(model)))
@@ -200,23 +204,6 @@ def _differentiable(model: nn.Module) -> Iterator[list[nn.Parameter]]:
         yield parameters
 
 
-@contextmanager
-def _layer_outputs(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the output of every layer, in order."""
-    outputs: list[Tensor] = []
-
-    def keep(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
-        outputs.append(output)
-        return output.clone()  # later operations may be in place
-
-    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, LAYERS)]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Each parameter that reaches the loss, with its gradient."""
     with _differentiable(model) as parameters:
@@ -239,10 +226,7 @@ def _layers(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def _inverse_variation(gradients: Sequence[Tensor]) -> Tensor:
-    """Mean over deviation of the absolute gradients of a parameter, summed over its elements.
-
-    Elements with zero deviation count as 0.
-    """
+    """Mean over deviation of absolute gradients, 0 if there is none, summed over a parameter."""
     absolute = torch.stack(list(gradients)).double().abs_()
     mean = absolute.mean(0)
     # Ten times as fast as torch.std_mean for a few batches.

@@ -1,31 +1,110 @@
-"""Greedy growth: each step takes the best-ranked of up to sixteen slightly larger models."""
+"""Greedy growth: each step takes the best-ranked of up to sixteen slightly larger models.
+
+Candidates are measured at reduced width, each shape once.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Protocol
 
-from proxies import Cost
+from torch import nn
+
+from proxies import Cost, Score, get_proxy, measure
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
-from scaling.measurement import (
-    DEFAULT_MEASURES,
-    Build,
-    CandidateMeasurer,
-    MeasureShapes,
-    ScoreCache,
-)
 from scaling.ranking import best_places, rank_sums
 from scaling.shapes import Shape, final_step_candidates, proposals
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
+DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
+
+# Key of the weight seeds, shared by all models of a growth: ranks then compare like with like,
+# and a shape has the same scores in every step.
+SEED_KEY = "growth"
 MAX_BUDGET_RATIO = 1000  # a budget over the start's size; more is a typo, or weeks of work
 
 CostOf = Callable[[tuple[int, ...], int], Cost]
+Build = Callable[[tuple[int, ...], int], nn.Module]
+# Yields the scores of each shape in order; may yield the first before it measures the last.
+MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
+
+
+class ScoreCache(Protocol):
+    """Scores of the shapes measured so far: a dictionary, or something persistent."""
+
+    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
+        """Scores of ``shape``, given at its reduced width, if it was measured."""
+
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
+        """Store the scores of ``shape``."""
+
+
+@dataclass
+class CandidateMeasurer:
+    """Measures shapes at reduced width, each once; arguments as :func:`grow`.
+
+    Attributes:
+        arguments: Further arguments of :func:`proxies.measure`.
+        better: Direction of each measure.
+        fresh: Number of shapes measured rather than found in ``known``.
+    """
+
+    build: Build
+    measures: Sequence[str]
+    ratio: float
+    _: KW_ONLY
+    known: ScoreCache
+    arguments: Mapping[str, Any]
+    measure_shapes: MeasureShapes | None = None
+    better: dict[str, Better] = field(init=False)
+    fresh: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.better = directions(self.measures)
+
+    def __call__(self, shapes: Sequence[tuple[Shape, Cost]]) -> Iterator[Candidate]:
+        """Yield a candidate for each shape and its cost at full width, maybe one by one."""
+        reduced = [measured_shape(shape, self.ratio) for shape, _ in shapes]
+        new = [small for small in dict.fromkeys(reduced) if self._cached(small) is None]
+        fresh = iter((self.measure_shapes or self._measure_one_by_one)(new))
+        for (shape, cost), small in zip(shapes, reduced, strict=True):
+            scores = self._cached(small)
+            if scores is None:
+                scores = next(fresh)
+                self.known[small] = scores
+                self.fresh += 1
+            yield Candidate(shape.depths, shape.width, small.width, cost, scores)
+
+    def _cached(self, small: Shape) -> Mapping[str, Score] | None:
+        """Known scores of a shape of reduced width, if they include every measure."""
+        scores = self.known.get(small)
+        return scores if scores is not None and set(self.measures) <= set(scores) else None
+
+    def _measure_one_by_one(self, shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for shape in shapes:
+            build = functools.partial(self.build, *shape)
+            yield measure(build, self.measures, key=SEED_KEY, **self.arguments)
+
+
+def measured_shape(shape: Shape, ratio: float) -> Shape:
+    """The shape that is measured for ``shape``: its width times ``ratio``, rounded down."""
+    return Shape(shape.depths, max(1, math.floor(round(shape.width * ratio, 9))))
+
+
+def directions(measures: Sequence[str]) -> dict[str, Better]:
+    """Direction of each measure; a ValueError if one is unknown, or none has a direction."""
+    better: dict[str, Better] = {name: get_proxy(name).better for name in measures}
+    if all(direction == "reported" for direction in better.values()):
+        raise ValueError(
+            f"nothing to grow by: {', '.join(measures) or 'no measure'} has no direction; "
+            f"add a measure that has one, such as {DEFAULT_MEASURES[0]}"
+        )
+    return better
 
 
 @dataclass(frozen=True)
@@ -108,19 +187,22 @@ def grow(
     """
     if width_multiple < 1:
         raise ValueError(f"width_multiple must be at least 1, got {width_multiple}")
-    measurer = CandidateMeasurer(
-        build,
-        measures,
-        _checked_fraction("ratio", ratio),
-        known={} if known is None else known,
-        arguments=measuring,
-        measure_shapes=measure_shapes,
-    )
+    for name, value in (("ratio", ratio), ("stop_within", stop_within)):
+        if not 0 < value <= 1:
+            raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+    scores: ScoreCache = {} if known is None else known
     growth = _Growth(
         functools.cache(cost),
         Budget.parse(budget) if isinstance(budget, str) else budget,
-        measurer,
-        stop_within=_checked_fraction("stop_within", stop_within),
+        CandidateMeasurer(
+            build,
+            measures,
+            ratio,
+            known=scores,
+            arguments=measuring,
+            measure_shapes=measure_shapes,
+        ),
+        stop_within=float(stop_within),
         width_multiple=width_multiple,
         progress=progress or (lambda _event: None),
     )
@@ -208,17 +290,9 @@ class _Growth:
     ) -> None:
         first, last = (self.budget.of(self.steps[index].chosen.cost) for index in (0, -1))
         distance = math.log(self.budget.amount / first)
-        self.progress(
-            GrowthEvent(
-                step=step,
-                measured=measured,
-                candidates=candidates,
-                chosen=chosen,
-                done=min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0,
-                seconds=time.monotonic() - self.started,
-                fresh=self.measurer.fresh,
-            )
-        )
+        done = min(1.0, math.log(last / first) / distance) if distance > 0 else 1.0
+        seconds, fresh = time.monotonic() - self.started, self.measurer.fresh
+        self.progress(GrowthEvent(step, measured, candidates, chosen, done, seconds, fresh))
 
     def _shortfall(self) -> str:
         last, tolerance = self._last.cost, f"{self.stop_within * 100:.3g}%"
@@ -234,10 +308,8 @@ def choose(
 ) -> tuple[tuple[Candidate, ...], Candidate]:
     """Rank the candidates: all of them with their rank sums, and the best one.
 
-    Candidates equal in every measure are ordered by parameters, then by multiply-adds.
-
-    Raises:
-        ValueError: If every measure with a direction failed for every candidate.
+    Candidates equal in every measure are ordered by parameters, then by multiply-adds. A
+    ValueError if every measure with a direction failed for every candidate.
     """
     columns = {name: [c.scores[name].value for c in candidates] for name in better}
     ranked_by = [name for name, direction in better.items() if direction != "reported"]
@@ -255,11 +327,7 @@ def choose(
 
 
 def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
-    """Check that growth from ``start`` can end at ``budget``.
-
-    Raises:
-        ValueError: If the budget is below the start, or more than a thousand times it.
-    """
+    """Raise a ValueError if the budget is below the start, or more than a thousand times it."""
     has = budget.of(start)
     size = f"{has:,} {UNIT_NAMES[budget.unit]}"
     if budget.gap(start) < -stop_within:
@@ -272,14 +340,3 @@ def check_budget(budget: Budget, start: Cost, stop_within: float) -> None:
             f"budget {budget} is more than {MAX_BUDGET_RATIO:,} times the start, which has "
             f"{size}; give at most {most}"
         )
-
-
-def _checked_fraction(name: str, value: float) -> float:
-    """``value``, which must be above 0 and at most 1.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if not 0 < value <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-    return float(value)

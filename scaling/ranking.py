@@ -11,15 +11,8 @@ from proxies.registry import Better as Better
 def dense_ranks(values: Sequence[float], *, better: Better) -> list[int]:
     """Rank ``values``: 1 is the best, equal values share a rank, ranks have no gaps.
 
-    Args:
-        values: One value per candidate; NaN is a failed measure.
-        better: Direction of the measure, ``"higher"`` or ``"lower"``.
-
-    Returns:
-        One rank per value, in order. All NaN share the rank after the last valid one.
-
-    Raises:
-        ValueError: If ``better`` names no direction to rank by.
+    NaN is a failed measure: all NaN share the rank after the last valid one. A ValueError if
+    ``better`` is neither ``"higher"`` nor ``"lower"``.
 
     Examples:
         >>> dense_ranks([3.0, 1.0, 3.0, float("nan")], better="higher")
@@ -36,7 +29,7 @@ def rank_sums(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bette
     """Sum each candidate's dense ranks over the measures; the smallest sum is the best.
 
     Args:
-        columns: Values of each measure, one per candidate.
+        columns: Values of each measure, one per candidate; NaN is a failed measure.
         better: Direction of each measure. "reported" measures do not count.
 
     Returns:
@@ -60,11 +53,8 @@ def best_places(columns: Mapping[str, Sequence[float]], better: Mapping[str, Bet
     """Indices of the best candidates: smallest rank sum, ties broken by single measures.
 
     Candidates tied on the smallest sum of dense ranks are compared by the measure with the largest
-    relative range over all candidates, (max − min) / max |value|; then by the next one.
-
-    Args:
-        columns: Values of each measure, one per candidate; NaN is a failed measure.
-        better: Direction of each measure. "reported" measures do not count.
+    relative range over all candidates, (max − min) / max |value|; then by the next one. Arguments
+    as :func:`rank_sums`.
 
     Returns:
         The indices, in order; several only if candidates are equal in every measure.

@@ -60,11 +60,6 @@ def final_step_candidates(
     For the current depths, and for one more block in each stage, take the widest shape that fits.
     If none is close enough to the budget, add two blocks, to one stage or to two, then three, then
     four.
-
-    Args:
-        shape: The current shape.
-        fits: Whether a shape can be built and is within the budget.
-        close_enough: Whether a shape that fits is within the tolerance of the budget.
     """
     bases = [shape]
     for blocks in range(1, MAX_EXTRA_BLOCKS + 1):
@@ -81,12 +76,8 @@ def final_step_candidates(
 def largest_fitting(family: Callable[[int], Shape], fits: Callable[[Shape], bool]) -> Shape | None:
     """Find the largest shape of a family that fits, by doubling and bisection.
 
-    Args:
-        family: Maps 0, 1, 2, ... to ever larger shapes.
-        fits: Whether a shape can be built and is within the budget; false from some number on.
-
-    Returns:
-        None if even the first shape does not fit, or if all of them do.
+    The family maps 0, 1, 2, ... to ever larger shapes. None if even the first one does not fit, or
+    if all of them do.
     """
     if not fits(family(0)):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +56,11 @@ class Step:
     chosen: Candidate
     candidates: tuple[Candidate, ...] = ()
 
+    def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
+        """The chosen model, or all candidates, as rows; see :meth:`Trajectory.rows`."""
+        shown = (candidates and self.candidates) or (self.chosen,)
+        return [_row(self, candidate, name or _plain_name) for candidate in shown]
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -89,7 +94,7 @@ class Trajectory:
             name: Maps depths and width to the text of a model.
             candidates: Return all candidates, step by step, instead of the chosen models.
         """
-        return rows_of(self.steps, name, candidates=candidates)
+        return [row for step in self.steps for row in step.rows(name, candidates=candidates)]
 
 
 @dataclass(frozen=True)
@@ -128,37 +133,16 @@ class Row:
 _MAX_MESSAGE = 200  # characters; an error may quote a whole cell
 
 
-def _read_depths(text: str) -> tuple[int, ...]:
-    return tuple(int(depth) for depth in text.split(","))
-
-
-# Columns before and after those of the measures -> how a cell is read.
-_LEADING: dict[str, Callable[[str], Any]] = {
-    "step": int,
-    "kind": str,
-    "architecture": str,
-    "depths": _read_depths,
-    "width": int,
-    "measured_width": int,
-    "params": int,
-    "macs": int,
-}
-_TRAILING: dict[str, Callable[[str], Any]] = {
+# How the cells of a column are read; those of other fields of a row are whole numbers.
+_READ: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("kind", "architecture", "reason"), str),
+    "depths": lambda text: tuple(int(depth) for depth in text.split(",")),
     "rank_sum": lambda text: int(text) if text else None,
     "chosen": lambda text: text == "1",
-    "reason": str,
 }
-
-
-def rows_of(
-    steps: Iterable[Step], name: NameOf | None = None, *, candidates: bool = False
-) -> list[Row]:
-    """Rows of some steps; see :meth:`Trajectory.rows`."""
-    return [
-        _row(step, candidate, name or _plain_name)
-        for step in steps
-        for candidate in ((step.candidates or (step.chosen,)) if candidates else (step.chosen,))
-    ]
+_FIELDS = list(Row.__dataclass_fields__)
+# Columns before and after those of the measures.
+_LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index("values") + 1 :]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -196,10 +180,9 @@ def from_csv(text: str) -> list[Row]:
 
 
 def _parsed(cells: Sequence[str], header: Sequence[str]) -> Row:
-    named = list(zip(header, cells, strict=True))
-    columns = {**_LEADING, **_TRAILING}
-    known = {name: columns[name](cell) for name, cell in named if name in columns}
-    return Row(**known, values={n: float(cell) for n, cell in named if n not in columns})
+    named = dict(zip(header, cells, strict=True))
+    known = {name: _READ.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
+    return Row(**known, values={name: float(cell) for name, cell in named.items()})
 
 
 def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:

@@ -11,8 +11,7 @@ from asvit.spaces.base import Architecture
 from asvit.spaces.timm_models import PREFIX
 from proxies import Cost
 from scaling import Shape
-from scaling.growth import check_budget
-from scaling.measurement import measured_shape
+from scaling.growth import check_budget, measured_shape
 
 
 class Growable:

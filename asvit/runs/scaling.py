@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,7 +68,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
-        from scaling.measurement import directions
+        from scaling.growth import directions
 
         super().check()
         _ = self.growable
@@ -158,7 +159,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
         from scaling import grow
-        from scaling.trajectory import rows_of, to_csv
+        from scaling.trajectory import to_csv
 
         settings, start = self.settings, self.growable.start
         steps: list[Step] = []
@@ -167,8 +168,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             if event.chosen is not None:
                 steps.append(event.chosen)
                 for name, every in ((CANDIDATES, True), (SERIES, False)):
-                    rows = rows_of(steps, self.growable.name, candidates=every)
-                    write_text(self.folder / name, to_csv(rows))
+                    shown = [step.rows(self.growable.name, candidates=every) for step in steps]
+                    write_text(self.folder / name, to_csv(list(chain.from_iterable(shown))))
             self.tell(_progress(event, steps[-1:]))
 
         return grow(
@@ -192,7 +193,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         """The scores of each shape; all failed where there is no such network."""
         from asvit.runs.measurement_pool import MeasurementJob, failed, in_order
         from proxies.messages import first_line
-        from scaling.measurement import SEED_KEY
+        from scaling.growth import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
         jobs: list[MeasurementJob] = []

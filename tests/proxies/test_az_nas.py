@@ -1,7 +1,9 @@
-"""AZ-NAS's measures by hand and by their definitions on networks; ranks against scipy's."""
+"""AZ-NAS's measures by hand and by their definitions; ranks against scipy's; primary blocks."""
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from proxies import az_expressivity, az_nas_aggregate, az_progressivity, az_trainability
-from proxies.az_nas import standard_normal_like
-from tests.proxies.networks import VIT, Lambda, chain
+from proxies.az_nas import BlockFeature, standard_normal_like, watch_blocks
+from tests.proxies.networks import MODELS, NETWORKS, VIT, Lambda, chain, timm_network
 
 
 def unit(weight: Tensor, stride: int = 1) -> nn.Module:
@@ -51,12 +53,6 @@ def test_expressivity_by_hand() -> None:
     image = all_signs(3)
     assert az_expressivity(net, image) == pytest.approx(sum(expected), rel=1e-12)
     assert az_progressivity(net, image) == pytest.approx(min(np.diff(expected)), rel=1e-12)
-
-
-def test_the_mean_over_positions_is_taken_off_and_rotations_do_not_matter() -> None:
-    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0].tolist()
-    found = az_expressivity(chain(pointwise(turn)), all_signs(3) + torch.randn(1, 3, 1, 1))
-    assert found == pytest.approx(math.log(3), rel=1e-12)
 
 
 def test_fewer_positions_than_channels() -> None:
@@ -157,11 +153,6 @@ def test_aggregate_by_hand() -> None:
     assert az_nas_aggregate([5, 5, 1]) == pytest.approx(np.log([2.5 / 3, 2.5 / 3, 1 / 3]))
 
 
-def test_a_low_rank_costs_more_than_a_high_one_earns() -> None:
-    even, uneven = az_nas_aggregate([2, 3, 1, 0], [2, 0, 1, 3])[[0, 1]]
-    assert even > uneven
-
-
 def test_what_has_no_value_is_not_ranked_and_does_not_count() -> None:
     found = az_nas_aggregate([1, NAN, 3, 2], [1, 2, 3, NAN])
     np.testing.assert_allclose(found, [2 * math.log(1 / 2), NAN, 0, NAN])
@@ -187,3 +178,130 @@ def test_ranks_are_scipys_mean_ranks(measures, size, random) -> None:
 def test_measures_that_do_not_fit(measures, message) -> None:
     with pytest.raises(ValueError, match=message):
         az_nas_aggregate(*measures)
+
+
+# Attention and feed-forward part of a transformer's block; a convolutional block is one.
+PARTS = dict.fromkeys(MODELS, 2) | {"convnext_atto": 1, "resnet18": 1}
+
+
+def watched(model: nn.Module, images: Tensor) -> list[list[BlockFeature]]:
+    blocks: list[list[BlockFeature]] = []
+    with torch.no_grad(), watch_blocks(model.eval(), blocks.append):
+        model(images)
+    return blocks
+
+
+def block(forward: Callable[[nn.Module, Tensor], Any]) -> nn.Module:
+    """A transformer's block of some shape; its attention is a linear map."""
+    mlp = Lambda(
+        lambda made, x: made.fc2(made.fc1(x).relu()), fc1=nn.Linear(4, 8), fc2=nn.Linear(8, 4)
+    )
+    return Lambda(forward, attn=nn.Linear(4, 4), norm=nn.LayerNorm(4), mlp=mlp)
+
+
+def before_norm(block: nn.Module, x: Tensor) -> Tensor:
+    x = x + block.attn(x)
+    return x + block.mlp(block.norm(x))
+
+
+def after_norm(block: nn.Module, x: Tensor) -> Tensor:
+    x = x + block.attn(x)
+    return x + block.norm(block.mlp(x))
+
+
+def reshaped(block: nn.Module, x: Tensor) -> Tensor:
+    x = (x + block.attn(x)).flatten(0, 1)
+    return (x + block.mlp(block.norm(x))).unflatten(0, (2, -1))
+
+
+def parallel(block: nn.Module, x: Tensor) -> Tensor:
+    return x + block.attn(x) + block.mlp(x)
+
+
+def around(block: nn.Module, x: Tensor) -> Tensor:
+    return x + block.mlp(block.norm(block.attn(x)))
+
+
+def in_place(block: nn.Module, x: Tensor) -> Tensor:
+    x += block.attn(x)
+    return x + block.mlp(x)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_of_models_that_are_not_ours(name: str) -> None:
+    build, side = timm_network(name)
+    blocks = watched(build(), torch.randn(2, 3, side, side))
+    assert {len(features) - 1 for features in blocks} == {PARTS[name]}
+    for first, *_, last in blocks:
+        assert first.channels_first == last.channels_first == (PARTS[name] == 1)
+
+
+def test_parts_of_ours() -> None:
+    build, side = NETWORKS["odd heads"]
+    blocks = watched(build(), torch.randn(2, 3, side, side))
+    assert [len(features) for features in blocks] == [3] * 5
+    widths = [[f.rows(f.tensor).shape[1] for f in features] for features in blocks]
+    assert widths == [[10] * 3] * 2 + [[width] * 3 for width in (20, 40, 80)]
+
+
+@pytest.mark.parametrize(
+    ("forward", "parts"),
+    [
+        (before_norm, 2),
+        (after_norm, 2),
+        (reshaped, 2),
+        # Not a residual addition in between.
+        (parallel, 1),
+        (around, 1),
+        (in_place, 1),
+    ],
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_only_what_is_added_to_counts(
+    forward: Callable[[nn.Module, Tensor], Tensor], parts: int, grad: bool
+) -> None:
+    made = block(forward)
+    x = torch.randn(2, 5, 4)
+    blocks: list[list[BlockFeature]] = []
+    with torch.set_grad_enabled(grad), watch_blocks(chain(made), blocks.append):
+        out = chain(made)(x)
+    (features,) = blocks
+    assert len(features) == parts + 1
+    torch.testing.assert_close(features[0].tensor, x)
+    torch.testing.assert_close(features[-1].tensor, forward(made, x.clone()))
+    torch.testing.assert_close(out, features[-1].tensor)
+    if parts == 2:
+        middle = (x + made.attn(x)).flatten(0, 1)
+        torch.testing.assert_close(features[1].rows(features[1].tensor), middle)
+
+
+def test_blocks_are_cut_from_each_other() -> None:
+    net = chain(block(before_norm), block(before_norm))
+    blocks: list[list[BlockFeature]] = []
+    with watch_blocks(net, blocks.append):
+        out = net(torch.randn(2, 5, 4, requires_grad=True))
+    assert not out.requires_grad
+    assert all(features[0].tensor.is_leaf for features in blocks)
+    assert all(features[-1].tensor.requires_grad for features in blocks)
+
+
+def test_other_outputs_go_along() -> None:
+    net = chain(block(lambda block, x: (before_norm(block, x), (5, 5))))
+    with watch_blocks(net, lambda features: None):
+        tokens, size = net(torch.randn(2, 5, 4))
+    assert tokens.shape == (2, 5, 4)
+    assert size == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "forward", [lambda _, x: (x, x), lambda _, x: {"x": x}, lambda _, x: x.sum()]
+)
+def test_other_blocks_are_refused_and_nothing_stays(forward: Callable[..., Any]) -> None:
+    net = chain(block(forward))
+    message = r"blocks\.0 of Lambda does not return one feature map"
+    with pytest.raises(ValueError, match=message), watch_blocks(net, lambda features: None):
+        net(torch.randn(2, 5, 4))
+    with pytest.raises(ValueError, match="does not take one feature map"):  # noqa: SIM117
+        with watch_blocks(net, lambda features: None):
+            net(None)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

@@ -75,12 +75,6 @@ def test_architectures_have_the_same_inputs_and_repeats_other_ones(
     assert not torch.equal(met[0].circle.basis, met[1].circle.basis)
 
 
-def test_counts_are_taken_once() -> None:
-    score = measure(build, ["params"], repeats=5, image_size=SIDE, device="cpu")["params"]
-    assert score.values == (52.0,)
-    assert score.std == 0
-
-
 def test_own_images_set_the_size() -> None:
     images = torch.randn(4, 3, SIDE, SIDE)
     assert scores(images=images, image_size=None)["ntk_condition_number"].valid
@@ -145,11 +139,6 @@ def test_bugs_are_not_failures() -> None:
 def test_bad_arguments(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         scores(**changes)
-
-
-def test_an_unknown_proxy_has_a_hint() -> None:
-    with pytest.raises(KeyError, match="did you mean 'length_distortion'"):
-        measure(build, ["lenght_distortion"])
 
 
 def test_devices() -> None:

@@ -1,8 +1,8 @@
-"""Which norms count, and that a model comes back as it was."""
+"""The feature and state of a network; values that do not depend on what torch is set to."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import timm
@@ -10,7 +10,10 @@ import torch
 from timm.layers import BatchNormAct2d, RmsNorm
 from torch import nn
 
-from proxies.features import evaluating, is_norm, logits, measured, pooled_feature
+import asvit
+import proxies
+from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
+from proxies.features import full_precision, is_norm, measured, pooled_feature
 
 Hold = Callable[[nn.Module], AbstractContextManager[nn.Module]]
 
@@ -32,30 +35,6 @@ def test_a_fused_activation_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "hold", [evaluating, partial(measured, norms="bypassed"), partial(measured, norms="kept")]
-)
-def test_everything_is_put_back_after_an_error(hold: Hold) -> None:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=4)
-    x = torch.randn(2, 3, 32, 32)
-    expected = model.eval()(x)
-    model.train()
-    model.blocks.eval()
-    precision = torch.backends.cuda.matmul.fp32_precision
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
-        with hold(model):
-            assert not any(module.training for module in model.modules())
-            inside = model(x)
-            raise KeyboardInterrupt
-    # Plain evaluation bypasses nothing.
-    assert torch.equal(inside, expected) == (hold is evaluating)
-    assert model.training
-    assert not model.blocks.training
-    assert not any("forward" in module.__dict__ for module in model.modules())
-    assert torch.backends.cuda.matmul.fp32_precision == precision
-    torch.testing.assert_close(model.eval()(x), expected)
-
-
-@pytest.mark.parametrize(
     ("name", "side"), [("vit_tiny_patch16_224", 32), ("convnext_atto", 64), ("pvt_v2_b0", 64)]
 )
 def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side: int) -> None:
@@ -67,21 +46,114 @@ def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side
     assert (feature.std(dim=1) - 1).abs().min() > 0.05
 
 
-def test_logits_are_what_the_model_gives() -> None:
-    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=4).eval()
-    x = torch.randn(2, 3, 32, 32)
-    assert torch.equal(logits(model, x), model(x))
+SIDE = 32
+TEXT = "5,2,2|3,1,2|2,1,2|2,1,3|16"
+Around = Callable[[], AbstractContextManager[object]]
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (timm.create_model("resnet10t", num_classes=0), "ResNet has num_classes=0"),
-        (nn.LSTM(3, 2), "LSTM gives tuple for 3 images"),
-        (nn.Flatten(0), r"Flatten gives \(9,\) for 3 images"),
-        (nn.Linear(3, 1), r"Linear gives \(3, 1\) for 3 images.*at least 2 classes"),
-    ],
-)
-def test_what_has_no_logits(model: nn.Module, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        logits(model, torch.randn(3, 3))
+def setting(put: Callable[[object], None], value: object, back: object) -> Around:
+    """Something that is set for the whole process, and set back."""
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        put(value)
+        try:
+            yield
+        finally:
+            put(back)
+
+    return around
+
+
+AROUND: dict[str, Around] = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "matmul precision": setting(torch.set_float32_matmul_precision, "medium", "highest"),  # type: ignore[arg-type]
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "deterministic": setting(torch.use_deterministic_algorithms, True, False),  # type: ignore[arg-type]
+    "default dtype": setting(torch.set_default_dtype, torch.float64, torch.float32),  # type: ignore[arg-type]
+    "default device": lambda: torch.device("meta"),
+}
+AROUND["anomaly detection"] = lambda: torch.autograd.set_detect_anomaly(True)
+# What is the network's own business where it is built by the caller.
+OF_BUILDING = {"default dtype", "default device"}
+
+
+def build() -> nn.Module:
+    return asvit.build(TEXT, image_size=SIDE, num_classes=3)
+
+
+def scores(key: str = "", names: Sequence[str] = tuple(proxies.PROXIES)) -> dict[str, Score]:
+    with torch.device("cpu"):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(4, 3, SIDE, SIDE, generator=generator, dtype=torch.float32)
+    return measure(build, names, key=key, repeats=1, images=images, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Score]:
+    found = scores()
+    assert all(score.valid for score in found.values())
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("name", AROUND)
+def test_scores_do_not_depend_on_what_is_set_around(name: str, expected: object) -> None:
+    with AROUND[name]():
+        found = scores()
+    assert repr(found) == repr(expected)
+
+
+def test_inference_tensors_can_be_measured() -> None:
+    images = torch.randn(4, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        copy = images.clone()
+        found = measure(build, ["jacob_cov", "snip"], repeats=1, images=copy, device="cpu")
+    assert found == measure(build, ["jacob_cov", "snip"], repeats=1, images=images, device="cpu")
+    assert all(score.valid for score in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+@pytest.mark.parametrize("name", sorted(AROUND.keys() - OF_BUILDING))
+def test_each_function_is_left_alone_too(name: str) -> None:
+    model, images = build(), torch.randn(3, 3, SIDE, SIDE)
+    circle, labels = Circle.random((3, SIDE, SIDE), 3), torch.tensor([0, 1, 2])
+
+    def values() -> tuple[object, ...]:
+        return (
+            curve_speed(model, circle).tolist(),
+            ntk_matrix(model, images).tolist(),
+            gradient_norm(model, images, labels),
+        )
+
+    before = values()
+    with AROUND[name]():
+        assert values() == before
+
+
+def test_everything_is_put_back() -> None:
+    with torch.inference_mode(), torch.autocast("cpu"):
+        torch.set_float32_matmul_precision("medium")
+        try:
+            with full_precision():
+                assert not torch.is_inference_mode_enabled()
+                assert not torch.is_grad_enabled()
+                assert not torch.is_autocast_enabled("cpu")
+                assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert torch.is_inference_mode_enabled()
+            assert torch.is_autocast_enabled("cpu")
+            assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+            assert torch.get_float32_matmul_precision() == "medium"
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
+
+def test_threads_take_turns() -> None:
+    def some(key: str) -> dict[str, Score]:
+        return scores(key, ["length_distortion", "ntk_condition_number", "extrinsic_curvature"])
+
+    expected = [some(key) for key in "abcd"]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(some, "abcd"))
+    assert repr(found) == repr(expected)

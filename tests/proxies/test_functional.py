@@ -1,10 +1,18 @@
-"""Other tensors in the places of parameters, with modules and weights shared."""
+"""Calls of models with other tensors, and stacks of networks."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from proxies import ntk_condition_number, ntk_matrix
-from proxies.functional import call_with_tensors, named_slots, substitutes
+from proxies.features import pooled_feature
+from proxies.functional import (
+    Stack,
+    call_with_tensors,
+    named_slots,
+    substitutes,
+    with_stacked_tensors,
+)
 from tests.proxies.networks import Lambda
 from tests.proxies.oracles import ntk_by_images
 
@@ -66,3 +74,108 @@ def test_the_kernel_leaves_shared_modules_as_they_are() -> None:
     assert first.weight is weight
     torch.testing.assert_close(kernel, ntk_by_images(network, images))
     assert ntk_condition_number(network, images) > 1
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(4, 4)
+        self.two = nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+        self.register_buffer("shift", torch.rand(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.two(self.one(x)) + self.shift
+        return out
+
+
+def test_every_network_meets_its_own_or_the_same_images() -> None:
+    models = [Tied().double() for _ in range(3)]
+    images = torch.randn(3, 5, 4, dtype=torch.float64)
+    own = Stack(models).run(pooled_feature, images, shared=False)
+    expected = [model(x) for model, x in zip(models, images, strict=True)]
+    torch.testing.assert_close(own, torch.stack(expected))
+    same = Stack(models).run(pooled_feature, images[0], shared=True)
+    torch.testing.assert_close(same, torch.stack([model(images[0]) for model in models]))
+
+
+def test_tied_tensors_stay_tied_and_networks_stay_as_they_were() -> None:
+    models = [Tied() for _ in range(2)]
+    before = models[0].one.weight
+    stack = Stack(models)
+    assert stack.tensors["one.weight"] is stack.tensors["two.weight"]
+    assert set(stack.tensors) == {"one.weight", "two.weight", "one.bias", "two.bias", "shift"}
+    stack.run(pooled_feature, torch.randn(2, 4), shared=True)
+    assert models[0].one.weight is before is models[0].two.weight
+
+
+def strange(kind: str) -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Identity())
+    if kind == "setting":
+        model[0].out_features = 5
+    if kind == "module":
+        model[1] = nn.GELU()
+    if kind == "hidden tensor":
+        model[0].hidden = [torch.rand(3)]
+        model[0].bare = torch.rand(3)
+    if kind == "shape":
+        model[0].weight = nn.Parameter(torch.rand(5, 4))
+    if kind == "number":
+        model.append(nn.Identity())
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("setting", "the networks differ at '0'"),
+        ("module", "the networks differ at '1'"),
+        ("hidden tensor", "the networks differ at '0'"),
+        ("shape", "differ in slot, shape, dtype or ties"),
+        ("number", "zip"),
+    ],
+)
+def test_networks_that_differ_in_more_are_refused(kind: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stack([strange("plain"), strange(kind)])
+
+
+def test_networks_with_other_ties_are_refused() -> None:
+    models = [Tied(), Tied()]
+    models[1].two.weight = nn.Parameter(torch.rand(4, 4))
+    with pytest.raises(ValueError, match="differ in slot, shape, dtype or ties"):
+        Stack(models)
+
+
+def test_state_of_the_first_network_is_no_difference() -> None:
+    models = [strange("plain"), strange("plain")]
+    models[0].eval()
+    models[0][1].forward = lambda x: x + 1  # as a bypassed norm has
+    out = Stack(models).run(pooled_feature, torch.zeros(1, 4), shared=True)
+    torch.testing.assert_close(out[1, 0], models[1][0].bias + 1)
+
+
+def test_lifted_rules_see_the_tensors_of_all_networks() -> None:
+    models = [Tied() for _ in range(3)]
+    seen: list[tuple[int, torch.Size, torch.Size, str]] = []
+
+    def rule(networks: int, own: Tensor, shared: Tensor, word: str) -> Tensor:
+        seen.append((networks, own.shape, shared.shape, word))
+        return own + shared
+
+    def function(model: nn.Module, images: Tensor) -> Tensor:
+        return with_stacked_tensors(rule, model.get_buffer("shift"), images[0], "a")
+
+    images = torch.randn(2, 4)
+    out = Stack(models).run(function, images, shared=True)
+    assert seen == [(3, torch.Size([3, 4]), torch.Size([3, 4]), "a")]
+    expected = torch.stack([model.get_buffer("shift") + images[0] for model in models])
+    torch.testing.assert_close(out, expected)
+
+
+def test_what_no_network_has_a_part_in_is_not_with_stacked_tensors() -> None:
+    def function(model: nn.Module, images: Tensor) -> Tensor:
+        return with_stacked_tensors(lambda networks, x: x, images)
+
+    with pytest.raises(RuntimeError, match="no tensor differs between the networks"):
+        Stack([Tied(), Tied()]).run(function, torch.randn(2, 4), shared=True)

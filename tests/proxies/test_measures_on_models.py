@@ -1,15 +1,39 @@
-"""Every measure on every kind of network: a value or a reason, and nothing left behind."""
+"""Every measure on every kind of network: a value or one line why not, and nothing left behind."""
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+import asvit
 import proxies
-from proxies import PROXIES, Circle, Inputs, curve_speed, ntk_matrix
-from tests.proxies.networks import MODELS, NETWORKS, asvit_network, timm_network
+from proxies import (
+    PROXIES,
+    Circle,
+    Inputs,
+    curve_speed,
+    extrinsic_curvature,
+    gauss_map_speed,
+    ntk_condition_number,
+    ntk_matrix,
+)
+from tests.proxies.networks import (
+    MODELS,
+    NETWORKS,
+    Lambda,
+    asvit_network,
+    chain,
+    convolutions,
+    timm_network,
+)
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images
 
 GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
@@ -185,3 +209,118 @@ def test_expansion_and_kernel_equal_their_definitions(name: str) -> None:
     images = torch.randn(3, 3, side, side, dtype=torch.float64)
     expected = ntk_by_images(model, images)
     torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-8, atol=0)
+
+
+LOSS = ("snip", "grad_norm", "grasp", "fisher", "zico")
+ISOTROPY = ("az_expressivity", "az_trainability")
+NO_MAP = "has no attention maps with heads"
+
+
+def applied(function: Callable[[Tensor], Any]) -> nn.Module:
+    """A function of the pixels, beside a weight that it does not use."""
+    return Lambda(lambda _, x: function(x), layer=nn.Linear(1, 1))
+
+
+def linear(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8**2, classes))
+
+
+def block(weight: float | None = None) -> nn.Module:
+    """A block that is one convolution."""
+    made = nn.Conv2d(3, 3, 1, bias=False)
+    if weight is not None:
+        nn.init.constant_(made.weight, weight)
+    return Lambda(lambda own, x: own.map(x), map=made)
+
+
+def no_rule(x: Tensor) -> Tensor:
+    raise NotImplementedError
+
+
+CURVE, KERNEL = ("length_distortion",), ("ntk_condition_number",)
+STATIC = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(3))
+REFUSED: list[tuple[tuple[str, ...], nn.Module, str]] = [
+    (CURVE, applied(lambda x: torch.zeros(len(x), 3)), "ignores its input"),
+    (CURVE, applied(no_rule), "Lambda cannot be differentiated forward: NotImplementedError"),
+    (CURVE, applied(lambda x: (x, x)), "gives tuple for 3 images"),
+    (CURVE, applied(lambda x: x.sum(0)[:2]), r"gives \(2, 8, 8\) for 3 images"),
+    (KERNEL, nn.Flatten(), "no parameter with 'weight' in its name"),
+    (KERNEL, nn.BatchNorm2d(3, track_running_stats=False), "lets samples interact"),
+    (("synflow",), nn.Flatten(), "no parameter of Flatten reaches its output"),
+    (("synflow",), applied(lambda x: (x, x)), "Lambda gives tuple; this measure needs one tensor"),
+    (LOSS, Lambda(num_classes=0, layer=nn.Linear(1, 1)), "Lambda has num_classes=0; this measure"),
+    (LOSS, nn.Conv2d(3, 2, 1), r"Conv2d gives \([23], 2, 8, 8\) for [23] images; this measure"),
+    (LOSS, linear(1), "of at least 2 classes"),
+    (LOSS, applied(lambda x: (x, x)), "Lambda gives tuple for"),
+    (LOSS[:4], linear(2).requires_grad_(False), "Sequential has no parameter that requires a gra"),
+    (LOSS, applied(lambda x: x.flatten(1)[:, :2]), "no parameter of Lambda reaches its loss"),
+    (("fisher", "zico"), STATIC, "Sequential has no linear layer or convolution to train"),
+    (("dss",), STATIC, "Sequential has no attention with linear maps; dss needs a transformer"),
+    (("ccs",), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Softmax(-1)), NO_MAP),
+    (("naswot",), nn.Flatten(), "Flatten has no rectifier that depends on the image"),
+    (("naswot",), applied(lambda x: F.relu(x) / 0), "outputs that are not finite"),
+    (("naswot",), asvit.build("4,8,2|2,4,2|2,2,2|2,1,2|16", image_size=32), "does not divide"),
+    (("jacob_cov",), applied(torch.zeros_like), "output of Lambda ignores its input"),
+    (("jacob_cov",), applied(lambda x: 0 * x), "Lambda gives an image a constant gradient"),
+    (("jacob_cov",), nn.ModuleList(), "ModuleList"),
+    (("jacob_cov",), applied(lambda x: x[0, 0]), r"gives \(8, 8\) for 3 images"),
+    (ISOTROPY, nn.Flatten(), "Flatten has no list of blocks"),
+    (("az_progressivity",), chain(block()), "Lambda has one primary block; at least 2"),
+    (("az_trainability",), chain(block()), "Lambda has no Jacobian but the first"),
+    (("az_expressivity",), chain(block(0)), "feature of Lambda is the same at"),
+    (("az_trainability",), chain(block(), block(0)), "no gradient comes back through a block of"),
+    (("depth",), nn.Linear(2, 2), "Linear has no list of blocks"),
+    (("width",), convolutions(), "Sequential has no list of blocks"),
+    # Nothing goes past single operations.
+    (("depth",), chain(nn.Linear(2, 2), nn.GELU()), "Lambda has no list"),
+    (("expansions",), chain(block()), "no block of Lambda has a feed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("measure", "model", "message"),
+    [(measure, model, message) for measures, model, message in REFUSED for measure in measures],
+)
+def test_networks_that_cannot_be_measured(measure: str, model: nn.Module, message: str) -> None:
+    with pytest.raises((ValueError, NotImplementedError), match=message) as refusal:
+        PROXIES[measure].value(model, inputs(8, 3))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("measure", "images", "message"),
+    [
+        ("ntk_condition_number", 0, "kernel of 0 images"),
+        ("snip", 0, "0 images"),
+        ("zico", 1, "1 images for 2 batches; use at least 2"),
+        ("jacob_cov", 1, "1 images cannot be compared; use at least 2"),
+        ("naswot", 1, "1 images cannot be compared; use at least 2"),
+    ],
+)
+def test_too_few_images(measure: str, images: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PROXIES[measure].value(linear(3), inputs(8, images))
+
+
+FILES = sorted((Path(__file__).parents[1] / "data" / "golden").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_released_numbers(path: Path) -> None:
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    depths, width = tuple(json.loads(about["depths"])), int(about["width"])
+    genotype = replace(asvit.Genotype.parse(about["arch"]), depths=depths, width=width)
+    model = asvit.build(genotype, image_size=int(about["image_size"]))
+    weights = {k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k}
+    model.load_state_dict(weights)
+    angles = torch.linspace(0, 2 * math.pi, int(about["n_theta"]))
+    circle = Circle(tensors["circle_basis"], angles)
+    for name, found, rel in (
+        ("length_distortion_unit_circle", curve_speed(model, circle).sum(), 1e-4),
+        ("extrinsic_curvature", extrinsic_curvature(model, circle).sum(), 1e-4),
+        ("gauss_map_length", gauss_map_speed(model, circle).sum(), 1e-3),
+        ("ntk_condition_number", ntk_condition_number(model, tensors["images"].float()), 1e-3),
+    ):
+        assert float(found) == pytest.approx(float(about[name]), rel=rel), name

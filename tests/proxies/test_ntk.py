@@ -1,6 +1,7 @@
 """The tangent kernel: closed forms and brute force."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -37,35 +38,34 @@ def test_float64_equals_one_backward_pass_per_image(
         torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
-def test_a_table_as_long_as_the_batch_is_noticed() -> None:
-    model = Table().double()
-    images = torch.randn(16, 3, 8, 8, dtype=torch.float64)
-    expected = ntk_by_images(model, images)
-    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
-
-
-# Three images of sixteen tokens, and as many images as there are tokens.
-@pytest.mark.parametrize("count", [3, 16])
-def test_a_batch_in_another_order_is_noticed(count: int) -> None:
+def another_order() -> nn.Module:
     def tokens_first(model: nn.Module, x: Tensor) -> Tensor:
         tokens = model.patch(x).flatten(2).permute(2, 0, 1)  # [tokens, n, 6]
         mixed = torch.tanh(model.map(tokens.flatten(0, 1))).unflatten(0, tokens.shape[:2])
         return mixed.transpose(0, 1).flatten(1)
 
-    patch = nn.Conv2d(3, 6, 2, stride=2)
-    model = Lambda(tokens_first, patch=patch, map=nn.Linear(6, 7)).double()
-    images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
-    torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
+    return Lambda(tokens_first, patch=nn.Conv2d(3, 6, 2, stride=2), map=nn.Linear(6, 7))
 
 
-def test_a_use_that_nothing_comes_of_does_not_hide_the_others() -> None:
+def idle_use() -> nn.Module:
     def partly(model: nn.Module, x: Tensor) -> Tensor:
         model.map(2 * x.flatten(1))
         return model.map(x.flatten(1))
 
-    model = Lambda(partly, map=nn.Linear(48, 5)).double()
-    images = torch.randn(3, 3, 4, 4, dtype=torch.float64)
-    torch.testing.assert_close(ntk_matrix(model, images), ntk_by_images(model, images))
+    return Lambda(partly, map=nn.Linear(192, 5))
+
+
+# Three images of sixteen tokens, and as many images as there are tokens.
+@pytest.mark.parametrize(
+    ("build", "count"), [(Table, 16), (another_order, 3), (another_order, 16), (idle_use, 3)]
+)
+def test_uses_that_hide_the_samples_are_noticed(
+    build: Callable[[], nn.Module], count: int
+) -> None:
+    model = build().double()
+    images = torch.randn(count, 3, 8, 8, dtype=torch.float64)
+    expected = ntk_by_images(model, images)
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-9, atol=0)
 
 
 def test_singular_kernels_have_no_condition_number() -> None:

@@ -1,11 +1,19 @@
-"""The table of measures."""
+"""The table of measures; repeats split in any way give one measurement's scores, to the bit."""
 
+import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
 
-from proxies import PROXIES, Proxy, get_proxy
+import proxies
+from proxies import PROXIES, Proxy, Readings, Score, combine, get_proxy, measure, measure_repeats
 from proxies.registry import Registry, UnknownNameError, register
 
 
@@ -31,7 +39,7 @@ def test_a_miss_is_a_key_error_and_a_value_error_that_teaches() -> None:
     with pytest.raises(UnknownNameError, match=r"^unknown fruit 'xyz'; use one of apple, pear$"):
         things["xyz"]
     with pytest.raises(KeyError, match=r"unknown proxy 'ntk_condition'; did you mean"):
-        get_proxy("ntk_condition")
+        measure(build, ["ntk_condition"])
     assert things.get("xyz") is None
     assert "xyz" not in things
 
@@ -42,3 +50,134 @@ def test_importing_the_package_loads_no_torch_and_finding_a_measure_does() -> No
         "assert 'length_distortion' in proxies.PROXIES; assert 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+SIDE = 8
+NAMES = ("length_distortion", "weight", "params")
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.GELU(), nn.Flatten())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fails_by_chance() -> Iterator[None]:
+    """A measure that needs a positive weight: it fails at some repeats of some seeds."""
+
+    def value(model: nn.Module, inputs: proxies.Inputs) -> float:
+        weight = float(model.get_parameter("0.weight").detach().flatten()[0])
+        if weight < -0.1:
+            raise ValueError("the first weight is far below zero")
+        return weight if weight > 0 else math.nan
+
+    proxies.PROXIES["weight"] = Proxy("weight", "", "higher", "", value, "not positive")
+    yield
+    del proxies.PROXIES["weight"]
+
+
+def arguments(seed: int, repeats: int) -> dict[str, object]:
+    return {"key": "a", "repeats": repeats, "seed": seed, "image_size": SIDE, "device": "cpu"}
+
+
+def same(first: Mapping[str, Score], second: Mapping[str, Score]) -> bool:
+    # repr tells all floats apart, and says that NaN is NaN.
+    return repr(first) == repr(second)
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> Sequence[Sequence[int]]:
+    """The repeats of 1 to 4, each in one of some parts, in any order."""
+    repeats = draw(st.integers(1, 4))
+    parts = draw(st.lists(st.integers(0, 2), min_size=repeats, max_size=repeats))
+    groups = [[r for r in range(repeats) if parts[r] == part] for part in range(3)]
+    return draw(st.permutations(groups))
+
+
+@settings(deadline=None, max_examples=40)
+@given(split=splits(), seed=st.integers(0, 30))
+def test_any_split_gives_the_whole(split: Sequence[Sequence[int]], seed: int) -> None:
+    chosen = arguments(seed, sum(map(len, split)))
+    whole = measure(build, NAMES, **chosen)
+    parts = [measure_repeats(build, NAMES, only=only, **chosen) for only in split]
+    assert same(combine(parts), whole)
+    through = [Readings.from_json(json.loads(json.dumps(part.to_json()))) for part in parts]
+    assert through == parts
+    assert same(combine(through), whole)
+
+
+def test_these_seeds_cover_failures_after_values() -> None:
+    found = [measure(build, ["weight"], **arguments(seed, 4))["weight"] for seed in range(31)]
+    lengths = {len(score.values) for score in found if score.reason}
+    assert lengths >= {1, 2, 3}
+    assert {score.reason.partition(": ")[2] for score in found} >= {
+        "",
+        "not positive",
+        "the first weight is far below zero",
+    }
+
+
+def test_a_failed_build_is_split_like_a_failed_measure() -> None:
+    def build_some() -> nn.Module:
+        if torch.rand(1).item() < 0.5:
+            raise RuntimeError("unlucky")
+        return build()
+
+    for seed in range(8):
+        chosen = arguments(seed, 3)
+        whole = measure(build_some, NAMES, **chosen)
+        parts = [measure_repeats(build_some, NAMES, only=[r], **chosen) for r in (2, 0, 1)]
+        assert same(combine(parts), whole)
+
+
+def test_what_does_not_depend_on_weights_is_read_once() -> None:
+    found = measure_repeats(build, ["params"], only=[1, 2], repeats=3, image_size=SIDE)
+    assert found.taken == {}
+    found = measure_repeats(build, ["params"], repeats=3, image_size=SIDE, device="cpu")
+    assert found.taken == {0: {"params": 196.0}}
+    assert combine([found])["params"] == Score(196.0, 0, (196.0,), "higher")
+
+
+ONE = Readings(("weight",), 2, {0: {"weight": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([], "readings of 0 measurements; combine those of one"),
+        ([ONE, Readings(("weight",), 3, {})], "readings of 2 measurements; combine those of one"),
+        ([ONE], "weight has no reading of repeat 1 of 2"),
+        ([ONE, ONE], "repeat 0 is in two parts; give each repeat once"),
+    ],
+)
+def test_parts_must_make_one_whole(parts: Sequence[Readings], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        combine(parts)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "only", "message"),
+    [
+        (3, [3], "there is no repeat 3 of 3; use 0 to 2"),
+        (3, [-1], "there is no repeat -1 of 3; use 0 to 2"),
+    ],
+)
+def test_only_repeats_that_there_are(repeats: int, only: Sequence[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure_repeats(build, ["params"], repeats=repeats, only=only, image_size=SIDE)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"names": ["a"], "repeats": 2},
+        {"names": ["a"], "repeats": 2, "taken": []},
+        {"names": ["a"], "repeats": "x", "taken": {}},
+        {"names": ["a"], "repeats": 2, "taken": {"0": {"a": None}}},
+        {"names": ["a"], "repeats": 2, "taken": {"0": 1}},
+        [],
+    ],
+)
+def test_strange_records_are_refused(stored: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="cannot be read; use what to_json returned"):
+        Readings.from_json(stored)

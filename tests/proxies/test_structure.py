@@ -78,12 +78,6 @@ def test_blocks_are_found_in_stages_in_branches_and_below_a_wrapper() -> None:
     ]
 
 
-def test_numbered_lists_count() -> None:
-    model = Lambda(layer1=nn.Sequential(block(3), block(3)), layer2=nn.Sequential(block(5)))
-    assert depth(model) == 3
-    assert embedding_width(model) == 3
-
-
 def test_gates_and_networks_of_positions_are_no_feed_forward_parts() -> None:
     positions = Lambda(fc1=nn.Linear(2, 512), fc2=nn.Linear(512, 8))
     parts = nn.Sequential(Lambda(fc1=nn.Linear(8, 20), fc2=nn.Linear(20, 8)), SqueezeExcite(64))

@@ -15,8 +15,7 @@ import asvit
 from asvit.genotype import Genotype
 from proxies import Cost, Score, count
 from scaling import Budget, GrowthEvent, Shape, Step, Trajectory, grow, proposals
-from scaling.growth import CostOf
-from scaling.measurement import Build, measured_shape
+from scaling.growth import Build, CostOf, measured_shape
 from scaling.ranking import rank_sums
 
 SIDE = 32

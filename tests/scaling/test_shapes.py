@@ -1,4 +1,3 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,8 +103,3 @@ def test_blocks_may_go_to_several_stages() -> None:
         Shape((1, 1, 1), 8), lambda s: s.width == 8, lambda s: s.depths == wanted
     )
     assert found == [Shape(wanted, 8)]
-
-
-@pytest.mark.parametrize("stage", [0, 2])
-def test_deeper(stage: int) -> None:
-    assert Shape((1, 2, 3), 8).deeper(stage).depths[stage] == (1, 2, 3)[stage] + 1

@@ -64,8 +64,3 @@ def test_a_broken_table_is_named(text: str, words: str) -> None:
 @pytest.mark.parametrize(("budget", "step"), [("100K", 1), ("0.0000011G", 0), ("0.0000014G", 1)])
 def test_the_nearest_model(budget: str, step: int) -> None:
     assert SERIES.nearest(Budget.parse(budget)).number == step
-
-
-def test_whether_the_budget_was_reached() -> None:
-    assert SERIES.reached
-    assert not Trajectory(SERIES.budget, 0.02, SERIES.steps, "no room").reached

@@ -1,6 +1,7 @@
 """Hallucinated attention: half of the maps are computed from the other half."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
-from proxies.per_sample_gradients import RULES, ConvolutionUse, WeightUse, convolution_use
+from proxies.per_sample_gradients import RULES, WeightUse, convolution_use
 
 Axis = Literal["key", "query"]
 HeadRule = Literal["double_odd", "double_each", "double", "floor", "ceil"]
@@ -244,18 +245,18 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return maps
 
 
-class _MapUse(ConvolutionUse):
-    """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
-
-    def gradient(self, grads: Tensor, rows: slice, samples: int) -> Tensor:
-        """See :class:`proxies.per_sample_gradients.WeightUse`."""
-        return super().gradient(_grids_first(grads), rows, samples)
-
-
 def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:
+    """:func:`convolve_maps` as a convolution of ``B * lists`` grids with heads as channels."""
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     found = convolution_use(_grids_first(x), weight, padding=padding, groups=x.shape[1])
-    return None if found is None else (weight, _MapUse(**vars(found[1])))
+    if found is None:
+        return None
+    use = found[1]
+
+    def gradient(grads: Tensor, rows: slice, samples: int) -> Tensor:
+        return use.gradient(_grids_first(grads), rows, samples)
+
+    return weight, replace(use, gradient=gradient)
 
 
 def _grids_first(x: Tensor) -> Tensor:

@@ -1,0 +1,243 @@
+"""Measures without data: synaptic flow (SynFlow), and synaptic diversity and saliency (DSS)."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from proxies.features import evaluating, measured, reference_tensor
+from proxies.forward_mode import normalize_arguments
+from proxies.functional import (
+    Operation,
+    ReplaceOperations,
+    call_with_tensors,
+    model_errors,
+    substitutes,
+)
+from proxies.saliency import total
+
+
+def synflow(model: nn.Module, images: Tensor) -> float:
+    """Logarithm of the synaptic flow ``Σ θ ⊙ ∂R/∂θ`` with ``R = 1ᵀ (Π |θ|) 1``.
+
+    ``R`` sums, over all paths from inputs to outputs, the product of absolute weights along the
+    path. It is the output of a network of absolute weights for an image of ones if only weights
+    act on it: normalisations are the identity, and so are activation functions, like ReLU of
+    positive numbers; attention averages its values, as it does for equal tokens. Sigmoid gates are
+    kept. Biases and tokens start paths of their own.
+
+    By Euler's theorem the flow is the derivative of ``R`` with respect to a common factor of all
+    parameters. One forward and one backward pass of one image, in float64, which reaches 10³⁰⁸.
+    Dimensionless; higher is better.
+
+    Widely used code keeps activation functions and, in transformers, layer norms; it sums only
+    over the weights of convolutions and linear layers, and takes no logarithm, so that deep
+    networks overflow float32.
+
+    Args:
+        model: Any module; not changed, none of its weights is written to.
+        images: ``[n, C, H, W]``; only the shape is used.
+
+    Returns:
+        The score; infinite beyond float64, NaN if no path reaches the output, for instance because
+        the head starts at zero.
+
+    Raises:
+        ValueError: If the model does not return one tensor, or no parameter reaches it.
+
+    References:
+        Tanaka et al. 2020, arXiv:2006.05467; summed over a network in arXiv:2101.08134.
+    """
+    with measured(model, norms="bypassed"), torch.enable_grad(), _OnlyWeightsAct():
+        factor = torch.ones((), dtype=torch.float64, device=reference_tensor(model).device)
+        factor.requires_grad_()
+        weights = {p: factor * size for p, size in absolute_parameters(model).items()}
+        paths = response_to_ones(model, weights, images)
+        flow, response = torch.stack(
+            [*torch.autograd.grad(paths, factor), paths.detach()]
+        ).tolist()
+    if not math.isfinite(response):
+        return math.inf
+    return math.log(flow) if flow > 0 else math.nan
+
+
+def absolute_parameters(model: nn.Module) -> dict[nn.Parameter, Tensor]:
+    """Copies of all parameters' absolute values, in float64."""
+    return {p: p.detach().double().abs() for p in model.parameters()}
+
+
+def response_to_ones(
+    model: nn.Module, parameters: Mapping[nn.Parameter, Tensor], images: Tensor
+) -> Tensor:
+    """Summed output of a model with other parameters for one image of ones, in float64.
+
+    Of the images ``[n, C, H, W]`` only the shape is used.
+    """
+    device = reference_tensor(model).device
+    ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=device)
+    kind = type(model).__name__
+
+    def substitute(tensor: Tensor) -> Tensor:
+        if isinstance(tensor, nn.Parameter):
+            return parameters[tensor]
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    with model_errors(model):
+        out = call_with_tensors(model, substitutes(model, substitute), ones)
+    if not isinstance(out, Tensor):
+        raise ValueError(f"{kind} gives {type(out).__name__}; this measure needs one tensor")
+    if not out.requires_grad:
+        raise ValueError(f"no parameter of {kind} reaches its output")
+    return out.sum()
+
+
+def _identity(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x
+
+
+def _uniform_softmax(x: Tensor, dim: int = -1, *args: Any, **kwargs: Any) -> Tensor:
+    return torch.full_like(x, 1 / x.shape[dim])
+
+
+def _mean_value(*args: Any, **kwargs: Any) -> Tensor:
+    query, _, value, _, _ = normalize_arguments(*args, **kwargs)
+    return value.mean(-2, keepdim=True).expand(*query.shape[:-1], value.shape[-1])
+
+
+def _mean_multi_head(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Equal queries and keys make the softmax uniform."""
+    equal = torch.zeros_like(query), torch.zeros_like(key)
+    return F.multi_head_attention_forward(*equal, value, *args, **kwargs)
+
+
+_ACTIVATIONS: tuple[Operation, ...] = (
+    *(F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh),
+    *(F.gelu, F.silu, F.mish, F.hardswish, F.softplus, F.leaky_relu, F.prelu, torch.prelu),
+    *(F.elu, F.celu, F.selu, F.tanh, torch.tanh, Tensor.tanh, Tensor.tanh_),
+)
+
+
+class _OnlyWeightsAct(ReplaceOperations):
+    """Inside, activation functions are the identity, and attention averages its values."""
+
+    replacements: ClassVar[Mapping[Operation, Operation]] = {
+        **dict.fromkeys(_ACTIVATIONS, _identity),
+        **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), _uniform_softmax),
+        F.scaled_dot_product_attention: _mean_value,
+        F.multi_head_attention_forward: _mean_multi_head,
+    }
+
+
+Part = Literal["attention", "mlp"]
+
+# Class names of attention and MLPs, in asvit, timm and torch; attention pooling is a head.
+_ATTENTION = re.compile(r"(Attention|Attn|MHSA|XCA)(?!.*Block)")
+_POOLING = re.compile(r"(Attention|Attn)Pool(?!First)")
+_MLP = re.compile(r"(Mlp|MLP|FeedForward|FFN|SwiGLU)(?!.*Head)")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+def dss(model: nn.Module, images: Tensor) -> float:
+    """DSS indicator of a transformer, ``Σ_l D_l + S_l`` over its blocks.
+
+    With ``R`` the summed output for an image of ones, with absolute parameters:
+
+    * synaptic diversity of attention, ``D_l = Σ_m ‖∂R/∂W_m‖_* ‖W_m‖_*`` over the linear maps of
+      block ``l``'s attention, with the nuclear norm;
+    * synaptic saliency of the MLP, ``S_l = Σ_n Σ |∂R/∂W_n ⊙ W_n|`` over its linear maps.
+
+    Normalisations and activation functions are kept, so there is no overflow. Gradients therefore
+    have both signs, and saliencies are absolute values, as in the paper's code. That code also
+    adds the saliency of the patch embedding and the head, which the formula does not, and treats
+    every square linear map as attention. Query, key and value in one linear map are one matrix, as
+    in that code.
+
+    In units of the output; higher is better. One forward and one backward pass of one image, in
+    float64, and the singular values of attention weights and their gradients.
+
+    Args:
+        model: Any transformer whose attention and MLPs have recognisable class names, or whose
+            blocks are attention and linear maps; not changed, none of its weights is written to.
+        images: ``[n, C, H, W]``; only the shape is used.
+
+    Raises:
+        ValueError: If the model has no attention, or its weights do not reach the output.
+
+    References:
+        Zhou et al. 2022, arXiv:2203.12217.
+    """
+    parts = _parts(model)
+    if "attention" not in parts.values():
+        raise ValueError(
+            f"{type(model).__name__} has no attention with linear maps; dss needs a transformer"
+        )
+    parameters = absolute_parameters(model)
+    weights = [parameters[parameter].requires_grad_() for parameter in parts]
+    with evaluating(model), torch.enable_grad():
+        response = response_to_ones(model, parameters, images)
+        gradients = torch.autograd.grad(response, weights, allow_unused=True)
+    triples = zip(parts.values(), weights, gradients, strict=True)
+    return total(
+        _diversity(weight.detach(), gradient)
+        if part == "attention"
+        else (weight.detach() * gradient).abs()
+        for part, weight, gradient in triples
+        if gradient is not None
+    )
+
+
+def _diversity(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Product of the nuclear norms."""
+    pair = torch.stack([weight, gradient]).flatten(2)
+    norms: Tensor = torch.linalg.matrix_norm(pair, "nuc")
+    return norms.prod()
+
+
+def _parts(model: nn.Module) -> dict[nn.Parameter, Part]:
+    """Part of each weight of the linear maps in attention and MLPs, without duplicates."""
+    modules = dict(model.named_modules())
+    parts: dict[nn.Parameter, Part] = {}
+    for path, module in modules.items():
+        if (part := _part(modules, path)) is not None:
+            for weight in _linear_maps(module):
+                parts.setdefault(weight, part)
+    return parts
+
+
+def _part(modules: Mapping[str, nn.Module], path: str) -> Part | None:
+    """The innermost part that contains a module, without the model itself."""
+    part: Part | None = None
+    while path:
+        kind = type(modules[path]).__name__
+        if _POOLING.search(kind):
+            return None
+        if part is None and _ATTENTION.search(kind):
+            part = "attention"
+        # Everything in a block besides its attention is its MLP, whatever its name.
+        if part is None and (_MLP.search(kind) or _holds_attention(modules[path])):
+            part = "mlp"
+        path = path.rpartition(".")[0]
+    return part
+
+
+def _holds_attention(module: nn.Module) -> bool:
+    """Whether a child is attention, directly or in a container."""
+    return any(
+        _holds_attention(child)
+        if isinstance(child, _CONTAINERS)
+        else _ATTENTION.search(type(child).__name__)
+        for child in module.children()
+    )
+
+
+def _linear_maps(module: nn.Module) -> list[nn.Parameter]:
+    """Weight matrices of a linear map or of torch's multi-head attention."""
+    names = ["weight"] if isinstance(module, nn.Linear) else []
+    if isinstance(module, nn.MultiheadAttention):
+        names = ["in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    found = (getattr(module, name) for name in names)
+    return [weight for weight in found if isinstance(weight, nn.Parameter)]
