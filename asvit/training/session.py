@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ from torch import nn
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import BEST, CHECKPOINT, MODEL
-from asvit.data import MEAN, STD, TrainingSets
+from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
 from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import saved
@@ -263,26 +264,21 @@ def _loaders(
     settings: TrainSettings, sets: TrainingSets, processes: ProcessGroup, workers: int
 ) -> tuple[Loader, Loader]:
     """This process's batches to train on and to validate on."""
-    shared: dict[str, Any] = {
-        "image_size": settings.image_size,
-        "augmentation": settings.augmentation,
-        "mean": MEAN,
-        "std": STD,
-        "workers": workers,
-        "rank": processes.rank,
-        "world": processes.world,
-        "bad": settings.bad_images,
-        "pin_memory": processes.device.type == "cuda",
-    }
-    train = train_loader(
-        sets.train,
+    batching = Batching(
+        image_size=settings.image_size,
         batch_size=settings.batch_size,
+        augmentation=settings.augmentation,
         seed=settings.seed,
         label_smoothing=settings.label_smoothing,
-        **shared,
+        workers=workers,
+        rank=processes.rank,
+        world=processes.world,
+        bad=settings.bad_images,
+        pin_memory=processes.device.type == "cuda",
     )
     part = -(-settings.batch_size // settings.accumulate)
-    return train, validation_loader(sets.validation, batch_size=part, **shared)
+    validation = validation_loader(sets.validation, replace(batching, batch_size=part))
+    return train_loader(sets.train, batching), validation
 
 
 def _work(settings: TrainSettings, stages: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -10,13 +10,11 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 Indices = NDArray[np.int64]
 
@@ -39,64 +37,34 @@ class BatchPlan(NamedTuple):
     copies: Indices
 
 
-@dataclass(eq=False)
-class TrainingSampler(Sampler[BatchPlan]):
-    """The batches of an epoch for one of the processes that share them.
+def training_plans(
+    count: int,
+    batch_size: int,
+    epoch: int,
+    *,
+    seed: int,
+    copies: int = 1,
+    rank: int = 0,
+    world: int = 1,
+) -> list[BatchPlan]:
+    """The share of one of ``world`` processes in the training batches of an epoch, from 0.
 
-    Attributes:
-        count: Number of images.
-        batch_size: Images of a batch over all processes.
-        seed: Seed of the order of every epoch.
-        copies: Copies of each image in an epoch, which then has fewer different images: its length
-            stays.
-        rank: Rank of this process.
-        world: Number of processes.
-        epoch: Epoch, from 0.
+    With several copies of each image, an epoch has fewer different ones: its length stays.
     """
-
-    count: int
-    batch_size: int
-    seed: int
-    copies: int
-    rank: int
-    world: int
-    epoch: int = 0
-
-    def __len__(self) -> int:
-        return self.count // self.batch_size
-
-    def __iter__(self) -> Iterator[BatchPlan]:
-        epoch = self.epoch
-        seed = derive_seed(_ORDER, self.seed, epoch)
-        indices, copies = epoch_order(self.count, self.batch_size, copies=self.copies, seed=seed)
-        own = batch_share(self.batch_size, self.rank, self.world)
-        for number in range(len(self)):
-            yield BatchPlan(epoch, number, indices[number, own], copies[number, own])
+    drawn = derive_seed(_ORDER, seed, epoch)
+    indices, numbers = epoch_order(count, batch_size, copies=copies, seed=drawn)
+    own = batch_share(batch_size, rank, world)
+    return [
+        BatchPlan(epoch, number, images[own], which[own])
+        for number, (images, which) in enumerate(zip(indices, numbers, strict=True))
+    ]
 
 
-class ValidationSampler(Sampler[BatchPlan]):
-    """All images once, dealt in turn to the processes; the batches of one process.
-
-    Args:
-        count: Number of images.
-        batch_size: Images of a batch of one process; the last may have fewer.
-        rank: Rank of this process.
-        world: Number of processes.
-    """
-
-    def __init__(self, count: int, batch_size: int, *, rank: int, world: int) -> None:
-        self.epoch = 0
-        self._own = np.arange(rank, count, world)
-        self._batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self._own) // self._batch_size)
-
-    def __iter__(self) -> Iterator[BatchPlan]:
-        for number in range(len(self)):
-            begin = number * self._batch_size
-            indices = self._own[begin : begin + self._batch_size]
-            yield BatchPlan(self.epoch, number, indices, np.zeros_like(indices))
+def validation_plans(count: int, batch_size: int, *, rank: int, world: int) -> list[BatchPlan]:
+    """All images once, dealt in turn to the processes: the batches of one process."""
+    own = np.arange(rank, count, world)
+    parts = (own[begin : begin + batch_size] for begin in range(0, len(own), batch_size))
+    return [BatchPlan(0, number, part, np.zeros_like(part)) for number, part in enumerate(parts)]
 
 
 def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple[Indices, Indices]:
@@ -105,12 +73,6 @@ def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple
     The copies of an image are dealt one after another, over batches if need be. Each batch is then
     sorted by copy number, so that the copies of an image go to different processes and are not
     mixed with each other.
-
-    Args:
-        count: Number of images.
-        batch_size: Images of a batch.
-        copies: Copies of each image.
-        seed: Seed of the order.
 
     Returns:
         Image indices and copy numbers, ``[count // batch_size, batch_size]`` each.
@@ -132,12 +94,7 @@ def batch_share(batch_size: int, rank: int, world: int) -> Indices:
     """Positions in the global batch that a process takes: some from the front, some from the end.
 
     timm mixes image i of a batch with image i from its end. With these shares, the same images are
-    mixed for any number of processes.
-
-    Args:
-        batch_size: Images of the global batch, a multiple of ``world``.
-        rank: Rank of the process, from 0.
-        world: Number of processes.
+    mixed for any number of processes, of which the batch is a multiple.
 
     Returns:
         Positions, ascending, ``[batch_size / world]``.

@@ -3,6 +3,8 @@
 import logging
 import pickle
 import random
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from asvit.data import FractalDataset, LabelledImages
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.images.sampling import (
     batch_share,
     derive_seed,
@@ -45,17 +47,16 @@ class Numbered(LabelledImages):
         return f"{index}.jpg"
 
 
-DEFAULTS = {"image_size": SIZE, "batch_size": 8, "mean": HALF, "std": HALF}
+BATCHING = Batching(image_size=SIZE, batch_size=8, seed=3, mean=HALF, std=HALF)
 
 
-def training(images: LabelledImages, **given: object) -> Loader:
-    given = {**DEFAULTS, "augmentation": Augmentation(), "seed": 3, **given}
-    return train_loader(images, **given)  # type: ignore[arg-type]
+def training(images: LabelledImages, **given: Any) -> Loader:
+    return train_loader(images, replace(BATCHING, **given))
 
 
-def validating(images: LabelledImages, **given: object) -> Loader:
-    given = {**DEFAULTS, "augmentation": Augmentation(crop_pct=1.0), **given}
-    return validation_loader(images, **given)  # type: ignore[arg-type]
+def validating(images: LabelledImages, **given: Any) -> Loader:
+    given = {"augmentation": Augmentation(crop_pct=1.0), **given}
+    return validation_loader(images, replace(BATCHING, **given))
 
 
 def epoch(loader: Loader, number: int = 0) -> Batches:
@@ -271,7 +272,7 @@ def test_batches_survive_pickling() -> None:
     """As workers that are not forks need it."""
     loader = training(FractalDataset(4, 2, SIZE))
     copy = pickle.loads(pickle.dumps(loader._batches.dataset))
-    step = next(iter(loader._sampler))
+    step = loader._epoch[0]
     assert torch.equal(copy[step].images, epoch(loader)[0][0])
 
 
@@ -281,12 +282,12 @@ def test_batches_survive_pickling() -> None:
         ({"batch_size": 7, "world": 2}, "a batch of 7 images does not go into 2 processes"),
         ({"batch_size": 6, "world": 2}, "mixup and CutMix take pairs .* use a multiple of 4"),
         ({"batch_size": 32}, "a batch of 32 images is more than there are to train on: numbered"),
-        ({"batch_size": 0}, "a batch of 0 images; use 1 or more"),
-        ({"workers": -1}, "-1 workers; use 0 or more"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"workers": -1}, "workers must be at least 0, got -1"),
         ({"rank": 2, "world": 2}, "process 2 of 2; use 0 to 1"),
-        ({"bad": "skip"}, "bad is 'skip'; use 'stop' or 'replace'"),
+        ({"bad": "skip"}, "bad must be stop or replace, got 'skip'"),
     ],
 )
-def test_wrong_arguments(given: dict[str, object], message: str) -> None:
+def test_wrong_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         training(Numbered(24), **given)
