@@ -16,6 +16,7 @@ from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize
+from asvit.training.checkpoint import EngineState, check_finite, load_optimizer, optimizer_state
 from asvit.training.distillation import (
     Outputs,
     Teacher,
@@ -26,7 +27,6 @@ from asvit.training.distillation import (
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState, check_finite, load_optimizer, optimizer_state
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
 from proxies.messages import unknown

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.networks import load_state
+from asvit.training.checkpoint import under
 from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
 from proxies.messages import shown
@@ -176,22 +177,17 @@ class SupernetTraining(Generic[P]):
         """
         if _LOSSES not in state:
             raise ValueError("the state of the training has no losses")
-        weights = {
-            name.removeprefix("weights/"): tensor
-            for name, tensor in state.items()
-            if name.startswith("weights/")
-        }
+        weights = under("weights/", state)
         load_state(self._supernet, weights, what="the weights of the supernet")
         self._optimizer.state.clear()
         for moment in _MOMENTS:
-            for name, tensor in state.items():
-                if name.startswith(f"{moment}/"):
-                    parameter = self._names.get(name.removeprefix(f"{moment}/"))
-                    if parameter is None or tensor.shape not in (parameter.shape, ()):
-                        raise ValueError(f"the training has no parameter for {shown(name)}")
-                    # AdamW keeps its step counter on the CPU.
-                    where = tensor.device if moment == "step" else parameter.device
-                    self._optimizer.state[parameter][moment] = tensor.clone().to(where)
+            for name, tensor in under(f"{moment}/", state).items():
+                parameter = self._names.get(name)
+                if parameter is None or tensor.shape not in (parameter.shape, ()):
+                    raise ValueError(f"the training has no parameter for {shown(name)}")
+                # AdamW keeps its step counter on the CPU.
+                where = tensor.device if moment == "step" else parameter.device
+                self._optimizer.state[parameter][moment] = tensor.clone().to(where)
         self.losses = state[_LOSSES].tolist()
 
     def _batch(self, step: int) -> LabelledTensors:

@@ -14,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.core.settings import check_same_device, check_same_images
-from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.checkpoint import Checkpoint, EngineState, Origin
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState
 from asvit.training.supernets.file import Origin as SupernetOrigin
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.retraining import _read

@@ -9,10 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.checkpoint import Checkpoint, EngineState, Origin
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState
 
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
 

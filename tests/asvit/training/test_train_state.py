@@ -7,7 +7,7 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-from asvit.training.state import EngineState, load_optimizer, optimizer_state
+from asvit.training.checkpoint import EngineState, load_optimizer, optimizer_state
 
 
 def network() -> nn.Module:
