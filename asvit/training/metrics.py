@@ -46,17 +46,11 @@ def evaluate(
     *,
     precision: str = "fp32",
 ) -> list[Accuracy]:
-    """Evaluate networks in one pass over the images; they stay in evaluation mode.
+    """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
 
-    Args:
-        networks: Each ``[B, 3, S, S] -> [B, classes]``, on the device of this process, and not
-            wrapped for distributed training: processes may have different numbers of batches.
-        batches: This process's images and labels ``[B]`` int64; each image is in one process.
-        processes: The processes that evaluate together; every one must call this.
-        precision: ``"fp32"``, or ``"bf16"`` for autocast.
-
-    Returns:
-        The accuracy of each network.
+    Every process must call this with its share of the images. The networks, each
+    ``[B, 3, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
+    have different numbers of batches.
 
     Raises:
         ValueError: If there are no images.
@@ -163,13 +157,9 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
 
 
 class TensorBoard:
-    """Writes metrics for TensorBoard.
+    """Writes metrics for TensorBoard, into a subfolder of the run folder.
 
     Event files of earlier sessions are replaced, so that no epoch appears twice.
-
-    Args:
-        folder: Run folder; events go to a subfolder.
-        rows: Epochs so far.
 
     Raises:
         ImportError: If TensorBoard is not installed.

@@ -7,9 +7,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from asvit.data import MEAN, STD
 from asvit.training.distillation import Teacher, class_logits, distillation_loss, use_two_heads
-
-ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
 class Seen(nn.Module):
@@ -25,35 +24,28 @@ class Seen(nn.Module):
         return self.linear(images.mean((2, 3)))
 
 
-def teacher(network: nn.Module, size: int, **other: tuple[float, float, float]) -> Teacher:
-    statistics = {"mean": ZERO, "std": ONE, "student_mean": ZERO, "student_std": ONE, **other}
-    return Teacher(network, size, **statistics)
-
-
 def test_the_teacher_gets_images_normalised_as_its_own() -> None:
     network, pixels = Seen(), torch.rand(2, 3, 8, 8)
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     other_mean, other_std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
 
     def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
         return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    made = teacher(network, 8, mean=other_mean, std=other_std, student_mean=mean, student_std=std)
-    made(normalised(mean, std))
+    Teacher(network, 8, mean=other_mean, std=other_std)(normalised(MEAN, STD))
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
 
 
 def test_the_teacher_gets_images_of_its_own_size() -> None:
     network, images = Seen(), torch.rand(2, 3, 8, 8)
-    teacher(network, 8)(images)
+    Teacher(network, 8)(images)
     assert network.images is images  # already of its size
-    teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
+    Teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
     torch.testing.assert_close(network.images, torch.full((2, 3, 12, 12), 0.25))
 
 
 def test_the_teacher_neither_learns_nor_drops_out() -> None:
     network = Seen()
-    made = teacher(network, 8).train()
+    made = Teacher(network, 8).train()
     logits = made(torch.rand(2, 3, 8, 8, requires_grad=True))
     assert not logits.requires_grad
     assert not network.drawn

@@ -202,8 +202,7 @@ def test_an_unknown_optimiser_is_refused() -> None:
 def test_a_teacher_has_its_share_of_the_loss() -> None:
     torch.manual_seed(5)
     taught = Small()
-    zero, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    teacher = Teacher(taught, 8, mean=zero, std=one, student_mean=zero, student_std=one)
+    teacher = Teacher(taught, 8)
     asked = replace(
         settings(epochs=1, warmup_epochs=0, label_smoothing=0.0),
         teacher="timm:resnet18",
