@@ -164,9 +164,7 @@ class Engine:
             for step, (images, targets) in enumerate(batches):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
                 with _memory_advice(epoch, step):
-                    losses[step] = self._update(
-                        images, targets, epoch * self.steps_per_epoch + step
-                    )
+                    losses[step] = self._update(images, targets, epoch * steps + step)
                 seen += len(images) * self.processes.world
                 if not self._check_due(step):
                     continue
@@ -183,7 +181,8 @@ class Engine:
         finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
         if not bool(finite.all()):  # after the last step, no loss would show it
             raise ValueError(
-                f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; {self._advice}"
+                f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; "
+                f"{self._advice}"
             )
         return EpochResult(mean, speed, rate)
 

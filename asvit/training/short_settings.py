@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
 from asvit.core.settings import Settings, setting
 
-if TYPE_CHECKING:
-    from asvit.training.short import Recipe
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training recipe: AdamW, linear warm-up, cosine decay to 0.
+
+    Attributes:
+        steps: Number of steps.
+        batch_size: Images in a batch.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled weight decay of matrices; vectors (norms, biases) have none.
+        warmup: Steps over which the learning rate rises.
+        label_smoothing: Share of the target that is spread over all classes.
+        clip: Largest gradient norm.
+        shift: Largest random shift along each axis, in pixels.
+        flip: Whether to flip half of the images, at random.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 20
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    shift: int = 0
+    flip: bool = False
 
 
 def labelled_data() -> Any:
@@ -58,16 +86,5 @@ class ShortTrainingSettings(Settings):
 
     def short_recipe(self, steps: int) -> Recipe:
         """The recipe for a training of so many steps."""
-        from asvit.training.short import Recipe  # torch
-
-        return Recipe(
-            steps=steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=round(self.warmup * steps),
-            label_smoothing=self.label_smoothing,
-            clip=self.clip,
-            shift=self.shift,
-            flip=self.flip,
-        )
+        shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "steps"}
+        return Recipe(steps, **{**shared, "warmup": round(self.warmup * steps)})

@@ -90,23 +90,21 @@ def measure_stages(
 def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtype | None) -> float:
     """Median time of a training step, in seconds."""
     optimizer = torch.optim.AdamW(model.parameters())
-    kind = images.device.type
+    device = images.device
+
+    def clock() -> float:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
     times = []
     for _ in range(steps + 1):
-        _synchronize(images.device)
-        began = time.perf_counter()
-        with torch.autocast(kind, dtype=precision, enabled=precision is not None):
+        began = clock()
+        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
             outputs = model(images)
         heads = outputs if isinstance(outputs, tuple) else (outputs,)
         torch.stack([head.float().square().mean() for head in heads]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-        _synchronize(images.device)
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return statistics.median(times[1:])
-
-
-def _synchronize(device: torch.device) -> None:
-    """Wait until the device has finished."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
