@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import MALFORMED, value_from_json
-from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.progress import Tell, ignore
 from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.spaces import build
 from asvit.training.short import accuracy
@@ -55,17 +55,9 @@ def train_alone(
     """Train an architecture from fresh weights as its supernet was trained, and test it.
 
     It has as many steps as the supernet had for all paths, and the images that paths were chosen
-    by to train on as well.
-
-    Args:
-        architecture: Its text.
-        settings: Settings of the supernet.
-        parts: The images, on the device to train on.
-        seed: Of initial weights, batches and whatever is drawn.
-        state: File that holds how far training is, replaced as a whole at the end of every epoch
-            and each minute within longer ones. With it the same call goes on after a kill, on a
-            CPU to the same bits. What it holds of another training is not used.
-        progress: Called after every step.
+    by to train on as well. The file ``state`` holds how far training is, replaced as a whole at
+    the end of every epoch and each minute within longer ones. With it the same call goes on after
+    a kill, on a CPU to the same bits; what it holds of another training is not used.
 
     Raises:
         OSError: If ``state`` cannot be written.
@@ -99,12 +91,9 @@ def train_alone(
         if state is not None:
             write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
-    def tell(step: Progress) -> None:
-        progress(replace(step, unit="training step"))
-
     reason = ""
     try:
-        training.run(keep, progress=tell)
+        training.run(keep, progress=lambda step: progress(replace(step, unit="training step")))
     except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)

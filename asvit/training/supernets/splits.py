@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,17 +39,13 @@ class Splits:
             (pixels.to(device), labels.to(device))
             for pixels, labels in (self.train, self.validation, self.test)
         )
-        return Splits(train, validation, test, self.classes, self.provenance)
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
     """Load and split the images of a supernet; the same settings give the same splits.
 
-    The splits are stratified by class.
-
-    Args:
-        settings: Settings of the supernet.
-        progress: Called with the number of images loaded, and to load.
+    The splits are stratified by class. ``progress`` hears of the images loaded, and to load.
 
     Raises:
         ValueError: If there are too few images, one is unreadable, or a class has no training
@@ -74,23 +70,18 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
             f"class {missing[0]} has no image to train on ({len(train)} of {len(labels)} images "
             f"of {images.source} are); use more training images"
         )
-    pairs = [
-        (images.pixels[torch.from_numpy(part)], images.labels[torch.from_numpy(part)])
-        for part in (train, validation, test)
-    ]
-    provenance = {"source": images.source, "digest": images.digest}
-    return Splits(pairs[0], pairs[1], pairs[2], len(images.classes), provenance)
+    parts = map(torch.from_numpy, (train, validation, test))
+    return Splits(
+        *((images.pixels[part], images.labels[part]) for part in parts),
+        classes=len(images.classes),
+        provenance={"source": images.source, "digest": images.digest},
+    )
 
 
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """Stratified split: every part has about the same share of every class.
+    """Stratified split of ``[n]`` labels: all parts have about the same share of every class.
 
-    Args:
-        labels: Label of each item, ``[n]``.
-        sizes: Sizes of all parts but the last, which takes the rest.
-
-    Returns:
-        Indices of each part, ascending.
+    The last part takes what the sizes of the others leave. Indices of each part ascend.
     """
     order = np.argsort(labels, kind="stable")
     _, counts = np.unique(labels, return_counts=True)
