@@ -37,32 +37,20 @@ class _Numbers(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training was started with.
-
-    Attributes:
-        settings: Settings of the run.
-        images: Source (``source``) and SHA-256 (``digest``) of its images.
-        classes: Names of the classes.
-        device: Type of its device, such as ``"cpu"``.
-        stages: Measured cost of each stage of tokens, in JSON types; empty without stages.
-    """
+    """What a training was started with."""
 
     settings: TrainSettings
-    images: Mapping[str, str]
+    images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
-    device: str
-    stages: tuple[Mapping[str, Any], ...]
+    device: str  # its type, such as "cpu"
+    stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
 
 
 @dataclass(frozen=True)
 class EngineState:
-    """The state of a training.
+    """The state dicts of a network and of its moving average, and what the optimiser holds.
 
-    Attributes:
-        weights: State dict of the network.
-        average: State dict of its moving average; empty without one.
-        moments: Tensors of the optimiser, from :func:`optimizer_state`.
-        numbers: Its other values, from the same function.
+    The average is empty without one; the rest is of :func:`optimizer_state`.
     """
 
     weights: Mapping[str, Tensor]
@@ -85,21 +73,13 @@ class EngineState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after some epochs.
-
-    Attributes:
-        origin: What it was started with.
-        history: Its epochs so far.
-        seconds: Wall-clock time of all sessions.
-        bad_images: Name of each unreadable image to how often it was replaced.
-        state: State of the engine; without the optimiser's once all epochs are done.
-    """
+    """A training after some epochs."""
 
     origin: Origin
     history: tuple[EpochRow, ...]
-    seconds: float
-    bad_images: Mapping[str, int]
-    state: EngineState
+    seconds: float  # wall-clock time of all sessions
+    bad_images: Mapping[str, int]  # name of each unreadable one to how often it was replaced
+    state: EngineState  # without the optimiser's once all epochs are done
 
     @property
     def finished(self) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -36,21 +36,13 @@ CHECK_EVERY = 50  # steps; reading the losses waits for the device
 
 @dataclass(frozen=True)
 class Step:
-    """Progress within an epoch.
-
-    Attributes:
-        epoch: The epoch, from 0.
-        done: Steps done.
-        steps: Steps of the epoch.
-        loss: Mean loss since the last report, nats.
-        images_per_second: Throughput of all processes since the epoch began.
-    """
+    """Progress within an epoch, from 0."""
 
     epoch: int
     done: int
     steps: int
-    loss: float
-    images_per_second: float
+    loss: float  # mean since the last report, nats
+    images_per_second: float  # of all processes, since the epoch began
 
 
 @dataclass(frozen=True)
@@ -70,19 +62,11 @@ class Engine:
     :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same number
     of threads and processes).
 
-    Attributes:
-        network: ``[B, 3, S, S] -> [B, classes]``, not wrapped; trained in place, moved to the
-            device.
-        settings: Settings of the training.
-        processes: The processes that train together.
-        steps_per_epoch: Updates of an epoch.
-        teacher: Teacher for distillation; None for none.
-
     Raises:
         ValueError: If timm has no such optimiser, or a weight is infinite or NaN.
     """
 
-    network: nn.Module
+    network: nn.Module  # [B, 3, S, S] -> [B, classes]; trained in place, moved to the device
     settings: TrainSettings
     processes: ProcessGroup
     _: KW_ONLY
@@ -163,8 +147,15 @@ class Engine:
         with torch.random.fork_rng(devices):
             for step, (images, targets) in enumerate(batches):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
-                with _memory_advice(epoch, step):
+                try:
                     losses[step] = self._update(images, targets, epoch * steps + step)
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise MemoryError(
+                        f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this "
+                        "epoch was kept; use a larger accumulate or a smaller batch_size"
+                    ) from error
                 seen += len(images) * self.processes.world
                 if not self._check_due(step):
                     continue
@@ -275,17 +266,3 @@ class Engine:
             f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
             "a longer warm-up or a lower clip"
         )
-
-
-@contextmanager
-def _memory_advice(epoch: int, step: int) -> Iterator[None]:
-    """Add advice to the error if a step runs out of memory."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise MemoryError(
-            f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this epoch was "
-            "kept; use a larger accumulate or a smaller batch_size"
-        ) from error

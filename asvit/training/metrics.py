@@ -24,18 +24,11 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy of a network on some images.
+    """Accuracy of a network on some images."""
 
-    Attributes:
-        top1: Share of the images whose class has the largest logit, per cent.
-        top5: Share of the images whose class is among the five largest, per cent.
-        loss: Mean cross-entropy, nats.
-        images: Number of images.
-    """
-
-    top1: float
-    top5: float
-    loss: float
+    top1: float  # share of the images whose class has the largest logit, per cent
+    top5: float  # share of those whose class is among the five largest, per cent
+    loss: float  # mean cross-entropy, nats
     images: int
 
 

@@ -33,16 +33,6 @@ class Session:
     """Trains a network, and writes a checkpoint into the run folder after every epoch.
 
     Attributes:
-        folder: Run folder.
-        network: Settings of the network.
-        model: The network, with its initial weights.
-        origin: What the training was started with.
-        sets: The images.
-        processes: The processes that train together; the first one writes.
-        stored: Checkpoint of earlier sessions; None for a new training.
-        teacher: Teacher for distillation; None for none.
-        workers: Processes that prepare images.
-        facts: Facts to store with the weights.
         history: The epochs so far.
         bad_images: Name of each unreadable image to how often it was replaced.
         steps: Updates per epoch.
@@ -51,14 +41,14 @@ class Session:
 
     folder: Path
     network: Network
-    model: InitVar[nn.Module]
+    model: InitVar[nn.Module]  # with its initial weights
     origin: Origin
     sets: TrainingSets
-    processes: ProcessGroup
-    stored: Checkpoint | None = None
+    processes: ProcessGroup  # the first of them writes
+    stored: Checkpoint | None = None  # of earlier sessions
     teacher: Teacher | None = None
-    workers: int = 0
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 0  # processes that prepare images
+    facts: Mapping[str, Any] = field(default_factory=dict)  # to store with the weights
 
     def __post_init__(self, model: nn.Module) -> None:
         settings, stored = self.origin.settings, self.stored
@@ -159,12 +149,9 @@ class Session:
 
     def _save(self, row: EpochRow) -> None:
         """Write the checkpoint of an epoch, then all that follows from it."""
-        state = self._engine.state()
-        checkpoint = Checkpoint(
-            self.origin, tuple(self.history), self.seconds, self.bad_images, state
-        )
+        known = self.origin, tuple(self.history), self.seconds, self.bad_images
         try:
-            checkpoint.write(self.folder / CHECKPOINT)
+            Checkpoint(*known, self._engine.state()).write(self.folder / CHECKPOINT)
             self._write_outputs()
         except OSError as error:
             message = (

@@ -18,17 +18,11 @@ LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] in
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a training.
+    """Result of a training."""
 
-    Attributes:
-        accuracy: Top-1 accuracy on the test images, per cent; NaN if training failed.
-        losses: Loss of every step, nats.
-        reason: Why training failed; None after a success.
-    """
-
-    accuracy: float
-    losses: tuple[float, ...]
-    reason: str | None = None
+    accuracy: float  # top-1 on the test images, per cent; NaN if training failed
+    losses: tuple[float, ...]  # of every step, nats
+    reason: str | None = None  # why training failed
 
 
 def fit(

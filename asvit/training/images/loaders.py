@@ -81,19 +81,12 @@ class Batching(Settings):
 
 
 class _Batch(NamedTuple):
-    """A batch, or why there is none: data workers cannot raise errors in the main process.
+    """A batch, or why there is none: data workers cannot raise errors in the main process."""
 
-    Attributes:
-        images: ``[b, 3, S, S]``.
-        targets: ``[b]`` or ``[b, classes]``.
-        bad: Name of every image that was replaced, and the reason; may repeat.
-        failure: Why there is no batch; None after a success.
-    """
-
-    images: Tensor
-    targets: Tensor
-    bad: tuple[tuple[str, str], ...] = ()
-    failure: str | None = None
+    images: Tensor  # [b, 3, S, S]
+    targets: Tensor  # [b] or [b, classes]
+    bad: tuple[tuple[str, str], ...] = ()  # name of every image that was replaced, and the reason
+    failure: str | None = None  # why there is no batch
 
 
 @dataclass(eq=False)

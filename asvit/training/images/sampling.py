@@ -22,19 +22,12 @@ _ORDER = 0  # first key of its seeds; loaders.py uses 1 and 2
 
 
 class BatchPlan(NamedTuple):
-    """What a batch holds: everything a data worker has to know.
+    """What a batch holds: everything a data worker has to know."""
 
-    Attributes:
-        epoch: Epoch, from 0.
-        number: Number of the batch in its epoch, from 0.
-        indices: Indices of the images, ``[b]``.
-        copies: Which copy of its image each one is, ``[b]``.
-    """
-
-    epoch: int
-    number: int
-    indices: Indices
-    copies: Indices
+    epoch: int  # from 0
+    number: int  # of the batch in its epoch, from 0
+    indices: Indices  # of the images, [b]
+    copies: Indices  # which copy of its image each one is, [b]
 
 
 def training_plans(

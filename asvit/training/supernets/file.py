@@ -24,35 +24,21 @@ _WEIGHTS, _LOSSES = "weights/", "losses"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a supernet is trained with.
-
-    Attributes:
-        settings: Settings of the run.
-        images: Where its images came from (``source``) and what they are (``digest``).
-        num_classes: Classes of these images.
-        device: Kind of device it is trained on, such as ``"cpu"``.
-    """
+    """What a supernet is trained with."""
 
     settings: SupernetSettings
-    images: Mapping[str, str]
+    images: Mapping[str, str]  # their source and SHA-256 (digest)
     num_classes: int
-    device: str
+    device: str  # its type, such as "cpu"
 
 
 @dataclass(frozen=True)
 class SupernetFile:
-    """A supernet as its file holds it.
-
-    Attributes:
-        origin: What it is trained with.
-        seconds: Wall-clock time of all sessions so far.
-        state: As :meth:`asvit.training.supernets.single_path.SupernetTraining.state` gives it;
-            once it is finished the weights and losses alone.
-    """
+    """A supernet as its file holds it."""
 
     origin: Origin
-    seconds: float
-    state: Mapping[str, Tensor]
+    seconds: float  # wall-clock time of all sessions
+    state: Mapping[str, Tensor]  # of SupernetTraining; weights and losses alone once finished
 
     @property
     def steps(self) -> int:

@@ -26,21 +26,13 @@ from proxies.evaluation import seed_for
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained from scratch.
+    """A network that was trained from scratch."""
 
-    Attributes:
-        model: The network, in evaluation mode.
-        accuracy: On the test images, per cent; NaN if training failed.
-        losses: Loss of every step, nats.
-        seconds: Wall-clock time of all sessions.
-        reason: Why it failed; empty if it did not.
-    """
-
-    model: nn.Module
-    accuracy: float
-    losses: tuple[float, ...]
-    seconds: float
-    reason: str = ""
+    model: nn.Module  # in evaluation mode
+    accuracy: float  # on the test images, per cent; NaN if training failed
+    losses: tuple[float, ...]  # of every step, nats
+    seconds: float  # wall-clock time of all sessions
+    reason: str = ""  # why it failed
 
 
 def train_alone(

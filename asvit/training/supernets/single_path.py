@@ -42,15 +42,6 @@ class SupernetTraining(Generic[P]):
     from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
     number of threads).
 
-    Attributes:
-        supernet: ``supernet(images [B, C, H, W], path) -> [B, classes]``; trained in place, on its
-            device.
-        train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on that device.
-        recipe: How to train.
-        draw: Draws a random path.
-        seed: Seed of the paths, the order of the images, augmentation and dropout.
-        losses: Loss of every step so far, nats.
-
     Raises:
         ValueError: If the batch size exceeds the number of images.
 
@@ -59,13 +50,13 @@ class SupernetTraining(Generic[P]):
         arXiv:1904.00420.
     """
 
-    supernet: nn.Module
-    train: LabelledTensors
+    supernet: nn.Module  # (images [B, C, H, W], path) -> [B, classes]; trained in place
+    train: LabelledTensors  # images [n, C, H, W] and labels [n] int64, on its device
     recipe: Recipe
     _: KW_ONLY
-    draw: Callable[[np.random.Generator], P]
-    seed: int
-    losses: list[float] = field(default_factory=list, init=False)
+    draw: Callable[[np.random.Generator], P]  # a random path
+    seed: int  # of the paths, the order of the images, augmentation and dropout
+    losses: list[float] = field(default_factory=list, init=False)  # of every step so far, nats
 
     def __post_init__(self) -> None:
         self._images, self._labels = self.train

@@ -17,14 +17,9 @@ from asvit.training.supernets.settings import SupernetSettings
 
 @dataclass(frozen=True)
 class Splits:
-    """Disjoint images to train a supernet on, to choose a path by, and to test on.
+    """Disjoint images ``[n, 3, S, S]`` and labels ``[n]`` to train on, choose a path by, and test.
 
-    Attributes:
-        train: Images ``[n, 3, S, S]`` and labels ``[n]`` int64.
-        validation: The same, held out of the training images.
-        test: The same, used neither in training nor in the choice of a path.
-        classes: Number of classes.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
+    Their provenance is their source, and their SHA-256 as ``digest``.
     """
 
     train: LabelledTensors
