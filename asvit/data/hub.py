@@ -26,11 +26,7 @@ _VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such par
 
 
 def open_hub(name: str, *, download: bool = False) -> LabelledImages:
-    """Open the training part of a dataset of the Hugging Face hub.
-
-    Args:
-        name: ``owner/dataset``, or a local folder that the library can read.
-        download: Fetch it if it is not in the library's cache.
+    """Open the training part of ``owner/dataset``, or of a local folder that the library can read.
 
     Raises:
         ImportError: If the library is not installed.
@@ -44,22 +40,9 @@ def open_hub(name: str, *, download: bool = False) -> LabelledImages:
 def open_hub_parts(
     name: str, *, download: bool = False
 ) -> tuple[LabelledImages, LabelledImages | None]:
-    """Open the training part of a dataset of the hub, and its validation or test part.
+    """Open the training part of a dataset of the hub, and its validation or test part, if any.
 
     A part with withheld labels (-1 by the hub's convention) is skipped.
-
-    Args:
-        name: As :func:`open_hub`.
-        download: As :func:`open_hub`.
-
-    Returns:
-        The training part, and the other one; None if no other part has labels.
-
-    Raises:
-        ImportError: As :func:`open_hub`.
-        FileNotFoundError: As :func:`open_hub`.
-        OSError: As :func:`open_hub`.
-        ValueError: As :func:`open_hub`, or if there is no part ``train``.
     """
     tables = _load(name, None, download)
     if "train" not in tables:
@@ -98,11 +81,7 @@ def _load(name: str, part: str | None, download: bool) -> Any:
 
 
 def _check_name(name: str, download: bool) -> None:
-    """Check that ``name`` is a dataset, and that reading it needs no network.
-
-    Raises:
-        ValueError: If it is not, or a folder refers to remote files and ``download`` is false.
-    """
+    """Check that ``name`` is a dataset, and that reading it needs no network unless asked for."""
     from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
 
     folder = expanded(name)
@@ -138,9 +117,6 @@ class _Encoded:
         self._rows = kept.cast_column(column, datasets.Image(decode=False))
         self._column = column
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def __getitem__(self, index: int) -> tuple[Image.Image]:
         stored = self._rows[index][self._column]
         if stored["bytes"] is not None:
@@ -165,7 +141,7 @@ def _labelled(name: str, table: Any) -> LabelledImages:
         classes = tuple(table.features[column].names)
         labels = np.asarray(table[column][:], np.int64)
     source = f"Hugging Face {name}, {len(table)} images"
-    return LibraryDataset(source, classes, labels, items=_Encoded(table, kinds["Image"]))
+    return LibraryDataset(source, classes, labels, _Encoded(table, kinds["Image"]))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Nothing here uses the network unless ``download`` is true.
 
 import inspect
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,36 +22,16 @@ from proxies.messages import first_line, nearest, shown
 _UNCHECKED = ("LSUN", "LSUNClass")
 
 
+@dataclass(eq=False, repr=False)
 class LibraryDataset(LabelledImages):
-    """A dataset of another library as labelled images.
+    """A dataset of another library; each of its items begins with a PIL image."""
 
-    Args:
-        source: Description of the dataset.
-        classes: Name of each label; None to number them.
-        labels: Label of each item, ``[len(items)]``.
-        items: Indexable; an item begins with its PIL image.
-    """
-
-    def __init__(
-        self,
-        source: str,
-        classes: tuple[str, ...] | None,
-        labels: NDArray[np.int64],
-        *,
-        items: Any,
-    ) -> None:
-        names = classes or tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-        super().__init__(source, names, labels)
-        self._items = items
+    items: Any
 
     def picture(self, index: int) -> Image.Image:
-        """Read image ``index``.
-
-        Raises:
-            ValueError: If it cannot be read as an image.
-        """
+        """Read image ``index``."""
         try:
-            image = self._items[index][0]
+            image = self.items[index][0]
             if not isinstance(image, Image.Image):
                 raise ValueError(f"it is a {type(image).__name__}, not an image")
             return to_rgb(image)
@@ -61,11 +42,7 @@ class LibraryDataset(LabelledImages):
 
 
 def open_digits() -> LabelledImages:
-    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library.
-
-    Raises:
-        ImportError: If scikit-learn is not installed.
-    """
+    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -74,18 +51,14 @@ def open_digits() -> LabelledImages:
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
-    labels = digits.target.astype(np.int64)
-    return LibraryDataset(source, None, labels, items=[(Image.fromarray(one),) for one in grey])
+    items = [(Image.fromarray(one),) for one in grey]
+    return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
 
 
 def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
-
-    Args:
-        name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is missing.
 
     Raises:
         ValueError: If torchvision has no such dataset, or its items are not an image and a label.
@@ -96,21 +69,9 @@ def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
 
 
 def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
-    """Open the validation part of a torchvision dataset, or else its test part.
+    """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
     A dataset with a training part ``trainval`` gives its test part.
-
-    Args:
-        name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is missing.
-
-    Returns:
-        The part; None if the dataset has no parts.
-
-    Raises:
-        ValueError: As :func:`open_torchvision`.
-        FileNotFoundError: As :func:`open_torchvision`.
-        OSError: As :func:`open_torchvision`.
     """
     kind = _torchvision_class(name)
     accepted = inspect.signature(kind).parameters
@@ -159,7 +120,11 @@ def _torchvision_part(
         ) from error
     words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
     source = f"torchvision {name}{words}, {len(items)} images"
-    return LibraryDataset(source, _names(items), _targets(items, source), items=items)
+    labels = _targets(items, source)
+    # ImageNet has several names per class; without names they are numbered.
+    names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
+    classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+    return LibraryDataset(source, classes, labels, items)
 
 
 def _torchvision_class(name: str) -> Any:
@@ -196,11 +161,3 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(f"{source}: it does not have one class per image")
     return labels.astype(np.int64)
-
-
-def _names(items: Any) -> tuple[str, ...] | None:
-    """Class names of a torchvision dataset; ImageNet has several names per class."""
-    names = getattr(items, "classes", None)
-    if names is None:
-        return None
-    return tuple(name if isinstance(name, str) else ", ".join(name) for name in names)

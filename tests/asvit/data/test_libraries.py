@@ -116,7 +116,7 @@ def test_labels_are_found_by_reading_when_a_dataset_does_not_list_them() -> None
 
 
 def test_items_that_are_not_images_are_named() -> None:
-    dataset = LibraryDataset("a set", None, np.zeros(2, np.int64), items=[("text", 0)] * 2)
+    dataset = LibraryDataset("a set", ("a",), np.zeros(2, np.int64), [("text", 0)] * 2)
     with pytest.raises(
         ValueError, match="cannot read image 1 of a set: it is a str, not an image"
     ):
