@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from asvit.data import fractals
 from asvit.data.attractors import chaos_game, coverage, frame, histogram
@@ -111,13 +110,6 @@ def test_order_and_labels() -> None:
     assert (np.asarray(dataset[-1][0]) == np.asarray(dataset[11][0])).all()
     with pytest.raises(IndexError, match="image 12 of 12"):
         dataset[12]
-
-
-def test_workers_give_the_same_bits_as_none() -> None:
-    dataset = FractalDataset(3, 2, 16, transform=np.array)
-    alone = [batch for batch, _ in DataLoader(dataset, batch_size=2)]
-    shared = [batch for batch, _ in DataLoader(dataset, batch_size=2, num_workers=2)]
-    assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
 
 
 def test_a_dataset_can_be_sent_to_another_process(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_every_source(kind: str, folder: Path, tmp_path: Path) -> None:
     assert images.source
     again, other = load(spec, tmp_path), load(spec, tmp_path, seed=1)
     assert torch.equal(images.pixels, again.pixels)
+    assert images.digest == hashlib.sha256(images.pixels.numpy().tobytes()).hexdigest()
     assert images.digest == again.digest
     assert images.digest != other.digest
     fewer = load(spec, tmp_path, count=3)
@@ -70,11 +71,6 @@ def test_pixels_are_normalised_as_imagenet(tmp_path: Path) -> None:
     back = images.pixels.numpy().transpose(0, 2, 3, 1) * STD + MEAN
     assert back == pytest.approx(raw, abs=1e-6)
     assert images.labels.tolist() == list(range(6))
-
-
-def test_digest_is_of_the_pixels(tmp_path: Path) -> None:
-    images = load("gaussian", tmp_path)
-    assert images.digest == hashlib.sha256(images.pixels.numpy().tobytes()).hexdigest()
 
 
 def test_noise_is_standard_normal(tmp_path: Path) -> None:
@@ -138,18 +134,14 @@ def test_progress(kind: str, folder: Path, tmp_path: Path) -> None:
     ("spec", "kind", "message"),
     [
         ("fractl", ValueError, "unknown images 'fractl'; did you mean 'fractal'"),
-        ("Digits", ValueError, "did you mean 'digits'"),
         ("torchvison:CIFAR10", ValueError, "did you mean 'torchvision:CIFAR10'"),
         ("gaussian:3", ValueError, "unknown images 'gaussian:3'; did you mean 'gaussian'"),
-        ("digits:8", ValueError, "did you mean 'digits'"),
         ("fractal:many", ValueError, "'many' is not a number of classes"),
-        ("fractal:", ValueError, "'' is not a number of classes"),
         ("fractal:-3", ValueError, "'-3' is not a number of classes"),
         ("fractal:0", ValueError, "0 fractal classes; use 1 to"),
         ("torchvision:", ValueError, "names no dataset; use torchvision:NAME"),
         ("hf::download", ValueError, "names no dataset; use hf:NAME"),
         ("./nowhere", FileNotFoundError, "no folder './nowhere'"),
-        ("/no/where", FileNotFoundError, "no folder '/no/where'"),
         ("~/no-such-folder", FileNotFoundError, "no folder '~/no-such-folder'"),
         ("~nobody-by-this-name/x", FileNotFoundError, "no folder '~nobody-by-this-name/x'"),
         ("holiday", FileNotFoundError, "no folder 'holiday', .*; use one of fractal, "),
@@ -167,7 +159,6 @@ def test_unknown_sources(spec: str, kind: type[Exception], message: str, tmp_pat
     ("arguments", "message"),
     [
         ({"count": 0}, "0 images asked for; use 1 or more"),
-        ({"count": -4}, "-4 images asked for"),
         ({"size": 7}, "image size 7; use 8 or more"),
         ({"seed": -1}, "seed -1; use 0 or more"),
     ],

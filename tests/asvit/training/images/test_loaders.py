@@ -125,15 +125,6 @@ def test_any_number_of_processes_gives_the_same_batches(
         assert equal(part, [(images[places], targets[places]) for images, targets in whole])
 
 
-def test_an_odd_share_without_mixing() -> None:
-    parts = [
-        epoch(training(Numbered(18), augmentation=PLAIN, batch_size=6, rank=rank, world=2))
-        for rank in range(2)
-    ]
-    seen = [number for part in parts for images, _ in part for number in greys(images)]
-    assert sorted(seen) == list(range(18))
-
-
 def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
     for workers in (0, 1):
@@ -208,12 +199,6 @@ def test_validation_covers_every_image_once(count: int, batch_size: int, world: 
     assert sorted(seen) == list(range(count))
 
 
-def test_validation_in_workers_is_in_order() -> None:
-    loader = validating(Numbered(21), workers=2)
-    for _ in range(2):
-        assert [n for images, _ in epoch(loader) for n in greys(images)] == list(range(21))
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_cannot_be_read_stops_training(workers: int) -> None:
     loader = training(Numbered(24, unreadable=(5,)), workers=workers)
@@ -240,12 +225,6 @@ def test_an_image_that_cannot_be_read_is_replaced(
         " its place"
         for n in (23, 4, 5)
     ]
-
-
-def test_replacing_follows_the_seed() -> None:
-    images = Numbered(24, unreadable=(3, 9))
-    one, two = (epoch(training(images, workers=workers, bad="replace"), 1) for workers in (0, 2))
-    assert equal(one, two)
 
 
 def test_validation_replaces_too_and_needs_a_readable_image() -> None:
