@@ -25,8 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching, train_loader
-from asvit.training.images.sampling import derive_seed, seed_all, training_plans
+from asvit.training.images.loaders import (
+    Batching,
+    derive_seed,
+    seed_all,
+    train_loader,
+    training_plans,
+)
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet

@@ -16,8 +16,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
-from asvit.data.hub import open_hub
-from asvit.data.libraries import open_digits, open_torchvision
+from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 

@@ -11,8 +11,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
 from asvit.data.files import FolderDataset, list_folder
 from asvit.data.fractals import FractalDataset
-from asvit.data.hub import open_hub_parts
-from asvit.data.libraries import open_torchvision_test
+from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 

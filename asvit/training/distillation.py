@@ -70,33 +70,15 @@ class Teacher(nn.Module):
         return logits
 
 
-def use_two_heads(network: nn.Module) -> bool:
-    """Make a network give the outputs of both heads in training; False if it has but one."""
-    switch = getattr(network, "set_distilled_training", None)
-    if switch is None:
-        return False
-    switch(True)
-    return True
-
-
-def class_logits(outputs: Outputs) -> Tensor:
-    """The logits of the classification head."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
-
-
 def distillation_loss(
     outputs: Outputs, teacher_logits: Tensor, *, kind: str, temperature: float
 ) -> Tensor:
-    """The distillation loss of a student, mean over the images, nats.
+    """The distillation loss of logits ``[B, classes]``, mean over the images, nats.
 
-    Args:
-        outputs: Logits of the student ``[B, classes]``, or of its classification and distillation
-            heads, of which the loss uses the second.
-        teacher_logits: ``[B, classes]``.
-        kind: ``"hard"``: cross-entropy with the teacher's predicted class; ``"soft"``:
-            Kullback-Leibler divergence from its probabilities, with both logits divided by the
-            temperature, times the squared temperature.
-        temperature: Temperature of the soft loss.
+    Of a student with a classification and a distillation head, the second is used. The kind
+    ``"hard"`` is the cross-entropy with the teacher's predicted class; ``"soft"`` is the
+    Kullback-Leibler divergence from its probabilities, with both logits divided by the
+    temperature, times the squared temperature.
 
     References:
         Touvron et al. 2021, arXiv:2012.12877, equations 2 and 3.

@@ -18,14 +18,7 @@ logger = logging.getLogger(__name__)
 class ProcessGroup:
     """One process, or several started by ``accelerate launch`` or ``torchrun``.
 
-    Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; with several processes, each takes a
-            device of this kind.
-
-    Attributes:
-        device: Device of this process.
-        rank: Rank of this process, from 0.
-        world: Number of processes.
+    With several processes, each takes a device of the kind asked for.
 
     Raises:
         ImportError: If accelerate is not installed.

@@ -17,13 +17,7 @@ from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize
 from asvit.training.checkpoint import EngineState, check_finite, load_optimizer, optimizer_state
-from asvit.training.distillation import (
-    Outputs,
-    Teacher,
-    class_logits,
-    distillation_loss,
-    use_two_heads,
-)
+from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
@@ -80,7 +74,9 @@ class Engine:
         self.network.to(self._device)
         if self.teacher is not None:
             self.teacher.to(self._device)
-            use_two_heads(self.network)
+            switch = getattr(self.network, "set_distilled_training", None)
+            if switch is not None:
+                switch(True)  # training gives the outputs of both heads
         self._ema = ModelEmaV3(self.network, decay=settings.ema) if settings.ema else None
         if settings.optimizer not in list_optimizers():
             raise ValueError(unknown("optimizer", settings.optimizer, list_optimizers()))
@@ -235,7 +231,8 @@ class Engine:
             outputs: Outputs = self._wrapped(images)
             teacher_logits = None if self.teacher is None else self.teacher(images)
         criterion = self._soft if targets.is_floating_point() else self._hard
-        loss: Tensor = criterion(class_logits(outputs).float(), targets)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        loss: Tensor = criterion(logits.float(), targets)
         if teacher_logits is None:
             return loss
         distilled = distillation_loss(

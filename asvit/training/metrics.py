@@ -87,35 +87,20 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 @dataclass(frozen=True)
 class EpochRow:
-    """The metrics of one epoch.
+    """The metrics of one epoch; those of the average of the weights are None without one."""
 
-    Attributes:
-        epoch: Its number, from 1.
-        tokens: Stride and dilation of the stem, as ``"16,5"``; empty without re-tokenization.
-        learning_rate: Learning rate of its last update.
-        train_loss: Mean over its steps, nats.
-        loss: Cross-entropy on the validation images, nats.
-        top1: Top-1 accuracy on them, per cent.
-        top5: Top-5 accuracy on them, per cent.
-        average_loss: ``loss`` of the moving average of the weights; None without one.
-        average_top1: Its ``top1``.
-        average_top5: Its ``top5``.
-        images_per_second: Training throughput, over all processes.
-        seconds: Wall-clock time, validation included.
-    """
-
-    epoch: int
-    tokens: str
-    learning_rate: float
-    train_loss: Nullable  # not finite in a failed training
-    loss: Nullable
-    top1: float
+    epoch: int  # from 1
+    tokens: str  # stride and dilation of the stem, as "16,5"; empty without re-tokenization
+    learning_rate: float  # of its last update
+    train_loss: Nullable  # mean over its steps, nats; not finite in a failed training
+    loss: Nullable  # cross-entropy on the validation images, nats
+    top1: float  # accuracy on them, per cent
     top5: float
     average_loss: float | None
     average_top1: float | None
     average_top5: float | None
-    images_per_second: float
-    seconds: float
+    images_per_second: float  # in training, over all processes
+    seconds: float  # wall-clock time, validation included
 
     @property
     def best_top1(self) -> float:

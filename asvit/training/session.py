@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from asvit.core.console import number
@@ -118,7 +119,8 @@ class Session:
     @property
     def best(self) -> int | None:
         """The epoch with the best accuracy at the network's own tokens, from 1."""
-        rows = [row for row in self.history if self._is_full(row.epoch - 1)]
+        own = self._stages[-1] if self._stages else None
+        rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
         return max(rows, key=lambda row: (row.best_top1, -row.epoch)).epoch if rows else None
 
     def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
@@ -212,16 +214,9 @@ class Session:
         """The tokens of an epoch, from 0; None without stages."""
         return self._stages[self._plan.stage(epoch)] if self._stages else None
 
-    def _is_full(self, epoch: int) -> bool:
-        """Whether an epoch, from 0, has the network's own tokens."""
-        return not self._stages or self._tokens(epoch) == self._stages[-1]
-
     def _share(self, epochs: float) -> float:
         """Share of the work that is done after some epochs, by the measured times."""
-        whole = int(epochs)
-        done = self._work[whole]
-        following = self._work[min(whole + 1, len(self._work) - 1)]
-        return (done + (epochs - whole) * (following - done)) / self._work[-1]
+        return float(np.interp(epochs, range(len(self._work)), self._work)) / self._work[-1]
 
     def _loaders(self) -> tuple[Loader, Loader]:
         """This process's batches to train on and to validate on."""

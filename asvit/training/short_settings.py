@@ -12,31 +12,20 @@ from asvit.core.settings import Settings, setting
 class Recipe:
     """A training recipe: AdamW, linear warm-up, cosine decay to 0.
 
-    Attributes:
-        steps: Number of steps.
-        batch_size: Images in a batch.
-        learning_rate: Highest learning rate.
-        weight_decay: Decoupled weight decay of matrices; vectors (norms, biases) have none.
-        warmup: Steps over which the learning rate rises.
-        label_smoothing: Share of the target that is spread over all classes.
-        clip: Largest gradient norm.
-        shift: Largest random shift along each axis, in pixels.
-        flip: Whether to flip half of the images, at random.
-
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
         Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
     """
 
     steps: int
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: int = 20
-    label_smoothing: float = 0.1
-    clip: float = 1.0
-    shift: int = 0
-    flip: bool = False
+    batch_size: int = 64  # images
+    learning_rate: float = 2e-3  # the highest
+    weight_decay: float = 0.05  # decoupled, of matrices; vectors (norms, biases) have none
+    warmup: int = 20  # steps over which the learning rate rises
+    label_smoothing: float = 0.1  # share of the target that is spread over all classes
+    clip: float = 1.0  # largest gradient norm
+    shift: int = 0  # largest random shift along each axis, in pixels
+    flip: bool = False  # half of the images, at random
 
 
 def labelled_data() -> Any:

@@ -17,20 +17,12 @@ from proxies.counts import count
 
 @dataclass(frozen=True)
 class StageCost:
-    """Cost of an image at one stage of tokens.
+    """Cost of an image at one stage of tokens; fractions are relative to full resolution."""
 
-    Attributes:
-        tokens: Stride and dilation of the stem.
-        macs: Multiply-adds of a forward pass, by the ``core`` rules of :func:`proxies.count`.
-        fraction: ``macs`` relative to full resolution.
-        seconds: Training time: forward and backward pass, and its share of the optimiser's step.
-        time_fraction: ``seconds`` relative to full resolution.
-    """
-
-    tokens: Tokens
-    macs: int
-    fraction: float
-    seconds: float
+    tokens: Tokens  # stride and dilation of the stem
+    macs: int  # multiply-adds of a forward pass, by the core rules of proxies.count
+    fraction: float  # of macs
+    seconds: float  # of training: both passes, and its share of the optimiser's step
     time_fraction: float
 
     def to_json(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data.hub import _tells_addresses, open_hub, open_hub_parts
+from asvit.data.libraries import _tells_addresses, open_hub, open_hub_parts
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")

@@ -11,7 +11,7 @@ from timm.data import auto_augment
 from torch import Tensor
 
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.sampling import preserved_random_state, seed_all
+from asvit.training.images.loaders import preserved_random_state, seed_all
 
 MEAN = (0.485, 0.456, 0.406)
 
