@@ -65,12 +65,14 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
             f"class {missing[0]} has no image to train on ({len(train)} of {len(labels)} images "
             f"of {images.source} are); use more training images"
         )
-    parts = map(torch.from_numpy, (train, validation, test))
-    return Splits(
-        *((images.pixels[part], images.labels[part]) for part in parts),
-        classes=len(images.classes),
-        provenance={"source": images.source, "digest": images.digest},
-    )
+
+    def pair(part: NDArray[np.int64]) -> LabelledTensors:
+        chosen = torch.from_numpy(part)
+        return images.pixels[chosen], images.labels[chosen]
+
+    provenance = {"source": images.source, "digest": images.digest}
+    parts = pair(train), pair(validation), pair(test)
+    return Splits(*parts, len(images.classes), provenance)
 
 
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
