@@ -141,15 +141,6 @@ def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
     assert torch.equal(torch.get_rng_state(), before[2])
 
 
-def test_labels_and_pixels_stay_together() -> None:
-    seen = []
-    for images, labels in epoch(training(Numbered(30), augmentation=PLAIN)):
-        numbers = greys(images)
-        assert labels.tolist() == [number % 4 for number in numbers]
-        seen += numbers
-    assert len(seen) == len(set(seen)) == 24
-
-
 def test_normalisation_is_that_of_timm() -> None:
     from timm.data import create_transform
 
@@ -318,13 +309,6 @@ def test_a_share_by_hand() -> None:
     assert batch_share(6, 1, 2).tolist() == [1, 2, 3]  # an odd number each
 
 
-@given(st.lists(st.integers(), min_size=1, max_size=5))
-def test_equal_keys_give_equal_seeds(key: list[int]) -> None:
-    assert 0 <= derive_seed(*key) < 2**63
-    assert derive_seed(*key) == derive_seed(*key)
-    assert derive_seed(*key) != derive_seed(*key, 0)
-
-
 def test_seeds_stay_what_they_are() -> None:
     """Computed on 2026-11-20: resumed trainings depend on them."""
     assert derive_seed(0, 0, 0) == 3150921512212191848
@@ -336,19 +320,11 @@ def drawn(seed: int | None = None) -> tuple[float, float, float]:
     return random.random(), float(np.random.random()), float(torch.rand(()))  # noqa: NPY002
 
 
-def test_all_three_generators_are_seeded() -> None:
-    with preserved_random_state():
-        first = drawn(2**62 + 1)
-        assert drawn(2**62 + 1) == first
-        assert not set(drawn(2**62 + 2)) & set(first)
-
-
-def test_the_state_is_restored_after_an_error() -> None:
-    with preserved_random_state():
-        drawn(1)
-        expected = drawn()
-        drawn(1)
-        with suppress(KeyError), preserved_random_state():
-            drawn(2)
-            raise KeyError
-        assert drawn() == expected
+def test_all_three_generators_are_seeded_and_restored_also_after_an_error() -> None:
+    before = drawn(2**62 + 1)
+    after = drawn()
+    assert drawn(2**62 + 1) == before
+    with suppress(KeyError), preserved_random_state():
+        assert not set(drawn(2**62 + 2)) & set(before)
+        raise KeyError
+    assert drawn() == after
