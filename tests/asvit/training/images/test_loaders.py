@@ -132,13 +132,12 @@ def test_any_number_of_processes_gives_the_same_batches(
 
 
 def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+    with preserved_random_state():
+        expected = drawn()
     for workers in (0, 1):
         epoch(training(fractals, workers=workers))
         epoch(validating(fractals, workers=workers))
-    assert random.getstate() == before[0]
-    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), before[2])
+    assert drawn() == expected
 
 
 def test_normalisation_is_that_of_timm() -> None:

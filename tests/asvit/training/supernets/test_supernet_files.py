@@ -87,19 +87,3 @@ def test_the_digest_is_that_of_the_weights_alone() -> None:
     assert made.digest == a_file(4, seconds=9.0).digest
     for other in (torch.arange(3.0) + 1, torch.arange(3.0).double(), torch.arange(3.0)[None]):
         assert a_file(3, state={**made.state, "weights/a": other}).digest != made.digest
-
-
-def test_what_is_no_supernet_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / SUPERNET_WEIGHTS
-    with pytest.raises(FileNotFoundError, match="no supernet"):
-        SupernetFile.read(path)
-    a_file(3).write(path)
-    whole = path.read_bytes()
-    newer = whole.replace(b'\\"schema_version\\": 1', b'\\"schema_version\\": 9')
-    for content, says in (
-        (whole[:-5], "is not a supernet that .* restore it from a copy, or give --fresh to start"),
-        (newer, "kind 'supernet', schema 9"),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=says):
-            SupernetFile.read(path)
