@@ -67,14 +67,13 @@ def engine(model: nn.Module, asked: TrainSettings, **other: Any) -> Engine:
 def same(ours: nn.Module | None, theirs: nn.Module | None) -> bool:
     assert ours is not None
     assert theirs is not None
-    pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
+    state = theirs.state_dict()
+    return all(torch.equal(tensor, state[name]) for name, tensor in ours.state_dict().items())
 
 
 def close(ours: nn.Module | None, theirs: nn.Module, **tolerance: float) -> None:
     assert ours is not None
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a, b, **tolerance)
+    torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], **tolerance)
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -68,31 +68,27 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(
 
 
 def by_hand(model: nn.Module, batches: list[LabelledTensors], recipe: Recipe) -> nn.Module:
-    """The same training with explicit formulas, and Adam's moments in plain tensors."""
-    parameters = list(model.parameters())
-    first = [torch.zeros_like(p) for p in parameters]
-    second = [torch.zeros_like(p) for p in parameters]
+    """The same training with explicit formulas for the loss and the learning rate."""
+    decays = {0: recipe.weight_decay, 1: 0.0}  # of matrices and of vectors
+    groups = [
+        {"params": [p for p in model.parameters() if (p.ndim == 1) == vectors], "weight_decay": d}
+        for vectors, d in decays.items()
+    ]
+    optimizer = torch.optim.AdamW(groups)
     for step, (pixels, labels) in enumerate(batches):
         logs = model(pixels).log_softmax(1)
         hard = -logs[torch.arange(len(labels)), labels].mean()
-        loss = (1 - recipe.label_smoothing) * hard - recipe.label_smoothing * logs.mean()
-        gradients = torch.autograd.grad(loss, parameters)
-        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
-        scale = min(1.0, recipe.clip / (norm + 1e-6))
+        optimizer.zero_grad()
+        ((1 - recipe.label_smoothing) * hard - recipe.label_smoothing * logs.mean()).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         if step < recipe.warmup:
             rate = recipe.learning_rate * (step + 1) / (recipe.warmup + 1)
         else:
             progress = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
             rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-        with torch.no_grad():
-            for p, g, m, v in zip(parameters, gradients, first, second, strict=True):
-                if p.ndim > 1:
-                    p -= rate * recipe.weight_decay * p
-                m += 0.1 * (scale * g - m)
-                v += 0.001 * ((scale * g) ** 2 - v)
-                unbiased = m / (1 - 0.9 ** (step + 1))
-                root = (v / (1 - 0.999 ** (step + 1))).sqrt()
-                p -= rate * unbiased / (root + 1e-8)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     return model
 
 
