@@ -247,9 +247,9 @@ def load_optimizer(
 def _state_dict(
     fresh: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Merge stored tensors and values into the state dict of a fresh optimiser."""
+    """Merge stored tensors and values, in which JSON has no tuples, into a fresh state dict."""
     groups = [
-        {**group, **{name: _restore_tuple(value) for name, value in stored.items()}}
+        {**group, **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}}
         for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
     ]
     state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
@@ -266,7 +266,3 @@ def _is_json(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_json, value))
     return isinstance(value, _JSON_TYPES)
-
-
-def _restore_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
