@@ -178,13 +178,15 @@ def _unknown(spec: str) -> Exception:
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
 
 
-def fractal_classes(spec: str) -> int:
-    """The number of classes in ``fractal`` or ``fractal:CLASSES``."""
+def fractal_classes(spec: str, wanted: int | None = None) -> int:
+    """The classes in ``fractal:CLASSES``; for ``fractal`` those wanted, or the default."""
     _, colon, text = spec.partition(":")
     if not colon:
-        return DEFAULT_CLASSES
+        return DEFAULT_CLASSES if wanted is None else wanted
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
+    if wanted not in (None, int(text)):
+        raise ValueError(f"{wanted} classes asked for, but {spec!r} has {int(text)}")
     return int(text)
 
 

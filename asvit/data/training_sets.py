@@ -95,7 +95,9 @@ def open_training_sets(
     if spec.partition(":")[0] == "fractal":
         if validation is not None:
             raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
-        made = _fractal_classes(spec, classes)
+        made = fractal_classes(spec, classes)
+        if made < 2:
+            raise ValueError(f"training needs two classes or more, got {made} fractal classes")
         train, other = _fractals(made, counts, image_size, seed, progress)
     else:
         train, found = _parts(spec, validation)
@@ -118,17 +120,6 @@ def open_training_sets(
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
-
-
-def _fractal_classes(spec: str, classes: int | None) -> int:
-    made = fractal_classes(spec)
-    if classes is not None:
-        if ":" in spec and made != classes:
-            raise ValueError(f"{classes} classes asked for, but {spec!r} has {made}")
-        made = classes
-    if made < 2:
-        raise ValueError(f"training needs two classes or more, got {made} fractal classes")
-    return made
 
 
 def _fractals(
