@@ -25,8 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from asvit.data import MEAN, STD, FolderDataset
 from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import train_loader
-from asvit.training.images.sampling import TrainingSampler, derive_seed, seed_all
+from asvit.training.images.loaders import (
+    Batching,
+    derive_seed,
+    seed_all,
+    train_loader,
+    training_plans,
+)
 
 CLASSES = 8
 SIDES = (500, 375)  # of most pictures in ImageNet
@@ -66,16 +71,8 @@ def alternating(ways: list[Callable[[int], None]], epoch: int) -> list[float]:
 
 def ours(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
     """An epoch of our loader."""
-    loader = train_loader(
-        FolderDataset(folder),
-        image_size=image_size,
-        batch_size=batch,
-        augmentation=Augmentation(),
-        seed=0,
-        mean=MEAN,
-        std=STD,
-        label_smoothing=0.1,
-    )
+    batching = Batching(image_size=image_size, batch_size=batch, label_smoothing=0.1)
+    loader = train_loader(FolderDataset(folder), batching)
 
     def epoch(number: int) -> None:
         loader.set_epoch(number)
@@ -102,10 +99,11 @@ class _Order:
     """The indices of the images in our order, batch by batch."""
 
     def __init__(self, count: int, batch: int) -> None:
-        self.steps = TrainingSampler(count, batch, seed=0, copies=1, rank=0, world=1)
+        self.epoch, self._count, self._batch = 0, count, batch
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (step.indices.tolist() for step in self.steps)
+        plans = training_plans(self._count, self._batch, self.epoch, seed=0)
+        return (plan.indices.tolist() for plan in plans)
 
 
 def timms(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
@@ -123,7 +121,7 @@ def timms(folder: Path, image_size: int, batch: int) -> Callable[[int], None]:
     mixup = Mixup(0.8, 1.0, switch_prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
 
     def epoch(number: int) -> None:
-        items.epoch = order.steps.epoch = number
+        items.epoch = order.epoch = number
         for images, labels in loader:
             mixup(images, labels)
 

@@ -33,7 +33,7 @@ from asvit.data import MEAN, STD, FolderDataset
 from asvit.spaces import build
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine
-from asvit.training.images.loaders import train_loader
+from asvit.training.images.loaders import Batching, train_loader
 from asvit.training.settings import TrainSettings
 
 CLASSES = 4
@@ -113,18 +113,16 @@ def ours(
     settings: TrainSettings, folder: Path, workers: int, processes: ProcessGroup
 ) -> Callable[[int], None]:
     """An epoch of our engine."""
-    loader = train_loader(
-        FolderDataset(folder),
+    batching = Batching(
         image_size=settings.image_size,
         batch_size=settings.batch_size,
         augmentation=settings.augmentation,
         seed=settings.seed,
-        mean=MEAN,
-        std=STD,
         label_smoothing=settings.label_smoothing,
         workers=workers,
         pin_memory=processes.device.type == "cuda",
     )
+    loader = train_loader(FolderDataset(folder), batching)
     engine = Engine(network(settings), settings, processes, steps_per_epoch=len(loader))
 
     def epoch(number: int) -> None:

@@ -21,10 +21,10 @@ from asvit.core.settings import check_same_settings
 from asvit.core.tensor_files import read_any_tensors, read_tensors, write_tensors
 from asvit.networks import load_state
 from asvit.runs.folder import RunFiles, check_folder, claimed
+from asvit.training.checkpoint import load_optimizer, optimizer_state
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import autocast
 from asvit.training.short import parameter_groups
-from asvit.training.state import load_optimizer, optimizer_state
 from experiments.transfer_data import AugmentedImages, Sample, Transform
 from experiments.transfer_settings import TransferSettings
 from proxies.evaluation import seed_for

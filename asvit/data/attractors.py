@@ -37,19 +37,13 @@ class IfsCode:
     """One iterated function system of ``N`` maps ``x -> R(theta) S R(phi) D x + b``.
 
     The maps are stored as factors, so that a variation of each still contracts: R is a rotation, S
-    has the singular values, D is a reflection.
-
-    Attributes:
-        angles: theta and phi of each map, radians, ``[N, 2]``.
-        sigma: Singular values, larger first, in ``[0, SIGMA_MAX]``, ``[N, 2]``.
-        signs: Diagonal of D, -1 or 1, ``[N, 2]``.
-        shifts: b, ``[N, 2]``.
+    has the singular values, D is a reflection. All fields are ``[N, 2]``.
     """
 
-    angles: Floats
-    sigma: Floats
-    signs: Floats
-    shifts: Floats
+    angles: Floats  # theta and phi of each map, radians
+    sigma: Floats  # singular values, larger first, in [0, SIGMA_MAX]
+    signs: Floats  # diagonal of D, -1 or 1
+    shifts: Floats  # b
 
     @property
     def matrices(self) -> Floats:
@@ -99,14 +93,8 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
 
     With ``alpha = sum_i (sigma_i1 + 2 sigma_i2)``, Anderson and Farrell find that attractors look
     best for ``(5 + N) / 2 <= alpha <= (6 + N) / 2``: less gives dust, more a shapeless blob. Here
-    a Dirichlet draw divides alpha among the maps, then each share is split between the two values.
-
-    Args:
-        rng: Source of randomness.
-        maps: N, at least 2.
-
-    Returns:
-        ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
+    a Dirichlet draw divides alpha among the N maps, then each share is split between the two
+    values: ``[N, 2]``, ``SIGMA_MAX >= larger >= smaller >= 0``.
 
     References:
         Anderson and Farrell 2022, arXiv:2110.03091, section 3.
@@ -121,16 +109,10 @@ def draw_singular_values(rng: np.random.Generator, maps: int) -> Floats:
 
 
 def vary(code: IfsCode, rng: np.random.Generator, amount: float) -> IfsCode:
-    """Return ``code`` with every angle, singular value and shift varied a little.
+    """Vary every angle, singular value and shift of ``code`` a little; it still contracts.
 
-    Args:
-        code: The code of the class.
-        rng: Source of randomness.
-        amount: Largest change: radians for angles, relative for singular values; half of it,
-            absolute, for shifts.
-
-    Returns:
-        A code that still contracts.
+    The largest change is ``amount``: radians for angles, relative for singular values; half of it,
+    absolute, for shifts.
     """
     sigma = code.sigma * rng.uniform(1 - amount, 1 + amount, code.sigma.shape)
     return replace(
@@ -146,15 +128,8 @@ def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[
 
     The points start at the maps' fixed points, so all of them are on the attractor from the first
     step. At each step a third coordinate moves half-way to the index of the map. It encodes the
-    path of a point, and gives its colour.
-
-    Args:
-        code: The system.
-        rng: Source of randomness.
-        points: Least number of points to return; time and memory grow linearly.
-
-    Returns:
-        x, y and the colour coordinate in [0, 1], ``[3, points or a few more]``.
+    path of a point, and gives its colour: ``[3, points or a few more]`` of x, y and the colour
+    coordinate in [0, 1]. Time and memory grow linearly with the points.
     """
     maps = len(code.sigma)
     colours = np.arange(maps) / (2 * (maps - 1))
@@ -180,15 +155,10 @@ def chaos_game(code: IfsCode, rng: np.random.Generator, points: int) -> NDArray[
 
 
 def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
-    """Rotate, scale and shift points so that they fill the unit square.
+    """Rotate by radians, scale and shift x and y, ``[2, P]``, so that they fill the unit square.
 
-    Args:
-        points: x, y and any further rows, ``[>= 2, P]``.
-        angle: Rotation, radians.
-        zoom: 1 shows all except the outermost points; more crops, less leaves a border.
-
-    Returns:
-        x and y, ``[2, P]``; points outside [0, 1) are outside the picture.
+    Zoom 1 shows all except the outermost points; more crops, less leaves a border. Points outside
+    [0, 1) are outside the picture.
     """
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     turned = np.stack([cos * points[0] - sin * points[1], sin * points[0] + cos * points[1]])
@@ -202,15 +172,9 @@ def frame(points: Points, angle: float = 0.0, zoom: float = 1.0) -> Points:
 
 
 def histogram(xy: Points, hue: Points, size: int) -> tuple[NDArray[np.int64], Points]:
-    """Count the points on each pixel and average their colour coordinate.
+    """Count framed points ``[2, P]`` on each pixel and average their hue ``[P]``: ``[S, S]`` each.
 
-    Args:
-        xy: Framed points, ``[2, P]``.
-        hue: Colour coordinate of each point, ``[P]``.
-        size: Pixels per side, S.
-
-    Returns:
-        Counts and mean hue, ``[S, S]`` each; the hue of an untouched pixel is 0.
+    The hue of an untouched pixel is 0.
     """
     cell = np.floor(xy * np.float32(size)).astype(np.int32)
     inside = ((cell >= 0) & (cell < size)).all(axis=0)
@@ -235,13 +199,8 @@ def coverage(counts: NDArray[np.int64]) -> float:
 def paint(counts: NDArray[np.int64], hue: Points, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Colour a histogram: a random palette over a smooth random background, one of them dark.
 
-    Args:
-        counts: Points on each pixel, ``[S, S]``.
-        hue: Mean colour coordinate of each pixel, in [0, 1], ``[S, S]``.
-        rng: Source of randomness; the number of draws does not depend on S.
-
-    Returns:
-        ``[S, S, 3]``.
+    Counts and hue in [0, 1] are ``[S, S]``, the picture ``[S, S, 3]``. The number of draws does
+    not depend on S.
     """
     ground = _scale(rng.random((_GROUND, _GROUND, 3)), *_DARK)
     palette = _scale(_waves(rng), *_LIGHT)

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ UNREADABLE = (
 )
 
 
+@dataclass(eq=False, repr=False)
 class LabelledImages(Dataset[tuple[Any, int]]):
     """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets give it.
 
@@ -35,18 +37,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         transform: Applied to each RGB picture by ``dataset[i]``; None returns the picture.
     """
 
-    def __init__(
-        self,
-        source: str,
-        classes: tuple[str, ...],
-        labels: NDArray[np.int64],
-        *,
-        transform: Transform | None = None,
-    ) -> None:
-        self.source = source
-        self.classes = classes
-        self.labels = labels
-        self.transform = transform
+    source: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    transform: Transform | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,13 +67,7 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 
 
 class SubsetImages(LabelledImages):
-    """Some images of a set, in any order, with all classes of the set.
-
-    Args:
-        whole: The set.
-        chosen: Indices of the images in ``whole``, ``[n]``.
-        what: Their purpose, appended to the description of the set.
-    """
+    """Some images of a set, in any order, with all its classes, and their purpose in words."""
 
     def __init__(self, whole: LabelledImages, chosen: NDArray[np.int64], what: str) -> None:
         source = f"{whole.source}; {len(chosen)} of them {what}"
@@ -88,33 +76,21 @@ class SubsetImages(LabelledImages):
         self._chosen = chosen
 
     def picture(self, index: int) -> Image.Image:
-        """Return image ``index`` of the subset.
-
-        Raises:
-            ValueError: If it cannot be read.
-        """
+        """Return image ``index`` of the subset."""
         return self._whole.picture(int(self._chosen[index]))
 
     def name(self, index: int) -> str:
-        """Return the name of image ``index`` of the subset in the whole set."""
+        """Return its name in the whole set."""
         return self._whole.name(int(self._chosen[index]))
 
 
 def divide(
     labels: NDArray[np.int64], held_out: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out the same share of every class, at random.
+    """Hold out the same share of every class, at random: indices that stay and others, ascending.
 
     Of a class of n images ``held_out * n``, rounded, are held out, but at least one, and at least
-    one stays.
-
-    Args:
-        labels: Label of each image, ``[n]``. Each label must occur at least twice.
-        held_out: Share to hold out, above 0 and below 1.
-        seed: Seed of the division.
-
-    Returns:
-        Indices of the images that stay and of those held out, ascending.
+    one stays. Each label must occur at least twice.
     """
     order, sizes, rank = _by_class(labels, seed)
     wanted = np.clip(np.floor(held_out * sizes + 0.5).astype(np.int64), 1, sizes - 1)
@@ -123,15 +99,9 @@ def divide(
 
 
 def balanced_choice(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Choose images at random, equally many of each class as far as possible.
+    """Indices ``[count]`` of a random choice, equally many of each class as far as possible.
 
-    Args:
-        labels: Label of each image, ``[n]``.
-        count: Number of images, at most n.
-        seed: Seed of the choice. A smaller ``count`` gives a prefix of a larger one.
-
-    Returns:
-        Indices, taking the classes in turn, ``[count]``.
+    They take the classes in turn; a smaller count gives a prefix of a larger one.
     """
     order, _, rank = _by_class(labels, seed)
     return order[np.argsort(rank, kind="stable")][:count]

@@ -60,16 +60,8 @@ def fractal_image(seed: int, label: int, instance: int, *, size: int) -> NDArray
     """Draw one image of a class.
 
     Instances vary slightly in the code, and in tilt, zoom, mirroring, palette and background. The
-    same instance at another size is the same scene.
-
-    Args:
-        seed: Seed of the endless set, at least 0.
-        label: The class, at least 0.
-        instance: Index of the image within the class, at least 0.
-        size: Pixels per side, at least 8; time grows with the square (about 1 ms at 64).
-
-    Returns:
-        ``[size, size, 3]``.
+    same instance at another size is the same scene. The picture is ``[size, size, 3]``, at least 8
+    pixels per side; time grows with the square (about 1 ms at 64).
     """
     # A stream separate from the walk, whose number of draws depends on the size.
     look = _rng(seed, _IMAGES, label, instance, 0)
@@ -136,7 +128,7 @@ class FractalDataset(LabelledImages):
     def picture(self, index: int) -> Image.Image:
         """Return image ``index``, from the cache or generated."""
         begin, row = index - index % _SHARD, index % _SHARD
-        kept = self._kept(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
+        _, kept = self._kept(begin, min(begin + _SHARD, len(self)), slice(row, row + 1))
         return Image.fromarray(self._draw(index) if kept is None else kept[0])
 
     def name(self, index: int) -> str:
@@ -177,37 +169,31 @@ class FractalDataset(LabelledImages):
     ) -> tuple[NDArray[np.uint8], bool]:
         """Images from ``begin`` to the end of their file or ``stop``; whether they are cached."""
         end = min(begin + _SHARD, stop)
-        pictures = self._kept(begin, end, slice(None))
+        file, pictures = self._kept(begin, end, slice(None))
         if pictures is not None:
             if progress is not None:
                 progress(end, stop)
             return pictures, True
-        pictures = np.empty(self._shape(begin, end), np.uint8)
+        pictures = np.empty((end - begin, self.image_size, self.image_size, 3), np.uint8)
         for index in range(begin, end):
             pictures[index - begin] = self._draw(index)
             if progress is not None:
                 progress(index + 1, stop)
-        file = self._file(begin, end)
         return pictures, file is not None and store.write_pictures(file, pictures)
 
     def _draw(self, index: int) -> NDArray[np.uint8]:
         instance, label = divmod(index, len(self.classes))
         return fractal_image(self.seed, label, self.first + instance, size=self.image_size)
 
-    def _shape(self, begin: int, end: int) -> tuple[int, ...]:
-        return (end - begin, self.image_size, self.image_size, 3)
-
-    def _kept(self, begin: int, end: int, rows: slice) -> NDArray[np.uint8] | None:
-        """Some pictures of the cached file of images ``begin`` to ``end``; None without it."""
-        file = self._file(begin, end)
-        return None if file is None else store.read_pictures(file, self._shape(begin, end), rows)
-
-    def _file(self, begin: int, end: int) -> Path | None:
-        """The cached file of images ``begin`` to ``end``, named by their parameters."""
+    def _kept(
+        self, begin: int, end: int, rows: slice
+    ) -> tuple[Path | None, NDArray[np.uint8] | None]:
+        """The cached file of images ``begin`` to ``end``, named by their parameters, and some."""
         if self.cache is None:
-            return None
-        classes = len(self.classes)
-        folder = f"seed{self.seed}-classes{classes}-size{self.image_size}"
+            return None, None
+        classes, size = len(self.classes), self.image_size
         offset = self.first * classes
+        folder = f"seed{self.seed}-classes{classes}-size{size}"
         name = f"{offset + begin}-{offset + end}.safetensors"
-        return self.cache / f"fractals-{VERSION}" / folder / name
+        file = self.cache / f"fractals-{VERSION}" / folder / name
+        return file, store.read_pictures(file, (end - begin, size, size, 3), rows)

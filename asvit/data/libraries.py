@@ -1,10 +1,16 @@
-"""Images of other libraries: scikit-learn's digits and the datasets of torchvision.
+"""Images of other libraries: scikit-learn's digits, torchvision's sets, and the Hugging Face hub.
 
 Nothing here uses the network unless ``download`` is true.
 """
 
+import contextlib
 import inspect
+import io
 import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,44 +19,29 @@ from PIL import Image
 
 from asvit.core.files import expanded
 from asvit.data.base import UNREADABLE, LabelledImages
-from asvit.data.files import to_rgb
+from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.store import cache_folder
-from proxies.messages import first_line, nearest, shown
+from proxies.messages import first_line, listed, nearest, shown
 
 #: Datasets whose files torchvision unpickles without verifying them.
 _UNCHECKED = ("LSUN", "LSUNClass")
 
+_MOST_BYTES = 2**20  # of a description
+_NAME = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+_DESCRIPTIONS = ("README.md", ".huggingface.yaml")  # may link to the files of a folder
+_VALIDATION = ("validation", "valid", "val", "dev", "test")  # names of such parts, best first
 
+
+@dataclass(eq=False, repr=False)
 class LibraryDataset(LabelledImages):
-    """A dataset of another library as labelled images.
+    """A dataset of another library; each of its items begins with a PIL image."""
 
-    Args:
-        source: Description of the dataset.
-        classes: Name of each label; None to number them.
-        labels: Label of each item, ``[len(items)]``.
-        items: Indexable; an item begins with its PIL image.
-    """
-
-    def __init__(
-        self,
-        source: str,
-        classes: tuple[str, ...] | None,
-        labels: NDArray[np.int64],
-        *,
-        items: Any,
-    ) -> None:
-        names = classes or tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-        super().__init__(source, names, labels)
-        self._items = items
+    items: Any
 
     def picture(self, index: int) -> Image.Image:
-        """Read image ``index``.
-
-        Raises:
-            ValueError: If it cannot be read as an image.
-        """
+        """Read image ``index``."""
         try:
-            image = self._items[index][0]
+            image = self.items[index][0]
             if not isinstance(image, Image.Image):
                 raise ValueError(f"it is a {type(image).__name__}, not an image")
             return to_rgb(image)
@@ -61,11 +52,7 @@ class LibraryDataset(LabelledImages):
 
 
 def open_digits() -> LabelledImages:
-    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library.
-
-    Raises:
-        ImportError: If scikit-learn is not installed.
-    """
+    """Open scikit-learn's 1,797 hand-written digits of 8 × 8 pixels, part of that library."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -74,18 +61,14 @@ def open_digits() -> LabelledImages:
     digits = load_digits()
     grey = (digits.images * (255 / 16)).astype(np.uint8)
     source = f"scikit-learn digits, {len(grey)} images"
-    labels = digits.target.astype(np.int64)
-    return LibraryDataset(source, None, labels, items=[(Image.fromarray(one),) for one in grey])
+    items = [(Image.fromarray(one),) for one in grey]
+    return LibraryDataset(source, tuple("0123456789"), digits.target.astype(np.int64), items)
 
 
 def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
     """Open a classification dataset of torchvision, in its default (training) part.
 
     Its files are in ``$ASVIT_DATA``, else in the folder ``datasets`` of our cache.
-
-    Args:
-        name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is missing.
 
     Raises:
         ValueError: If torchvision has no such dataset, or its items are not an image and a label.
@@ -96,21 +79,9 @@ def open_torchvision(name: str, *, download: bool = False) -> LabelledImages:
 
 
 def open_torchvision_test(name: str, *, download: bool = False) -> LabelledImages | None:
-    """Open the validation part of a torchvision dataset, or else its test part.
+    """Open the validation part of a torchvision dataset, else its test part; None without parts.
 
     A dataset with a training part ``trainval`` gives its test part.
-
-    Args:
-        name: Class name in ``torchvision.datasets``.
-        download: Fetch it if it is missing.
-
-    Returns:
-        The part; None if the dataset has no parts.
-
-    Raises:
-        ValueError: As :func:`open_torchvision`.
-        FileNotFoundError: As :func:`open_torchvision`.
-        OSError: As :func:`open_torchvision`.
     """
     kind = _torchvision_class(name)
     accepted = inspect.signature(kind).parameters
@@ -159,7 +130,11 @@ def _torchvision_part(
         ) from error
     words = "".join(" test" if key == "train" else f" {value}" for key, value in part.items())
     source = f"torchvision {name}{words}, {len(items)} images"
-    return LibraryDataset(source, _names(items), _targets(items, source), items=items)
+    labels = _targets(items, source)
+    # ImageNet has several names per class; without names they are numbered.
+    names = getattr(items, "classes", None) or map(str, range(int(labels.max(initial=-1)) + 1))
+    classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+    return LibraryDataset(source, classes, labels, items)
 
 
 def _torchvision_class(name: str) -> Any:
@@ -198,9 +173,137 @@ def _targets(items: Any, source: str) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _names(items: Any) -> tuple[str, ...] | None:
-    """Class names of a torchvision dataset; ImageNet has several names per class."""
-    names = getattr(items, "classes", None)
-    if names is None:
-        return None
-    return tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+def open_hub(name: str, *, download: bool = False) -> LabelledImages:
+    """Open the training part of ``owner/dataset``, or of a local folder that the library can read.
+
+    Raises:
+        ImportError: If the library is not installed.
+        FileNotFoundError: If it is not in the cache and ``download`` is false.
+        OSError: If the download fails.
+        ValueError: If it has no images with class labels.
+    """
+    return _hub_part(name, _hub_table(name, "train", download))
+
+
+def open_hub_parts(
+    name: str, *, download: bool = False
+) -> tuple[LabelledImages, LabelledImages | None]:
+    """Open the training part of a dataset of the hub, and its validation or test part, if any.
+
+    A part with withheld labels (-1 by the hub's convention) is skipped.
+    """
+    tables = _hub_table(name, None, download)
+    if "train" not in tables:
+        raise ValueError(f"hf:{name} has no part 'train'; its parts: {listed(tables)}")
+    train = _hub_part(name, tables["train"])
+    for part in _VALIDATION:
+        if part in tables:
+            other = _hub_part(f"{name} {part}", tables[part])
+            if (other.labels >= 0).all():
+                return train, other
+    return train, None
+
+
+def _hub_table(name: str, part: str | None, download: bool) -> Any:
+    """The table of a part of a dataset, or all tables by the name of their part."""
+    try:
+        import datasets
+    except ImportError as error:
+        message = f"images 'hf:{name}' need the datasets library: pip install 'asvit[train]'"
+        raise ImportError(message) from error
+    from datasets.exceptions import DatasetsError
+
+    _check_hub_name(name, download)
+    try:
+        with contextlib.nullcontext() if download else _offline():
+            return datasets.load_dataset(name, split=part)
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
+        reason = first_line(error)
+        if not isinstance(error, OSError):
+            raise ValueError(f"cannot open hf:{name}: {reason}") from error
+        if download:
+            raise OSError(f"cannot download hf:{name}: {reason}") from error
+        raise FileNotFoundError(
+            f"hf:{name} is not on this machine; ask for 'hf:{name}:download' to fetch it"
+        ) from error
+
+
+def _check_hub_name(name: str, download: bool) -> None:
+    """Check that ``name`` is a dataset, and that reading it needs no network unless asked for."""
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    folder = expanded(name)
+    if folder.is_dir():
+        found = [one for one in _DESCRIPTIONS if _tells_addresses(folder / one)]
+        if found and not download:
+            raise ValueError(
+                f"{str(folder / found[0])!r} has addresses in its head;"
+                f" ask for 'hf:{name}:download' if its files may be fetched from there"
+            )
+    elif not _NAME.fullmatch(name) or name in _PACKAGED_DATASETS_MODULES:
+        raise ValueError(f"{shown(name)} is no name of a dataset; use hf:OWNER/NAME, or a folder")
+
+
+def _tells_addresses(path: Path) -> bool:
+    """Whether the part of a description that the library reads contains an address."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        text = file.read(_MOST_BYTES)
+    if path.suffix == ".md":
+        text = text.split(b"\n---", 1)[0] if text.startswith(b"---") else b""
+    return b"://" in text or b"\\" in text  # escapes may hide an address
+
+
+class _Encoded:
+    """The images of a table, decoded here: the library would fetch images given as addresses."""
+
+    def __init__(self, table: Any, column: str) -> None:
+        import datasets
+
+        kept = table.select_columns([column])
+        self._rows = kept.cast_column(column, datasets.Image(decode=False))
+        self._column = column
+
+    def __getitem__(self, index: int) -> tuple[Image.Image]:
+        stored = self._rows[index][self._column]
+        if stored["bytes"] is not None:
+            with Image.open(io.BytesIO(stored["bytes"]), formats=FORMATS) as image:
+                return (to_rgb(image),)
+        path = Path(stored["path"])
+        if not path.is_file():
+            raise ValueError(f"{shown(stored['path'])} is no file on this machine")
+        return (read_image(path),)
+
+
+def _hub_part(name: str, table: Any) -> LabelledImages:
+    """A table of the library as labelled images."""
+    kinds = {type(kind).__name__: column for column, kind in reversed(table.features.items())}
+    if "Image" not in kinds:
+        raise ValueError(
+            f"hf:{name} has no column of images; its columns: {listed(table.features)}"
+        )
+    classes: tuple[str, ...] = ("images",)
+    labels = np.zeros(len(table), np.int64)
+    if column := kinds.get("ClassLabel"):
+        classes = tuple(table.features[column].names)
+        labels = np.asarray(table[column][:], np.int64)
+    source = f"Hugging Face {name}, {len(table)} images"
+    return LibraryDataset(source, classes, labels, _Encoded(table, kinds["Image"]))
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the Hugging Face libraries offline; their environment variable works only on import."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value

@@ -16,8 +16,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
-from asvit.data.hub import open_hub
-from asvit.data.libraries import open_digits, open_torchvision
+from asvit.data.libraries import open_digits, open_hub, open_torchvision
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
@@ -114,6 +113,7 @@ def load_images(
     kind = spec.partition(":")[0]
     if spec == "gaussian":
         return _noise(count, image_size, seed)
+    dataset: LabelledImages
     if kind == "fractal":
         classes = fractal_classes(spec)
         dataset = FractalDataset(
@@ -123,9 +123,15 @@ def load_images(
             seed=seed,
             cache=cache or cache_folder(),
         )
-        pictures = dataset.load(count, progress=progress)
-        return _images(pictures, dataset.labels[:count], dataset)
-    return _chosen(open_dataset(spec), count, image_size, seed, progress)
+        chosen, pictures = np.arange(count), dataset.load(count, progress=progress)
+    else:
+        dataset = open_dataset(spec)
+        chosen, pictures = _chosen(dataset, count, image_size, seed, progress)
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    pixels = ((pixels - mean) / std).contiguous()
+    labels = torch.from_numpy(dataset.labels[chosen])
+    return Images(pixels, labels, dataset.classes, dataset.source)
 
 
 def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledImages:
@@ -172,17 +178,15 @@ def _unknown(spec: str) -> Exception:
     return FileNotFoundError(f"no folder {spec!r}, and no images of that name; use one of {forms}")
 
 
-def fractal_classes(spec: str) -> int:
-    """The number of classes in ``fractal`` or ``fractal:CLASSES``.
-
-    Raises:
-        ValueError: If CLASSES is not a number.
-    """
+def fractal_classes(spec: str, wanted: int | None = None) -> int:
+    """The classes in ``fractal:CLASSES``; for ``fractal`` those wanted, or the default."""
     _, colon, text = spec.partition(":")
     if not colon:
-        return DEFAULT_CLASSES
+        return DEFAULT_CLASSES if wanted is None else wanted
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
+    if wanted not in (None, int(text)):
+        raise ValueError(f"{wanted} classes asked for, but {spec!r} has {int(text)}")
     return int(text)
 
 
@@ -195,8 +199,8 @@ def _noise(count: int, size: int, seed: int) -> Images:
 
 def _chosen(
     dataset: LabelledImages, count: int, size: int, seed: int, progress: Progress | None
-) -> Images:
-    """Read a balanced random choice of images from a dataset."""
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """A balanced random choice of images, and their pictures ``[count, S, S, 3]``."""
     if len(dataset) < count:
         raise ValueError(
             f"{count} images are needed, but there are {len(dataset)}: {dataset.source}"
@@ -207,14 +211,4 @@ def _chosen(
         pictures[place] = np.asarray(square(dataset.picture(int(index)), size))
         if progress is not None:
             progress(place + 1, count)
-    return _images(pictures, dataset.labels[chosen], dataset)
-
-
-def _images(
-    pictures: NDArray[np.uint8], labels: NDArray[np.int64], dataset: LabelledImages
-) -> Images:
-    """Normalise ``[n, S, S, 3]`` uint8 pictures."""
-    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    pixels = ((pixels - mean) / std).contiguous()
-    return Images(pixels, torch.from_numpy(labels), dataset.classes, dataset.source)
+    return chosen, pictures

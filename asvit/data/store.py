@@ -42,16 +42,10 @@ def cache_folder() -> Path:
 
 
 def write_pictures(path: Path, pictures: Pictures) -> bool:
-    """Write pictures with their checksums to a file, atomically.
+    """Write pictures ``[n, H, W, 3]`` with their checksums to a file, atomically.
 
     Several processes may write the same path; the last one wins, and readers see a whole file.
-
-    Args:
-        path: The file; its folder is created.
-        pictures: ``[n, H, W, 3]``.
-
-    Returns:
-        Whether it was written. A failure is logged once per folder and raises no error.
+    False if it cannot be written, which is logged once per folder.
     """
     sums = np.array([zlib.crc32(picture.data) for picture in pictures], np.uint32)
     data = save({"pictures": pictures, "crc32": sums})
@@ -74,15 +68,9 @@ def _warn_unwritable(folder: Path, reason: str) -> None:
 def read_pictures(
     path: Path, shape: tuple[int, ...], rows: slice = slice(None)
 ) -> Pictures | None:
-    """Read pictures of a file: all of them, or some without the others.
+    """Read pictures of a file of the shape ``(n, H, W, 3)``, all or some without the others.
 
-    Args:
-        path: The file.
-        shape: Expected shape of all its pictures, ``(n, H, W, 3)``.
-        rows: Which of them to read.
-
-    Returns:
-        uint8; None if the file is missing, of another shape, or damaged in what was read.
+    None if the file is missing, of another shape, or damaged in what was read.
     """
     try:
         with safe_open(path, "numpy") as file:

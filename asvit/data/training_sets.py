@@ -1,7 +1,7 @@
 """Training and validation images, from one line of text."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from asvit.core.files import expanded
 from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_choice, divide
 from asvit.data.files import FolderDataset, list_folder
 from asvit.data.fractals import FractalDataset
-from asvit.data.hub import open_hub_parts
-from asvit.data.libraries import open_torchvision_test
+from asvit.data.libraries import open_hub_parts, open_torchvision_test
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 
@@ -23,7 +22,7 @@ _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 _TRAINED, _VALIDATED = "to train on", "to validate with"  # words for the two parts
 
 _Pair = tuple[LabelledImages, LabelledImages | None]
-_Counts = tuple[int | None, int | None]
+_Counts = Mapping[str, int | None]  # by what the images are for
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +84,21 @@ def open_training_sets(
             classes, or not ``classes``; a class is missing in one part, has no image or is too
             small to divide; or there are fewer images than requested.
     """
-    counts = train_images, validation_images
-    _check(held_out, seed, counts)
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
+    if seed < 0:
+        raise ValueError(f"seed {seed}; use 0 or more")
+    counts = {_TRAINED: train_images, _VALIDATED: validation_images}
+    for what, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{count} images {what} are asked for; use 1 or more")
     if spec.partition(":")[0] == "fractal":
         if validation is not None:
             raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
-        train, other = _fractals(spec, classes, image_size, seed, counts, progress)
+        made = fractal_classes(spec, classes)
+        if made < 2:
+            raise ValueError(f"training needs two classes or more, got {made} fractal classes")
+        train, other = _fractals(made, counts, image_size, seed, progress)
     else:
         train, found = _parts(spec, validation)
         _check_classes(train, classes)
@@ -103,61 +111,32 @@ def open_training_sets(
             f"{len(train)} images to train on are too few for {len(train.classes)} classes:"
             f" {train.source}"
         )
-    return TrainingSets(train, other, train.classes, _provenance(train, other))
-
-
-def _provenance(train: LabelledImages, validation: LabelledImages) -> dict[str, str]:
     digest = hashlib.sha256()
-    for part in (train, validation):
+    for part in (train, other):
         digest.update(repr(part.classes).encode())
         digest.update(np.ascontiguousarray(part.labels, dtype="<i8").data)
         names = "\n".join(part.name(index) for index in range(len(part)))
         digest.update(names.encode(errors="surrogateescape"))
-    return {
-        "source": train.source,
-        "validation": validation.source,
-        "digest": digest.hexdigest(),
-    }
-
-
-def _check(held_out: float, seed: int, counts: _Counts) -> None:
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out is {held_out}; use a share above 0 and below 1")
-    if seed < 0:
-        raise ValueError(f"seed {seed}; use 0 or more")
-    for what, count in zip((_TRAINED, _VALIDATED), counts, strict=True):
-        if count is not None and count < 1:
-            raise ValueError(f"{count} images {what} are asked for; use 1 or more")
+    provenance = {"source": train.source, "validation": other.source}
+    provenance["digest"] = digest.hexdigest()
+    return TrainingSets(train, other, train.classes, provenance)
 
 
 def _fractals(
-    spec: str,
-    classes: int | None,
-    image_size: int,
-    seed: int,
-    counts: _Counts,
-    progress: Progress | None,
-) -> tuple[LabelledImages, LabelledImages]:
+    classes: int, counts: _Counts, image_size: int, seed: int, progress: Progress | None
+) -> Iterator[LabelledImages]:
     """Both parts of an endless set; validation has the instances after those for training."""
-    made = fractal_classes(spec)
-    if classes is not None:
-        if ":" in spec and made != classes:
-            raise ValueError(f"{classes} classes asked for, but {spec!r} has {made}")
-        made = classes
-    if made < 2:
-        raise ValueError(f"training needs two classes or more, got {made} fractal classes")
-    parts: list[LabelledImages] = []
     first = 0
-    for count, default, what in zip(counts, _PER_CLASS, (_TRAINED, _VALIDATED), strict=True):
-        size = made * default if count is None else count
-        each = -(-size // made)
-        part = FractalDataset(made, each, image_size, seed=seed, first=first, cache=cache_folder())
+    for (what, count), default in zip(counts.items(), _PER_CLASS, strict=True):
+        size = classes * default if count is None else count
+        each = -(-size // classes)
+        part = FractalDataset(
+            classes, each, image_size, seed=seed, first=first, cache=cache_folder()
+        )
         part.prepare(progress=progress)
         first += each
         # The order takes the classes in turn, so a prefix is balanced.
-        some = SubsetImages(part, np.arange(size), what) if size < len(part) else part
-        parts.append(some)
-    return parts[0], parts[1]
+        yield SubsetImages(part, np.arange(size), what) if size < len(part) else part
 
 
 def _parts(spec: str, validation: str | None) -> _Pair:

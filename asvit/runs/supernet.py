@@ -191,7 +191,7 @@ class _Session:
                 next one would say so, which may not come.
             OSError: If they cannot be written.
         """
-        from asvit.training.state import check_finite
+        from asvit.training.checkpoint import check_finite
         from asvit.training.supernets.file import SupernetFile
 
         rate, steps = self._origin.settings.learning_rate, len(self.training.losses)

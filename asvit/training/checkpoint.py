@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from asvit.core.codec import from_json, to_json, value_from_json
 from asvit.core.records import MALFORMED
 from asvit.core.settings import Images
 from asvit.core.tensor_files import read_tensors, write_tensors
+from asvit.networks import load_state
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState
-from proxies.messages import first_line, shown
+from proxies.messages import first_line, one_line, shown
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 KIND = "training checkpoint"
 
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
+_GROUP = "group "
+_JSON_TYPES = (bool, int, float, str, type(None))
 
 
 class _Numbers(TypedDict):
@@ -33,40 +37,49 @@ class _Numbers(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """What a training was started with.
-
-    Attributes:
-        settings: Settings of the run.
-        images: Source (``source``) and SHA-256 (``digest``) of its images.
-        classes: Names of the classes.
-        device: Type of its device, such as ``"cpu"``.
-        stages: Measured cost of each stage of tokens, in JSON types; empty without stages.
-    """
+    """What a training was started with."""
 
     settings: TrainSettings
-    images: Mapping[str, str]
+    images: Mapping[str, str]  # their source and SHA-256 (digest)
     classes: tuple[str, ...]
-    device: str
-    stages: tuple[Mapping[str, Any], ...]
+    device: str  # its type, such as "cpu"
+    stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """The state dicts of a network and of its moving average, and what the optimiser holds.
+
+    The average is empty without one; the rest is of :func:`optimizer_state`.
+    """
+
+    weights: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    numbers: Mapping[str, Any]
+
+    def load(self, network: nn.Module, average: nn.Module | None) -> None:
+        """Load the weights.
+
+        Raises:
+            ValueError: If they belong to another network, or hold NaN or infinity.
+        """
+        check_finite(self.weights, what="the weights of the checkpoint")
+        check_finite(self.average, what="the averages of the checkpoint")
+        load_state(network, self.weights, what="the weights of the checkpoint")
+        if average is not None:
+            load_state(average, self.average, what="the averages of the checkpoint")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after some epochs.
-
-    Attributes:
-        origin: What it was started with.
-        history: Its epochs so far.
-        seconds: Wall-clock time of all sessions.
-        bad_images: Name of each unreadable image to how often it was replaced.
-        state: State of the engine; without the optimiser's once all epochs are done.
-    """
+    """A training after some epochs."""
 
     origin: Origin
     history: tuple[EpochRow, ...]
-    seconds: float
-    bad_images: Mapping[str, int]
-    state: EngineState
+    seconds: float  # wall-clock time of all sessions
+    bad_images: Mapping[str, int]  # name of each unreadable one to how often it was replaced
+    state: EngineState  # without the optimiser's once all epochs are done
 
     @property
     def finished(self) -> bool:
@@ -85,16 +98,13 @@ class Checkpoint:
             **_named(_AVERAGE, state.average),
             **({} if self.finished else _named(_MOMENTS, state.moments)),
         }
-        header = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            **to_json(self.origin),
+        more = {
             "history": to_json(self.history),
-            "seconds": round(self.seconds, 3),
             "bad_images": dict(self.bad_images),
             "numbers": dict(state.numbers),
         }
-        write_tensors(path, _unshared(tensors), header)
+        header = header_of(KIND, self.origin, self.seconds)
+        write_tensors(path, _unshared(tensors), {**header, **more})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -104,40 +114,62 @@ class Checkpoint:
             FileNotFoundError: If there is none.
             ValueError: If it is no checkpoint, damaged, or of a newer version.
         """
-        try:
-            header, tensors = read_tensors(path)
-            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(
-                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
-                )
-            for name, declared in (("images", Images), ("numbers", _Numbers)):
-                value_from_json(header[name], declared)
+
+        def parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
+            value_from_json(header["numbers"], _Numbers)
             return cls(
                 origin=from_json(header, Origin),
                 history=value_from_json(header["history"], tuple[EpochRow, ...]),
                 seconds=value_from_json(header["seconds"], float),
                 bad_images=value_from_json(header["bad_images"], Mapping[str, int]),
                 state=EngineState(
-                    weights=_under(_WEIGHTS, tensors),
-                    average=_under(_AVERAGE, tensors),
-                    moments=_under(_MOMENTS, tensors),
+                    weights=under(_WEIGHTS, tensors),
+                    average=under(_AVERAGE, tensors),
+                    moments=under(_MOMENTS, tensors),
                     numbers=header["numbers"],
                 ),
             )
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no checkpoint {str(path)!r}") from None
-        except (SafetensorError, *MALFORMED) as error:
-            raise ValueError(
-                f"{path} is not a checkpoint that this version can read ({first_line(error)}); "
-                "restore it from a copy, or give --fresh to start over (nothing was changed)"
-            ) from error
+
+        return read_training(path, KIND, "checkpoint", parse)
+
+
+def header_of(kind: str, origin: Any, seconds: float) -> dict[str, Any]:
+    """The header of a file of a training, of which :func:`read_training` checks the first two."""
+    fixed = {"schema_version": SCHEMA_VERSION, "kind": kind}
+    return {**fixed, **to_json(origin), "seconds": round(seconds, 3)}
+
+
+def read_training(
+    path: Path, kind: str, noun: str, parse: Callable[[dict[str, Any], dict[str, Tensor]], T]
+) -> T:
+    """Read a file of a training, of which ``parse`` gets the header and the tensors.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is of another kind, damaged, or of a newer version.
+    """
+    try:
+        header, tensors = read_tensors(path)
+        known = header["kind"], header["schema_version"]
+        if known != (kind, SCHEMA_VERSION):
+            raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
+        value_from_json(header["images"], Images)
+        return parse(header, tensors)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no {noun} {str(path)!r}") from None
+    except (SafetensorError, *MALFORMED) as error:
+        raise ValueError(
+            f"{path} is not a {noun} that this version can read ({first_line(error)}); "
+            "restore it from a copy, or give --fresh to start over (nothing was changed)"
+        ) from error
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of the name."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -155,3 +187,82 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kept[name] = own.clone(memory_format=torch.contiguous_format) if place in taken else own
         taken.add(place)
     return kept
+
+
+def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
+    """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors.
+
+    Raises:
+        ValueError: If one holds NaN or infinity.
+    """
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split the state of an optimiser into tensors and JSON values.
+
+    Returns:
+        Tensors by ``PARAMETER/NAME``, or ``group N/NAME`` for those of a parameter group; and the
+        other values by group (``groups``) and by parameter (``state``).
+    """
+    full = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    groups: list[dict[str, Any]] = []
+    for parameter, state in full["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"{parameter}/{name}"] = value
+            else:
+                numbers.setdefault(str(parameter), {})[name] = value
+    for number, group in enumerate(full["param_groups"]):
+        kept = {name: value for name, value in group.items() if name != "params"}
+        groups.append({name: value for name, value in kept.items() if _is_json(value)})
+        for name, value in kept.items():
+            if isinstance(value, Tensor):
+                tensors[f"{_GROUP}{number}/{name}"] = value
+    return tensors, {"groups": groups, "state": numbers}
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> None:
+    """Load what :func:`optimizer_state` returned into an optimiser of the same parameters.
+
+    Raises:
+        ValueError: If the state belongs to other parameters or is malformed.
+    """
+    try:
+        optimizer.load_state_dict(_state_dict(optimizer.state_dict(), tensors, numbers))
+    except MALFORMED as error:
+        raise ValueError(
+            f"the optimiser's state is of another network, or none: {first_line(error)}"
+        ) from error
+
+
+def _state_dict(
+    fresh: Mapping[str, Any], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Merge stored tensors and values, in which JSON has no tuples, into a fresh state dict."""
+    groups = [
+        {**group, **{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}}
+        for group, stored in zip(fresh["param_groups"], numbers["groups"], strict=True)
+    ]
+    state = {int(parameter): dict(values) for parameter, values in numbers["state"].items()}
+    for path, tensor in tensors.items():
+        owner, _, name = path.partition("/")
+        if owner.startswith(_GROUP):
+            groups[int(owner.removeprefix(_GROUP))][name] = tensor
+        else:
+            state.setdefault(int(owner), {})[name] = tensor
+    return {"state": state, "param_groups": groups}
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_json, value))
+    return isinstance(value, _JSON_TYPES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import timm
 import torch
@@ -28,10 +28,8 @@ class Teacher(nn.Module):
     Args:
         network: ``[B, 3, T, T] -> [B, classes]``; frozen, in evaluation mode.
         image_size: T, the side of its images, in pixels.
-        mean: Its normalisation, for pixels in [0, 1].
+        mean: Its normalisation, for pixels in [0, 1]; the student has ImageNet's.
         std: The same.
-        student_mean: Normalisation of the student's images.
-        student_std: The same.
     """
 
     _scale: Tensor
@@ -42,16 +40,14 @@ class Teacher(nn.Module):
         network: nn.Module,
         image_size: int,
         *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        student_mean: Sequence[float],
-        student_std: Sequence[float],
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
     ) -> None:
         super().__init__()
         self._network = network.requires_grad_(False)
         self._image_size = image_size
-        ours, theirs = (torch.tensor(tuple(value)) for value in (student_std, std))
-        moved = torch.tensor(tuple(student_mean)) - torch.tensor(tuple(mean))
+        ours, theirs = (torch.tensor(tuple(value)) for value in (STD, std))
+        moved = torch.tensor(MEAN) - torch.tensor(tuple(mean))
         # Replacing one normalisation by another is a scale and a shift.
         self._same = bool((ours == theirs).all() and (moved == 0).all())
         self.register_buffer("_scale", (ours / theirs).view(3, 1, 1), persistent=False)
@@ -74,40 +70,15 @@ class Teacher(nn.Module):
         return logits
 
 
-def use_two_heads(network: nn.Module) -> bool:
-    """Make a network with a distillation head return the outputs of both heads in training.
-
-    Returns:
-        Whether the network has such a head.
-    """
-    switch = getattr(network, "set_distilled_training", None)
-    if switch is None:
-        return False
-    switch(True)
-    return True
-
-
-def class_logits(outputs: Outputs) -> Tensor:
-    """The logits of the classification head."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
-
-
 def distillation_loss(
     outputs: Outputs, teacher_logits: Tensor, *, kind: str, temperature: float
 ) -> Tensor:
-    """The distillation loss of a student.
+    """The distillation loss of logits ``[B, classes]``, mean over the images, nats.
 
-    Args:
-        outputs: Logits of the student ``[B, classes]``, or of its classification and distillation
-            heads, of which the loss uses the second.
-        teacher_logits: ``[B, classes]``.
-        kind: ``"hard"``: cross-entropy with the teacher's predicted class; ``"soft"``:
-            Kullback-Leibler divergence from its probabilities, with both logits divided by the
-            temperature, times the squared temperature.
-        temperature: Temperature of the soft loss.
-
-    Returns:
-        Mean over the images, nats.
+    Of a student with a classification and a distillation head, the second is used. The kind
+    ``"hard"`` is the cross-entropy with the teacher's predicted class; ``"soft"`` is the
+    Kullback-Leibler divergence from its probabilities, with both logits divided by the
+    temperature, times the squared temperature.
 
     References:
         Touvron et al. 2021, arXiv:2012.12877, equations 2 and 3.
@@ -123,11 +94,7 @@ def distillation_loss(
 
 
 def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher | None:
-    """Load the teacher of a training; None if the settings have none.
-
-    Args:
-        settings: Settings of the training.
-        classes: Names of the classes.
+    """Load the teacher of a training on these classes; None if the settings have none.
 
     Raises:
         FileNotFoundError: If its file of weights does not exist.
@@ -156,12 +123,8 @@ def load_teacher(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher |
         raise ValueError(
             f"the teacher in {path} has other classes than the images, or another order"
         )
-    return _teacher(
-        file.load(),
-        file.network.image_size,
-        mean=file.facts.get("mean", MEAN),
-        std=file.facts.get("std", STD),
-    )
+    own = {name: file.facts[name] for name in ("mean", "std") if name in file.facts}
+    return Teacher(file.load(), file.network.image_size, **own)
 
 
 def _published(name: str, classes: tuple[str, ...]) -> Teacher:
@@ -176,8 +139,7 @@ def _published(name: str, classes: tuple[str, ...]) -> Teacher:
         ) from error
     _check_classes(name, model.num_classes, classes)
     config = model.pretrained_cfg
-    side = config["input_size"][-1]
-    return _teacher(model, side, mean=config["mean"], std=config["std"])
+    return Teacher(model, config["input_size"][-1], mean=config["mean"], std=config["std"])
 
 
 def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teacher:
@@ -186,11 +148,7 @@ def _of_plain_weights(settings: TrainSettings, classes: tuple[str, ...]) -> Teac
     model = Network(str(settings.teacher), side, len(classes)).build()
     load_pretrained(model, str(settings.teacher_weights), new_head=False)
     config = getattr(model, "pretrained_cfg", None) or {}
-    return _teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
-
-
-def _teacher(model: Any, image_size: int, *, mean: Any, std: Any) -> Teacher:
-    return Teacher(model, image_size, mean=mean, std=std, student_mean=MEAN, student_std=STD)
+    return Teacher(model, side, mean=config.get("mean", MEAN), std=config.get("std", STD))
 
 
 def _check_classes(name: str, known: int, classes: tuple[str, ...]) -> None:

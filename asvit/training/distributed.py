@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +18,7 @@ logger = logging.getLogger(__name__)
 class ProcessGroup:
     """One process, or several started by ``accelerate launch`` or ``torchrun``.
 
-    Args:
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...; with several processes, each takes a
-            device of this kind.
-
-    Attributes:
-        device: Device of this process.
-        rank: Rank of this process, from 0.
-        world: Number of processes.
+    With several processes, each takes a device of the kind asked for.
 
     Raises:
         ImportError: If accelerate is not installed.
@@ -62,20 +54,17 @@ class ProcessGroup:
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Wrap ``network`` so that its gradients are averaged over the processes."""
-        wrapped: nn.Module = self._accelerator.prepare_model(network, device_placement=False)
-        return wrapped
+        return cast("nn.Module", self._accelerator.prepare_model(network, device_placement=False))
 
     def no_sync(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
         """A context in which a network from :meth:`wrap` does not average its gradients."""
         if self.world == 1:
             return nullcontext()
-        context: AbstractContextManager[Any] = self._accelerator.no_sync(wrapped)
-        return context
+        return cast("AbstractContextManager[Any]", self._accelerator.no_sync(wrapped))
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum ``values`` over the processes; every process must call it."""
-        total: Tensor = self._accelerator.reduce(values, "sum")
-        return total
+        return cast("Tensor", self._accelerator.reduce(values, "sum"))
 
     def mean(self, values: Tensor) -> Tensor:
         """Average ``values`` over the processes; every process must call it."""
@@ -85,11 +74,9 @@ class ProcessGroup:
         """Wait until all processes have called this."""
         self._accelerator.wait_for_everyone()
 
-    @contextmanager
-    def first_before_others(self) -> Iterator[None]:
+    def first_before_others(self) -> AbstractContextManager[Any]:
         """Run the block in the main process first, then in the others."""
-        with self._accelerator.main_process_first():
-            yield
+        return cast("AbstractContextManager[Any]", self._accelerator.main_process_first())
 
     def gather(self, value: object) -> list[Any]:
         """Collect ``value`` from all processes, by rank; every process must call it."""

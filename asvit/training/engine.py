@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
@@ -16,17 +16,11 @@ from timm.utils import ModelEmaV3, distribute_bn
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize
-from asvit.training.distillation import (
-    Outputs,
-    Teacher,
-    class_logits,
-    distillation_loss,
-    use_two_heads,
-)
+from asvit.training.checkpoint import EngineState, check_finite, load_optimizer, optimizer_state
+from asvit.training.distillation import Outputs, Teacher, distillation_loss
 from asvit.training.distributed import ProcessGroup
 from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState, check_finite, load_optimizer, optimizer_state
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
 from proxies.messages import unknown
@@ -36,38 +30,25 @@ CHECK_EVERY = 50  # steps; reading the losses waits for the device
 
 @dataclass(frozen=True)
 class Step:
-    """Progress within an epoch.
-
-    Attributes:
-        epoch: The epoch, from 0.
-        done: Steps done.
-        steps: Steps of the epoch.
-        loss: Mean loss since the last report, nats.
-        images_per_second: Throughput of all processes since the epoch began.
-    """
+    """Progress within an epoch, from 0."""
 
     epoch: int
     done: int
     steps: int
-    loss: float
-    images_per_second: float
+    loss: float  # mean since the last report, nats
+    images_per_second: float  # of all processes, since the epoch began
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Result of the training part of an epoch.
-
-    Attributes:
-        loss: Mean over its steps, nats.
-        images_per_second: Throughput of all processes.
-        learning_rate: Learning rate of its last update.
-    """
+    """The training part of an epoch: mean loss of its steps, nats; throughput; last rate."""
 
     loss: float
     images_per_second: float
     learning_rate: float
 
 
+@dataclass(eq=False)
 class Engine:
     """Trains a network. Every process has its own engine, and all apply the same updates.
 
@@ -75,41 +56,37 @@ class Engine:
     :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same number
     of threads and processes).
 
-    Args:
-        network: ``[B, 3, S, S] -> [B, classes]``; trained in place, moved to the device.
-        settings: Settings of the training.
-        processes: The processes that train together.
-        steps_per_epoch: Updates of an epoch.
-        teacher: Teacher for distillation; None for none.
-
-    Attributes:
-        network: The network, not wrapped.
-        average: Moving average of its weights; None without one.
-
     Raises:
         ValueError: If timm has no such optimiser, or a weight is infinite or NaN.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: TrainSettings,
-        processes: ProcessGroup,
-        *,
-        steps_per_epoch: int,
-        teacher: Teacher | None = None,
-    ) -> None:
-        check_finite(network.state_dict(), what="the weights to start from")
-        self._settings = settings
-        self._processes = processes
-        self._steps = steps_per_epoch
-        self._device = processes.device
-        self.network = network.to(self._device)
-        self._teacher = None if teacher is None else teacher.to(self._device)
-        if teacher is not None:
-            use_two_heads(network)
-        self._ema = ModelEmaV3(network, decay=settings.ema) if settings.ema else None
-        self._optimizer = _optimizer(network, settings)
+    network: nn.Module  # [B, 3, S, S] -> [B, classes]; trained in place, moved to the device
+    settings: TrainSettings
+    processes: ProcessGroup
+    _: KW_ONLY
+    steps_per_epoch: int
+    teacher: Teacher | None = None
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        check_finite(self.network.state_dict(), what="the weights to start from")
+        self._device = self.processes.device
+        self.network.to(self._device)
+        if self.teacher is not None:
+            self.teacher.to(self._device)
+            switch = getattr(self.network, "set_distilled_training", None)
+            if switch is not None:
+                switch(True)  # training gives the outputs of both heads
+        self._ema = ModelEmaV3(self.network, decay=settings.ema) if settings.ema else None
+        if settings.optimizer not in list_optimizers():
+            raise ValueError(unknown("optimizer", settings.optimizer, list_optimizers()))
+        # Biases, norms and parameters that the network names get no weight decay.
+        self._optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            self.network,
+            opt=settings.optimizer,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
         self._schedule, _ = create_scheduler_v2(
             self._optimizer,
             num_epochs=settings.epochs,
@@ -117,14 +94,14 @@ class Engine:
             warmup_lr=settings.warmup_lr,
             min_lr=settings.min_lr,
             step_on_epochs=False,
-            updates_per_epoch=steps_per_epoch,
+            updates_per_epoch=self.steps_per_epoch,
         )
         self._soft = SoftTargetCrossEntropy()
         smoothing = settings.label_smoothing
         self._hard = LabelSmoothingCrossEntropy(smoothing) if smoothing else nn.CrossEntropyLoss()
         if settings.compile:
-            network.compile()
-        self._wrapped = processes.wrap(network)
+            self.network.compile()
+        self._wrapped = self.processes.wrap(self.network)
 
     @property
     def average(self) -> nn.Module | None:
@@ -147,21 +124,18 @@ class Engine:
     def train(
         self, epoch: int, batches: Batches, *, progress: Callable[[Step], None] | None = None
     ) -> EpochResult:
-        """Train for one epoch.
+        """Train for one epoch, from 0; ``progress`` is called whenever the losses are read.
 
-        Cost: about three forward passes per image, and one of the teacher.
-
-        Args:
-            epoch: Its number, from 0.
-            batches: This process's share of every batch: images ``[b, 3, S, S]``, and labels
-                ``[b]`` int64 or soft targets ``[b, classes]``, on the CPU.
-            progress: Called whenever the losses are read.
+        Cost: about three forward passes per image, and one of the teacher. The batches are this
+        process's share: images ``[b, 3, S, S]``, and labels ``[b]`` int64 or soft targets
+        ``[b, classes]``, on the CPU.
 
         Raises:
             ValueError: If the loss or a weight is no longer finite.
             MemoryError: If memory runs out.
         """
-        losses = torch.zeros(self._steps, device=self._device)
+        steps = self.steps_per_epoch
+        losses = torch.zeros(steps, device=self._device)
         seen, checked, began = 0, 0, time.monotonic()
         rate = 0.0
         self.network.train()
@@ -169,9 +143,16 @@ class Engine:
         with torch.random.fork_rng(devices):
             for step, (images, targets) in enumerate(batches):
                 rate = max(group["lr"] for group in self._optimizer.param_groups)
-                with _memory_advice(epoch, step):
-                    losses[step] = self._update(images, targets, epoch * self._steps + step)
-                seen += len(images) * self._processes.world
+                try:
+                    losses[step] = self._update(images, targets, epoch * steps + step)
+                except (RuntimeError, MemoryError) as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise MemoryError(
+                        f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this "
+                        "epoch was kept; use a larger accumulate or a smaller batch_size"
+                    ) from error
+                seen += len(images) * self.processes.world
                 if not self._check_due(step):
                     continue
                 recent = self._checked_mean(losses[checked : step + 1], epoch, checked)
@@ -179,20 +160,23 @@ class Engine:
                 checked = step + 1
                 if progress is not None:
                     speed = seen / (time.monotonic() - began)
-                    progress(Step(epoch, checked, self._steps, float(recent.mean()), speed))
-        self._average_batch_norms()
+                    progress(Step(epoch, checked, steps, float(recent.mean()), speed))
+        if self.processes.world > 1:
+            for network in self._networks:  # their running statistics
+                distribute_bn(network, self.processes.world, reduce=True)
         mean, speed = float(losses.mean()), seen / (time.monotonic() - began)
-        self._check_weights(epoch)
+        finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
+        if not bool(finite.all()):  # after the last step, no loss would show it
+            raise ValueError(
+                f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; "
+                f"{self._advice}"
+            )
         return EpochResult(mean, speed, rate)
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
-        """Evaluate the network, each process on its share of the images.
-
-        Returns:
-            The accuracy of the network, and of its moving average or None without one.
-        """
-        precision = self._settings.precision
-        own, *average = evaluate(self._networks, batches, self._processes, precision=precision)
+        """Evaluate the network and its average, each process on its share of the images."""
+        precision = self.settings.precision
+        own, *average = evaluate(self._networks, batches, self.processes, precision=precision)
         return own, average[0] if average else None
 
     def state(self) -> EngineState:
@@ -213,13 +197,13 @@ class Engine:
         """
         state.load(self.network, self.average)
         load_optimizer(self._optimizer, state.moments, state.numbers)
-        self._schedule.step_update(epochs * self._steps)
+        self._schedule.step_update(epochs * self.steps_per_epoch)
 
     def _update(self, images: Tensor, targets: Tensor, update: int) -> Tensor:
         """Take one optimiser step; returns the loss of this process's share."""
-        settings = self._settings
+        settings = self.settings
         # Seeded by number: no other draw can change dropout and drop-path.
-        torch.manual_seed(seed_for(settings.seed, f"dropout {self._processes.rank}", update))
+        torch.manual_seed(seed_for(settings.seed, f"dropout {self.processes.rank}", update))
         images = images.to(self._device, non_blocking=True)
         targets = targets.to(self._device, non_blocking=True)
         total = torch.zeros((), device=self._device)
@@ -227,7 +211,7 @@ class Engine:
         for number, (inputs, labels) in enumerate(parts, 1):
             # Gradients are averaged over processes once, with the last part.
             last = number == len(parts)
-            with nullcontext() if last else self._processes.no_sync(self._wrapped):
+            with nullcontext() if last else self.processes.no_sync(self._wrapped):
                 loss = self._loss(inputs, labels) * (len(inputs) / len(images))
                 loss.backward()
             total += loss.detach()
@@ -242,12 +226,13 @@ class Engine:
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of some images: classification and distillation, weighted."""
-        settings = self._settings
+        settings = self.settings
         with autocast(self._device, settings.precision):
             outputs: Outputs = self._wrapped(images)
-            teacher_logits = None if self._teacher is None else self._teacher(images)
+            teacher_logits = None if self.teacher is None else self.teacher(images)
         criterion = self._soft if targets.is_floating_point() else self._hard
-        loss: Tensor = criterion(class_logits(outputs).float(), targets)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        loss: Tensor = criterion(logits.float(), targets)
         if teacher_logits is None:
             return loss
         distilled = distillation_loss(
@@ -258,16 +243,12 @@ class Engine:
 
     def _check_due(self, step: int) -> bool:
         """Whether to read the losses after this step: always on one CPU, which has no queue."""
-        always = self._device.type == "cpu" and self._processes.world == 1
-        return always or (step + 1) % CHECK_EVERY == 0 or step + 1 == self._steps
+        always = self._device.type == "cpu" and self.processes.world == 1
+        return always or (step + 1) % CHECK_EVERY == 0 or step + 1 == self.steps_per_epoch
 
     def _checked_mean(self, losses: Tensor, epoch: int, first: int) -> Tensor:
-        """Average the losses of some steps over the processes.
-
-        Raises:
-            ValueError: In every process, if a loss is not finite.
-        """
-        means = self._processes.mean(losses)
+        """Average the losses of some steps over the processes; every one refuses NaN and inf."""
+        means = self.processes.mean(losses)
         for step, loss in enumerate(means.tolist(), first + 1):
             if not math.isfinite(loss):
                 raise ValueError(
@@ -275,58 +256,10 @@ class Engine:
                 )
         return means
 
-    def _average_batch_norms(self) -> None:
-        """Average the running statistics of batch norms over the processes."""
-        for network in self._networks:
-            if self._processes.world > 1:
-                distribute_bn(network, self._processes.world, reduce=True)
-
-    def _check_weights(self, epoch: int) -> None:
-        """Reject weights that are not finite: after the last step, no loss would show them.
-
-        Raises:
-            ValueError: If a weight is not finite.
-        """
-        finite = torch.stack([p.detach().isfinite().all() for p in self.network.parameters()])
-        if not bool(finite.all()):
-            raise ValueError(
-                f"weights became infinite or NaN in epoch {epoch + 1}, step {self._steps}; "
-                f"{self._advice}"
-            )
-
     @property
     def _advice(self) -> str:
-        rate = self._settings.learning_rate
+        rate = self.settings.learning_rate
         return (
             f"nothing of this epoch was kept; use a lower learning rate than {rate:g}, "
             "a longer warm-up or a lower clip"
         )
-
-
-@contextmanager
-def _memory_advice(epoch: int, step: int) -> Iterator[None]:
-    """Add advice to the error if a step runs out of memory.
-
-    Raises:
-        MemoryError: If the step runs out of memory.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise MemoryError(
-            f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this epoch was "
-            "kept; use a larger accumulate or a smaller batch_size"
-        ) from error
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser; biases, norms and parameters that the network names get no weight decay."""
-    name = settings.optimizer
-    if name not in list_optimizers():
-        raise ValueError(unknown("optimizer", name, list_optimizers()))
-    optimizer: torch.optim.Optimizer = create_optimizer_v2(
-        network, opt=name, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    return optimizer

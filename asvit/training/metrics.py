@@ -24,18 +24,11 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracy of a network on some images.
+    """Accuracy of a network on some images."""
 
-    Attributes:
-        top1: Share of the images whose class has the largest logit, per cent.
-        top5: Share of the images whose class is among the five largest, per cent.
-        loss: Mean cross-entropy, nats.
-        images: Number of images.
-    """
-
-    top1: float
-    top5: float
-    loss: float
+    top1: float  # share of the images whose class has the largest logit, per cent
+    top5: float  # share of those whose class is among the five largest, per cent
+    loss: float  # mean cross-entropy, nats
     images: int
 
 
@@ -46,17 +39,11 @@ def evaluate(
     *,
     precision: str = "fp32",
 ) -> list[Accuracy]:
-    """Evaluate networks in one pass over the images; they stay in evaluation mode.
+    """The accuracy of each network, in one pass over the images; they stay in evaluation mode.
 
-    Args:
-        networks: Each ``[B, 3, S, S] -> [B, classes]``, on the device of this process, and not
-            wrapped for distributed training: processes may have different numbers of batches.
-        batches: This process's images and labels ``[B]`` int64; each image is in one process.
-        processes: The processes that evaluate together; every one must call this.
-        precision: ``"fp32"``, or ``"bf16"`` for autocast.
-
-    Returns:
-        The accuracy of each network.
+    Every process must call this with its share of the images. The networks, each
+    ``[B, 3, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
+    have different numbers of batches.
 
     Raises:
         ValueError: If there are no images.
@@ -100,35 +87,20 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 @dataclass(frozen=True)
 class EpochRow:
-    """The metrics of one epoch.
+    """The metrics of one epoch; those of the average of the weights are None without one."""
 
-    Attributes:
-        epoch: Its number, from 1.
-        tokens: Stride and dilation of the stem, as ``"16,5"``; empty without re-tokenization.
-        learning_rate: Learning rate of its last update.
-        train_loss: Mean over its steps, nats.
-        loss: Cross-entropy on the validation images, nats.
-        top1: Top-1 accuracy on them, per cent.
-        top5: Top-5 accuracy on them, per cent.
-        average_loss: ``loss`` of the moving average of the weights; None without one.
-        average_top1: Its ``top1``.
-        average_top5: Its ``top5``.
-        images_per_second: Training throughput, over all processes.
-        seconds: Wall-clock time, validation included.
-    """
-
-    epoch: int
-    tokens: str
-    learning_rate: float
-    train_loss: Nullable  # not finite in a failed training
-    loss: Nullable
-    top1: float
+    epoch: int  # from 1
+    tokens: str  # stride and dilation of the stem, as "16,5"; empty without re-tokenization
+    learning_rate: float  # of its last update
+    train_loss: Nullable  # mean over its steps, nats; not finite in a failed training
+    loss: Nullable  # cross-entropy on the validation images, nats
+    top1: float  # accuracy on them, per cent
     top5: float
     average_loss: float | None
     average_top1: float | None
     average_top5: float | None
-    images_per_second: float
-    seconds: float
+    images_per_second: float  # in training, over all processes
+    seconds: float  # wall-clock time, validation included
 
     @property
     def best_top1(self) -> float:
@@ -163,13 +135,9 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
 
 
 class TensorBoard:
-    """Writes metrics for TensorBoard.
+    """Writes metrics for TensorBoard, into a subfolder of the run folder.
 
     Event files of earlier sessions are replaced, so that no epoch appears twice.
-
-    Args:
-        folder: Run folder; events go to a subfolder.
-        rows: Epochs so far.
 
     Raises:
         ImportError: If TensorBoard is not installed.

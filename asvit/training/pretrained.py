@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,10 @@ def weights_path(text: str) -> Path:
 
 
 def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
-    """Load the weights of a file into ``model``.
+    """Load the weights of a file or run folder; returns the names of those that were not loaded.
 
     Position embeddings and relative position bias tables of another grid are resampled (bicubic).
-
-    Args:
-        model: The network.
-        text: File of weights, or run folder with one.
-        new_head: Keep the classifier of ``model``.
-
-    Returns:
-        Names of the weights that were not loaded.
+    With ``new_head`` the model keeps its classifier.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -52,23 +44,16 @@ def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str
         for name, tensor in read_state(path).items()
     }
     head = _head_names(model)
-    if not new_head:
-        _check_classes(weights, own, head, path)
-    return load_state(
-        model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
-    )
-
-
-def _check_classes(
-    weights: Mapping[str, Tensor], own: Mapping[str, Tensor], head: tuple[str, ...], path: Path
-) -> None:
-    for name in (name for name in head if name in own and name in weights):
+    for name in () if new_head else [name for name in head if name in own and name in weights]:
         there, here = weights[name].shape[:1], own[name].shape[:1]
         if there and here and there != here:  # load_state will refuse those without dimensions
             raise ValueError(
                 f"the weights of {path} are for {there[0]} classes, the images have {here[0]}; "
                 "give --new-head to start with a fresh classifier"
             )
+    return load_state(
+        model, weights, what=f"the weights of {path}", may_lack=head if new_head else ()
+    )
 
 
 def _head_names(model: Any) -> tuple[str, ...]:

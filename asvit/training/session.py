@@ -4,86 +4,66 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell
 from asvit.core.run_files import BEST, CHECKPOINT, MODEL
-from asvit.data import MEAN, STD, TrainingSets
+from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint, Origin
 from asvit.training.distillation import Teacher
 from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
-from asvit.training.images.loaders import Loader, train_loader, validation_loader
+from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
-from asvit.training.settings import TrainSettings
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
 
+@dataclass(eq=False)
 class Session:
     """Trains a network, and writes a checkpoint into the run folder after every epoch.
 
-    Args:
-        folder: Run folder.
-        network: Settings of the network.
-        model: The network, with its initial weights.
-        origin: What the training was started with.
-        sets: The images.
-        processes: The processes that train together; the first one writes.
-        stored: Checkpoint of earlier sessions; None for a new training.
-        teacher: Teacher for distillation; None for none.
-        workers: Processes that prepare images.
-        facts: Facts to store with the weights.
-
     Attributes:
-        origin: What the training was started with.
         history: The epochs so far.
         bad_images: Name of each unreadable image to how often it was replaced.
         steps: Updates per epoch.
         cost: Parameters of the network, and multiply-adds of one image.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        network: Network,
-        model: nn.Module,
-        origin: Origin,
-        sets: TrainingSets,
-        processes: ProcessGroup,
-        *,
-        stored: Checkpoint | None,
-        teacher: Teacher | None,
-        workers: int,
-        facts: Mapping[str, Any],
-    ) -> None:
-        settings = origin.settings
-        self._folder = folder
-        self._network = network
-        self.origin = origin
-        self._processes = processes
-        self._facts = facts
+    folder: Path
+    network: Network
+    model: InitVar[nn.Module]  # with its initial weights
+    origin: Origin
+    sets: TrainingSets
+    processes: ProcessGroup  # the first of them writes
+    stored: Checkpoint | None = None  # of earlier sessions
+    teacher: Teacher | None = None
+    workers: int = 0  # processes that prepare images
+    facts: Mapping[str, Any] = field(default_factory=dict)  # to store with the weights
+
+    def __post_init__(self, model: nn.Module) -> None:
+        settings, stored = self.origin.settings, self.stored
         self._began = time.monotonic()
-        self._before = 0.0 if stored is None else stored.seconds
         self.history = [] if stored is None else list(stored.history)
-        self._bad_before = {} if stored is None else dict(stored.bad_images)
-        self.bad_images: dict[str, int] = dict(self._bad_before)
+        self.bad_images = {} if stored is None else dict(stored.bad_images)
         self.cost = count(model, settings.image_size)
         self._stages = token_stages(model) if settings.staged else ()
-        self._train, self._validation = _loaders(settings, sets, processes, workers)
+        self._train, self._validation = self._loaders()
         self.steps = len(self._train)
         self._plan = settings.plan
-        self._work = _work(settings, origin.stages)
+        self._work = self._works()
         self._engine = Engine(
-            model, settings, processes, steps_per_epoch=self.steps, teacher=teacher
+            model, settings, self.processes, steps_per_epoch=self.steps, teacher=self.teacher
         )
         if stored is not None:
             self._engine.load_state(stored.state, epochs=len(stored.history))
@@ -91,7 +71,8 @@ class Session:
     @property
     def seconds(self) -> float:
         """Wall-clock time of all sessions."""
-        return self._before + time.monotonic() - self._began
+        before = 0.0 if self.stored is None else self.stored.seconds
+        return before + time.monotonic() - self._began
 
     @property
     def saved(self) -> dict[str, float] | None:
@@ -106,20 +87,17 @@ class Session:
         }
 
     def run(self, tell: Tell, *, tensorboard: bool = False) -> None:
-        """Train to the end.
+        """Train to the end, and tell of every epoch, and in between when the losses are read.
 
-        Args:
-            tell: Called with the progress: after every epoch, and in between when the losses are
-                read. Its share accounts for cheaper steps with coarser tokens.
-            tensorboard: Also write the epochs for TensorBoard.
+        The share that is told accounts for cheaper steps with coarser tokens.
 
         Raises:
             ValueError: If the loss is no longer finite, or an image cannot be read.
             OSError: If an epoch cannot be written; those before it are kept.
             ImportError: If TensorBoard is asked for and not installed.
         """
-        epochs, first = self.origin.settings.epochs, self._processes.first
-        board = TensorBoard(self._folder, self.history) if tensorboard and first else None
+        epochs, first = self.origin.settings.epochs, self.processes.first
+        board = TensorBoard(self.folder, self.history) if tensorboard and first else None
         if first and self.history:
             self._write_outputs()  # a kill may have left them out of date
         follow = self._follower(tell)
@@ -136,12 +114,13 @@ class Session:
 
     def finish(self) -> None:
         """Write the trained network; it follows from the checkpoint."""
-        self._weights(self.history[-1]).write(self._folder / MODEL)
+        self._weights(self.history[-1]).write(self.folder / MODEL)
 
     @property
     def best(self) -> int | None:
         """The epoch with the best accuracy at the network's own tokens, from 1."""
-        rows = [row for row in self.history if self._is_full(row.epoch - 1)]
+        own = self._stages[-1] if self._stages else None
+        rows = [row for row in self.history if self._tokens(row.epoch - 1) == own]
         return max(rows, key=lambda row: (row.best_top1, -row.epoch)).epoch if rows else None
 
     def _epoch(self, epoch: int, follow: Callable[[Step], None]) -> EpochRow:
@@ -152,8 +131,9 @@ class Session:
         self._train.set_epoch(epoch)
         trained = self._engine.train(epoch, self._train, progress=follow)
         accuracy, average = self._engine.validate(self._validation)
-        bad = self._processes.gather(self._train.bad + self._validation.bad)
-        self.bad_images = dict(sum(bad, Counter(self._bad_before)))
+        bad = self.processes.gather(self._train.bad + self._validation.bad)
+        before = {} if self.stored is None else self.stored.bad_images
+        self.bad_images = dict(sum(bad, Counter(before)))
         return EpochRow(
             epoch=epoch + 1,
             tokens="" if tokens is None else str(tokens),
@@ -171,12 +151,9 @@ class Session:
 
     def _save(self, row: EpochRow) -> None:
         """Write the checkpoint of an epoch, then all that follows from it."""
-        state = self._engine.state()
-        checkpoint = Checkpoint(
-            self.origin, tuple(self.history), self.seconds, self.bad_images, state
-        )
+        known = self.origin, tuple(self.history), self.seconds, self.bad_images
         try:
-            checkpoint.write(self._folder / CHECKPOINT)
+            Checkpoint(*known, self._engine.state()).write(self.folder / CHECKPOINT)
             self._write_outputs()
         except OSError as error:
             message = (
@@ -188,21 +165,21 @@ class Session:
     def _write_outputs(self) -> None:
         """Write the metrics, and the best weights if they are the current ones."""
         if self.best == len(self.history):
-            self._weights(self.history[-1]).write(self._folder / BEST)
-        write_metrics(self._folder, self.history)
+            self._weights(self.history[-1]).write(self.folder / BEST)
+        write_metrics(self.folder, self.history)
 
     def _weights(self, row: EpochRow) -> WeightsFile:
         """The current network, or its moving average if that is better."""
         state = self._engine.state()
         facts = {
-            **self._facts,
+            **self.facts,
             "epoch": row.epoch,
             "top1": row.best_top1,
             "weights": "average" if row.average_is_better else "trained",
             "tokens": row.tokens,
         }
         weights = state.average if row.average_is_better else state.weights
-        return WeightsFile(self._network, weights, self.origin.classes, facts)
+        return WeightsFile(self.network, weights, self.origin.classes, facts)
 
     def _follower(self, tell: Tell) -> Callable[..., None]:
         """Turns the steps of the engine, and the rows of epochs, into progress."""
@@ -237,16 +214,37 @@ class Session:
         """The tokens of an epoch, from 0; None without stages."""
         return self._stages[self._plan.stage(epoch)] if self._stages else None
 
-    def _is_full(self, epoch: int) -> bool:
-        """Whether an epoch, from 0, has the network's own tokens."""
-        return not self._stages or self._tokens(epoch) == self._stages[-1]
-
     def _share(self, epochs: float) -> float:
         """Share of the work that is done after some epochs, by the measured times."""
-        whole = int(epochs)
-        done = self._work[whole]
-        following = self._work[min(whole + 1, len(self._work) - 1)]
-        return (done + (epochs - whole) * (following - done)) / self._work[-1]
+        return float(np.interp(epochs, range(len(self._work)), self._work)) / self._work[-1]
+
+    def _loaders(self) -> tuple[Loader, Loader]:
+        """This process's batches to train on and to validate on."""
+        settings, processes = self.origin.settings, self.processes
+        batching = Batching(
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            augmentation=settings.augmentation,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+            workers=self.workers,
+            rank=processes.rank,
+            world=processes.world,
+            bad=settings.bad_images,
+            pin_memory=processes.device.type == "cuda",
+        )
+        part = -(-settings.batch_size // settings.accumulate)
+        validation = validation_loader(self.sets.validation, replace(batching, batch_size=part))
+        return train_loader(self.sets.train, batching), validation
+
+    def _works(self) -> list[float]:
+        """The work of the first n epochs, for every n; 1 is an epoch at the own tokens."""
+        stages = self.origin.stages
+        each = (
+            float(stages[self._plan.stage(epoch)]["time_fraction"]) if stages else 1.0
+            for epoch in range(self.origin.settings.epochs)
+        )
+        return list(accumulate(each, initial=0.0))
 
 
 def _accuracy(row: EpochRow) -> str:
@@ -257,39 +255,3 @@ def _accuracy(row: EpochRow) -> str:
     if row.tokens:
         parts.append(f"tokens {row.tokens}")
     return "  ".join(parts)
-
-
-def _loaders(
-    settings: TrainSettings, sets: TrainingSets, processes: ProcessGroup, workers: int
-) -> tuple[Loader, Loader]:
-    """This process's batches to train on and to validate on."""
-    shared: dict[str, Any] = {
-        "image_size": settings.image_size,
-        "augmentation": settings.augmentation,
-        "mean": MEAN,
-        "std": STD,
-        "workers": workers,
-        "rank": processes.rank,
-        "world": processes.world,
-        "bad": settings.bad_images,
-        "pin_memory": processes.device.type == "cuda",
-    }
-    train = train_loader(
-        sets.train,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        label_smoothing=settings.label_smoothing,
-        **shared,
-    )
-    part = -(-settings.batch_size // settings.accumulate)
-    return train, validation_loader(sets.validation, batch_size=part, **shared)
-
-
-def _work(settings: TrainSettings, stages: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The work of the first n epochs, for every n; 1 is an epoch at the network's own tokens."""
-    plan = settings.plan
-    each = (
-        float(stages[plan.stage(epoch)]["time_fraction"]) if stages else 1.0
-        for epoch in range(settings.epochs)
-    )
-    return list(accumulate(each, initial=0.0))

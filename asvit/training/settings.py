@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from asvit.core.settings import Presets, Settings, setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
+from asvit.training.short_settings import labelled_data
 from asvit.training.token_plan import TokenPlan
 from proxies.registry import Registry
 
@@ -76,12 +77,7 @@ class TrainSettings(Settings):
     branches: int = setting(
         0, "Branches of compact layers during training.", at_least=0, shown="2"
     )
-    data: str = setting(
-        "fractal",
-        "fractal, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-        metavar="DATA",
-        complete="data",
-    )
+    data: str = labelled_data()
     validation: str | None = setting(
         None,
         "Folder to validate on.",

@@ -11,59 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
+from asvit.training.short_settings import Recipe as Recipe
+
 LabelledTensors = tuple[Tensor, Tensor]  # images [n, C, H, W] and labels [n] int64
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A training recipe: AdamW, linear warm-up, cosine decay to 0.
-
-    Attributes:
-        steps: Number of steps.
-        batch_size: Images in a batch.
-        learning_rate: Highest learning rate.
-        weight_decay: Decoupled weight decay of matrices; vectors (norms, biases) have none.
-        warmup: Steps over which the learning rate rises.
-        label_smoothing: Share of the target that is spread over all classes.
-        clip: Largest gradient norm.
-        shift: Largest random shift along each axis, in pixels.
-        flip: Whether to flip half of the images, at random.
-
-    References:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
-        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
-    """
-
-    steps: int
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: int = 20
-    label_smoothing: float = 0.1
-    clip: float = 1.0
-    shift: int = 0
-    flip: bool = False
-
-
-@dataclass(frozen=True)
 class FitResult:
-    """Result of a training.
+    """Result of a training."""
 
-    Attributes:
-        accuracy: Top-1 accuracy on the test images, per cent; NaN if training failed.
-        losses: Loss of every step, nats.
-        reason: Why training failed; None after a success.
-    """
-
-    accuracy: float
-    losses: tuple[float, ...]
-    reason: str | None = None
+    accuracy: float  # top-1 on the test images, per cent; NaN if training failed
+    losses: tuple[float, ...]  # of every step, nats
+    reason: str | None = None  # why training failed
 
 
 def fit(
     model: nn.Module, train: LabelledTensors, test: LabelledTensors, recipe: Recipe, *, seed: int
 ) -> FitResult:
-    """Train ``model`` in place and test it.
+    """Train ``model`` in place and test it; a loss that is not finite ends training with a reason.
 
     On a CPU, equal seeds (and equal initial weights, images and threads) give equal bits.
 
@@ -73,9 +38,6 @@ def fit(
         test: The same for testing.
         recipe: How to train.
         seed: Seed of the order of the images, augmentation and dropout.
-
-    Returns:
-        Accuracy and losses. A loss that is not finite ends training and becomes the reason.
 
     Raises:
         ValueError: If there are no images to train or to test on.

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
 from asvit.core.settings import Settings, setting
 
-if TYPE_CHECKING:
-    from asvit.training.short import Recipe
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training recipe: AdamW, linear warm-up, cosine decay to 0.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv:1711.05101.
+        Szegedy et al. 2016, arXiv:1512.00567: label smoothing.
+    """
+
+    steps: int
+    batch_size: int = 64  # images
+    learning_rate: float = 2e-3  # the highest
+    weight_decay: float = 0.05  # decoupled, of matrices; vectors (norms, biases) have none
+    warmup: int = 20  # steps over which the learning rate rises
+    label_smoothing: float = 0.1  # share of the target that is spread over all classes
+    clip: float = 1.0  # largest gradient norm
+    shift: int = 0  # largest random shift along each axis, in pixels
+    flip: bool = False  # half of the images, at random
 
 
 def labelled_data() -> Any:
@@ -58,16 +75,5 @@ class ShortTrainingSettings(Settings):
 
     def short_recipe(self, steps: int) -> Recipe:
         """The recipe for a training of so many steps."""
-        from asvit.training.short import Recipe  # torch
-
-        return Recipe(
-            steps=steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=round(self.warmup * steps),
-            label_smoothing=self.label_smoothing,
-            clip=self.clip,
-            shift=self.shift,
-            flip=self.flip,
-        )
+        shared = {f.name: getattr(self, f.name) for f in fields(Recipe) if f.name != "steps"}
+        return Recipe(steps, **{**shared, "warmup": round(self.warmup * steps)})

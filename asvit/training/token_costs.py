@@ -17,20 +17,12 @@ from proxies.counts import count
 
 @dataclass(frozen=True)
 class StageCost:
-    """Cost of an image at one stage of tokens.
+    """Cost of an image at one stage of tokens; fractions are relative to full resolution."""
 
-    Attributes:
-        tokens: Stride and dilation of the stem.
-        macs: Multiply-adds of a forward pass, by the ``core`` rules of :func:`proxies.count`.
-        fraction: ``macs`` relative to full resolution.
-        seconds: Training time: forward and backward pass, and its share of the optimiser's step.
-        time_fraction: ``seconds`` relative to full resolution.
-    """
-
-    tokens: Tokens
-    macs: int
-    fraction: float
-    seconds: float
+    tokens: Tokens  # stride and dilation of the stem
+    macs: int  # multiply-adds of a forward pass, by the core rules of proxies.count
+    fraction: float  # of macs
+    seconds: float  # of training: both passes, and its share of the optimiser's step
     time_fraction: float
 
     def to_json(self) -> dict[str, Any]:
@@ -90,23 +82,21 @@ def measure_stages(
 def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtype | None) -> float:
     """Median time of a training step, in seconds."""
     optimizer = torch.optim.AdamW(model.parameters())
-    kind = images.device.type
+    device = images.device
+
+    def clock() -> float:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        return time.perf_counter()
+
     times = []
     for _ in range(steps + 1):
-        _synchronize(images.device)
-        began = time.perf_counter()
-        with torch.autocast(kind, dtype=precision, enabled=precision is not None):
+        began = clock()
+        with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
             outputs = model(images)
         heads = outputs if isinstance(outputs, tuple) else (outputs,)
         torch.stack([head.float().square().mean() for head in heads]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-        _synchronize(images.device)
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return statistics.median(times[1:])
-
-
-def _synchronize(device: torch.device) -> None:
-    """Wait until the device has finished."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

@@ -87,7 +87,13 @@ class TokenPlan:
             raise ValueError(
                 f"{shown(text)} is no plan of {STAGES} stages of tokens; use {_FORMS}"
             )
-        return cls(_whole_epochs(text, [Fraction(part) for part in parts], epochs))
+        shares = [Fraction(part) for part in parts]
+        if sum(shares) != 1:
+            total = float(sum(shares))
+            raise ValueError(f"the shares of {text} add up to {total:g}; use shares of 1")
+        # Exact fractions, rounded down: the last stage always keeps an epoch.
+        starts = [0, *(math.floor(share * epochs) for share in accumulate(shares))]
+        return cls(tuple(end - start for start, end in pairwise(starts)))
 
     def __str__(self) -> str:
         """``"120/90/90"``, or ``"off"`` without coarse stages; :meth:`parse` reads it."""
@@ -123,11 +129,9 @@ class TokenPlan:
 def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
     """The share of the training cost that a plan saves: ``1 − Σ share · fraction``.
 
-    Args:
-        plan: Epochs of each stage.
-        fractions: Cost of an epoch of each stage relative to full resolution, in multiply-adds or
-            time: measured (:func:`asvit.training.token_costs.measure_stages`) or published
-            (:data:`PUBLISHED_FRACTIONS`).
+    The fractions are the costs of an epoch of each stage relative to full resolution, in
+    multiply-adds or time: measured (:func:`asvit.training.token_costs.measure_stages`) or
+    published (:data:`PUBLISHED_FRACTIONS`).
 
     Raises:
         ValueError: If the number of fractions is not the number of stages.
@@ -138,12 +142,3 @@ def saved(plan: TokenPlan, fractions: Sequence[float]) -> float:
         )
     spent = math.fsum(e * f for e, f in zip(plan.epochs, fractions, strict=True))
     return 1 - spent / plan.total
-
-
-def _whole_epochs(text: str, shares: Sequence[Fraction], epochs: int) -> tuple[int, ...]:
-    """Convert shares to epochs of each stage, with the right sum."""
-    if sum(shares) != 1:
-        raise ValueError(f"the shares of {text} add up to {float(sum(shares)):g}; use shares of 1")
-    # Exact fractions, rounded down: the last stage always keeps an epoch.
-    starts = [0, *(math.floor(share * epochs) for share in accumulate(shares))]
-    return tuple(end - start for start, end in pairwise(starts))

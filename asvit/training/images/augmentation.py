@@ -87,13 +87,10 @@ class Augmentation(Settings):
         return max(self.repeats, 1) if self.kind == "timm" else 1
 
     def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
-        """The transform of training pictures before normalisation.
+        """The transform of training pictures to ``[3, S, S]`` uint8, before normalisation.
 
-        It draws from the global generators of Python, numpy and PyTorch.
-
-        Args:
-            image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
-            mean: Fill colour of pixels from outside the image.
+        It draws from the global generators of Python, numpy and PyTorch; ``mean`` is the fill
+        colour of pixels from outside the image.
 
         Raises:
             ValueError: If timm does not know ``auto_augment``.
@@ -138,10 +135,7 @@ class Augmentation(Settings):
 
         They map ``[b, 3, S, S]`` with an even b, mixed in place, and ``[b]`` int64 to the images
         and soft targets ``[b, classes]`` that sum to 1, and draw from numpy's global generator.
-
-        Args:
-            classes: Number of classes.
-            label_smoothing: Share of each target that is spread over all classes.
+        A share of each target, ``label_smoothing``, is spread over all classes.
         """
         if not self.mixes:
             return None
@@ -158,11 +152,7 @@ class Augmentation(Settings):
         return mix
 
     def validation_transform(self, image_size: int) -> PictureTransform:
-        """The transform of validation pictures: resize the shorter side, then centre-crop.
-
-        Args:
-            image_size: Pixels per side of the result, ``[3, S, S]`` uint8.
-        """
+        """Resizes the shorter side, then crops the centre: ``[3, S, S]`` uint8."""
         from timm.data import create_transform
 
         transform: PictureTransform = create_transform(

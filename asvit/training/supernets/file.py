@@ -6,20 +6,17 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit.core.codec import MALFORMED, from_json, to_json, value_from_json
+from asvit.core.codec import from_json, value_from_json
 from asvit.core.run_files import SUPERNET_WEIGHTS
-from asvit.core.settings import Images
-from asvit.core.tensor_files import read_tensors, write_tensors
-from asvit.training.state import check_finite
+from asvit.core.tensor_files import write_tensors
+from asvit.training.checkpoint import check_finite, header_of, read_training, under
 from asvit.training.supernets.settings import SupernetSettings
-from proxies.messages import first_line, shown
 
-SCHEMA_VERSION = 1
 KIND = "supernet"
 
 _WEIGHTS, _LOSSES = "weights/", "losses"
@@ -27,35 +24,21 @@ _WEIGHTS, _LOSSES = "weights/", "losses"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a supernet is trained with.
-
-    Attributes:
-        settings: Settings of the run.
-        images: Where its images came from (``source``) and what they are (``digest``).
-        num_classes: Classes of these images.
-        device: Kind of device it is trained on, such as ``"cpu"``.
-    """
+    """What a supernet is trained with."""
 
     settings: SupernetSettings
-    images: Mapping[str, str]
+    images: Mapping[str, str]  # their source and SHA-256 (digest)
     num_classes: int
-    device: str
+    device: str  # its type, such as "cpu"
 
 
 @dataclass(frozen=True)
 class SupernetFile:
-    """A supernet as its file holds it.
-
-    Attributes:
-        origin: What it is trained with.
-        seconds: Wall-clock time of all sessions so far.
-        state: As :meth:`asvit.training.supernets.single_path.SupernetTraining.state` gives it;
-            once it is finished the weights and losses alone.
-    """
+    """A supernet as its file holds it."""
 
     origin: Origin
-    seconds: float
-    state: Mapping[str, Tensor]
+    seconds: float  # wall-clock time of all sessions
+    state: Mapping[str, Tensor]  # of SupernetTraining; weights and losses alone once finished
 
     @property
     def steps(self) -> int:
@@ -75,11 +58,7 @@ class SupernetFile:
     @property
     def weights(self) -> dict[str, Tensor]:
         """The state dict of the supernet."""
-        return {
-            name.removeprefix(_WEIGHTS): tensor
-            for name, tensor in self.state.items()
-            if name.startswith(_WEIGHTS)
-        }
+        return under(_WEIGHTS, self.state)
 
     @property
     def digest(self) -> str:
@@ -101,13 +80,7 @@ class SupernetFile:
             for name, tensor in self.state.items()
             if not self.finished or name == _LOSSES or name.startswith(_WEIGHTS)
         }
-        header = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            **to_json(self.origin),
-            "seconds": round(self.seconds, 3),
-        }
-        write_tensors(path, kept, header)
+        write_tensors(path, kept, header_of(KIND, self.origin, self.seconds))
 
     @classmethod
     def read(cls, path: Path) -> SupernetFile:
@@ -117,25 +90,14 @@ class SupernetFile:
             FileNotFoundError: If there is none.
             ValueError: If it is no supernet, damaged, or of a newer version.
         """
-        try:
-            header, state = read_tensors(path)
-            if (header["kind"], header["schema_version"]) != (KIND, SCHEMA_VERSION):
-                raise ValueError(
-                    f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
-                )
-            origin = from_json(header, Origin)
-            value_from_json(header["images"], Images)
-            seconds = value_from_json(header["seconds"], float)
+
+        def parse(header: Mapping[str, Any], state: Mapping[str, Tensor]) -> SupernetFile:
             if _LOSSES not in state or state[_LOSSES].ndim != 1:
                 raise ValueError(f"no {_LOSSES}")
-            return cls(origin, seconds, state)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no supernet {str(path)!r}") from None
-        except (SafetensorError, *MALFORMED) as error:
-            raise ValueError(
-                f"{path} is not a supernet that this version can read ({first_line(error)}); "
-                "restore it from a copy, or give --fresh to start over (nothing was changed)"
-            ) from error
+            seconds = value_from_json(header["seconds"], float)
+            return cls(from_json(header, Origin), seconds, state)
+
+        return read_training(path, KIND, "supernet", parse)
 
     @classmethod
     def read_finished(cls, folder: Path) -> SupernetFile:

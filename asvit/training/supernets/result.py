@@ -13,14 +13,7 @@ from asvit.training.supernets.settings import SupernetSettings
 
 @dataclass(frozen=True)
 class PathAccuracies:
-    """Accuracies of several paths with inherited weights, per cent.
-
-    Attributes:
-        paths: How many.
-        lowest: The lowest.
-        median: The median.
-        highest: The highest.
-    """
+    """Accuracies of several paths with inherited weights, per cent."""
 
     paths: int
     lowest: float

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import MALFORMED, value_from_json
-from asvit.core.progress import Progress, Tell, ignore
+from asvit.core.progress import Tell, ignore
 from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.spaces import build
 from asvit.training.short import accuracy
@@ -26,21 +26,13 @@ from proxies.evaluation import seed_for
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained from scratch.
+    """A network that was trained from scratch."""
 
-    Attributes:
-        model: The network, in evaluation mode.
-        accuracy: On the test images, per cent; NaN if training failed.
-        losses: Loss of every step, nats.
-        seconds: Wall-clock time of all sessions.
-        reason: Why it failed; empty if it did not.
-    """
-
-    model: nn.Module
-    accuracy: float
-    losses: tuple[float, ...]
-    seconds: float
-    reason: str = ""
+    model: nn.Module  # in evaluation mode
+    accuracy: float  # on the test images, per cent; NaN if training failed
+    losses: tuple[float, ...]  # of every step, nats
+    seconds: float  # wall-clock time of all sessions
+    reason: str = ""  # why it failed
 
 
 def train_alone(
@@ -55,17 +47,9 @@ def train_alone(
     """Train an architecture from fresh weights as its supernet was trained, and test it.
 
     It has as many steps as the supernet had for all paths, and the images that paths were chosen
-    by to train on as well.
-
-    Args:
-        architecture: Its text.
-        settings: Settings of the supernet.
-        parts: The images, on the device to train on.
-        seed: Of initial weights, batches and whatever is drawn.
-        state: File that holds how far training is, replaced as a whole at the end of every epoch
-            and each minute within longer ones. With it the same call goes on after a kill, on a
-            CPU to the same bits. What it holds of another training is not used.
-        progress: Called after every step.
+    by to train on as well. The file ``state`` holds how far training is, replaced as a whole at
+    the end of every epoch and each minute within longer ones. With it the same call goes on after
+    a kill, on a CPU to the same bits; what it holds of another training is not used.
 
     Raises:
         OSError: If ``state`` cannot be written.
@@ -99,12 +83,9 @@ def train_alone(
         if state is not None:
             write_tensors(state, training.state(), {**what, "seconds": round(seconds(), 3)})
 
-    def tell(step: Progress) -> None:
-        progress(replace(step, unit="training step"))
-
     reason = ""
     try:
-        training.run(keep, progress=tell)
+        training.run(keep, progress=lambda step: progress(replace(step, unit="training step")))
     except NonFiniteLossError as error:
         reason = str(error)
     right = math.nan if reason else accuracy(model, *parts.test)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from asvit.core.settings import Presets, setting
-from asvit.training.short_settings import ShortTrainingSettings, labelled_data
+from asvit.training.short_settings import Recipe, ShortTrainingSettings, labelled_data
 from proxies.registry import Registry
-
-if TYPE_CHECKING:
-    from asvit.training.short import Recipe
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,7 @@ class SupernetSettings(ShortTrainingSettings):
     batch_size: int = setting(64, "Images in a batch; each batch trains one path.", at_least=1)
 
     def check(self) -> None:
-        """Check that there is a batch in an epoch.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """Check that there is a batch in an epoch."""
         if self.batch_size > self.train_images:
             raise ValueError(
                 f"batch_size={self.batch_size} is more than there are training images, "

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.networks import load_state
+from asvit.training.checkpoint import under
 from asvit.training.short import LabelledTensors, Recipe, augment, lr_factor, parameter_groups
 from proxies.evaluation import seed_for
 from proxies.messages import shown
@@ -31,6 +33,7 @@ class NonFiniteLossError(ValueError):
     """The loss of a step is infinite or NaN."""
 
 
+@dataclass(eq=False)
 class SupernetTraining(Generic[P]):
     """Trains a supernet; can be stopped and resumed after any step.
 
@@ -38,17 +41,6 @@ class SupernetTraining(Generic[P]):
     weight decay. It depends only on the seed, its number and the state. So training that resumes
     from :meth:`state` gives the same bits as one that never stopped (on one CPU, with the same
     number of threads).
-
-    Args:
-        supernet: ``supernet(images [B, C, H, W], path) -> [B, classes]``; trained in place, on its
-            device.
-        train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on that device.
-        recipe: How to train.
-        draw: Draws a random path.
-        seed: Seed of the paths, the order of the images, augmentation and dropout.
-
-    Attributes:
-        losses: Loss of every step so far, nats.
 
     Raises:
         ValueError: If the batch size exceeds the number of images.
@@ -58,44 +50,39 @@ class SupernetTraining(Generic[P]):
         arXiv:1904.00420.
     """
 
-    def __init__(
-        self,
-        supernet: nn.Module,
-        train: LabelledTensors,
-        recipe: Recipe,
-        *,
-        draw: Callable[[np.random.Generator], P],
-        seed: int,
-    ) -> None:
-        self._images, self._labels = train
-        if not 1 <= recipe.batch_size <= len(self._images):
+    supernet: nn.Module  # (images [B, C, H, W], path) -> [B, classes]; trained in place
+    train: LabelledTensors  # images [n, C, H, W] and labels [n] int64, on its device
+    recipe: Recipe
+    _: KW_ONLY
+    draw: Callable[[np.random.Generator], P]  # a random path
+    seed: int  # of the paths, the order of the images, augmentation and dropout
+    losses: list[float] = field(default_factory=list, init=False)  # of every step so far, nats
+
+    def __post_init__(self) -> None:
+        self._images, self._labels = self.train
+        if not 1 <= self.recipe.batch_size <= len(self._images):
             raise ValueError(
-                f"batch_size={recipe.batch_size} for {len(self._images)} training images; use "
-                "at most as many"
+                f"batch_size={self.recipe.batch_size} for {len(self._images)} training images; "
+                "use at most as many"
             )
-        self._supernet = supernet
-        self._recipe = recipe
-        self._draw = draw
-        self._seed = seed
-        self._names = dict(supernet.named_parameters())
+        self._names = dict(self.supernet.named_parameters())
         self._optimizer = torch.optim.AdamW(
-            parameter_groups(supernet, recipe.weight_decay), lr=recipe.learning_rate
+            parameter_groups(self.supernet, self.recipe.weight_decay), lr=self.recipe.learning_rate
         )
-        self.losses: list[float] = []
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch; images that do not fill a last batch are left out of it."""
-        return len(self._images) // self._recipe.batch_size
+        return len(self._images) // self.recipe.batch_size
 
     @property
     def finished(self) -> bool:
         """Whether all steps are done."""
-        return len(self.losses) >= self._recipe.steps
+        return len(self.losses) >= self.recipe.steps
 
     def path(self, step: int) -> P:
         """The path trained in ``step``, from 0."""
-        return self._draw(np.random.default_rng(seed_for(self._seed, "path", step)))
+        return self.draw(np.random.default_rng(seed_for(self.seed, "path", step)))
 
     def step(self) -> float:
         """Train the next path on the next batch, and return the loss, nats.
@@ -107,39 +94,30 @@ class SupernetTraining(Generic[P]):
         """
         step = len(self.losses)
         images, labels = self._batch(step)
-        self._supernet.train()
+        self.supernet.train()
         device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(seed_for(self._seed, "dropout", step))
-            logits = self._supernet(images, self.path(step))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
+            torch.manual_seed(seed_for(self.seed, "dropout", step))
+            logits = self.supernet(images, self.path(step))
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NonFiniteLossError(
                 f"the loss became {value} in step {step + 1}; use a lower learning rate than "
-                f"{self._recipe.learning_rate:g}"
+                f"{self.recipe.learning_rate:g}"
             )
         # Without a gradient, not even a zero one, the optimiser skips a parameter.
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self._supernet.parameters(), self._recipe.clip)
+        nn.utils.clip_grad_norm_(self.supernet.parameters(), self.recipe.clip)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * lr_factor(step, self._recipe)
+            group["lr"] = self.recipe.learning_rate * lr_factor(step, self.recipe)
         self._optimizer.step()
         self.losses.append(value)
         return value
 
-    def run(
-        self,
-        save: Callable[[], None],
-        *,
-        progress: Tell = ignore,
-    ) -> None:
-        """Train to the end.
-
-        Args:
-            save: Called after every epoch, and every minute within longer ones.
-            progress: Called after every step.
+    def run(self, save: Callable[[], None], *, progress: Tell = ignore) -> None:
+        """Train to the end, and save after every epoch, and every minute within longer ones.
 
         Raises:
             NonFiniteLossError: As :meth:`step`.
@@ -154,12 +132,12 @@ class SupernetTraining(Generic[P]):
                 saved = now
             loss = statistics.fmean(self.losses[-self.steps_per_epoch :])
             state = f"loss {loss:.3f}"  # of the last epoch's worth of steps
-            progress(Progress("step", step, self._recipe.steps, resumed, now - began, state))
+            progress(Progress("step", step, self.recipe.steps, resumed, now - began, state))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that later steps depend on, by name, on the CPU."""
         tensors = {
-            f"weights/{name}": tensor for name, tensor in self._supernet.state_dict().items()
+            f"weights/{name}": tensor for name, tensor in self.supernet.state_dict().items()
         }
         for name, parameter in self._names.items():
             # Parameters that were on no path yet have no optimiser state.
@@ -176,33 +154,28 @@ class SupernetTraining(Generic[P]):
         """
         if _LOSSES not in state:
             raise ValueError("the state of the training has no losses")
-        weights = {
-            name.removeprefix("weights/"): tensor
-            for name, tensor in state.items()
-            if name.startswith("weights/")
-        }
-        load_state(self._supernet, weights, what="the weights of the supernet")
+        weights = under("weights/", state)
+        load_state(self.supernet, weights, what="the weights of the supernet")
         self._optimizer.state.clear()
         for moment in _MOMENTS:
-            for name, tensor in state.items():
-                if name.startswith(f"{moment}/"):
-                    parameter = self._names.get(name.removeprefix(f"{moment}/"))
-                    if parameter is None or tensor.shape not in (parameter.shape, ()):
-                        raise ValueError(f"the training has no parameter for {shown(name)}")
-                    # AdamW keeps its step counter on the CPU.
-                    where = tensor.device if moment == "step" else parameter.device
-                    self._optimizer.state[parameter][moment] = tensor.clone().to(where)
+            for name, tensor in under(f"{moment}/", state).items():
+                parameter = self._names.get(name)
+                if parameter is None or tensor.shape not in (parameter.shape, ()):
+                    raise ValueError(f"the training has no parameter for {shown(name)}")
+                # AdamW keeps its step counter on the CPU.
+                where = tensor.device if moment == "step" else parameter.device
+                self._optimizer.state[parameter][moment] = tensor.clone().to(where)
         self.losses = state[_LOSSES].tolist()
 
     def _batch(self, step: int) -> LabelledTensors:
         """The batch of ``step``; every epoch has its own order of the images."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        size = self._recipe.batch_size
+        size = self.recipe.batch_size
         order = torch.randperm(len(self._labels), generator=self._generator("order", epoch))
         chosen = order[place * size : (place + 1) * size].to(self._labels.device)
-        pixels = augment(self._images[chosen], self._recipe, self._generator("images", step))
+        pixels = augment(self._images[chosen], self.recipe, self._generator("images", step))
         return pixels, self._labels[chosen]
 
     def _generator(self, purpose: str, count: int) -> torch.Generator:
         # On the CPU, so that draws are the same for all devices.
-        return torch.Generator().manual_seed(seed_for(self._seed, purpose, count))
+        return torch.Generator().manual_seed(seed_for(self.seed, purpose, count))

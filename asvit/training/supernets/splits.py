@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,14 +17,9 @@ from asvit.training.supernets.settings import SupernetSettings
 
 @dataclass(frozen=True)
 class Splits:
-    """Disjoint images to train a supernet on, to choose a path by, and to test on.
+    """Disjoint images ``[n, 3, S, S]`` and labels ``[n]`` to train on, choose a path by, and test.
 
-    Attributes:
-        train: Images ``[n, 3, S, S]`` and labels ``[n]`` int64.
-        validation: The same, held out of the training images.
-        test: The same, used neither in training nor in the choice of a path.
-        classes: Number of classes.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
+    Their provenance is their source, and their SHA-256 as ``digest``.
     """
 
     train: LabelledTensors
@@ -39,17 +34,13 @@ class Splits:
             (pixels.to(device), labels.to(device))
             for pixels, labels in (self.train, self.validation, self.test)
         )
-        return Splits(train, validation, test, self.classes, self.provenance)
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def load_splits(settings: SupernetSettings, *, progress: Progress | None = None) -> Splits:
     """Load and split the images of a supernet; the same settings give the same splits.
 
-    The splits are stratified by class.
-
-    Args:
-        settings: Settings of the supernet.
-        progress: Called with the number of images loaded, and to load.
+    The splits are stratified by class. ``progress`` hears of the images loaded, and to load.
 
     Raises:
         ValueError: If there are too few images, one is unreadable, or a class has no training
@@ -74,23 +65,20 @@ def load_splits(settings: SupernetSettings, *, progress: Progress | None = None)
             f"class {missing[0]} has no image to train on ({len(train)} of {len(labels)} images "
             f"of {images.source} are); use more training images"
         )
-    pairs = [
-        (images.pixels[torch.from_numpy(part)], images.labels[torch.from_numpy(part)])
-        for part in (train, validation, test)
-    ]
+
+    def pair(part: NDArray[np.int64]) -> LabelledTensors:
+        chosen = torch.from_numpy(part)
+        return images.pixels[chosen], images.labels[chosen]
+
     provenance = {"source": images.source, "digest": images.digest}
-    return Splits(pairs[0], pairs[1], pairs[2], len(images.classes), provenance)
+    parts = pair(train), pair(validation), pair(test)
+    return Splits(*parts, len(images.classes), provenance)
 
 
 def split(labels: NDArray[np.int64], sizes: tuple[int, ...]) -> list[NDArray[np.int64]]:
-    """Stratified split: every part has about the same share of every class.
+    """Stratified split of ``[n]`` labels: all parts have about the same share of every class.
 
-    Args:
-        labels: Label of each item, ``[n]``.
-        sizes: Sizes of all parts but the last, which takes the rest.
-
-    Returns:
-        Indices of each part, ascending.
+    The last part takes what the sizes of the others leave. Indices of each part ascend.
     """
     order = np.argsort(labels, kind="stable")
     _, counts = np.unique(labels, return_counts=True)

@@ -33,15 +33,11 @@ def test_class_folders(tmp_path: Path) -> None:
 def test_a_flat_folder_is_one_class(tmp_path: Path) -> None:
     for name in "ba":
         make(tmp_path / "holiday" / f"{name}.png")
-    dataset = FolderDataset(tmp_path / "holiday")
+    dataset = FolderDataset(tmp_path / "holiday", transform=lambda image: image.size)
+    assert dataset[0] == ((12, 9), 0)
     assert dataset.classes == ("holiday",)
     assert dataset.labels.tolist() == [0, 0]
     assert [path.name for path in dataset.paths] == ["a.png", "b.png"]
-
-
-def test_transform_is_applied(tmp_path: Path) -> None:
-    make(tmp_path / "a.png")
-    assert FolderDataset(tmp_path, transform=lambda image: image.size)[0] == ((12, 9), 0)
 
 
 def test_wrong_folders(tmp_path: Path) -> None:
@@ -60,33 +56,21 @@ def test_wrong_folders(tmp_path: Path) -> None:
     make(tmp_path / "0.png")
     with pytest.raises(ValueError, match=r"both images \(0\.png\) and folders \(a\)"):
         FolderDataset(tmp_path)
-
-
-def test_a_folder_of_splits_is_not_two_classes(tmp_path: Path) -> None:
-    make(tmp_path / "train" / "cat" / "1.png")
-    make(tmp_path / "val" / "cat" / "1.png")
+    for part in ("train", "val"):
+        make(tmp_path / "parts" / part / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"holds splits, not classes; give '.*train'"):
-        FolderDataset(tmp_path)
+        FolderDataset(tmp_path / "parts")
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "cut", "broken link"])
+@pytest.mark.parametrize("kept", [0, 4_000])
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff", "webp"])
-def test_an_unreadable_file_is_named(tmp_path: Path, damage: str, suffix: str) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, kept: int, suffix: str) -> None:
     path = tmp_path / f"bad.{suffix}"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(path)
-    whole = path.read_bytes()
-    if damage == "broken link":
-        path.unlink()
-        path.symlink_to(tmp_path / "gone.png")
-    else:
-        path.write_bytes(
-            {"empty": b"", "text": b"hello\n" * 50, "cut": whole[: len(whole) // 2]}[damage]
-        )
-    dataset = FolderDataset(tmp_path)
-    with pytest.raises(ValueError, match=rf"cannot read image '.*bad\.{suffix}': ") as caught:
-        dataset[0]
-    assert "\n" not in str(caught.value)
+    Image.fromarray(noise).save(path, quality=100)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=rf"^cannot read image '.*bad\.{suffix}': [^\n]*$"):
+        FolderDataset(tmp_path)[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sets of the Hugging Face hub: what is read, and that none leads to the network unasked."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from image_folders import fill
 from PIL import Image
 
-from asvit.data.hub import _tells_addresses, open_hub, open_hub_parts
+from asvit.data.libraries import _tells_addresses, open_hub, open_hub_parts
 from tests.hostile import refused_or
 
 datasets = pytest.importorskip("datasets")
@@ -17,8 +18,10 @@ datasets = pytest.importorskip("datasets")
 @pytest.fixture(autouse=True)
 def _offline_in_an_empty_cache(
     network_calls: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+) -> Iterator[None]:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    yield
+    assert network_calls == []
 
 
 def table_of(images: list[Any], labels: list[int] | None = None) -> Any:
@@ -68,10 +71,9 @@ def test_a_part_without_labels_is_skipped(monkeypatch: pytest.MonkeyPatch) -> No
         open_hub_parts("me/set")
 
 
-def test_a_set_that_is_not_here(network_calls: list[object]) -> None:
+def test_a_set_that_is_not_here() -> None:
     with pytest.raises(FileNotFoundError, match="ask for 'hf:nobody/nothing:download'"):
         open_hub("nobody/nothing")
-    assert network_calls == []
 
 
 @pytest.mark.parametrize(
@@ -83,10 +85,9 @@ def test_a_set_that_is_not_here(network_calls: list[object]) -> None:
     ],
     ids=lambda name: ascii(name)[:20],
 )
-def test_what_is_no_name(name: str, network_calls: list[object]) -> None:
+def test_what_is_no_name(name: str) -> None:
     for download in (False, True):
         assert refused_or(lambda download=download: open_hub(name, download=download)) is None
-    assert network_calls == []
 
 
 @pytest.mark.parametrize(
@@ -94,14 +95,11 @@ def test_what_is_no_name(name: str, network_calls: list[object]) -> None:
     ["http://a.b/x.parquet", "https://a.b/x", "hf://datasets/a/b", '"http:\\u002f\\x2fa.b/x"'],
 )
 @pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
-def test_a_folder_whose_files_are_elsewhere(
-    tmp_path: Path, name: str, path: str, network_calls: list[object]
-) -> None:
+def test_a_folder_whose_files_are_elsewhere(tmp_path: Path, name: str, path: str) -> None:
     folder = tmp_path / "set"
     fill(folder / "train", cat=1, dog=1)
     (folder / name).write_text(f"---\nconfigs:\n- config_name: a\n  data_files: {path}\n---\n")
     assert refused_or(lambda: open_hub(str(folder))) is None
-    assert network_calls == []
 
 
 def test_a_folder_that_only_tells_of_an_address(tmp_path: Path) -> None:
@@ -119,13 +117,12 @@ def test_a_folder_that_only_tells_of_an_address(tmp_path: Path) -> None:
     "path", ["http://a.b/x.png", "/dev/zero", "zip://x.png::http://a.b/c.zip", "none.png"]
 )
 def test_images_that_are_elsewhere_are_not_fetched(
-    path: str, network_calls: list[object], monkeypatch: pytest.MonkeyPatch
+    path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = table_of([{"bytes": None, "path": path}])
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     found = open_hub("me/set")
     assert refused_or(lambda: found.picture(0)) is None
-    assert network_calls == []
 
 
 def test_bytes_that_are_no_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,3 @@
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,41 +58,6 @@ def test_one_flipped_bit_is_noticed(kept: Path) -> None:
     assert store.read_pictures(kept, SHAPE) is None
     assert store.read_pictures(kept, SHAPE, slice(2, 3)) is None
     assert store.read_pictures(kept, SHAPE, ONE) is not None  # the others are good
-
-
-def test_a_folder_that_cannot_be_written_warns_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with caplog.at_level(logging.WARNING):
-        for name in "ab":
-            assert not store.write_pictures(tmp_path / "file" / name, pictures())
-    assert len(caplog.records) == 1
-    assert str(tmp_path / "file") in caplog.text
-
-
-def test_a_full_disk_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    assert not store.write_pictures(tmp_path / "a", pictures())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    sets = [pictures(seed, 40) for seed in range(2)]
-    store.write_pictures(path, sets[0])
-    with ThreadPoolExecutor(3) as pool:
-        writes = [pool.submit(store.write_pictures, path, sets[i % 2]) for i in range(40)]
-        while not all(write.done() for write in writes):
-            read = store.read_pictures(path, sets[0].shape)
-            assert read is not None
-            assert any((read == expected).all() for expected in sets)
-    assert all(write.result() for write in writes)
 
 
 @pytest.mark.parametrize(

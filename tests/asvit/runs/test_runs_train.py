@@ -41,9 +41,9 @@ def test_digits_are_learned(tmp_path: Path) -> None:
 
 
 def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> None:
-    from asvit.data import MEAN, STD, open_training_sets
+    from asvit.data import open_training_sets
     from asvit.training.distributed import ProcessGroup
-    from asvit.training.images.loaders import validation_loader
+    from asvit.training.images.loaders import Batching, validation_loader
     from asvit.training.metrics import evaluate
 
     folder = tmp_path / "run"
@@ -55,10 +55,8 @@ def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> No
     for name, row in (("model", result.last), ("best", result.history[(result.best or 0) - 1])):
         file = WeightsFile.read(folder / f"{name}.safetensors")
         assert file.classes == sets.classes
-        loader = validation_loader(
-            sets.validation, image_size=32, batch_size=4, augmentation=settings.augmentation,
-            mean=MEAN, std=STD,
-        )  # fmt: skip
+        batching = Batching(image_size=32, batch_size=4, augmentation=settings.augmentation)
+        loader = validation_loader(sets.validation, batching)
         (found,) = evaluate([file.load()], loader, ProcessGroup("cpu"))
         assert found.top1 == file.facts["top1"] == row.best_top1
 

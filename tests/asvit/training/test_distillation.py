@@ -1,15 +1,22 @@
-"""The teacher sees its own images, and the loss is that of DeiT."""
+"""The teacher sees its own images and is the one asked for, and the loss is that of DeiT."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
-from asvit.training.distillation import Teacher, class_logits, distillation_loss, use_two_heads
+from asvit.data import MEAN, STD
+from asvit.networks import Network, WeightsFile
+from asvit.training import distillation
+from asvit.training.distillation import Teacher, distillation_loss, load_teacher
+from asvit.training.settings import TrainSettings
 
-ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
+CLASSES = ("a", "b", "c")
 
 
 class Seen(nn.Module):
@@ -25,35 +32,28 @@ class Seen(nn.Module):
         return self.linear(images.mean((2, 3)))
 
 
-def teacher(network: nn.Module, size: int, **other: tuple[float, float, float]) -> Teacher:
-    statistics = {"mean": ZERO, "std": ONE, "student_mean": ZERO, "student_std": ONE, **other}
-    return Teacher(network, size, **statistics)
-
-
 def test_the_teacher_gets_images_normalised_as_its_own() -> None:
     network, pixels = Seen(), torch.rand(2, 3, 8, 8)
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     other_mean, other_std = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
 
     def normalised(mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
         return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    made = teacher(network, 8, mean=other_mean, std=other_std, student_mean=mean, student_std=std)
-    made(normalised(mean, std))
+    Teacher(network, 8, mean=other_mean, std=other_std)(normalised(MEAN, STD))
     torch.testing.assert_close(network.images, normalised(other_mean, other_std))
 
 
 def test_the_teacher_gets_images_of_its_own_size() -> None:
     network, images = Seen(), torch.rand(2, 3, 8, 8)
-    teacher(network, 8)(images)
+    Teacher(network, 8)(images)
     assert network.images is images  # already of its size
-    teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
+    Teacher(network, 12)(torch.full((2, 3, 8, 8), 0.25))
     torch.testing.assert_close(network.images, torch.full((2, 3, 12, 12), 0.25))
 
 
 def test_the_teacher_neither_learns_nor_drops_out() -> None:
     network = Seen()
-    made = teacher(network, 8).train()
+    made = Teacher(network, 8).train()
     logits = made(torch.rand(2, 3, 8, 8, requires_grad=True))
     assert not logits.requires_grad
     assert not network.drawn
@@ -83,13 +83,77 @@ def test_the_second_head_is_the_one_that_learns_from_the_teacher() -> None:
     both = distillation_loss((first, second), targets, kind="hard", temperature=1.0)
     alone = distillation_loss(second, targets, kind="hard", temperature=1.0)
     assert torch.equal(both, alone)
-    assert class_logits((first, second)) is first
-    assert class_logits(first) is first
 
 
-def test_a_distilled_deit_gives_both_heads_in_training() -> None:
-    model = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=5)
-    assert use_two_heads(model)
-    outputs = model.train()(torch.rand(2, 3, 32, 32))
-    assert [tuple(x.shape) for x in outputs] == [(2, 5), (2, 5)]
-    assert not use_two_heads(Seen())
+def settings(teacher: str, weights: object, **given: Any) -> TrainSettings:
+    return TrainSettings.make(
+        architecture=ARCH, image_size=32, teacher=teacher, teacher_weights=str(weights), **given
+    )
+
+
+def written(folder: Path, **given: Any) -> nn.Module:
+    """Keep a fresh network as a training does."""
+    network = Network(ARCH, 64, 3)
+    model = network.build()
+    content: dict[str, Any] = {"classes": CLASSES, "facts": {"mean": MEAN, "std": STD}, **given}
+    WeightsFile(network, model.state_dict(), **content).write(folder / "model.safetensors")
+    return model.eval()
+
+
+def found(asked: TrainSettings, classes: tuple[str, ...] = CLASSES) -> Teacher:
+    teacher = load_teacher(asked, classes)
+    assert teacher is not None
+    return teacher
+
+
+def test_a_network_that_was_trained_here(tmp_path: Path) -> None:
+    model = written(tmp_path)
+    images = torch.rand(2, 3, 64, 64)
+    logits = found(settings(ARCH, tmp_path))(images)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, model(images))
+    assert load_teacher(TrainSettings.make(architecture=ARCH), CLASSES) is None  # not asked for
+
+
+def test_plain_weights_of_timm(tmp_path: Path) -> None:
+    model = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=3).eval()
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    teacher = found(settings("timm:deit_tiny_patch16_224", tmp_path / "w.pth"))
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(teacher(images), model(images))
+
+
+def test_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    made = timm.create_model("deit_tiny_patch16_224", num_classes=3)
+    made.pretrained_cfg = {**made.pretrained_cfg, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+    def create(name: str, **given: Any) -> nn.Module:
+        asked.update(given, name=name)
+        return made
+
+    monkeypatch.setattr(distillation.timm, "create_model", create)
+    teacher = found(settings("timm:deit_tiny_patch16_224", "timm"))
+    assert asked == {"name": "deit_tiny_patch16_224", "pretrained": True}
+    images = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    theirs = nn.functional.interpolate(images, (224, 224), mode="bicubic", antialias=True)
+    with torch.no_grad():
+        expected = made.eval()((theirs * std + mean - 0.5) / 0.5)
+    torch.testing.assert_close(teacher(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_teachers_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    for teacher, weights, classes, message in (
+        (ARCH, tmp_path, "ab", "knows 3 classes, the images have 2"),
+        (ARCH, tmp_path, "acb", "has other classes than the images, or another order"),
+        ("timm:resnet18", tmp_path, "abc", "not the teacher timm:resnet18"),
+        (ARCH, "timm", "abc", "timm publishes no weights of"),
+        ("timm:resnet81", "timm", "abc", "did you mean 'timm:resnet18'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_teacher(settings(teacher, weights), tuple(classes))
+    with pytest.raises(FileNotFoundError, match="no file of weights"):
+        load_teacher(settings(ARCH, tmp_path / "none.safetensors"), CLASSES)

@@ -21,26 +21,20 @@ def saved(model: nn.Module, folder: Path) -> str:
     return str(path)
 
 
-def agree(ours: nn.Module, theirs: nn.Module) -> bool:
-    images = torch.rand(2, 3, 32, 32)
-    return torch.equal(ours.eval()(images), theirs.eval()(images))
-
-
-def test_pytorchs_own_files_are_read(tmp_path: Path) -> None:
-    trained, fresh = asvit.build(ARCH, 32, 5), asvit.build(ARCH, 32, 5)
-    torch.save({"model": trained.state_dict()}, tmp_path / "w.pth")
-    load_pretrained(fresh, str(tmp_path / "w.pth"), new_head=False)
-    assert agree(fresh, trained)
-
-
-def test_a_run_folder_stands_for_its_trained_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["a run folder", "a file of PyTorch's"])
+def test_what_weights_are_read_from(tmp_path: Path, kind: str) -> None:
     network = Network(ARCH, 32, 5)
-    model = network.build()
-    WeightsFile(network, model.state_dict()).write(tmp_path / "model.safetensors")
-    assert weights_path(str(tmp_path)) == tmp_path / "model.safetensors"
-    fresh = network.build()
-    load_pretrained(fresh, str(tmp_path), new_head=False)
-    assert agree(fresh, model)
+    trained, fresh = network.build(), network.build()
+    if kind == "a run folder":  # stands for its trained network
+        WeightsFile(network, trained.state_dict()).write(tmp_path / "model.safetensors")
+        given, path = tmp_path, tmp_path / "model.safetensors"
+    else:
+        given = path = tmp_path / "w.pth"
+        torch.save({"model": trained.state_dict()}, path)
+    assert weights_path(str(given)) == path
+    load_pretrained(fresh, str(given), new_head=False)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(fresh.eval()(images), trained.eval()(images))
 
 
 @pytest.mark.parametrize("arch", [ARCH, "timm:deit_tiny_distilled_patch16_224"])

@@ -1,7 +1,6 @@
 """Settings of the runs that train on images in memory, and of the evolution that follows one."""
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -27,9 +26,8 @@ def test_every_preset_is_allowed_and_survives_json(kind: type[Settings], preset:
 def test_fractals_have_the_classes_asked_for_and_other_images_their_own(
     kind: type[ShortTrainingSettings],
 ) -> None:
-    assert kind.make(classes=7).images == "fractal:7"
-    assert kind.make(classes=7, data="fractal:9").images == "fractal:9"
-    assert kind.make(classes=7, data="digits").images == "digits"
+    for data, images in (("fractal", "fractal:7"), ("fractal:9", "fractal:9"), ("digits",) * 2):
+        assert kind.make(classes=7, data=data).images == images
 
 
 def test_the_recipe_is_that_of_the_settings() -> None:
@@ -44,60 +42,35 @@ def test_the_recipe_is_that_of_the_settings() -> None:
     assert supernet.recipe == Recipe(**given, warmup=6, steps=30)
 
 
-@pytest.mark.parametrize("kind", TRAINING)
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("classes", 1, "classes must be at least 2, got 1"),
-        ("test_images", 0, "test_images must be at least 1, got 0"),
-        ("width", 1.5, "width must be a whole number, got 1.5"),
-        ("shift", -1, "shift must be at least 0, got -1"),
-        ("space", "", "space must be a name, got ''"),
-        ("data", 3, "data must be a name, got 3"),
-        ("learning_rate", 0, "learning_rate must be a number above 0, got 0"),
-        ("learning_rate", math.nan, "learning_rate must be a number above 0, got nan"),
-        ("clip", math.inf, r"clip must be a number above 0 and below 1e\+37, got inf"),
-        ("clip", "1", "clip must be a number above 0, got '1'"),
-        ("weight_decay", -0.1, "weight_decay must be a number at least 0 and below 1, got -0.1"),
-        ("warmup", 1, "warmup must be a number at least 0 and below 1, got 1"),
-        ("label_smoothing", True, "label_smoothing must be a number at least 0 and below 1"),
-        ("flip", 1, "flip must be true or false, got 1"),
-    ],
-)
-def test_a_wrong_value_is_refused(
-    kind: type[ShortTrainingSettings], name: str, value: object, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        kind.make(**{name: value})
+BOTH = [
+    ({"classes": 1}, "classes must be at least 2, got 1"),
+    ({"test_images": 0}, "test_images must be at least 1, got 0"),
+    ({"shift": -1}, "shift must be at least 0, got -1"),
+    ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
+    ({"clip": float("inf")}, r"clip must be a number above 0 and below 1e\+37, got inf"),
+    ({"weight_decay": -0.1}, "weight_decay must be a number at least 0 and below 1, got -0.1"),
+    ({"warmup": 1}, "warmup must be a number at least 0 and below 1, got 1"),
+    ({"label_smoothing": 1}, "label_smoothing must be a number at least 0 and below 1"),
+]
 
 
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [
+        *((kind, given, message) for kind in TRAINING for given, message in BOTH),
         (BuildSettings, {"n": 1}, "n must be at least 2, got 1"),
-        (BuildSettings, {"n": 2.5}, "n must be a whole number, got 2.5"),
         (BuildSettings, {"seeds": 0}, "seeds must be at least 1, got 0"),
         (SupernetSettings, {"epochs": 0}, "epochs must be at least 1, got 0"),
         (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
         (EvolutionSettings, {"population": 0}, "population must be at least 1, got 0"),
         (EvolutionSettings, {"max_macs": 0}, "max_macs must be at least 1, got 0"),
-        (
-            EvolutionSettings,
-            {"min_macs": 10, "max_macs": 9},
-            "max_macs must be at least 10, got 9",
-        ),
+        (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
         (EvolutionSettings, {"mutation_probability": 1.1}, "at least 0 and at most 1, got 1.1"),
-        (EvolutionSettings, {"mutation_probability": True}, "at least 0 and at most 1, got True"),
         (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )
-def test_a_wrong_value_of_one_kind_is_refused(
+def test_a_wrong_value_is_refused(
     kind: type[Settings], given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         kind.make(**given)
-
-
-def test_an_unknown_setting_has_a_hint() -> None:
-    with pytest.raises(TypeError, match="unknown setting 'learning_rat'; did you mean 'learning_"):
-        BuildSettings.make(learning_rat=1)

@@ -49,26 +49,18 @@ def test_shares_become_whole_epochs_that_add_up(a, b, epochs):
         ("0.4/0.3/0.3", 300, (120, 90, 90)),
         ("auto", 300, (120, 90, 90)),
         ("auto", 10, (4, 3, 3)),
-        ("auto", 5, (2, 1, 2)),
         ("auto", 3, (1, 1, 1)),
         ("auto", 2, (0, 1, 1)),
         ("auto", 1, (0, 0, 1)),
-        ("off", 7, (0, 0, 7)),
         ("0/0/7", 7, (0, 0, 7)),
-        ("0/3/4", 7, (0, 3, 4)),
         (".5/0/.5", 4, (2, 0, 2)),
-        ("0.5/0.0/0.5", 5, (2, 0, 3)),
         ("1/1/1", 3, (1, 1, 1)),
     ],
 )
 def test_what_texts_mean(text, epochs, wanted):
     assert TokenPlan.parse(text, epochs) == TokenPlan(wanted)
-
-
-def test_texts_and_switches_by_hand():
-    assert str(TokenPlan((120, 90, 90))) == "120/90/90"
-    assert TokenPlan((120, 90, 90)).switches == (120, 210)
-    assert TokenPlan((5, 0, 5)).switches == (5,)
+    short = "off" if wanted[:2] == (0, 0) else "/".join(map(str, wanted))
+    assert str(TokenPlan(wanted)) == short
 
 
 @pytest.mark.parametrize(
@@ -76,20 +68,14 @@ def test_texts_and_switches_by_hand():
     [
         ("120/90/90", 100, "120/90/90 is 300 epochs, but the training has 100; use epochs that"),
         ("0.4/0.3/0.2", 300, "the shares of 0.4/0.3/0.2 add up to 0.9; use shares of 1"),
-        ("120/0.3/0.3", 300, "the shares of 120/0.3/0.3 add up to 120.6"),
         ("120/180", 300, "'120/180' is no plan of 3 stages of tokens; use epochs such as 120/90/"),
         ("Auto", 300, "'Auto' is no plan"),
         ("", 300, "'' is no plan"),
-        ("1/2/x", 3, "'1/2/x' is no plan"),
-        ("-1/2/2", 3, "'-1/2/2' is no plan"),
         ("1e2/1/1", 102, "no plan"),
-        ("./0.5/0.5", 3, "no plan"),
         ("1/1/2\n", 4, "no plan"),
         ("\u0663/1/1", 5, "no plan"),  # a digit, but of another script
         ("3/2/0", 5, "3/2/0 leaves no epoch for tokens of full resolution"),
-        ("0.5/0.5/0.0", 4, "leaves no epoch"),
         ("off", 0, "a training has 1 epoch or more, got 0"),
-        ("auto", -3, "a training has 1 epoch or more, got -3"),
     ],
 )
 def test_other_texts_are_refused(text, epochs, message):
@@ -131,9 +117,5 @@ def test_the_default_is_the_only_plan_of_tens_that_saves_what_was_published():
 @given(plan=plans, fraction=st.floats(0, 1))
 def test_equal_costs_save_the_same_in_every_plan(plan, fraction):
     assert saved(plan, [fraction] * 3) == pytest.approx(1 - fraction)
-    assert 0 <= saved(plan, [0, 0, 1]) < 1
-
-
-def test_every_stage_has_its_fraction():
     with pytest.raises(ValueError, match="2 fractions for 3 stages; give one each"):
-        saved(TokenPlan((1, 1, 1)), [0.5, 1.0])
+        saved(plan, [fraction] * 2)

@@ -1,18 +1,24 @@
-"""``checkpoint.safetensors``: round trip, and files that are refused."""
+"""``checkpoint.safetensors``: round trip, files that are refused, and the optimiser's state."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from timm.optim import create_optimizer_v2
+from torch import nn
 
-from asvit.training.checkpoint import Checkpoint, Origin
+from asvit.training.checkpoint import (
+    Checkpoint,
+    EngineState,
+    Origin,
+    load_optimizer,
+    optimizer_state,
+)
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-from asvit.training.state import EngineState
 
 ROW = EpochRow(1, "(4,1)", 1e-3, 2.0, 1.5, 50.0, 90.0, 1.25, 52.0, 91.0, 300.0, 4.5)
 
@@ -55,27 +61,71 @@ def test_the_optimiser_is_not_kept_with_a_finished_training(tmp_path: Path) -> N
     assert found.state.weights.keys() == written.state.weights.keys()
 
 
-@pytest.mark.parametrize("kept", [0, 7, 100, -1])
-def test_a_part_of_a_file_is_refused(tmp_path: Path, kept: int) -> None:
-    path = tmp_path / "c.safetensors"
-    checkpoint().write(path)
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="is not a checkpoint that this version can read"):
-        Checkpoint.read(path)
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
 
 
-def test_missing_and_other_files_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Checkpoint.read(path)
-    save_file({"w": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="is not a checkpoint"):
-        Checkpoint.read(path)
-    checkpoint().write(path)
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["asvit"])
-    for changed in ({"schema_version": 99}, {"kind": "supernet"}, {"settings": {"newer": 1}}):
-        content = {"asvit": json.dumps({**header, **changed})}
-        save_file({"w": torch.zeros(2)}, path, content)
-        with pytest.raises(ValueError, match="or give --fresh to start over"):
-            Checkpoint.read(path)
+def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(5, 4, generator=generator)).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lamb", "adafactor", "lion", "muon"])
+def test_a_resumed_optimiser_takes_the_same_steps(name: str) -> None:
+    whole, first, second = network(), network(), network()
+    optimizer, before, after = (
+        create_optimizer_v2(model, name, lr=1e-2, weight_decay=0.1)
+        for model in (whole, first, second)
+    )
+    for steps in (3, 2):
+        trained(whole, optimizer, steps)
+    trained(first, before, 3)
+    tensors, numbers = optimizer_state(before)
+    second.load_state_dict(first.state_dict())
+    copied = {key: value.clone() for key, value in tensors.items()}
+    load_optimizer(after, copied, json.loads(json.dumps(numbers)))
+    trained(second, after, 2)
+    ours, theirs = second.state_dict(), whole.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(("part", "value"), [("weights", math.nan), ("average", math.inf)])
+def test_weights_that_do_not_fit_or_are_no_numbers_are_refused(part: str, value: float) -> None:
+    right = network().state_dict()
+    wrong = {**right, "2.bias": torch.tensor([0.0, value, 0.0])}
+    model, average = network(), network()
+    for bad, message in (
+        (wrong, r"of the checkpoint are infinite or NaN, as in '2\.bias'"),
+        ({"0.weight": torch.zeros(2, 2)}, "of the checkpoint do not fit"),
+    ):
+        parts = {"weights": right, "average": right, part: bad}
+        with pytest.raises(ValueError, match=message):
+            EngineState(**parts, moments={}, numbers={}).load(model, average)
+    assert all(torch.equal(model.state_dict()[name], right[name]) for name in right)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "change"),
+    [
+        ({}, {"groups": [{}] * 6}),  # of another network
+        ({"x/exp_avg": torch.zeros(1)}, {}),
+        ({"group 9/lr": torch.zeros(1)}, {}),
+        ({"": torch.zeros(1)}, {}),
+        ({}, {"groups": [3]}),
+        ({}, {"groups": []}),
+        ({}, {"state": {"x": {}}}),
+        ({}, {"state": {"0": 3}}),
+        ({}, {"state": []}),
+    ],
+)
+def test_what_is_no_state_is_refused(
+    tensors: dict[str, torch.Tensor], change: dict[str, object]
+) -> None:
+    optimizer = torch.optim.AdamW(network().parameters())
+    _, numbers = optimizer_state(optimizer)
+    with pytest.raises(ValueError, match="is of another network, or none"):
+        load_optimizer(optimizer, tensors, {**numbers, **change})

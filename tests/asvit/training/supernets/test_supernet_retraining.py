@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from asvit.training.supernets.retraining import Trained, train_alone
+from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import Splits, load_splits
@@ -23,10 +23,6 @@ SETTINGS = SupernetSettings.make(
 @pytest.fixture(scope="module")
 def parts() -> Splits:
     return load_splits(SETTINGS)
-
-
-def weights(trained: Trained) -> dict[str, Tensor]:
-    return trained.model.state_dict()
 
 
 def stopped_after(
@@ -52,32 +48,25 @@ def test_what_was_stopped_goes_on_to_the_same_bits(
     whole = train_alone(ARCHITECTURE, SETTINGS, parts)
     assert len(whole.losses) == SETTINGS.recipe.steps == 12
 
-    def again() -> Trained:
-        return train_alone(ARCHITECTURE, SETTINGS, parts, state=tmp_path / "state")
-
+    again = partial(train_alone, ARCHITECTURE, SETTINGS, parts, state=tmp_path / "state")
     stopped_after(9, monkeypatch, again)
     went_on = again()
     assert went_on.losses == whole.losses
     assert went_on.accuracy == whole.accuracy
-    mine, theirs = weights(went_on), weights(whole)
+    mine, theirs = went_on.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("damage", ["another seed", "no tensors"])
+@pytest.mark.parametrize("damaged", [False, True])
 def test_the_state_of_another_training_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits, damage: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits, damaged: bool
 ) -> None:
     state = tmp_path / "state"
-    if damage == "another seed":
-
-        def other() -> Trained:
-            return train_alone(ARCHITECTURE, SETTINGS, parts, seed=1, state=state)
-
-        stopped_after(7, monkeypatch, other)
-    else:
+    train = partial(train_alone, ARCHITECTURE, SETTINGS, parts, state=state)
+    stopped_after(7, monkeypatch, partial(train, seed=1))
+    if damaged:
         state.write_bytes(b"nothing that can be read")
-    expected = train_alone(ARCHITECTURE, SETTINGS, parts)
-    assert train_alone(ARCHITECTURE, SETTINGS, parts, state=state).losses == expected.losses
+    assert train().losses == train_alone(ARCHITECTURE, SETTINGS, parts).losses
 
 
 def test_a_loss_that_is_not_finite_is_a_reason(parts: Splits) -> None:

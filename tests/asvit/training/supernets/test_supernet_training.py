@@ -80,20 +80,6 @@ def test_the_optimiser_counts_the_steps_of_each_parameter() -> None:
     assert state["step/head.weight"] == RECIPE.steps
 
 
-def test_weight_decay_is_as_much_as_the_steps_of_a_parameter() -> None:
-    # Without a gradient to speak of (the loss is flat), AdamW only shrinks matrices.
-    recipe = dataclasses.replace(RECIPE, learning_rate=0.1, warmup=0, label_smoothing=0.0)
-    net, training = make(recipe, draw=lambda _rng: 1)
-    with torch.no_grad():
-        net.head.weight.zero_()
-    before = snapshot(training)
-    training.step()
-    after = snapshot(training)
-    assert torch.equal(before["weights/paths.0.weight"], after["weights/paths.0.weight"])
-    ratio = after["weights/paths.1.weight"] / before["weights/paths.1.weight"]
-    assert torch.allclose(ratio, torch.full_like(ratio, 1 - 0.1 * 0.3))
-
-
 @pytest.mark.parametrize("stop", [0, 1, 4, 9, 14])
 def test_going_on_from_a_state_gives_the_same_bits(stop: int) -> None:
     whole, first = finished(make()[1]), make()[1]
@@ -150,18 +136,6 @@ def test_paths_depend_on_seed_and_step_alone_and_steps_keep_the_random_state() -
     assert torch.equal(torch.random.get_rng_state(), before)
     assert [training.path(step) for step in range(300)] == paths
     assert min(paths.count(path) for path in range(3)) > 70
-
-
-def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
-    _, training = make()
-    rates = []
-    while not training.finished:
-        training.step()
-        rates.append(training._optimizer.param_groups[0]["lr"])
-    assert rates[:3] == pytest.approx([RECIPE.learning_rate * n / 4 for n in (1, 2, 3)])
-    assert max(rates) == rates[3] == RECIPE.learning_rate
-    assert rates[3:] == sorted(rates[3:], reverse=True)
-    assert rates[-1] < 0.05 * RECIPE.learning_rate
 
 
 def test_a_loss_that_is_not_finite_ends_training_before_it_does_harm() -> None:
