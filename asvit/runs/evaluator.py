@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from asvit.data.base import Progress
 from asvit.executors import Workers
 from asvit.runs.measurement_pool import (
     EvalContext,
-    Measured,
     MeasurementJob,
     MeasurementPool,
     Workload,
@@ -24,16 +22,10 @@ _GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 
 
 class Evaluator:
-    """Measures architectures of ``space`` as ``settings`` say.
+    """Measures architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
 
     The values follow from the architecture alone: not from its place in a batch, nor from the
     workers.
-
-    Args:
-        space: Space of the architectures.
-        settings: What to measure, and on what.
-        workers: Processes that measure; see :class:`MeasurementPool`.
-        progress: Called with how many images are ready, and how many there will be.
 
     Attributes:
         device: Where networks are measured.
@@ -78,15 +70,14 @@ class Evaluator:
         Yields:
             The measurement of each, in order.
         """
-        reasons = [self._refusal(arch) for arch in architectures]
+        settings, side = self._settings, self._settings.image_size
         jobs = [
-            self._job(arch)
-            for arch, reason in zip(architectures, reasons, strict=True)
-            if not reason
+            MeasurementJob(arch, settings.proxies, str(arch), side, True, self._refusal(arch))
+            for arch in architectures
         ]
-        measured = in_order(self._pool.measure(jobs))
-        for reason in reasons:
-            yield self._failed(reason) if reason else _measurement(next(measured))
+        for found in in_order(self._pool.measure(jobs)):
+            params, macs = (found.cost.params, found.cost.macs) if found.cost else (0, 0)
+            yield Measurement.from_scores(params, macs, found.scores)
 
     def __call__(self, arch: Architecture | str) -> Measurement:
         """Measure an architecture, or that of a text; a failed measure is NaN with its reason.
@@ -104,16 +95,3 @@ class Evaluator:
         except ValueError as refusal:
             return first_line(refusal)
         return ""
-
-    def _job(self, arch: Architecture | str) -> MeasurementJob:
-        settings = self._settings
-        return MeasurementJob(arch, settings.proxies, str(arch), settings.image_size, counted=True)
-
-    def _failed(self, why: str) -> Measurement:
-        names = self._settings.proxies
-        return Measurement(0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, why))
-
-
-def _measurement(measured: Measured) -> Measurement:
-    params, macs = (measured.cost.params, measured.cost.macs) if measured.cost else (0, 0)
-    return Measurement.from_scores(params, macs, measured.scores)

@@ -23,8 +23,7 @@ from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.runs.provenance import versions
-from asvit.runs.run import typed_options
+from asvit.runs.run import typed_options, versions
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult

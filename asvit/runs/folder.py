@@ -19,37 +19,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from asvit.core.records import MALFORMED, parse_json
-from asvit.core.run_files import (
-    ACCURACIES,
-    BEST,
-    CANDIDATES,
-    CHECKPOINT,
-    CORRELATION_FIGURES,
-    CORRELATIONS,
-    EVOLUTION_FIGURES,
-    INHERITED,
-    JOURNAL,
-    LOSSES,
-    MEASURED,
-    METRICS_CSV,
-    METRICS_JSONL,
-    MODEL,
-    REPORT,
-    RESULT,
-    RETRAINED,
-    RETRAINING,
-    SCALING_FIGURES,
-    SCORES,
-    SEARCH_FIGURES,
-    SERIES,
-    STUDY,
-    SUPERNET_WEIGHTS,
-    TABLE,
-    TRAININGS,
-    TRIALS,
-    VALUES,
-    figure_files,
-)
+from asvit.core.results import article
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
 from proxies.registry import Registry
@@ -57,8 +28,6 @@ from proxies.registry import Registry
 LOCK = ".lock"
 
 _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
-
-_COMMANDS = {"supernet": "supernet train"}  # where a run is not called as its command is
 
 
 def named_folder(name: str) -> Path:
@@ -129,33 +98,6 @@ class RunFiles:
 RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
 
 
-SEARCH = RunFiles("search", "search", JOURNAL, (TRIALS, *figure_files(SEARCH_FIGURES)))
-SCALING = RunFiles(
-    "scale", "scaling", MEASURED, (SERIES, CANDIDATES, *figure_files(SCALING_FIGURES))
-)
-CORRELATION = RunFiles(
-    "correlation",
-    "correlation",
-    SCORES,
-    (VALUES, CORRELATIONS, *figure_files(CORRELATION_FIGURES)),
-)
-REFERENCE = RunFiles("reference", "reference table", TRAININGS, (TABLE,))
-SUPERNET = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
-EVOLUTION = RunFiles(
-    "evolution",
-    "evolution",
-    ACCURACIES,
-    (TRIALS, INHERITED, RETRAINED, RETRAINING, *figure_files(EVOLUTION_FIGURES)),
-)
-TRAINING = RunFiles(
-    "training",
-    "training",
-    CHECKPOINT,
-    (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
-    state_kind="training checkpoint",
-)
-
-
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
     return tuple(kind.files for kind in RUNS.values())
@@ -168,11 +110,7 @@ _LONGEST_HEADER = 1_000_000  # bytes
 def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> None:
     """Check that a run may use ``folder``, without making or changing anything.
 
-    Args:
-        folder: Run folder; it need not exist.
-        files: The files of the run's kind.
-        fresh: Whether an earlier run of this kind would be removed.
-        elsewhere: Whether the run's state is kept elsewhere, as in a database.
+    ``elsewhere``: the run's state is kept elsewhere, as in a database.
 
     Raises:
         NotADirectoryError: If something other than a folder is in the way.
@@ -257,7 +195,7 @@ def _study_kind(path: Path) -> object:
     try:
         with path.open("rb") as file:
             line = file.readline(_LONGEST_HEADER)
-        return SEARCH.kind if not line or parse_json(line)["study_name"] == STUDY else None
+        return "search" if not line or parse_json(line)["study_name"] == STUDY else None
     except (*MALFORMED, OSError):
         return None
 
@@ -267,7 +205,7 @@ def _noun(kind: str) -> str:
     noun = nouns.get(kind)
     if noun is None:
         return f"a run of another kind, {shown(kind)}"
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return article(noun)
 
 
 @contextmanager
@@ -281,15 +219,8 @@ def claimed(
 ) -> Iterator[None]:
     """Make ``folder``, keep other processes from running in it, and start over if asked to.
 
-    The claim ends with the process, however that ends.
-
-    Args:
-        folder: Run folder.
-        files: The files of the run's kind.
-        fresh: Remove what an earlier run of this kind wrote; its state last, so that a kill
-            leaves it resumable.
-        elsewhere: Whether the run's state is kept elsewhere, as in a database.
-        more: Names of further files that the earlier run in a folder wrote.
+    The claim ends with the process, however that ends. What an earlier run of this kind wrote,
+    ``more`` among it, is removed with its state last, so that a kill leaves it resumable.
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.
@@ -337,16 +268,12 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     """
     found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
     if not found:
+        commands = {run.files.kind: name for name, run in RUNS.items()}
         raise FileNotFoundError(
-            f"no finished {kind} in {root}; run asvit {_command(kind)} first, or name the run's "
-            "folder"
+            f"no finished {kind} in {root}; run asvit {commands.get(kind, kind)} first, or name "
+            "the run's folder"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent
-
-
-def _command(kind: str) -> str:
-    commands = {run.files.kind: name for name, run in RUNS.items()}
-    return commands.get(kind, _COMMANDS.get(kind, kind))
 
 
 def _kind(path: Path) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 from asvit.core.settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import Pool, Workers, one_thread, open_pool
+from asvit.executors import Pool, Task, Workers, one_thread, open_pool
+from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import measuring_work, network, takes_all
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
@@ -95,6 +97,7 @@ class MeasurementJob:
         key: Seeds its initial weights, beside the run's seed and the repeat.
         side: Side of the images in pixels.
         counted: Whether to count its parameters and multiply-adds, too.
+        refused: Why there is no such network, so that all measures fail; empty if there is.
     """
 
     architecture: Architecture | str
@@ -102,6 +105,7 @@ class MeasurementJob:
     key: str
     side: int
     counted: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,20 +179,23 @@ class MeasurementPool:
         Yields:
             The index of each job in ``jobs`` with its outcome, as they end.
         """
-        if not jobs:
+        possible = [number for number, job in enumerate(jobs) if not job.refused]
+        for number, job in enumerate(jobs):
+            if job.refused:
+                yield number, Measured(failed(job.names, job.refused))
+            elif self.workers.in_process:
+                yield number, self._measure(job)
+        if self.workers.in_process or not possible:
             return
-        if self.workers.in_process:
-            yield from ((number, self._measure(job)) for number, job in enumerate(jobs))
-            return
-        merged = [_Parts(job, self._portions(job)) for job in jobs]
-        owners = [number for number, parts in enumerate(merged) for _ in parts.tasks]
-        tasks = [task for parts in merged for task in parts.tasks]
-        with closing(self._opened().run(tasks)) as answers:
-            for task, answer in answers:
-                parts = merged[owners[task]]
-                parts.take(answer.result, answer.failure)
-                if parts.missing == 0:
-                    yield owners[task], parts.measured()
+        tasks = [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        missing = Counter(number for number, _ in tasks)
+        answers: dict[int, list[Answer]] = {number: [] for number in possible}
+        with closing(self._opened().run([task for _, task in tasks])) as answered:
+            for place, answer in answered:
+                number = tasks[place][0]
+                answers[number].append(answer)
+                if len(answers[number]) == missing[number]:
+                    yield number, _combined(jobs[number], answers.pop(number))
 
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
@@ -217,12 +224,35 @@ class MeasurementPool:
             return Measured(failed(job.names, str(error) or "out of memory"))
         return Measured(scores, cost(arch, image_size=side) if job.counted else None)
 
-    def _portions(self, job: MeasurementJob) -> list[list[int]]:
-        """The repeats that go to a worker together: each alone on a CPU, else all of them."""
-        if not any(get_proxy(name).random for name in job.names):
-            return [[0]]
+    def _tasks(self, job: MeasurementJob) -> list[Task]:
+        """What workers are sent: each repeat alone on a CPU, else all of them together."""
         repeats = list(range(self._repeats))
-        return [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+        portions = [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+        if not any(get_proxy(name).random for name in job.names):
+            portions = [[0]]
+        return [
+            {
+                "architecture": str(job.architecture),
+                "names": job.names,
+                "key": job.key,
+                "side": job.side,
+                "only": only,
+                "counted": job.counted and 0 in only,
+            }
+            for only in portions
+        ]
+
+
+def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
+    """The answers to all tasks of a job together."""
+    results = [answer.result for answer in answers if answer.result is not None]
+    sizes = [Cost(*result["cost"]) for result in results if result["cost"] is not None]
+    size = sizes[-1] if sizes else None
+    failures = [answer.failure for answer in answers if answer.result is None]
+    if failures:
+        return Measured(failed(job.names, failures[-1]), size)
+    readings = [Readings.from_json(result["readings"]) for result in results]
+    return Measured(combine(readings), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
@@ -239,46 +269,3 @@ def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
         while due in held:
             yield held.pop(due)
             due += 1
-
-
-class _Parts:
-    """The tasks of one job, and their answers.
-
-    Attributes:
-        tasks: What workers are sent.
-        missing: How many answers are not there yet.
-    """
-
-    def __init__(self, job: MeasurementJob, portions: Sequence[list[int]]) -> None:
-        self.tasks = [
-            {
-                "architecture": str(job.architecture),
-                "names": job.names,
-                "key": job.key,
-                "side": job.side,
-                "only": only,
-                "counted": job.counted and 0 in only,
-            }
-            for only in portions
-        ]
-        self.missing = len(self.tasks)
-        self._names = job.names
-        self._readings: list[Readings] = []
-        self._cost: Cost | None = None
-        self._failure = ""
-
-    def take(self, result: Mapping[str, Any] | None, failure: str) -> None:
-        """Take in one answer."""
-        self.missing -= 1
-        if result is None:
-            self._failure = failure
-            return
-        self._readings.append(Readings.from_json(result["readings"]))
-        if result["cost"] is not None:
-            self._cost = Cost(*result["cost"])
-
-    def measured(self) -> Measured:
-        """All answers together."""
-        if self._failure:
-            return Measured(failed(self._names, self._failure), self._cost)
-        return Measured(combine(self._readings), self._cost)

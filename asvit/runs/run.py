@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -11,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
+from asvit._version import __version__
 from asvit.core.console import clock, number
+from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
@@ -37,10 +41,11 @@ from asvit.runs.folder import (
     named_folder,
     remove_files,
 )
-from asvit.runs.provenance import versions
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from asvit.report.pictures import Picture
 
 S = TypeVar("S", bound=Settings)
@@ -110,8 +115,8 @@ class Run(ABC, Generic[S, R, J]):
     result and report. Options are fields made by :func:`asvit.core.settings.setting`; commands and
     their help follow from them.
 
-    Type parameters: settings, result, and what a stopped run continues from (a journal or a
-    checkpoint).
+    Type parameters: settings, result, and what a stopped run continues from: a journal, or a
+    checkpoint whose ``origin`` tells how the run began.
 
     Attributes:
         settings: What to do.
@@ -127,6 +132,11 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
+    folder_name: ClassVar[str] = ""  # with settings in braces; all without a default unless given
+    needs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`check` makes
+    inputs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`prepare` makes
+    report: ClassVar[Any] = None  # writes figures and report.html of a folder
+    written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -159,10 +169,11 @@ class Run(ABC, Generic[S, R, J]):
     # What a kind of run supplies.
 
     def default_name(self) -> str:
-        """Name of the folder in ``runs`` where no other is given: settings without a default."""
+        """Name of the folder in ``runs`` where no other is given."""
         fields = fields_of(self.settings_type).values()
-        required = [field.name for field in fields if field.default is dataclasses.MISSING]
-        return "-".join([self.command, *(str(getattr(self.settings, name)) for name in required)])
+        required = [f"{{{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
+        named = self.folder_name or "-".join([self.command, *required])
+        return named.format_map(vars(self.settings))
 
     def check(self) -> None:
         """Refuse what cannot be done, by looking names up: quickly, and without writing.
@@ -171,6 +182,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If it cannot be done.
             OSError: If something is missing.
         """
+        for name in self.needs:
+            getattr(self, name)
 
     def prepare(self) -> None:
         """Load images and networks; called before anything is made or removed, perhaps twice.
@@ -179,6 +192,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If they do not suit.
             OSError: If they cannot be found.
         """
+        for name in self.inputs:
+            getattr(self, name)
 
     def open(self) -> J:
         """What the folder holds of earlier sessions: an empty journal, or None, in a new one.
@@ -188,13 +203,22 @@ class Run(ABC, Generic[S, R, J]):
         """
         return self.journal_type(self.folder / self.files.state)  # type: ignore[no-any-return]
 
+    def start_values(self) -> Mapping[str, Any]:
+        """What a journal keeps beside the settings: ``images`` and ``device`` must not change."""
+        return {}
+
     def begin(self, journal: J) -> None:
         """Check that the run goes on as it was started, and keep what it is started with.
 
         Raises:
             ValueError: If images or device differ.
         """
-        cast("Any", journal).start(self.settings)
+        begun, now = _origin(journal), self.start_values()
+        if begun is not None:
+            known = {n: (getattr(begun, n), now[n]) for n in ("device", "images") if n in now}
+            self.check_same(**known)
+        if isinstance(journal, Journal):
+            journal.start(self.settings, **now)
 
     @abstractmethod
     def execute(self, journal: J) -> R:
@@ -206,7 +230,8 @@ class Run(ABC, Generic[S, R, J]):
 
     def stored_settings(self, journal: J) -> S | None:
         """The settings that the folder's run was started with; None in a new one."""
-        return cast("Any", journal).settings  # type: ignore[no-any-return]
+        begun = _origin(journal)
+        return None if begun is None else begun.settings
 
     @property
     def title(self) -> str:
@@ -239,6 +264,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If its result cannot be read.
             OSError: If it cannot be written to.
         """
+        if cls.report is not None:
+            return cls.report(folder)  # type: ignore[no-any-return]
         from asvit.report.parts import write_result_page
 
         if not (folder / RESULT).is_file():
@@ -251,12 +278,18 @@ class Run(ABC, Generic[S, R, J]):
         return write_result_page(f"asvit {cls.command}", result, facts, drawn)
 
     @classmethod
-    def show(cls, result: R, screen: Any) -> None:
+    def told(cls, result: R, screen: Console) -> Iterator[RenderableType]:
+        """Lines and tables that say on a console what a run came to."""
+        yield ""
+        yield from (f"{name}: {number(value)}" for name, value in cls.facts(result).items())
+
+    @classmethod
+    def show(cls, result: R, screen: Console) -> None:
         """Write what a run came to on a console, and what to type next."""
-        screen.print()
-        for name, value in cls.facts(result).items():
-            screen.print(f"{name}: {number(value)}")
-        screen.print(f"folder: {result.folder}, after {clock(result.wall_seconds)}")
+        for part in cls.told(result, screen):
+            screen.print(part)
+        more = f" ({cls.written})" if cls.written else f", after {clock(result.wall_seconds)}"
+        screen.print(f"folder: {result.folder}{more}")
         if result.next_command:
             screen.print(f"next:   {result.next_command}")
 
@@ -336,32 +369,26 @@ class Run(ABC, Generic[S, R, J]):
         return result
 
     def result(self, journal: J, kept: Mapping[str, Any] | None = None, **values: Any) -> R:
-        """The result of a run with these values, from a journal that knows its time.
+        """The result of a run.
 
         Args:
-            journal: The journal.
+            journal: A journal that knows its time, unless ``values`` has ``wall_seconds``.
             kept: What is kept of how it was made, beside versions and command.
             **values: The fields of the kind's own result.
         """
+        if "wall_seconds" not in values:
+            values["wall_seconds"] = cast("Any", journal).elapsed
+        kept = self.provenance(**(kept or {}))
         made: R = self.result_type(
-            folder=self.folder,
-            settings=self.settings,
-            wall_seconds=cast("Any", journal).elapsed,
-            provenance=self.provenance(**(kept or {})),
-            **values,
+            folder=self.folder, settings=self.settings, provenance=kept, **values
         )
         return made
 
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Keep the folder for this run."""
-        with claimed(
-            self.folder,
-            self.files,
-            fresh=self.fresh,
-            elsewhere=self.elsewhere,
-            more=self.extra_files,
-        ):
+        where = {"fresh": self.fresh, "elsewhere": self.elsewhere}
+        with claimed(self.folder, self.files, more=self.extra_files, **where):
             yield
 
     def finish(self, result: R) -> None:
@@ -387,11 +414,7 @@ class Run(ABC, Generic[S, R, J]):
         device: tuple[str | None, str] | None = None,
         images: tuple[Mapping[str, str] | None, Mapping[str, str]] | None = None,
     ) -> None:
-        """Check that the run goes on with the device and the images that it was started with.
-
-        Args:
-            device: The one that it was started on, None if it was not, and the one there is now.
-            images: The same of the images.
+        """Check that device and images are, now, those that the run was started with, if it was.
 
         Raises:
             ValueError: If they differ.
@@ -422,6 +445,17 @@ class Run(ABC, Generic[S, R, J]):
             if field.default is dataclasses.MISSING
         }
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
+
+
+def _origin(journal: object) -> Any:
+    """What tells how a run began: its journal, the origin of its checkpoint, or None."""
+    return getattr(journal, "origin", journal)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    libraries = {name: version(name) for name in ("torch", "timm", "optuna")}
+    return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
 def typed_options(

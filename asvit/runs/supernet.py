@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,14 @@ from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
 from asvit.core.settings import setting
-from asvit.runs.folder import SUPERNET
+from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from asvit.search.supernet_space import SupernetSpace
     from asvit.training.supernets.file import Origin, SupernetFile
@@ -41,9 +42,12 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
     command = "supernet train"
     summary = "Train all paths of a space at once."
-    files = SUPERNET
+    files = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
     settings_type = SupernetSettings
     result_type = SupernetResult
+    folder_name = "supernet-{space}-{image_size}px-seed{seed}"
+    needs, inputs = ("space", "where"), ("parts",)
+    written = "supernet.safetensors, losses.csv, result.json"
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
 
@@ -68,15 +72,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
         return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
 
-    def check(self) -> None:
-        """Refuse spaces without a supernet, and devices that do not exist."""
-        _ = self.space, self.where
-
-    def default_name(self) -> str:
-        """Named after the space, the image size and the seed."""
-        chosen = self.settings
-        return f"supernet-{chosen.space}-{chosen.image_size}px-seed{chosen.seed}"
-
     @property
     def title(self) -> str:
         """What is about to be trained, and on what."""
@@ -87,10 +82,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
             f"seed {s.seed}"
         )
 
-    def prepare(self) -> None:
-        """Load the images."""
-        _ = self.parts
-
     def open(self) -> SupernetFile | None:
         """The weights so far."""
         from asvit.training.supernets.file import SupernetFile
@@ -98,22 +89,13 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         path = self.folder / SUPERNET_WEIGHTS
         return SupernetFile.read(path) if path.exists() else None
 
-    def stored_settings(self, journal: SupernetFile | None) -> SupernetSettings | None:
-        """What the run was started with."""
-        return None if journal is None else journal.origin.settings
-
     def settled(self, journal: SupernetFile | None, result: SupernetResult) -> bool:
         """Whether all steps are done."""
         return journal is not None and journal.finished and super().settled(journal, result)
 
-    def begin(self, journal: SupernetFile | None) -> None:
-        """Check device and images."""
-        if journal is not None:
-            origin = journal.origin
-            self.check_same(
-                device=(origin.device, self.where.type),
-                images=(origin.images, self.parts.provenance),
-            )
+    def start_values(self) -> Mapping[str, Any]:
+        """Images and the kind of device."""
+        return {"images": self.parts.provenance, "device": self.where.type}
 
     def execute(self, journal: SupernetFile | None) -> SupernetResult:
         """Train to the end; save at the end of every epoch, and within long ones."""
@@ -124,34 +106,31 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         session = _Session(self, origin, journal)
         session.training.run(session.save, progress=self.tell)
         session.write_losses()  # a kill may have left them behind the weights
-        return SupernetResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            {"images": origin.images, "device": origin.device},
             losses=[round(loss, 6) for loss in session.epoch_losses()],
             num_classes=origin.num_classes,
             accuracy=session.random_paths(),
             params=sum(p.numel() for p in session.supernet.parameters()),
             wall_seconds=session.seconds,
-            settings=self.settings,
-            provenance=self.provenance(images=origin.images, device=origin.device),
             next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
         )
 
     @classmethod
-    def show(cls, result: SupernetResult, screen: Console) -> None:
-        """The loss, random paths, and what to type next."""
+    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+        """The loss, and random paths."""
         found, losses = result.accuracy, result.losses
-        screen.print(
+        yield (
             f"loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last; "
             f"{result.params:,} parameters"
         )
-        screen.print(
+        yield (
             f"{found.paths} random paths on the validation images: {percent(found.lowest)} to "
             f"{percent(found.highest)}, median {percent(found.median)} "
             f"(chance {percent(100 / result.num_classes)})"
         )
-        screen.print(f"trained in {clock(result.wall_seconds)}")
-        screen.print(f"folder: {result.folder} (supernet.safetensors, losses.csv, result.json)")
-        screen.print(f"next:   {result.next_command}")
+        yield f"trained in {clock(result.wall_seconds)}"
 
 
 class _Session:
@@ -235,17 +214,10 @@ def train_supernet(**given: Any) -> SupernetResult:
     of a long one at most a minute.
 
     Args:
-        **given: ``out`` (by default ``runs/supernet-SPACE-SIZEpx-seedN``), ``device``,
-            ``progress``, ``fresh`` and ``preset``: see :class:`SupernetRun`; and the fields of
-            :class:`asvit.training.supernets.settings.SupernetSettings`.
-
-    Returns:
-        The result, as in result.json.
+        **given: The fields of :class:`asvit.training.supernets.settings.SupernetSettings`; what
+            :mod:`asvit.runs` tells of; and ``device``.
 
     Raises:
-        ValueError: If a setting is not allowed, the images do not suit, the loss is not finite, or
-            the folder's run has other settings or is in use.
-        OSError: If the folder cannot be written or images cannot be found.
-        TypeError: If there is no such setting.
+        ValueError: If the loss is not finite, too.
     """
     return SupernetRun.make(**given).run()
