@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asvit.core.console import number, rounded, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
-from asvit.core.run_files import (
-    CORRELATION_FIGURES,
-    CORRELATIONS,
-    RESULT,
-    SCORES,
-    VALUES,
-    figure_files,
-)
+from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import MeasuringSettings, WrongOption, fields_of, setting
 from asvit.reference import REFERENCES
 from asvit.reference.findings import Finding, to_csv, verdict
@@ -73,10 +66,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     command = "correlate"
     summary = "Tell how well measures rank the architectures of a reference table by accuracy."
     files = RunFiles(
-        "correlation",
-        "correlation",
-        SCORES,
-        (VALUES, CORRELATIONS, *figure_files(CORRELATION_FIGURES)),
+        "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
     )
     settings_type = CorrelationSettings
     result_type = CorrelationResult
@@ -409,10 +399,6 @@ def reliability(
     The scores are kept in a folder inside the run's, named after the table and its digest. If the
     run was started over with other settings, so is the correlation. The result has the measures,
     the sum of their ranks, and the best count.
-
-    Raises:
-        ValueError: If the table has too few rows, or images cannot be had.
-        OSError: If a score cannot be kept or images cannot be found.
     """
     from asvit.reference.query import direction
 

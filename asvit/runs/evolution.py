@@ -18,7 +18,6 @@ from asvit.core.run_files import (
     RETRAINED,
     RETRAINING,
     TRIALS,
-    figure_files,
 )
 from asvit.core.settings import ELSEWHERE, check_same_images, setting
 from asvit.runs.folder import RunFiles, newest_run, remove_files
@@ -52,7 +51,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         "evolution",
         "evolution",
         ACCURACIES,
-        (TRIALS, INHERITED, RETRAINED, RETRAINING, *figure_files(EVOLUTION_FIGURES)),
+        (TRIALS, INHERITED, RETRAINED, RETRAINING),
+        figures=EVOLUTION_FIGURES,
     )
     settings_type = EvolutionSettings
     result_type = EvolutionResult

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
-from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
 from proxies.registry import Registry
@@ -75,6 +75,7 @@ class RunFiles:
         state: File that a stopped run goes on from: a journal or a checkpoint.
         outputs: Files that follow from the state, beside the result and the report; no wildcards.
         state_kind: What the state says that it is of, where that differs from ``kind``.
+        figures: Names of figures, whose files are added to the outputs.
     """
 
     kind: str
@@ -82,6 +83,10 @@ class RunFiles:
     state: str
     outputs: tuple[str, ...]
     state_kind: str = ""
+    figures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -247,11 +252,7 @@ def claimed(
 
 
 def remove_files(folder: Path, names: Sequence[str]) -> None:
-    """Remove the files called ``names`` from ``folder``, in this order; others stay.
-
-    Raises:
-        OSError: If one of them cannot be removed.
-    """
+    """Remove the files called ``names`` from ``folder``, in this order; others stay."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
 

@@ -65,11 +65,7 @@ class Growable:
 
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:
-    """The space of an architecture that can be grown, or of its text, and the architecture itself.
-
-    Raises:
-        ValueError: If there is no such architecture, or it has no depths and width to change.
-    """
+    """The space of an architecture that can be grown, or of its text, and the architecture."""
     if isinstance(arch, str) and arch.startswith(PREFIX):
         raise ValueError(f"{arch!r} has its own depths and width; only our spaces can be grown")
     space, architecture = find(arch)

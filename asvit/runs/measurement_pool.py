@@ -15,21 +15,22 @@ from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import measuring_work, network, takes_all
+from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import resolve_device
+from proxies.messages import first_line
 
+_SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 _PIXELS_A_SECOND = 50_000  # of an image, measured with the default measures on one core, roughly
 
 
 class EvalContext:
     """What all networks of a run are measured on: a device and images.
 
-    Args:
-        settings: Settings of the run.
-        image_size: Side of the images in pixels; that of the settings by default.
-        progress: Called with how many images are ready, and how many there will be.
+    ``image_size`` is that of the settings by default; ``progress`` is told of images as they are
+    loaded.
 
     Attributes:
         device: Where networks are measured.
@@ -124,15 +125,11 @@ class Measured:
 class MeasurementPool:
     """Measures networks, in this process or in workers.
 
-    Args:
-        contexts: Side of the images to what networks are measured on.
-        workers: Processes that measure; by default as many as the workload deserves.
-        workload: How much there is to measure.
-        space: Space of the architectures; any unless given.
-        num_classes: Classes of the networks.
+    ``contexts`` is from the side of images to what networks are measured on. Architectures are of
+    ``space``, or of any.
 
     Attributes:
-        workers: Processes that measure, with the defaults filled in.
+        workers: Processes that measure; by default as many as the workload deserves.
     """
 
     def __init__(
@@ -159,12 +156,7 @@ class MeasurementPool:
         self._stack = ExitStack()
 
     def open(self) -> None:
-        """Check early that there can be workers.
-
-        Raises:
-            ImportError: If Ray is asked for and not installed.
-            ConnectionError: If there is no cluster at the address.
-        """
+        """Check early that there can be workers, such as that Ray and its cluster are there."""
         if not self.workers.in_process:
             self._opened()
 
@@ -269,3 +261,58 @@ def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
         while due in held:
             yield held.pop(due)
             due += 1
+
+
+class Evaluator(MeasurementPool):
+    """Measures architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
+
+    The values follow from the architecture alone: not from its place in a batch, nor from the
+    workers.
+
+    Raises:
+        ValueError: If there are too few images, one cannot be read, or the device is not there.
+        OSError: If the images cannot be found, or there is no Ray cluster.
+        ImportError: If Ray is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        *,
+        workers: Workers | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._checked, self._settings = space, settings
+        self.context = EvalContext(settings, progress=progress)
+        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES)
+        super().__init__({settings.image_size: self.context}, workers, load, space=space)
+        self.open()
+
+    def all(self, architectures: Sequence[Architecture | str]) -> Iterator[Measurement]:
+        """Measure several architectures, or those of texts, side by side where there are workers.
+
+        The measurements come in order. One that the space rejects, although a choice in each
+        dimension leads to it, has size 0, and all its measures have failed.
+        """
+        names, side = self._settings.proxies, self._settings.image_size
+        jobs = [
+            MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch))
+            for arch in architectures
+        ]
+        for found in in_order(self.measure(jobs)):
+            params, macs = (found.cost.params, found.cost.macs) if found.cost else (0, 0)
+            yield Measurement.from_scores(params, macs, found.scores)
+
+    def __call__(self, arch: Architecture | str) -> Measurement:
+        """Measure one architecture, or that of a text."""
+        (measurement,) = self.all([arch])
+        return measurement
+
+    def _refusal(self, arch: Architecture | str) -> str:
+        """Why the space rejects an architecture; empty if it does not."""
+        try:
+            self._checked.check(arch, self._settings.image_size)
+        except ValueError as refusal:
+            return first_line(refusal)
+        return ""

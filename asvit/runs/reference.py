@@ -207,11 +207,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:
-    """The device of each process.
-
-    Raises:
-        ValueError: If there is no such device, they are of several kinds, or ``jobs < 1``.
-    """
+    """The device of each process."""
     from proxies.evaluation import resolve_device
 
     if jobs < 1:

@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
-from asvit.core.run_files import (
-    CANDIDATES,
-    MEASURED,
-    RESULT,
-    SCALING_FIGURES,
-    SERIES,
-    figure_files,
-)
+from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
@@ -53,9 +46,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     """
 
     command = "scale"
-    files = RunFiles(
-        "scale", "scaling", MEASURED, (SERIES, CANDIDATES, *figure_files(SCALING_FIGURES))
-    )
+    files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     settings_type = ScaleSettings
     result_type = ScaleResult
     journal_type = imported("asvit.growth.journal:GrowthJournal")
@@ -221,11 +212,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
 
 def _seed_of(run: Path) -> str:
-    """The architecture that the search in ``run`` ended in.
-
-    Raises:
-        UnusableRunError: If it is no search, or of an architecture that is not known here.
-    """
+    """The architecture that the search in ``run`` ended in."""
     from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 

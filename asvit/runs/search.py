@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, short, table
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS, figure_files
+from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
 from asvit.core.settings import check_same_settings, setting
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, measured_as, rank_table
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
-    from asvit.runs.evaluator import Evaluator
+    from asvit.runs.measurement_pool import Evaluator
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -46,7 +46,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     command = "search"
     summary = "Search a space for a seed architecture."
-    files = RunFiles("search", "search", JOURNAL, (TRIALS, *figure_files(SEARCH_FIGURES)))
+    files = RunFiles("search", "search", JOURNAL, (TRIALS,), figures=SEARCH_FIGURES)
     settings_type = SearchSettings
     result_type = SearchResult
     folder_name = "search-{space}-{controller}-{image_size}px-seed{seed}"
@@ -105,7 +105,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @cached_property
     def evaluator(self) -> Evaluator:
         """Measures with the proxies, on images."""
-        from asvit.runs.evaluator import Evaluator
+        from asvit.runs.measurement_pool import Evaluator
 
         told = images_told(self.progress)
         return Evaluator(self.space, self.settings, workers=self.workers, progress=told)
@@ -151,11 +151,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return study or create_study(storage, self.study_name, objectives(self.better))
 
     def stored_settings(self, journal: Study) -> SearchSettings | None:
-        """What the study was started with.
-
-        Raises:
-            ValueError: If another program started it.
-        """
+        """What the study was started with."""
         from asvit.search.study import stored_settings
 
         stored = stored_settings(journal)
@@ -167,7 +163,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
             return {"images": None, "device": None}
-        return {"images": dict(self.evaluator.provenance), "device": self.evaluator.device}
+        context = self.evaluator.context
+        return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
         """Check images and device, and keep them."""

@@ -231,12 +231,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         return TrainSettings.make(**{name: getattr(self.settings, name) for name in names})
 
     def _session(self, stored: Checkpoint | None, workers: int) -> Session:
-        """A session that continues from a checkpoint.
-
-        Raises:
-            ValueError: If weights do not fit.
-            OSError: If weights cannot be found.
-        """
+        """A session that continues from a checkpoint."""
         import torch
 
         from asvit.training.checkpoint import Origin
