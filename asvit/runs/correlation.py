@@ -55,12 +55,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     Every measure stands beside the counts, such as parameters and multiply-adds, which are always
     taken. Given again, with other measures or targets, too, the command measures only what it
     does not know yet.
-
-    Attributes:
-        query: What to correlate.
-        reference: The table, or its name or path.
-        retry: Whether to measure again what failed.
-        workers: Processes that measure; the result does not depend on them.
     """
 
     command = "correlate"
@@ -84,7 +78,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         listed=False,
     )
     retry: bool = setting(False, "Measure again what failed.", repeats=False)
-    workers: Workers | None = None
+    workers: Workers | None = None  # the result does not depend on them
     _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 

@@ -188,15 +188,14 @@ class _Timing:
         self._rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
         self.device = self._single.context.device
         self.failures = 0
-        self._drawn: dict[str, Architecture] = {}
 
     def samples(self, least: int, most: int, seconds: float) -> list[Sample]:
         """Time ``least`` architectures, and for so many seconds more of them, up to ``most``."""
-        self._time(self._single, self._draw())  # the first one also warms up
+        self._time(self._single, self._space.sample(self._rng))  # the first one also warms up
         started = self._clock()
         taken: list[Sample] = []
         while len(taken) < least or (len(taken) < most and self._clock() - started < seconds):
-            arch = self._draw()
+            arch = self._space.sample(self._rng)
             took, failed = self._time(self._single, arch)
             taken.append(Sample(str(arch), took))
             self.failures += failed
@@ -208,21 +207,15 @@ class _Timing:
         started, one, every = self._clock(), 0.0, 0.0
         for sample in sorted(samples, key=lambda sample: abs(sample.seconds - middle)):
             # Costs are cached: the first time less that of one network again is that of counting.
-            arch = self._drawn[sample.architecture]
-            again, _ = self._time(self._single, arch)
-            whole, _ = self._time(self._whole, arch)
+            again, _ = self._time(self._single, sample.architecture)
+            whole, _ = self._time(self._whole, sample.architecture)
             one += sample.seconds
             every += sample.seconds - again + whole
             if self._clock() - started > seconds:
                 break
         return max(1.0, every / one)
 
-    def _draw(self) -> Architecture:
-        arch = self._space.sample(self._rng)
-        self._drawn[str(arch)] = arch
-        return arch
-
-    def _time(self, evaluate: Evaluator, arch: Architecture) -> tuple[float, bool]:
+    def _time(self, evaluate: Evaluator, arch: Architecture | str) -> tuple[float, bool]:
         """Seconds of measuring an architecture, and whether a measure of it failed."""
         started = self._clock()
         measurement = evaluate(arch)

@@ -184,11 +184,9 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
 
 def find_source(settings: ExportSettings) -> Source:
     """Load the network to export."""
-    if settings.weights is None:
-        return _random(settings)
-    path = weights_path(settings.weights)
-    content = _described(settings, path)
-    if content is None:
+    path = None if settings.weights is None else weights_path(settings.weights)
+    content = None if path is None else _described(settings, path)
+    if path is None or content is None:
         return _plain(settings, path)
     stored = content.network
     _check_same(settings, stored, path)
@@ -211,19 +209,13 @@ def _run_facts(path: Path, stored: Network) -> dict[str, Any]:
     return {"command": result.provenance["command"], "seconds": round(result.wall_seconds)}
 
 
-def _random(settings: ExportSettings) -> Source:
+def _plain(settings: ExportSettings, path: Path | None) -> Source:
+    """A network with random weights, or of a file without a header, whose head has the classes."""
+    weights = {} if path is None else read_state(path)
     network = _named(settings, settings.num_classes)
     with torch.random.fork_rng([]):
         torch.manual_seed(_SEED)
-        model = network.build().eval()
-    return WeightsFile(network, model.state_dict()), model, None
-
-
-def _plain(settings: ExportSettings, path: Path) -> Source:
-    """A network from weights without a header; their head gives the number of classes."""
-    weights = read_state(path)
-    network = _named(settings, settings.num_classes)
-    model = network.build()
+        model = network.build()
     head = weights.get(f"{classifier_name(model)}.weight")
     if head is not None and head.numel() and len(head) != network.num_classes:
         if settings.num_classes is not None:
@@ -232,7 +224,8 @@ def _plain(settings: ExportSettings, path: Path) -> Source:
             )
         network = _named(settings, len(head))
         model = network.build()
-    load_pretrained(model, str(path), new_head=False)
+    if path is not None:
+        load_pretrained(model, str(path), new_head=False)
     return WeightsFile(network, model.state_dict()), model.eval(), None
 
 
@@ -252,14 +245,13 @@ def _described(settings: ExportSettings, path: Path) -> WeightsFile | None:
     """Read weights with a header; None if there is none and the settings have the network."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
-    if settings.architecture is None and path.suffix != _OURS:
+    named, ours = settings.architecture is not None, path.suffix == _OURS
+    if not named and not ours:
         raise ValueError(f"{path} does not say which network it is of; name the architecture")
-    if path.suffix != _OURS:
-        return None
     try:
-        return WeightsFile.read(path)
+        return WeightsFile.read(path) if ours else None
     except ValueError:
-        if settings.architecture is None:
+        if not named:
             raise
         return None  # weights without a header; reading these reports a damaged file
 

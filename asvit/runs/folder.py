@@ -49,12 +49,7 @@ def plain_name(name: str) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that ``folder`` is, or can become, a folder to write in, without making anything.
-
-    Raises:
-        NotADirectoryError: If something that is no folder is in the way.
-        PermissionError: If it may not be written to.
-    """
+    """Check that ``folder`` is, or can become, a folder to write in, without making anything."""
     present = folder
     while not os.path.lexists(present) and present != present.parent:
         present = present.parent
@@ -118,8 +113,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     ``elsewhere``: the run's state is kept elsewhere, as in a database.
 
     Raises:
-        NotADirectoryError: If something other than a folder is in the way.
-        PermissionError: If it may not be written to.
+        OSError: If something other than a folder is in the way, or it may not be written to.
         ValueError: If it holds another kind of run, or files of these names that no run of this
             kind is known to have written.
     """
@@ -166,7 +160,7 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     if not folder.is_dir():
         return set()
     states = (*folder.glob("*.jsonl"), *folder.glob("*.safetensors"))
-    named = [_kind(folder / RESULT), *map(_state_kind, states), _study_kind(folder / JOURNAL)]
+    named = map(_kind, (folder / RESULT, *states, folder / JOURNAL))
     found = {kind for kind in named if isinstance(kind, str) and kind != _WEIGHTS_KIND}
     if not found:
         locked = (folder / LOCK).exists()  # by a run: other folders are not locked
@@ -180,27 +174,22 @@ def _counts(state: Path, *, locked: bool) -> bool:
     return state.exists() and (locked or state.stat().st_size == 0)
 
 
-def _state_kind(path: Path) -> object:
-    """The kind that a journal or a checkpoint names; None where it names none."""
+def _kind(path: Path) -> object:
+    """The kind that a result, a journal, a checkpoint or a study names; None if it names none."""
     try:
         with path.open("rb") as file:
-            if path.suffix == ".jsonl":
-                content = parse_json(file.readline(_LONGEST_HEADER))
-                return content.get("kind") if "schema_version" in content else None
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-            content = parse_json(header["__metadata__"]["asvit"])
-            return content.get("kind", "unnamed") if "schema_version" in content else None
-    except (*MALFORMED, OSError):
-        return None
-
-
-def _study_kind(path: Path) -> object:
-    """The kind of an Optuna journal; None where asvit did not start the study in it."""
-    try:
-        with path.open("rb") as file:
+            if path.name == RESULT:
+                return parse_json(file.read()).get("kind")
+            if path.suffix == ".safetensors":
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+                content = parse_json(header["__metadata__"]["asvit"])
+                return content.get("kind", "unnamed") if "schema_version" in content else None
             line = file.readline(_LONGEST_HEADER)
-        return "search" if not line or parse_json(line)["study_name"] == STUDY else None
+            if path.name == JOURNAL:
+                return "search" if not line or parse_json(line)["study_name"] == STUDY else None
+            content = parse_json(line)
+            return content.get("kind") if "schema_version" in content else None
     except (*MALFORMED, OSError):
         return None
 
@@ -260,9 +249,7 @@ def remove_files(folder: Path, names: Sequence[str]) -> None:
 def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     """The folder in ``root`` whose finished run of this kind was written last.
 
-    Args:
-        kind: As the run's result.json has it.
-        root: Folder of run folders.
+    The kind is as the run's result.json has it.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -275,11 +262,3 @@ def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
             "the run's folder"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent
-
-
-def _kind(path: Path) -> object:
-    try:
-        content = parse_json(path.read_bytes())
-    except (*MALFORMED, OSError):
-        return None
-    return content.get("kind") if isinstance(content, dict) else None

@@ -18,17 +18,12 @@ from scaling.measurement import measured_shape
 class Growable:
     """The architecture that a scaling starts from, at other depths and widths.
 
-    Args:
-        settings: Settings of the scaling.
+    ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
+    measured width, or the budget is out of its reach.
 
     Attributes:
         space: Space of the architecture.
         start: Its own depths and width.
-
-    Raises:
-        ValueError: If there is no such architecture, it has no depths and width to change, it
-            cannot be built at the measured width, it does not fit the image sizes, or the budget
-            is out of its reach.
     """
 
     def __init__(self, settings: ScaleSettings) -> None:

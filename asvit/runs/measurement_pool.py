@@ -36,10 +36,6 @@ class EvalContext:
         device: Where networks are measured.
         provenance: Where the images came from (``source``) and what they are (``digest``).
         arguments: What :func:`proxies.measure` takes beside the network, the measures and the key.
-
-    Raises:
-        ValueError: If there are too few images, one cannot be read, or the device is not there.
-        OSError: If the images cannot be found.
     """
 
     def __init__(
@@ -166,11 +162,7 @@ class MeasurementPool:
         self._pool = None
 
     def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
-        """Measure networks, one after another or side by side.
-
-        Yields:
-            The index of each job in ``jobs`` with its outcome, as they end.
-        """
+        """Measure networks; gives the index of each job with its outcome, as they end."""
         possible = [number for number, job in enumerate(jobs) if not job.refused]
         for number, job in enumerate(jobs):
             if job.refused:

@@ -28,12 +28,7 @@ J = TypeVar("J")
 
 @dataclass(kw_only=True)
 class MeasuringRun(Run[S, R, J]):
-    """A run whose measures a reference table can judge.
-
-    Attributes:
-        reference: The table, by its name or path.
-        workers: Processes that measure; the result does not depend on them.
-    """
+    """A run whose measures a reference table can judge."""
 
     reference: str | Path | ReferenceTable | None = setting(
         None,
@@ -44,7 +39,7 @@ class MeasuringRun(Run[S, R, J]):
         repeats=False,
         listed=False,
     )
-    workers: Workers | None = None
+    workers: Workers | None = None  # the result does not depend on them
 
     def check(self) -> None:
         """Find the table before the long part."""

@@ -45,7 +45,11 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     settings_type = BuildSettings
     result_type = BuildResult
     journal_type = imported("asvit.reference.journal:TrainingJournal")
-    folder_name = "reference-{space}-{image_size}px-seed{seed}"
+    folder_name = "reference-{s.space}-{s.image_size}px-seed{s.seed}"
+    about = (
+        "training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps of "
+        "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
+    )
     needs, inputs = ("architectures", "devices"), ("trainer",)
     written = "table.csv, result.json"
     may_grow = ("n", "seeds")
@@ -84,15 +88,6 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
         progress = images_told(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
-
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and on what."""
-        s = self.settings
-        return (
-            f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
-            f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
-        )
 
     def start_values(self) -> Mapping[str, Any]:
         """Images, their classes and the kind of device."""

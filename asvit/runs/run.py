@@ -56,11 +56,7 @@ K = TypeVar("K", bound="type[Run[Any, Any, Any]]")
 
 
 def register_run(kind: K) -> K:
-    """Class decorator: give a kind of run its command, and make its folders known.
-
-    Raises:
-        ValueError: If there is such a command already.
-    """
+    """Class decorator: give a kind of run its command, and make its folders known."""
     RUNS.register(kind.command, kind)
     return kind
 
@@ -91,11 +87,7 @@ class UnusableRunError(ValueError):
 
 
 class imported:
-    """A class attribute that is imported when it is first looked at.
-
-    Args:
-        place: ``"module:name"``.
-    """
+    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
 
     def __init__(self, place: str) -> None:
         self._module, _, self._name = place.partition(":")
@@ -113,7 +105,8 @@ class Run(ABC, Generic[S, R, J]):
     and its files, and supplies the algorithm (:meth:`execute`); :meth:`run` does the rest. It
     claims the folder, continues or extends what is there, checks images and device, and writes
     result and report. Options are fields made by :func:`asvit.core.settings.setting`; commands and
-    their help follow from them.
+    their help follow from them. What does not suit raises ValueError, what is missing or cannot
+    be written OSError.
 
     Type parameters: settings, result, and what a stopped run continues from: a journal, or a
     checkpoint whose ``origin`` tells how the run began.
@@ -132,7 +125,8 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
-    folder_name: ClassVar[str] = ""  # with settings in braces; all without a default unless given
+    folder_name: ClassVar[str] = ""  # with settings as {s.seed}; else all without a default
+    about: ClassVar[str] = ""  # what is done, likewise
     needs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`check` makes
     inputs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`prepare` makes
     report: ClassVar[Any] = None  # writes figures and report.html of a folder
@@ -171,36 +165,22 @@ class Run(ABC, Generic[S, R, J]):
     def default_name(self) -> str:
         """Name of the folder in ``runs`` where no other is given."""
         fields = fields_of(self.settings_type).values()
-        required = [f"{{{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
+        required = [f"{{s.{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
         named = self.folder_name or "-".join([self.command, *required])
-        return named.format_map(vars(self.settings))
+        return named.format(s=self.settings)
 
     def check(self) -> None:
-        """Refuse what cannot be done, by looking names up: quickly, and without writing.
-
-        Raises:
-            ValueError: If it cannot be done.
-            OSError: If something is missing.
-        """
+        """Refuse what cannot be done, by looking names up: quickly, and without writing."""
         for name in self.needs:
             getattr(self, name)
 
     def prepare(self) -> None:
-        """Load images and networks; called before anything is made or removed, perhaps twice.
-
-        Raises:
-            ValueError: If they do not suit.
-            OSError: If they cannot be found.
-        """
+        """Load images and networks; called before anything is made or removed, perhaps twice."""
         for name in self.inputs:
             getattr(self, name)
 
     def open(self) -> J:
-        """What the folder holds of earlier sessions: an empty journal, or None, in a new one.
-
-        Raises:
-            ValueError: If it is damaged.
-        """
+        """What the folder holds of earlier sessions: an empty journal, or None, in a new one."""
         return self.journal_type(self.folder / self.files.state)  # type: ignore[no-any-return]
 
     def start_values(self) -> Mapping[str, Any]:
@@ -208,11 +188,7 @@ class Run(ABC, Generic[S, R, J]):
         return {}
 
     def begin(self, journal: J) -> None:
-        """Check that the run goes on as it was started, and keep what it is started with.
-
-        Raises:
-            ValueError: If images or device differ.
-        """
+        """Check that the run goes on as it was started, and keep what it is started with."""
         begun, now = _origin(journal), self.start_values()
         if begun is not None:
             known = {n: (getattr(begun, n), now[n]) for n in ("device", "images") if n in now}
@@ -236,7 +212,8 @@ class Run(ABC, Generic[S, R, J]):
     @property
     def title(self) -> str:
         """What is about to be done, in a line."""
-        return f"{self.files.noun} in {self.folder}"
+        told = self.about.format(s=self.settings)
+        return told or f"{self.files.noun} in {self.folder}"
 
     @classmethod
     def facts(cls, result: R) -> Mapping[str, object]:
@@ -306,12 +283,7 @@ class Run(ABC, Generic[S, R, J]):
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """A run from the names that functions and commands take.
-
-        Raises:
-            ValueError: If a value is not allowed.
-            TypeError: If there is no such setting or option.
-        """
+        """A run from the names that functions and commands take."""
         if given.get("progress", ignore) is None:
             del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
@@ -369,12 +341,10 @@ class Run(ABC, Generic[S, R, J]):
         return result
 
     def result(self, journal: J, kept: Mapping[str, Any] | None = None, **values: Any) -> R:
-        """The result of a run.
+        """The result of a run with the fields of its own kind, ``values``.
 
-        Args:
-            journal: A journal that knows its time, unless ``values`` has ``wall_seconds``.
-            kept: What is kept of how it was made, beside versions and command.
-            **values: The fields of the kind's own result.
+        ``kept`` tells how it was made, beside versions and command. The time is the journal's
+        unless ``values`` has ``wall_seconds``.
         """
         if "wall_seconds" not in values:
             values["wall_seconds"] = cast("Any", journal).elapsed
@@ -414,11 +384,7 @@ class Run(ABC, Generic[S, R, J]):
         device: tuple[str | None, str] | None = None,
         images: tuple[Mapping[str, str] | None, Mapping[str, str]] | None = None,
     ) -> None:
-        """Check that device and images are, now, those that the run was started with, if it was.
-
-        Raises:
-            ValueError: If they differ.
-        """
+        """Check that device and images are now those that a run was started with, if it was."""
         if device is not None:
             check_same_device(self.folder, *device)
         if images is not None:
@@ -438,12 +404,10 @@ class Run(ABC, Generic[S, R, J]):
         return shlex.join([*arguments, *options])
 
     def default_settings(self) -> S:
-        """The settings of a command without options."""
-        values = {
-            name: getattr(self.settings, name)
-            for name, field in fields_of(self.settings_type).items()
-            if field.default is dataclasses.MISSING
-        }
+        """The settings of a command without the options that need not be typed."""
+        fields = fields_of(self.settings_type).values()
+        required = [one.name for one in fields if one.default is dataclasses.MISSING]
+        values = {name: getattr(self.settings, name) for name in (*required, *self.always_typed)}
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
 
 
@@ -461,12 +425,9 @@ def versions() -> dict[str, str]:
 def typed_options(
     owner: object, usual: object = None, *, always: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """The words of a command line for ``owner``: its arguments, and its options.
+    """The words of a command line for a run or its settings: its arguments, and its options.
 
-    Args:
-        owner: A run or its settings.
-        usual: The same of a command without options; by default the fields' own defaults.
-        always: Options that are typed even where they are as usual.
+    ``usual`` is the same of a command without options; options in ``always`` are typed anyway.
     """
     arguments: list[str] = []
     options: list[str] = []

@@ -49,7 +49,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     files = RunFiles("search", "search", JOURNAL, (TRIALS,), figures=SEARCH_FIGURES)
     settings_type = SearchSettings
     result_type = SearchResult
-    folder_name = "search-{space}-{controller}-{image_size}px-seed{seed}"
+    folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
@@ -251,12 +251,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return super(SearchRun, public).command_line()
 
     def steps_done(self) -> int:
-        """Steps that the run in the folder has measured; nothing there is touched.
-
-        Raises:
-            ValueError: If it has other settings, or its journal is corrupt.
-            OSError: If its journal cannot be read.
-        """
+        """Steps that the run in the folder has measured; nothing there is touched."""
         from asvit.search.journal import read_journal
         from asvit.search.sampler import measured_trials
         from asvit.search.study import find_study

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console, RenderableType
 
+    from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.search.supernet_space import SupernetSpace
-    from asvit.training.supernets.file import Origin, SupernetFile
+    from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.single_path import SupernetTraining
     from asvit.training.supernets.splits import Splits
 
@@ -45,7 +46,11 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
     files = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
     settings_type = SupernetSettings
     result_type = SupernetResult
-    folder_name = "supernet-{space}-{image_size}px-seed{seed}"
+    folder_name = "supernet-{s.space}-{s.image_size}px-seed{s.seed}"
+    about = (
+        "training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
+        "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
+    )
     needs, inputs = ("space", "where"), ("parts",)
     written = "supernet.safetensors, losses.csv, result.json"
 
@@ -72,16 +77,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
         return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
 
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and on what."""
-        s = self.settings
-        return (
-            f"training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
-            f"batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, "
-            f"seed {s.seed}"
-        )
-
     def open(self) -> SupernetFile | None:
         """The weights so far."""
         from asvit.training.supernets.file import SupernetFile
@@ -99,23 +94,64 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
     def execute(self, journal: SupernetFile | None) -> SupernetResult:
         """Train to the end; save at the end of every epoch, and within long ones."""
-        from asvit.training.supernets.file import Origin
+        from asvit.training.state import check_finite
+        from asvit.training.supernets.file import Origin, SupernetFile
+        from asvit.training.supernets.single_path import SupernetTraining
 
-        parts = self.parts
-        origin = Origin(self.settings, parts.provenance, parts.classes, self.where.type)
-        session = _Session(self, origin, journal)
-        session.training.run(session.save, progress=self.tell)
-        session.write_losses()  # a kill may have left them behind the weights
+        chosen, parts, space = self.settings, self.parts, self.space
+        origin = Origin(chosen, parts.provenance, parts.classes, self.where.type)
+        before, began = 0.0 if journal is None else journal.seconds, time.monotonic()
+        supernet = space.build(origin.num_classes, seed=chosen.seed).to(self.where)
+        training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
+            supernet, parts.train, chosen.recipe, draw=space.draw, seed=chosen.seed
+        )
+
+        def save() -> None:
+            # With infinite or NaN weights the loss of the next step would say so; it may not come.
+            rate, steps = chosen.learning_rate, len(training.losses)
+            what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
+            check_finite(supernet.state_dict(), what=what)
+            file = SupernetFile(origin, before + time.monotonic() - began, training.state())
+            file.write(self.folder / SUPERNET_WEIGHTS)
+            self._write_losses(training)
+
+        if journal is None:
+            save()  # so that the folder tells what is trained in it
+        else:
+            training.load_state(journal.state)
+        training.run(save, progress=self.tell)
+        losses = self._write_losses(training)  # a kill may have left them behind the weights
+        accuracy = self._random_paths(supernet)
         return self.result(
             journal,
             {"images": origin.images, "device": origin.device},
-            losses=[round(loss, 6) for loss in session.epoch_losses()],
+            losses=[round(loss, 6) for loss in losses],
             num_classes=origin.num_classes,
-            accuracy=session.random_paths(),
-            params=sum(p.numel() for p in session.supernet.parameters()),
-            wall_seconds=session.seconds,
+            accuracy=accuracy,
+            params=sum(p.numel() for p in supernet.parameters()),
+            wall_seconds=before + time.monotonic() - began,
             next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
         )
+
+    def _write_losses(self, training: SupernetTraining[Any]) -> list[float]:
+        """Write the mean loss of every whole epoch so far, in nats, and return it."""
+        each, losses = training.steps_per_epoch, training.losses
+        starts = range(0, len(losses) - each + 1, each)
+        means = [statistics.fmean(losses[start : start + each]) for start in starts]
+        lines = ["epoch,loss", *(f"{at},{x:.6g}" for at, x in enumerate(means, 1))]
+        write_text(self.folder / LOSSES, "\n".join(lines) + "\n")
+        return means
+
+    def _random_paths(self, supernet: PSViTSupernet) -> PathAccuracies:
+        """Accuracies of random paths on the validation images."""
+        import numpy as np
+
+        from proxies.evaluation import seed_for
+
+        space, images = self.space, self.parts.validation
+        rng = np.random.default_rng(seed_for(self.settings.seed, "looked at"))
+        paths = (space.draw(rng) for _ in range(EVALUATED_PATHS))
+        return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
 
     @classmethod
     def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
@@ -131,78 +167,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
             f"(chance {percent(100 / result.num_classes)})"
         )
         yield f"trained in {clock(result.wall_seconds)}"
-
-
-class _Session:
-    """One session of a training, from what earlier ones have left to its end."""
-
-    def __init__(self, run: SupernetRun, origin: Origin, stored: SupernetFile | None) -> None:
-        from asvit.training.supernets.single_path import SupernetTraining
-
-        settings = run.settings
-        self._run = run
-        self._origin = origin
-        self._before = 0.0 if stored is None else stored.seconds
-        self._began = time.monotonic()
-        self.supernet = run.space.build(origin.num_classes, seed=settings.seed).to(run.where)
-        self.training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
-            self.supernet,
-            run.parts.train,
-            settings.recipe,
-            draw=run.space.draw,
-            seed=settings.seed,
-        )
-        if stored is None:
-            self.save()  # so that the folder tells what is trained in it
-        else:
-            self.training.load_state(stored.state)
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of all sessions until now."""
-        return self._before + time.monotonic() - self._began
-
-    def save(self) -> None:
-        """Write the weights and the losses so far.
-
-        Raises:
-            ValueError: If the last step left weights that are infinite or NaN: the loss of the
-                next one would say so, which may not come.
-            OSError: If they cannot be written.
-        """
-        from asvit.training.state import check_finite
-        from asvit.training.supernets.file import SupernetFile
-
-        rate, steps = self._origin.settings.learning_rate, len(self.training.losses)
-        what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
-        check_finite(self.supernet.state_dict(), what=what)
-        file = SupernetFile(self._origin, self.seconds, self.training.state())
-        file.write(self._run.folder / SUPERNET_WEIGHTS)
-        self.write_losses()
-
-    def write_losses(self) -> None:
-        """Write losses.csv."""
-        lines = ["epoch,loss", *(f"{at},{x:.6g}" for at, x in enumerate(self.epoch_losses(), 1))]
-        write_text(self._run.folder / LOSSES, "\n".join(lines) + "\n")
-
-    def epoch_losses(self) -> list[float]:
-        """Mean loss of every whole epoch so far, nats."""
-        each, losses = self.training.steps_per_epoch, self.training.losses
-        return [
-            statistics.fmean(losses[start : start + each])
-            for start in range(0, len(losses) - each + 1, each)
-        ]
-
-    def random_paths(self) -> PathAccuracies:
-        """Accuracies of random paths on the validation images."""
-        import numpy as np
-
-        from proxies.evaluation import seed_for
-
-        space, images = self._run.space, self._run.parts.validation
-        rng = np.random.default_rng(seed_for(self._origin.settings.seed, "looked at"))
-        paths = (space.draw(rng) for _ in range(EVALUATED_PATHS))
-        return PathAccuracies.of([space.accuracy(self.supernet, path, images) for path in paths])
 
 
 def train_supernet(**given: Any) -> SupernetResult:

@@ -22,7 +22,6 @@ from asvit.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from torch import nn
 
     from asvit.data import TrainingSets
     from asvit.networks import Network
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
-_TIMED_BATCH = 16  # images per step when stages of tokens are timed
 
 
 @dataclass(kw_only=True)
@@ -145,12 +143,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         return super().title if self.planned is None else "\n".join(plan_lines(self.planned))
 
     def check(self) -> None:
-        """Find device and libraries, and the run to resume.
-
-        Raises:
-            FileNotFoundError: If there is no run to resume.
-            ImportError: If accelerate is not installed.
-        """
+        """Find device and libraries, and the run to resume."""
         _ = self.processes
         # A run that was stopped in its first epoch has but claimed its folder.
         if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
@@ -225,11 +218,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         words[2] = self.typed
         return shlex.join(words)
 
-    def default_settings(self) -> TrainSettings:
-        """The settings of a command with the same recipe, epochs and batch alone."""
-        names = ("architecture", *self.always_typed)
-        return TrainSettings.make(**{name: getattr(self.settings, name) for name in names})
-
     def _session(self, stored: Checkpoint | None, workers: int) -> Session:
         """A session that continues from a checkpoint."""
         import torch
@@ -238,6 +226,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         from asvit.training.distillation import load_teacher
         from asvit.training.pretrained import load_pretrained
         from asvit.training.session import Session
+        from asvit.training.token_costs import stages_of
         from proxies.evaluation import seed_for
 
         chosen, sets, processes = self.settings, self.sets, self.processes
@@ -251,7 +240,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         else:
             if chosen.weights is not None:
                 load_pretrained(model, chosen.weights, new_head=chosen.new_head)
-            stages = self._stages(model) if chosen.staged else ()
+            stages = stages_of(chosen, model, processes) if chosen.staged else ()
             device = processes.device.type
             origin = Origin(chosen, sets.provenance, sets.classes, device, stages)
         return Session(
@@ -266,30 +255,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             workers=workers,
             facts=self._facts(),
         )
-
-    def _stages(self, model: nn.Module) -> tuple[dict[str, Any], ...]:
-        """Epochs and measured cost of each stage of tokens, with the published fraction."""
-        import torch
-
-        from asvit.training.token_costs import measure_stages
-        from asvit.training.token_plan import PUBLISHED_FRACTIONS
-
-        chosen, processes = self.settings, self.processes
-        stages: tuple[dict[str, Any], ...] = ()
-        if processes.first:  # alone: processes would slow each other down
-            costs = measure_stages(
-                model.to(processes.device),
-                chosen.image_size,
-                batch_size=max(2, min(_TIMED_BATCH, chosen.batch_size // processes.world)),
-                precision=torch.bfloat16 if chosen.precision == "bf16" else None,
-            )
-            stages = tuple(
-                {"epochs": epochs, **cost.to_json(), "published_fraction": published}
-                for epochs, cost, published in zip(
-                    chosen.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True
-                )
-            )
-        return tuple(processes.gather(stages)[0])
 
     def _facts(self) -> dict[str, Any]:
         """Facts to store with the weights."""
