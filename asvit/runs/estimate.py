@@ -52,36 +52,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the rest of a run would take.
+    """What the rest of a run would take: wall-clock seconds, with the ends of their interval."""
 
-    Attributes:
-        steps: Steps that are left.
-        architectures: How many of them draw a new architecture; see :func:`fresh_draws`.
-        seconds: Wall-clock time of measuring them.
-        low: Lower end of the interval for it.
-        high: Upper end.
-        samples: The architectures that were timed.
-        growth: Time of an architecture with all its networks, over that with one.
-        jobs: Workers at the same time; 1 for a Ray cluster that decides itself.
-        speed: How much faster the workers are together than one of them, at best.
-        memory: Largest memory of this process so far in bytes, on the device if that is a GPU;
-            None where the system does not tell.
-        failures: How many of the samples had a measure that failed.
-        device: Where they were measured.
-    """
-
-    steps: int
-    architectures: float = 0.0
-    seconds: float = 0.0
+    steps: int  # that are left
+    architectures: float = 0.0  # how many of them draw a new one; see fresh_draws
+    seconds: float = 0.0  # of measuring them
     low: float = 0.0
     high: float = 0.0
     samples: tuple[Sample, ...] = ()
-    growth: float = 1.0
-    jobs: int = 1
-    speed: float = 1.0
-    memory: int | None = None
-    failures: int = 0
-    device: str = ""
+    growth: float = 1.0  # time of an architecture with all its networks, over that with one
+    jobs: int = 1  # workers at the same time; 1 for a Ray cluster that decides itself
+    speed: float = 1.0  # how much faster they are together than one of them, at best
+    memory: int | None = None  # as peak_memory has it
+    failures: int = 0  # samples with a measure that failed
+    device: str = ""  # where they were measured
 
 
 def estimate_search(
@@ -157,7 +141,7 @@ def speed_of(jobs: int, tasks: int, device: str) -> float:
 
 
 def peak_memory(device: str) -> int | None:
-    """Largest memory so far in bytes: of the device if that is a GPU, else of this process."""
+    """Largest memory so far in bytes: of a GPU, else of this process; None if nothing tells."""
     if device.startswith("cuda"):
         import torch
 

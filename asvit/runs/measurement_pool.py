@@ -71,51 +71,31 @@ class EvalContext:
 
 @dataclass(frozen=True)
 class Workload:
-    """How much a run has to measure, which decides on the number of workers.
+    """How much a run has to measure, which decides on the number of workers."""
 
-    Attributes:
-        networks: Architectures, about.
-        at_once: How many are asked for together.
-        gigabytes: Memory that measuring one of them may need.
-    """
-
-    networks: int
-    at_once: int
-    gigabytes: float
+    networks: int  # architectures, about
+    at_once: int  # how many are asked for together
+    gigabytes: float  # memory that measuring one of them may need
 
 
 @dataclass(frozen=True)
 class MeasurementJob:
-    """A network to measure.
+    """A network to measure."""
 
-    Attributes:
-        architecture: The architecture or its text; workers are sent the text.
-        names: Measures to take.
-        key: Seeds its initial weights, beside the run's seed and the repeat.
-        side: Side of the images in pixels.
-        counted: Whether to count its parameters and multiply-adds, too.
-        refused: Why there is no such network, so that all measures fail; empty if there is.
-    """
-
-    architecture: Architecture | str
-    names: tuple[str, ...]
-    key: str
-    side: int
-    counted: bool = False
-    refused: str = ""
+    architecture: Architecture | str  # workers are sent its text
+    names: tuple[str, ...]  # measures to take
+    key: str  # seeds its initial weights, beside the run's seed and the repeat
+    side: int  # of the images, in pixels
+    counted: bool = False  # whether to count its parameters and multiply-adds, too
+    refused: str = ""  # why there is no such network, so that all measures fail
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The outcome of a job.
+    """The outcome of a job."""
 
-    Attributes:
-        scores: Measure to its score; all failed, with the reason, if the workers did.
-        cost: Of the network, if it was wanted and the workers did not fail.
-    """
-
-    scores: Mapping[str, Score]
-    cost: Cost | None = None
+    scores: Mapping[str, Score]  # all failed, with the reason, if the workers did
+    cost: Cost | None = None  # if it was wanted and the workers did not fail
 
 
 class MeasurementPool:

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number, percent, table
@@ -127,7 +126,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
             num_classes=journal.num_classes,
             wall_seconds=journal.seconds,
             training_seconds=round(sum(outcome.seconds for outcome in found.values()), 3),
-            next_command=shlex.join(["asvit", "correlate", "--reference", str(self._table)]),
+            next_command=shlex.join(
+                ["asvit", "correlate", "--reference", str(self.folder / TABLE)]
+            ),
         )
 
     def settled(self, journal: TrainingJournal, result: BuildResult) -> bool:
@@ -137,10 +138,6 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     def complete(self, journal: TrainingJournal, result: BuildResult) -> None:
         """Write the table, which a kill may have left behind the journal."""
         self._write_table(journal)
-
-    @property
-    def _table(self) -> Path:
-        return self.folder / TABLE
 
     def _trainings(self) -> list[Training]:
         """All trainings, architecture by architecture: a part of them makes whole rows."""
@@ -174,7 +171,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         rows = self._rows(journal)
         command = replace(self, out=None).command_line()
         lines = provenance_of(rows, journal, self.settings, versions=versions(), command=command)
-        write_text(self._table, to_csv(rows, lines, seeds=self.settings.seeds))
+        write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
     @classmethod
     def told(cls, result: BuildResult, screen: Console) -> Iterator[RenderableType]:

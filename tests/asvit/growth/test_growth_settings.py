@@ -1,28 +1,10 @@
-import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.growth import ScaleSettings
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
-
-
-@given(
-    st.builds(
-        ScaleSettings,
-        architecture=st.just(SEED),
-        budgets=st.sampled_from([("88M",), "30M,88M", ["22G", "5e9"]]),
-        stop_within=st.floats(0.001, 1),
-        ratio=st.sampled_from([0.25, 1, 0.5]),
-        seed=st.integers(0, 2**40),
-        proxies=st.sampled_from([("a",), ("a", "b")]),
-    )
-)
-def test_settings_survive_json(settings: ScaleSettings) -> None:
-    assert ScaleSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
 
 
 def test_budgets_are_kept_in_one_form() -> None:
