@@ -17,7 +17,7 @@ from asvit.executors import Workers
 from asvit.runs import run_search
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Estimate, estimate_search
-from asvit.runs.evaluator import Evaluator
+from asvit.runs.measurement_pool import Evaluator
 from asvit.search import Measurement, SearchSettings, read_trials
 from experiments.growing import markdown, write_rows
 

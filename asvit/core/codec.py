@@ -66,11 +66,7 @@ def from_json(content: object, declared: type[T]) -> T:
 
 
 def value_from_json(content: object, declared: Any) -> Any:
-    """The same of any type, such as ``Sequence[int]``.
-
-    Raises:
-        ValueError: As :func:`from_json`.
-    """
+    """The same of any type, such as ``Sequence[int]``."""
     from cattrs import BaseValidationError
 
     try:
@@ -91,12 +87,7 @@ def is_of(value: object, declared: Any) -> bool:
 
 
 def check_values(content: Mapping[str, Any], declared: Mapping[str, Any]) -> None:
-    """Check the types of the values under these names in what was read.
-
-    Raises:
-        KeyError: If there is no such name.
-        ValueError: If a value is of another type.
-    """
+    """Check the types of the values under these names in what was read."""
     for name, kind in declared.items():
         if not is_of(content[name], kind):
             raise ValueError(f"{name} may not be {shown(content[name])}")

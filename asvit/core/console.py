@@ -46,14 +46,9 @@ def table(
     left: Sequence[str] = (),
     rule: int = 0,
 ) -> Table:
-    """A table for people, with numbers to the right.
+    """A table for people, with numbers to the right but the columns ``left`` to the left.
 
-    Args:
-        columns: The headings.
-        rows: One cell a column: text, a number, or None.
-        title: What the table shows.
-        left: The columns of words, which go to the left.
-        rule: Rows above a line across the table; 0 for no line.
+    A cell is a text, a number, or None; a line across the table lies below ``rule`` rows.
     """
     from rich import box
     from rich.table import Table

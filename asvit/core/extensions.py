@@ -14,11 +14,7 @@ _started: set[str] = set()  # imports may be nested: an extension imports asvit,
 
 
 def load_extensions() -> None:
-    """Import the modules named in the environment, each once.
-
-    Raises:
-        ValueError: If a module cannot be imported; the message gives its name and the reason.
-    """
+    """Import the modules named in the environment, each once."""
     names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
     new = [name for name in names if name and name not in _started]
     _started.update(new)

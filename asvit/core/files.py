@@ -8,22 +8,15 @@ from uuid import uuid4
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 with :func:`write_bytes`, keeping its line ends.
-
-    Raises:
-        OSError: As in :func:`write_bytes`.
-    """
+    """Write ``text`` as UTF-8 with :func:`write_bytes`, keeping its line ends."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
     """Replace ``path`` by ``data`` in one step: nobody ever reads a partial file.
 
-    Args:
-        path: The file.
-        data: Its content.
-        cached: The content can be made again, and other threads or processes may write the same
-            file: use a unique temporary file, and do not wait for the disk.
+    What is ``cached`` can be made again, and other threads or processes may write the same file:
+    it gets a unique temporary file, and does not wait for the disk.
 
     Raises:
         OSError: If the file cannot be written (no space, read-only folder); the old content of
@@ -55,10 +48,8 @@ def check_target(path: Path) -> None:
     """Check that ``path`` can be written, without creating anything.
 
     Raises:
-        FileNotFoundError: If its folder does not exist.
-        NotADirectoryError: If its folder is a file.
+        OSError: If its folder does not exist, is a file, or is not writable.
         ValueError: If the path is something else than a file, such as a folder or a device.
-        PermissionError: If its folder is not writable.
     """
     folder = path.parent
     if not folder.exists():

@@ -89,11 +89,7 @@ class Journal(Generic[S]):
         return self._before + time.monotonic() - self._started
 
     def start(self, settings: S, **values: Any) -> None:
-        """Keep what the run is started with or extended to, after all of it was checked.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Keep what the run is started with or extended to, after all of it was checked."""
         if (settings, values) == (self.settings, self.start_values):
             return
         head = {"schema_version": self.schema_version, "kind": self.kind}
@@ -103,11 +99,7 @@ class Journal(Generic[S]):
         self.started()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Keep a record with the time that all sessions took.
-
-        Raises:
-            OSError: If it cannot be written. The records before it are safe.
-        """
+        """Keep a record with the time that all sessions took."""
         seconds = round(self.elapsed, 3)
         record = {**record, self.clock: seconds} if self.clock else record
         append_record(self._path, record, started=self.settings is not None)
@@ -115,11 +107,7 @@ class Journal(Generic[S]):
             self.seconds = seconds
 
     def add_record(self, record: Any) -> None:
-        """Keep a record of the kind's class.
-
-        Raises:
-            OSError: If it cannot be written. The records before it are safe.
-        """
+        """Keep a record of the kind's class."""
         self.append(to_json(record))
         self.records.append(record)
 
@@ -127,11 +115,7 @@ class Journal(Generic[S]):
         """Take note that the run was started or extended."""
 
     def take(self, record: Mapping[str, Any]) -> None:
-        """Take in a record of the file that :meth:`append` wrote.
-
-        Raises:
-            ValueError: If it is none of this kind, as the others of ``MALFORMED``.
-        """
+        """Take in a record of the file that :meth:`append` wrote."""
         self.records.append(from_json(record, self.record_type))
 
     def _take(self, record: Mapping[str, Any]) -> None:

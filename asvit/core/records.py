@@ -54,11 +54,8 @@ def _float(text: str) -> float:
 def append_record(path: Path, record: Mapping[str, Any], *, started: bool = False) -> None:
     """Put ``record`` at the end of the file, and on the disk.
 
-    Args:
-        path: The file.
-        record: The record.
-        started: The file has the run's settings, without which a record means nothing: another
-            file is not made in its place.
+    In a file that was ``started`` are the run's settings, without which a record means nothing:
+    another file is not made in its place.
 
     Raises:
         FileNotFoundError: If it was started and is no longer there.
@@ -79,12 +76,8 @@ def append_record(path: Path, record: Mapping[str, Any], *, started: bool = Fals
 def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what: str) -> None:
     """Hand every record of the file to ``take``, in order; then cut off an unfinished last one.
 
-    Only a process that was killed while it wrote leaves such a one: it lacks its line end.
-
-    Args:
-        path: The file; it need not be there.
-        take: Takes a record; what it raises on one that is none of its own makes the error below.
-        what: What the records are of, for the message.
+    Only a process that was killed while it wrote leaves such a one: it lacks its line end. What
+    ``take`` raises on a record that is none of its own, of ``what``, makes the error below.
 
     Raises:
         ValueError: If a line is no record. Nothing is changed then.
@@ -109,11 +102,6 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         )
 
 
-def number(value: float | None) -> float:
-    """What JSON has as null for a number that is not finite: NaN."""
-    return math.nan if value is None else value
-
-
 @dataclass(frozen=True)
 class _Score:
     """A score as a record holds it."""
@@ -132,11 +120,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 
 def score_from_json(content: Mapping[str, Any]) -> Score:
-    """Undo :func:`score_to_json`.
-
-    Raises:
-        ValueError: If a part is missing, or something else.
-    """
+    """Undo :func:`score_to_json`."""
     from proxies import Score  # torch, which reading settings alone does not need
 
     return Score(**vars(from_json(content, _Score)))

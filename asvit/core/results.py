@@ -74,12 +74,7 @@ class Result:
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:
-        """Undo :meth:`to_json` for a file in ``folder``.
-
-        Raises:
-            ValueError: If it is of another kind or a newer version, or a value is of another type
-                than it should.
-        """
+        """Undo :meth:`to_json` for a file in ``folder``."""
         known = content["kind"], content["schema_version"]
         if known != (cls.kind, cls.schema_version):
             raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
@@ -91,11 +86,7 @@ class Result:
         return found
 
     def write(self) -> None:
-        """Write result.json into the run folder, as a whole or not at all.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Write result.json into the run folder, as a whole or not at all."""
         text = json.dumps(self.to_json(), indent=2, allow_nan=False)
         write_text(self.folder / RESULT, text + "\n")
 

@@ -100,20 +100,11 @@ class Settings:
         self.check()
 
     def check(self) -> None:
-        """Check values that depend on each other.
-
-        Raises:
-            ValueError: If they do not go together.
-        """
+        """Check values that depend on each other; raises ValueError where they do not fit."""
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """Settings of a preset with some of them given anew.
-
-        Raises:
-            ValueError: If the preset is unknown or a value is not allowed.
-            TypeError: If there is no such setting.
-        """
+        """Settings of a preset with some of them given anew."""
         values = {**cls.presets[preset]}
         for name in given:
             if name not in fields_of(cls):
@@ -194,11 +185,7 @@ def plain_type(declared: Any) -> tuple[Any, bool]:
 
 
 def _checked(name: str, value: Any, declared: Any, option: Option) -> Any:
-    """The value of a field as it is kept.
-
-    Raises:
-        ValueError: If it is of another type than declared, or out of its range.
-    """
+    """The value of a field as it is kept."""
     kind, optional = plain_type(declared)
     if value is None and optional:
         return None
@@ -249,11 +236,7 @@ class WrongOption(ValueError):
 
 
 def proxy_names(proxies: object) -> tuple[str, ...]:
-    """One name or several as a tuple.
-
-    Raises:
-        ValueError: If they are no names, there is none, or one is there twice.
-    """
+    """One name or several as a tuple."""
     names = (proxies,) if isinstance(proxies, str) else proxies
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"proxies must be names of measures, got {proxies!r}")
@@ -266,11 +249,7 @@ def proxy_names(proxies: object) -> tuple[str, ...]:
 
 
 def check_radius(radius: Any) -> Any:
-    """``radius``, if :meth:`proxies.Circle.random` takes it.
-
-    Raises:
-        ValueError: If it does not.
-    """
+    """``radius``, if :meth:`proxies.Circle.random` takes it."""
     if isinstance(radius, str):
         allowed = radius in ("sqrt_n", "unit")
     else:
@@ -281,11 +260,7 @@ def check_radius(radius: Any) -> Any:
 
 
 def parse_radius(text: str) -> str | float:
-    """The radius that an option names.
-
-    Raises:
-        ValueError: If it is neither a name nor a number.
-    """
+    """The radius that an option names."""
     if text in ("sqrt_n", "unit"):
         return text
     try:
@@ -324,16 +299,10 @@ class MeasuringSettings(Settings):
 def check_same_settings(
     folder: Path, stored: Settings | None, wanted: Settings, *, growing: Sequence[str] = ()
 ) -> None:
-    """Check that the run in ``folder`` goes on with the settings it was started with.
+    """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
-    Args:
-        folder: Run folder.
-        stored: What it was started with; None if there is none yet.
-        wanted: What it is asked to do now.
-        growing: Names of the numbers that may be larger than they were.
-
-    Raises:
-        ValueError: If it does not; the message has each difference.
+    The numbers called ``growing`` may be larger than they were. Raises ValueError with each
+    difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
     for name in growing:
@@ -350,12 +319,7 @@ def check_same_settings(
 
 
 class Images(TypedDict):
-    """What the images of a run are, as its journal keeps it.
-
-    Attributes:
-        source: Where they came from, in words.
-        digest: SHA-256 of them, in hexadecimal digits.
-    """
+    """What images are: where they came from, in words, and their SHA-256 in hexadecimal."""
 
     source: str
     digest: str
@@ -366,13 +330,7 @@ def check_same_images(
 ) -> None:
     """Check that the images of the run in ``folder`` are those it was started with, if known.
 
-    Args:
-        folder: Run folder.
-        stored: Where they came from (``source``) and what they were (``digest``); None if unknown.
-        now: The same of the images there are now.
-
-    Raises:
-        ValueError: If they are not, or ``stored`` is something else.
+    What is stored may be anything: it comes from a file.
     """
     if not is_of(stored, Images | None):
         raise ValueError(f"run folder {folder} may not have the images {shown(stored)}")
@@ -388,14 +346,6 @@ def check_same_device(folder: Path, stored: str | None, now: str) -> None:
     """Check that the run in ``folder`` is measured on the device it was started on, if known.
 
     Values differ in their last digits between devices, and ``auto`` is another one elsewhere.
-
-    Args:
-        folder: Run folder.
-        stored: The device it was started on; None if unknown.
-        now: The device there is now.
-
-    Raises:
-        ValueError: If they differ.
     """
     if not is_of(stored, str | None):
         raise ValueError(f"run folder {folder} may not have the device {shown(stored)}")

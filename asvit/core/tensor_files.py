@@ -19,12 +19,7 @@ _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings onl
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write a file atomically.
-
-    Args:
-        path: The file.
-        tensors: Tensors by name; no two may share memory.
-        header: What they belong to; JSON types only.
+    """Write tensors, of which no two may share memory, and a header of JSON types, atomically.
 
     Raises:
         ValueError: If the header holds NaN or infinity.
@@ -34,12 +29,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the header and the tensors of a file written by :func:`write_tensors`.
+    """Read header and tensors of a file written by :func:`write_tensors`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        SafetensorError: If it is damaged or not a safetensors file.
-        ValueError: If the header is missing or not JSON.
+        SafetensorError: As :func:`read_any_tensors`.
+        ValueError: If there is no header, too.
     """
     header, tensors = read_any_tensors(path)
     if header is None:

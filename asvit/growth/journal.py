@@ -36,11 +36,7 @@ class GrowthJournal(Journal[ScaleSettings]):
         return self._scores.get(shape)
 
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
-        """Keep the scores of ``shape``.
-
-        Raises:
-            OSError: If they cannot be written. What was measured before is safe.
-        """
+        """Keep the scores of ``shape``."""
         found = {name: score_to_json(score) for name, score in scores.items()}
         self.append({"depths": list(shape.depths), "width": shape.width, "scores": found})
         self._scores[shape] = scores

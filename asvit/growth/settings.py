@@ -14,11 +14,7 @@ from scaling.budget import Budget, parse_budgets
 
 
 def parse_share(text: str) -> float:
-    """A share written as ``2%``, ``0.02`` or ``1/50``.
-
-    Raises:
-        ValueError: If it is none, or not above 0 and at most 1.
-    """
+    """A share written as ``2%``, ``0.02`` or ``1/50``."""
     number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
         share = float(Fraction(number.strip())) / (100 if percent else 1)

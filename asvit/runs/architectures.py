@@ -38,12 +38,7 @@ class FoundArchitecture:
 
 
 def find_architecture(text: str) -> FoundArchitecture:
-    """The architecture of a text, or the one that the run in a folder ended in.
-
-    Raises:
-        FileNotFoundError: If the folder has no result.
-        ValueError: If there is no such architecture, or the run ends in none.
-    """
+    """The architecture of a text, or the one that the run in a folder ended in."""
     folder = expanded(text)
     if not folder.is_dir():
         return FoundArchitecture(canonical(text))

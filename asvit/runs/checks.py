@@ -12,11 +12,7 @@ from scaling.ranking import Better
 
 
 def find_space(name: str, *, image_size: int) -> SearchSpace:
-    """The space called ``name``, all of whose choices fit ``image_size``.
-
-    Raises:
-        ValueError: If there is no such space, or one of its choices does not fit.
-    """
+    """The space called ``name``, all of whose choices fit ``image_size``."""
     space = load_space(name)
     longest = max(len(choices) for choices in space.dimensions.values())
     # Every choice of every dimension is in one of these architectures. Choices ascend, and the
@@ -31,12 +27,7 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
 
 
 def find_table(reference: str | Path | ReferenceTable) -> ReferenceTable:
-    """The reference table of a name or a path; one that is loaded is taken as it is.
-
-    Raises:
-        ValueError: If it is no table.
-        OSError: If there is none.
-    """
+    """The reference table of a name or a path; one that is loaded is taken as it is."""
     return reference if isinstance(reference, ReferenceTable) else load_reference(reference)
 
 

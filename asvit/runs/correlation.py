@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import networks, number, rounded, short, table, with_interval
+from asvit.core.console import number, rounded, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
-from asvit.core.run_files import CORRELATIONS, RESULT, SCORES, VALUES
+from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
 from asvit.core.settings import MeasuringSettings, WrongOption, fields_of, setting
 from asvit.reference import REFERENCES
 from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv, verdict
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
-from asvit.runs.folder import CORRELATION, plain_name, remove_files
-from asvit.runs.run import Run
+from asvit.runs.folder import RunFiles, plain_name, remove_files
+from asvit.runs.measuring_run import measured_as
+from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from asvit.executors import Workers
@@ -53,19 +54,18 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     Every measure stands beside the counts, such as parameters and multiply-adds, which are always
     taken. Given again, with other measures or targets, too, the command measures only what it
     does not know yet.
-
-    Attributes:
-        query: What to correlate.
-        reference: The table, or its name or path.
-        retry: Whether to measure again what failed.
-        workers: Processes that measure; the result does not depend on them.
     """
 
     command = "correlate"
     summary = "Tell how well measures rank the architectures of a reference table by accuracy."
-    files = CORRELATION
+    files = RunFiles(
+        "correlation", "correlation", SCORES, (VALUES, CORRELATIONS), figures=CORRELATION_FIGURES
+    )
     settings_type = CorrelationSettings
     result_type = CorrelationResult
+    journal_type = imported("asvit.reference.scores:ScoreJournal")
+    report = imported("asvit.report:write_correlation_report")  # imports matplotlib
+    written = "report.html, values.csv, correlations.csv, result.json, figures"
     no_work = "nothing to measure: every score is known; --fresh starts over"
 
     query: CorrelationQuery = dataclasses.field(default_factory=CorrelationQuery)
@@ -77,7 +77,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         listed=False,
     )
     retry: bool = setting(False, "Measure again what failed.", repeats=False)
-    workers: Workers | None = None
+    workers: Workers | None = None  # the result does not depend on them
     _contexts: dict[int, EvalContext] = dataclasses.field(default_factory=dict, init=False)
     _due: dict[int, list[str]] | None = dataclasses.field(default=None, init=False)
 
@@ -135,15 +135,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     @property
     def title(self) -> str:
         """What is about to be measured, and on what."""
-        from proxies.evaluation import resolve_device
-
-        plan, chosen = self.plan, self.settings
-        size = f"{chosen.image_size} px" if chosen.image_size else "each at its own size"
-        return (
-            f"measuring {len(plan.rows)} architectures of {plan.table.name}: "
-            f"{len(plan.measures)} measures, {networks(chosen.repeats)} each, {size}, "
-            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
-        )
+        plan = self.plan
+        what = f"measuring {len(plan.rows)} architectures of {plan.table.name}"
+        return f"{what}: {len(plan.measures)} measures, {measured_as(self.settings)}"
 
     def _side(self, row: int) -> int:
         """Side of the images that a row is measured on, in pixels."""
@@ -166,9 +160,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
 
     def open(self) -> ScoreJournal:
         """The journal of scores, if it is of this table."""
-        from asvit.reference.scores import ScoreJournal
-
-        journal = ScoreJournal(self.folder / SCORES)
+        journal = super().open()
         journal.check_table(self.table)
         texts = self.table.architectures
         missing = {
@@ -177,10 +169,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         }
         self._due = {row: names for row, names in missing.items() if names}
         return journal
-
-    def stored_settings(self, journal: ScoreJournal) -> CorrelationSettings | None:
-        """What the scores were measured with."""
-        return journal.settings
 
     def settled(self, journal: ScoreJournal, result: CorrelationResult) -> bool:
         """Whether ``result`` answers the query by all measures that are registered now."""
@@ -211,8 +199,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             self._measure(journal, self._due)
         plan, found = self.plan, self.table
         values = gather(plan, self.settings, journal)
-        return CorrelationResult(
-            folder=self.folder,
+        images = {str(size): dict(of) for size, of in sorted(journal.images_of.items())}
+        return self.result(
+            journal,
+            {"images": images, "device": journal.device},
             reference=found.name,
             digest=found.digest,
             targets=tuple(found.targets[name] for name in plan.targets),
@@ -221,12 +211,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             correlations=correlate_all(plan, values, seed=self.settings.seed),
             values=values,
             wall_seconds=journal.seconds,
-            settings=self.settings,
             question=self.query,
-            provenance=self.provenance(
-                images={str(size): dict(of) for size, of in sorted(journal.images_of.items())},
-                device=journal.device,
-            ),
         )
 
     def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
@@ -271,31 +256,21 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return ()
 
     @classmethod
-    def write_report(cls, folder: Path) -> list[Path]:
-        """Write figures and report.html."""
-        from asvit.report import write_correlation_report  # matplotlib
-
-        return write_correlation_report(folder)
-
-    @classmethod
-    def show(cls, result: CorrelationResult, screen: Console) -> None:
-        """A table and a conclusion for each target, and where everything is."""
+    def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:
+        """A table and a conclusion for each target."""
         for target in result.targets:
             found = [one for one in result.correlations if one.target == target.name]
-            screen.print()
-            for part in _tables(found, _heading(result.reference, target), screen):
-                screen.print(part)
+            yield ""
+            yield from _tables(found, _heading(result.reference, target), screen)
             for one in found:
                 if one.correlation.reason:
-                    screen.print(f"{one.measure}: {one.correlation.reason}")
-            screen.print(verdict(found))
+                    yield f"{one.measure}: {one.correlation.reason}"
+            yield verdict(found)
         left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
         failed = sum(1 for reason in result.values.reasons if reason)
         reasons = f"; {failed} with a failed measure (reasons in values.csv)" if failed else ""
-        screen.print(f"{result.rows} architectures of {result.reference}{left_out}{reasons}")
-        screen.print(_LEGEND)
-        files = "report.html, values.csv, correlations.csv, result.json, figures"
-        screen.print(f"folder: {result.folder} ({files})")
+        yield f"{result.rows} architectures of {result.reference}{left_out}{reasons}"
+        yield _LEGEND
 
 
 def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> CorrelationSettings:
@@ -394,20 +369,12 @@ def run_correlation(
         **given: ``proxies`` (measures; ``"all"`` for every registered one, ``"a+b"`` for the sum
             of the ranks by a and by b), ``rows`` (only so many rows, drawn by the seed) and
             ``max_params`` (only rows of at most so many parameters, such as ``"100M"``);
-            ``retry`` (measure again what failed), ``out``, ``fresh``, ``progress``, ``preset``,
-            ``workers``: see :class:`CorrelationRun`; and the fields of
-            :class:`asvit.reference.settings.CorrelationSettings`.
-
-    Returns:
-        The result, as in result.json.
+            ``retry`` (measure again what failed); the fields of
+            :class:`asvit.reference.settings.CorrelationSettings`; what :mod:`asvit.runs` tells
+            of; and ``workers``.
 
     Raises:
-        ValueError: If a setting is not allowed, the table is none, a name is unknown, too few
-            rows are left, or the folder's run is of another table, other settings or another
-            device, or in use.
-        OSError: If there is no such table, the folder cannot be written or images cannot be
-            found.
-        TypeError: If there is no such setting.
+        ValueError: If the table is none, a name in it is unknown, or too few rows are left, too.
     """
     return CorrelationRun.make(reference=reference, targets=target, **given).run()
 
@@ -420,24 +387,11 @@ def reliability(
     workers: Workers | None = None,
     tell: Tell = ignore,
 ) -> Reliability:
-    """Correlate the measures of a run with a table, measured as the run measured.
+    """Correlate the measures of a run with a table's default target, measured as the run measured.
 
     The scores are kept in a folder inside the run's, named after the table and its digest. If the
-    run was started over with other settings, so is the correlation.
-
-    Args:
-        folder: Run folder of the search or scaling.
-        table: The reference table; its default target is taken.
-        settings: What the run measured, and how.
-        workers: Processes that measure.
-        tell: Called as rows are measured.
-
-    Returns:
-        Table and target, the measures, the sum of their ranks, and the best count.
-
-    Raises:
-        ValueError: If the table has too few rows, or images cannot be had.
-        OSError: If a score cannot be kept or images cannot be found.
+    run was started over with other settings, so is the correlation. The result has the measures,
+    the sum of their ranks, and the best count.
     """
     from asvit.reference.query import direction
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +11,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 from asvit.core.console import clock, percent, table
 from asvit.core.progress import images_told
-from asvit.core.run_files import ACCURACIES, RETRAINING, TRIALS
+from asvit.core.run_files import (
+    ACCURACIES,
+    EVOLUTION_FIGURES,
+    INHERITED,
+    RETRAINED,
+    RETRAINING,
+    TRIALS,
+)
 from asvit.core.settings import ELSEWHERE, check_same_images, setting
-from asvit.runs.folder import EVOLUTION, newest_run, remove_files
-from asvit.runs.run import Run
+from asvit.runs.folder import RunFiles, newest_run, remove_files
+from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from asvit.search.supernet_journal import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
@@ -39,9 +47,19 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     command = "supernet evolve"
     summary = "Find the best path of a supernet."
-    files = EVOLUTION
+    files = RunFiles(
+        "evolution",
+        "evolution",
+        ACCURACIES,
+        (TRIALS, INHERITED, RETRAINED, RETRAINING),
+        figures=EVOLUTION_FIGURES,
+    )
     settings_type = EvolutionSettings
     result_type = EvolutionResult
+    journal_type = imported("asvit.search.supernet_journal:AccuracyJournal")
+    inputs = ("parts",)
+    report = imported("asvit.report:write_evolution_report")  # imports matplotlib
+    written = "report.html, trials.csv, result.json, weights, figures"
     may_grow = ("generations", "random_paths")
 
     supernet: Path | str | None = setting(
@@ -120,15 +138,9 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             f"{s.population}, seed {s.seed}"
         )
 
-    def prepare(self) -> None:
-        """Load the images."""
-        _ = self.parts
-
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
-        from asvit.search.supernet_journal import AccuracyJournal
-
-        journal = AccuracyJournal(self.folder / ACCURACIES)
+        journal = super().open()
         before, now = journal.supernet, self._origin
         if before is not None and before["digest"] != now["digest"]:
             raise ValueError(
@@ -138,19 +150,14 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             )
         return journal
 
-    def stored_settings(self, journal: AccuracyJournal) -> EvolutionSettings | None:
-        """What the run was started with."""
-        return journal.settings
-
     def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:
         """Whether all paths are evaluated, and the winner is trained if that is asked for."""
         trained = result.retrained is not None or not self.retrain
         return trained and super().settled(journal, result) and (self.folder / TRIALS).exists()
 
-    def begin(self, journal: AccuracyJournal) -> None:
-        """Check the device, and keep it."""
-        self.check_same(device=(journal.device, self.where.type))
-        journal.start(self.settings, supernet=self._origin, device=self.where.type)
+    def start_values(self) -> Mapping[str, Any]:
+        """The supernet and the kind of device."""
+        return {"supernet": self._origin, "device": self.where.type}
 
     def execute(self, journal: AccuracyJournal) -> EvolutionResult:
         """Evolve, and then train the winner if that is asked for."""
@@ -174,21 +181,12 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
         return {"folder": str(self.source), "digest": self.trained.digest}
 
     @classmethod
-    def write_report(cls, folder: Path) -> list[Path]:
-        """Write figures and report.html."""
-        from asvit.report import write_evolution_report  # matplotlib
-
-        return write_evolution_report(folder)
-
-    @classmethod
-    def show(cls, result: EvolutionResult, screen: Console) -> None:
-        """The generations, the winner beside random paths, and what to type next."""
+    def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:
+        """The generations, and the winner beside random paths."""
         columns = ["generation", "paths", "best", "median", "best so far"]
         cells = [list(vars(row).values()) for row in result.generations]
-        screen.print()
-        screen.print(
-            table(columns, cells, title="Validation accuracy, inherited weights, per cent")
-        )
+        yield ""
+        yield table(columns, cells, title="Validation accuracy, inherited weights, per cent")
         winner = result.winner
         rows: list[list[object]] = [["winner", winner.validation, winner.test]]
         for paths, words in (
@@ -198,21 +196,17 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
             name = f"median of {paths.test.paths} random paths {words}"
             rows.append([name, paths.validation.median, paths.test.median])
         title = "The winner beside random paths with the same weights"
-        screen.print(table(["", "validation", "test"], rows, title=title, left=("",), rule=1))
-        screen.print(
+        yield table(["", "validation", "test"], rows, title=title, left=("",), rule=1)
+        yield (
             f"winner: {winner.architecture} ({winner.params:,} params, {winner.macs:,} of "
             f"{result.settings.max_macs:,} multiply-adds)"
         )
         if result.retrained is not None:
             told = result.retrained.reason or percent(result.retrained.accuracy)
-            screen.print(f"trained from scratch: {told} on the test images")
-        screen.print(f"{result.evaluated} paths in {clock(result.wall_seconds)}")
+            yield f"trained from scratch: {told} on the test images"
+        yield f"{result.evaluated} paths in {clock(result.wall_seconds)}"
         if result.reason:
-            screen.print(f"ended early: {result.reason}")
-        screen.print(
-            f"folder: {result.folder} (report.html, trials.csv, result.json, weights, figures)"
-        )
-        screen.print(f"next:   {result.next_command}")
+            yield f"ended early: {result.reason}"
 
 
 def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> EvolutionResult:
@@ -228,18 +222,12 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.
-        **given: ``out`` (by default ``runs/evolution-SPACE-SIZEpx-seedN-seedM``), ``device``,
-            ``retrain`` (then train the winner from scratch, with as many steps as the supernet
-            had), ``progress``, ``fresh`` and ``preset``: see :class:`EvolutionRun`; and the
-            fields of :class:`asvit.search.supernet_settings.EvolutionSettings`.
-
-    Returns:
-        The result, as in result.json.
+        **given: The fields of :class:`asvit.search.supernet_settings.EvolutionSettings`; what
+            :mod:`asvit.runs` tells of; ``device``; and ``retrain`` (then train the winner from
+            scratch, with as many steps as the supernet had).
 
     Raises:
-        ValueError: If a setting is not allowed, the supernet is unfinished, no path costs as
-            little or as much as asked, or the folder's run has other settings or is in use.
-        OSError: If there is no supernet, the folder cannot be written or images cannot be found.
-        TypeError: If there is no such setting.
+        ValueError: If the supernet is unfinished, or no path costs as little or as much as asked,
+            too.
     """
     return EvolutionRun.make(supernet=supernet, **given).run()

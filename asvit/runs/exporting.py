@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -17,14 +17,13 @@ from torch import nn
 
 from asvit.core.files import expanded, write_text
 from asvit.core.run_files import RESULT
-from asvit.export.comparison import TOLERANCE, Difference, compare
+from asvit.export.comparison import TOLERANCE, compare
 from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.runs.provenance import versions
-from asvit.runs.run import typed_options
+from asvit.runs.run import typed_options, versions
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult
@@ -33,6 +32,9 @@ from proxies.counts import count
 _BATCHES = (1, 3)  # other sizes than the graphs are traced with
 _SEED = 0  # of random weights
 _OURS = ".safetensors"  # other files never record their network
+# The network with its facts; itself, on the CPU and in evaluation mode; and the image size in
+# pixels that its file of weights was trained for, None if it does not record it.
+Source = tuple[WeightsFile, nn.Module, int | None]
 _OF_NETWORK = ("num_classes", "attention", "ffn", "branches")
 
 
@@ -74,9 +76,10 @@ def export_network(
     form.check_out(out, card=chosen.card, force=chosen.force)
     tell = progress or (lambda _: None)
     tell("building the network")
-    source = find_source(chosen)
-    source = source.merged() if chosen.merge else source
-    model, content = source.model, source.content
+    content, model, trained_size = find_source(chosen)
+    if chosen.merge:
+        network, model = content.network.merged(model)
+        content = replace(content, network=network, weights=model.state_dict())
     side = content.network.image_size
     with _part(form, out) as part:
         tell(f"writing {form.name}")
@@ -86,14 +89,20 @@ def export_network(
         tell("comparing the copy with the network, in a fresh process")
         batches = (chosen.batch,) * 2 if chosen.batch else _BATCHES
         differences = compare(model, form, part, image_size=side, batches=batches)
-        _check_equal(differences)
+        for one in differences:
+            if not one.equal:
+                raise ValueError(
+                    f"the copy is not equal: on {one.batch} image(s) outputs differ by "
+                    f"{one.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing was "
+                    "written"
+                )
         exported = Exported(
             content=content,
             form=form,
             out=out,
             cost=count(model, side),
             weights=weights,
-            trained_size=source.trained_size,
+            trained_size=trained_size,
             batch=chosen.batch,
             opset=opset,
             differences=differences,
@@ -137,15 +146,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_equal(differences: Sequence[Difference]) -> None:
-    for one in differences:
-        if not one.equal:
-            raise ValueError(
-                f"the copy is not equal: on {one.batch} image(s) outputs differ by "
-                f"{one.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing was written"
-            )
-
-
 def _put_in_place(exported: Exported, part: Path) -> None:
     """Move the copy from ``part`` to its place, and write its card."""
     out = exported.out
@@ -170,34 +170,8 @@ def _versions(form: Format) -> dict[str, str]:
     return {**ours, **{name: version(name) for name in form.libraries}}
 
 
-@dataclass(frozen=True)
-class Source:
-    """The network to export.
-
-    Attributes:
-        content: The network, its weights and facts.
-        model: The network itself, on the CPU and in evaluation mode.
-        trained_size: Image size that the file of weights was trained for, in pixels; None if it
-            does not record it.
-    """
-
-    content: WeightsFile
-    model: nn.Module
-    trained_size: int | None
-
-    def merged(self) -> Source:
-        """The form for inference."""
-        network, model = self.content.network.merged(self.model)
-        content = replace(self.content, network=network, weights=model.state_dict())
-        return replace(self, content=content, model=model)
-
-
 def name_weights(settings: ExportSettings) -> ExportSettings:
-    """Take a file or folder in the architecture's place for the weights.
-
-    Raises:
-        ValueError: If no weights are named.
-    """
+    """Take a file or folder in the architecture's place for the weights."""
     if settings.random or settings.weights is not None:
         return settings
     text = str(settings.architecture)
@@ -209,17 +183,10 @@ def name_weights(settings: ExportSettings) -> ExportSettings:
 
 
 def find_source(settings: ExportSettings) -> Source:
-    """Load the network to export.
-
-    Raises:
-        FileNotFoundError: If the file of weights does not exist.
-        ValueError: If the file cannot be read, or its network is unknown or not the named one.
-    """
-    if settings.weights is None:
-        return _random(settings)
-    path = weights_path(settings.weights)
-    content = _described(settings, path)
-    if content is None:
+    """Load the network to export."""
+    path = None if settings.weights is None else weights_path(settings.weights)
+    content = None if path is None else _described(settings, path)
+    if path is None or content is None:
         return _plain(settings, path)
     stored = content.network
     _check_same(settings, stored, path)
@@ -228,7 +195,7 @@ def find_source(settings: ExportSettings) -> Source:
     load_pretrained(model, str(path), new_head=False)  # resamples positions
     facts = {**_run_facts(path, stored), **content.facts}
     content = replace(content, network=network, weights=model.state_dict(), facts=facts)
-    return Source(content, model.eval(), stored.image_size)
+    return content, model.eval(), stored.image_size
 
 
 def _run_facts(path: Path, stored: Network) -> dict[str, Any]:
@@ -242,19 +209,13 @@ def _run_facts(path: Path, stored: Network) -> dict[str, Any]:
     return {"command": result.provenance["command"], "seconds": round(result.wall_seconds)}
 
 
-def _random(settings: ExportSettings) -> Source:
+def _plain(settings: ExportSettings, path: Path | None) -> Source:
+    """A network with random weights, or of a file without a header, whose head has the classes."""
+    weights = {} if path is None else read_state(path)
     network = _named(settings, settings.num_classes)
     with torch.random.fork_rng([]):
         torch.manual_seed(_SEED)
-        model = network.build().eval()
-    return Source(WeightsFile(network, model.state_dict()), model, None)
-
-
-def _plain(settings: ExportSettings, path: Path) -> Source:
-    """A network from weights without a header; their head gives the number of classes."""
-    weights = read_state(path)
-    network = _named(settings, settings.num_classes)
-    model = network.build()
+        model = network.build()
     head = weights.get(f"{classifier_name(model)}.weight")
     if head is not None and head.numel() and len(head) != network.num_classes:
         if settings.num_classes is not None:
@@ -263,8 +224,9 @@ def _plain(settings: ExportSettings, path: Path) -> Source:
             )
         network = _named(settings, len(head))
         model = network.build()
-    load_pretrained(model, str(path), new_head=False)
-    return Source(WeightsFile(network, model.state_dict()), model.eval(), None)
+    if path is not None:
+        load_pretrained(model, str(path), new_head=False)
+    return WeightsFile(network, model.state_dict()), model.eval(), None
 
 
 def _named(settings: ExportSettings, num_classes: int | None) -> Network:
@@ -283,14 +245,13 @@ def _described(settings: ExportSettings, path: Path) -> WeightsFile | None:
     """Read weights with a header; None if there is none and the settings have the network."""
     if not path.is_file():
         raise FileNotFoundError(f"no file of weights {str(path)!r}")
-    if settings.architecture is None and path.suffix != _OURS:
+    named, ours = settings.architecture is not None, path.suffix == _OURS
+    if not named and not ours:
         raise ValueError(f"{path} does not say which network it is of; name the architecture")
-    if path.suffix != _OURS:
-        return None
     try:
-        return WeightsFile.read(path)
+        return WeightsFile.read(path) if ours else None
     except ValueError:
-        if settings.architecture is None:
+        if not named:
             raise
         return None  # weights without a header; reading these reports a damaged file
 

@@ -19,37 +19,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from asvit.core.records import MALFORMED, parse_json
-from asvit.core.run_files import (
-    ACCURACIES,
-    BEST,
-    CANDIDATES,
-    CHECKPOINT,
-    CORRELATION_FIGURES,
-    CORRELATIONS,
-    EVOLUTION_FIGURES,
-    INHERITED,
-    JOURNAL,
-    LOSSES,
-    MEASURED,
-    METRICS_CSV,
-    METRICS_JSONL,
-    MODEL,
-    REPORT,
-    RESULT,
-    RETRAINED,
-    RETRAINING,
-    SCALING_FIGURES,
-    SCORES,
-    SEARCH_FIGURES,
-    SERIES,
-    STUDY,
-    SUPERNET_WEIGHTS,
-    TABLE,
-    TRAININGS,
-    TRIALS,
-    VALUES,
-    figure_files,
-)
+from asvit.core.results import article
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
 from proxies.registry import Registry
@@ -57,8 +28,6 @@ from proxies.registry import Registry
 LOCK = ".lock"
 
 _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
-
-_COMMANDS = {"supernet": "supernet train"}  # where a run is not called as its command is
 
 
 def named_folder(name: str) -> Path:
@@ -80,12 +49,7 @@ def plain_name(name: str) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that ``folder`` is, or can become, a folder to write in, without making anything.
-
-    Raises:
-        NotADirectoryError: If something that is no folder is in the way.
-        PermissionError: If it may not be written to.
-    """
+    """Check that ``folder`` is, or can become, a folder to write in, without making anything."""
     present = folder
     while not os.path.lexists(present) and present != present.parent:
         present = present.parent
@@ -106,6 +70,7 @@ class RunFiles:
         state: File that a stopped run goes on from: a journal or a checkpoint.
         outputs: Files that follow from the state, beside the result and the report; no wildcards.
         state_kind: What the state says that it is of, where that differs from ``kind``.
+        figures: Names of figures, whose files are added to the outputs.
     """
 
     kind: str
@@ -113,6 +78,10 @@ class RunFiles:
     state: str
     outputs: tuple[str, ...]
     state_kind: str = ""
+    figures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,33 +98,6 @@ class RunFiles:
 RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
 
 
-SEARCH = RunFiles("search", "search", JOURNAL, (TRIALS, *figure_files(SEARCH_FIGURES)))
-SCALING = RunFiles(
-    "scale", "scaling", MEASURED, (SERIES, CANDIDATES, *figure_files(SCALING_FIGURES))
-)
-CORRELATION = RunFiles(
-    "correlation",
-    "correlation",
-    SCORES,
-    (VALUES, CORRELATIONS, *figure_files(CORRELATION_FIGURES)),
-)
-REFERENCE = RunFiles("reference", "reference table", TRAININGS, (TABLE,))
-SUPERNET = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
-EVOLUTION = RunFiles(
-    "evolution",
-    "evolution",
-    ACCURACIES,
-    (TRIALS, INHERITED, RETRAINED, RETRAINING, *figure_files(EVOLUTION_FIGURES)),
-)
-TRAINING = RunFiles(
-    "training",
-    "training",
-    CHECKPOINT,
-    (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
-    state_kind="training checkpoint",
-)
-
-
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
     return tuple(kind.files for kind in RUNS.values())
@@ -168,15 +110,10 @@ _LONGEST_HEADER = 1_000_000  # bytes
 def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> None:
     """Check that a run may use ``folder``, without making or changing anything.
 
-    Args:
-        folder: Run folder; it need not exist.
-        files: The files of the run's kind.
-        fresh: Whether an earlier run of this kind would be removed.
-        elsewhere: Whether the run's state is kept elsewhere, as in a database.
+    ``elsewhere``: the run's state is kept elsewhere, as in a database.
 
     Raises:
-        NotADirectoryError: If something other than a folder is in the way.
-        PermissionError: If it may not be written to.
+        OSError: If something other than a folder is in the way, or it may not be written to.
         ValueError: If it holds another kind of run, or files of these names that no run of this
             kind is known to have written.
     """
@@ -223,7 +160,7 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     if not folder.is_dir():
         return set()
     states = (*folder.glob("*.jsonl"), *folder.glob("*.safetensors"))
-    named = [_kind(folder / RESULT), *map(_state_kind, states), _study_kind(folder / JOURNAL)]
+    named = map(_kind, (folder / RESULT, *states, folder / JOURNAL))
     found = {kind for kind in named if isinstance(kind, str) and kind != _WEIGHTS_KIND}
     if not found:
         locked = (folder / LOCK).exists()  # by a run: other folders are not locked
@@ -237,27 +174,22 @@ def _counts(state: Path, *, locked: bool) -> bool:
     return state.exists() and (locked or state.stat().st_size == 0)
 
 
-def _state_kind(path: Path) -> object:
-    """The kind that a journal or a checkpoint names; None where it names none."""
+def _kind(path: Path) -> object:
+    """The kind that a result, a journal, a checkpoint or a study names; None if it names none."""
     try:
         with path.open("rb") as file:
-            if path.suffix == ".jsonl":
-                content = parse_json(file.readline(_LONGEST_HEADER))
-                return content.get("kind") if "schema_version" in content else None
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-            content = parse_json(header["__metadata__"]["asvit"])
-            return content.get("kind", "unnamed") if "schema_version" in content else None
-    except (*MALFORMED, OSError):
-        return None
-
-
-def _study_kind(path: Path) -> object:
-    """The kind of an Optuna journal; None where asvit did not start the study in it."""
-    try:
-        with path.open("rb") as file:
+            if path.name == RESULT:
+                return parse_json(file.read()).get("kind")
+            if path.suffix == ".safetensors":
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+                content = parse_json(header["__metadata__"]["asvit"])
+                return content.get("kind", "unnamed") if "schema_version" in content else None
             line = file.readline(_LONGEST_HEADER)
-        return SEARCH.kind if not line or parse_json(line)["study_name"] == STUDY else None
+            if path.name == JOURNAL:
+                return "search" if not line or parse_json(line)["study_name"] == STUDY else None
+            content = parse_json(line)
+            return content.get("kind") if "schema_version" in content else None
     except (*MALFORMED, OSError):
         return None
 
@@ -267,7 +199,7 @@ def _noun(kind: str) -> str:
     noun = nouns.get(kind)
     if noun is None:
         return f"a run of another kind, {shown(kind)}"
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return article(noun)
 
 
 @contextmanager
@@ -281,15 +213,8 @@ def claimed(
 ) -> Iterator[None]:
     """Make ``folder``, keep other processes from running in it, and start over if asked to.
 
-    The claim ends with the process, however that ends.
-
-    Args:
-        folder: Run folder.
-        files: The files of the run's kind.
-        fresh: Remove what an earlier run of this kind wrote; its state last, so that a kill
-            leaves it resumable.
-        elsewhere: Whether the run's state is kept elsewhere, as in a database.
-        more: Names of further files that the earlier run in a folder wrote.
+    The claim ends with the process, however that ends. What an earlier run of this kind wrote,
+    ``more`` among it, is removed with its state last, so that a kill leaves it resumable.
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.
@@ -316,11 +241,7 @@ def claimed(
 
 
 def remove_files(folder: Path, names: Sequence[str]) -> None:
-    """Remove the files called ``names`` from ``folder``, in this order; others stay.
-
-    Raises:
-        OSError: If one of them cannot be removed.
-    """
+    """Remove the files called ``names`` from ``folder``, in this order; others stay."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
@@ -328,30 +249,16 @@ def remove_files(folder: Path, names: Sequence[str]) -> None:
 def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
     """The folder in ``root`` whose finished run of this kind was written last.
 
-    Args:
-        kind: As the run's result.json has it.
-        root: Folder of run folders.
+    The kind is as the run's result.json has it.
 
     Raises:
         FileNotFoundError: If there is none.
     """
     found = [path for path in Path(root).glob(f"*/{RESULT}") if _kind(path) == kind]
     if not found:
+        commands = {run.files.kind: name for name, run in RUNS.items()}
         raise FileNotFoundError(
-            f"no finished {kind} in {root}; run asvit {_command(kind)} first, or name the run's "
-            "folder"
+            f"no finished {kind} in {root}; run asvit {commands.get(kind, kind)} first, or name "
+            "the run's folder"
         )
     return max(found, key=lambda path: path.stat().st_mtime_ns).parent
-
-
-def _command(kind: str) -> str:
-    commands = {run.files.kind: name for name, run in RUNS.items()}
-    return commands.get(kind, _COMMANDS.get(kind, kind))
-
-
-def _kind(path: Path) -> object:
-    try:
-        content = parse_json(path.read_bytes())
-    except (*MALFORMED, OSError):
-        return None
-    return content.get("kind") if isinstance(content, dict) else None

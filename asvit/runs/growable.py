@@ -17,17 +17,12 @@ from scaling.growth import check_budget, measured_shape
 class Growable:
     """The architecture that a scaling starts from, at other depths and widths.
 
-    Args:
-        settings: Settings of the scaling.
+    ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
+    measured width, or the budget is out of its reach.
 
     Attributes:
         space: Space of the architecture.
         start: Its own depths and width.
-
-    Raises:
-        ValueError: If there is no such architecture, it has no depths and width to change, it
-            cannot be built at the measured width, it does not fit the image sizes, or the budget
-            is out of its reach.
     """
 
     def __init__(self, settings: ScaleSettings) -> None:
@@ -64,11 +59,7 @@ class Growable:
 
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:
-    """The space of an architecture that can be grown, or of its text, and the architecture itself.
-
-    Raises:
-        ValueError: If there is no such architecture, or it has no depths and width to change.
-    """
+    """The space of an architecture that can be grown, or of its text, and the architecture."""
     if isinstance(arch, str) and arch.startswith(PREFIX):
         raise ValueError(f"{arch!r} has its own depths and width; only our spaces can be grown")
     space, architecture = find(arch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -11,32 +12,30 @@ from typing import Any
 from asvit.core.settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
-from asvit.executors import Pool, Workers, one_thread, open_pool
+from asvit.executors import Pool, Task, Workers, one_thread, open_pool
+from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import measuring_work, network, takes_all
+from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import resolve_device
+from proxies.messages import first_line
 
+_SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 _PIXELS_A_SECOND = 50_000  # of an image, measured with the default measures on one core, roughly
 
 
 class EvalContext:
     """What all networks of a run are measured on: a device and images.
 
-    Args:
-        settings: Settings of the run.
-        image_size: Side of the images in pixels; that of the settings by default.
-        progress: Called with how many images are ready, and how many there will be.
+    ``image_size`` is that of the settings by default; ``progress`` is told of images as they are
+    loaded.
 
     Attributes:
         device: Where networks are measured.
         provenance: Where the images came from (``source``) and what they are (``digest``).
         arguments: What :func:`proxies.measure` takes beside the network, the measures and the key.
-
-    Raises:
-        ValueError: If there are too few images, one cannot be read, or the device is not there.
-        OSError: If the images cannot be found.
     """
 
     def __init__(
@@ -72,63 +71,41 @@ class EvalContext:
 
 @dataclass(frozen=True)
 class Workload:
-    """How much a run has to measure, which decides on the number of workers.
+    """How much a run has to measure, which decides on the number of workers."""
 
-    Attributes:
-        networks: Architectures, about.
-        at_once: How many are asked for together.
-        gigabytes: Memory that measuring one of them may need.
-    """
-
-    networks: int
-    at_once: int
-    gigabytes: float
+    networks: int  # architectures, about
+    at_once: int  # how many are asked for together
+    gigabytes: float  # memory that measuring one of them may need
 
 
 @dataclass(frozen=True)
 class MeasurementJob:
-    """A network to measure.
+    """A network to measure."""
 
-    Attributes:
-        architecture: The architecture or its text; workers are sent the text.
-        names: Measures to take.
-        key: Seeds its initial weights, beside the run's seed and the repeat.
-        side: Side of the images in pixels.
-        counted: Whether to count its parameters and multiply-adds, too.
-    """
-
-    architecture: Architecture | str
-    names: tuple[str, ...]
-    key: str
-    side: int
-    counted: bool = False
+    architecture: Architecture | str  # workers are sent its text
+    names: tuple[str, ...]  # measures to take
+    key: str  # seeds its initial weights, beside the run's seed and the repeat
+    side: int  # of the images, in pixels
+    counted: bool = False  # whether to count its parameters and multiply-adds, too
+    refused: str = ""  # why there is no such network, so that all measures fail
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The outcome of a job.
+    """The outcome of a job."""
 
-    Attributes:
-        scores: Measure to its score; all failed, with the reason, if the workers did.
-        cost: Of the network, if it was wanted and the workers did not fail.
-    """
-
-    scores: Mapping[str, Score]
-    cost: Cost | None = None
+    scores: Mapping[str, Score]  # all failed, with the reason, if the workers did
+    cost: Cost | None = None  # if it was wanted and the workers did not fail
 
 
 class MeasurementPool:
     """Measures networks, in this process or in workers.
 
-    Args:
-        contexts: Side of the images to what networks are measured on.
-        workers: Processes that measure; by default as many as the workload deserves.
-        workload: How much there is to measure.
-        space: Space of the architectures; any unless given.
-        num_classes: Classes of the networks.
+    ``contexts`` is from the side of images to what networks are measured on. Architectures are of
+    ``space``, or of any.
 
     Attributes:
-        workers: Processes that measure, with the defaults filled in.
+        workers: Processes that measure; by default as many as the workload deserves.
     """
 
     def __init__(
@@ -155,12 +132,7 @@ class MeasurementPool:
         self._stack = ExitStack()
 
     def open(self) -> None:
-        """Check early that there can be workers.
-
-        Raises:
-            ImportError: If Ray is asked for and not installed.
-            ConnectionError: If there is no cluster at the address.
-        """
+        """Check early that there can be workers, such as that Ray and its cluster are there."""
         if not self.workers.in_process:
             self._opened()
 
@@ -170,25 +142,24 @@ class MeasurementPool:
         self._pool = None
 
     def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
-        """Measure networks, one after another or side by side.
-
-        Yields:
-            The index of each job in ``jobs`` with its outcome, as they end.
-        """
-        if not jobs:
+        """Measure networks; gives the index of each job with its outcome, as they end."""
+        possible = [number for number, job in enumerate(jobs) if not job.refused]
+        for number, job in enumerate(jobs):
+            if job.refused:
+                yield number, Measured(failed(job.names, job.refused))
+            elif self.workers.in_process:
+                yield number, self._measure(job)
+        if self.workers.in_process or not possible:
             return
-        if self.workers.in_process:
-            yield from ((number, self._measure(job)) for number, job in enumerate(jobs))
-            return
-        merged = [_Parts(job, self._portions(job)) for job in jobs]
-        owners = [number for number, parts in enumerate(merged) for _ in parts.tasks]
-        tasks = [task for parts in merged for task in parts.tasks]
-        with closing(self._opened().run(tasks)) as answers:
-            for task, answer in answers:
-                parts = merged[owners[task]]
-                parts.take(answer.result, answer.failure)
-                if parts.missing == 0:
-                    yield owners[task], parts.measured()
+        tasks = [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        missing = Counter(number for number, _ in tasks)
+        answers: dict[int, list[Answer]] = {number: [] for number in possible}
+        with closing(self._opened().run([task for _, task in tasks])) as answered:
+            for place, answer in answered:
+                number = tasks[place][0]
+                answers[number].append(answer)
+                if len(answers[number]) == missing[number]:
+                    yield number, _combined(jobs[number], answers.pop(number))
 
     def _opened(self) -> Pool:
         """The workers, started at the first use."""
@@ -217,12 +188,35 @@ class MeasurementPool:
             return Measured(failed(job.names, str(error) or "out of memory"))
         return Measured(scores, cost(arch, image_size=side) if job.counted else None)
 
-    def _portions(self, job: MeasurementJob) -> list[list[int]]:
-        """The repeats that go to a worker together: each alone on a CPU, else all of them."""
-        if not any(get_proxy(name).random for name in job.names):
-            return [[0]]
+    def _tasks(self, job: MeasurementJob) -> list[Task]:
+        """What workers are sent: each repeat alone on a CPU, else all of them together."""
         repeats = list(range(self._repeats))
-        return [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+        portions = [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
+        if not any(get_proxy(name).random for name in job.names):
+            portions = [[0]]
+        return [
+            {
+                "architecture": str(job.architecture),
+                "names": job.names,
+                "key": job.key,
+                "side": job.side,
+                "only": only,
+                "counted": job.counted and 0 in only,
+            }
+            for only in portions
+        ]
+
+
+def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
+    """The answers to all tasks of a job together."""
+    results = [answer.result for answer in answers if answer.result is not None]
+    sizes = [Cost(*result["cost"]) for result in results if result["cost"] is not None]
+    size = sizes[-1] if sizes else None
+    failures = [answer.failure for answer in answers if answer.result is None]
+    if failures:
+        return Measured(failed(job.names, failures[-1]), size)
+    readings = [Readings.from_json(result["readings"]) for result in results]
+    return Measured(combine(readings), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
@@ -241,44 +235,56 @@ def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
             due += 1
 
 
-class _Parts:
-    """The tasks of one job, and their answers.
+class Evaluator(MeasurementPool):
+    """Measures architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
 
-    Attributes:
-        tasks: What workers are sent.
-        missing: How many answers are not there yet.
+    The values follow from the architecture alone: not from its place in a batch, nor from the
+    workers.
+
+    Raises:
+        ValueError: If there are too few images, one cannot be read, or the device is not there.
+        OSError: If the images cannot be found, or there is no Ray cluster.
+        ImportError: If Ray is asked for and not installed.
     """
 
-    def __init__(self, job: MeasurementJob, portions: Sequence[list[int]]) -> None:
-        self.tasks = [
-            {
-                "architecture": str(job.architecture),
-                "names": job.names,
-                "key": job.key,
-                "side": job.side,
-                "only": only,
-                "counted": job.counted and 0 in only,
-            }
-            for only in portions
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        *,
+        workers: Workers | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._checked, self._settings = space, settings
+        self.context = EvalContext(settings, progress=progress)
+        load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES)
+        super().__init__({settings.image_size: self.context}, workers, load, space=space)
+        self.open()
+
+    def all(self, architectures: Sequence[Architecture | str]) -> Iterator[Measurement]:
+        """Measure several architectures, or those of texts, side by side where there are workers.
+
+        The measurements come in order. One that the space rejects, although a choice in each
+        dimension leads to it, has size 0, and all its measures have failed.
+        """
+        names, side = self._settings.proxies, self._settings.image_size
+        jobs = [
+            MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch))
+            for arch in architectures
         ]
-        self.missing = len(self.tasks)
-        self._names = job.names
-        self._readings: list[Readings] = []
-        self._cost: Cost | None = None
-        self._failure = ""
+        for found in in_order(self.measure(jobs)):
+            params, macs = (found.cost.params, found.cost.macs) if found.cost else (0, 0)
+            yield Measurement.from_scores(params, macs, found.scores)
 
-    def take(self, result: Mapping[str, Any] | None, failure: str) -> None:
-        """Take in one answer."""
-        self.missing -= 1
-        if result is None:
-            self._failure = failure
-            return
-        self._readings.append(Readings.from_json(result["readings"]))
-        if result["cost"] is not None:
-            self._cost = Cost(*result["cost"])
+    def __call__(self, arch: Architecture | str) -> Measurement:
+        """Measure one architecture, or that of a text."""
+        (measurement,) = self.all([arch])
+        return measurement
 
-    def measured(self) -> Measured:
-        """All answers together."""
-        if self._failure:
-            return Measured(failed(self._names, self._failure), self._cost)
-        return Measured(combine(self._readings), self._cost)
+    def _refusal(self, arch: Architecture | str) -> str:
+        """Why the space rejects an architecture; empty if it does not."""
+        try:
+            self._checked.check(arch, self._settings.image_size)
+        except ValueError as refusal:
+            return first_line(refusal)
+        return ""

@@ -26,11 +26,8 @@ def measuring_work(
 ) -> Work:
     """What workers need in order to measure.
 
-    Args:
-        arguments: Side of the images to what :func:`proxies.measure` takes with it; see
-            :class:`asvit.runs.measurement_pool.EvalContext`.
-        space: Space of the architectures; any unless given.
-        num_classes: Classes of the networks.
+    ``arguments`` is from the side of images to those of an ``EvalContext``. Architectures are of
+    ``space``, or of any.
     """
     arrays = {}
     for side, given in arguments.items():
@@ -59,11 +56,7 @@ class MeasurementWorker:
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
     def __call__(self, task: Task) -> dict[str, Any]:
-        """Measure what the task asks for.
-
-        Raises:
-            MemoryError: If there was not enough memory for it.
-        """
+        """Measure what the task asks for; MemoryError where there is not enough for it."""
         text, side = task["architecture"], task["side"]
         with one_thread(self._device):
             readings = measure_repeats(
@@ -104,11 +97,7 @@ def takes_all(device: str) -> bool:
 
 
 def _space(name: str | None) -> SearchSpace | None:
-    """The space called ``name``, which must be registered in this process, too.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """The space called ``name``, which must be registered in this process, too."""
     try:
         return None if name is None else load_space(name)
     except UnknownNameError as error:

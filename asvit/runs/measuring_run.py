@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import table, with_interval
+from asvit.core.console import networks, table, with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, setting
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
@@ -27,12 +28,7 @@ J = TypeVar("J")
 
 @dataclass(kw_only=True)
 class MeasuringRun(Run[S, R, J]):
-    """A run whose measures a reference table can judge.
-
-    Attributes:
-        reference: The table, by its name or path.
-        workers: Processes that measure; the result does not depend on them.
-    """
+    """A run whose measures a reference table can judge."""
 
     reference: str | Path | ReferenceTable | None = setting(
         None,
@@ -43,7 +39,7 @@ class MeasuringRun(Run[S, R, J]):
         repeats=False,
         listed=False,
     )
-    workers: Workers | None = None
+    workers: Workers | None = None  # the result does not depend on them
 
     def check(self) -> None:
         """Find the table before the long part."""
@@ -51,6 +47,7 @@ class MeasuringRun(Run[S, R, J]):
             from asvit.runs.checks import find_table
 
             self.reference = find_table(self.reference)
+        super().check()
 
     def run(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""
@@ -75,9 +72,22 @@ class MeasuringRun(Run[S, R, J]):
         return result
 
 
-def show_reliability(told: Reliability, screen: Console) -> None:
-    """Write on ``screen`` how well the measures of a run rank a table."""
-    best = told.best_count
+def measured_as(settings: MeasuringSettings) -> str:
+    """How networks are about to be measured, for the title of a run."""
+    from proxies.evaluation import resolve_device
+
+    side: int | None = settings.image_size
+    return (
+        f"{networks(settings.repeats)} each, {f'{side} px' if side else 'each at its own size'}, "
+        f"device {resolve_device(settings.device)}, seed {settings.seed}"
+    )
+
+
+def rank_table(told: Reliability | None) -> Iterator[RenderableType]:
+    """How well the measures of a run rank a table, if there is one."""
+    if told is None:
+        return
+    best = [] if told.best_count is None else [told.best_count]
     cells = [
         [
             one.measure,
@@ -86,17 +96,14 @@ def show_reliability(told: Reliability, screen: Console) -> None:
             with_interval(one.tau, *one.tau_interval),
             with_interval(one.difference, *one.difference_interval, sign="+"),
         ]
-        for one in (*told.measures, *([best] if best else []))
+        for one in (*told.measures, *best)
     ]
-    ceiling = told.noise_ceiling
-    known_ceiling = "" if ceiling is None else f"; noise ceiling {ceiling:.3f}"
-    screen.print()
-    screen.print(
-        table(
-            ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
-            cells,
-            title=f"How the measures rank {told.reference}, {told.target}{known_ceiling}",
-            left=("measure",),
-            rule=len(told.measures),
-        )
+    ceiling = "" if told.noise_ceiling is None else f"; noise ceiling {told.noise_ceiling:.3f}"
+    yield ""
+    yield table(
+        ["measure", "n", "dropped", "τ [95 %]", "τ − count's"],
+        cells,
+        title=f"How the measures rank {told.reference}, {told.target}{ceiling}",
+        left=("measure",),
+        rule=len(told.measures),
     )

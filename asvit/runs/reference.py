@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number, percent, table
@@ -18,12 +17,11 @@ from asvit.core.run_files import TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
-from asvit.runs.folder import REFERENCE
-from asvit.runs.provenance import versions
-from asvit.runs.run import Run
+from asvit.runs.folder import RunFiles
+from asvit.runs.run import Run, imported, versions
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from asvit.reference.build import Outcome, Training, TrainingJournal
     from asvit.reference.trainer import Trainer
@@ -42,9 +40,17 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     command = "reference build"
     summary = "Train random architectures of a space."
-    files = REFERENCE
+    files = RunFiles("reference", "reference table", TRAININGS, (TABLE,))
     settings_type = BuildSettings
     result_type = BuildResult
+    journal_type = imported("asvit.reference.build:TrainingJournal")
+    folder_name = "reference-{s.space}-{s.image_size}px-seed{s.seed}"
+    about = (
+        "training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps of "
+        "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
+    )
+    needs, inputs = ("architectures", "devices"), ("trainer",)
+    written = "table.csv, result.json"
     may_grow = ("n", "seeds")
 
     device: str = setting(
@@ -82,44 +88,10 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         progress = images_told(self.progress)
         return trainer.Trainer(self.settings, self.devices[0], progress=progress)
 
-    def check(self) -> None:
-        """Refuse spaces and devices that do not exist or do not suit."""
-        _ = self.architectures, self.devices
-
-    def default_name(self) -> str:
-        """Named after the space, the image size and the seed."""
-        chosen = self.settings
-        return f"reference-{chosen.space}-{chosen.image_size}px-seed{chosen.seed}"
-
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and on what."""
-        s = self.settings
-        return (
-            f"training {s.n} architectures of {s.space}, {s.seeds} seed(s) each: {s.steps} steps "
-            f"of {s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
-        )
-
-    def prepare(self) -> None:
-        """Have the images ready."""
-        _ = self.trainer
-
-    def open(self) -> TrainingJournal:
-        """The journal of the finished trainings."""
-        from asvit.reference.build import TrainingJournal
-
-        return TrainingJournal(self.folder / TRAININGS)
-
-    def stored_settings(self, journal: TrainingJournal) -> BuildSettings | None:
-        """What the run was started with."""
-        return journal.settings
-
-    def begin(self, journal: TrainingJournal) -> None:
-        """Check device and images, and keep them."""
-        kind, images = self.devices[0].partition(":")[0], self.trainer.provenance
-        self.check_same(device=(journal.device, kind), images=(journal.images, images))
-        classes = self.trainer.num_classes
-        journal.start(self.settings, images=images, num_classes=classes, device=kind)
+    def start_values(self) -> Mapping[str, Any]:
+        """Images, their classes and the kind of device."""
+        trained, kind = self.trainer, self.devices[0].partition(":")[0]
+        return {"images": trained.provenance, "num_classes": trained.num_classes, "device": kind}
 
     def execute(self, journal: TrainingJournal) -> BuildResult:
         """Train what the journal does not have, and write the table after each training."""
@@ -142,8 +114,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
                     )
                 )
         found = {one: journal.outcomes[one] for one in trainings}
-        return BuildResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            {"images": journal.images, "device": journal.device},
             rows=self._rows(journal),
             failures={
                 f"{one.architecture}, seed {one.seed}": outcome.reason
@@ -153,9 +126,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
             num_classes=journal.num_classes,
             wall_seconds=journal.seconds,
             training_seconds=round(sum(outcome.seconds for outcome in found.values()), 3),
-            settings=self.settings,
-            provenance=self.provenance(images=journal.images, device=journal.device),
-            next_command=shlex.join(["asvit", "correlate", "--reference", str(self._table)]),
+            next_command=shlex.join(
+                ["asvit", "correlate", "--reference", str(self.folder / TABLE)]
+            ),
         )
 
     def settled(self, journal: TrainingJournal, result: BuildResult) -> bool:
@@ -165,10 +138,6 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
     def complete(self, journal: TrainingJournal, result: BuildResult) -> None:
         """Write the table, which a kill may have left behind the journal."""
         self._write_table(journal)
-
-    @property
-    def _table(self) -> Path:
-        return self.folder / TABLE
 
     def _trainings(self) -> list[Training]:
         """All trainings, architecture by architecture: a part of them makes whole rows."""
@@ -202,42 +171,35 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         rows = self._rows(journal)
         command = replace(self, out=None).command_line()
         lines = provenance_of(rows, journal, self.settings, versions=versions(), command=command)
-        write_text(self._table, to_csv(rows, lines, seeds=self.settings.seeds))
+        write_text(self.folder / TABLE, to_csv(rows, lines, seeds=self.settings.seeds))
 
     @classmethod
-    def show(cls, result: BuildResult, screen: Console) -> None:
-        """The best of the table, its spread and noise, and what to type next."""
+    def told(cls, result: BuildResult, screen: Console) -> Iterator[RenderableType]:
+        """The best of the table, its spread and noise."""
         columns = ["architecture", "params", "multiply-adds", "accuracy", "std"]
         best = sorted(result.rows, key=lambda row: (row.mean != row.mean, -row.mean))[:_SHOWN]
         cells = [[row.architecture, row.params, row.macs, row.mean, row.std] for row in best]
         title = f"The best {len(best)} of {len(result.rows)} architectures, per cent"
-        screen.print()
-        screen.print(table(columns, cells, title=title, left=("architecture",)))
+        yield ""
+        yield table(columns, cells, title=title, left=("architecture",))
         apart = result.spread
-        screen.print(
+        yield (
             f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}; standard "
             f"deviation {apart.between:.2f} points between architectures, {apart.within:.2f} "
             "between seeds"
         )
-        screen.print(
+        yield (
             f"noise ceiling, tau between two seeds: {number(result.noise_ceiling, 3)}; with the "
             f"means of {result.settings.seeds} a perfect measure would reach about "
             f"{number(result.reachable, 3)}"
         )
         told = f"{result.settings.n * result.settings.seeds} trainings"
-        screen.print(f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed")
-        for training, reason in result.failures.items():
-            screen.print(f"failed: {training}: {reason}")
-        screen.print(f"folder: {result.folder} (table.csv, result.json)")
-        screen.print(f"next:   {result.next_command}")
+        yield f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed"
+        yield from (f"failed: {one}: {reason}" for one, reason in result.failures.items())
 
 
 def find_devices(names: str, jobs: int) -> tuple[str, ...]:
-    """The device of each process.
-
-    Raises:
-        ValueError: If there is no such device, they are of several kinds, or ``jobs < 1``.
-    """
+    """The device of each process."""
     from proxies.evaluation import resolve_device
 
     if jobs < 1:
@@ -263,19 +225,12 @@ def build_reference(**given: Any) -> BuildResult:
     result.
 
     Args:
-        **given: ``out`` (by default ``runs/reference-SPACE-SIZEpx-seedN``), ``device`` (or several
-            of a kind, as ``"cuda:0,cuda:1"``; on ``"cpu"`` a training keeps to one thread),
-            ``jobs`` (processes, at least one for each device), ``progress``, ``fresh`` and
-            ``preset``: see :class:`BuildRun`; and the fields of
-            :class:`asvit.reference.build_settings.BuildSettings`.
-
-    Returns:
-        The result, as in result.json.
+        **given: The fields of :class:`asvit.reference.build_settings.BuildSettings`; what
+            :mod:`asvit.runs` tells of; ``device`` (or several of a kind, as ``"cuda:0,cuda:1"``;
+            on ``"cpu"`` a training keeps to one thread); and ``jobs`` (processes, at least one
+            for each device).
 
     Raises:
-        ValueError: If a setting is not allowed, the images do not suit, or the folder's run has
-            other settings or is in use.
-        OSError: If the folder cannot be written, images cannot be found, or a process died.
-        TypeError: If there is no such setting.
+        OSError: If a process died, too.
     """
     return BuildRun.make(**given).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import platform
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -11,10 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
+from asvit._version import __version__
 from asvit.core.console import clock, number
+from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
@@ -37,10 +41,11 @@ from asvit.runs.folder import (
     named_folder,
     remove_files,
 )
-from asvit.runs.provenance import versions
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from asvit.report.pictures import Picture
 
 S = TypeVar("S", bound=Settings)
@@ -51,11 +56,7 @@ K = TypeVar("K", bound="type[Run[Any, Any, Any]]")
 
 
 def register_run(kind: K) -> K:
-    """Class decorator: give a kind of run its command, and make its folders known.
-
-    Raises:
-        ValueError: If there is such a command already.
-    """
+    """Class decorator: give a kind of run its command, and make its folders known."""
     RUNS.register(kind.command, kind)
     return kind
 
@@ -86,11 +87,7 @@ class UnusableRunError(ValueError):
 
 
 class imported:
-    """A class attribute that is imported when it is first looked at.
-
-    Args:
-        place: ``"module:name"``.
-    """
+    """A class attribute, ``"module:name"``, that is imported when it is first looked at."""
 
     def __init__(self, place: str) -> None:
         self._module, _, self._name = place.partition(":")
@@ -108,10 +105,11 @@ class Run(ABC, Generic[S, R, J]):
     and its files, and supplies the algorithm (:meth:`execute`); :meth:`run` does the rest. It
     claims the folder, continues or extends what is there, checks images and device, and writes
     result and report. Options are fields made by :func:`asvit.core.settings.setting`; commands and
-    their help follow from them.
+    their help follow from them. What does not suit raises ValueError, what is missing or cannot
+    be written OSError.
 
-    Type parameters: settings, result, and what a stopped run continues from (a journal or a
-    checkpoint).
+    Type parameters: settings, result, and what a stopped run continues from: a journal, or a
+    checkpoint whose ``origin`` tells how the run began.
 
     Attributes:
         settings: What to do.
@@ -127,6 +125,12 @@ class Run(ABC, Generic[S, R, J]):
     settings_type: ClassVar[Any]
     result_type: ClassVar[Any]
     journal_type: ClassVar[Any] = None  # an :class:`asvit.core.journal.Journal`, for most kinds
+    folder_name: ClassVar[str] = ""  # with settings as {s.seed}; else all without a default
+    about: ClassVar[str] = ""  # what is done, likewise
+    needs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`check` makes
+    inputs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`prepare` makes
+    report: ClassVar[Any] = None  # writes figures and report.html of a folder
+    written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -159,42 +163,38 @@ class Run(ABC, Generic[S, R, J]):
     # What a kind of run supplies.
 
     def default_name(self) -> str:
-        """Name of the folder in ``runs`` where no other is given: settings without a default."""
+        """Name of the folder in ``runs`` where no other is given."""
         fields = fields_of(self.settings_type).values()
-        required = [field.name for field in fields if field.default is dataclasses.MISSING]
-        return "-".join([self.command, *(str(getattr(self.settings, name)) for name in required)])
+        required = [f"{{s.{one.name}}}" for one in fields if one.default is dataclasses.MISSING]
+        named = self.folder_name or "-".join([self.command, *required])
+        return named.format(s=self.settings)
 
     def check(self) -> None:
-        """Refuse what cannot be done, by looking names up: quickly, and without writing.
-
-        Raises:
-            ValueError: If it cannot be done.
-            OSError: If something is missing.
-        """
+        """Refuse what cannot be done, by looking names up: quickly, and without writing."""
+        for name in self.needs:
+            getattr(self, name)
 
     def prepare(self) -> None:
-        """Load images and networks; called before anything is made or removed, perhaps twice.
-
-        Raises:
-            ValueError: If they do not suit.
-            OSError: If they cannot be found.
-        """
+        """Load images and networks; called before anything is made or removed, perhaps twice."""
+        for name in self.inputs:
+            getattr(self, name)
 
     def open(self) -> J:
-        """What the folder holds of earlier sessions: an empty journal, or None, in a new one.
-
-        Raises:
-            ValueError: If it is damaged.
-        """
+        """What the folder holds of earlier sessions: an empty journal, or None, in a new one."""
         return self.journal_type(self.folder / self.files.state)  # type: ignore[no-any-return]
 
-    def begin(self, journal: J) -> None:
-        """Check that the run goes on as it was started, and keep what it is started with.
+    def start_values(self) -> Mapping[str, Any]:
+        """What a journal keeps beside the settings: ``images`` and ``device`` must not change."""
+        return {}
 
-        Raises:
-            ValueError: If images or device differ.
-        """
-        cast("Any", journal).start(self.settings)
+    def begin(self, journal: J) -> None:
+        """Check that the run goes on as it was started, and keep what it is started with."""
+        begun, now = _origin(journal), self.start_values()
+        if begun is not None:
+            known = {n: (getattr(begun, n), now[n]) for n in ("device", "images") if n in now}
+            self.check_same(**known)
+        if isinstance(journal, Journal):
+            journal.start(self.settings, **now)
 
     @abstractmethod
     def execute(self, journal: J) -> R:
@@ -206,12 +206,14 @@ class Run(ABC, Generic[S, R, J]):
 
     def stored_settings(self, journal: J) -> S | None:
         """The settings that the folder's run was started with; None in a new one."""
-        return cast("Any", journal).settings  # type: ignore[no-any-return]
+        begun = _origin(journal)
+        return None if begun is None else begun.settings
 
     @property
     def title(self) -> str:
         """What is about to be done, in a line."""
-        return f"{self.files.noun} in {self.folder}"
+        told = self.about.format(s=self.settings)
+        return told or f"{self.files.noun} in {self.folder}"
 
     @classmethod
     def facts(cls, result: R) -> Mapping[str, object]:
@@ -239,6 +241,8 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If its result cannot be read.
             OSError: If it cannot be written to.
         """
+        if cls.report is not None:
+            return cls.report(folder)  # type: ignore[no-any-return]
         from asvit.report.parts import write_result_page
 
         if not (folder / RESULT).is_file():
@@ -251,12 +255,18 @@ class Run(ABC, Generic[S, R, J]):
         return write_result_page(f"asvit {cls.command}", result, facts, drawn)
 
     @classmethod
-    def show(cls, result: R, screen: Any) -> None:
+    def told(cls, result: R, screen: Console) -> Iterator[RenderableType]:
+        """Lines and tables that say on a console what a run came to."""
+        yield ""
+        yield from (f"{name}: {number(value)}" for name, value in cls.facts(result).items())
+
+    @classmethod
+    def show(cls, result: R, screen: Console) -> None:
         """Write what a run came to on a console, and what to type next."""
-        screen.print()
-        for name, value in cls.facts(result).items():
-            screen.print(f"{name}: {number(value)}")
-        screen.print(f"folder: {result.folder}, after {clock(result.wall_seconds)}")
+        for part in cls.told(result, screen):
+            screen.print(part)
+        more = f" ({cls.written})" if cls.written else f", after {clock(result.wall_seconds)}"
+        screen.print(f"folder: {result.folder}{more}")
         if result.next_command:
             screen.print(f"next:   {result.next_command}")
 
@@ -273,12 +283,7 @@ class Run(ABC, Generic[S, R, J]):
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
-        """A run from the names that functions and commands take.
-
-        Raises:
-            ValueError: If a value is not allowed.
-            TypeError: If there is no such setting or option.
-        """
+        """A run from the names that functions and commands take."""
         if given.get("progress", ignore) is None:
             del given["progress"]
         own = {name for name in fields_of(cls) if name != "settings"}
@@ -336,32 +341,24 @@ class Run(ABC, Generic[S, R, J]):
         return result
 
     def result(self, journal: J, kept: Mapping[str, Any] | None = None, **values: Any) -> R:
-        """The result of a run with these values, from a journal that knows its time.
+        """The result of a run with the fields of its own kind, ``values``.
 
-        Args:
-            journal: The journal.
-            kept: What is kept of how it was made, beside versions and command.
-            **values: The fields of the kind's own result.
+        ``kept`` tells how it was made, beside versions and command. The time is the journal's
+        unless ``values`` has ``wall_seconds``.
         """
+        if "wall_seconds" not in values:
+            values["wall_seconds"] = cast("Any", journal).elapsed
+        kept = self.provenance(**(kept or {}))
         made: R = self.result_type(
-            folder=self.folder,
-            settings=self.settings,
-            wall_seconds=cast("Any", journal).elapsed,
-            provenance=self.provenance(**(kept or {})),
-            **values,
+            folder=self.folder, settings=self.settings, provenance=kept, **values
         )
         return made
 
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Keep the folder for this run."""
-        with claimed(
-            self.folder,
-            self.files,
-            fresh=self.fresh,
-            elsewhere=self.elsewhere,
-            more=self.extra_files,
-        ):
+        where = {"fresh": self.fresh, "elsewhere": self.elsewhere}
+        with claimed(self.folder, self.files, more=self.extra_files, **where):
             yield
 
     def finish(self, result: R) -> None:
@@ -387,15 +384,7 @@ class Run(ABC, Generic[S, R, J]):
         device: tuple[str | None, str] | None = None,
         images: tuple[Mapping[str, str] | None, Mapping[str, str]] | None = None,
     ) -> None:
-        """Check that the run goes on with the device and the images that it was started with.
-
-        Args:
-            device: The one that it was started on, None if it was not, and the one there is now.
-            images: The same of the images.
-
-        Raises:
-            ValueError: If they differ.
-        """
+        """Check that device and images are now those that a run was started with, if it was."""
         if device is not None:
             check_same_device(self.folder, *device)
         if images is not None:
@@ -415,24 +404,30 @@ class Run(ABC, Generic[S, R, J]):
         return shlex.join([*arguments, *options])
 
     def default_settings(self) -> S:
-        """The settings of a command without options."""
-        values = {
-            name: getattr(self.settings, name)
-            for name, field in fields_of(self.settings_type).items()
-            if field.default is dataclasses.MISSING
-        }
+        """The settings of a command without the options that need not be typed."""
+        fields = fields_of(self.settings_type).values()
+        required = [one.name for one in fields if one.default is dataclasses.MISSING]
+        values = {name: getattr(self.settings, name) for name in (*required, *self.always_typed)}
         return self.settings_type.make(**values)  # type: ignore[no-any-return]
+
+
+def _origin(journal: object) -> Any:
+    """What tells how a run began: its journal, the origin of its checkpoint, or None."""
+    return getattr(journal, "origin", journal)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on."""
+    libraries = {name: version(name) for name in ("torch", "timm", "optuna")}
+    return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
 def typed_options(
     owner: object, usual: object = None, *, always: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """The words of a command line for ``owner``: its arguments, and its options.
+    """The words of a command line for a run or its settings: its arguments, and its options.
 
-    Args:
-        owner: A run or its settings.
-        usual: The same of a command without options; by default the fields' own defaults.
-        always: Options that are typed even where they are as usual.
+    ``usual`` is the same of a command without options; options in ``always`` are typed anyway.
     """
     arguments: list[str] = []
     options: list[str] = []

@@ -12,18 +12,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import clock, networks, number, short, table
+from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
-from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
+from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
-from asvit.runs.folder import SCALING, newest_run
-from asvit.runs.measuring_run import MeasuringRun, show_reliability
-from asvit.runs.run import UnusableRunError
+from asvit.runs.folder import RunFiles, newest_run
+from asvit.runs.measuring_run import MeasuringRun, measured_as, rank_table
+from asvit.runs.run import UnusableRunError, imported
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from asvit.growth.journal import GrowthJournal
     from asvit.runs.growable import Growable
@@ -47,9 +47,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     """
 
     command = "scale"
-    files = SCALING
+    files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     settings_type = ScaleSettings
     result_type = ScaleResult
+    journal_type = imported("asvit.growth.journal:GrowthJournal")
+    needs, inputs = ("growable",), ("context",)
+    report = imported("asvit.report:write_scale_report")  # imports matplotlib
+    written = "report.html, steps.csv, result.json, figures"
 
     seed_run: Path | None = None  # whose result growth starts from
 
@@ -71,7 +75,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         from scaling.growth import directions
 
         super().check()
-        _ = self.growable
         directions(self.settings.proxies)
 
     @cached_property
@@ -97,25 +100,10 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     @property
     def title(self) -> str:
         """What is about to be grown, and on what."""
-        from proxies.evaluation import resolve_device
-
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
-        return (
-            f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}: "
-            f"{networks(chosen.repeats)} each, {chosen.image_size} px, "
-            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
-        )
-
-    def prepare(self) -> None:
-        """Have the images ready."""
-        _ = self.context
-
-    def open(self) -> GrowthJournal:
-        """The journal of what was measured."""
-        from asvit.growth.journal import GrowthJournal
-
-        return GrowthJournal(self.folder / MEASURED)
+        grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
+        return f"{grown}: {measured_as(chosen)}"
 
     def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:
         """What the run was started with; a larger budget of the same unit extends it."""
@@ -126,11 +114,9 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         extends = before.unit == now.unit and before.amount <= now.amount
         return replace(stored, budgets=self.settings.budgets) if extends else stored
 
-    def begin(self, journal: GrowthJournal) -> None:
-        """Check device and images, and keep them."""
-        device, images = self.context.device, dict(self.context.provenance)
-        self.check_same(device=(journal.device, device), images=(journal.images, images))
-        journal.start(self.settings, images=images, device=device)
+    def start_values(self) -> Mapping[str, Any]:
+        """Images and device."""
+        return {"images": dict(self.context.provenance), "device": self.context.device}
 
     def execute(self, journal: GrowthJournal) -> ScaleResult:
         """Grow to the largest budget."""
@@ -142,13 +128,10 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         with closing(pool):
             grown = self._grow(journal, pool)
         series = grown.rows(self.growable.name)
+        seed_run = None if self.seed_run is None else str(self.seed_run)
         return self.result(
             journal,
-            {
-                "seed_run": None if self.seed_run is None else str(self.seed_run),
-                "images": dict(self.context.provenance),
-                "device": self.context.device,
-            },
+            {"seed_run": seed_run, **self.start_values()},
             space=self.growable.space.name,
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
@@ -191,72 +174,46 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         self, pool: MeasurementPool, shapes: Sequence[Shape]
     ) -> Iterator[Mapping[str, Score]]:
         """The scores of each shape; all failed where there is no such network."""
-        from asvit.runs.measurement_pool import MeasurementJob, failed, in_order
+        from asvit.runs.measurement_pool import MeasurementJob, in_order
         from proxies.messages import first_line
         from scaling.growth import SEED_KEY
 
         names, side = self.settings.proxies, self.settings.image_size
         jobs: list[MeasurementJob] = []
-        refused: dict[Shape, Mapping[str, Score]] = {}
         for shape in shapes:
             try:
-                text = self.growable.name(*shape)
+                jobs.append(MeasurementJob(self.growable.name(*shape), names, SEED_KEY, side))
             except ValueError as error:
-                refused[shape] = failed(names, first_line(error))
-            else:
-                jobs.append(MeasurementJob(text, names, SEED_KEY, side))
-        measured = in_order(pool.measure(jobs))
-        for shape in shapes:
-            yield refused[shape] if shape in refused else next(measured).scores
+                jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
+        return (measured.scores for measured in in_order(pool.measure(jobs)))
 
     @classmethod
-    def show(cls, result: ScaleResult, screen: Console) -> None:
-        """The series, the model nearest to each budget, and what to type next."""
-        measures = list(result.series[0].values)
-        columns = ["step", "architecture", "width", "params", "multiply-adds"]
+    def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:
+        """The series, and the model nearest to each budget."""
+        measures = map(short, result.series[0].values)
+        columns = ["step", "architecture", "width", "params", "multiply-adds", *measures]
         cells = [
             [row.step, row.architecture, row.width, row.params, row.macs, *row.values.values()]
             for row in result.series
         ]
-        screen.print()
-        screen.print(
-            table(
-                [*columns, *map(short, measures)],
-                cells,
-                title="The series",
-                left=("architecture",),
-            )
-        )
+        yield ""
+        yield table(columns, cells, title="The series", left=("architecture",))
         for budget, row in result.nearest():
             side = "below" if budget.gap(row) >= 0 else "above"
-            screen.print(
+            yield (
                 f"nearest to {budget}: step {row.step}, {row.architecture} "
                 f"({row.params:,} params, {row.macs:,} multiply-adds, "
                 f"{abs(budget.gap(row)):.1%} {side})"
             )
         steps, tried = len(result.series) - 1, len(result.candidates) - 1
-        screen.print(f"{steps} steps, {tried} candidates in {clock(result.wall_seconds)}")
+        yield f"{steps} steps, {tried} candidates in {clock(result.wall_seconds)}"
         if not result.reached:
-            screen.print(f"not as near as asked: {result.reason}")
-        if result.reliability is not None:
-            show_reliability(result.reliability, screen)
-        screen.print(f"folder: {result.folder} (report.html, steps.csv, result.json, figures)")
-        screen.print(f"next:   {result.next_command}")
-
-    @classmethod
-    def write_report(cls, folder: Path) -> list[Path]:
-        """Write figures and report.html."""
-        from asvit.report import write_scale_report  # matplotlib, which growing does not need
-
-        return write_scale_report(folder)
+            yield f"not as near as asked: {result.reason}"
+        yield from rank_table(result.reliability)
 
 
 def _seed_of(run: Path) -> str:
-    """The architecture that the search in ``run`` ended in.
-
-    Raises:
-        UnusableRunError: If it is no search, or of an architecture that is not known here.
-    """
+    """The architecture that the search in ``run`` ended in."""
     from asvit.search.result import SearchResult
     from asvit.spaces.architectures import find
 
@@ -317,19 +274,9 @@ def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
         architecture: Text of the architecture to start from; by default what the newest finished
             search in ``runs`` ended in.
         **given: ``budget`` (``"88M"`` parameters, ``"22G"`` multiply-adds, or several: growth ends
-            at the largest, and the model nearest to each is named), ``out``, ``fresh``,
-            ``progress``, ``preset``, ``reference``, ``workers``: see :class:`ScaleRun`; and the
-            fields of :class:`asvit.growth.ScaleSettings`.
-
-    Returns:
-        The result, as in result.json.
-
-    Raises:
-        ValueError: If a setting is not allowed, the architecture or the budget does not suit, the
-            folder's run has other settings or is in use, or nothing can be measured.
-        OSError: If there is no search to start from, the folder cannot be written or images
-            cannot be found.
-        TypeError: If there is no such setting.
+            at the largest, and the model nearest to each is named); the other fields of
+            :class:`asvit.growth.ScaleSettings`; what :mod:`asvit.runs` tells of; ``reference``
+            and ``workers``.
     """
     if "budget" in given:
         given["budgets"] = given.pop("budget")

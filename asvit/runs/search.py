@@ -9,15 +9,15 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks, short, table
+from asvit.core.console import clock, short, table
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, STUDY, TRIALS
+from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
 from asvit.core.settings import check_same_settings, setting
-from asvit.runs.folder import SEARCH
-from asvit.runs.measuring_run import MeasuringRun, show_reliability
+from asvit.runs.folder import RunFiles
+from asvit.runs.measuring_run import MeasuringRun, measured_as, rank_table
+from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes, write_trials
 from asvit.search.settings import SearchSettings
@@ -25,9 +25,9 @@ from asvit.search.settings import SearchSettings
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
-    from asvit.runs.evaluator import Evaluator
+    from asvit.runs.measurement_pool import Evaluator
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -46,9 +46,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     command = "search"
     summary = "Search a space for a seed architecture."
-    files = SEARCH
+    files = RunFiles("search", "search", JOURNAL, (TRIALS,), figures=SEARCH_FIGURES)
     settings_type = SearchSettings
     result_type = SearchResult
+    folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
+    report = imported("asvit.report:write_search_report")  # imports matplotlib
+    written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
 
     storage: str | None = setting(
@@ -102,27 +105,17 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @cached_property
     def evaluator(self) -> Evaluator:
         """Measures with the proxies, on images."""
-        from asvit.runs.evaluator import Evaluator
+        from asvit.runs.measurement_pool import Evaluator
 
         told = images_told(self.progress)
         return Evaluator(self.space, self.settings, workers=self.workers, progress=told)
 
-    def default_name(self) -> str:
-        """Named after space, controller, image size and seed."""
-        chosen = self.settings
-        return f"search-{chosen.space}-{chosen.controller}-{chosen.image_size}px-seed{chosen.seed}"
-
     @property
     def title(self) -> str:
         """What is about to be searched, and on what."""
-        from proxies.evaluation import resolve_device
-
-        chosen = self.settings
-        return (
-            f"searching {chosen.space} by {chosen.controller}: {chosen.steps} architectures, "
-            f"{networks(chosen.repeats)} each, {chosen.image_size} px, "
-            f"device {resolve_device(chosen.device)}, seed {chosen.seed}"
-        )
+        s = self.settings
+        found = f"searching {s.space} by {s.controller}: {s.steps} architectures"
+        return f"{found}, {measured_as(s)}"
 
     def prepare(self) -> None:
         """Have the images ready."""
@@ -158,11 +151,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return study or create_study(storage, self.study_name, objectives(self.better))
 
     def stored_settings(self, journal: Study) -> SearchSettings | None:
-        """What the study was started with.
-
-        Raises:
-            ValueError: If another program started it.
-        """
+        """What the study was started with."""
         from asvit.search.study import stored_settings
 
         stored = stored_settings(journal)
@@ -170,22 +159,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return stored
 
+    def start_values(self) -> Mapping[str, Any]:
+        """Images and device; None with a function of the caller."""
+        if self.evaluate is not None:
+            return {"images": None, "device": None}
+        context = self.evaluator.context
+        return {"images": dict(context.provenance), "device": context.device}
+
     def begin(self, journal: Study) -> None:
         """Check images and device, and keep them."""
         from asvit.search.study import keep_start
 
-        stored, (images, device) = journal.user_attrs, self._measured_on()
-        if images is not None:
-            self.check_same(images=(stored.get("images"), images))
-        if device is not None:
-            self.check_same(device=(stored.get("device"), device))
-        keep_start(journal, self.settings, images, device)
-
-    def _measured_on(self) -> tuple[dict[str, str] | None, str | None]:
-        """Images and device; None with a function of the caller."""
-        if self.evaluate is not None:
-            return None, None
-        return dict(self.evaluator.provenance), self.evaluator.device
+        stored, now = journal.user_attrs, self.start_values()
+        if self.evaluate is None:
+            self.check_same(**{name: (stored.get(name), now[name]) for name in now})
+        keep_start(journal, self.settings, **now)
 
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
@@ -203,9 +191,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         self._follow(search)
         arch, measurement = search.outcome()
         rows = search.rows
-        images, device = self._measured_on()
-        return SearchResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            self.start_values(),
             seed_architecture=str(arch),
             params=measurement.params,
             macs=measurement.macs,
@@ -216,8 +204,6 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            settings=self.settings,
-            provenance=self.provenance(images=images, device=device),
             next_command=_next_command(arch),
         )
 
@@ -265,12 +251,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return super(SearchRun, public).command_line()
 
     def steps_done(self) -> int:
-        """Steps that the run in the folder has measured; nothing there is touched.
-
-        Raises:
-            ValueError: If it has other settings, or its journal is corrupt.
-            OSError: If its journal cannot be read.
-        """
+        """Steps that the run in the folder has measured; nothing there is touched."""
         from asvit.search.journal import read_journal
         from asvit.search.sampler import measured_trials
         from asvit.search.study import find_study
@@ -288,8 +269,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return len(measured_trials(study))
 
     @classmethod
-    def show(cls, result: SearchResult, screen: Console) -> None:
-        """The seed, the best of those measured, and what to type next."""
+    def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
+        """The seed, and the best of those measured."""
         measures = without_sizes(result.values)
         columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
 
@@ -300,8 +281,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         rows = [line("seed", result, result.seed_architecture)]
         rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
         title = "The seed architecture, and the best of those measured"
-        screen.print()
-        screen.print(table(columns, rows, title=title, left=("", "architecture"), rule=1))
+        yield ""
+        yield table(columns, rows, title=title, left=("", "architecture"), rule=1)
         told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
@@ -310,18 +291,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             told.append(f"{result.failures} failed")
         if result.reason:
             told.append(f"of the seed {result.reason}")
-        screen.print("; ".join(told))
-        if result.reliability is not None:
-            show_reliability(result.reliability, screen)
-        screen.print(f"folder: {result.folder} (report.html, trials.csv, result.json, figures)")
-        screen.print(f"next:   {result.next_command}")
-
-    @classmethod
-    def write_report(cls, folder: Path) -> list[Path]:
-        """Write figures and report.html."""
-        from asvit.report import write_search_report  # matplotlib, which searching does not need
-
-        return write_search_report(folder)
+        yield "; ".join(told)
+        yield from rank_table(result.reliability)
 
 
 def _next_command(arch: Architecture) -> str:
@@ -344,20 +315,10 @@ def run_search(**given: Any) -> SearchResult:
     a run; a finished one only gives its result.
 
     Args:
-        **given: ``out``, ``fresh``, ``progress``, ``preset``, ``reference``, ``workers``; the
-            fields of :class:`asvit.search.SearchSettings`; ``storage``, the URL of any Optuna
-            storage, in which the study is named after the run folder, so that runs of that name
-            in other folders share it; and ``evaluate``, a function that measures the
-            architecture of a text in place of the proxies, called in this process.
-
-    Returns:
-        The result, as in result.json.
-
-    Raises:
-        ValueError: If a setting is not allowed, the folder's run has other settings or is in
-            use or was started on another device, its journal is corrupt, or nothing can be
-            measured.
-        OSError: If the folder cannot be written or images cannot be found.
-        TypeError: If there is no such setting.
+        **given: The fields of :class:`asvit.search.SearchSettings`; what :mod:`asvit.runs` tells
+            of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
+            the study is named after the run folder, so that runs of that name in other folders
+            share it; and ``evaluate``, a function that measures the architecture of a text in
+            place of the proxies, called in this process.
     """
     return SearchRun.make(**given).run()

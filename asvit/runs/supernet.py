@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,18 @@ from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
 from asvit.core.settings import setting
-from asvit.runs.folder import SUPERNET
+from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
+    from asvit.models.psvit_supernet import PSViTSupernet
     from asvit.search.supernet_space import SupernetSpace
-    from asvit.training.supernets.file import Origin, SupernetFile
+    from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.single_path import SupernetTraining
     from asvit.training.supernets.splits import Splits
 
@@ -41,9 +43,16 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
     command = "supernet train"
     summary = "Train all paths of a space at once."
-    files = SUPERNET
+    files = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
     settings_type = SupernetSettings
     result_type = SupernetResult
+    folder_name = "supernet-{s.space}-{s.image_size}px-seed{s.seed}"
+    about = (
+        "training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
+        "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
+    )
+    needs, inputs = ("space", "where"), ("parts",)
+    written = "supernet.safetensors, losses.csv, result.json"
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
 
@@ -68,29 +77,6 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
         return load_splits(self.settings, progress=images_told(self.progress)).to(self.where)
 
-    def check(self) -> None:
-        """Refuse spaces without a supernet, and devices that do not exist."""
-        _ = self.space, self.where
-
-    def default_name(self) -> str:
-        """Named after the space, the image size and the seed."""
-        chosen = self.settings
-        return f"supernet-{chosen.space}-{chosen.image_size}px-seed{chosen.seed}"
-
-    @property
-    def title(self) -> str:
-        """What is about to be trained, and on what."""
-        s = self.settings
-        return (
-            f"training the supernet of {s.space}: {s.epochs} epochs of {s.train_images} images in "
-            f"batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, "
-            f"seed {s.seed}"
-        )
-
-    def prepare(self) -> None:
-        """Load the images."""
-        _ = self.parts
-
     def open(self) -> SupernetFile | None:
         """The weights so far."""
         from asvit.training.supernets.file import SupernetFile
@@ -98,132 +84,89 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         path = self.folder / SUPERNET_WEIGHTS
         return SupernetFile.read(path) if path.exists() else None
 
-    def stored_settings(self, journal: SupernetFile | None) -> SupernetSettings | None:
-        """What the run was started with."""
-        return None if journal is None else journal.origin.settings
-
     def settled(self, journal: SupernetFile | None, result: SupernetResult) -> bool:
         """Whether all steps are done."""
         return journal is not None and journal.finished and super().settled(journal, result)
 
-    def begin(self, journal: SupernetFile | None) -> None:
-        """Check device and images."""
-        if journal is not None:
-            origin = journal.origin
-            self.check_same(
-                device=(origin.device, self.where.type),
-                images=(origin.images, self.parts.provenance),
-            )
+    def start_values(self) -> Mapping[str, Any]:
+        """Images and the kind of device."""
+        return {"images": self.parts.provenance, "device": self.where.type}
 
     def execute(self, journal: SupernetFile | None) -> SupernetResult:
         """Train to the end; save at the end of every epoch, and within long ones."""
-        from asvit.training.supernets.file import Origin
+        from asvit.training.checkpoint import check_finite
+        from asvit.training.supernets.file import Origin, SupernetFile
+        from asvit.training.supernets.single_path import SupernetTraining
 
-        parts = self.parts
-        origin = Origin(self.settings, parts.provenance, parts.classes, self.where.type)
-        session = _Session(self, origin, journal)
-        session.training.run(session.save, progress=self.tell)
-        session.write_losses()  # a kill may have left them behind the weights
-        return SupernetResult(
-            folder=self.folder,
-            losses=[round(loss, 6) for loss in session.epoch_losses()],
+        chosen, parts, space = self.settings, self.parts, self.space
+        origin = Origin(chosen, parts.provenance, parts.classes, self.where.type)
+        before, began = 0.0 if journal is None else journal.seconds, time.monotonic()
+        supernet = space.build(origin.num_classes, seed=chosen.seed).to(self.where)
+        training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
+            supernet, parts.train, chosen.recipe, draw=space.draw, seed=chosen.seed
+        )
+
+        def save() -> None:
+            # With infinite or NaN weights the loss of the next step would say so; it may not come.
+            rate, steps = chosen.learning_rate, len(training.losses)
+            what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
+            check_finite(supernet.state_dict(), what=what)
+            file = SupernetFile(origin, before + time.monotonic() - began, training.state())
+            file.write(self.folder / SUPERNET_WEIGHTS)
+            self._write_losses(training)
+
+        if journal is None:
+            save()  # so that the folder tells what is trained in it
+        else:
+            training.load_state(journal.state)
+        training.run(save, progress=self.tell)
+        losses = self._write_losses(training)  # a kill may have left them behind the weights
+        accuracy = self._random_paths(supernet)
+        return self.result(
+            journal,
+            {"images": origin.images, "device": origin.device},
+            losses=[round(loss, 6) for loss in losses],
             num_classes=origin.num_classes,
-            accuracy=session.random_paths(),
-            params=sum(p.numel() for p in session.supernet.parameters()),
-            wall_seconds=session.seconds,
-            settings=self.settings,
-            provenance=self.provenance(images=origin.images, device=origin.device),
+            accuracy=accuracy,
+            params=sum(p.numel() for p in supernet.parameters()),
+            wall_seconds=before + time.monotonic() - began,
             next_command=shlex.join(["asvit", "supernet", "evolve", str(self.folder)]),
         )
 
-    @classmethod
-    def show(cls, result: SupernetResult, screen: Console) -> None:
-        """The loss, random paths, and what to type next."""
-        found, losses = result.accuracy, result.losses
-        screen.print(
-            f"loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last; "
-            f"{result.params:,} parameters"
-        )
-        screen.print(
-            f"{found.paths} random paths on the validation images: {percent(found.lowest)} to "
-            f"{percent(found.highest)}, median {percent(found.median)} "
-            f"(chance {percent(100 / result.num_classes)})"
-        )
-        screen.print(f"trained in {clock(result.wall_seconds)}")
-        screen.print(f"folder: {result.folder} (supernet.safetensors, losses.csv, result.json)")
-        screen.print(f"next:   {result.next_command}")
+    def _write_losses(self, training: SupernetTraining[Any]) -> list[float]:
+        """Write the mean loss of every whole epoch so far, in nats, and return it."""
+        each, losses = training.steps_per_epoch, training.losses
+        starts = range(0, len(losses) - each + 1, each)
+        means = [statistics.fmean(losses[start : start + each]) for start in starts]
+        lines = ["epoch,loss", *(f"{at},{x:.6g}" for at, x in enumerate(means, 1))]
+        write_text(self.folder / LOSSES, "\n".join(lines) + "\n")
+        return means
 
-
-class _Session:
-    """One session of a training, from what earlier ones have left to its end."""
-
-    def __init__(self, run: SupernetRun, origin: Origin, stored: SupernetFile | None) -> None:
-        from asvit.training.supernets.single_path import SupernetTraining
-
-        settings = run.settings
-        self._run = run
-        self._origin = origin
-        self._before = 0.0 if stored is None else stored.seconds
-        self._began = time.monotonic()
-        self.supernet = run.space.build(origin.num_classes, seed=settings.seed).to(run.where)
-        self.training: SupernetTraining[tuple[str, ...]] = SupernetTraining(
-            self.supernet,
-            run.parts.train,
-            settings.recipe,
-            draw=run.space.draw,
-            seed=settings.seed,
-        )
-        if stored is None:
-            self.save()  # so that the folder tells what is trained in it
-        else:
-            self.training.load_state(stored.state)
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of all sessions until now."""
-        return self._before + time.monotonic() - self._began
-
-    def save(self) -> None:
-        """Write the weights and the losses so far.
-
-        Raises:
-            ValueError: If the last step left weights that are infinite or NaN: the loss of the
-                next one would say so, which may not come.
-            OSError: If they cannot be written.
-        """
-        from asvit.training.checkpoint import check_finite
-        from asvit.training.supernets.file import SupernetFile
-
-        rate, steps = self._origin.settings.learning_rate, len(self.training.losses)
-        what = f"at learning rate {rate:g} and after step {steps} the supernet's weights"
-        check_finite(self.supernet.state_dict(), what=what)
-        file = SupernetFile(self._origin, self.seconds, self.training.state())
-        file.write(self._run.folder / SUPERNET_WEIGHTS)
-        self.write_losses()
-
-    def write_losses(self) -> None:
-        """Write losses.csv."""
-        lines = ["epoch,loss", *(f"{at},{x:.6g}" for at, x in enumerate(self.epoch_losses(), 1))]
-        write_text(self._run.folder / LOSSES, "\n".join(lines) + "\n")
-
-    def epoch_losses(self) -> list[float]:
-        """Mean loss of every whole epoch so far, nats."""
-        each, losses = self.training.steps_per_epoch, self.training.losses
-        return [
-            statistics.fmean(losses[start : start + each])
-            for start in range(0, len(losses) - each + 1, each)
-        ]
-
-    def random_paths(self) -> PathAccuracies:
+    def _random_paths(self, supernet: PSViTSupernet) -> PathAccuracies:
         """Accuracies of random paths on the validation images."""
         import numpy as np
 
         from proxies.evaluation import seed_for
 
-        space, images = self._run.space, self._run.parts.validation
-        rng = np.random.default_rng(seed_for(self._origin.settings.seed, "looked at"))
+        space, images = self.space, self.parts.validation
+        rng = np.random.default_rng(seed_for(self.settings.seed, "looked at"))
         paths = (space.draw(rng) for _ in range(EVALUATED_PATHS))
-        return PathAccuracies.of([space.accuracy(self.supernet, path, images) for path in paths])
+        return PathAccuracies.of([space.accuracy(supernet, path, images) for path in paths])
+
+    @classmethod
+    def told(cls, result: SupernetResult, screen: Console) -> Iterator[RenderableType]:
+        """The loss, and random paths."""
+        found, losses = result.accuracy, result.losses
+        yield (
+            f"loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last; "
+            f"{result.params:,} parameters"
+        )
+        yield (
+            f"{found.paths} random paths on the validation images: {percent(found.lowest)} to "
+            f"{percent(found.highest)}, median {percent(found.median)} "
+            f"(chance {percent(100 / result.num_classes)})"
+        )
+        yield f"trained in {clock(result.wall_seconds)}"
 
 
 def train_supernet(**given: Any) -> SupernetResult:
@@ -235,17 +178,10 @@ def train_supernet(**given: Any) -> SupernetResult:
     of a long one at most a minute.
 
     Args:
-        **given: ``out`` (by default ``runs/supernet-SPACE-SIZEpx-seedN``), ``device``,
-            ``progress``, ``fresh`` and ``preset``: see :class:`SupernetRun`; and the fields of
-            :class:`asvit.training.supernets.settings.SupernetSettings`.
-
-    Returns:
-        The result, as in result.json.
+        **given: The fields of :class:`asvit.training.supernets.settings.SupernetSettings`; what
+            :mod:`asvit.runs` tells of; and ``device``.
 
     Raises:
-        ValueError: If a setting is not allowed, the images do not suit, the loss is not finite, or
-            the folder's run has other settings or is in use.
-        OSError: If the folder cannot be written or images cannot be found.
-        TypeError: If there is no such setting.
+        ValueError: If the loss is not finite, too.
     """
     return SupernetRun.make(**given).run()

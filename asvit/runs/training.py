@@ -14,26 +14,24 @@ from typing import TYPE_CHECKING, Any, Self
 from asvit._version import __version__
 from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore, images_told
-from asvit.core.run_files import CHECKPOINT, MODEL
+from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL
 from asvit.core.settings import setting
-from asvit.runs.folder import LOCK, TRAINING
+from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import Run, imported
 from asvit.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from torch import nn
+    from rich.console import Console, RenderableType
 
     from asvit.data import TrainingSets
     from asvit.networks import Network
-    from asvit.training.checkpoint import Checkpoint, Origin
+    from asvit.training.checkpoint import Checkpoint
     from asvit.training.distributed import ProcessGroup
-    from asvit.training.result import TrainPlan, TrainResult
+    from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
-_TIMED_BATCH = 16  # images per step when stages of tokens are timed
 
 
 @dataclass(kw_only=True)
@@ -47,9 +45,17 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
 
     command = "train"
     summary = "Train a network on your images."
-    files = TRAINING
+    files = RunFiles(
+        "training",
+        "training",
+        CHECKPOINT,
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
+        state_kind="training checkpoint",
+    )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
+    inputs = ("sets",)
+    written = "model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
@@ -64,7 +70,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
     typed: str = ""  # what was given for the architecture: its text, or a run folder
     found_by: Mapping[str, Any] | None = None  # the run of that folder
-    planned: TrainPlan | None = None
+    planned: Mapping[str, Any] | None = None
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
@@ -134,25 +140,16 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     @property
     def title(self) -> str:
         """What is about to be trained, on what and how."""
-        return super().title if self.planned is None else "\n".join(_lines(self.planned))
+        return super().title if self.planned is None else "\n".join(plan_lines(self.planned))
 
     def check(self) -> None:
-        """Find device and libraries, and the run to resume.
-
-        Raises:
-            FileNotFoundError: If there is no run to resume.
-            ImportError: If accelerate is not installed.
-        """
+        """Find device and libraries, and the run to resume."""
         _ = self.processes
         # A run that was stopped in its first epoch has but claimed its folder.
         if self.resume and not any((self.folder / n).exists() for n in (CHECKPOINT, LOCK)):
             raise FileNotFoundError(
                 f"no training to go on with in {self.folder}; leave out --resume to start one"
             )
-
-    def prepare(self) -> None:
-        """Have the images ready."""
-        _ = self.sets
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -169,34 +166,29 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         path = self.folder / CHECKPOINT
         return Checkpoint.read(path) if path.exists() else None
 
-    def stored_settings(self, journal: Checkpoint | None) -> TrainSettings | None:
-        """What the run was started with."""
-        return None if journal is None else journal.origin.settings
-
     def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""
         return journal is not None and journal.finished and (self.folder / MODEL).exists()
 
-    def begin(self, journal: Checkpoint | None) -> None:
-        """Check device and images."""
-        if journal is not None:
-            begun = journal.origin
-            self.check_same(
-                device=(begun.device, self.processes.device.type),
-                images=(begun.images, self.sets.provenance),
-            )
+    def start_values(self) -> Mapping[str, Any]:
+        """Images and the kind of device."""
+        return {"images": self.sets.provenance, "device": self.processes.device.type}
 
     def execute(self, journal: Checkpoint | None) -> TrainResult:
         """Train to the last epoch."""
-        from asvit.training.result import TrainResult
-
         session = self._session(journal, self._workers())
         self.planned = self._plan(session)
         session.run(self.tell if self.processes.first else ignore, tensorboard=self.tensorboard)
         if self.processes.first:
             session.finish()
-        return TrainResult(
-            folder=self.folder,
+        return self.result(
+            journal,
+            {
+                "found_by": self.found_by,
+                "images": dict(self.sets.provenance),
+                "device": session.origin.device,
+                "processes": self.processes.world,
+            },
             network=self.network,
             params=session.cost.params,
             macs=session.cost.macs,
@@ -206,13 +198,6 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             saved=session.saved,
             bad_images=session.bad_images,
             wall_seconds=session.seconds,
-            settings=self.settings,
-            provenance=self.provenance(
-                found_by=self.found_by,
-                images=dict(self.sets.provenance),
-                device=session.origin.device,
-                processes=self.processes.world,
-            ),
             next_command=shlex.join(
                 ["asvit", "export", "--weights", str(self.folder), "--to", "onnx"]
             ),
@@ -223,7 +208,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         if self.processes.first:
             super().finish(result)
 
-    def plan(self) -> TrainPlan:
+    def plan(self) -> dict[str, Any]:
         """What the run would do; coarser tokens are timed."""
         return self._plan(self._session(None, 0))
 
@@ -233,84 +218,43 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         words[2] = self.typed
         return shlex.join(words)
 
-    def default_settings(self) -> TrainSettings:
-        """The settings of a command with the same recipe, epochs and batch alone."""
-        names = ("architecture", *self.always_typed)
-        return TrainSettings.make(**{name: getattr(self.settings, name) for name in names})
-
     def _session(self, stored: Checkpoint | None, workers: int) -> Session:
-        """A session that continues from a checkpoint.
+        """A session that continues from a checkpoint."""
+        import torch
 
-        Raises:
-            ValueError: If weights do not fit.
-            OSError: If weights cannot be found.
-        """
+        from asvit.training.checkpoint import Origin
         from asvit.training.distillation import load_teacher
         from asvit.training.pretrained import load_pretrained
         from asvit.training.session import Session
+        from asvit.training.token_costs import stages_of
+        from proxies.evaluation import seed_for
 
-        chosen = self.settings
-        model = self._initial_model()
-        if stored is None and chosen.weights is not None:
-            load_pretrained(model, chosen.weights, new_head=chosen.new_head)
+        chosen, sets, processes = self.settings, self.sets, self.processes
+        with torch.random.fork_rng([]):  # equal in every process
+            torch.manual_seed(seed_for(chosen.seed, "weights"))
+            model = self.network.build(
+                drop_path=chosen.drop_path or None, drop=chosen.drop or None
+            )
+        if stored is not None:
+            origin = stored.origin
+        else:
+            if chosen.weights is not None:
+                load_pretrained(model, chosen.weights, new_head=chosen.new_head)
+            stages = stages_of(chosen, model, processes) if chosen.staged else ()
+            device = processes.device.type
+            origin = Origin(chosen, sets.provenance, sets.classes, device, stages)
         return Session(
             self.folder,
             self.network,
             model,
-            self._origin(model) if stored is None else stored.origin,
-            self.sets,
-            self.processes,
+            origin,
+            sets,
+            processes,
             stored=stored,
-            teacher=load_teacher(chosen, self.sets.classes),
+            teacher=load_teacher(chosen, sets.classes),
             workers=workers,
             facts=self._facts(),
         )
-
-    def _initial_model(self) -> nn.Module:
-        """The network with initial weights, equal in every process."""
-        import torch
-
-        from proxies.evaluation import seed_for
-
-        chosen = self.settings
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed_for(chosen.seed, "weights"))
-            return self.network.build(drop_path=chosen.drop_path or None, drop=chosen.drop or None)
-
-    def _origin(self, model: nn.Module) -> Origin:
-        from asvit.training.checkpoint import Origin
-
-        return Origin(
-            self.settings,
-            self.sets.provenance,
-            self.sets.classes,
-            self.processes.device.type,
-            self._stages(model) if self.settings.staged else (),
-        )
-
-    def _stages(self, model: nn.Module) -> tuple[dict[str, Any], ...]:
-        """Epochs and measured cost of each stage of tokens, with the published fraction."""
-        import torch
-
-        from asvit.training.token_costs import measure_stages
-        from asvit.training.token_plan import PUBLISHED_FRACTIONS
-
-        chosen, processes = self.settings, self.processes
-        stages: tuple[dict[str, Any], ...] = ()
-        if processes.first:  # alone: processes would slow each other down
-            costs = measure_stages(
-                model.to(processes.device),
-                chosen.image_size,
-                batch_size=max(2, min(_TIMED_BATCH, chosen.batch_size // processes.world)),
-                precision=torch.bfloat16 if chosen.precision == "bf16" else None,
-            )
-            stages = tuple(
-                {"epochs": epochs, **cost.to_json(), "published_fraction": published}
-                for epochs, cost, published in zip(
-                    chosen.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True
-                )
-            )
-        return tuple(processes.gather(stages)[0])
 
     def _facts(self) -> dict[str, Any]:
         """Facts to store with the weights."""
@@ -329,44 +273,36 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             "asvit": __version__,
         }
 
-    def _plan(self, session: Session) -> TrainPlan:
-        from asvit.training.result import TrainPlan
-
-        return TrainPlan(
-            folder=self.folder,
-            network=self.network,
-            params=session.cost.params,
-            macs=session.cost.macs,
-            images={"train": len(self.sets.train), "validation": len(self.sets.validation)},
-            source=self.sets.provenance["source"],
-            steps_per_epoch=session.steps,
-            stages=tuple(session.origin.stages),
-            saved=session.saved,
-            device=str(self.processes.device),
-            processes=self.processes.world,
-            settings=self.settings,
-        )
+    def _plan(self, session: Session) -> dict[str, Any]:
+        """What ``--dry-run --json`` shows."""
+        return {
+            "folder": self.folder,
+            "network": self.network,
+            "params": session.cost.params,
+            "macs": session.cost.macs,
+            "images": {"train": len(self.sets.train), "validation": len(self.sets.validation)},
+            "source": self.sets.provenance["source"],
+            "steps_per_epoch": session.steps,
+            "stages": session.origin.stages,
+            "saved": session.saved,
+            "device": str(self.processes.device),
+            "processes": self.processes.world,
+            "settings": self.settings,
+        }
 
     def _workers(self) -> int:
         """Processes that prepare images beside each training process."""
         if self.workers is not None:
             return self.workers
-        cores = (
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        )
+        from asvit.executors.base import cores
+
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes.world))
         few = len(self.sets.train) < FEW_IMAGES
-        return 0 if few else min(MOST_WORKERS, (cores or 1) // here)
+        return 0 if few else min(MOST_WORKERS, cores() // here)
 
     @classmethod
-    def show_plan(cls, plan: TrainPlan, screen: Console) -> None:
-        """What would be trained, on what and how."""
-        for line in _lines(plan):
-            screen.print(line)
-
-    @classmethod
-    def show(cls, result: TrainResult, screen: Console) -> None:
-        """The best and the last epoch, and what to type next."""
+    def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
+        """The best and the last epoch."""
         columns = ["epoch", "train loss", "loss", "top-1", "top-5", "average's top-1", "images/s"]
         best = [] if result.best_row is None else [("best", result.best_row)]
         rows: list[Sequence[object]] = [
@@ -381,31 +317,27 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             ]
             for name, row in (*best, ("last", result.last))
         ]
-        title = "On the validation images, per cent"
-        screen.print()
-        screen.print(table(columns, rows, title=title, left=("epoch",)))
+        yield ""
+        yield table(columns, rows, title="On the validation images, per cent", left=("epoch",))
         for name, times in result.bad_images.items():
-            screen.print(f"could not be read and was replaced {times} times: {name}")
-        screen.print(f"{len(result.history)} epochs in {clock(result.wall_seconds)}")
-        screen.print(
-            f"folder: {result.folder} "
-            "(model.safetensors, best.safetensors, metrics.csv, result.json)"
-        )
-        screen.print(f"next:   {result.next_command}")
+            yield f"could not be read and was replaced {times} times: {name}"
+        yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
 
 
-def _lines(plan: TrainPlan) -> list[str]:
+def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """What is going to be trained, on what and how; and what coarser tokens cost and save."""
-    s = plan.settings
+    s: TrainSettings = plan["settings"]
+    network, images, saved = plan["network"], plan["images"], plan["saved"]
     parts = [word for word in (s.attention and "hallucinated attention", s.ffn) if word]
     made = f" with {' and '.join(parts)}" if parts else ""
-    train, validation = plan.images["train"], plan.images["validation"]
-    where = plan.device if plan.processes == 1 else f"{plan.processes} processes, {plan.device}"
+    where, processes = plan["device"], plan["processes"]
+    where = where if processes == 1 else f"{processes} processes, {where}"
     lines = [
-        f"training {plan.network.architecture}{made}: {plan.params:,} params, "
-        f"{plan.macs:,} multiply-adds at {s.image_size} px, {plan.network.num_classes} classes",
-        f"images: {plan.source}; {train:,} to train on, {validation:,} to validate on",
-        f"recipe {s.recipe}: {s.epochs} epochs of {plan.steps_per_epoch} updates with "
+        f"training {network.architecture}{made}: {plan['params']:,} params, "
+        f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
+        f"images: {plan['source']}; {images['train']:,} to train on, {images['validation']:,} to "
+        "validate on",
+        f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
         f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "
         f"seed {s.seed}",
@@ -415,13 +347,13 @@ def _lines(plan: TrainPlan) -> list[str]:
         f"{stage['macs']:,} multiply-adds an image ({stage['fraction']:.1%} of full, published "
         f"{stage['published_fraction']:.1%}), {number(1000 * stage['seconds'])} ms an image "
         f"({stage['time_fraction']:.1%} of full)"
-        for stage in plan.stages
+        for stage in plan["stages"]
     ]
-    if plan.saved is not None:
+    if saved is not None:
         lines.append(
-            f"coarser tokens save {plan.saved['macs']:.1%} of the multiply-adds and about "
-            f"{plan.saved['time']:.1%} of the time; at the published costs they would save "
-            f"{plan.saved['published']:.1%} of the multiply-adds"
+            f"coarser tokens save {saved['macs']:.1%} of the multiply-adds and about "
+            f"{saved['time']:.1%} of the time; at the published costs they would save "
+            f"{saved['published']:.1%} of the multiply-adds"
         )
     return lines
 
@@ -441,21 +373,14 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
     Args:
         architecture: Text of any space or family, ``"timm:NAME"``, or the folder of a search, a
             scaling or another run that ended in an architecture.
-        **given: ``out``, ``fresh``, ``progress``, ``device``, ``workers`` (processes that prepare
-            images beside each training process; by default one a core, at most 8, and none for
-            fewer than 2,000 images), ``tensorboard``, ``resume`` (only continue) and ``preset``:
-            see :class:`TrainRun`; and the fields of
-            :class:`asvit.training.settings.TrainSettings`, on top of those of the preset and its
-            recipe.
-
-    Returns:
-        The result, as in result.json.
+        **given: The fields of :class:`asvit.training.settings.TrainSettings`, on top of those of
+            the preset and its recipe; what :mod:`asvit.runs` tells of; ``device``; ``workers``
+            (processes that prepare images beside each training process; by default one a core, at
+            most 8, and none for fewer than 2,000 images); ``tensorboard`` (also write the epochs
+            for it); and ``resume`` (only continue).
 
     Raises:
-        ValueError: If a setting is not allowed, images or weights do not suit, the loss is not
-            finite, or the folder's run has other settings or images or is in use.
-        OSError: If the folder cannot be written, or images or weights cannot be found.
+        ValueError: If weights do not suit, or the loss is not finite, too.
         ImportError: If a library is missing.
-        TypeError: If there is no such setting.
     """
     return TrainRun.make(architecture=architecture, **given).run()

@@ -1,10 +1,9 @@
-"""What a training is going to do, and its result."""
+"""The result of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from asvit.core.codec import to_json
@@ -12,39 +11,6 @@ from asvit.core.results import Result
 from asvit.networks import Network
 from asvit.training.metrics import EpochRow
 from asvit.training.settings import TrainSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainPlan:
-    """A training before its first step.
-
-    Attributes:
-        folder: Run folder.
-        network: Settings of the network.
-        params: Its parameters.
-        macs: Multiply-adds of one image.
-        images: Numbers of images to train on (``train``) and to validate on (``validation``).
-        source: Where they come from, in words.
-        steps_per_epoch: Updates per epoch.
-        stages: As :attr:`TrainResult.stages`.
-        saved: As :attr:`TrainResult.saved`.
-        device: Where to train.
-        processes: How many train together.
-        settings: Settings of the training, with all values of its recipe.
-    """
-
-    folder: Path
-    network: Network
-    params: int
-    macs: int
-    images: Mapping[str, int]
-    source: str
-    steps_per_epoch: int
-    stages: tuple[Mapping[str, Any], ...]
-    saved: Mapping[str, float] | None
-    device: str
-    processes: int
-    settings: TrainSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from asvit.models.retokenization import Tokens, retokenize, stem_of, token_stages
+from asvit.training.distributed import ProcessGroup
+from asvit.training.settings import TrainSettings
+from asvit.training.token_plan import PUBLISHED_FRACTIONS
 from proxies.counts import count
+
+_TIMED_BATCH = 16  # images per step when the stages of a training are timed
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,24 @@ def _seconds(model: nn.Module, images: Tensor, steps: int, precision: torch.dtyp
         optimizer.zero_grad()
         times.append(clock() - began)
     return statistics.median(times[1:])
+
+
+def stages_of(
+    settings: TrainSettings, model: nn.Module, processes: ProcessGroup
+) -> tuple[dict[str, Any], ...]:
+    """Epochs and measured cost of each stage of a training, with the published fraction."""
+    stages: tuple[dict[str, Any], ...] = ()
+    if processes.first:  # alone: processes would slow each other down
+        costs = measure_stages(
+            model.to(processes.device),
+            settings.image_size,
+            batch_size=max(2, min(_TIMED_BATCH, settings.batch_size // processes.world)),
+            precision=torch.bfloat16 if settings.precision == "bf16" else None,
+        )
+        stages = tuple(
+            {"epochs": epochs, **cost.to_json(), "published_fraction": published}
+            for epochs, cost, published in zip(
+                settings.plan.epochs, costs, PUBLISHED_FRACTIONS, strict=True
+            )
+        )
+    return tuple(processes.gather(stages)[0])

@@ -95,10 +95,8 @@ class ToyRun(Run[ToySettings, ToyResult, ToyJournal]):
 
     hint: str = setting("", "A word.", shown="none", repeats=False)
 
-    def begin(self, journal: ToyJournal) -> None:
-        images = dict(self.images)
-        self.check_same(device=(journal.device, self.device), images=(journal.images, images))
-        journal.start(self.settings, images=images, device=self.device)
+    def start_values(self) -> Mapping[str, Any]:
+        return {"images": dict(self.images), "device": self.device}
 
     def execute(self, journal: ToyJournal) -> ToyResult:
         resumed = len(journal.records)

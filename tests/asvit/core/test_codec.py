@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.codec import Nullable, flattened, from_json, to_json, value_from_json
+from asvit.core.codec import Nullable, finite, flattened, from_json, to_json, value_from_json
 from tests.hostile import FIXED, changed_json, refused_or
 
 
@@ -65,6 +65,7 @@ def test_round_trip_through_strict_json(made: Whole) -> None:
 def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
     assert CONTENT["rows"] == [{"step": 1, "macs": 2.0, "kappa": None}]
     assert (CONTENT["lost"], CONTENT["ends"], CONTENT["where"]) == (None, [0.1, None], "a")
+    assert (finite(1.5), finite(math.inf), to_json([math.inf])) == (1.5, None, [None])
 
 
 @pytest.mark.parametrize(

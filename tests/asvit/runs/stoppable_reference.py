@@ -41,7 +41,7 @@ _PLACES: Places = {
     "fsync": (os, "fsync"),  # written, but not known to be
     "training": (FakeTrainer, "__call__"),
     "table": (runs_reference, "write_text"),
-    "result": (runs_reference, "BuildResult"),  # all trained, no result yet
+    "result": (runs_reference.BuildResult, "__init__"),  # all trained, no result yet
 }
 
 

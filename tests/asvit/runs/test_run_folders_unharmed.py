@@ -14,19 +14,11 @@ from pathlib import Path
 import pytest
 
 from asvit.cli.app import app
-from asvit.runs import folder as folders
 from asvit.runs.folder import RunFiles
+from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS
 
-KINDS: Mapping[str, RunFiles] = {
-    "search": folders.SEARCH,
-    "scale": folders.SCALING,
-    "correlate": folders.CORRELATION,
-    "reference build": folders.REFERENCE,
-    "train": folders.TRAINING,
-    "supernet train": folders.SUPERNET,
-    "supernet evolve": folders.EVOLUTION,
-}
+KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
 STATES = ("finished", "unfinished", "damaged state", "result alone")
 FRESH = [pytest.param((), id="plain"), pytest.param(("--fresh",), id="fresh")]
@@ -109,7 +101,7 @@ def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
     made: Path, tmp_path: Path, kind: str, fresh: tuple[str, ...]
 ) -> None:
     files = KINDS[kind]
-    for name in dict.fromkeys((*files.names, *folders.SEARCH.names, *folders.TRAINING.names)):
+    for name in dict.fromkeys((*files.names, *KINDS["search"].names, *KINDS["train"].names)):
         (tmp_path / name).write_bytes(b"mine\n")
         assert call(kind, tmp_path, *fresh) == 3, name
         assert content(tmp_path) == {name: b"mine\n"}

@@ -12,10 +12,9 @@ from scipy.stats import t
 
 import asvit.runs.estimate as module
 from asvit.executors import Workers
-from asvit.runs.estimate import estimate_search, speed_of
-from asvit.runs.evaluator import Evaluator
+from asvit.runs.estimate import estimate_search, fresh_draws, speed_of
+from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.search import SearchRun
-from asvit.runs.simulation import fresh_draws
 from asvit.search import Measurement, SearchSettings
 from asvit.spaces import load_space
 from asvit.spaces.base import Architecture

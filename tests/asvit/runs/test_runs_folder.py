@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from asvit.runs.folder import SEARCH, claimed, newest_run, remove_files
+from asvit.runs.folder import claimed, newest_run, remove_files
+from asvit.runs.search import SearchRun
+
+SEARCH = SearchRun.files
 
 
 def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path:
