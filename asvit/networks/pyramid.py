@@ -18,8 +18,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
-from asvit.models.layers.windows import Stage
-from asvit.models.psvit_presets import checkpoint_filter_fn
+from asvit.models.layers.asvit import Stage
+from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
+from asvit.models.layers.blocks import check_choice, init_weights
 from proxies.per_sample_gradients import RULES, ConvolutionUse, WeightUse, convolution_use
 
 Axis = Literal["key", "query"]
@@ -37,8 +38,7 @@ def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
     Raises:
         ValueError: If the rule is unknown, or there is less than one head.
     """
-    if rule not in get_args(HeadRule):
-        raise ValueError(f"heads={rule!r} is not one of {_listed(get_args(HeadRule))}")
+    check_choice("heads", rule, get_args(HeadRule))
     if heads < 1:
         raise ValueError(f"heads must be at least 1, got {heads}")
     if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
@@ -64,9 +64,6 @@ class MapHallucination(nn.Module):
         class_token: Effect of the first convolution on tokens outside the grid: ``"identity"``
             leaves them, ``"isolated"`` treats each as a grid of one.
         bias: Whether both convolutions have a bias.
-
-    Raises:
-        ValueError: If ``axis`` or ``class_token`` is unknown.
     """
 
     def __init__(
@@ -79,12 +76,8 @@ class MapHallucination(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("axis", axis, Axis),
-            ("class_token", class_token, ClassTokenRule),
-        ):
-            if value not in get_args(known):
-                raise ValueError(f"{name}={value!r} is not one of {_listed(get_args(known))}")
+        check_choice("axis", axis, get_args(Axis))
+        check_choice("class_token", class_token, get_args(ClassTokenRule))
         self.axis = axis
         self.class_token = class_token
         self.intra = nn.Conv2d(real, real, 3, padding=1, groups=real, bias=bias)
@@ -123,18 +116,9 @@ class HallucinatedHeads(nn.Module):
     """Base of multi-head attention with half of its maps hallucinated.
 
     Only real heads have queries and keys: half as many channels. Values, softmax and output are
-    those of ordinary attention.
-
-    Args:
-        dim: Width of a token.
-        split: Heads and real heads, from :func:`split_heads`.
-        inner: Channels of the values of all heads; by default ``dim``.
-        prefix: Class tokens before the tokens of the grid.
-        qkv_bias: Whether queries, keys and values have a bias.
-        **maps: ``axis``, ``class_token`` and ``bias`` of :class:`MapHallucination`.
-
-    Raises:
-        ValueError: If the heads do not divide ``inner``, or a setting is unknown.
+    those of ordinary attention. Values of all heads have ``inner`` channels, by default ``dim``;
+    ``prefix`` class tokens come before those of the grid; ``maps`` are ``axis``, ``class_token``
+    and ``bias`` of :class:`MapHallucination`.
 
     References:
         arXiv:2306.10875. It leaves the grid of the keys, class tokens, odd numbers of heads and
@@ -170,9 +154,7 @@ class HallucinatedHeads(nn.Module):
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
         for linear in (self.q, self.k, self.v, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+            init_weights(linear)
 
     @property
     def axis(self) -> Axis:
@@ -216,20 +198,12 @@ class HallucinatedHeads(nn.Module):
         return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
 
 
-def _listed(values: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, values))
-
-
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, each grid padded with zeros.
 
     All grids of an image are channels of one depthwise convolution. With heads as channels and
     grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
-
-    Args:
-        x: A grid for each list of each head.
-        weight: One kernel per head, ``[heads, 1, k, k]`` with an odd k.
-        bias: ``[heads]``, or None.
+    There is one kernel per head, ``[heads, 1, k, k]`` with an odd k.
     """
     if has_torch_function((x, weight)):  # seen as one operation by a mode that follows weights
         seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)

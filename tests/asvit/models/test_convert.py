@@ -12,9 +12,9 @@ from torch import nn
 
 import asvit
 from asvit.models import PSViT, convert, merge
+from asvit.models.attention_replacement import ListGrid
 from asvit.models.layers.compact import BranchedMap, CompactMap
 from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
-from asvit.models.layers.token_grid import ListGrid
 from proxies.counts import Cost, count
 
 

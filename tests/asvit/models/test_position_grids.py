@@ -9,8 +9,15 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from asvit.models.position_grids import original, override, restore
-from asvit.models.retokenization import SCHEDULE, patch_padding, retokenize, token_stages
+from asvit.models.retokenization import (
+    SCHEDULE,
+    original,
+    override,
+    patch_padding,
+    restore,
+    retokenize,
+    token_stages,
+)
 from tests.asvit.models.retokenized_networks import images, make, small_pit, small_swin
 
 COARSER = (0, 1)

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from asvit.models import PSViT
-from asvit.models.psvit_presets import PRESETS
+from asvit.models.psvit import PRESETS
 from proxies import count
 
 # Parameters and multiply-adds by fvcore's rules at 224 px, 1000 classes. Exact.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models import AsViT
-from asvit.models.layers.embedding import PatchEmbedding
+from asvit.models.layers.asvit import PatchEmbedding
 from asvit.models.retokenization import (
     SCHEDULE,
     Tokens,

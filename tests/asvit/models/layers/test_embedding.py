@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding, TokenConv2d, same_padding
+from asvit.models.layers.asvit import PatchEmbedding, ReEmbedding, TokenConv2d, same_padding
 
 
 def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import proxies
+from asvit.models.attention_replacement import TokenGrid, nominal_grid
 from asvit.models.layers.hallucinated import (
     HallucinatedHeads,
     HeadSplit,
@@ -15,7 +16,6 @@ from asvit.models.layers.hallucinated import (
     convolve_maps,
     split_heads,
 )
-from asvit.models.layers.token_grid import TokenGrid, nominal_grid
 from proxies.counts import count
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models.layers.blocks import SelfAttention
-from asvit.models.layers.shared_attention import (
+from asvit.models.layers.psvit import (
     BasicLayer,
     SharedAttention,
     SharingLayer,
@@ -144,10 +144,8 @@ def test_drop_path_of_both_layers():
     pair = SharingPair(8, 2, 16, drop_path=(0.1, 0.2))
     assert pair.first.drop_path.drop_prob == 0.1
     assert pair.second.drop_path.drop_prob == 0.2
-    same = SharingPair(8, 2, 16, drop_path=0.3)
-    assert same.first.drop_path.drop_prob == same.second.drop_path.drop_prob == 0.3
     # A dropped branch is left out: what remains is the input.
-    whole = SharingPair(8, 2, 16, drop_path=0.999)
+    whole = SharingPair(8, 2, 16, drop_path=(0.999, 0.999))
     torch.manual_seed(0)
     x = torch.randn(1, 5, 8)
     assert torch.equal(whole.train()(x), x)

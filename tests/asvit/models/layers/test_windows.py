@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from asvit.models.layers.windows import (
+from asvit.models.layers.asvit import (
     Block,
     Stage,
     fitting_splits,
