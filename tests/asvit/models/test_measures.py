@@ -19,7 +19,7 @@ from proxies import (
     ntk_condition_number,
     ntk_matrix,
 )
-from tests.asvit.models.converted_networks import MODELS
+from tests.asvit.models.families import TINY_HOSTS
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_single_images
 
 
@@ -49,7 +49,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "shiftvit, ratio": (partial(shiftvit, ratio=1.5), 32),
 } | {
     f"{name}, {setting}": (lambda make=make, own=own: convert(make(), **own), side)
-    for name, (make, side) in MODELS.items()
+    for name, (make, side) in TINY_HOSTS.items()
     for setting, own in SETTINGS.items()
 }
 TRAINED = [name for name in NETWORKS if name.endswith("training form")]

@@ -22,7 +22,7 @@ from asvit.models.retokenization import (
     token_stages,
     tokens_of,
 )
-from tests.asvit.models.retokenized_networks import NETWORKS, SIDE, images, make
+from tests.asvit.models.families import NETWORKS, SIDE, images, make
 
 COARSE, MIDDLE, FINE = SCHEDULE
 # Kernel -> padding (before, after) at (16,5), (8,2) and (4,1): the rule of the specification,
@@ -79,16 +79,6 @@ def test_a_token_is_the_kernel_laid_over_its_pixels(kernel, tokens, padding):
     torch.testing.assert_close(
         torch.stack([made[place] for place in places]), wanted.float(), rtol=1e-5, atol=1e-5
     )
-
-
-@given(side=st.integers(1, 90), kernel=st.integers(2, 16), data=st.data())
-def test_there_is_a_token_for_every_stride_begun(side, kernel, data):
-    stride = data.draw(st.integers(2, kernel))
-    conv = nn.Conv2d(1, 1, kernel, stride).to("meta")
-    for tokens in token_stages(conv)[:2]:
-        retokenize(conv, tokens)
-        wanted = -(-side // tokens.stride)
-        assert conv(torch.empty(1, 1, side, side, device="meta")).shape[2:] == (wanted, wanted)
 
 
 def test_stages_of_a_stem_of_stride_4_are_the_published_ones():

@@ -13,7 +13,7 @@ from asvit.spaces.architectures import build_on_meta
 from asvit.training import token_costs
 from asvit.training.token_costs import measure_stages
 from asvit.training.token_plan import TokenPlan, saved
-from tests.asvit.models.retokenized_networks import make
+from tests.asvit.models.families import make
 
 # Multiply-adds (core) at full resolution, and per cent of them at (8,2) and (16,5): measured once
 # with grids whose odd sides are rounded up, as ours are.

@@ -83,7 +83,6 @@ def test_any_image_that_fits_whatever_was_said_at_first(height, width):
     tokens = model.forward_features(image)
     assert tokens.shape == (2, height * width // 1024, 96)
     assert model(image).shape == (2, 5)
-    torch.testing.assert_close(model(image[1:]), model(image)[1:])  # samples do not interact
 
 
 @pytest.mark.parametrize(("height", "width"), [(112, 112), (8, 40), (88, 64)])
@@ -125,17 +124,6 @@ def test_stages_differ_from_the_input_only_through_their_windows():
     assert differs[:8, :8].all()
     assert not differs[8:].any()
     assert not differs[:, 8:].any()
-
-
-def test_initial_weights():
-    torch.manual_seed(0)
-    model = AsViT("8,2,3|4,1,2|4,1,4|4,1,6|32")
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            assert abs(module.weight.std().item() - 0.02) < 1e-3, name
-            assert module.bias is None or not module.bias.any(), name
-    bound = (3 * 8 * 8) ** -0.5  # PyTorch's own for a convolution: uniform
-    assert 0.95 * bound < model.patch_embed.proj.weight.abs().max() <= bound
 
 
 def test_forward_derivative_equals_finite_differences():
