@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from asvit.export import FORMATS, writers
 from asvit.export.comparison import difference
+from asvit.export.exported import loading_code
 from asvit.export.writers import (
     ABOUT,
     config,
@@ -151,21 +153,13 @@ def test_other_classes_keep_all_but_the_classifier(folder: Path) -> None:
     assert all(torch.equal(own[name], other[name]) for name in own if name not in changed)
 
 
-def test_a_network_of_timm_goes_by_its_own_name() -> None:
-    name, arguments = timm_arguments(HOST)
-    assert (name, arguments) == ("test_vit", {"img_size": 32})
+def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it() -> None:
+    assert timm_arguments(HOST) == ("test_vit", {"img_size": 32})
+    code = loading_code("timm", "folder", HOST)
+    assert "asvit" not in code
+    assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code
     model, content = as_file(HOST)
     assert config(content, model)["pretrained_cfg"]["classifier"] == "head"
-
-
-def test_parts_of_ours_make_it_ours() -> None:
-    network = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
-    name, arguments = timm_arguments(network)
-    assert name == "asvit"
-    assert arguments == {
-        "architecture": "timm:test_vit",
-        "img_size": 32,
-        "attention": "hallucinated",
-        "ffn": "compact",
-        "branches": 2,
-    }
+    parts = {"attention": "hallucinated", "ffn": "compact", "branches": 2}
+    own = {"architecture": "timm:test_vit", "img_size": 32, **parts}
+    assert timm_arguments(replace(HOST, **parts)) == ("asvit", own)

@@ -90,7 +90,7 @@ def test_positions_of_pit_keep_their_grid_in_its_weights():
     model = make("pit")
     assert model.pos_embed.shape[2:] == (15, 15)  # its stem has no padding of its own
     retokenize(model, token_stages(model)[0])
-    assert model.pos_embed.shape[2:] == (2, 2)
+    assert model.pos_embed.shape[2:] == (4, 4)
     assert model.state_dict()["pos_embed"].shape[2:] == (15, 15)
 
 
