@@ -12,7 +12,7 @@ from typing import Any, Final
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import INPUT, WEIGHTS, Format
 from asvit.export.writers import PREPARATION, timm_arguments
-from asvit.networks import Network, WeightsFile
+from asvit.networks import WeightsFile
 from proxies.counts import Cost
 from proxies.messages import legible
 
@@ -66,9 +66,7 @@ from asvit.networks import WeightsFile
 
 model = WeightsFile.read(Path({place})).load()
 logits = model(torch.zeros{shape})  # normalised images""",
-}
-_IMPORT: Final = "import asvit  # its networks are then in timm's registry\n"
-_TIMM_CODE: Final = """\
+    "timm": """\
 {ours}import timm
 import torch
 
@@ -78,7 +76,9 @@ model = timm.create_model(
     {name},
 {arguments}    checkpoint_path={weights},
 ).eval()
-logits = model(torch.zeros{shape})  # normalised images"""
+logits = model(torch.zeros{shape})  # normalised images""",
+}
+_IMPORT: Final = "import asvit  # its networks are then in timm's registry\n"
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,20 @@ class Exported:
     command: str
 
     def loading_code(self, place: str) -> str:
-        """Python code that loads the copy from ``place`` and runs it."""
-        return loading_code(self.form.name, place, self.content.network, batch=self.batch or 1)
+        """Python code that loads the copy from ``place`` and runs it on images of zeros."""
+        network = self.content.network
+        name, arguments = timm_arguments(network)
+        given = {"num_classes": network.num_classes, **arguments}
+        return _CODE[self.form.name].format(
+            place=_quoted(place),
+            shape=(self.batch or 1, 3, network.image_size, network.image_size),
+            input=_quoted(INPUT),
+            ours=_IMPORT if name == "asvit" else "",
+            folder=_quoted(f"local-dir:{place}"),
+            name=_quoted(name),
+            arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in given.items()),
+            weights=_quoted(f"{place}/{WEIGHTS}"),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The output of ``--json``."""
@@ -139,23 +151,6 @@ class Exported:
             "command": self.command,
             "load": self.loading_code(str(self.out)),
         }
-
-
-def loading_code(name: str, place: str, network: Network, *, batch: int = 1) -> str:
-    """Python code that loads the copy at ``place`` in a format, and runs it on images of zeros."""
-    shape = (batch, 3, network.image_size, network.image_size)
-    if name != "timm":
-        return _CODE[name].format(place=_quoted(place), shape=shape, input=_quoted(INPUT))
-    own, arguments = timm_arguments(network)
-    given = {"num_classes": network.num_classes, **arguments}
-    return _TIMM_CODE.format(
-        ours=_IMPORT if own == "asvit" else "",
-        folder=_quoted(f"local-dir:{place}"),
-        name=_quoted(own),
-        arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in given.items()),
-        weights=_quoted(f"{place}/{WEIGHTS}"),
-        shape=shape,
-    )
 
 
 def _quoted(value: object) -> str:

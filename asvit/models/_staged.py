@@ -62,10 +62,7 @@ class StagedNetwork(nn.Module):
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
         order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down.
-
-        Raises:
-            ValueError: If H or W does not fit the network.
+        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError tells what H and W fit.
         """
         x = self._embed(image)
         for stage in self._stages:
@@ -134,11 +131,7 @@ class StagedNetwork(nn.Module):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Remove what :meth:`forward_intermediates` does not need for these stages.
-
-        Returns:
-            The stages as indices from 0.
-        """
+        """Remove what :meth:`forward_intermediates` does not need; returns stages from 0."""
         requested = stage_indices(indices, self._map_count())
         end = max(requested) + 1
         shortened = end < len(self._stages)
@@ -160,8 +153,7 @@ class StagedNetwork(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the head by a newly initialised one; 0 classes remove it.
 
-        Raises:
-            ValueError: If the network has no such ``global_pool``; None keeps the present one.
+        None keeps the present ``global_pool``.
         """
         if global_pool is not None:
             self._set_pool(global_pool)

@@ -113,11 +113,7 @@ class HallucinatedTokenAttention(HallucinatedHeads):
     def forward(
         self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``.
-
-        Raises:
-            ValueError: If ``is_causal``: convolutions over maps mix the scores of all keys.
-        """
+        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``."""
         if is_causal:
             raise ValueError("hallucinated attention cannot be causal; it mixes all scores")
         grid = self.token_grid.shape(x.shape[1] - self.prefix)
@@ -180,15 +176,7 @@ class HallucinatedSelfAttention(HallucinatedHeads):
 
 
 def hallucinate(model: nn.Module, rules: MapSettings) -> int:
-    """Replace every attention of a known kind in a network or a part of one, in place.
-
-    Returns:
-        Number of replaced attentions.
-
-    Raises:
-        ValueError: If an attention has options that a hallucinated one lacks, or its heads are too
-            narrow for the rule.
-    """
+    """Replace every attention of a known kind in a network or a part of one, and count them."""
     if rules.heads == "double_odd":
         odd = any(heads % 2 for heads in _head_counts(model))
         rules = replace(rules, heads="double" if odd else "double_each")

@@ -57,11 +57,7 @@ class PSViTSupernet(nn.Module):
         self.apply(init_weights)
 
     def forward(self, image: Tensor, path: Sequence[str]) -> Tensor:
-        """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``.
-
-        Raises:
-            ValueError: If ``path`` does not fit this supernet, or has no layer.
-        """
+        """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``."""
         used = self._used(path)
         x: Tensor = self.patch_embed(image)  # [B, prefix + N, dim]
         if self._shape["pooling"] == "2d":

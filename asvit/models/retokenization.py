@@ -87,11 +87,7 @@ def tokens_of(model: nn.Module) -> Tokens:
 
 
 def stem_of(model: nn.Module) -> nn.Conv2d:
-    """The first convolution of a network, which cuts images into tokens.
-
-    Raises:
-        ValueError: If it does not do that, or there is none.
-    """
+    """The first convolution of a network, which must cut images into tokens."""
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if stem is None:
         raise ValueError(f"{_name(model)} has no convolution that could make coarser tokens")
@@ -254,9 +250,6 @@ def adapt_vision_transformer(model: Any, stem: nn.Conv2d, coarse: bool) -> None:
     The parameter keeps the plain grid. timm resamples it bicubically with antialiasing, except
     for class and distillation tokens. ``coarse`` says whether the stem, the first convolution,
     makes fewer tokens than in the plain network; nothing else of ``model`` is overridden yet.
-
-    Raises:
-        ValueError: If the tokens do not come from the stem alone.
     """
     embed = model.patch_embed
     if not isinstance(embed, PatchEmbed) or embed.proj is not stem:

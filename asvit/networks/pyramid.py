@@ -170,12 +170,8 @@ class PyramidWithFpn(nn.Module):
     """A pyramid with torchvision's feature pyramid network on top, for its detectors.
 
     torchvision's ``BackboneWithFPN`` runs the children of a network in sequence, which works only
-    for networks like ResNets.
-
-    Attributes:
-        channels: Channels of each map, including an extra one that is pooled from the last.
-        strides: Stride of each of these maps in pixels.
-        out_channels: Channels of every map.
+    for networks like ResNets. It has the attributes of a :class:`Pyramid`, for the maps of
+    ``out_channels`` each and an extra one that is pooled from the last.
 
     References:
         Lin et al. 2017, "Feature Pyramid Networks for Object Detection", arXiv:1612.03144.

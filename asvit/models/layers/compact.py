@@ -84,9 +84,6 @@ class BranchedMap(nn.Module):
 
         For a branch with weight W, gain γ, offset β, running mean μ and variance v, with
         ``s = γ / √(v + ε)``: weight ``Σ diag(s) W`` and bias ``Σ β − s ⊙ μ``.
-
-        Raises:
-            ValueError: If a batch norm has no running statistics.
         """
         branches = [cast("Branch", branch) for branch in self.branches]
         weights, biases = zip(*(branch.folded() for branch in branches), strict=True)

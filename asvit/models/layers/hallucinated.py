@@ -24,19 +24,11 @@ class HeadSplit(NamedTuple):
 
 
 def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
-    """Divide heads into real and hallucinated ones.
+    """Divide heads into real and hallucinated ones, at least 1 real head.
 
-    The paper assumes even numbers of heads; the rules for odd ones are ours.
-
-    Args:
-        heads: Heads of ordinary attention.
-        rule: ``"double_odd"`` and ``"double_each"`` double an odd number of heads, each half as
-            wide, so that half of the maps are real (they differ in networks with several numbers;
-            see :func:`asvit.models.convert`). ``"double"`` doubles every number. ``"floor"`` and
-            ``"ceil"`` keep the number and round its half, to at least 1 real head.
-
-    Raises:
-        ValueError: If the rule is unknown, or there is less than one head.
+    The paper assumes even numbers of heads; the rules for odd ones are ours, see
+    :func:`asvit.models.convert`. Doubled heads are half as wide, so that half of the maps are
+    real; a layer alone cannot tell ``"double_odd"`` from ``"double_each"``.
     """
     check_choice("heads", rule, get_args(HeadRule))
     if heads < 1:
@@ -55,15 +47,7 @@ class MapHallucination(nn.Module):
     ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
 
     Kernels are initialised so that, for independent scores, new maps have the standard deviation
-    of the real ones.
-
-    Args:
-        real: Number of given maps.
-        hallucinated: Number of maps to compute.
-        axis: Whether the key or the query tokens are unfolded to a grid.
-        class_token: Effect of the first convolution on tokens outside the grid: ``"identity"``
-            leaves them, ``"isolated"`` treats each as a grid of one.
-        bias: Whether both convolutions have a bias.
+    of the real ones. :func:`asvit.models.convert` describes the settings.
     """
 
     def __init__(
@@ -90,10 +74,7 @@ class MapHallucination(nn.Module):
     def forward(self, scores: Tensor, grid: tuple[int, int], prefix: int = 0) -> Tensor:
         """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
 
-        Args:
-            scores: Scaled products of queries and keys.
-            grid: Rows and columns of the tokens along the unfolded axis.
-            prefix: Class tokens before them.
+        The unfolded axis has ``prefix`` class tokens, then a ``grid`` of rows and columns.
         """
         x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
         grids = x[..., prefix:].unflatten(-1, grid)
@@ -171,11 +152,9 @@ class HallucinatedHeads(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``[..., N, dim] -> [..., N, dim]`` and the maps ``[lists, heads, N, M]``.
 
-        Args:
-            x: The tokens.
-            grid: Rows and columns of the tokens along the unfolded axis, without class tokens.
-            sources: ``[..., M, dim]``, the tokens of keys and values; by default ``x``.
-            mask: Added to the scores of all heads; or boolean, True where a query may attend.
+        ``grid`` is that of :class:`MapHallucination`. Keys and values are of the tokens
+        ``sources``, ``[..., M, dim]``, by default ``x``. The mask is added to the scores of all
+        heads; a boolean one is True where a query may attend.
         """
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)

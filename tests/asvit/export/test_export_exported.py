@@ -9,7 +9,7 @@ import pytest
 from exported_networks import SHIFT, as_file
 
 from asvit.export import FORMATS, Difference, model_card, write_copy
-from asvit.export.exported import Exported, loading_code
+from asvit.export.exported import Exported
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
 
@@ -160,12 +160,19 @@ def test_facts_of_strangers_are_words_only(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_lines_run(name: str, tmp_path: Path) -> None:
+def test_the_lines_run(name: str, exported: Exported, tmp_path: Path) -> None:
     model, content = as_file(SHIFT)
     form = FORMATS[name]
     place = tmp_path / f'a "copy"{form.suffix}'
     write_copy(form, place, model=model, content=content)
     names: dict[str, object] = {}
-    exec(loading_code(name, str(place), SHIFT, batch=2), names)
+    exec(replace(exported, form=form, batch=2).loading_code(str(place)), names)
     logits: Any = names["logits"]
     assert tuple(logits.shape) == (2, 3)
+
+
+def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
+    content = replace(exported.content, network=Network("timm:test_vit", 32, 3))
+    code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
+    assert "asvit" not in code
+    assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from asvit.export import FORMATS, writers
 from asvit.export.comparison import difference
-from asvit.export.exported import loading_code
 from asvit.export.writers import (
     ABOUT,
     config,
@@ -155,9 +154,6 @@ def test_other_classes_keep_all_but_the_classifier(folder: Path) -> None:
 
 def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it() -> None:
     assert timm_arguments(HOST) == ("test_vit", {"img_size": 32})
-    code = loading_code("timm", "folder", HOST)
-    assert "asvit" not in code
-    assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code
     model, content = as_file(HOST)
     assert config(content, model)["pretrained_cfg"]["classifier"] == "head"
     parts = {"attention": "hallucinated", "ffn": "compact", "branches": 2}
