@@ -34,14 +34,11 @@ tags:
 ---
 """
 
+# Facts whose names are not the words for them.
 _WORDS: Final = {
-    "mean": "mean",
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
     "crop_pct": "share of the side that the centre crop keeps",
-    "recipe": "recipe",
-    "epochs": "epochs",
-    "images": "images",
 }
 
 # Code that loads a copy, for each format.
@@ -196,7 +193,7 @@ def _network(exported: Exported) -> dict[str, str | None]:
 
 
 def _words(facts: Mapping[str, Any], *names: str) -> dict[str, str]:
-    return {_WORDS[name]: _text(facts.get(name)) for name in names}
+    return {_WORDS.get(name, name): _text(facts.get(name)) for name in names}
 
 
 def _training(exported: Exported) -> str:

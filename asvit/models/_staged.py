@@ -23,11 +23,7 @@ class StagedNetwork(nn.Module):
     Attributes:
         stage_widths: Channels of each stage.
         num_features: Channels of the features, also as ``head_hidden_size``.
-        num_classes: Outputs of the head; 0 for none.
         feature_info: Channels and stride of the feature map of each stage that has one.
-        norm: Norm after the last stage.
-        head: What leads from the pooled features to classes.
-        global_pool: How features are pooled.
     """
 
     #: Attributes that hold the stages, and the blocks of a stage.

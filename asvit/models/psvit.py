@@ -289,10 +289,16 @@ def _used_stages(
     for i, (dim, count) in enumerate(zip(dims, heads, strict=True), 1):
         if not 1 <= count <= dim:
             raise ValueError(f"stage {i} has {count} heads for a width of {dim}; use 1 to {dim}")
+    last = last_filled(cells, f"cells {'|'.join(cells)} have no layer")
+    return last if skip_empty_tail else len(cells)
+
+
+def last_filled(cells: Sequence[str], refusal: str) -> int:
+    """Number of stages up to the last one with layers; without any, a ValueError."""
     filled = [i for i, stage in enumerate(cells, 1) if layers_of(stage)]
     if not filled:
-        raise ValueError(f"cells {'|'.join(cells)} have no layer; use at least one 'b' or 's'")
-    return filled[-1] if skip_empty_tail else len(cells)
+        raise ValueError(f"{refusal}; use at least one 'b' or 's'")
+    return filled[-1]
 
 
 @dataclass(frozen=True)

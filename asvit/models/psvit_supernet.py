@@ -9,8 +9,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from asvit.models.layers.blocks import init_weights
-from asvit.models.psvit import PSViT, make_cell
-from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
+from asvit.models.psvit import PSViT, last_filled, make_cell
+from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 
 
 class PSViTSupernet(nn.Module):
@@ -23,12 +23,8 @@ class PSViTSupernet(nn.Module):
     final norm and a head. Separate weights, skipped tails and the heads are our reading of the
     paper.
 
-    Args:
-        dims: Width of a token in each stage.
-        heads: Attention heads in each stage.
-        cells: Cells in each stage.
-        **options: Further arguments of :class:`asvit.models.psvit.PSViT` for all paths:
-            ``pooling``, ``img_size``, ``num_classes``, ``mlp_ratio`` and so on.
+    Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
+    is their number in each stage.
 
     Raises:
         ValueError: If an argument does not exist, or an image is too small.
@@ -120,10 +116,7 @@ class PSViTSupernet(nn.Module):
                 f"path {'|'.join(path)!r} is none of this supernet; give {len(self.cells)} texts "
                 f"of {cells} letters 'b', 's' or '-'"
             )
-        filled = [i for i, stage in enumerate(path, 1) if layers_of(stage)]
-        if not filled:
-            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
-        return filled[-1]
+        return last_filled(path, f"path {'|'.join(path)!r} has no layer")
 
 
 class OnePath(nn.Module):

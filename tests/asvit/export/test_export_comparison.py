@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exported_networks import SHIFT, as_file, run_in_this_process
+from exported_networks import SHIFT, as_file
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export import FORMATS, Difference, compare, comparison, write_copy
+from asvit.export import FORMATS, Difference, compare, write_copy
 from asvit.export.comparison import difference, run_copy
 
 
@@ -24,19 +24,6 @@ def test_a_copy_reloaded_in_a_fresh_process_is_equal(name: str, tmp_path: Path) 
     found = compare(model, form, path, image_size=SHIFT.image_size, batches=(1, 3))
     assert [one.batch for one in found] == [1, 3]
     assert all(one.equal for one in found)
-
-
-def test_a_copy_with_other_weights_is_not_equal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(comparison, "run_copy", run_in_this_process)
-    model, _ = as_file(SHIFT)
-    _, other = as_file(SHIFT)
-    path = tmp_path / "copy.safetensors"
-    other.write(path)
-    form = FORMATS["safetensors"]
-    (found,) = compare(model, form, path, image_size=SHIFT.image_size, batches=(2,))
-    assert not found.equal
 
 
 def test_an_onnx_file_needs_no_pytorch(tmp_path: Path) -> None:

@@ -130,18 +130,12 @@ def test_what_keeps_its_shape_keeps_its_weights(name):
         assert torch.equal(base.state_dict()[key], tensor)
         if not any(part in key for part in replaced):
             assert torch.equal(after[key], tensor), key
-    if f"{_attention_of(name)}.qkv.weight" in before:
-        values = before[f"{_attention_of(name)}.qkv.weight"].chunk(3)[2]
-        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
-    if f"{_attention_of(name)}.kv.weight" in before:
-        values = before[f"{_attention_of(name)}.kv.weight"].chunk(2)[1]
-        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
-
-
-def _attention_of(name: str) -> str:
-    return {"pvt": "stages.0.blocks.0.attn", "asvit": "layers.0.blocks.0.attn"}.get(
-        name, "blocks.0.attn"
-    )
+    for path, part in model.named_modules():
+        if isinstance(part, HallucinatedHeads):  # values come last
+            old = next(
+                before[key] for n in ("qkv", "kv", "v") if (key := f"{path}.{n}.weight") in before
+            )
+            assert torch.equal(part.v.weight, old[-len(part.v.weight) :])
 
 
 def test_either_part_alone():

@@ -43,6 +43,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "psvit 1d, kernel": (partial(psvit, pooling="1d", conv_kernel=3, pool_class_token=True), 32),
     "psvit 2d": (partial(psvit, pooling="2d"), 32),
     "psvit 2d, tail": (partial(psvit, pooling="2d", cells=("bs", "", "")), 32),
+    "asvit": TINY_HOSTS["asvit"],
     "shiftvit": (shiftvit, 32),
     "shiftvit, norms": (partial(shiftvit, norm_layer="batchnorm2d", act_layer="relu"), 32),
     "shiftvit, no shift": (partial(shiftvit, step=0), 32),

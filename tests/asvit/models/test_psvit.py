@@ -140,17 +140,6 @@ def test_readouts_of_a_list():
     assert without.global_pool == "avg"
 
 
-def test_positions_are_added_once_and_tell_patches_apart():
-    model = tiny()
-    assert [name for name, _ in model.named_parameters() if "pos" in name] == [
-        "patch_embed.pos_embed"
-    ]
-    assert torch.equal(model.patch_embed.positions((8, 4)), model.patch_embed.pos_embed)
-    image = torch.cat([IMAGE[:, :, :32], IMAGE[:, :, :32]], dim=2)
-    tokens = model.patch_embed(image)
-    assert not torch.allclose(tokens[:, 0], tokens[:, 16])
-
-
 @pytest.mark.parametrize("pooling", ["1d", "2d"])
 def test_positions_for_other_images_are_resampled(pooling):
     model = tiny(pooling=pooling)

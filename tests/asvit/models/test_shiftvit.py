@@ -151,8 +151,7 @@ def test_the_default_is_shift_t():
 
 
 def small(**settings):
-    torch.manual_seed(0)
-    return ShiftViT(**{**TINY, **settings}).eval()
+    return tiny(**settings).eval()
 
 
 def on_meta(**settings):
