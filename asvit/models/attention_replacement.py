@@ -295,7 +295,8 @@ def _made(
 
     The last channels of its linear map ``values`` are values; queries and keys come before them.
     """
-    heads, inner = getattr(old, "num_heads", None) or old.heads, old.proj.in_features
+    heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
+    inner = old.proj.in_features
     split = split_heads(heads, rules.heads)
     if inner % split.heads:
         raise ValueError(

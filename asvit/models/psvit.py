@@ -133,7 +133,8 @@ class PSViT(StagedNetwork):
             downsample: nn.Module = nn.Identity()
             if i > 0:
                 downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
-            own, hidden = iter(rates[i]), int(dims[i] * mlp_ratio)
+            own = iter(rates[i])
+            hidden = int(dims[i] * mlp_ratio)
             made = [make_cell(kind, dims[i], heads[i], hidden, own) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, made))
         self._check_lists(*self.patch_embed.grid)
