@@ -60,23 +60,27 @@ def compare(
     """
     generator = torch.Generator().manual_seed(0)
     images = {
-        f"{place}": torch.randn(batch, 3, image_size, image_size, generator=generator)
+        str(place): torch.randn(batch, 3, image_size, image_size, generator=generator)
         for place, batch in enumerate(batches)
     }
     with torch.no_grad():
         expected = {name: model(batch) for name, batch in images.items()}
-    for outputs in expected.values():
-        _check_informative(outputs)
+    for outputs in expected.values():  # equal ones must imply equal networks
+        if not outputs.isfinite().all():
+            raise ValueError(
+                "the network gives NaN or infinity for random images; it cannot be used"
+            )
+        if not outputs.any():
+            raise ValueError(
+                "the network gives 0 for every image and class, so that no copy can be verified; "
+                "train it first"
+            )
     found = run_copy(form, path, images)
     return tuple(difference(found[name], outputs) for name, outputs in expected.items())
 
 
 def difference(found: Tensor, expected: Tensor) -> Difference:
-    """The difference between ``found`` and ``expected``, both ``[batch, classes]``.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
+    """The difference between ``found`` and ``expected``, both ``[batch, classes]``."""
     if found.shape != expected.shape:
         raise ValueError(
             f"the copy gives {tuple(found.shape)} where the network gives {tuple(expected.shape)}"
@@ -86,42 +90,23 @@ def difference(found: Tensor, expected: Tensor) -> Difference:
 
 
 def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Outputs of the copy at ``path`` for each batch of ``images``, from a new process.
-
-    Raises:
-        ChildProcessError: If it cannot be loaded or run.
-    """
+    """Outputs of the copy at ``path`` for each batch of ``images``, from a new process."""
     with tempfile.TemporaryDirectory(prefix="asvit-export-") as folder:
         given, made = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
         save_file(images, given)
         # -P: files in the working directory must not shadow libraries.
         words = [sys.executable, "-P", "-m", "asvit.export.reload"]
+        # By which the new process finds this package, also in a checkout.
+        paths = filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))
         done = subprocess.run(
             [*words, form.name, str(path), str(given), str(made)],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
             raise ChildProcessError(f"the copy cannot be loaded and run: {said[-1]}")
         return load_file(made)
-
-
-def _python_path() -> str:
-    """PYTHONPATH by which the new process finds this package, also in a checkout."""
-    ours = str(Path(__file__).parents[2])
-    return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
-
-
-def _check_informative(outputs: Tensor) -> None:
-    """Check that equal outputs would imply equal networks."""
-    if not outputs.isfinite().all():
-        raise ValueError("the network gives NaN or infinity for random images; it cannot be used")
-    if not outputs.any():
-        raise ValueError(
-            "the network gives 0 for every image and class, so that no copy can be verified; "
-            "train it first"
-        )

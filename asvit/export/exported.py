@@ -12,7 +12,7 @@ from typing import Any, Final
 from asvit.export.comparison import TOLERANCE, Difference
 from asvit.export.formats import INPUT, WEIGHTS, Format
 from asvit.export.writers import PREPARATION, timm_arguments
-from asvit.networks import Network, WeightsFile
+from asvit.networks import WeightsFile
 from proxies.counts import Cost
 from proxies.messages import legible
 
@@ -34,15 +34,48 @@ tags:
 ---
 """
 
+# Facts whose names are not the words for them.
 _WORDS: Final = {
-    "mean": "mean",
     "std": "standard deviation",
     "interpolation": "resized by interpolation",
     "crop_pct": "share of the side that the centre crop keeps",
-    "recipe": "recipe",
-    "epochs": "epochs",
-    "images": "images",
 }
+
+# Code that loads a copy, for each format.
+_CODE: Final = {
+    "onnx": """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession({place})
+images = np.zeros({shape}, dtype=np.float32)  # normalised
+(logits,) = session.run(None, {{{input}: images}})""",
+    "pt2": """\
+import torch
+
+model = torch.export.load({place}).module()
+logits = model(torch.zeros{shape})  # normalised images""",
+    "safetensors": """\
+from pathlib import Path
+
+import torch
+from asvit.networks import WeightsFile
+
+model = WeightsFile.read(Path({place})).load()
+logits = model(torch.zeros{shape})  # normalised images""",
+    "timm": """\
+{ours}import timm
+import torch
+
+model = timm.create_model({folder}, pretrained=True).eval()
+# The same without config.json:
+model = timm.create_model(
+    {name},
+{arguments}    checkpoint_path={weights},
+).eval()
+logits = model(torch.zeros{shape})  # normalised images""",
+}
+_IMPORT: Final = "import asvit  # its networks are then in timm's registry\n"
 
 
 @dataclass(frozen=True)
@@ -79,8 +112,20 @@ class Exported:
     command: str
 
     def loading_code(self, place: str) -> str:
-        """Python code that loads the copy from ``place`` and runs it."""
-        return loading_code(self.form.name, place, self.content.network, batch=self.batch or 1)
+        """Python code that loads the copy from ``place`` and runs it on images of zeros."""
+        network = self.content.network
+        name, arguments = timm_arguments(network)
+        given = {"num_classes": network.num_classes, **arguments}
+        return _CODE[self.form.name].format(
+            place=_quoted(place),
+            shape=(self.batch or 1, 3, network.image_size, network.image_size),
+            input=_quoted(INPUT),
+            ours=_IMPORT if name == "asvit" else "",
+            folder=_quoted(f"local-dir:{place}"),
+            name=_quoted(name),
+            arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in given.items()),
+            weights=_quoted(f"{place}/{WEIGHTS}"),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The output of ``--json``."""
@@ -105,64 +150,6 @@ class Exported:
         }
 
 
-def loading_code(name: str, place: str, network: Network, *, batch: int = 1) -> str:
-    """Python code that loads the copy at ``place`` and runs it on images of zeros.
-
-    Args:
-        name: Name of the format.
-        place: Path of the copy in the code.
-        network: The exported network.
-        batch: Number of images.
-    """
-    shape = (batch, 3, network.image_size, network.image_size)
-    lines = {
-        "onnx": _onnx(place, shape),
-        "pt2": ["import torch", "", f"model = torch.export.load({_quoted(place)}).module()"],
-        "safetensors": [
-            "from pathlib import Path",
-            "",
-            "import torch",
-            "from asvit.networks import WeightsFile",
-            "",
-            f"model = WeightsFile.read(Path({_quoted(place)})).load()",
-        ],
-        "timm": _timm(place, network),
-    }[name]
-    if name != "onnx":
-        lines.append(f"logits = model(torch.zeros{shape})  # normalised images")
-    return "\n".join(lines)
-
-
-def _onnx(place: str, shape: tuple[int, ...]) -> list[str]:
-    return [
-        "import numpy as np",
-        "import onnxruntime",
-        "",
-        f"session = onnxruntime.InferenceSession({_quoted(place)})",
-        f"images = np.zeros({shape}, dtype=np.float32)  # normalised",
-        f'(logits,) = session.run(None, {{"{INPUT}": images}})',
-    ]
-
-
-def _timm(place: str, network: Network) -> list[str]:
-    name, arguments = timm_arguments(network)
-    ours = ["import asvit  # its networks are then in timm's registry"] if name == "asvit" else []
-    given = {"num_classes": network.num_classes, **arguments}
-    return [
-        *ours,
-        "import timm",
-        "import torch",
-        "",
-        f"model = timm.create_model({_quoted(f'local-dir:{place}')}, pretrained=True).eval()",
-        "# The same without config.json:",
-        "model = timm.create_model(",
-        f"    {_quoted(name)},",
-        *(f"    {key}={_quoted(value)}," for key, value in given.items()),
-        f"    checkpoint_path={_quoted(f'{place}/{WEIGHTS}')},",
-        ").eval()",
-    ]
-
-
 def _quoted(value: object) -> str:
     """A text or number as a Python literal, with double quotes."""
     return json.dumps(value, ensure_ascii=False)
@@ -170,68 +157,58 @@ def _quoted(value: object) -> str:
 
 def model_card(exported: Exported) -> str:
     """The card; unknown facts are marked as not recorded."""
+    content = exported.content
+    side, facts = content.network.image_size, content.facts
+    shape = f"[batch, 3, {side}, {side}], RGB in 0 to 1, then normalised"
+    parts = {
+        "Network": _list(_network(exported)),
+        "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
+        "Training": _training(exported),
+        "How it was found": _finding(facts.get("found_by")),
+        "This copy": _list(_copy(exported)),
+        "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
+        "Made with": _list(_making(exported)),
+    }
     front = _FRONT if exported.form.name == "timm" else ""
-    parts = (
-        ("Network", _network(exported)),
-        ("Input", _input(exported)),
-        ("Training", _training(exported)),
-        ("How it was found", _finding(exported.content.facts.get("found_by"))),
-        ("This copy", _copy(exported)),
-        ("Loading", f"```python\n{exported.loading_code(exported.out.name)}\n```"),
-        ("Made with", _making(exported)),
-    )
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
     return f"{front}# {exported.out.stem}\n\n{body}\n"
 
 
-def _network(exported: Exported) -> str:
-    network, classes = exported.content.network, exported.content.classes
-    points = {
+def _network(exported: Exported) -> dict[str, str | None]:
+    network, names = exported.content.network, exported.content.classes
+    form = f"{network.branches} branches" if network.branches else "merged"
+    classes = f"{network.num_classes}: {', '.join(map(_plain, names))}"
+    if not names:
+        classes = f"{network.num_classes}, names {UNKNOWN}"
+    if not network.num_classes:
+        classes = "none; the outputs are pooled features"
+    return {
         "architecture": f"`{network.architecture}`",
         "attention": network.attention,
-        "feed-forward parts": network.ffn and f"{network.ffn}, {_form(network.branches)}",
+        "feed-forward parts": network.ffn and f"{network.ffn}, {form}",
         "parameters": f"{exported.cost.params:,}",
         "multiply-adds of one image": f"{exported.cost.macs:,} at {network.image_size} px",
-        "classes": _classes(network.num_classes, classes),
+        "classes": classes,
     }
-    return _list({name: value for name, value in points.items() if value is not None})
 
 
-def _form(branches: int) -> str:
-    return f"{branches} branches" if branches else "merged"
-
-
-def _classes(count: int, names: tuple[str, ...]) -> str:
-    if not count:
-        return "none; the outputs are pooled features"
-    return f"{count}: {', '.join(map(_plain, names))}" if names else f"{count}, names {UNKNOWN}"
-
-
-def _input(exported: Exported) -> str:
-    facts, side = exported.content.facts, exported.content.network.image_size
-    return _list(
-        {
-            "shape": f"[batch, 3, {side}, {side}], RGB in 0 to 1, then normalised",
-            **{_WORDS[name]: _text(facts.get(name)) for name in PREPARATION},
-        }
-    )
+def _words(facts: Mapping[str, Any], *names: str) -> dict[str, str]:
+    return {_WORDS.get(name, name): _text(facts.get(name)) for name in names}
 
 
 def _training(exported: Exported) -> str:
     facts = exported.content.facts
     if exported.weights is None:
         return "None: the weights are random. The copy is only useful for measuring speed."
+    tokens = _text(facts["tokens"]) if facts.get("tokens") else None
     points = {
         "weights from": _code(str(exported.weights)),
-        **{_WORDS[name]: _text(facts.get(name)) for name in ("recipe", "epochs", "images")},
+        **_words(facts, "recipe", "epochs", "images"),
         "accuracy": _accuracy(exported),
+        "last trained with tokens of stride and dilation": tokens,
+        "command": _code(facts["command"]) if "command" in facts else None,
+        "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
     }
-    if facts.get("tokens"):
-        points["last trained with tokens of stride and dilation"] = _text(facts["tokens"])
-    if "command" in facts:
-        points["command"] = _code(facts["command"])
-    if "seconds" in facts:
-        points["time"] = f"{facts['seconds']:,} s"
     others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
     return _list({**points, **others})
 
@@ -259,33 +236,37 @@ def _finding(found_by: Mapping[str, Any] | None) -> str:
     )
 
 
-def _copy(exported: Exported) -> str:
-    points = {"format": exported.form.name}
-    if exported.form.name in ("onnx", "pt2"):
-        points["batch"] = "any number of images" if exported.batch is None else str(exported.batch)
-    if exported.opset is not None:
-        points["operator set"] = f"{exported.opset}; its input is called `{INPUT}`"
-    for one in exported.differences:
-        points[f"largest difference from the network, batch of {one.batch}"] = (
+def _copy(exported: Exported) -> dict[str, str | None]:
+    batch = "any number of images" if exported.batch is None else str(exported.batch)
+    opset = f"{exported.opset}; its input is called `{INPUT}`"
+    differences = {
+        f"largest difference from the network, batch of {one.batch}": (
             f"{one.absolute:.2g}, which is {one.relative:.2g} of the largest output"
             if one.absolute
             else "none, to the last bit"
         )
-    points["allowed"] = f"{TOLERANCE:g} of the largest output, on random images"
-    return _list(points)
+        for one in exported.differences
+    }
+    return {
+        "format": exported.form.name,
+        "batch": batch if exported.form.name in ("onnx", "pt2") else None,
+        "operator set": None if exported.opset is None else opset,
+        **differences,
+        "allowed": f"{TOLERANCE:g} of the largest output, on random images",
+    }
 
 
-def _making(exported: Exported) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in exported.versions.items())
+def _making(exported: Exported) -> dict[str, str | None]:
     trained = exported.content.facts.get("asvit")
-    points = {"versions": versions, "command": _code(exported.command)}
-    if trained is not None:
-        points["trained with"] = f"asvit {_plain(trained)}"
-    return _list(points)
+    return {
+        "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
+        "command": _code(exported.command),
+        "trained with": None if trained is None else f"asvit {_plain(trained)}",
+    }
 
 
 def _list(points: Mapping[str, str | None]) -> str:
-    return "\n".join(f"* {name}: {text}" for name, text in points.items())
+    return "\n".join(f"* {name}: {text}" for name, text in points.items() if text is not None)
 
 
 def _text(fact: object) -> str:

@@ -50,11 +50,7 @@ class Format:
         return out.with_name(f".{out.name}.part{self.suffix}")
 
     def check_libraries(self) -> None:
-        """Check that the required libraries are installed.
-
-        Raises:
-            ImportError: If one is not.
-        """
+        """Check that the required libraries are installed; an ImportError names a missing one."""
         for library in self.libraries:
             try:
                 import_module(library)
@@ -64,12 +60,7 @@ class Format:
                 ) from error
 
     def check_out(self, out: Path, *, card: bool, force: bool) -> None:
-        """Check that a copy can be written to ``out``, without creating anything.
-
-        Args:
-            out: File, or folder for timm.
-            card: Whether a model card is written beside it.
-            force: Whether an existing copy may be replaced.
+        """Check that a copy, and a ``card``, can be written to ``out``, without creating anything.
 
         Raises:
             ValueError: If the name does not fit the format, or a folder has other files.

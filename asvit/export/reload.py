@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from safetensors.numpy import load_file, save_file
 
@@ -36,8 +36,7 @@ def _onnx(path: Path) -> Run:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = session.run(None, {INPUT: images})[0]
-        return output
+        return cast("NDArray[Any]", session.run(None, {INPUT: images})[0])
 
     return run
 
@@ -87,8 +86,7 @@ def _by_torch(model: nn.Module) -> Run:
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():
-            output: NDArray[Any] = model(torch.from_numpy(images)).numpy()
-        return output
+            return cast("NDArray[Any]", model(torch.from_numpy(images)).numpy())
 
     return run
 

@@ -61,39 +61,25 @@ def write_copy(
     """
     if form.name == "timm":
         write_timm_folder(content, model, path)
-        return None
-    if form.name == "safetensors":
+    elif form.name == "safetensors":
         content.write(path)
-        return None
-    program = trace(model, image_size=content.network.image_size, batch=batch)
-    if form.name == "onnx":
-        return write_onnx(program, path, about=about(content), opset=opset)
-    write_pt2(program, path, about=about(content))
+    else:
+        program = trace(model, image_size=content.network.image_size, batch=batch)
+        known = {
+            "asvit": __version__,
+            "network": content.network.to_json(),
+            "classes": list(content.classes),
+            "facts": dict(content.facts),
+        }
+        about = json.dumps(known, allow_nan=False)  # as in the header of a file of weights
+        if form.name == "onnx":
+            return write_onnx(program, path, about=about, opset=opset)
+        write_pt2(program, path, about=about)
     return None
 
 
-def about(content: WeightsFile) -> str:
-    """JSON text about a network for a graph, as in the header of a file of weights."""
-    known = {
-        "asvit": __version__,
-        "network": content.network.to_json(),
-        "classes": list(content.classes),
-        "facts": dict(content.facts),
-    }
-    return json.dumps(known, allow_nan=False)
-
-
 def trace(model: nn.Module, *, image_size: int, batch: int | None = None) -> ExportedProgram:
-    """Trace ``model`` for images of one size with torch.export.
-
-    Args:
-        model: The network, in evaluation mode.
-        image_size: Side of the images in pixels.
-        batch: Images in a batch; None for any number.
-
-    Raises:
-        ValueError: If PyTorch cannot trace the network.
-    """
+    """Trace ``model`` for images of one size, and any number of them or ``batch``."""
     images = torch.zeros(batch or _TRACED, 3, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
@@ -105,11 +91,7 @@ def trace(model: nn.Module, *, image_size: int, batch: int | None = None) -> Exp
 
 
 def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
-    """Write the program to ``path``.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write the program to ``path``, with the JSON text ``about`` beside it."""
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={ABOUT: about})
     write_bytes(path, content.getvalue())
@@ -120,21 +102,10 @@ def write_onnx(
 ) -> int:
     """Write the program to ``path`` as an ONNX graph with its weights.
 
-    Args:
-        program: From :func:`trace`.
-        path: The file.
-        about: JSON text for the metadata.
-        opset: Operator set, at least 18; None for PyTorch's default.
-
-    Returns:
-        The operator set of the file.
-
-    Raises:
-        ValueError: If PyTorch cannot write the graph, or not for this operator set; or it exceeds
-            the size limit of an ONNX file.
-        OSError: If it cannot be written.
+    The JSON text ``about`` becomes metadata. Returns the operator set of the file.
     """
-    check_opset(opset)
+    if opset is not None and opset < LEAST_OPSET:
+        raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")
     size = sum(t.numel() * t.element_size() for t in program.state_dict.values())
     if size > _MOST_BYTES:
         raise ValueError(
@@ -165,27 +136,8 @@ def write_onnx(
     return written
 
 
-def check_opset(opset: int | None) -> None:
-    """Check that PyTorch writes an operator set of ONNX.
-
-    Raises:
-        ValueError: If it is too old.
-    """
-    if opset is not None and opset < LEAST_OPSET:
-        raise ValueError(f"opset must be at least {LEAST_OPSET}, got {opset}")
-
-
 def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> None:
-    """Write the folder, which ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads.
-
-    Args:
-        content: The network, its weights and facts.
-        model: The same network, built.
-        folder: The folder; created if missing.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write the folder, which ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
     folder.mkdir(exist_ok=True)
     content.write(folder / WEIGHTS)
     text = json.dumps(config(content, model), indent=2, allow_nan=False)
@@ -225,16 +177,9 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
         name = network.architecture.removeprefix(PREFIX).partition(".")[0]
         fixed = timm.get_pretrained_cfg(name).fixed_input_size
         return name, {"img_size": network.image_size} if fixed else {}
-    parts = {
-        name: value
-        for name in ("attention", "ffn", "branches")
-        if (value := getattr(network, name))
-    }
-    return "asvit", {
-        "architecture": network.architecture,
-        "img_size": network.image_size,
-        **parts,
-    }
+    arguments = {"architecture": network.architecture, "img_size": network.image_size}
+    parts = {name: getattr(network, name) for name in ("attention", "ffn", "branches")}
+    return "asvit", {**arguments, **{name: value for name, value in parts.items() if value}}
 
 
 def classifier_name(model: Any) -> str | None:

@@ -17,11 +17,9 @@ def register_variants(
 ) -> None:
     """Register with timm a function ``name(pretrained=False, **kwargs)`` for each name.
 
-    Args:
-        module: ``__name__`` of the calling module, which gets the functions.
-        create: Makes a model from its name, ``pretrained`` and timm's other arguments.
-        descriptions: Name -> docstring of its function.
-        cfgs: Name -> timm's description of the model.
+    The calling ``module``, given by its ``__name__``, gets the functions, with the descriptions as
+    docstrings. They call ``create`` with the name, ``pretrained`` and timm's other arguments.
+    ``cfgs`` are timm's descriptions of the models.
     """
     sys.modules[module].default_cfgs = generate_default_cfgs(cfgs)  # type: ignore[attr-defined]
     for name, description in descriptions.items():
@@ -45,14 +43,8 @@ def register_networks(
 ) -> None:
     """Register settings of a network for ImageNet at 224 px, as :func:`register_variants`.
 
-    Args:
-        module: ``__name__`` of the calling module.
-        network: Class of the network.
-        settings: Name -> arguments of the class, which arguments of the caller replace.
-        descriptions: Name -> docstring.
-        levels: Number of feature maps, from the settings of a name.
-        filter_fn: timm's filter of checkpoints.
-        **cfg: Further or other entries of timm's description.
+    Arguments of the caller replace ``settings``; ``levels`` gives the number of feature maps from
+    those of a name, and ``cfg`` further or other entries of timm's description.
     """
 
     def create(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:

@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
+
+from asvit.models.layers.blocks import check_choice, init_weights
 
 
 class StagedNetwork(nn.Module):
     """Base of the networks, with the methods that timm expects of a model.
 
     A subclass builds its stem and stages, then calls :meth:`_add_head`, and defines the private
-    methods at the end and the attributes below. A stage has a module ``downsample``, which leads
-    to the next stage, or into the stage if ``_downsample_first``.
+    methods at the end. A stage has a module ``downsample``, which leads to the next stage, or into
+    the stage if ``_downsample_first``.
+
+    Args:
+        widths: Channels of each stage.
+        strides: Pixels per position in the feature map of each stage, as far as stages have one.
 
     Attributes:
         stage_widths: Channels of each stage.
         num_features: Channels of the features, also as ``head_hidden_size``.
-        num_classes: Outputs of the head; 0 for none.
         feature_info: Channels and stride of the feature map of each stage that has one.
-        norm: Norm after the last stage.
-        head: What leads from the pooled features to classes.
-        global_pool: How features are pooled.
     """
 
     #: Attributes that hold the stages, and the blocks of a stage.
@@ -32,13 +35,19 @@ class StagedNetwork(nn.Module):
     #: Kinds of modules that :meth:`_init_weights` initialises.
     _initialised: ClassVar[tuple[type[nn.Module], ...]] = (nn.Linear,)
 
-    stage_widths: tuple[int, ...]
-    num_features: int
     num_classes: int
-    feature_info: list[dict[str, Any]]
     norm: nn.Module
     head: nn.Module
     global_pool: str
+
+    def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
+        super().__init__()
+        self.stage_widths = tuple(widths)
+        self.num_features = self.head_hidden_size = self.stage_widths[-1]
+        self.feature_info: list[dict[str, Any]] = [
+            {"num_chs": width, "reduction": stride, "module": f"{self._stages_name}.{i}"}
+            for i, (width, stride) in enumerate(zip(widths, strides, strict=False))
+        ]
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, in_chans, H, W] -> [B, num_classes]``."""
@@ -49,10 +58,7 @@ class StagedNetwork(nn.Module):
 
         ``[B, in_chans, H, W] -> [B, prefix + N, num_features]``, the tokens of a grid in row
         order: N = H/32 * W/32 in As-ViT, rounded up. In ShiftViT
-        ``[B, num_features, H/32, W/32]``, rounded down.
-
-        Raises:
-            ValueError: If H or W does not fit the network.
+        ``[B, num_features, H/32, W/32]``, rounded down. A ValueError tells what H and W fit.
         """
         x = self._embed(image)
         for stage in self._stages:
@@ -63,10 +69,6 @@ class StagedNetwork(nn.Module):
         """Features to ``[B, num_classes]``, or with ``pre_logits`` to ``[B, num_features]``.
 
         Without pooling, the tokens or positions remain.
-
-        Args:
-            x: From :meth:`forward_features`.
-            pre_logits: Return the input of the head.
         """
         x = self._pool(x)
         return x if pre_logits else self._classify(self.head_drop(x))
@@ -99,8 +101,7 @@ class StagedNetwork(nn.Module):
         Raises:
             ValueError: If a stage or the format does not exist, or H or W does not fit.
         """
-        if output_fmt not in self._formats:
-            raise ValueError(f"output_fmt={output_fmt!r} is not one of {_quoted(self._formats)}")
+        check_choice("output_fmt", output_fmt, self._formats)
         stages = self._stages
         count = len(stages) if output_fmt == "NLC" else self._map_count()
         requested = stage_indices(indices, count)
@@ -126,11 +127,7 @@ class StagedNetwork(nn.Module):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Remove what :meth:`forward_intermediates` does not need for these stages.
-
-        Returns:
-            The stages as indices from 0.
-        """
+        """Remove what :meth:`forward_intermediates` does not need; returns stages from 0."""
         requested = stage_indices(indices, self._map_count())
         end = max(requested) + 1
         shortened = end < len(self._stages)
@@ -150,17 +147,12 @@ class StagedNetwork(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head by a newly initialised one.
+        """Replace the head by a newly initialised one; 0 classes remove it.
 
-        Args:
-            num_classes: Classes; 0 removes the head.
-            global_pool: How features are pooled; None keeps the present way.
-
-        Raises:
-            ValueError: If the network has no such pooling.
+        None keeps the present ``global_pool``.
         """
         if global_pool is not None:
-            self.global_pool = self._checked_pool(global_pool)
+            self._set_pool(global_pool)
         like = next(self.parameters())
         head = self._make_head(num_classes).apply(self._init_weights)
         self.head = head.to(device=like.device, dtype=like.dtype)
@@ -201,11 +193,7 @@ class StagedNetwork(nn.Module):
         return min(len(self.feature_info), len(self._stages))
 
     def _embed(self, image: Tensor) -> Tensor:
-        """The input of the first stage.
-
-        Raises:
-            ValueError: If the image does not fit the network.
-        """
+        """The input of the first stage; a ValueError if the image does not fit the network."""
         raise NotImplementedError
 
     def _as_map(self, x: Tensor, image: Tensor, output_fmt: str) -> Tensor:
@@ -224,7 +212,7 @@ class StagedNetwork(nn.Module):
         """Add what follows the stages, and initialise the network."""
         self.norm = norm
         self.num_classes = classes
-        self.global_pool = self._checked_pool(global_pool)
+        self._set_pool(global_pool)
         self.head_drop = nn.Dropout(drop)
         self.head = self._make_head(classes)
         self.apply(self._init_weights)
@@ -244,32 +232,13 @@ class StagedNetwork(nn.Module):
         """Values of ``global_pool``."""
         return ("avg", "")
 
-    def _checked_pool(self, name: str) -> str:
-        if name not in self._pools():
-            raise ValueError(f"global_pool={name!r} is not one of {_quoted(self._pools())}")
-        return name
-
-
-def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
-    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
-
-    Args:
-        module: The module; of other kinds it keeps PyTorch's initialisation.
-        kinds: Linear maps and convolutions to initialise.
-    """
-    if isinstance(module, kinds):
-        made = cast("nn.Linear", module)
-        nn.init.trunc_normal_(made.weight, std=0.02)
-        if made.bias is not None:
-            nn.init.zeros_(made.bias)
+    def _set_pool(self, name: str) -> None:
+        check_choice("global_pool", name, self._pools())
+        self.global_pool = name
 
 
 def check_batch(image: Tensor) -> None:
-    """Check that a tensor is a batch of images.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Check that a tensor is a batch of images."""
     if image.ndim != 4:
         raise ValueError(
             f"the images have shape {tuple(image.shape)}; use [batch, channels, height, width]"
@@ -279,12 +248,8 @@ def check_batch(image: Tensor) -> None:
 def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]:
     """Stage indices from 0, from any of the three forms that timm passes.
 
-    Args:
-        indices: Indices from 0, or negative from the end; the number of last stages; None for all.
-        stages: Number of stages.
-
-    Raises:
-        ValueError: If a stage does not exist, or none is requested.
+    These are indices from 0 or, if negative, from the end; the number of last stages; None for
+    all. At least one stage must be requested.
     """
     if indices is None:
         return list(range(stages))
@@ -298,5 +263,7 @@ def stage_indices(indices: int | Sequence[int] | None, stages: int) -> list[int]
     return found
 
 
-def _quoted(names: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, names))
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """Drop-path probability of each block in each stage, on a linear ramp from 0 to ``rate``."""
+    ramp = torch.linspace(0, rate, sum(depths), device="cpu")
+    return [part.tolist() for part in ramp.split(list(depths))]

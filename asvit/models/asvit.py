@@ -3,14 +3,12 @@
 from collections.abc import Iterable
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
 from asvit.models._registration import register_networks
-from asvit.models._staged import StagedNetwork, check_batch
-from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding
-from asvit.models.layers.windows import Block, Stage
+from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
+from asvit.models.layers.asvit import Block, PatchEmbedding, ReEmbedding, Stage
 
 __all__ = ["SIZES", "AsViT"]
 
@@ -50,17 +48,11 @@ class AsViT(StagedNetwork):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
         g = Genotype.parse(genotype) if isinstance(genotype, str) else genotype
         for side in (img_size,) if isinstance(img_size, int) else img_size:
             g.token_sides(side)
+        super().__init__(g.stage_widths, (4, 8, 16, 32))
         self.genotype = g
-        self.stage_widths = g.stage_widths
-        self.num_features = self.head_hidden_size = g.stage_widths[-1]
-        self.feature_info = [
-            {"num_chs": dim, "reduction": 4 * 2**i, "module": f"layers.{i}"}
-            for i, dim in enumerate(g.stage_widths)
-        ]
         self.patch_embed = PatchEmbedding(in_chans, g.width, g.kernels[0])
         self.layers = nn.ModuleList(_make_stages(g, drop_path_rate))
         self._add_head(nn.LayerNorm(self.num_features), num_classes, global_pool, drop_rate)
@@ -72,8 +64,7 @@ class AsViT(StagedNetwork):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the classifier by a newly initialised one; the hidden layer of the head stays.
 
-        Arguments and errors as :meth:`StagedNetwork.reset_classifier`. With 0 classes the hidden
-        layer goes, too.
+        With 0 classes it goes, too.
         """
         before = self.head
         super().reset_classifier(num_classes, global_pool)
@@ -104,10 +95,10 @@ class AsViT(StagedNetwork):
 
 
 def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
-    rates = iter(torch.linspace(0, drop_path_rate, sum(g.depths), device="cpu").tolist())
-    for i, (dim, heads) in enumerate(zip(g.stage_widths, g.stage_heads, strict=True)):
+    for i, rates in enumerate(drop_path_rates(drop_path_rate, g.depths)):
+        dim = g.stage_widths[i]
         hidden = g.expansions[i] * dim
-        blocks = [Block(dim, heads, hidden, drop_path=next(rates)) for _ in range(g.depths[i])]
+        blocks = [Block(dim, g.stage_heads[i], hidden, drop_path=rate) for rate in rates]
         downsample: nn.Module = nn.Identity()
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])

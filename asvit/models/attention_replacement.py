@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from timm.layers import Attention as TokenAttention
@@ -13,6 +13,7 @@ from timm.models.pvt_v2 import Block as PyramidBlock
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from asvit.models.layers.asvit import Stage, fitting_splits
 from asvit.models.layers.blocks import SelfAttention
 from asvit.models.layers.hallucinated import (
     Axis,
@@ -21,17 +22,77 @@ from asvit.models.layers.hallucinated import (
     HeadRule,
     split_heads,
 )
-from asvit.models.layers.shared_attention import SharedAttention
-from asvit.models.layers.token_grid import (
-    Grid,
-    ListGrid,
-    PatchGrid,
-    TokenGrid,
-    WindowGrid,
-    nominal_grid,
-)
-from asvit.models.layers.windows import Stage
+from asvit.models.layers.psvit import SharedAttention
 from asvit.models.psvit import PSViT
+
+Grid = tuple[int, int]
+Kind = TypeVar("Kind", bound=HallucinatedHeads)
+
+
+class TokenGrid:
+    """Rows and columns of the tokens in one part of a network, for the image of the last pass.
+
+    A hook on a layer that knows the grid records it. Layers that need the grid share the object.
+    Without a ``grid``, it is unknown before the first pass.
+    """
+
+    def __init__(self, grid: Grid | None = None) -> None:
+        self.grid = grid
+
+    def shape(self, tokens: int) -> Grid:
+        """Rows and columns of this many tokens; a ValueError if they are not on the grid."""
+        if self.grid is None:
+            raise ValueError(
+                f"the grid of {tokens} tokens is not known; "
+                "run the whole network, which records it"
+            )
+        rows, columns = self.grid
+        if rows * columns != tokens:
+            raise ValueError(
+                f"{tokens} tokens are not a grid of {rows} rows and {columns} columns"
+            )
+        return self.grid
+
+    # Hooks are methods, not closures, so that a deep copy of a network gets its own grids.
+
+    def note_rows_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        """Forward hook of a module with output ``[B, h, w, channels]``."""
+        self.grid = (output.shape[1], output.shape[2])
+
+    def note_channels_first(self, module: nn.Module, args: Any, output: Tensor) -> None:
+        """Forward hook of a module with output ``[B, channels, h, w]``."""
+        self.grid = (output.shape[2], output.shape[3])
+
+    def note_patches(self, embedding: nn.Module, args: Any, output: Tensor) -> None:
+        """Forward hook of timm's patch embedding, whose output is a list or ``[B, h, w, dim]``."""
+        sides = output.shape[1:3] if output.ndim == 4 else cast("Grid", embedding.grid_size)
+        self.grid = (sides[0], sides[1])
+
+    def note_window(self, stage: Stage, args: tuple[Tensor, ...]) -> None:
+        """Forward pre-hook of an As-ViT's stage, with input ``[B, h, w, dim]``: its windows."""
+        height, width = args[0].shape[1:3]
+        splits = fitting_splits(stage.splits, height, width)
+        self.grid = (height // splits, width // splits)
+
+
+class ListGrid(TokenGrid):
+    """The grid of tokens that are pooled along their list.
+
+    While all rows shrink alike it is known; after that, a nearly square one replaces it.
+    """
+
+    def shape(self, tokens: int) -> Grid:
+        """Rows and columns of this many tokens; a ValueError if no image has been seen."""
+        if self.grid is None or self.grid[0] * self.grid[1] == tokens:
+            return super().shape(tokens)
+        rows = self.grid[0]
+        return nominal_grid(tokens) if tokens % rows else (rows, tokens // rows)
+
+
+def nominal_grid(tokens: int) -> Grid:
+    """The most nearly square grid of this many tokens, with at least as many rows as columns."""
+    columns = next(n for n in range(int(tokens**0.5), 0, -1) if tokens % n == 0)
+    return tokens // columns, columns
 
 
 @dataclass(frozen=True)
@@ -52,11 +113,7 @@ class HallucinatedTokenAttention(HallucinatedHeads):
     def forward(
         self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``.
-
-        Raises:
-            ValueError: If ``is_causal``: convolutions over maps mix the scores of all keys.
-        """
+        """``[B, prefix + N, dim] -> [B, prefix + N, dim]``."""
         if is_causal:
             raise ValueError("hallucinated attention cannot be causal; it mixes all scores")
         grid = self.token_grid.shape(x.shape[1] - self.prefix)
@@ -119,15 +176,7 @@ class HallucinatedSelfAttention(HallucinatedHeads):
 
 
 def hallucinate(model: nn.Module, rules: MapSettings) -> int:
-    """Replace every attention of a known kind in a network or a part of one, in place.
-
-    Returns:
-        Number of replaced attentions.
-
-    Raises:
-        ValueError: If an attention has options that a hallucinated one lacks, or its heads are too
-            narrow for the rule.
-    """
+    """Replace every attention of a known kind in a network or a part of one, and count them."""
     if rules.heads == "double_odd":
         odd = any(heads % 2 for heads in _head_counts(model))
         rules = replace(rules, heads="double" if odd else "double_each")
@@ -149,7 +198,7 @@ def _head_counts(model: nn.Module) -> Iterator[int]:
 
 
 def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
-    token_grid = PatchGrid(tuple(model.patch_embed.grid_size))
+    token_grid = TokenGrid(tuple(model.patch_embed.grid_size))
     model.patch_embed.register_forward_hook(token_grid.note_patches)
     count = 0
     for block in model.blocks:
@@ -161,14 +210,9 @@ def _replace_in_vision_transformer(model: Any, rules: MapSettings) -> int:
                 f"{type(model).__name__} has blocks with {type(old).__name__} and more than "
                 "queries, keys and values in it; only plain attention can be replaced"
             )
-        made = HallucinatedTokenAttention(
-            old.qkv.in_features,
-            prefix=model.num_prefix_tokens,
-            qkv_bias=old.qkv.bias is not None,
-            **_shape(old.num_heads, old.attn_dim, rules),
-        )
+        made = _made(HallucinatedTokenAttention, old, old.qkv, rules, model.num_prefix_tokens)
         made.token_grid = token_grid
-        block.attn = _finish(made, old, value=(old.qkv, 2 * old.attn_dim))
+        block.attn = made
         count += 1
     return count
 
@@ -179,11 +223,9 @@ def _replace_in_pyramid_block(block: Any, rules: MapSettings) -> int:
         return 0
     if old.pool is not None:
         raise ValueError("PVTv2 with linear attention cannot be converted; use one without")
-    made = HallucinatedPyramidAttention(
-        old.dim, qkv_bias=old.q.bias is not None, **_shape(old.num_heads, old.dim, rules)
-    )
+    made = _made(HallucinatedPyramidAttention, old, old.kv, rules)
     made.sr, made.norm = old.sr, old.norm
-    block.attn = _finish(made, old, value=(old.kv, old.dim))
+    block.attn = made
     return 1
 
 
@@ -191,29 +233,17 @@ def _replace_in_next_block(block: Any, rules: MapSettings) -> int:
     old = block.e_mhsa
     if isinstance(old, HallucinatedHeads):
         return 0
-    made = HallucinatedPooledAttention(
-        old.dim, qkv_bias=old.q.bias is not None, **_shape(old.num_heads, old.dim, rules)
-    )
+    made = _made(HallucinatedPooledAttention, old, old.v, rules)
     made.sr, made.norm, made.sr_ratio = old.sr, old.norm, old.sr_ratio
     made.token_grid = TokenGrid()
     block.patch_embed.register_forward_hook(made.token_grid.note_channels_first)
-    block.e_mhsa = _finish(made, old, value=(old.v, 0))
+    block.e_mhsa = made
     return 1
 
 
 def _replace_in_window_stage(stage: Any, rules: MapSettings) -> int:
-    token_grid = WindowGrid()
-    count = 0
-    for block in stage.blocks:
-        old = block.attn
-        if isinstance(old, SelfAttention):
-            inner = old.heads * old.head_dim
-            made = HallucinatedSelfAttention(
-                old.qkv.in_features, **_shape(old.heads, inner, rules)
-            )
-            made.token_grid = token_grid
-            block.attn = _finish(made, old, value=(old.qkv, 2 * inner))
-            count += 1
+    token_grid = TokenGrid()
+    count = sum(_replace_in_layer(block, rules, token_grid) for block in stage.blocks)
     if count:
         stage.register_forward_pre_hook(token_grid.note_window)
     return count
@@ -230,20 +260,22 @@ def _replace_in_psvit(model: Any, rules: MapSettings) -> int:
             stage.downsample.register_forward_hook(token_grid.note_rows_first)
         for layer in list(stage.modules()):
             old = getattr(layer, "attn", None)
-            if isinstance(old, SharedAttention):
-                _match_heads(old, rules)
-            if not isinstance(old, SelfAttention):
-                continue
-            inner = old.heads * old.head_dim
-            made = HallucinatedSelfAttention(
-                old.qkv.in_features,
-                prefix=model.num_prefix_tokens,
-                **_shape(old.heads, inner, rules),
-            )
-            made.token_grid = token_grid
-            cast("Any", layer).attn = _finish(made, old, value=(old.qkv, 2 * inner))
-            count += 1
+            if isinstance(old, SharedAttention):  # adapt it to the number of its maps
+                inner = old.heads * old.head_dim
+                old.heads = split_heads(old.heads, rules.heads).heads
+                old.head_dim = inner // old.heads
+            count += _replace_in_layer(layer, rules, token_grid, model.num_prefix_tokens)
     return count
+
+
+def _replace_in_layer(layer: Any, rules: MapSettings, grid: TokenGrid, prefix: int = 0) -> int:
+    """Replace the attention of a layer of ours, if it has one."""
+    old = getattr(layer, "attn", None)
+    if not isinstance(old, SelfAttention):
+        return 0
+    layer.attn = _made(HallucinatedSelfAttention, old, old.qkv, rules, prefix)
+    layer.attn.token_grid = grid
+    return 1
 
 
 _REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
@@ -255,50 +287,40 @@ _REPLACERS: dict[type[nn.Module], Callable[[Any, MapSettings], int]] = {
 }
 
 
-def _shape(heads: int, inner: int, rules: MapSettings) -> dict[str, Any]:
-    """Arguments of every hallucinated attention."""
+@torch.no_grad()
+def _made(
+    kind: type[Kind], old: Any, values: nn.Linear, rules: MapSettings, prefix: int = 0
+) -> Kind:
+    """A hallucinated attention that keeps the values, output map and dropout of the ``old`` one.
+
+    The last channels of its linear map ``values`` are values; queries and keys come before them.
+    """
+    heads = old.heads if isinstance(old, SelfAttention) else old.num_heads
+    inner = old.proj.in_features
     split = split_heads(heads, rules.heads)
     if inner % split.heads:
         raise ValueError(
             f"heads={rules.heads!r} makes {split.heads} heads of {heads}, too many for "
             f"{inner} channels; use 'floor' or 'ceil'"
         )
-    return {
-        "split": split,
-        "inner": inner,
-        "axis": rules.axis,
-        "class_token": rules.class_token,
-        "bias": rules.map_bias,
-    }
-
-
-@torch.no_grad()
-def _finish(
-    made: HallucinatedHeads, old: nn.Module, *, value: tuple[nn.Linear, int]
-) -> HallucinatedHeads:
-    """Copy what keeps its shape from the old attention: values, output map and dropout.
-
-    Args:
-        made: The new attention.
-        old: The attention that it replaces.
-        value: A linear map, and its first row that belongs to the values.
-    """
-    linear, start = value
-    made.proj = cast("nn.Linear", old.proj)
+    made = kind(
+        values.in_features,
+        split,
+        inner=inner,
+        prefix=prefix,
+        qkv_bias=values.bias is not None,
+        axis=rules.axis,
+        class_token=rules.class_token,
+        bias=rules.map_bias,
+    )
+    made.proj = old.proj
     made.attn_drop = getattr(old, "attn_drop", made.attn_drop)
     made.proj_drop = getattr(old, "proj_drop", made.proj_drop)
-    made.to(linear.weight)
-    made.v.weight.copy_(linear.weight[start:])
-    if linear.bias is not None:
-        made.v.bias.copy_(linear.bias[start:])
+    made.to(values.weight)
+    made.v.weight.copy_(values.weight[-inner:])
+    if values.bias is not None:
+        made.v.bias.copy_(values.bias[-inner:])
     return made.train(old.training)
-
-
-def _match_heads(old: SharedAttention, rules: MapSettings) -> None:
-    """Adapt an attention that uses another layer's maps to their new number."""
-    inner = old.heads * old.head_dim
-    old.heads = split_heads(old.heads, rules.heads).heads
-    old.head_dim = inner // old.heads
 
 
 def _is_plain(old: TokenAttention) -> bool:

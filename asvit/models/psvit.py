@@ -1,6 +1,10 @@
-"""The PSViT network: three stages of transformer layers that may share attention maps."""
+"""The PSViT network: three stages of transformer layers that may share attention maps.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+It is in timm's registry in sizes of our own: the paper gives its sizes in no usable form.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
@@ -8,13 +12,13 @@ import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from asvit.models._staged import StagedNetwork, check_batch
-from asvit.models.layers.blocks import run_blocks
-from asvit.models.layers.shared_attention import BasicLayer, SharingPair
-from asvit.models.layers.token_pooling import TokenPooling1d, TokenPooling2d
+from asvit.models._registration import register_networks
+from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
+from asvit.models.layers.blocks import check_choice, run_blocks
+from asvit.models.layers.psvit import BasicLayer, SharingPair, TokenPooling1d, TokenPooling2d
 from asvit.psvit_path import BASIC, IDENTITY, layers_of, patches_of
 
-__all__ = ["PSViT"]
+__all__ = ["PRESETS", "PSViT", "Preset", "checkpoint_filter_fn"]
 
 Pooling = Literal["1d", "2d"]
 
@@ -94,31 +98,30 @@ class PSViT(StagedNetwork):
         pos_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling={pooling!r} is not one of '1d', '2d'")
+        check_choice("pooling", pooling, get_args(Pooling))
         listed = pooling == "1d"
         class_token = listed if class_token is None else class_token
         if class_token and not listed:
             raise ValueError(f"pooling={pooling!r} has no class token; leave it out, or use '1d'")
         used = _used_stages(cells, dims, heads, skip_empty_tail=skip_empty_tail)
+        patch_size = patch_size or (16 if listed else 8)
+        strides = [patch_size * pool_stride**i for i in range(1 if listed else used)]
+        super().__init__(dims[:used], strides)
         self.cells = tuple(cells)
-        self.dims = self.stage_widths = tuple(dims)
+        self.dims = tuple(dims)
         self.pooling = pooling
         self.num_prefix_tokens = int(class_token)
-        self.num_features = self.head_hidden_size = dims[used - 1]
-        self.patch_size = patch_size or (16 if listed else 8)
+        self.patch_size = patch_size
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.patch_embed = PatchTokens(
             in_chans,
             dims[0],
-            patch=self.patch_size,
-            grid=(patches_of(height, self.patch_size), patches_of(width, self.patch_size)),
+            patch=patch_size,
+            grid=(patches_of(height, patch_size), patches_of(width, patch_size)),
             class_token=class_token,
             drop=pos_drop_rate,
         )
-        layers = sum(map(layers_of, cells))
-        rates = iter(torch.linspace(0, drop_path_rate, layers, device="cpu").tolist())
+        rates = drop_path_rates(drop_path_rate, list(map(layers_of, cells)))
         make_pooling: Callable[..., nn.Module] = partial(TokenPooling2d, kernel=conv_kernel or 3)
         if listed:
             prefix = 0 if pool_class_token else self.num_prefix_tokens
@@ -130,17 +133,11 @@ class PSViT(StagedNetwork):
             downsample: nn.Module = nn.Identity()
             if i > 0:
                 downsample = make_pooling(dims[i - 1], dims[i], stride=pool_stride)
-            made = _make_cells(cells[i], dims[i], heads[i], int(dims[i] * mlp_ratio), rates)
+            own = iter(rates[i])
+            hidden = int(dims[i] * mlp_ratio)
+            made = [make_cell(kind, dims[i], heads[i], hidden, own) for kind in cells[i]]
             self.stages.append(PSViTStage(downsample, made))
         self._check_lists(*self.patch_embed.grid)
-        self.feature_info = [
-            {
-                "num_chs": dims[i],
-                "reduction": self.patch_size * pool_stride**i,
-                "module": f"stages.{i}",
-            }
-            for i in range(1 if listed else used)
-        ]
         pool = global_pool or ("token" if class_token else "avg")
         norm = nn.LayerNorm(self.num_features, eps=1e-6)
         self._add_head(norm, num_classes, pool, drop_rate)
@@ -210,17 +207,8 @@ class PSViT(StagedNetwork):
 class PatchTokens(nn.Module):
     """Cuts an image into patches and adds learned position embeddings.
 
-    Args:
-        channels: Channels of the image.
-        dim: Width of a token.
-        patch: Side of a patch in pixels.
-        grid: Rows and columns of patches that positions are learned for. For other grids they are
-            resampled bicubically, except that of the class token.
-        class_token: Prepend a learned class token to the patches.
-        drop: Dropout after the sum.
-
-    Attributes:
-        prefix: Tokens before the patches, 1 or 0.
+    Positions are learned for a ``grid`` of rows and columns of patches. For other grids they are
+    resampled bicubically, except that of the class token, the only ``prefix`` of the patches.
     """
 
     def __init__(
@@ -231,10 +219,9 @@ class PatchTokens(nn.Module):
         patch: int,
         grid: tuple[int, int],
         class_token: bool,
-        drop: float = 0.0,
+        drop: float,
     ) -> None:
         super().__init__()
-        self.patch = patch
         self.grid = grid
         self.prefix = int(class_token)
         self.proj = nn.Conv2d(channels, dim, patch, stride=patch)
@@ -265,12 +252,7 @@ class PatchTokens(nn.Module):
 
 
 class PSViTStage(nn.Module):
-    """Token pooling, then cells at one width and number of tokens.
-
-    Args:
-        downsample: Token pooling; the identity in the first stage.
-        cells: The cells, ``[B, N, dim] -> [B, N, dim]``.
-    """
+    """Token pooling, the identity in the first stage, then cells at one number of tokens."""
 
     def __init__(self, downsample: nn.Module, cells: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -287,27 +269,13 @@ class PSViTStage(nn.Module):
         return tokens.reshape(x.shape)
 
 
-def make_cell(
-    kind: str, dim: int, heads: int, hidden: int, *, drop_path: tuple[float, ...] = ()
-) -> nn.Module:
-    """The cell of a letter.
-
-    Args:
-        kind: ``b``, ``s`` or ``-``.
-        dim: Width of a token.
-        heads: Attention heads.
-        hidden: Hidden width of the feed-forward parts.
-        drop_path: Drop-path probability of each of its layers; by default 0.
-
-    Raises:
-        ValueError: If there is no such cell.
-    """
-    rates = drop_path or (0.0,) * layers_of(kind)
+def make_cell(kind: str, dim: int, heads: int, hidden: int, rates: Iterator[float]) -> nn.Module:
+    """The cell of a letter; ``rates`` has the drop-path probability of each of its layers."""
     if kind == IDENTITY:
         return nn.Identity()
     if kind == BASIC:
-        return BasicLayer(dim, heads, hidden, drop_path=rates[0])
-    return SharingPair(dim, heads, hidden, drop_path=(rates[0], rates[1]))
+        return BasicLayer(dim, heads, hidden, drop_path=next(rates))
+    return SharingPair(dim, heads, hidden, drop_path=(next(rates), next(rates)))
 
 
 def _used_stages(
@@ -322,15 +290,70 @@ def _used_stages(
     for i, (dim, count) in enumerate(zip(dims, heads, strict=True), 1):
         if not 1 <= count <= dim:
             raise ValueError(f"stage {i} has {count} heads for a width of {dim}; use 1 to {dim}")
+    last = last_filled(cells, f"cells {'|'.join(cells)} have no layer")
+    return last if skip_empty_tail else len(cells)
+
+
+def last_filled(cells: Sequence[str], refusal: str) -> int:
+    """Number of stages up to the last one with layers; without any, a ValueError."""
     filled = [i for i, stage in enumerate(cells, 1) if layers_of(stage)]
     if not filled:
-        raise ValueError(f"cells {'|'.join(cells)} have no layer; use at least one 'b' or 's'")
-    return filled[-1] if skip_empty_tail else len(cells)
+        raise ValueError(f"{refusal}; use at least one 'b' or 's'")
+    return filled[-1]
 
 
-def _make_cells(
-    kinds: str, dim: int, heads: int, hidden: int, rates: Iterator[float]
-) -> Iterable[nn.Module]:
-    for kind in kinds:
-        own = tuple(next(rates) for _ in range(layers_of(kind)))
-        yield make_cell(kind, dim, heads, hidden, drop_path=own)
+@dataclass(frozen=True)
+class Preset:
+    """Settings of one size, which are those of :class:`PSViT`."""
+
+    pooling: Pooling
+    cells: tuple[str, ...]
+    dims: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+#: Name in timm -> preset. Widths, heads and depths are ours, not the paper's.
+PRESETS: Mapping[str, Preset] = {
+    "psvit_1d_tiny": Preset("1d", ("bbbb", "bbbb", "bbbb"), (192, 256, 384), (3, 4, 6)),
+    "psvit_1d_tiny_shared": Preset("1d", ("ss", "ss", "ss"), (192, 256, 384), (3, 4, 6)),
+    "psvit_1d_base": Preset("1d", ("bbbb", "bbbb", "bbbb"), (768, 1024, 1536), (12, 16, 24)),
+    "psvit_2d_tiny": Preset("2d", ("bb", "bbbb", "bbbbb"), (96, 192, 384), (3, 6, 12)),
+    "psvit_2d_base": Preset("2d", ("bb", "bbbb", "bbbbbb"), (384, 768, 1536), (6, 12, 24)),
+}
+
+_POSITIONS = "patch_embed.pos_embed"
+
+
+def checkpoint_filter_fn(state: Mapping[str, Tensor], model: PSViT) -> dict[str, Tensor]:
+    """A checkpoint for square images, its positions resampled for the image size of ``model``."""
+    fitted = dict(state)
+    wanted = model.patch_embed
+    if _POSITIONS in fitted and fitted[_POSITIONS].shape != wanted.pos_embed.shape:
+        fitted[_POSITIONS] = resample_abs_pos_embed(
+            fitted[_POSITIONS], list(wanted.grid), num_prefix_tokens=wanted.prefix
+        )
+    return fitted
+
+
+register_networks(
+    __name__,
+    PSViT,
+    {name: vars(preset) for name, preset in PRESETS.items()},
+    {
+        "psvit_1d_tiny": "Lists of 197, 99 and 50 tokens, 4 layers each: 12.8 M parameters, 1.2 G "
+        "multiply-adds.",
+        "psvit_1d_tiny_shared": "The same in pairs that share attention: 11.8 M parameters, 1.0 G "
+        "multiply-adds.",
+        "psvit_1d_base": "Four times as wide as tiny: 197 M parameters, 17 G multiply-adds.",
+        "psvit_2d_tiny": "Grids of 28, 14 and 7 tokens per side: 12.2 M parameters, 1.3 G "
+        "multiply-adds.",
+        "psvit_2d_base": "Four times as wide as tiny and one layer more: 217 M parameters, 19 G "
+        "multiply-adds.",
+    },
+    levels=lambda own: 1 if own["pooling"] == "1d" else len(own["cells"]),
+    filter_fn=checkpoint_filter_fn,
+    fixed_input_size=True,
+    pool_size=None,
+    paper_ids="arXiv:2108.03428",
+    paper_name="PSViT: Better Vision Transformer via Token Pooling and Attention Sharing",
+)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from asvit.models._staged import init_weights
-from asvit.models.psvit import Pooling, PSViT, make_cell
-from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED, layers_of
+from asvit.models.layers.blocks import init_weights
+from asvit.models.psvit import PSViT, last_filled, make_cell
+from asvit.psvit_path import BASIC, CELLS, IDENTITY, SHARED
 
 
 class PSViTSupernet(nn.Module):
@@ -22,15 +23,8 @@ class PSViTSupernet(nn.Module):
     final norm and a head. Separate weights, skipped tails and the heads are our reading of the
     paper.
 
-    Args:
-        dims: Width of a token in each stage.
-        heads: Attention heads in each stage.
-        pooling: ``"1d"`` for a list of tokens behind a class token, ``"2d"`` for a grid.
-        cells: Cells in each stage.
-        img_size: Side of the images in pixels.
-        num_classes: Classes.
-        **options: Further arguments of :class:`asvit.models.psvit.PSViT` for all paths, such as
-            ``patch_size``, ``in_chans``, ``mlp_ratio`` or ``conv_kernel``.
+    Arguments are those of :class:`asvit.models.psvit.PSViT`, for all paths, except that ``cells``
+    is their number in each stage.
 
     Raises:
         ValueError: If an argument does not exist, or an image is too small.
@@ -40,28 +34,13 @@ class PSViTSupernet(nn.Module):
     """
 
     def __init__(
-        self,
-        dims: Sequence[int],
-        heads: Sequence[int],
-        *,
-        pooling: Pooling,
-        cells: int = CELLS,
-        img_size: int = 224,
-        num_classes: int = 1000,
-        **options: Any,
+        self, dims: Sequence[int], heads: Sequence[int], *, cells: int = CELLS, **options: Any
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self._shape: dict[str, Any] = {
-            "dims": tuple(dims),
-            "heads": tuple(heads),
-            "pooling": pooling,
-            "img_size": img_size,
-            "num_classes": num_classes,
-            **options,
-        }
+        self._shape: dict[str, Any] = {"dims": tuple(dims), "heads": tuple(heads), **options}
         # Patch embedding and token pooling are the same for all paths.
         frame = self._single([BASIC] * len(dims))
+        self.num_classes = frame.num_classes
         self.patch_embed = frame.patch_embed
         self.downsamples = nn.ModuleList(cast("Any", stage).downsample for stage in frame.stages)
         hidden = [int(dim * options.get("mlp_ratio", 4.0)) for dim in dims]
@@ -70,15 +49,11 @@ class PSViTSupernet(nn.Module):
             for of_stage in zip(dims, heads, hidden, strict=True)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for dim in dims)
-        self.heads = nn.ModuleList(nn.Linear(dim, num_classes) for dim in dims)
+        self.heads = nn.ModuleList(nn.Linear(dim, self.num_classes) for dim in dims)
         self.apply(init_weights)
 
     def forward(self, image: Tensor, path: Sequence[str]) -> Tensor:
-        """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``.
-
-        Raises:
-            ValueError: If ``path`` does not fit this supernet, or has no layer.
-        """
+        """``[B, in_chans, img_size, img_size] -> [B, num_classes]`` along ``path``."""
         used = self._used(path)
         x: Tensor = self.patch_embed(image)  # [B, prefix + N, dim]
         if self._shape["pooling"] == "2d":
@@ -96,11 +71,7 @@ class PSViTSupernet(nn.Module):
         return logits
 
     def extract(self, path: Sequence[str]) -> PSViT:
-        """The network of ``path`` alone, with copies of its weights and the same output.
-
-        Raises:
-            ValueError: As :meth:`forward`.
-        """
+        """The network of ``path`` alone, with copies of its weights and the same output."""
         used = self._used(path)
         single = self._single([stage.replace(IDENTITY, "") for stage in path])
         parts: dict[str, nn.Module] = {
@@ -122,11 +93,7 @@ class PSViTSupernet(nn.Module):
         return single.train(self.training)
 
     def on(self, path: Sequence[str]) -> OnePath:
-        """The supernet on a fixed ``path``, as a module that takes images.
-
-        Raises:
-            ValueError: As :meth:`forward`.
-        """
+        """The supernet on a fixed ``path``, as a module that takes images."""
         return OnePath(self, path)
 
     def _single(self, cells: Sequence[str]) -> PSViT:
@@ -149,10 +116,7 @@ class PSViTSupernet(nn.Module):
                 f"path {'|'.join(path)!r} is none of this supernet; give {len(self.cells)} texts "
                 f"of {cells} letters 'b', 's' or '-'"
             )
-        filled = [i for i, stage in enumerate(path, 1) if layers_of(stage)]
-        if not filled:
-            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
-        return filled[-1]
+        return last_filled(path, f"path {'|'.join(path)!r} has no layer")
 
 
 class OnePath(nn.Module):
@@ -172,4 +136,6 @@ class OnePath(nn.Module):
 
 def _choices(dim: int, heads: int, hidden: int) -> nn.ModuleDict:
     """The choices of one cell, except the identity."""
-    return nn.ModuleDict({kind: make_cell(kind, dim, heads, hidden) for kind in (BASIC, SHARED)})
+    return nn.ModuleDict(
+        {kind: make_cell(kind, dim, heads, hidden, repeat(0.0)) for kind in (BASIC, SHARED)}
+    )

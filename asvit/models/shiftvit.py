@@ -1,19 +1,19 @@
-"""The ShiftViT network."""
+"""The ShiftViT network, and the nine of the released code in timm's registry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.models._staged import StagedNetwork
+from asvit.models._registration import register_networks
+from asvit.models._staged import StagedNetwork, drop_path_rates
 from asvit.models.layers.blocks import BlockStage
 from asvit.models.layers.shift import ACTIVATIONS, NORMS, Merging, Norm, ShiftBlock
 from proxies.messages import unknown
 
-__all__ = ["ShiftViT"]
+__all__ = ["VARIANTS", "ShiftViT", "checkpoint_filter_fn"]
 
 PATCH = 4  # pixels per side
 
@@ -70,32 +70,21 @@ class ShiftViT(StagedNetwork):
         proj_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        super().__init__()
+        stages = range(len(depths))
+        super().__init__([width * 2**i for i in stages], [PATCH * 2**i for i in stages])
         if norm_layer not in NORMS:
             raise ValueError(unknown("norm_layer", norm_layer, NORMS))
         if act_layer not in ACTIVATIONS:
             raise ValueError(unknown("act_layer", act_layer, ACTIVATIONS))
-        norm = NORMS[norm_layer]
+        norm, act = NORMS[norm_layer], ACTIVATIONS[act_layer]
         block = partial(
-            ShiftBlock,
-            n_div=n_div,
-            step=step,
-            norm=norm,
-            act=ACTIVATIONS[act_layer],
-            drop=proj_drop_rate,
+            ShiftBlock, n_div=n_div, step=step, norm=norm, act=act, drop=proj_drop_rate
         )
-        self.stage_widths = tuple(width * 2**i for i in range(len(depths)))
-        self.num_features = self.head_hidden_size = self.stage_widths[-1]
-        self.feature_info = [
-            {"num_chs": dim, "reduction": PATCH * 2**i, "module": f"layers.{i}"}
-            for i, dim in enumerate(self.stage_widths)
-        ]
         self.patch_embed = PatchEmbedding(in_chans, width, norm)
         self.layers = nn.ModuleList()
-        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
-        for dim, depth in zip(self.stage_widths, depths, strict=True):
-            hidden = int(ratio * dim)
-            blocks = [block(dim, hidden, drop_path=next(rates)) for _ in range(depth)]
+        rates = drop_path_rates(drop_path_rate, depths)
+        for dim, own in zip(self.stage_widths, rates, strict=True):
+            blocks = [block(dim, int(ratio * dim), drop_path=rate) for rate in own]
             last = dim == self.stage_widths[-1]
             self.layers.append(
                 BlockStage(blocks, nn.Identity() if last else Merging(dim, norm=norm))
@@ -121,13 +110,7 @@ class ShiftViT(StagedNetwork):
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a linear map of patches of 4 x 4 pixels, then a norm.
-
-    Args:
-        channels: Channels of the image.
-        dim: Channels of the map.
-        norm: Constructor of a norm, from its channels.
-    """
+    """The stem: a linear map of patches of 4 x 4 pixels, then a norm."""
 
     def __init__(self, channels: int, dim: int, norm: Norm) -> None:
         super().__init__()
@@ -137,3 +120,57 @@ class PatchEmbedding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``[B, channels, H, W] -> [B, dim, H/4, W/4]``, sides rounded down."""
         return cast("Tensor", self.norm(self.proj(image)))
+
+
+class Variant(NamedTuple):
+    """Settings of a variant; the drop-path rate is the one it was trained with."""
+
+    width: int
+    depths: tuple[int, int, int, int]
+    ratio: float
+    n_div: int
+    drop_path_rate: float
+
+
+#: Name in timm -> variant. ``light`` has the depths of Swin without its attention; ``r4`` and
+#: ``r2`` spend the cost of the attention on more blocks, with ratio 4 and 2.
+VARIANTS: Final[Mapping[str, Variant]] = {
+    "shiftvit_light_tiny": Variant(96, (2, 2, 6, 2), 4, 12, 0.2),
+    "shiftvit_r4_tiny": Variant(96, (2, 2, 12, 3), 4, 12, 0.2),
+    "shiftvit_r2_tiny": Variant(96, (6, 8, 18, 6), 2, 12, 0.2),
+    "shiftvit_light_small": Variant(96, (2, 2, 18, 2), 4, 12, 0.4),
+    "shiftvit_r4_small": Variant(96, (2, 6, 24, 4), 4, 12, 0.4),
+    "shiftvit_r2_small": Variant(96, (10, 18, 36, 10), 2, 12, 0.4),
+    "shiftvit_light_base": Variant(128, (2, 2, 18, 2), 4, 16, 0.5),
+    "shiftvit_r4_base": Variant(128, (4, 6, 22, 4), 4, 16, 0.5),
+    "shiftvit_r2_base": Variant(128, (10, 18, 36, 10), 2, 16, 0.6),
+}
+
+
+def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a released file, which stores them under the key ``model``."""
+    return dict(state_dict.get("model", state_dict))
+
+
+register_networks(
+    __name__,
+    ShiftViT,
+    {name: variant._asdict() for name, variant in VARIANTS.items()},
+    {
+        "shiftvit_light_tiny": "Shift-T/light: 19.6 M parameters, 3.0 G multiply-adds at 224 px.",
+        "shiftvit_r4_tiny": "The budget of Shift-T at ratio 4: 31.4 M parameters, 4.6 G "
+        "multiply-adds at 224 px.",
+        "shiftvit_r2_tiny": "Shift-T: 28.6 M parameters, 4.6 G multiply-adds at 224 px.",
+        "shiftvit_light_small": "Shift-S/light: 33.8 M parameters, 5.7 G multiply-adds at 224 px.",
+        "shiftvit_r4_small": "The budget of Shift-S at ratio 4.",
+        "shiftvit_r2_small": "Shift-S: 50.3 M parameters, 8.7 G multiply-adds at 224 px.",
+        "shiftvit_light_base": "Shift-B/light.",
+        "shiftvit_r4_base": "The budget of Shift-B at ratio 4.",
+        "shiftvit_r2_base": "Shift-B.",
+    },
+    filter_fn=checkpoint_filter_fn,
+    min_input_size=(3, 32, 32),
+    paper_ids="arXiv:2201.10801",
+    paper_name="When Shift Operation Meets Vision Transformer: An Extremely Simple "
+    "Alternative to Attention Mechanism",
+)

@@ -64,13 +64,8 @@ class Network(Settings):
         Raises:
             ValueError: Also if the architecture cannot be converted.
         """
-        model = build(
-            self.architecture,
-            self.image_size,
-            self.num_classes,
-            drop_path=drop_path,
-            drop=drop,
-        )
+        sizes = (self.image_size, self.num_classes)
+        model = build(self.architecture, *sizes, drop_path=drop_path, drop=drop)
         if self.attention is None and self.ffn is None:
             return model
         return convert(
@@ -84,9 +79,6 @@ class Network(Settings):
     def merged(self, model: nn.Module) -> tuple[Network, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.
 
-        Returns:
-            Both unchanged if there is nothing to merge.
+        Both are unchanged if there is nothing to merge.
         """
-        if not self.branches:
-            return self, model
-        return replace(self, branches=0), merge(model)
+        return (replace(self, branches=0), merge(model)) if self.branches else (self, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,8 +18,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from asvit.models import AsViT, PSViT, ShiftViT
-from asvit.models.layers.windows import Stage
-from asvit.models.psvit_presets import checkpoint_filter_fn
+from asvit.models.layers.asvit import Stage
+from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
@@ -46,21 +46,8 @@ class Pyramid(nn.Module):
     with a fixed image size (MaxViT, PiT), images are padded to that size. The stem of PiT has
     overlapping patches without padding, so its maps may lack a row.
 
-    Args:
-        model: The network, with timm's interface (``feature_info``, ``forward_intermediates``). It
-            is modified: layers that no map needs are removed.
-        image_size: Side of the images that it was built for, in pixels.
-        out_indices: Maps to return, 0 the finest; None for all.
-        norms: Apply a layer norm over the channels to each map, as Swin's detectors do. The stages
-            of a pre-norm network end without one.
-        frozen_stages: Number of maps, from the finest, whose layers get no gradient and stay in
-            evaluation mode.
-        grad_checkpointing: Recompute blocks in the backward pass, to save memory.
-        windows: For an As-ViT, a factor on the windows per side of each stage. Their number is
-            part of the architecture, so windows grow with the image, and the cost of attention
-            with their square; weights do not depend on it. None keeps windows about as large as
-            at 224 px: a factor of ``image_size // 224``, and 1 for other networks. Images are
-            padded to multiples of 32 px times the factor.
+    The network needs timm's interface (``feature_info``, ``forward_intermediates``). It is
+    modified: layers that no map needs are removed. Other arguments as in :func:`backbone`.
 
     Attributes:
         channels: Channels of each map.
@@ -71,9 +58,6 @@ class Pyramid(nn.Module):
     Raises:
         ValueError: If the network has maps of fewer than two strides, a map does not exist, or a
             number is out of range.
-
-    References:
-        Liu et al. 2021, "Swin Transformer", arXiv:2103.14030: norms on the maps.
     """
 
     def __init__(
@@ -105,7 +89,13 @@ class Pyramid(nn.Module):
             [level.position for level in chosen], prune_norm=True
         )
         if grad_checkpointing:
-            _recompute(model)
+            try:
+                self.body.set_grad_checkpointing(True)
+            except (AssertionError, AttributeError) as error:
+                kind = type(model).__name__
+                raise ValueError(
+                    f"{kind} cannot recompute its blocks; leave out grad_checkpointing"
+                ) from error
         self.channels = tuple(level.channels for level in chosen)
         self.strides = tuple(level.stride for level in chosen)
         self.out_channels = self.channels[-1]
@@ -153,12 +143,9 @@ class Pyramid(nn.Module):
         return F.pad(image, (0, right, 0, below)) if right or below else image
 
     def _freeze(self, model: nn.Module, index: int) -> list[nn.Module]:
-        """Freeze the parameters that the map at ``index`` depends on.
+        """Freeze the parameters that the map at ``index`` depends on, and return their modules.
 
         Autograd finds them, since their names differ between networks.
-
-        Returns:
-            The modules with frozen parameters only.
         """
         side = self._fixed or 2 * self._multiple
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -183,16 +170,8 @@ class PyramidWithFpn(nn.Module):
     """A pyramid with torchvision's feature pyramid network on top, for its detectors.
 
     torchvision's ``BackboneWithFPN`` runs the children of a network in sequence, which works only
-    for networks like ResNets.
-
-    Args:
-        pyramid: The pyramid.
-        out_channels: Channels of every output map.
-
-    Attributes:
-        channels: Channels of each map, including an extra one that is pooled from the last.
-        strides: Stride of each of these maps in pixels.
-        out_channels: Channels of every map.
+    for networks like ResNets. It has the attributes of a :class:`Pyramid`, for the maps of
+    ``out_channels`` each and an extra one that is pooled from the last.
 
     References:
         Lin et al. 2017, "Feature Pyramid Networks for Object Detection", arXiv:1612.03144.
@@ -238,13 +217,18 @@ def backbone(
         weights: File of initial weights that :func:`read_state` can read. It must have every
             weight of the pyramid; those of a final norm and head are ignored.
         out_indices: Maps to return, 0 the finest; None for all.
-        norms: Apply a layer norm to each map.
-        frozen_stages: Number of stages that are not trained.
+        norms: Apply a layer norm over the channels to each map, as Swin's detectors do
+            (arXiv:2103.14030). The stages of a pre-norm network end without one.
+        frozen_stages: Number of maps, from the finest, whose layers get no gradient and stay in
+            evaluation mode.
         drop_path: Drop-path probability of the last block; None for the network's default.
         grad_checkpointing: Recompute blocks in the backward pass, to save memory.
-        windows: Factor on the windows per side of an As-ViT; None keeps windows about as large as
-            at 224 px. At 1024 px As-ViT-L takes 2,795 G multiply-adds with 1, and 503 G with 4,
-            which None selects.
+        windows: For an As-ViT, a factor on the windows per side of each stage. Their number is
+            part of the architecture, so windows grow with the image, and the cost of attention
+            with their square; weights do not depend on it. None keeps windows about as large as
+            at 224 px: a factor of ``image_size // 224``, and 1 for other networks. At 1024 px
+            As-ViT-L takes 2,795 G multiply-adds with 1, and 503 G with 4, which None selects.
+            Images are padded to multiples of 32 px times the factor.
         fpn: Channels of torchvision's feature pyramid network on top (usually 256); None for none.
             ``torchvision.models.detection.MaskRCNN(backbone(arch, fpn=256), 91)`` works.
 
@@ -272,7 +256,10 @@ def backbone(
     )
     if weights is not None:
         removed = names - set(model.state_dict())
-        _load(model, read_state(Path(weights)), removed, what=f"the weights in {str(weights)!r}")
+        state = {n: t for n, t in read_state(Path(weights)).items() if n not in removed}
+        if isinstance(model, PSViT):
+            state = checkpoint_filter_fn(state, model)  # resamples learned positions
+        load_state(model, state, what=f"the weights in {str(weights)!r}")
     return pyramid if fpn is None else PyramidWithFpn(pyramid, fpn)
 
 
@@ -300,24 +287,6 @@ def _build(
     return resizable
 
 
-def _load(model: nn.Module, state: Mapping[str, Tensor], removed: set[str], *, what: str) -> None:
-    """Load all weights except the removed ones; resample learned positions."""
-    kept = {name: tensor for name, tensor in state.items() if name not in removed}
-    if isinstance(model, PSViT):
-        kept = checkpoint_filter_fn(kept, model)
-    load_state(model, kept, what=what)
-
-
-def _recompute(model: nn.Module) -> None:
-    """Make the network recompute its blocks in the backward pass."""
-    try:
-        cast("Any", model).set_grad_checkpointing(True)
-    except (AssertionError, AttributeError) as error:
-        raise ValueError(
-            f"{type(model).__name__} cannot recompute its blocks; leave out grad_checkpointing"
-        ) from error
-
-
 class Level(NamedTuple):
     """A feature map of a network: its position among all maps, channels, and stride in pixels."""
 
@@ -327,11 +296,7 @@ class Level(NamedTuple):
 
 
 def feature_levels(model: nn.Module) -> list[Level]:
-    """The maps of a pyramid of ``model``: the last one of every stride of at least 4 px.
-
-    Raises:
-        ValueError: If it has fewer than two, or lacks timm's interface to feature maps.
-    """
+    """The maps of a pyramid of ``model``: the last one of every stride of at least 4 px."""
     info: Any = getattr(model, "feature_info", None)
     if info is None or not all(hasattr(model, name) for name in _FEATURE_METHODS):
         raise ValueError(f"{type(model).__name__} gives no feature maps; use a network that does")
@@ -363,20 +328,7 @@ def takes_any_size(model: nn.Module) -> bool:
 
 
 def multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
-    """Multiply the windows per side in every stage of an As-ViT, in place.
-
-    Args:
-        model: The network.
-        windows: The factor; None to keep windows about as large as at 224 px, and 1 for other
-            networks.
-        image_size: Side of the images in pixels.
-
-    Returns:
-        The factor.
-
-    Raises:
-        ValueError: If it is below 1, or above 1 for another network.
-    """
+    """Multiply the windows per side in every stage of an As-ViT, in place; returns the factor."""
     if windows is None:
         windows = max(image_size // CLASSIFIED, 1) if isinstance(model, AsViT) else 1
     if windows < 1 or (windows > 1 and not isinstance(model, AsViT)):

@@ -147,15 +147,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path} holds no state dict, but a {type(content).__name__}")
-    weights: dict[str, Tensor] = {}
     for name, tensor in content.items():
         if not isinstance(name, str):
             raise ValueError(f"{path} holds no state dict: {shown(name)} is no name")
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{path} holds no state dict: {shown(name)} is no tensor")
-        weights[name] = tensor
-    _check_plain(path, weights)
-    return weights
+    return _plain(path, dict(content))
 
 
 def load_state(
@@ -210,8 +207,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
         raise ValueError(
             f"{path} is damaged, or no safetensors file: {first_line(error)}"
         ) from error
-    _check_plain(path, weights)
-    return header, weights
+    return header, _plain(path, weights)
 
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
@@ -223,8 +219,9 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
         raise ValueError(f"std must be above 0, got {shown(facts['std'])}")
 
 
-def _check_plain(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Reject tensors that are not dense real numbers."""
+def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, if all are dense real numbers."""
     for name, tensor in weights.items():
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")
+    return weights

@@ -11,10 +11,8 @@ from torch.utils.checkpoint import checkpoint
 class SelfAttention(nn.Module):
     """Multi-head self-attention among all tokens of a list, which can return its map.
 
-    Args:
-        dim: Width of a token.
-        heads: Number of heads, at most ``dim``, of width ``dim // heads``. Together they are
-            narrower than ``dim`` where ``heads`` does not divide it.
+    Heads have width ``dim // heads``; together they are narrower than ``dim`` where ``heads`` does
+    not divide it.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -31,10 +29,7 @@ class SelfAttention(nn.Module):
         return self._project(F.scaled_dot_product_attention(q, k, v), x)
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[..., N, dim] -> [..., N, dim]`` and the map ``[lists, heads, N, N]``.
-
-        Its rows sum to 1.
-        """
+        """``[..., N, dim] -> [..., N, dim]`` and the map ``[lists, heads, N, N]``."""
         q, k, v = self._queries_keys_values(x)
         attention = (q * self.head_dim**-0.5 @ k.transpose(2, 3)).softmax(dim=-1)
         return self._project(attention @ v, x), attention
@@ -53,12 +48,8 @@ class SelfAttention(nn.Module):
 class BlockStage(nn.Module):
     """Blocks at one width, and what leads to the next stage.
 
-    ``forward`` runs the blocks. The network applies ``downsample``, after reading the features of
-    the stage.
-
-    Args:
-        blocks: The blocks.
-        downsample: Leads to the next stage; the identity after the last.
+    ``forward`` runs the blocks. The network applies ``downsample``, the identity after the last
+    stage, after reading the features of the stage.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module) -> None:
@@ -73,13 +64,25 @@ class BlockStage(nn.Module):
 
 
 def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Tensor:
-    """Apply ``blocks`` in turn.
-
-    Args:
-        blocks: The blocks.
-        x: The input of the first one.
-        recompute: Recompute each block in the backward pass, to save memory.
-    """
+    """Apply ``blocks`` in turn, or ``recompute`` each in the backward pass, to save memory."""
     for block in blocks:
         x = cast("Tensor", checkpoint(block, x, use_reentrant=False)) if recompute else block(x)
     return x
+
+
+def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
+    """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
+
+    Modules of other ``kinds`` keep PyTorch's initialisation.
+    """
+    if isinstance(module, kinds):
+        made = cast("nn.Linear", module)
+        nn.init.trunc_normal_(made.weight, std=0.02)
+        if made.bias is not None:
+            nn.init.zeros_(made.bias)
+
+
+def check_choice(name: str, value: object, known: Iterable[object]) -> None:
+    """Refuse an argument that is not one of the known values, and list them."""
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, known))}")

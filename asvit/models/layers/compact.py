@@ -13,9 +13,6 @@ def compact_width(hidden: int, out: int, ratio: float = 2 / 3) -> int:
 
     ``ratio * m * C / (m + 1)``, rounded, with ``out = C`` and ``hidden = mC``. At ratio 1 the two
     factors cost as much as the map.
-
-    Raises:
-        ValueError: If the ratio is not positive, or leaves no channel.
     """
     if not ratio > 0:
         raise ValueError(f"ratio must be positive, got {ratio}")
@@ -34,7 +31,7 @@ class TokenBatchNorm(nn.BatchNorm1d):
 
 
 class Branch(nn.Module):
-    """A linear map without bias, then a batch norm; arguments as :class:`BranchedMap`."""
+    """A linear map without bias, then a batch norm; shapes as :class:`BranchedMap`."""
 
     def __init__(self, inputs: int, outputs: int, *, images: bool, std: float) -> None:
         super().__init__()
@@ -42,9 +39,8 @@ class Branch(nn.Module):
         self.norm = nn.BatchNorm2d(outputs) if images else TokenBatchNorm(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The branch; shapes as :class:`BranchedMap`."""
-        out: Tensor = self.norm(self.linear(x))
-        return out
+        """Apply the branch."""
+        return cast("Tensor", self.norm(self.linear(x)))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the equivalent map in evaluation mode, in float64."""
@@ -60,15 +56,9 @@ class Branch(nn.Module):
 class BranchedMap(nn.Module):
     """A linear map, trained as a sum of branches, each a map without bias and a batch norm.
 
-    In evaluation mode it equals one map with a bias, which :meth:`merged` returns.
-
-    Args:
-        inputs: Input channels.
-        outputs: Output channels.
-        branches: Number of branches.
-        images: Apply to ``[B, channels, H, W]`` as a 1 × 1 convolution, not to
-            ``[..., channels]``.
-        std: Initial standard deviation of the sum of the branches' weights.
+    In evaluation mode it equals one map with a bias, which :meth:`merged` returns. For ``images``
+    it applies to ``[B, channels, H, W]`` as a 1 × 1 convolution, otherwise to ``[..., channels]``.
+    ``std`` is the initial standard deviation of the sum of the branches' weights.
     """
 
     def __init__(
@@ -94,21 +84,14 @@ class BranchedMap(nn.Module):
 
         For a branch with weight W, gain γ, offset β, running mean μ and variance v, with
         ``s = γ / √(v + ε)``: weight ``Σ diag(s) W`` and bias ``Σ β − s ⊙ μ``.
-
-        Raises:
-            ValueError: If a batch norm has no running statistics.
         """
         branches = [cast("Branch", branch) for branch in self.branches]
         weights, biases = zip(*(branch.folded() for branch in branches), strict=True)
         like = branches[0].linear.weight
         outputs, inputs, *kernel = like.shape
-        one: nn.Linear | nn.Conv2d
-        # Constructed on the meta device, which draws no random numbers.
-        if kernel:
-            one = nn.Conv2d(inputs, outputs, 1, device="meta", dtype=like.dtype)
-        else:
-            one = nn.Linear(inputs, outputs, device="meta", dtype=like.dtype)
-        one.to_empty(device=like.device)
+        with torch.device("meta"):  # which draws no random numbers
+            one = _map(inputs, outputs, images=bool(kernel), bias=True)
+        one.to(like.dtype).to_empty(device=like.device)
         one.load_state_dict({"weight": sum(weights), "bias": sum(biases)})
         return one.train(self.training)
 
@@ -117,18 +100,8 @@ class CompactMap(nn.Module):
     """A linear map in two factors with nothing between them: fewer weights and less work.
 
     It replaces the second map of a feed-forward part. The factors are never multiplied out, which
-    would give the full map again.
-
-    Args:
-        inputs: Input channels, the hidden width of the feed-forward part.
-        outputs: Output channels.
-        width: Channels between the factors; see :func:`compact_width`.
-        branches: Branches of each factor in training, see :class:`BranchedMap`; 0 for plain maps,
-            as after merging.
-        images: As :class:`BranchedMap`.
-
-    Raises:
-        ValueError: If ``branches`` is negative.
+    would give the full map again. Between them are ``width`` channels, see :func:`compact_width`.
+    Each factor has ``branches`` in training, see :class:`BranchedMap`; 0 for plain, merged maps.
 
     References:
         arXiv:2306.10875.
@@ -146,8 +119,7 @@ class CompactMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., inputs] -> [..., outputs]``, or ``[B, inputs, H, W] -> [B, outputs, H, W]``."""
-        out: Tensor = self.expand(self.reduce(x))
-        return out
+        return cast("Tensor", self.expand(self.reduce(x)))
 
 
 def _factor(inputs: int, outputs: int, branches: int, *, images: bool, std: float) -> nn.Module:
@@ -160,9 +132,8 @@ def _map(
     inputs: int, outputs: int, *, images: bool, bias: bool, std: float = _STD
 ) -> nn.Linear | nn.Conv2d:
     """A newly initialised linear map or 1 × 1 convolution."""
-    made: nn.Linear | nn.Conv2d
     if images:
-        made = nn.Conv2d(inputs, outputs, 1, bias=bias)
+        made: nn.Linear | nn.Conv2d = nn.Conv2d(inputs, outputs, 1, bias=bias)
     else:
         made = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(made.weight, std=std)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function
 
+from asvit.models.layers.blocks import check_choice, init_weights
 from proxies.per_sample_gradients import RULES, WeightUse, convolution_use
 
 Axis = Literal["key", "query"]
@@ -24,22 +25,13 @@ class HeadSplit(NamedTuple):
 
 
 def split_heads(heads: int, rule: HeadRule = "double_odd") -> HeadSplit:
-    """Divide heads into real and hallucinated ones.
+    """Divide heads into real and hallucinated ones, at least 1 real head.
 
-    The paper assumes even numbers of heads; the rules for odd ones are ours.
-
-    Args:
-        heads: Heads of ordinary attention.
-        rule: ``"double_odd"`` and ``"double_each"`` double an odd number of heads, each half as
-            wide, so that half of the maps are real (they differ in networks with several numbers;
-            see :func:`asvit.models.convert`). ``"double"`` doubles every number. ``"floor"`` and
-            ``"ceil"`` keep the number and round its half, to at least 1 real head.
-
-    Raises:
-        ValueError: If the rule is unknown, or there is less than one head.
+    The paper assumes even numbers of heads; the rules for odd ones are ours, see
+    :func:`asvit.models.convert`. Doubled heads are half as wide, so that half of the maps are
+    real; a layer alone cannot tell ``"double_odd"`` from ``"double_each"``.
     """
-    if rule not in get_args(HeadRule):
-        raise ValueError(f"heads={rule!r} is not one of {_listed(get_args(HeadRule))}")
+    check_choice("heads", rule, get_args(HeadRule))
     if heads < 1:
         raise ValueError(f"heads must be at least 1, got {heads}")
     if rule == "double" or (rule in ("double_odd", "double_each") and heads % 2):
@@ -56,18 +48,7 @@ class MapHallucination(nn.Module):
     ``9 * real * N * M + real * hallucinated * N * M`` multiply-adds.
 
     Kernels are initialised so that, for independent scores, new maps have the standard deviation
-    of the real ones.
-
-    Args:
-        real: Number of given maps.
-        hallucinated: Number of maps to compute.
-        axis: Whether the key or the query tokens are unfolded to a grid.
-        class_token: Effect of the first convolution on tokens outside the grid: ``"identity"``
-            leaves them, ``"isolated"`` treats each as a grid of one.
-        bias: Whether both convolutions have a bias.
-
-    Raises:
-        ValueError: If ``axis`` or ``class_token`` is unknown.
+    of the real ones. :func:`asvit.models.convert` describes the settings.
     """
 
     def __init__(
@@ -80,12 +61,8 @@ class MapHallucination(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("axis", axis, Axis),
-            ("class_token", class_token, ClassTokenRule),
-        ):
-            if value not in get_args(known):
-                raise ValueError(f"{name}={value!r} is not one of {_listed(get_args(known))}")
+        check_choice("axis", axis, get_args(Axis))
+        check_choice("class_token", class_token, get_args(ClassTokenRule))
         self.axis = axis
         self.class_token = class_token
         self.intra = nn.Conv2d(real, real, 3, padding=1, groups=real, bias=bias)
@@ -98,10 +75,7 @@ class MapHallucination(nn.Module):
     def forward(self, scores: Tensor, grid: tuple[int, int], prefix: int = 0) -> Tensor:
         """``[B, real, N, M] -> [B, real + hallucinated, N, M]``, the real maps first.
 
-        Args:
-            scores: Scaled products of queries and keys.
-            grid: Rows and columns of the tokens along the unfolded axis.
-            prefix: Class tokens before them.
+        The unfolded axis has ``prefix`` class tokens, then a ``grid`` of rows and columns.
         """
         x = scores if self.axis == "key" else scores.transpose(2, 3)  # [B, real, listed, unfolded]
         grids = x[..., prefix:].unflatten(-1, grid)
@@ -124,18 +98,9 @@ class HallucinatedHeads(nn.Module):
     """Base of multi-head attention with half of its maps hallucinated.
 
     Only real heads have queries and keys: half as many channels. Values, softmax and output are
-    those of ordinary attention.
-
-    Args:
-        dim: Width of a token.
-        split: Heads and real heads, from :func:`split_heads`.
-        inner: Channels of the values of all heads; by default ``dim``.
-        prefix: Class tokens before the tokens of the grid.
-        qkv_bias: Whether queries, keys and values have a bias.
-        **maps: ``axis``, ``class_token`` and ``bias`` of :class:`MapHallucination`.
-
-    Raises:
-        ValueError: If the heads do not divide ``inner``, or a setting is unknown.
+    those of ordinary attention. Values of all heads have ``inner`` channels, by default ``dim``;
+    ``prefix`` class tokens come before those of the grid; ``maps`` are ``axis``, ``class_token``
+    and ``bias`` of :class:`MapHallucination`.
 
     References:
         arXiv:2306.10875. It leaves the grid of the keys, class tokens, odd numbers of heads and
@@ -171,9 +136,7 @@ class HallucinatedHeads(nn.Module):
         self.proj = nn.Linear(inner, dim)
         self.proj_drop: nn.Module = nn.Identity()
         for linear in (self.q, self.k, self.v, self.proj):
-            nn.init.trunc_normal_(linear.weight, std=0.02)
-            if linear.bias is not None:
-                nn.init.zeros_(linear.bias)
+            init_weights(linear)
 
     @property
     def axis(self) -> Axis:
@@ -190,11 +153,9 @@ class HallucinatedHeads(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``[..., N, dim] -> [..., N, dim]`` and the maps ``[lists, heads, N, M]``.
 
-        Args:
-            x: The tokens.
-            grid: Rows and columns of the tokens along the unfolded axis, without class tokens.
-            sources: ``[..., M, dim]``, the tokens of keys and values; by default ``x``.
-            mask: Added to the scores of all heads; or boolean, True where a query may attend.
+        ``grid`` is that of :class:`MapHallucination`. Keys and values are of the tokens
+        ``sources``, ``[..., M, dim]``, by default ``x``. The mask is added to the scores of all
+        heads; a boolean one is True where a query may attend.
         """
         sources = x if sources is None else sources
         q, k = self._by_head(self.q(x), self.real), self._by_head(self.k(sources), self.real)
@@ -217,20 +178,12 @@ class HallucinatedHeads(nn.Module):
         return x.reshape(-1, tokens, heads, self.head_dim).transpose(1, 2)
 
 
-def _listed(values: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, values))
-
-
 def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``[B, heads, lists, h, w] -> [B, heads, lists, h, w]``, each grid padded with zeros.
 
     All grids of an image are channels of one depthwise convolution. With heads as channels and
     grids as batch, it would take ten times as long on a CPU, which works on 16 channels at a time.
-
-    Args:
-        x: A grid for each list of each head.
-        weight: One kernel per head, ``[heads, 1, k, k]`` with an odd k.
-        bias: ``[heads]``, or None.
+    There is one kernel per head, ``[heads, 1, k, k]`` with an odd k.
     """
     if has_torch_function((x, weight)):  # seen as one operation by a mode that follows weights
         seen: Tensor = handle_torch_function(convolve_maps, (x, weight), x, weight, bias)

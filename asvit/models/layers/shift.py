@@ -54,11 +54,7 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
 
 
 def check_shift(n_div: int, step: int) -> None:
-    """Check the settings of a shift.
-
-    Raises:
-        ValueError: If ``n_div`` or ``step`` is out of range.
-    """
+    """Check the settings of a shift."""
     if n_div < len(DIRECTIONS):
         raise ValueError(f"n_div={n_div} leaves too few parts for 4 directions; use at least 4")
     if step < 0:
@@ -148,17 +144,7 @@ class ShiftBlock(nn.Module):
     """A shift, then the feed-forward part with its residual: ``x ← shift(x); x ← x + MLP(N(x))``.
 
     The shift is outside the residual branch: the sum is of the shifted map, and drop-path never
-    skips the shift.
-
-    Args:
-        dim: Channels.
-        hidden: Hidden channels of the feed-forward part.
-        n_div: As in :func:`shift`.
-        step: As in :func:`shift`.
-        norm: Constructor of a norm, from its channels.
-        act: Constructor of the activation.
-        drop: Dropout in the feed-forward part.
-        drop_path: Drop-path probability of the residual branch.
+    skips the shift. ``norm`` and ``act`` are constructors.
     """
 
     def __init__(
@@ -186,12 +172,7 @@ class ShiftBlock(nn.Module):
 
 
 class Merging(nn.Module):
-    """Between two stages: a norm, then each 2 x 2 patch becomes one position, twice as wide.
-
-    Args:
-        dim: Channels of the map before.
-        norm: Constructor of a norm, from its channels.
-    """
+    """Between two stages: a norm, then each 2 x 2 patch becomes one position, twice as wide."""
 
     def __init__(self, dim: int, *, norm: Norm = NORMS["groupnorm1"]) -> None:
         super().__init__()
@@ -200,5 +181,4 @@ class Merging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, dim, H, W] -> [B, 2 * dim, H/2, W/2]``, sides rounded down."""
-        out: Tensor = self.reduction(self.norm(x))
-        return out
+        return cast("Tensor", self.reduction(self.norm(x)))

@@ -9,7 +9,7 @@ import pytest
 from exported_networks import SHIFT, as_file
 
 from asvit.export import FORMATS, Difference, model_card, write_copy
-from asvit.export.exported import Exported, loading_code
+from asvit.export.exported import Exported
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
 
@@ -89,9 +89,40 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
     return model_card(replace(exported, content=replace(exported.content, facts=facts)))
 
 
-def test_equal_to_the_last_bit_is_said_so(exported: Exported) -> None:
-    card = model_card(replace(exported, differences=(Difference(1, 0.0, 0.0),)))
-    assert "* largest difference from the network, batch of 1: none, to the last bit" in card
+BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "untold"),
+    [
+        (
+            {"differences": (Difference(1, 0.0, 0.0),)},
+            "* largest difference from the network, batch of 1: none, to the last bit",
+            "of the largest output\n* largest",
+        ),
+        ({"weights": None}, "None: the weights are random.", "accuracy"),
+        ({"trained_size": 64}, ", at 64 px, not at the size of this copy", "at 32 px, not"),
+        (
+            {"form": FORMATS["timm"], "out": Path("pets"), "opset": None},
+            "---\nlibrary_name: timm\n",  # words that hubs read
+            "* batch:",
+        ),
+        (
+            {"network": BOTH},
+            "* attention: hallucinated\n* feed-forward parts: compact, 2 br",
+            "merg",
+        ),
+        ({"network": replace(BOTH, branches=0)}, "* feed-forward parts: compact, merged", "branc"),
+    ],
+)
+def test_the_card_is_about_this_copy(
+    exported: Exported, changes: dict[str, Any], told: str, untold: str
+) -> None:
+    if "network" in changes:
+        changes = {"content": replace(exported.content, **changes)}
+    card = model_card(replace(exported, **changes))
+    assert told in card
+    assert untold not in card
 
 
 def test_what_is_not_known_is_said_to_be_unknown(exported: Exported) -> None:
@@ -102,33 +133,6 @@ def test_what_is_not_known_is_said_to_be_unknown(exported: Exported) -> None:
     assert "trained with" not in card
     unnamed = replace(exported, content=replace(exported.content, classes=()))
     assert "* classes: 3, names not recorded" in model_card(unnamed)
-
-
-def test_random_weights_have_no_training(exported: Exported) -> None:
-    card = model_card(replace(exported, weights=None))
-    assert "None: the weights are random." in card
-    assert "accuracy" not in card
-
-
-def test_accuracy_at_another_size_says_so(exported: Exported) -> None:
-    card = model_card(replace(exported, trained_size=64))
-    assert ", at 64 px, not at the size of this copy" in card
-
-
-def test_parts_are_told_in_the_form_that_they_have(exported: Exported) -> None:
-    network = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
-    content = replace(exported.content, network=network)
-    card = model_card(replace(exported, content=content))
-    assert "* attention: hallucinated" in card
-    assert "* feed-forward parts: compact, 2 branches" in card
-    merged = replace(exported, content=replace(content, network=replace(network, branches=0)))
-    assert "* feed-forward parts: compact, merged" in model_card(merged)
-
-
-def test_a_card_for_timm_has_the_words_that_hubs_read(exported: Exported) -> None:
-    card = model_card(replace(exported, form=FORMATS["timm"], out=Path("pets"), opset=None))
-    assert card.startswith("---\nlibrary_name: timm\n")
-    assert "* batch:" not in card
 
 
 def test_markup_in_what_a_file_holds_stays_words(exported: Exported) -> None:
@@ -156,18 +160,19 @@ def test_facts_of_strangers_are_words_only(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_lines_run(name: str, tmp_path: Path) -> None:
+def test_the_lines_run(name: str, exported: Exported, tmp_path: Path) -> None:
     model, content = as_file(SHIFT)
     form = FORMATS[name]
     place = tmp_path / f'a "copy"{form.suffix}'
     write_copy(form, place, model=model, content=content)
     names: dict[str, object] = {}
-    exec(loading_code(name, str(place), SHIFT, batch=2), names)
+    exec(replace(exported, form=form, batch=2).loading_code(str(place)), names)
     logits: Any = names["logits"]
     assert tuple(logits.shape) == (2, 3)
 
 
-def test_a_network_of_timm_is_loaded_without_us() -> None:
-    code = loading_code("timm", "folder", Network("timm:test_vit", 32, 3))
+def test_a_network_of_timm_is_loaded_without_us(exported: Exported) -> None:
+    content = replace(exported.content, network=Network("timm:test_vit", 32, 3))
+    code = replace(exported, form=FORMATS["timm"], content=content).loading_code("folder")
     assert "asvit" not in code
     assert '    "test_vit",\n    num_classes=3,\n    img_size=32,\n' in code

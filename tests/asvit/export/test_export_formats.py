@@ -16,11 +16,6 @@ def test_every_format_is_in_the_table_of_the_docs(name: str) -> None:
     assert re.search(rf"^\| `{name}` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_an_unknown_format_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown format 'onx'; did you mean 'onnx'"):
-        FORMATS["onx"]
-
-
 def test_cards_lie_beside_files_and_in_folders() -> None:
     assert ONNX.card_path(Path("a/seed.onnx")) == Path("a/seed.md")
     assert TIMM.card_path(Path("a/seed")) == Path("a/seed/README.md")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -151,21 +152,10 @@ def test_other_classes_keep_all_but_the_classifier(folder: Path) -> None:
     assert all(torch.equal(own[name], other[name]) for name in own if name not in changed)
 
 
-def test_a_network_of_timm_goes_by_its_own_name() -> None:
-    name, arguments = timm_arguments(HOST)
-    assert (name, arguments) == ("test_vit", {"img_size": 32})
+def test_a_network_of_timm_goes_by_its_own_name_unless_parts_of_ours_are_in_it() -> None:
+    assert timm_arguments(HOST) == ("test_vit", {"img_size": 32})
     model, content = as_file(HOST)
     assert config(content, model)["pretrained_cfg"]["classifier"] == "head"
-
-
-def test_parts_of_ours_make_it_ours() -> None:
-    network = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
-    name, arguments = timm_arguments(network)
-    assert name == "asvit"
-    assert arguments == {
-        "architecture": "timm:test_vit",
-        "img_size": 32,
-        "attention": "hallucinated",
-        "ffn": "compact",
-        "branches": 2,
-    }
+    parts = {"attention": "hallucinated", "ffn": "compact", "branches": 2}
+    own = {"architecture": "timm:test_vit", "img_size": 32, **parts}
+    assert timm_arguments(replace(HOST, **parts)) == ("asvit", own)

@@ -5,67 +5,15 @@ import copy
 import pytest
 import timm
 import torch
-from timm.models.nextvit import NextViT
-from timm.models.pvt_v2 import PyramidVisionTransformerV2
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import asvit
-from asvit.models import PSViT, convert, merge
+from asvit.models import ShiftViT, convert, merge
+from asvit.models.attention_replacement import ListGrid
 from asvit.models.layers.compact import BranchedMap, CompactMap
 from asvit.models.layers.hallucinated import HallucinatedHeads, MapHallucination
-from asvit.models.layers.token_grid import ListGrid
 from proxies.counts import Cost, count
-
-
-def deit(**changes) -> nn.Module:
-    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
-    return VisionTransformer(**{**shape, "num_classes": 5, **changes})
-
-
-def pyramid(**changes) -> nn.Module:
-    shape = {
-        "depths": (1, 1, 1, 1),
-        "embed_dims": (8, 16, 20, 32),
-        "num_heads": (1, 2, 5, 8),
-        "mlp_ratios": (4, 4, 4, 4),
-    }
-    return PyramidVisionTransformerV2(**{**shape, "num_classes": 5, **changes})
-
-
-def next_vit() -> nn.Module:
-    """The smallest there is: widths are given, and the third stage has fives of blocks."""
-    return NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1))
-
-
-def as_vit() -> nn.Module:
-    return asvit.build("7,4,2|2,2,2|2,1,2|3,1,2|16", image_size=64, num_classes=5)
-
-
-def psvit_1d() -> nn.Module:
-    return PSViT(
-        ("bs", "s", "b"), (12, 16, 24), (3, 4, 6), pooling="1d", img_size=64, num_classes=5
-    )
-
-
-def psvit_2d() -> nn.Module:
-    return PSViT(("s", "b"), (12, 16), (3, 4), pooling="2d", img_size=64, num_classes=5)
-
-
-def shift_vit() -> nn.Module:
-    return timm.create_model("shiftvit_light_tiny", depths=(1, 1, 1, 1), width=24, num_classes=5)
-
-
-# Name -> (builder, height and width of an image).
-MODELS = {
-    "deit": (deit, (32, 32)),
-    "deit, any size": (lambda: deit(dynamic_img_size=True), (24, 48)),
-    "pvt": (pyramid, (64, 96)),
-    "next": (next_vit, (32, 64)),
-    "asvit": (as_vit, (64, 128)),
-    "psvit 1d": (psvit_1d, (64, 48)),
-    "psvit 2d": (psvit_2d, (64, 48)),
-}
+from tests.asvit.models.families import HOSTS, deit, pyramid
 
 # Multiply-adds by fvcore's rules of the merged network at 224 px, and parameters; exact.
 COUNTS = [
@@ -88,7 +36,7 @@ COUNTS = [
 def converted(name: str, **settings) -> nn.Module:
     """A converted model whose batch norms have non-trivial statistics."""
     torch.manual_seed(0)
-    model = convert(MODELS[name][0](), "hallucinated", "compact", **settings)
+    model = convert(HOSTS[name][0](), "hallucinated", "compact", **settings)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(part.running_var, 0.5, 2)
@@ -98,7 +46,7 @@ def converted(name: str, **settings) -> nn.Module:
 
 
 def image_of(name: str, batch: int = 2) -> torch.Tensor:
-    return torch.randn(batch, 3, *MODELS[name][1], generator=torch.Generator().manual_seed(1))
+    return torch.randn(batch, 3, *HOSTS[name][1], generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(("name", "attention", "ffn", "heads", "params", "macs"), COUNTS)
@@ -115,27 +63,7 @@ def test_training_form_of_pvt_has_the_known_size():
     assert sum(p.numel() for p in model.parameters()) == 14_331_700
 
 
-def test_deit_small_with_twelve_heads_by_hand():
-    with torch.device("meta"):
-        base = timm.create_model("deit_small_patch16_224")
-        model = convert(base, "hallucinated", heads="double")
-    was, now = count(base), count(model)
-    n, c, real = 197, 384, 6
-    maps = 9 * real * n * (n - 1) + real * real * n * n
-    assert was.macs - now.macs == 12 * (n * c * c + n * n * c // 2 - maps)
-    assert was.params - now.params == 12 * (c * c + c - 10 * real - real * (real + 1))
-
-
-@pytest.mark.parametrize("name", ["deit", "pvt", "next", "asvit", "psvit 2d"])
-def test_both_axes_cost_the_same_where_images_are_square(name):
-    costs = [
-        count(convert(MODELS[name][0](), "hallucinated", axis=axis), MODELS[name][1][0])
-        for axis in ("key", "query")
-    ]
-    assert costs[0] == costs[1]
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", HOSTS)
 @torch.no_grad()
 def test_merging_changes_nothing_but_the_size(name):
     model = converted(name)
@@ -149,59 +77,14 @@ def test_merging_changes_nothing_but_the_size(name):
     torch.testing.assert_close(merged(x), model(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("axis", ["key", "query"])
-@pytest.mark.parametrize("name", MODELS)
-def test_gradients_reach_every_parameter(name, axis):
-    model = converted(name, axis=axis, class_token="isolated").train()
-    model(image_of(name)).square().sum().backward()
-    missing = [n for n, p in model.named_parameters() if p.grad is None]
-    assert not missing
-    assert all(p.grad.any() for n, p in model.named_parameters() if "weight" in n)
-
-
-@pytest.mark.parametrize("name", MODELS)
-@torch.no_grad()
-def test_samples_do_not_interact_in_evaluation(name):
-    model, x = converted(name), image_of(name)
-    torch.testing.assert_close(model(x)[1:], model(x[1:]), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", HOSTS)
 @torch.no_grad()
 def test_bfloat16_follows_the_model(name):
-    model = MODELS[name][0]().to(torch.bfloat16).eval()
+    model = HOSTS[name][0]().to(torch.bfloat16).eval()
     model = convert(model, "hallucinated", "compact")
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert not any(part.training for part in model.modules())
     assert model(image_of(name).bfloat16()).isfinite().all()
-
-
-@pytest.mark.parametrize("name", ["pvt", "next"])
-@torch.no_grad()
-def test_channels_may_come_last(name):
-    model, x = converted(name), image_of(name)
-    expected = model(x)
-    model.to(memory_format=torch.channels_last)
-    last = model(x.contiguous(memory_format=torch.channels_last))
-    torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["deit", "pvt"])
-@torch.no_grad()
-def test_compiled_networks_are_equal(name):
-    model, x = converted(name), image_of(name)
-    torch._dynamo.reset()
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["deit", "pvt", "asvit", "psvit 2d"])
-@torch.no_grad()
-def test_exported_networks_are_equal(name):
-    model, x = converted(name), image_of(name)
-    expected = model(x)
-    exported = torch.export.export(merge(model), (x,)).module()
-    torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -235,9 +118,9 @@ def test_lists_keep_their_rows_as_long_as_they_shrink_alike():
     assert [ListGrid((14, 14)).shape(n) for n in (196, 98, 49)] == [(14, 14), (14, 7), (7, 7)]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", HOSTS)
 def test_what_keeps_its_shape_keeps_its_weights(name):
-    base = MODELS[name][0]()
+    base = HOSTS[name][0]()
     before = {n: t.clone() for n, t in base.state_dict().items()}
     model = convert(base, "hallucinated", "compact")
     assert base.state_dict().keys() == before.keys()
@@ -247,18 +130,12 @@ def test_what_keeps_its_shape_keeps_its_weights(name):
         assert torch.equal(base.state_dict()[key], tensor)
         if not any(part in key for part in replaced):
             assert torch.equal(after[key], tensor), key
-    if f"{_attention_of(name)}.qkv.weight" in before:
-        values = before[f"{_attention_of(name)}.qkv.weight"].chunk(3)[2]
-        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
-    if f"{_attention_of(name)}.kv.weight" in before:
-        values = before[f"{_attention_of(name)}.kv.weight"].chunk(2)[1]
-        assert torch.equal(after[f"{_attention_of(name)}.v.weight"], values)
-
-
-def _attention_of(name: str) -> str:
-    return {"pvt": "stages.0.blocks.0.attn", "asvit": "layers.0.blocks.0.attn"}.get(
-        name, "blocks.0.attn"
-    )
+    for path, part in model.named_modules():
+        if isinstance(part, HallucinatedHeads):  # values come last
+            old = next(
+                before[key] for n in ("qkv", "kv", "v") if (key := f"{path}.{n}.weight") in before
+            )
+            assert torch.equal(part.v.weight, old[-len(part.v.weight) :])
 
 
 def test_either_part_alone():
@@ -303,7 +180,8 @@ def test_next_vit_still_folds_its_own_norms():
 
 
 def test_feed_forward_parts_of_other_networks_are_compacted_too():
-    model = convert(shift_vit(), ffn="compact")
+    shift = ShiftViT(depths=(1, 1, 1, 1), width=24, num_classes=5)
+    model = convert(shift, ffn="compact")
     assert sum(isinstance(part, CompactMap) for part in model.modules()) == 4
     swin = convert(timm.create_model("swin_tiny_patch4_window7_224"), ffn="compact", branches=0)
     base = 28_288_354
@@ -311,17 +189,6 @@ def test_feed_forward_parts_of_other_networks_are_compacted_too():
     saved = [4 * w * w + w - (4 * w * t + t + t * w + w) for w, t in factors]
     expected = base - sum(n * s for n, s in zip((2, 2, 6, 2), saved, strict=True))
     assert sum(p.numel() for p in swin.parameters()) == expected
-
-
-def test_feature_pyramids_are_converted_too():
-    base = timm.create_model("pvt_v2_b0", features_only=True)
-    levels = convert(base, "hallucinated", "compact").eval()(torch.randn(1, 3, 64, 96))
-    assert [tuple(x.shape[1:]) for x in levels] == [
-        (32, 16, 24),
-        (64, 8, 12),
-        (160, 4, 6),
-        (256, 2, 3),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -352,3 +219,56 @@ def test_attention_that_looks_only_back_is_refused():
     model = convert(deit(), "hallucinated")
     with pytest.raises(ValueError, match="cannot be causal"):
         model.blocks[0](torch.zeros(1, 17, 24), is_causal=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("deit_tiny_patch16_224", 9), ("pvt_v2_b1", 1), ("nextvit_small", 8)]
+)
+def test_merged_from_the_start_they_have_the_published_savings(name, row):
+    assert COUNTS[row][0] == name
+    name = f"hallucinated_{name}"
+    with torch.device("meta"):
+        model = timm.create_model(name, branches=0)
+    assert count(model, rules="fvcore") == Cost(*COUNTS[row][4:])
+    assert model.default_cfg["architecture"] == name
+
+
+def test_arguments_go_to_the_base_model_and_to_the_conversion():
+    model = timm.create_model(
+        "hallucinated_deit_small_patch16_224",
+        img_size=32,
+        depth=1,
+        num_classes=3,
+        ffn=False,
+        axis="query",
+    )
+    assert model.blocks[0].attn.heads == 12
+    assert model.blocks[0].attn.axis == "query"
+    assert model.blocks[0].mlp.fc2.weight.shape == (384, 1536)
+    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+
+
+def test_features():
+    model = timm.create_model("hallucinated_pvt_v2_b1", features_only=True).eval()
+    assert model.feature_info.channels() == [64, 128, 320, 512]
+    assert [x.shape[2:] for x in model(torch.randn(1, 3, 64, 96))] == [
+        (16, 24),
+        (8, 12),
+        (4, 6),
+        (2, 3),
+    ]
+
+
+def test_they_are_architectures_of_every_command():
+    text = "timm:hallucinated_deit_tiny_patch16_224"
+    cost = asvit.cost(text, image_size=64)
+    assert asvit.build(text, image_size=64, num_classes=4)(torch.randn(2, 3, 64, 64)).shape == (
+        2,
+        4,
+    )
+    assert cost.params > 4_600_000
+
+
+def test_there_are_no_weights_to_load():
+    with pytest.raises(ValueError, match="has no published weights; use pretrained=False"):
+        timm.create_model("hallucinated_pvt_v2_b1", pretrained=True)

@@ -10,7 +10,7 @@ import asvit
 from asvit.data import load_images
 from asvit.models import PSViT, convert, merge
 from asvit.training.short import Recipe, fit
-from tests.asvit.models.converted_networks import deit, pyramid
+from tests.asvit.models.families import deit, tiny_pyramid
 
 SHIFT = partial(asvit.build, "shift:1,2,2,1|2|8|1|16", 32)
 PSVIT = [
@@ -51,8 +51,8 @@ def test_networks_learn(make, source, count, test, recipe, least):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: deit(1, 8, patch_size=2, embed_dim=24, num_classes=10),
-        lambda: pyramid(1, num_classes=10, embed_dims=(16, 40)),
+        lambda: deit(in_chans=1, img_size=8, patch_size=2, num_classes=10),
+        lambda: tiny_pyramid(in_chans=1, num_classes=10, embed_dims=(16, 40)),
     ],
 )
 def test_converted_networks_learn_digits(make):

@@ -19,7 +19,7 @@ from proxies import (
     ntk_condition_number,
     ntk_matrix,
 )
-from tests.asvit.models.converted_networks import MODELS
+from tests.asvit.models.families import TINY_HOSTS
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_single_images
 
 
@@ -43,13 +43,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "psvit 1d, kernel": (partial(psvit, pooling="1d", conv_kernel=3, pool_class_token=True), 32),
     "psvit 2d": (partial(psvit, pooling="2d"), 32),
     "psvit 2d, tail": (partial(psvit, pooling="2d", cells=("bs", "", "")), 32),
+    "asvit": TINY_HOSTS["asvit"],
     "shiftvit": (shiftvit, 32),
     "shiftvit, norms": (partial(shiftvit, norm_layer="batchnorm2d", act_layer="relu"), 32),
     "shiftvit, no shift": (partial(shiftvit, step=0), 32),
     "shiftvit, ratio": (partial(shiftvit, ratio=1.5), 32),
 } | {
     f"{name}, {setting}": (lambda make=make, own=own: convert(make(), **own), side)
-    for name, (make, side) in MODELS.items()
+    for name, (make, side) in TINY_HOSTS.items()
     for setting, own in SETTINGS.items()
 }
 TRAINED = [name for name in NETWORKS if name.endswith("training form")]

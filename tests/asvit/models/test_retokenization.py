@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models import AsViT
-from asvit.models.layers.embedding import PatchEmbedding
+from asvit.models.layers.asvit import PatchEmbedding
 from asvit.models.retokenization import (
     SCHEDULE,
     Tokens,
@@ -22,7 +22,7 @@ from asvit.models.retokenization import (
     token_stages,
     tokens_of,
 )
-from tests.asvit.models.retokenized_networks import NETWORKS, SIDE, images, make
+from tests.asvit.models.families import NETWORKS, SIDE, images, make
 
 COARSE, MIDDLE, FINE = SCHEDULE
 # Kernel -> padding (before, after) at (16,5), (8,2) and (4,1): the rule of the specification,
@@ -79,16 +79,6 @@ def test_a_token_is_the_kernel_laid_over_its_pixels(kernel, tokens, padding):
     torch.testing.assert_close(
         torch.stack([made[place] for place in places]), wanted.float(), rtol=1e-5, atol=1e-5
     )
-
-
-@given(side=st.integers(1, 90), kernel=st.integers(2, 16), data=st.data())
-def test_there_is_a_token_for_every_stride_begun(side, kernel, data):
-    stride = data.draw(st.integers(2, kernel))
-    conv = nn.Conv2d(1, 1, kernel, stride).to("meta")
-    for tokens in token_stages(conv)[:2]:
-        retokenize(conv, tokens)
-        wanted = -(-side // tokens.stride)
-        assert conv(torch.empty(1, 1, side, side, device="meta")).shape[2:] == (wanted, wanted)
 
 
 def test_stages_of_a_stem_of_stride_4_are_the_published_ones():
@@ -188,14 +178,22 @@ def test_compiled_networks_follow(name):
     torch.compiler.reset()
 
 
+PUBLISHED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+
+
 @pytest.mark.parametrize(
-    ("tokens", "sides"),
-    [(FINE, (56, 28, 14, 7)), (MIDDLE, (28, 14, 7, 4)), (COARSE, (14, 7, 4, 2))],
+    ("text", "tokens", "sides", "splits"),
+    [
+        (PUBLISHED, FINE, (56, 28, 14, 7), (2, 1, 1, 1)),
+        (PUBLISHED, MIDDLE, (28, 14, 7, 4), (2, 1, 1, 1)),
+        (PUBLISHED, COARSE, (14, 7, 4, 2), (2, 1, 1, 1)),
+        # Splits that do not divide a grid become the largest that do: of 8, 2, 2 and 1.
+        ("4,8,2|2,4,2|2,2,2|2,1,2|16,16", COARSE, (14, 7, 4, 2), (7, 1, 2, 1)),
+    ],
 )
-def test_grids_and_windows_of_the_published_topology(tokens, sides):
-    # Splits stay while windows shrink: their sides are 28,28,14,7, then 14,14,7,4, then 7,7,4,2.
+def test_grids_and_windows(text, tokens, sides, splits):
     with torch.device("meta"):
-        model = AsViT("8,2,3|4,1,2|4,1,4|4,1,6|32")
+        model = AsViT(text)
     retokenize(model, tokens)
     seen = []
     for stage in model.layers:
@@ -204,19 +202,7 @@ def test_grids_and_windows_of_the_published_topology(tokens, sides):
     model(torch.empty(1, 3, 224, 224, device="meta"))
     windows, grids = seen[::2], seen[1::2]
     assert grids == [(side, side) for side in sides]
-    splits = (2, 1, 1, 1)
     assert windows == [(s * s, (side // s) ** 2) for side, s in zip(sides, splits, strict=True)]
-
-
-def test_splits_that_do_not_divide_become_the_largest_that_do():
-    with torch.device("meta"):
-        model = AsViT("4,8,2|2,4,2|2,2,2|2,1,2|16,16")
-    retokenize(model, COARSE)  # grids 14, 7, 4, 2
-    seen = []
-    for stage in model.layers:
-        stage.blocks[0].register_forward_hook(lambda _, args, out: seen.append(args[0].shape[1:3]))
-    model(torch.empty(1, 3, 224, 224, device="meta"))
-    assert seen == [(49, 4), (1, 49), (4, 4), (1, 4)]  # splits 7, 1, 2, 1
 
 
 def test_images_are_those_of_the_plain_network_at_every_stage():
@@ -244,22 +230,6 @@ def test_what_a_coarse_grid_cannot_hold_in_whole_patches_is_padded():
             x = F.pad(stage.downsample.norm(x), (0, x.shape[3] % 2, 0, x.shape[2] % 2))
             x = F.conv2d(x, stage.downsample.reduction.weight, stride=2)
     torch.testing.assert_close(model(image), model.head(model.norm(x).mean((2, 3))))
-
-
-def test_pruned_features_are_those_of_the_coarse_maps():
-    model = make("asvit")
-    retokenize(model, MIDDLE)
-    maps = model.forward_intermediates(images(), intermediates_only=True)
-    assert [level.shape[2:] for level in maps] == [(8, 8), (4, 4), (2, 2), (1, 1)]
-
-
-def test_hooks_on_the_stem_stay():
-    model, seen = make("vit"), []
-    model.patch_embed.proj.register_forward_hook(lambda _, args, out: seen.append(out.shape[2:]))
-    for tokens in token_stages(model):
-        retokenize(model, tokens)
-        model(images(1))
-    assert seen == [(2, 2), (4, 4), (8, 8)]
 
 
 class Wrapped(nn.Module):

@@ -12,7 +12,7 @@ from asvit.models.retokenization import SCHEDULE, Tokens, retokenize, tokens_of
 from asvit.spaces.architectures import build_on_meta
 from asvit.training import token_costs
 from asvit.training.token_costs import measure_stages
-from tests.asvit.models.retokenized_networks import make
+from tests.asvit.models.families import make
 
 # Multiply-adds (core) at full resolution, and per cent of them at (8,2) and (16,5): measured once
 # with grids whose odd sides are rounded up, as ours are.

@@ -1,8 +1,17 @@
-"""Patch embedding of images, and re-embedding of tokens between stages."""
+"""As-ViT's layers: patch embedding, re-embedding, and attention inside windows.
+
+Windows are squares of a token grid, without shift or positions.
+"""
+
+from collections.abc import Iterable
+from typing import cast
 
 import torch
+from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from asvit.models.layers.blocks import BlockStage, SelfAttention
 
 
 def same_padding(
@@ -10,14 +19,8 @@ def same_padding(
 ) -> tuple[int, int]:
     """Zeros before and after a side, for one output per ``stride`` inputs: TensorFlow's SAME.
 
-    Of an odd number of zeros, the extra one is after the side.
-
-    Args:
-        kernel: Weights of the kernel along the side.
-        stride: Inputs from one output to the next.
-        dilation: Inputs from one weight to the next.
-        missing: Inputs by which the side falls short of a multiple of the stride. They are added,
-            so that side / stride is rounded up.
+    Of an odd number of zeros, the extra one is after the side. ``missing`` inputs, by which the
+    side falls short of a multiple of the stride, are added, so that side / stride is rounded up.
     """
     reach = (kernel - 1) * dilation + 1
     zeros = max(0, reach - stride + missing)
@@ -45,13 +48,7 @@ class TokenConv2d(nn.Conv2d):
 
 
 class PatchEmbedding(nn.Module):
-    """The stem: a convolution of stride 4 whose kernel may overlap, then a norm.
-
-    Args:
-        channels: Channels of the image.
-        dim: Width of a token.
-        kernel: Side of the kernel in pixels, at least 4.
-    """
+    """The stem: a convolution of stride 4, whose kernel may overlap, then a norm."""
 
     stride = 4
 
@@ -72,12 +69,7 @@ class ReEmbedding(nn.Module):
     """Halves the sides of the grid: each new token is a map of a kernel x kernel patch of tokens.
 
     An odd side is padded with a row of zeros at the bottom or a column at the right, so that its
-    half is rounded up and every token is used.
-
-    Args:
-        dim: Width of the tokens before.
-        out_dim: Width of the tokens after.
-        kernel: Side of the patch in tokens, at least the stride of 2; above 2, patches overlap.
+    half is rounded up and every token is used. Patches of a kernel above 2 overlap.
     """
 
     stride = 2
@@ -107,3 +99,65 @@ class ReEmbedding(nn.Module):
         x = torch.stack([x[:, i : i + height : self.stride] for i in offsets], dim=-1)
         x = torch.stack([x[:, :, j : j + width : self.stride] for j in offsets], dim=-1)
         return x.flatten(3)  # [B, h, w, dim, kernel, kernel] before
+
+
+def fitting_splits(splits: int, height: int, width: int) -> int:
+    """The largest divisor of both sides of a grid that is at most ``splits``."""
+    return next(n for n in range(splits, 0, -1) if height % n == 0 and width % n == 0)
+
+
+def split_windows(x: Tensor, splits: int) -> Tensor:
+    """``[B, h, w, dim] -> [B, splits**2, tokens, dim]``; a view if there is one window.
+
+    The batch stays first, for code that reads samples from the first dimension.
+    """
+    batch, height, width, dim = x.shape
+    if splits == 1:
+        return x.flatten(1, 2).unsqueeze(1)
+    x = x.reshape(batch, splits, height // splits, splits, width // splits, dim)
+    return x.transpose(2, 3).reshape(batch, splits**2, -1, dim)
+
+
+def join_windows(x: Tensor, splits: int, height: int, width: int) -> Tensor:
+    """Inverse of :func:`split_windows`: ``[B, splits**2, tokens, dim] -> [B, h, w, dim]``."""
+    batch, _, _, dim = x.shape
+    if splits == 1:
+        return x.reshape(batch, height, width, dim)
+    x = x.reshape(batch, splits, splits, height // splits, width // splits, dim)
+    return x.transpose(2, 3).reshape(batch, height, width, dim)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention in windows, then the feed-forward part."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = SelfAttention(dim, heads)
+        # The nesting matches the parameter names of the released code.
+        self.mlps = nn.ModuleList([nn.Sequential(nn.LayerNorm(dim), Mlp(dim, hidden))])
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, windows, tokens, dim] -> [B, windows, tokens, dim]``."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return cast("Tensor", x + self.drop_path(self.mlps[0](x)))
+
+
+class Stage(BlockStage):
+    """Blocks at one width and one window size, and the re-embedding that follows them.
+
+    ``splits`` are the windows per side of the token grid. Where they do not divide it, as on grids
+    of coarser tokens, the largest smaller divisor is used.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], splits: int, downsample: nn.Module) -> None:
+        super().__init__(blocks, downsample)
+        self.splits = splits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, h, w, dim] -> [B, h, w, dim]``."""
+        height, width = x.shape[1:3]
+        splits = fitting_splits(self.splits, height, width)
+        # Windows do not shift, so one reordering per stage is enough.
+        return join_windows(super().forward(split_windows(x, splits)), splits, height, width)

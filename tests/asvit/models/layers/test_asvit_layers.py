@@ -1,4 +1,4 @@
-"""The embeddings against convolution and ``F.unfold`` on an image padded by hand."""
+"""As-ViT's embeddings, against convolution and ``F.unfold`` of padded images, and windows."""
 
 import pytest
 import torch
@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from asvit.models.layers.embedding import PatchEmbedding, ReEmbedding, TokenConv2d, same_padding
+from asvit.models.layers.asvit import (
+    PatchEmbedding,
+    ReEmbedding,
+    TokenConv2d,
+    fitting_splits,
+    join_windows,
+    same_padding,
+    split_windows,
+)
 
 
 def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
@@ -19,17 +27,6 @@ def padded(x: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     return wide
 
 
-@pytest.mark.parametrize("kernel", [4, 5, 6, 7, 8])
-def test_stem_gives_a_quarter_of_the_side(kernel):
-    stem = PatchEmbedding(3, 6, kernel).double()
-    image = torch.randn(2, 3, 16, 24, dtype=torch.float64)
-    expected = F.conv2d(padded(image, kernel, 4), stem.proj.weight, stem.proj.bias, stride=4)
-    expected = F.layer_norm(expected.permute(0, 2, 3, 1), (6,))
-    tokens = stem(image)
-    assert tokens.shape == (2, 4, 6, 6)
-    torch.testing.assert_close(tokens, expected)
-
-
 def test_stem_tokens_are_contiguous_without_the_norm():
     stem = PatchEmbedding(3, 6, 4)
     stem.norm = torch.nn.Identity()
@@ -37,25 +34,17 @@ def test_stem_tokens_are_contiguous_without_the_norm():
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
-def test_reembedding_reads_patches_in_the_order_of_unfold(kernel):
-    layer = ReEmbedding(5, 7, kernel).double()
-    x = torch.randn(2, 6, 8, 5, dtype=torch.float64)
-    patches = F.unfold(padded(x.permute(0, 3, 1, 2), kernel, 2), kernel, stride=2).transpose(1, 2)
-    expected = F.linear(F.layer_norm(patches, patches.shape[2:]), layer.reduction.weight)
-    assert layer.reduction.bias is None
-    torch.testing.assert_close(layer(x), expected.unflatten(1, (3, 4)))
-
-
-@pytest.mark.parametrize("kernel", [2, 3, 4])
-@pytest.mark.parametrize(("height", "width"), [(7, 8), (6, 5), (7, 7), (1, 1)])
-def test_an_odd_side_gets_one_more_row_or_column_of_zeros(kernel, height, width):
+@pytest.mark.parametrize(("height", "width"), [(6, 8), (7, 8), (6, 5), (7, 7), (1, 1)])
+def test_reembedding_is_unfold_with_odd_sides_padded_by_zeros(kernel, height, width):
     layer = ReEmbedding(5, 7, kernel).double()
     x = torch.randn(2, height, width, 5, dtype=torch.float64)
     even = F.pad(x.permute(0, 3, 1, 2), (0, width % 2, 0, height % 2))
     patches = F.unfold(padded(even, kernel, 2), kernel, stride=2).transpose(1, 2)
-    half = (-(-height // 2), -(-width // 2))
-    torch.testing.assert_close(layer.patches(x), patches.unflatten(1, half), rtol=0, atol=0)
-    assert layer(x).shape == (2, *half, 7)
+    patches = patches.unflatten(1, (-(-height // 2), -(-width // 2)))
+    torch.testing.assert_close(layer.patches(x), patches, rtol=0, atol=0)
+    assert layer.reduction.bias is None
+    expected = F.linear(F.layer_norm(patches, patches.shape[3:]), layer.reduction.weight)
+    torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
@@ -98,3 +87,39 @@ def test_token_convolution_is_one_of_a_padded_image(sides, groups):
     plain.load_state_dict(conv.state_dict())
     assert conv(image).shape[2:] == (-(-sides[0] // 4), -(-sides[1] // 8))
     torch.testing.assert_close(conv(image), plain(wide))
+
+
+@pytest.mark.parametrize("splits", [1, 2, 4])
+def test_windows_are_blocks_of_the_grid(splits):
+    x = torch.arange(2 * 4 * 8).view(2, 4, 8, 1)
+    windows = split_windows(x, splits)
+    height, width = 4 // splits, 8 // splits
+    assert windows.shape == (2, splits**2, height * width, 1)
+    for row in range(splits):
+        for column in range(splits):
+            block = x[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
+            torch.testing.assert_close(windows[:, row * splits + column], block.flatten(1, 2))
+    torch.testing.assert_close(join_windows(windows, splits, 4, 8), x)
+
+
+@pytest.mark.parametrize(
+    ("splits", "sides", "wanted"),
+    [
+        (2, (56, 56), 2),
+        (8, (14, 14), 7),
+        (4, (7, 7), 1),
+        (4, (14, 14), 2),
+        (8, (12, 18), 6),
+        (4, (7, 14), 1),
+        (1, (5, 3), 1),
+        (8, (1, 1), 1),
+    ],
+)
+def test_splits_that_divide_a_grid(splits, sides, wanted):
+    assert fitting_splits(splits, *sides) == wanted
+
+
+def test_one_window_is_a_view():
+    x = torch.randn(2, 4, 4, 3)
+    assert split_windows(x, 1).data_ptr() == x.data_ptr()
+    assert join_windows(split_windows(x, 1), 1, 4, 4).data_ptr() == x.data_ptr()

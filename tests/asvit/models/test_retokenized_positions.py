@@ -1,17 +1,19 @@
 """Learned positions at coarser tokens, against networks put together by hand."""
 
-import copy
-
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from asvit.models.position_grids import original, override, restore
-from asvit.models.retokenization import SCHEDULE, patch_padding, retokenize, token_stages
-from tests.asvit.models.retokenized_networks import images, make, small_pit, small_swin
+from asvit.models.retokenization import (
+    SCHEDULE,
+    patch_padding,
+    retokenize,
+    stem_of,
+    token_stages,
+)
+from tests.asvit.models.families import images, make, small_pit, small_swin
 
 COARSER = (0, 1)
 
@@ -28,71 +30,68 @@ def resampled(grid, sides):
     return F.interpolate(grid, sides, mode="bicubic", antialias=True)
 
 
-@pytest.mark.parametrize("stage", COARSER)
-@pytest.mark.parametrize("name", ["vit", "vit, any size", "deit with a teacher"])
-def test_positions_of_vision_transformers(name, stage):
-    model, image = make(name), images()
-    tokens = token_stages(model)[stage]
+def vit_by_hand(model, x):
     leading = [model.cls_token]
     if model.num_prefix_tokens == 2:
         leading.append(model.dist_token)
     prefix = model.pos_embed[:, : len(leading)]  # those of no place stay as they are
     grid = model.pos_embed[:, len(leading) :].unflatten(1, (8, 8)).permute(0, 3, 1, 2)
-
-    x = stem_tokens(model.patch_embed.proj, image, tokens)
-    side = 64 // tokens.stride
-    assert x.shape[2:] == (side, side)
-    places = resampled(grid, (side, side)).flatten(2).transpose(1, 2)
+    places = resampled(grid, x.shape[2:]).flatten(2).transpose(1, 2)
     x = torch.cat([*(token.expand(2, -1, -1) for token in leading), x.flatten(2).mT], dim=1)
     x = model.norm(model.blocks(x + torch.cat([prefix, places], dim=1)))
-    wanted = model.forward_head(x)
-
-    retokenize(model, tokens)
-    torch.testing.assert_close(model(image), wanted)
+    return model.forward_head(x)
 
 
-@pytest.mark.parametrize("stage", COARSER)
-def test_positions_without_entries_for_class_tokens(stage):
-    model, image = make("vit, mean of tokens"), images()
-    tokens = token_stages(model)[stage]
-    x = stem_tokens(model.patch_embed.proj, image, tokens)
+def mean_of_tokens_by_hand(model, x):
+    """Class tokens have no positions."""
     grid = model.pos_embed.unflatten(1, (8, 8)).permute(0, 3, 1, 2)
     x = (x + resampled(grid, x.shape[2:])).flatten(2).mT
     x = model.blocks(torch.cat([model.reg_token.expand(2, -1, -1), x], dim=1))
-    wanted = model.head(model.fc_norm(model.norm(x)[:, 2:].mean(1)))
-    retokenize(model, tokens)
-    torch.testing.assert_close(model(image), wanted)
+    return model.head(model.fc_norm(model.norm(x)[:, 2:].mean(1)))
 
 
-@pytest.mark.parametrize("stage", COARSER)
-def test_positions_of_pit(stage):
-    model, image = make("pit"), images()
-    tokens = token_stages(model)[stage]
-    x = stem_tokens(model.patch_embed.conv, image, tokens)
-    assert model.pos_embed.shape[2:] == (15, 15)  # its stem has no padding of its own
+def pit_by_hand(model, x):
     x = x + resampled(model.pos_embed, x.shape[2:])
     _, token = model.transformers((x, model.cls_token.expand(2, -1, -1)))
-    wanted = model.head(model.norm(token)[:, 0])
-    retokenize(model, tokens)
-    torch.testing.assert_close(model(image), wanted)
-    assert model.pos_embed.shape[2:] == (64 // tokens.stride,) * 2
-    assert model.state_dict()["pos_embed"].shape[2:] == (15, 15)
+    return model.head(model.norm(token)[:, 0])
 
 
-@pytest.mark.parametrize("stage", COARSER)
-def test_positions_of_psvit(stage):
-    model, image = make("psvit 1d"), images()
-    tokens = token_stages(model)[stage]
+def psvit_by_hand(model, x):
     embed = model.patch_embed
-    x = stem_tokens(embed.proj, image, tokens)
     grid = embed.pos_embed[:, 1:].unflatten(1, (16, 16)).permute(0, 3, 1, 2)
     x = (x + resampled(grid, x.shape[2:])).flatten(2).mT
     x = torch.cat([(embed.cls_token + embed.pos_embed[:, :1]).expand(2, -1, -1), x], dim=1)
     for part in model.stages:
         x = part(x)
-    wanted = model.head(model.norm(x)[:, 0])
+    return model.head(model.norm(x)[:, 0])
+
+
+BY_HAND = {
+    **dict.fromkeys(("vit", "vit, any size", "deit with a teacher"), vit_by_hand),
+    "vit, mean of tokens": mean_of_tokens_by_hand,
+    "pit": pit_by_hand,
+    "psvit 1d": psvit_by_hand,
+}
+
+
+@pytest.mark.parametrize("stage", COARSER)
+@pytest.mark.parametrize("name", BY_HAND)
+def test_positions_are_resampled(name, stage):
+    model, image = make(name), images()
+    tokens = token_stages(model)[stage]
+    x = stem_tokens(stem_of(model), image, tokens)
+    assert x.shape[2:] == (64 // tokens.stride,) * 2
+    wanted = BY_HAND[name](model, x)
     retokenize(model, tokens)
     torch.testing.assert_close(model(image), wanted)
+
+
+def test_positions_of_pit_keep_their_grid_in_its_weights():
+    model = make("pit")
+    assert model.pos_embed.shape[2:] == (15, 15)  # its stem has no padding of its own
+    retokenize(model, token_stages(model)[0])
+    assert model.pos_embed.shape[2:] == (4, 4)
+    assert model.state_dict()["pos_embed"].shape[2:] == (15, 15)
 
 
 def test_positions_learn_at_coarse_tokens():
@@ -135,21 +134,6 @@ def test_windows_of_swin_keep_their_size_up_to_that_of_the_grid(stage, windows, 
         assert (first.shift_size, second.shift_size) == ((0, 0), (shift, shift))
 
 
-@pytest.mark.parametrize("stage", COARSER)
-def test_biases_of_swin_are_those_of_the_same_distances(stage):
-    model = make("swin")
-    retokenize(model, SCHEDULE[stage])
-    for layer in model.layers:
-        block = layer.blocks[0]
-        side, table = block.window_size[0], block.attn.relative_position_bias_table
-        assert table.shape[0] == 49  # distances of -3 to 3 either way
-        made = block.attn._get_rel_pos_bias()[0]  # [heads, side * side, side * side]
-        for i in range(side * side):
-            for j in range(side * side):
-                down, right = i // side - j // side, i % side - j % side
-                assert torch.equal(made[:, i, j], table[(down + 3) * 7 + right + 3])
-
-
 @pytest.mark.parametrize("sides", [(64, 64), (48, 80)])
 @pytest.mark.parametrize("stage", COARSER)
 def test_swin_is_timms_own_for_images_of_that_grid(stage, sides):
@@ -172,18 +156,6 @@ def test_swin_is_timms_own_for_images_of_that_grid(stage, sides):
     assert list(x.shape[1:3]) == grid
     torch.testing.assert_close(model.layers(x), other.layers(x))
     torch.testing.assert_close(model(image), other.head(other.norm(other.layers(x))))
-
-
-@pytest.mark.parametrize("settings", [{"always_partition": True}, {"strict_img_size": False}])
-def test_swin_with_options(settings):
-    torch.manual_seed(0)
-    model, image = small_swin(**settings).eval(), images()
-    plain = model(image)
-    for tokens in (*SCHEDULE, SCHEDULE[1], SCHEDULE[2]):
-        retokenize(model, tokens)
-        out = model(image)
-        assert out.isfinite().all()
-    assert torch.equal(out, plain)
 
 
 def test_swins_are_moved_while_they_are_coarse():
@@ -222,33 +194,3 @@ def test_images_that_no_token_stride_divides_are_padded():
     proj = model.patch_embed.proj
     wanted = F.conv2d(F.pad(image, (6, 7, 6, 7)), proj.weight, proj.bias, 32, 0, 4)
     torch.testing.assert_close(seen[0], wanted.permute(0, 2, 3, 1))
-
-
-class Loud(nn.Identity):
-    pass
-
-
-def test_overrides_are_restored():
-    model = nn.Sequential(nn.Conv2d(1, 1, 4, 4), nn.Identity())
-    before = [dict(vars(module)) for module in model.modules()]
-    override(model[0], stride=(8, 8), dilation=(2, 2))
-    override(model[0], stride=(16, 16))  # what is kept is the first value
-    override(model[1], __class__=Loud)
-    assert (model[0].stride, type(model[1])) == ((16, 16), Loud)
-    assert original(model[0], "stride") == (4, 4)
-    assert original(model[0], "padding") == (0, 0)
-    assert original(model[1], "__class__") is nn.Identity
-    restore(model)
-    restore(model)
-    assert type(model[1]) is nn.Identity
-    assert [vars(module) for module in model.modules()] == before
-
-
-def test_copies_are_restored_by_themselves():
-    model = nn.Sequential(nn.Conv2d(1, 1, 4, 4))
-    override(model[0], stride=(8, 8))
-    twin = copy.deepcopy(model)
-    restore(model)
-    assert (model[0].stride, twin[0].stride) == ((4, 4), (8, 8))
-    restore(twin)
-    assert twin[0].stride == (4, 4)

@@ -1,9 +1,10 @@
-"""Small networks of every kind that can be retokenized, by name, for 64 px and 5 classes."""
+"""Small networks of every family, by name."""
 
 import timm
 import torch
 from timm.models.convnext import ConvNeXt
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.nextvit import NextViT
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from timm.models.swin_transformer import SwinTransformer
@@ -44,6 +45,7 @@ def both_parts(model):
     return convert(model, "hallucinated", "compact")
 
 
+#: Networks that can be retokenized, for images of 64 px and 5 classes.
 NETWORKS = {
     "asvit": small_asvit,
     "asvit, converted": lambda: both_parts(small_asvit()),
@@ -63,6 +65,7 @@ NETWORKS = {
     "pit": small_pit,
     "swin": small_swin,
     "swin, other windows": lambda: small_swin(window_size=(3, 5, 4), always_partition=True),
+    "swin, any size": lambda: small_swin(strict_img_size=False),
     "convnext": lambda: ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16), num_classes=5),
     "resnet": lambda: timm.create_model("test_resnet", num_classes=5),
 }
@@ -77,3 +80,44 @@ def make(name):
 def images(count=2, side=SIDE):
     """``[count, 3, side, side]``."""
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def deit(**changes):
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    return VisionTransformer(**{**shape, "num_classes": 5, **changes})
+
+
+def pyramid(**changes):
+    shape = {"depths": (1, 1, 1, 1), "embed_dims": (8, 16, 20, 32), "num_heads": (1, 2, 5, 8)}
+    shape |= {"mlp_ratios": (4, 4, 4, 4), "num_classes": 5}
+    return PyramidVisionTransformerV2(**{**shape, **changes})
+
+
+def tiny_pyramid(**changes):
+    shape = {"depths": (1, 1), "embed_dims": (8, 20), "num_heads": (2, 5), "mlp_ratios": (4, 4)}
+    return pyramid(**{**shape, "sr_ratios": (2, 1), "num_classes": 4, **changes})
+
+
+def psvit(cells, dims, heads, pooling, **settings):
+    shape = {"img_size": 64, "num_classes": 5}
+    return PSViT(cells, dims, heads, pooling=pooling, **{**shape, **settings})
+
+
+#: Networks whose attention can be replaced -> (builder, height and width of an image).
+HOSTS = {
+    "deit": (deit, (32, 32)),
+    "deit, any size": (lambda: deit(dynamic_img_size=True), (24, 48)),
+    "pvt": (pyramid, (64, 96)),
+    # The smallest there is: widths are given, and the third stage has fives of blocks.
+    "next": (lambda: NextViT(in_chans=3, num_classes=5, depths=(1, 1, 5, 1)), (32, 64)),
+    "asvit": (lambda: AsViT("7,4,2|2,2,2|2,1,2|3,1,2|16", num_classes=5), (64, 128)),
+    "psvit 1d": (lambda: psvit(("bs", "s", "b"), (12, 16, 24), (3, 4, 6), "1d"), (64, 48)),
+    "psvit 2d": (lambda: psvit(("s", "b"), (12, 16), (3, 4), "2d"), (64, 48)),
+}
+#: The same for measures by brute force; 4 classes, and the side of an image.
+TINY_HOSTS = {
+    "deit": (lambda: deit(img_size=16, patch_size=4, embed_dim=12, num_classes=4), 16),
+    "pvt": (tiny_pyramid, 32),
+    "asvit": (lambda: AsViT("5,2,2|3,1,2|2,1,2|2,1,3|16,8", img_size=32, num_classes=4), 32),
+    "psvit": (lambda: psvit(("s", "b"), (8, 12), (2, 3), "2d", img_size=32, num_classes=4), 32),
+}

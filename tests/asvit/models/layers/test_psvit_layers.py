@@ -1,4 +1,4 @@
-"""Layers that share an attention map, against loops, closed forms and their own parts."""
+"""PSViT's layers: shared attention maps and token pooling, against loops and values by hand."""
 
 import pytest
 import torch
@@ -6,13 +6,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from asvit.models.layers.blocks import SelfAttention
-from asvit.models.layers.shared_attention import (
+from asvit.models.layers.psvit import (
     BasicLayer,
     SharedAttention,
-    SharingLayer,
     SharingPair,
+    TokenPooling1d,
+    TokenPooling2d,
 )
-from proxies import count
 
 
 def mixed_by_loops(values: torch.Tensor, maps: list[torch.Tensor], head_dim: int) -> torch.Tensor:
@@ -31,22 +31,6 @@ def maps_by_loops(layer: SelfAttention, x: torch.Tensor) -> list[torch.Tensor]:
         rows = [(k[:, own] @ query[own] * layer.head_dim**-0.5).softmax(0) for query in q]
         found.append(torch.stack(rows))
     return found
-
-
-class OnTokens(nn.Module):
-    """A part as a network, so that it can be counted."""
-
-    def __init__(self, part: nn.Module, tokens: int, dim: int) -> None:
-        super().__init__()
-        self.part = part
-        self.shape = (1, tokens, dim)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.part(image.new_zeros(self.shape))
-
-
-def params(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(8, 2), (10, 4), (5, 5)])
@@ -83,25 +67,6 @@ def test_shared_attention_mixes_its_own_values_by_the_map_it_is_given(dim, heads
         ]
     )
     torch.testing.assert_close(layer(x, attention), expected)
-
-
-def test_a_sharing_layer_has_no_queries_and_keys():
-    names = {name for name, _ in SharingLayer(8, 2, 32).named_parameters()}
-    ordinary = {name for name, _ in BasicLayer(8, 2, 32).named_parameters()}
-    assert names - ordinary == {"attn.v.weight", "attn.v.bias"}
-    assert ordinary - names == {"attn.qkv.weight", "attn.qkv.bias"}
-
-
-@pytest.mark.parametrize(("tokens", "dim", "heads"), [(197, 192, 3), (50, 384, 6), (49, 96, 3)])
-def test_costs_in_closed_form(tokens, dim, heads):
-    basic, pair = BasicLayer(dim, heads, 4 * dim), SharingPair(dim, heads, 4 * dim)
-    assert 2 * params(basic) - params(pair) == 2 * dim**2 + 2 * dim
-    alone = count(OnTokens(basic, tokens, dim)).macs
-    assert alone == 12 * tokens * dim**2 + 2 * tokens**2 * dim
-    second = count(OnTokens(pair, tokens, dim)).macs - alone
-    assert second == 10 * tokens * dim**2 + tokens**2 * dim
-    if (tokens, dim) == (197, 192):
-        assert (alone, second) == (102_049_152, 80_073_408)
 
 
 def test_the_second_layer_of_a_pair_uses_the_map_of_the_first():
@@ -144,11 +109,76 @@ def test_drop_path_of_both_layers():
     pair = SharingPair(8, 2, 16, drop_path=(0.1, 0.2))
     assert pair.first.drop_path.drop_prob == 0.1
     assert pair.second.drop_path.drop_prob == 0.2
-    same = SharingPair(8, 2, 16, drop_path=0.3)
-    assert same.first.drop_path.drop_prob == same.second.drop_path.drop_prob == 0.3
     # A dropped branch is left out: what remains is the input.
-    whole = SharingPair(8, 2, 16, drop_path=0.999)
+    whole = SharingPair(8, 2, 16, drop_path=(0.999, 0.999))
     torch.manual_seed(0)
     x = torch.randn(1, 5, 8)
     assert torch.equal(whole.train()(x), x)
     assert not torch.equal(whole.eval()(x), x)
+
+
+def pooled_by_loops(layer: TokenPooling1d, x: torch.Tensor) -> torch.Tensor:
+    """One list ``[prefix + N, dim]``, one token at a time."""
+    reach = layer.kernel // 2
+    rows = []
+    for i in range(len(x)):
+        near = [
+            x[j] if 0 <= j < len(x) else torch.zeros_like(x[0])
+            for j in range(i - reach, i + reach + 1)
+        ]
+        rows.append(layer.widen(torch.cat(near)))
+    leading, patches = rows[: layer.prefix], rows[layer.prefix :]
+    windows = []
+    for start in range(0, len(patches) - layer.pool + 1, layer.stride):
+        windows.append(torch.stack(patches[start : start + layer.pool]).max(dim=0).values)
+    return torch.stack(leading + windows)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("pool", "stride"), [(2, 2), (3, 2), (2, 1)])
+@pytest.mark.parametrize("prefix", [0, 1])
+@pytest.mark.parametrize("tokens", [8, 9])
+def test_a_list_is_pooled_as_by_loops(kernel, pool, stride, prefix, tokens):
+    layer = TokenPooling1d(4, 6, kernel=kernel, pool=pool, stride=stride, prefix=prefix).double()
+    x = torch.randn(2, prefix + tokens, 4, dtype=torch.float64)
+    expected = torch.stack([pooled_by_loops(layer, one) for one in x])
+    out = layer(x)
+    torch.testing.assert_close(out, expected)
+    assert out.shape == (2, prefix + layer.pooled(tokens), 6)
+
+
+def test_the_largest_of_two_neighbours_by_hand():
+    layer = TokenPooling1d(1, 1)
+    nn.init.constant_(layer.widen.weight, -1.0)
+    nn.init.constant_(layer.widen.bias, 10.0)
+    x = torch.tensor([9.0, 1, 5, 3, 2, 7]).view(1, 6, 1)  # a class token, then five patches
+    assert layer(x).flatten().tolist() == [1, 9, 8]
+    whole = TokenPooling1d(1, 1, prefix=0)
+    whole.load_state_dict(layer.state_dict())
+    assert whole(x).flatten().tolist() == [9, 7, 8]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3), (1, 1)])
+def test_a_grid_is_pooled_by_one_convolution(kernel, height, width):
+    layer = TokenPooling2d(4, 6, kernel=kernel).double()
+    x = torch.randn(2, height, width, 4, dtype=torch.float64)
+    out = layer(x)
+    assert out.shape == (2, -(-height // 2), -(-width // 2), 6)
+    assert out.is_contiguous()
+    reach = kernel // 2
+    padded = F.pad(x, (0, 0, reach, reach, reach, reach))
+    for row in range(out.shape[1]):
+        for column in range(out.shape[2]):
+            patch = padded[:, 2 * row : 2 * row + kernel, 2 * column : 2 * column + kernel]
+            value = torch.einsum("byxc,ocyx->bo", patch, layer.widen.weight) + layer.widen.bias
+            torch.testing.assert_close(out[:, row, column], value)
+
+
+@pytest.mark.parametrize("kernel", [0, 2, -1])
+@pytest.mark.parametrize("kind", [TokenPooling1d, TokenPooling2d])
+def test_kernels_without_a_middle_are_refused(kind, kernel):
+    with pytest.raises(
+        ValueError, match=f"kernel={kernel} has no token in its middle; use an odd"
+    ):
+        kind(4, 6, kernel=kernel)

@@ -1,0 +1,143 @@
+"""What holds for every network, plain or converted: gradients, precision, memory, graphs."""
+
+import pytest
+import torch
+from torch import nn
+
+from asvit.models import ShiftViT, convert, merge
+from tests.asvit.models.families import HOSTS, psvit
+
+
+def grids(**settings):
+    cells = settings.pop("cells", ("b-s", "s", "b"))
+    shape = {"pooling": "2d", "img_size": (64, 32), "patch_size": 8, **settings}
+    return psvit(cells, (8, 12, 16), (2, 3, 4), **shape)
+
+
+def listed(**settings):
+    return grids(pooling="1d", **settings)
+
+
+def shiftvit(**settings):
+    return ShiftViT(depths=(1, 2, 1, 1), width=24, num_classes=5, **settings)
+
+
+def of_queries(make):
+    return convert(make(), "hallucinated", "compact", axis="query", class_token="isolated")
+
+
+TALL, WIDE = (64, 32), (64, 96)
+PLAIN = {
+    "asvit": (HOSTS["asvit"][0], WIDE),
+    "shiftvit": (shiftvit, WIDE),
+    "shiftvit, norms": (lambda: shiftvit(norm_layer="batchnorm2d", act_layer="relu"), WIDE),
+    "shiftvit, no shift": (lambda: shiftvit(step=0), WIDE),
+    "shiftvit, ratio": (lambda: shiftvit(ratio=1.5), WIDE),
+    "psvit 1d": (listed, TALL),
+    "psvit 1d, kernel": (lambda: listed(conv_kernel=3), TALL),
+    "psvit 1d, pooled class": (lambda: listed(pool_class_token=True), TALL),
+    "psvit 1d, mean": (lambda: listed(global_pool="avg"), TALL),
+    "psvit 1d, no class": (lambda: listed(class_token=False), TALL),
+    "psvit 1d, windows": (lambda: listed(pool_window=3, pool_stride=1), TALL),
+    "psvit 2d": (grids, TALL),
+    "psvit 2d, kernel": (lambda: grids(conv_kernel=1), TALL),
+    "psvit 2d, tail": (lambda: grids(cells=("b", "s", "-"), skip_empty_tail=False), TALL),
+    "psvit 2d, middle": (lambda: grids(cells=("s", "-", "b")), TALL),
+}
+NETWORKS = (
+    PLAIN
+    | {
+        f"{name}, converted": (lambda make=make: convert(make(), "hallucinated", "compact"), sides)
+        for name, (make, sides) in HOSTS.items()
+    }
+    | {
+        f"{name}, by queries": (lambda make=make: of_queries(make), sides)
+        for name, (make, sides) in HOSTS.items()
+    }
+)
+every_network = pytest.mark.parametrize("name", NETWORKS)
+# bfloat16 against float32: absolute and relative tolerance.
+TOLERANCE = {"asvit": (5e-3, 0), "shiftvit": (1e-2, 0)}
+
+
+def make(name: str) -> tuple[nn.Module, torch.Tensor]:
+    """A network in evaluation mode, whose batch norms are not trivial, and two images."""
+    torch.manual_seed(0)
+    build, sides = NETWORKS[name]
+    model = build()
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.running_mean)
+            nn.init.uniform_(part.weight, 0.5, 2)
+    return model.eval(), torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(1))
+
+
+@every_network
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_reach_every_parameter(name, training):
+    model, image = make(name)
+    logits = model.train(training)(image)
+    assert logits.shape == (2, 5)
+    logits.square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    # The softmax takes away what biases add to the maps of converted networks.
+    dead = {n for n, p in model.named_parameters() if not p.grad.any()}
+    assert not dead if name in PLAIN else not any("weight" in n for n in dead)
+
+
+@every_network
+@torch.no_grad()
+def test_samples_do_not_interact_in_evaluation(name):
+    model, image = make(name)
+    torch.testing.assert_close(model(image)[1:], model(image[1:]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@torch.no_grad()
+def test_bfloat16_is_near_float32(name):
+    model, image = make(name)
+    expected = model(image)
+    found = model.bfloat16()(image.bfloat16())
+    assert found.dtype == torch.bfloat16
+    atol, rtol = TOLERANCE.get(name, (0.03, 0.1))
+    torch.testing.assert_close(found.float(), expected, atol=atol, rtol=rtol)
+
+
+@every_network
+@torch.no_grad()
+def test_channels_may_come_last(name):
+    model, image = make(name)
+    expected = model(image)
+    model.to(memory_format=torch.channels_last)
+    image = image.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(model(image), expected, rtol=1e-4, atol=1e-5)
+    if name.startswith("shiftvit"):
+        maps = model.forward_intermediates(image, intermediates_only=True)
+        assert all(level.is_contiguous(memory_format=torch.channels_last) for level in maps)
+
+
+GRAPHS = ("asvit", "shiftvit", "psvit 1d", "psvit 2d", "deit, converted", "pvt, converted")
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_compiles_as_one_graph(name):
+    model, image = make(name)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = compiled(image)
+    torch.testing.assert_close(found, model(image), rtol=1e-4, atol=1e-5)
+    found.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, "asvit, converted", "psvit 2d, converted"])
+@torch.no_grad()
+def test_exports_for_any_batch(name):
+    model, image = make(name)
+    expected = model(torch.cat([image, image, image[:1]]))
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(merge(model), (image,), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(program(image[:1]), expected[:1], rtol=1e-4, atol=1e-5)
+    larger = program(torch.cat([image, image, image[:1]]))
+    torch.testing.assert_close(larger, expected, rtol=1e-4, atol=1e-5)
