@@ -239,7 +239,7 @@ class Run(ABC, Generic[S, R, J]):
             ValueError: If its result cannot be read.
             OSError: If it cannot be written to.
         """
-        from asvit.report.parts import write_result_page
+        from asvit.report.html import write_result_page
 
         if not (folder / RESULT).is_file():
             raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")

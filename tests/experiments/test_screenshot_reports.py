@@ -10,7 +10,7 @@ from run_script import Script
 from asvit.reference.result import CorrelationResult
 from asvit.report.correlate import is_correlation_run
 from asvit.report.evolution import is_evolution_run, read_evolution_run
-from asvit.report.run import read_run
+from asvit.report.search import read_run
 from asvit.report.scale import read_scaling
 from asvit.report.style import PALETTE
 from experiments import screenshot_reports
