@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import click
 
-from asvit.cli.architectures import TIMM, architectures_argument, canonical
 from asvit.cli.manual import Documented
-from asvit.cli.options import image_size_option, json_option
+from asvit.cli.options import TIMM, architectures_argument, canonical, json_option, parameters
 from asvit.cli.output import emit_json
 from asvit.core.console import console, table
+from asvit.core.settings import MeasuringSettings
 
 Part = dict[str, object]
 
@@ -20,7 +20,6 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 
 @click.command(cls=Documented)
 @architectures_argument
-@image_size_option
 @json_option
 def command(architectures: tuple[str, ...], image_size: int | None, as_json: bool) -> None:
     """Count parameters and multiply-adds of each ARCH, part by part.
@@ -47,6 +46,9 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
             table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
         )
     screen.print(f"multiply-adds, batch 1, {side} px, 1000 classes")
+
+
+command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
 
 
 def _total(text: str, side: int) -> dict[str, int]:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.architectures import canonical
 from asvit.cli.manual import Documented
-from asvit.cli.options import json_option, quiet_option
+from asvit.cli.options import canonical, json_option, parameters, quiet_option
 from asvit.cli.output import emit_json
-from asvit.cli.run_command import parameters
 from asvit.core.console import console, number, table
 from asvit.export.settings import ExportSettings
 
