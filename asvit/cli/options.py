@@ -28,6 +28,32 @@ TIMM = "timm:"
 _METAVARS = {int: "N", float: "X"}
 
 
+@dataclass
+class Session:
+    """What holds for one call of the program."""
+
+    arguments: tuple[str, ...] = ()
+    debug: bool = False
+
+
+def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if value and session is not None:
+        session.debug = True
+
+
+def debug_option() -> click.Option:
+    """``--debug``, as the program and every command take it."""
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )
+
+
 def names(
     _context: click.Context, _parameter: click.Parameter, values: Sequence[str]
 ) -> tuple[str, ...] | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from asvit.cli.display import progress_display
+from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
+    Session,
     WorkerOptions,
+    debug_option,
     json_option,
     known,
     parameters,
@@ -18,24 +23,37 @@ from asvit.cli.options import (
     take_workers,
 )
 from asvit.cli.output import emit_json
-from asvit.cli.session import again, debug_option
 from asvit.core.console import console
 from asvit.core.progress import Progress
 from asvit.core.settings import Option, WrongOption, fields_of, option_of
-from asvit.runs.run import Run, UnusableRunError
+from asvit.runs.run import RUNS, Run, UnusableRunError
 
 Kind = type[Run[Any, Any, Any]]
-#: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
-Instead = tuple[str, Callable[..., None]]
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
+#: Command -> help of its ``--dry-run``, and what that does instead of the run.
+_DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
+    "search": ("Only tell what the run would do and take; write nothing.", show_estimate),
+    "train": ("Show what would be done, and end.", show_plan),
+}
+_GROUPS = {
+    "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
+    "reference": "Make reference tables: architectures with the accuracies they were trained to.",
+}
 
 
-def run_command(kind: Kind, **instead: Instead) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class.
+def command_of(name: str) -> click.Command:
+    """The command of the program with this name: a kind of run, or the group of several."""
+    if name in RUNS:
+        return run_command(RUNS[name])
+    group = click.Group(name, help=_GROUPS.get(name), no_args_is_help=True)
+    for words, kind in RUNS.items():
+        if words.startswith(f"{name} "):
+            group.add_command(run_command(kind))
+    return group
 
-    Args:
-        kind: The kind of run.
-        **instead: Flags that do something else with the run than to run it.
-    """
+
+def run_command(kind: Kind) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class."""
 
     @click.pass_context
     def call(
@@ -44,10 +62,10 @@ def run_command(kind: Kind, **instead: Instead) -> click.Command:
         given = {name: value for name, value in given.items() if value is not None}
         if measuring:
             given["workers"] = take_workers(given)
-        chosen = [action for name, (_, action) in instead.items() if given.pop(name)]
+        dry = given.pop("dry_run", False)
         run = _made(kind, preset, given)
-        if chosen:
-            chosen[0](run, quiet=quiet, as_json=as_json)
+        if dry:
+            _DRY_RUNS[kind.command][1](run, quiet=quiet, as_json=as_json)
             return
         result = _followed(context, run, quiet=quiet or not run.first)
         if result is None or not run.first:
@@ -59,6 +77,7 @@ def run_command(kind: Kind, **instead: Instead) -> click.Command:
 
     workers = fields_of(kind).get("workers")
     measuring = workers is not None and option_of(workers) is None
+    dry_run = _DRY_RUNS.get(kind.command, ())[:1]
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
@@ -69,7 +88,7 @@ def run_command(kind: Kind, **instead: Instead) -> click.Command:
         *parameters(*kind.option_types()[:-1]),
         *parameters(*[WorkerOptions] * measuring, kind),
         _preset(kind),
-        *(_flag(name, help) for name, (help, _) in instead.items()),
+        *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
@@ -154,11 +173,17 @@ def _preset(kind: Kind) -> click.Option:
     )
 
 
-def _flag(name: str, help: str) -> click.Option:
-    return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
-
-
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:
     """The parameter that a click decorator adds."""
     holder: Any = option(lambda: None)
     return holder.__click_params__[0]  # type: ignore[no-any-return]
+
+
+def again(context: click.Context) -> str:
+    """What to type to go on with the command of ``context`` after an interrupt.
+
+    Passwords in addresses are left out: what is on stderr often ends up in a log.
+    """
+    session = context.find_object(Session)
+    words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
+    return shlex.join(["asvit", *(_PASSWORD.sub(r"\1***@", word) for word in words)])

@@ -68,7 +68,16 @@ def command(
     ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
     has no value but a reason.
     """
-    settings = _settings({name: value for name, value in options.items() if value is not None})
+    from asvit.search import SearchSettings
+    from proxies import PROXIES
+
+    given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
+    for name in given.setdefault("proxies", tuple(PROXIES)):
+        known("proxy", name, list(PROXIES))
+    try:
+        settings = SearchSettings.make(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
     found = _measure(canonical(architectures), settings, quiet=quiet)
@@ -114,23 +123,6 @@ def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) ->
         f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
         f"({settings.data}), {settings.points} points, seed {settings.seed}"
     )
-
-
-def _settings(given: dict[str, Any]) -> SearchSettings:
-    """The settings that the options ask for, with every measure where none is named.
-
-    Raises:
-        click.UsageError: If a measure is unknown or a value is not allowed.
-    """
-    from asvit.search import SearchSettings
-    from proxies import PROXIES
-
-    for name in given.setdefault("proxies", tuple(PROXIES)):
-        known("proxy", name, list(PROXIES))
-    try:
-        return SearchSettings.make(**given)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _measure(

@@ -34,17 +34,6 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
     assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
 
 
-def test_the_help_of_search_states_the_real_defaults() -> None:
-    settings = SearchSettings()
-    shown = {
-        p.name: p.show_default for p in command("search").params if isinstance(p, click.Option)
-    }
-    for name in ("steps", "space", "controller", "image_size", "repeats", "images", "points"):
-        assert shown[name] == str(getattr(settings, name))
-    for name in ("radius", "data", "seed", "device", "batch"):
-        assert shown[name] == str(getattr(settings, name))
-
-
 def test_the_documented_defaults_of_search_are_the_real_ones() -> None:
     rows = re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", section("search"), re.MULTILINE)
     documented = dict(rows)

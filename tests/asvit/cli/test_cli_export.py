@@ -7,17 +7,12 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from click.testing import CliRunner, Result
 
-from asvit.cli.app import app
 from asvit.networks import Network, WeightsFile
+from tests.asvit.cli.commands import run
 
 SHIFT = "shift:1,1,1,1|1|8|1|16"
 RANDOM = ["export", SHIFT, "--random", "--image-size", "32", "--classes", "3"]
-
-
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 def test_an_export_tells_data_on_stdout_and_people_on_stderr(tmp_path: Path) -> None:
