@@ -26,9 +26,11 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
 
     ARCH is an architecture text, quoted because of its bars, or timm:NAME.
     """
+    from asvit.spaces import cost
+
     side = 224 if image_size is None else image_size
     parts = {text: _parts(text, side) for text in canonical(architectures)}
-    totals = {text: _total(text, side) for text in parts}
+    totals = {text: asdict(cost(text, image_size=side)) for text in parts}
     if as_json:
         counted = [
             {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
@@ -49,12 +51,6 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
 
 
 command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
-
-
-def _total(text: str, side: int) -> dict[str, int]:
-    from asvit.spaces import cost
-
-    return asdict(cost(text, image_size=side))
 
 
 def _parts(text: str, side: int) -> list[Part]:

@@ -22,8 +22,6 @@ from proxies.messages import shown, unknown
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
-    from asvit.executors.base import Workers
-
 TIMM = "timm:"
 _METAVARS = {int: "N", float: "X"}
 
@@ -151,19 +149,19 @@ class WorkerOptions:
     )
 
 
-def take_workers(options: dict[str, Any]) -> Workers | None:
-    """Take what was given of :class:`WorkerOptions` out of the options of a command.
+def with_workers(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``.
 
     Raises:
         click.UsageError: If a value is not allowed.
     """
     given = {name: options.pop(name) for name in fields_of(WorkerOptions) if name in options}
     if not given:
-        return None
+        return options
     from asvit.executors.base import Workers
 
     try:
-        return Workers(**given)
+        return {**options, "workers": Workers(**given)}
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

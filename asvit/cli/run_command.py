@@ -20,7 +20,7 @@ from asvit.cli.options import (
     known,
     parameters,
     quiet_option,
-    take_workers,
+    with_workers,
 )
 from asvit.cli.output import emit_json
 from asvit.core.console import console
@@ -61,7 +61,7 @@ def run_command(kind: Kind) -> click.Command:
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
         if measuring:
-            given["workers"] = take_workers(given)
+            given = with_workers(given)
         dry = given.pop("dry_run", False)
         run = _made(kind, preset, given)
         if dry:

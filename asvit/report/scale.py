@@ -147,7 +147,7 @@ def page(run: Scaling, drawn: Sequence[Picture]) -> str:
 
 
 def _header(run: Scaling) -> str:
-    told, goal = [], ""
+    told, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
     if run.settings is not None:
         told = [
             f"measured at px {run.settings.image_size}",
@@ -157,12 +157,12 @@ def _header(run: Scaling) -> str:
         goal = run.settings.budgets[-1]
     if run.result is not None:
         took = html.duration(run.result.wall_seconds)
-        what = f"Finished: {_steps(run)} to {goal} in {took}."
+        what = f"Finished: {steps} to {goal} in {took}."
         if run.result.reason:
             what += f" The end is not as near as asked: {run.result.reason}."
     else:
         where = f" on the way to {goal}" if goal else ""
-        what = f"Not finished: {_steps(run)}{where}. The same command continues it."
+        what = f"Not finished: {steps}{where}. The same command continues it."
     return html.header("asvit scale", run.name, told, what)
 
 
@@ -235,8 +235,3 @@ def _ways(run: Scaling) -> str:
     known = {name: way for name, way in run.better.items() if way != "reported"}
     parts = [f"{label(name)}: {way} is better" for name, way in known.items()]
     return f"{'; '.join(parts)}." if parts else ""
-
-
-def _steps(run: Scaling) -> str:
-    count = max(0, len(run.series) - 1)
-    return "1 step" if count == 1 else f"{count} steps"

@@ -78,9 +78,14 @@ def read_run(folder: Path) -> SearchTrials:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
+
+    def table() -> list[TrialRow] | None:
+        path, names = folder / TRIALS, settings.proxies if settings else ()
+        return read_trials(path, names) if path.is_file() else None
+
     result = SearchResult.read(folder / RESULT) if (folder / RESULT).is_file() else None
     settings = None if result is None else result.settings
-    trials = _table_of(folder / TRIALS, settings)
+    trials = table()
     if result is None or trials is None or len(trials) != result.steps:
         result = None  # of fewer steps: the run is being extended
         try:
@@ -89,18 +94,13 @@ def read_run(folder: Path) -> SearchTrials:
             if trials is None:
                 raise
             settings, measured = None, []  # a report of what can be read is better than none
-        table = _table_of(folder / TRIALS, settings)
-        if table is None and settings is None:
+        rows = table()
+        if rows is None and settings is None:
             raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
-        trials = max(table or [], measured, key=len)
+        trials = max(rows or [], measured, key=len)
     measures = settings.proxies if settings else trials[0].values if trials else ()
     better = {name: direction(name) for name in measures}
     return SearchTrials(folder.resolve().name, trials, better, settings, result)
-
-
-def _table_of(path: Path, settings: SearchSettings | None) -> list[TrialRow] | None:
-    """The table of trials of a search with ``settings``; None if there is none."""
-    return read_trials(path, settings.proxies if settings else ()) if path.is_file() else None
 
 
 def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
@@ -164,11 +164,13 @@ def _header(run: SearchTrials) -> str:
         for name in ("space", "controller", "image_size", "seed")
         if settings is not None
     ]
+    whole = html.count(done, "architecture")
     if result is not None:
-        what = f"Finished: {_architectures(done)} in {html.duration(result.wall_seconds)}."
+        what = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
     else:
-        of_all = f"{done} of {_architectures(settings.steps)}" if settings else ""
-        what = f"Not finished: {of_all or _architectures(done)}. The same command continues it."
+        if settings is not None:
+            whole = f"{done} of {html.count(settings.steps, 'architecture')}"
+        what = f"Not finished: {whole}. The same command continues it."
     return html.header("asvit search", run.name, told, what)
 
 
@@ -205,7 +207,7 @@ def _front(run: SearchTrials) -> str:
 
 def _trials(run: SearchTrials) -> str:
     shown = run.trials[-MOST_TRIALS:]
-    words = _architectures(len(run.trials))
+    words = html.count(len(run.trials), "architecture")
     if len(shown) < len(run.trials):
         words = f"The last {len(shown)} of {len(run.trials)} architectures; trials.csv has all"
     unfolded = len(shown) <= OPEN_TRIALS
@@ -239,7 +241,3 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )
-
-
-def _architectures(count: int) -> str:
-    return "1 architecture" if count == 1 else f"{count} architectures"
