@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     _check(given)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**given, progress=None if quiet else _tell)
+    exported = export_network(**given, progress=None if quiet else partial(click.echo, err=True))
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
@@ -57,10 +58,6 @@ def _check(given: dict[str, Any]) -> None:
         raise click.UsageError(str(error)) from error
     if asked.architecture is not None:
         canonical([asked.architecture])
-
-
-def _tell(what: str) -> None:
-    click.echo(what, err=True)
 
 
 def show_export(exported: Exported, screen: Console) -> None:

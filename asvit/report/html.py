@@ -96,10 +96,8 @@ def _policy(page: str) -> str:
 def inline_svg(svg: str, *, name: str, title: str) -> str:
     """A figure's file as part of the page: ids of its own, colours that follow the theme.
 
-    Args:
-        svg: The text of the file, as matplotlib writes it.
-        name: Prefix of the ids, so that those of two figures on a page differ: an HTML id.
-        title: What the figure shows, for those who cannot see it.
+    Its ids begin with ``name``, so that those of two figures on a page differ; ``title`` says what
+    it shows, for those who cannot see it.
     """
     body = svg[svg.index("<svg") :].strip()
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
@@ -203,14 +201,10 @@ def table(
     failed: frozenset[int] | set[int] = frozenset(),
     long: bool = False,
 ) -> str:
-    """A table whose headings sort it.
+    """A table whose headings sort it; None and NaN are empty cells that sort last either way.
 
-    Args:
-        columns: The headings.
-        rows: One cell a column; None and NaN become empty cells that sort last either way.
-        numeric: The columns that hold numbers: to the right, sorted by value.
-        failed: Places of the rows to mark as failed.
-        long: Give the table a height of its own and let it scroll.
+    ``numeric`` columns stand to the right and sort by value, the rows at the places ``failed`` are
+    marked, and a ``long`` table has a height of its own and scrolls.
     """
     kinds = ["number" if column in numeric else "" for column in columns]
     heads = "".join(
