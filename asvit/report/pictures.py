@@ -6,7 +6,7 @@ import csv
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class Picture:
     name: str
     title: str
     caption: str
-    draw: Callable[[], Figure]
+    draw: Callable[[], Figure] = field(compare=False)
     shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]]
     wide: bool = False
 
@@ -56,7 +56,7 @@ class Picture:
         rows, kind = self.shown
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([field.name for field in fields(kind)])
+        writer.writerow([one.name for one in fields(kind)])
         writer.writerows(map(astuple, rows))
         # JSON can hold halves of characters, which UTF-8 has no form for.
         return buffer.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")

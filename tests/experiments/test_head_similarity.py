@@ -46,8 +46,9 @@ def test_titles_have_the_mean_over_pairs_where_there_is_one():
 
 
 def test_the_picture_is_made_of_the_palette_and_always_the_same():
-    picture = similarity_picture(SIMILARITIES)
-    assert picture == similarity_picture(SIMILARITIES)
+    picture, again = similarity_picture(SIMILARITIES), similarity_picture(SIMILARITIES)
+    assert picture == again
+    assert picture.svg == again.svg
     assert picture.csv.splitlines()[:2] == [
         "attention,first,second,similarity",
         "blocks.0.attn,0,0,1.0",
