@@ -22,8 +22,7 @@ from matplotlib.figure import Figure
 import asvit
 import proxies
 from asvit.executors import Workers
-from asvit.report.axes import legend, log_scale
-from asvit.report.style import COLOUR, style
+from asvit.report.style import COLOUR, legend, log_scale, style
 from asvit.runs import run_search
 from experiments.growing import SEED, markdown, write_rows
 from experiments.timing import forward, hardware, shortest

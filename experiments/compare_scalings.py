@@ -16,9 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from asvit.report.axes import log_scale
-from asvit.report.figures import label
-from asvit.report.style import style
+from asvit.report.style import label, log_scale, style
 from experiments.baselines import FAMILIES, scale_at_random, scale_by_rule
 from experiments.growing import (
     MODEL_COLUMNS,

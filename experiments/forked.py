@@ -32,7 +32,7 @@ _PRELOADED = (
     "experiments.forked",
     "asvit.cli.app",
     "asvit.cli.run_command",
-    *(f"asvit.cli.{name}" for name in ("search", "train", "supernet", "reference")),
+    "asvit.runs.kinds",
     "asvit.executors.processes",
     "asvit.executors.serve",
     "asvit.runs.search",

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit.report.figures import LONGEST
 from asvit.report.pictures import Picture, make_picture
-from asvit.report.style import COLOUR, SMALL, figure, levels, note
+from asvit.report.style import COLOUR, LONGEST, SMALL, figure, levels, note
 from proxies.messages import one_line
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import click
 
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
-from asvit.cli.session import Session, debug_option
+from asvit.cli.options import Session, debug_option
 from asvit.core.extensions import load_extensions
 from proxies.messages import hint, legible, one_line, shown
 
@@ -29,7 +29,8 @@ USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
 _LONGEST = 4_000  # characters of a message: as long as a path, whatever else went wrong before
 
-# Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`.
+# Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`, or it is
+# made of a kind of run.
 COMMANDS = {
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
@@ -73,11 +74,10 @@ class Program(click.Group):
             return None
         if find_spec(f"asvit.cli.{cmd_name}") is not None:
             command = import_module(f"asvit.cli.{cmd_name}").command
-        else:  # a kind of run with a command like any other
-            from asvit.cli.run_command import run_command
-            from asvit.runs.run import RUNS
+        else:
+            from asvit.cli.run_command import command_of
 
-            command = run_command(RUNS[cmd_name])
+            command = command_of(cmd_name)
         if not isinstance(command, click.Command):
             raise TypeError(f"asvit.cli.{cmd_name}.command is no click command: {command!r}")
         if not any(parameter.name == "debug" for parameter in command.params):

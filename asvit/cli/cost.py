@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import click
 
-from asvit.cli.architectures import TIMM, architectures_argument, canonical
 from asvit.cli.manual import Documented
-from asvit.cli.options import image_size_option, json_option
+from asvit.cli.options import TIMM, architectures_argument, canonical, json_option, parameters
 from asvit.cli.output import emit_json
 from asvit.core.console import console, table
+from asvit.core.settings import MeasuringSettings
 
 Part = dict[str, object]
 
@@ -20,16 +20,17 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 
 @click.command(cls=Documented)
 @architectures_argument
-@image_size_option
 @json_option
 def command(architectures: tuple[str, ...], image_size: int | None, as_json: bool) -> None:
     """Count parameters and multiply-adds of each ARCH, part by part.
 
     ARCH is an architecture text, quoted because of its bars, or timm:NAME.
     """
+    from asvit.spaces import cost
+
     side = 224 if image_size is None else image_size
     parts = {text: _parts(text, side) for text in canonical(architectures)}
-    totals = {text: _total(text, side) for text in parts}
+    totals = {text: asdict(cost(text, image_size=side)) for text in parts}
     if as_json:
         counted = [
             {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
@@ -49,10 +50,7 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
     screen.print(f"multiply-adds, batch 1, {side} px, 1000 classes")
 
 
-def _total(text: str, side: int) -> dict[str, int]:
-    from asvit.spaces import cost
-
-    return asdict(cost(text, image_size=side))
+command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
 
 
 def _parts(text: str, side: int) -> list[Part]:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
@@ -37,18 +38,14 @@ def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
         yield Lines(title)
 
 
+@dataclass
 class Lines:
-    """Writes a line for every 5 % of the work, and at least one a minute.
+    """Writes the title, then a line for every 5 % of the work, and at least one a minute."""
 
-    Args:
-        title: The line before the first of them.
-    """
-
-    def __init__(self, title: Title) -> None:
-        self._title: Title | None = title
-        self._unit = ""
-        self._written = -1  # of these lines
-        self._last = -_EVERY_SECONDS
+    title: Title | None
+    _unit: str = ""
+    _written: int = -1  # of these lines
+    _last: float = -_EVERY_SECONDS
 
     def __call__(self, progress: Progress) -> None:
         """Write the line of ``progress`` if it is time for one."""
@@ -57,9 +54,9 @@ class Lines:
                 click.echo(f"preparing {progress.total} images", err=True)
                 self._unit = progress.unit
             return
-        if self._title is not None:
-            click.echo(opening(self._title, progress), err=True)
-            self._title = None
+        if self.title is not None:
+            click.echo(opening(self.title, progress), err=True)
+            self.title = None
         if progress.unit != self._unit:
             self._unit, self._written = progress.unit, -1
         now, part = time.monotonic(), progress.part

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.architectures import canonical
 from asvit.cli.manual import Documented
-from asvit.cli.options import json_option, quiet_option
+from asvit.cli.options import canonical, json_option, parameters, quiet_option
 from asvit.cli.output import emit_json
-from asvit.cli.run_command import parameters
 from asvit.core.console import console, number, table
 from asvit.export.settings import ExportSettings
 
@@ -35,7 +34,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     _check(given)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**given, progress=None if quiet else _tell)
+    exported = export_network(**given, progress=None if quiet else partial(click.echo, err=True))
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
@@ -59,10 +58,6 @@ def _check(given: dict[str, Any]) -> None:
         raise click.UsageError(str(error)) from error
     if asked.architecture is not None:
         canonical([asked.architecture])
-
-
-def _tell(what: str) -> None:
-    click.echo(what, err=True)
 
 
 def show_export(exported: Exported, screen: Console) -> None:

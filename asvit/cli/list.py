@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatch
+from importlib import import_module
 
 import click
 
@@ -15,31 +16,14 @@ from asvit.core.console import console, table
 Row = dict[str, object]
 
 
-def _proxies() -> list[Row]:
-    from proxies import PROXIES
+def _described(module: str, registry: str, *columns: str) -> Callable[[], list[Row]]:
+    """The entries of a registry, with some of their attributes."""
 
-    return [
-        {"name": p.name, "better": p.better, "description": p.description, "paper": p.paper}
-        for p in PROXIES.values()
-    ]
+    def listed() -> list[Row]:
+        entries = getattr(import_module(module), registry).values()
+        return [{name: getattr(entry, name) for name in columns} for entry in entries]
 
-
-def _spaces() -> list[Row]:
-    from asvit.spaces import SPACES
-
-    return [
-        {"name": s.name, "size": s.size, "description": s.description, "paper": s.paper}
-        for s in SPACES.values()
-    ]
-
-
-def _controllers() -> list[Row]:
-    from asvit.search import CONTROLLERS
-
-    return [
-        {"name": c.name, "description": c.description, "paper": c.paper}
-        for c in CONTROLLERS.values()
-    ]
+    return listed
 
 
 def _models() -> list[Row]:
@@ -70,10 +54,11 @@ def _references() -> list[Row]:
     return [{"name": name, "description": words} for name, words in REFERENCES.items()]
 
 
+ABOUT = ("description", "paper")
 KINDS: dict[str, Callable[[], list[Row]]] = {
-    "proxies": _proxies,
-    "spaces": _spaces,
-    "controllers": _controllers,
+    "proxies": _described("proxies", "PROXIES", "name", "better", *ABOUT),
+    "spaces": _described("asvit.spaces", "SPACES", "name", "size", *ABOUT),
+    "controllers": _described("asvit.search", "CONTROLLERS", "name", *ABOUT),
     "models": _models,
     "presets": _presets,
     "data": _data,

@@ -5,24 +5,51 @@ An option that was not given is None, so that a command passes on only what its 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from click.shell_completion import CompletionItem
 
 from asvit.core.run_files import RESULT
+from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type, setting
 from proxies.messages import shown, unknown
 
 if TYPE_CHECKING:
     from click.types import OptionHelpExtra
 
-F = TypeVar("F", bound=Callable[..., Any])
+TIMM = "timm:"
+_METAVARS = {int: "N", float: "X"}
 
-POSITIVE = click.IntRange(min=1)
+
+@dataclass
+class Session:
+    """What holds for one call of the program."""
+
+    arguments: tuple[str, ...] = ()
+    debug: bool = False
+
+
+def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if value and session is not None:
+        session.debug = True
+
+
+def debug_option() -> click.Option:
+    """``--debug``, as the program and every command take it."""
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )
 
 
 def names(
@@ -92,167 +119,51 @@ class Setting(click.Option):
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Write JSON on stdout, everything else on stderr."
 )
-image_size_option = click.option(
-    "--image-size",
-    cls=Setting,
-    metavar="N",
-    type=POSITIVE,
-    show_default="224",
-    help="Side of the square images, in pixels.",
-)
-seed_option = click.option(
-    "--seed",
-    cls=Setting,
-    metavar="N",
-    type=click.IntRange(min=0),
-    show_default="0",
-    help="Seed of every random draw.",
-)
-proxy_option = click.option(
-    "--proxy",
-    "proxies",
-    multiple=True,
-    callback=names,
-    metavar="NAME",
-    shell_complete=registered("proxies", "PROXIES"),
-    help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
-)
-
-
-fresh_option = click.option(
-    "--fresh", is_flag=True, help="Start over instead of continuing the run."
-)
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-def radius(
-    _context: click.Context, _parameter: click.Parameter, value: str | None
-) -> str | float | None:
-    """A radius by name, or a number; None when absent."""
-    if value is None or value in ("sqrt_n", "unit"):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        raise click.BadParameter(f"{shown(value)} is not sqrt_n, unit or a number") from None
+@dataclass
+class WorkerOptions:
+    """The options of who measures, which reach a run as one ``workers``."""
 
-
-def measuring_options(command: F) -> F:
-    """Add the options of every command that measures networks."""
-    for option in reversed(_MEASURING):
-        command = option(command)
-    return command
-
-
-_MEASURING = (
-    image_size_option,
-    click.option(
-        "--repeats",
-        cls=Setting,
-        metavar="N",
-        type=POSITIVE,
-        show_default="5",
-        help="Freshly initialised networks each value is averaged over.",
-    ),
-    click.option(
-        "--images",
-        cls=Setting,
-        metavar="N",
-        type=click.IntRange(min=2),
-        show_default="16",
-        help="Images in the kernel's batch.",
-    ),
-    click.option(
-        "--points",
-        cls=Setting,
-        metavar="N",
-        type=click.IntRange(min=3),
-        show_default="10",
-        help="Points on the circle.",
-    ),
-    click.option(
-        "--radius",
-        cls=Setting,
-        callback=radius,
-        metavar="RADIUS",
-        show_default="sqrt_n",
-        help="Radius of the circle: sqrt_n (the paper's), unit, or a number.",
-    ),
-    click.option(
-        "--data",
-        cls=Setting,
-        metavar="DATA",
-        shell_complete=data_names,
-        show_default="fractal",
-        help="fractal, gaussian, digits, a folder of class folders, torchvision:NAME or hf:NAME.",
-    ),
-    seed_option,
-    click.option(
-        "--device",
-        cls=Setting,
-        metavar="DEVICE",
-        show_default="auto",
-        help="auto, cpu, cuda, cuda:1, mps, ...",
-    ),
-)
-
-
-def worker_options(command: F) -> F:
-    """Add the options of who measures, which reach the command as one ``workers``."""
-
-    @wraps(command)
-    def with_workers(
-        *args: Any,
-        jobs: int | None,
-        ray: str | None,
-        timeout: float | None,
-        retries: int | None,
-        **options: Any,
-    ) -> Any:
-        from asvit.executors.base import RETRIES, Workers
-
-        if (jobs, ray, timeout, retries) == (None,) * 4:
-            return command(*args, workers=None, **options)
-        try:
-            workers = Workers(jobs, ray, timeout, RETRIES if retries is None else retries)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-        return command(*args, workers=workers, **options)
-
-    for option in reversed(_WORKERS):
-        with_workers = option(with_workers)
-    return with_workers  # type: ignore[return-value]
-
-
-_WORKERS = (
-    click.option(
-        "--jobs",
-        cls=Setting,
-        metavar="N",
-        type=POSITIVE,
-        show_default="one a core for long runs",
-        help="Workers that measure at the same time; the result does not depend on it.",
-    ),
-    click.option(
-        "--ray",
+    jobs: int | None = setting(
+        None,
+        "Workers that measure at the same time; the result does not depend on it.",
+        shown="one a core for long runs",
+        at_least=1,
+    )
+    ray: str | None = setting(
+        None,
+        "Measure on a Ray cluster; auto is the one that is running here.",
         metavar="ADDRESS",
-        help="Measure on a Ray cluster; auto is the one that is running here.",
-    ),
-    click.option(
-        "--timeout",
+    )
+    timeout: float | None = setting(
+        None,
+        "Take a network from a worker that has had it for so long.",
         metavar="SECONDS",
-        type=float,
-        help="Take a network from a worker that has had it for so long.",
-    ),
-    click.option(
-        "--retries",
-        cls=Setting,
-        metavar="N",
-        type=click.IntRange(min=0),
-        show_default="2",
-        help="Times a network is tried again after its worker died, hung or ran out of memory.",
-    ),
-)
+    )
+    retries: int = setting(
+        2,
+        "Times a network is tried again after its worker died, hung or ran out of memory.",
+        at_least=0,
+    )
+
+
+def with_workers(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``.
+
+    Raises:
+        click.UsageError: If a value is not allowed.
+    """
+    given = {name: options.pop(name) for name in fields_of(WorkerOptions) if name in options}
+    if not given:
+        return options
+    from asvit.executors.base import Workers
+
+    try:
+        return {**options, "workers": Workers(**given)}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def known(option: str, value: str, choices: Sequence[str]) -> str:
@@ -266,13 +177,105 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
     raise click.UsageError(unknown(option, value, choices))
 
 
-def known_proxies(names: Sequence[str]) -> None:
-    """Check that every one of ``names`` is a measure.
+architectures_argument = click.argument(
+    "architectures", metavar="ARCH...", nargs=-1, required=True
+)
+
+
+def canonical(texts: Sequence[str]) -> list[str]:
+    """The texts in canonical form, each architecture once.
 
     Raises:
-        click.UsageError: If one is not; the message names the nearest.
+        click.UsageError: If one is no architecture of a space or a family and no model of timm.
     """
-    from proxies import PROXIES
+    from asvit.spaces import architectures
 
-    for name in names:
-        known("proxy", name, list(PROXIES))
+    try:
+        return list(dict.fromkeys(map(architectures.canonical, texts)))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def parameters(*owners: Any) -> list[click.Parameter]:
+    """A parameter for each field of settings, or of a run, that has an option."""
+    return [
+        _parameter(field, option, hints_of(owner)[name])
+        for owner in owners
+        for name, field in fields_of(owner).items()
+        if (option := option_of(field)) is not None
+    ]
+
+
+def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:
+    kind, _ = plain_type(declared)
+    several = kind == tuple[str, ...] and option.parse is None
+    settings: dict[str, Any] = {
+        "type": _type(kind, option),
+        "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
+        "callback": names if several else None,
+        "shell_complete": _completion(option),
+    }
+    if option.argument:
+        return click.Argument([field.name], required=_is_required(field), **settings)
+    spelled = f"--{(option.name or field.name).replace('_', '-')}"
+    if field.default is True:
+        spelled = f"{spelled}/--no-{spelled[2:]}"
+        shown = (option.name or field.name).replace("_", "-")
+        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
+    if kind is bool:
+        return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
+    return Setting(
+        [spelled, field.name],
+        multiple=several,
+        required=_is_required(field),
+        help=option.help,
+        show_default=option.shown or _shown(field.default),
+        **settings,
+    )
+
+
+def _type(kind: Any, option: Option) -> Any:
+    if option.parse is not None:
+        return _Parsed(option.parse, option.metavar)
+    if kind is int:
+        least = option.at_least
+        return click.IntRange(min=None if least is None else int(least))
+    return click.FLOAT if kind is float else click.STRING
+
+
+class _Parsed(click.ParamType[Any]):
+    """A value that a setting reads from its text."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.name = name.lower()
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _completion(option: Option) -> Any:
+    module, _, registry = option.complete.partition(":")
+    if registry:
+        return registered(module, registry)
+    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    return known_kinds.get(option.complete)
+
+
+def _shown(default: Any) -> str | bool:
+    """A default as it would be typed; nothing where there is none."""
+    if default is None or default is dataclasses.MISSING:
+        return False
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a command cannot do without an option: there is no default, nor words for one."""
+    option = option_of(field)
+    return option is not None and field.default is dataclasses.MISSING and not option.shown

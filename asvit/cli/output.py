@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 import click
 
+from asvit.core.codec import to_json
 from asvit.core.files import write_text
 
 
@@ -29,21 +26,4 @@ def write_json(path: Path, data: object) -> None:
 
 
 def _json(data: object) -> str:
-    return json.dumps(plain(data), indent=2, allow_nan=False)
-
-
-def plain(value: object) -> Any:
-    """``value`` in the types of JSON: dataclasses as objects, paths as text, numbers finite."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Iterable):
-        return [plain(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"no JSON form for {type(value).__name__}: {value!r}")
+    return json.dumps(to_json(data), indent=2, allow_nan=False)

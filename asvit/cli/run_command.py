@@ -2,57 +2,70 @@
 
 from __future__ import annotations
 
-import dataclasses
+import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from asvit.cli.display import progress_display
+from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
-    Setting,
-    completes,
-    data_names,
+    Session,
+    WorkerOptions,
+    debug_option,
     json_option,
     known,
-    names,
-    paths,
+    parameters,
     quiet_option,
-    registered,
-    run_folders,
-    worker_options,
+    with_workers,
 )
 from asvit.cli.output import emit_json
-from asvit.cli.session import again, debug_option
 from asvit.core.console import console
 from asvit.core.progress import Progress
-from asvit.core.settings import Option, WrongOption, fields_of, hints_of, option_of, plain_type
-from asvit.runs.run import Run, UnusableRunError
+from asvit.core.settings import Option, WrongOption, fields_of, option_of
+from asvit.runs.run import RUNS, Run, UnusableRunError
 
 Kind = type[Run[Any, Any, Any]]
-#: Help of a flag, and what it does instead of the run: called with ``quiet`` and ``as_json``.
-Instead = tuple[str, Callable[..., None]]
-_METAVARS = {int: "N", float: "X"}
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
+#: Command -> help of its ``--dry-run``, and what that does instead of the run.
+_DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
+    "search": ("Only tell what the run would do and take; write nothing.", show_estimate),
+    "train": ("Show what would be done, and end.", show_plan),
+}
+_GROUPS = {
+    "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
+    "reference": "Make reference tables: architectures with the accuracies they were trained to.",
+}
 
 
-def run_command(kind: Kind, **instead: Instead) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class.
+def command_of(name: str) -> click.Command:
+    """The command of the program with this name: a kind of run, or the group of several."""
+    if name in RUNS:
+        return run_command(RUNS[name])
+    group = click.Group(name, help=_GROUPS.get(name), no_args_is_help=True)
+    for words, kind in RUNS.items():
+        if words.startswith(f"{name} "):
+            group.add_command(run_command(kind))
+    return group
 
-    Args:
-        kind: The kind of run.
-        **instead: Flags that do something else with the run than to run it.
-    """
+
+def run_command(kind: Kind) -> click.Command:
+    """The click command of a kind of run; its help is the docstring of the class."""
 
     @click.pass_context
     def call(
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
-        chosen = [action for name, (_, action) in instead.items() if given.pop(name)]
+        if measuring:
+            given = with_workers(given)
+        dry = given.pop("dry_run", False)
         run = _made(kind, preset, given)
-        if chosen:
-            chosen[0](run, quiet=quiet, as_json=as_json)
+        if dry:
+            _DRY_RUNS[kind.command][1](run, quiet=quiet, as_json=as_json)
             return
         result = _followed(context, run, quiet=quiet or not run.first)
         if result is None or not run.first:
@@ -63,18 +76,19 @@ def run_command(kind: Kind, **instead: Instead) -> click.Command:
             kind.show(result, console(err=as_json))
 
     workers = fields_of(kind).get("workers")
+    measuring = workers is not None and option_of(workers) is None
+    dry_run = _DRY_RUNS.get(kind.command, ())[:1]
     command = click.command(
         cls=Documented,
         name=kind.command.split()[-1],
         help=(kind.__doc__ or kind.summary).partition("\n\n    Attributes:")[0],
         short_help=kind.summary,
-    )(worker_options(call) if workers is not None and option_of(workers) is None else call)
+    )(call)
     command.params = [
         *parameters(*kind.option_types()[:-1]),
-        *command.params,
-        *parameters(kind),
+        *parameters(*[WorkerOptions] * measuring, kind),
         _preset(kind),
-        *(_flag(name, help) for name, (help, _) in instead.items()),
+        *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
@@ -147,85 +161,6 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
     return result
 
 
-def parameters(*owners: Any) -> list[click.Parameter]:
-    """A parameter for each field of settings, or of a run, that has an option."""
-    return [
-        _parameter(field, option, hints_of(owner)[name])
-        for owner in owners
-        for name, field in fields_of(owner).items()
-        if (option := option_of(field)) is not None
-    ]
-
-
-def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:
-    kind, _ = plain_type(declared)
-    several = kind == tuple[str, ...] and option.parse is None
-    settings: dict[str, Any] = {
-        "type": _type(kind, option),
-        "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
-        "callback": names if several else None,
-        "shell_complete": _completion(option),
-    }
-    if option.argument:
-        return click.Argument([field.name], required=_is_required(field), **settings)
-    spelled = f"--{(option.name or field.name).replace('_', '-')}"
-    if field.default is True:
-        spelled = f"{spelled}/--no-{spelled[2:]}"
-        shown = (option.name or field.name).replace("_", "-")
-        return Setting([spelled, field.name], default=True, show_default=shown, help=option.help)
-    if kind is bool:
-        return click.Option([spelled, field.name], is_flag=True, default=None, help=option.help)
-    return Setting(
-        [spelled, field.name],
-        multiple=several,
-        required=_is_required(field),
-        help=option.help,
-        show_default=option.shown or _shown(field.default),
-        **settings,
-    )
-
-
-def _type(kind: Any, option: Option) -> Any:
-    if option.parse is not None:
-        return _Parsed(option.parse, option.metavar)
-    if kind is int:
-        least = option.at_least
-        return click.IntRange(min=None if least is None else int(least))
-    return click.FLOAT if kind is float else click.STRING
-
-
-class _Parsed(click.ParamType[Any]):
-    """A value that a setting reads from its text."""
-
-    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
-        self.name = name.lower()
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of a text."""
-        try:
-            return self._parse(value) if isinstance(value, str) else value
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _completion(option: Option) -> Any:
-    module, _, registry = option.complete.partition(":")
-    if registry:
-        return registered(module, registry)
-    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
-    return known_kinds.get(option.complete)
-
-
-def _shown(default: Any) -> str | bool:
-    """A default as it would be typed; nothing where there is none."""
-    if default is None or default is dataclasses.MISSING:
-        return False
-    if isinstance(default, tuple):
-        return ",".join(map(str, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
 def _preset(kind: Kind) -> click.Option:
     presets = kind.settings_type.presets
     return click.Option(
@@ -238,17 +173,17 @@ def _preset(kind: Kind) -> click.Option:
     )
 
 
-def _flag(name: str, help: str) -> click.Option:
-    return click.Option([f"--{name.replace('_', '-')}", name], is_flag=True, help=help)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    """Whether a command cannot do without an option: there is no default, nor words for one."""
-    option = option_of(field)
-    return option is not None and field.default is dataclasses.MISSING and not option.shown
-
-
 def _bare(option: Callable[[Callable[..., Any]], Callable[..., Any]]) -> click.Parameter:
     """The parameter that a click decorator adds."""
     holder: Any = option(lambda: None)
     return holder.__click_params__[0]  # type: ignore[no-any-return]
+
+
+def again(context: click.Context) -> str:
+    """What to type to go on with the command of ``context`` after an interrupt.
+
+    Passwords in addresses are left out: what is on stderr often ends up in a log.
+    """
+    session = context.find_object(Session)
+    words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
+    return shlex.join(["asvit", *(_PASSWORD.sub(r"\1***@", word) for word in words)])

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.architectures import architectures_argument, canonical
 from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
+    architectures_argument,
+    canonical,
     json_option,
-    known_proxies,
-    measuring_options,
-    proxy_option,
+    known,
+    names,
+    parameters,
     quiet_option,
+    registered,
 )
 from asvit.cli.output import emit_json, write_json
 from asvit.core.console import clock, console, networks, table
 from asvit.core.files import check_target
 from asvit.core.progress import images_told
+from asvit.core.settings import MeasuringSettings, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,13 +35,19 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION = 1
-MEASURING = ("image_size", "repeats", "images", "points", "radius", "data", "seed", "device")
 
 
 @click.command(cls=Documented)
 @architectures_argument
-@proxy_option
-@measuring_options
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    callback=names,
+    metavar="NAME",
+    shell_complete=registered("proxies", "PROXIES"),
+    help="Measure to use; repeat it or separate names by commas (see asvit list proxies).",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -59,13 +68,22 @@ def command(
     ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
     has no value but a reason.
     """
-    settings = _settings({name: value for name, value in options.items() if value is not None})
+    from asvit.search import SearchSettings
+    from proxies import PROXIES
+
+    given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
+    for name in given.setdefault("proxies", tuple(PROXIES)):
+        known("proxy", name, list(PROXIES))
+    try:
+        settings = SearchSettings.make(**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if out is not None:
         check_target(out)  # before the long part
     found = _measure(canonical(architectures), settings, quiet=quiet)
     data = {
         "schema_version": SCHEMA_VERSION,
-        "settings": {name: getattr(settings, name) for name in MEASURING},
+        "settings": {name: getattr(settings, name) for name in fields_of(MeasuringSettings)},
         "architectures": [
             {"architecture": text, "scores": scores} for text, scores in found.items()
         ],
@@ -78,6 +96,9 @@ def command(
     finally:  # also when whoever reads our output has left
         if out is not None:
             write_json(out, data)
+
+
+command.params[2:2] = parameters(MeasuringSettings)
 
 
 def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> None:
@@ -102,23 +123,6 @@ def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) ->
         f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
         f"({settings.data}), {settings.points} points, seed {settings.seed}"
     )
-
-
-def _settings(given: dict[str, Any]) -> SearchSettings:
-    """The settings that the options ask for, with every measure where none is named.
-
-    Raises:
-        click.UsageError: If a measure is unknown or a value is not allowed.
-    """
-    from asvit.search import SearchSettings
-    from proxies import PROXIES
-
-    proxies = given.setdefault("proxies", tuple(PROXIES))
-    known_proxies(proxies)
-    try:
-        return SearchSettings.make(**given)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _measure(

@@ -6,60 +6,46 @@ It needs a result.json and the values.csv beside it. The same folder gives the s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from asvit.core.run_files import RESULT, SCORES, VALUES
-from asvit.reference.findings import Finding, band_names, verdict
+from asvit.core.run_files import RESULT, VALUES
+from asvit.reference.findings import Finding, Reliability, band_names, verdict
 from asvit.reference.result import CorrelationResult, scatter_name
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
 from asvit.report import html
 from asvit.report.correlate_figures import measure_label
-from asvit.report.figures import LONGEST
-from asvit.report.parts import figures, origin, write_pages
-from asvit.report.pictures import Picture, make_picture
+from asvit.report.pictures import Picture
+from asvit.report.style import LONGEST
 from proxies.messages import one_line
 
 _OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
+_TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
 
 
 def write_correlation_report(folder: Path | str) -> list[Path]:
-    """Write the figures of a correlation, their rows and ``report.html`` into its run folder.
+    """Write the report of a finished correlation; see :func:`asvit.report.write_report`."""
+    return html.write_report(folder, _read, correlation_pictures, page)
 
-    Args:
-        folder: Run folder of a correlation that has answered a question.
 
-    Returns:
-        The files written, the page last.
-
-    Raises:
-        FileNotFoundError: If nothing is finished in the folder yet.
-        ValueError: If a file in it is not what it should be.
-        OSError: If it cannot be written to; each file is there as a whole or not at all.
-    """
-    folder = Path(folder)
+def _read(folder: Path) -> CorrelationResult:
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit correlate makes one")
     if not all((folder / name).is_file() for name in (RESULT, VALUES)):
         raise FileNotFoundError(
             f"{folder} has no finished correlation yet; the same asvit correlate goes on with it"
         )
-    result = CorrelationResult.read(folder / RESULT)
-    drawn = correlation_pictures(result)
-    return write_pages(folder, drawn, page(result, drawn))
-
-
-def is_correlation_run(folder: Path) -> bool:
-    """Whether ``folder`` is the run folder of a correlation."""
-    return (folder / SCORES).is_file()
+    return CorrelationResult.read(folder / RESULT)
 
 
 def correlation_pictures(result: CorrelationResult) -> list[Picture]:
     """Draw every picture of ``result``: the taus, then a scatter for each measure."""
     taus = draw.tau_rows(result.correlations)
     ceilings = {t.name: t.noise_ceiling for t in result.targets if t.noise_ceiling is not None}
-    bars = make_picture(
+    bars = Picture(
         "tau",
         "Kendall's τ",
         "How well each measure ranks the architectures by accuracy: the bar, and its 95 % "
@@ -84,7 +70,7 @@ def _scatter(result: CorrelationResult, measure: str) -> Picture:
         for target, one in own.items()
     }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
-    return make_picture(
+    return Picture(
         scatter_name(measure),
         measure_label(measure),
         " ".join(["Each point is an architecture.", *{ways[one.better] for one in own.values()}]),
@@ -97,20 +83,16 @@ def _scatter(result: CorrelationResult, measure: str) -> Picture:
 def page(result: CorrelationResult, drawn: Sequence[Picture]) -> str:
     """The whole page of ``result`` around the pictures ``drawn`` of it."""
     return html.page(
-        f"{_name(result)}: measures against accuracies",
+        f"{result.folder.resolve().name}: measures against accuracies",
         [
             _header(result),
             *(_target(result, target) for target in result.targets),
-            figures(drawn),
+            html.figures(drawn),
             _failures(result),
             _values(result),
             _origin(result),
         ],
     )
-
-
-def _name(result: CorrelationResult) -> str:
-    return result.folder.resolve().name
 
 
 def _header(result: CorrelationResult) -> str:
@@ -119,15 +101,9 @@ def _header(result: CorrelationResult) -> str:
     ends = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
     facts = [f"reference {result.reference}", f"{ends} px"]
     facts += [f"{name} {getattr(result.settings, name)}" for name in ("repeats", "seed")]
-    return (
-        html.paragraph("asvit correlate", "quiet")
-        + html.heading(_name(result))
-        + html.paragraph(" · ".join(facts), "quiet")
-        + html.paragraph(
-            f"{result.rows} architectures{left_out}; "
-            f"measured in {html.duration(result.wall_seconds)}."
-        )
-    )
+    took = html.duration(result.wall_seconds)
+    what = f"{result.rows} architectures{left_out}; measured in {took}."
+    return html.header("asvit correlate", result.folder.resolve().name, facts, what)
 
 
 def _target(result: CorrelationResult, target: Target) -> str:
@@ -149,11 +125,8 @@ def _target(result: CorrelationResult, target: Target) -> str:
             "and high bound 95 % bootstrap intervals.",
             "quiet",
         ),
-        html.card(
-            html.folded(
-                "Spearman, weighted and partial τ, τ in bands, regret",
-                _other_statistics_table(found),
-            )
+        html.folded(
+            "Spearman, weighted and partial τ, τ in bands, regret", _other_statistics_table(found)
         ),
         html.paragraph(
             "Partial τ is given the parameters. Bands hold equally many architectures, from the "
@@ -166,19 +139,23 @@ def _target(result: CorrelationResult, target: Target) -> str:
 
 def _findings_table(found: Sequence[Finding]) -> str:
     """Tau, its interval, and what it is beside the best count."""
-    numeric = ["n", "dropped", "τ", "low", "high", "difference", "low ", "high "]
-    columns = ["measure", "better", *numeric, "compared with"]
+    columns = ["measure", "better", *_TAUS, "compared with"]
     failed = {place for place, one in enumerate(found) if one.correlation.reason}
     if failed:
         columns.append("reason")
     cells: list[list[html.Cell]] = []
     for one in found:
         it = one.correlation
-        numbers = [it.tau, it.tau_interval.low, it.tau_interval.high]
-        numbers += [it.difference, it.difference_interval.low, it.difference_interval.high]
         words = [measure_label(it.rival), it.reason][: 2 if failed else 1]
-        cells.append([_label(one), one.better, it.n, it.dropped, *map(_rounded, numbers), *words])
-    return html.table(columns, cells, numeric=set(numeric), failed=failed)
+        cells.append([_label(one.measure, one.trivial), one.better, *_taus(it), *words])
+    return html.table(columns, cells, numeric=set(_TAUS), failed=failed)
+
+
+def _taus(found: Any) -> Iterator[html.Cell]:
+    """The cells of a correlation under the headings that tables of tau have in common."""
+    yield from (found.n, found.dropped)
+    yield from map(_rounded, (found.tau, *found.tau_interval))
+    yield from map(_rounded, (found.difference, *found.difference_interval))
 
 
 def _other_statistics_table(found: Sequence[Finding]) -> str:
@@ -194,13 +171,17 @@ def _other_statistics_table(found: Sequence[Finding]) -> str:
         numbers = [it.spearman, it.weighted_tau, it.partial_tau]
         numbers += [in_band.get(name, math.nan) for name in bands]
         cells.append(
-            [_label(one), *map(_rounded, numbers), *(it.regret.get(k, math.nan) for k in regrets)]
+            [
+                _label(one.measure, one.trivial),
+                *map(_rounded, numbers),
+                *(it.regret.get(k, math.nan) for k in regrets),
+            ]
         )
     return html.table(["measure", *numeric], cells, numeric=set(numeric))
 
 
-def _label(finding: Finding) -> str:
-    return measure_label(finding.measure) + (" (count)" if finding.trivial else "")
+def _label(measure: str, trivial: bool) -> str:
+    return measure_label(measure) + (" (count)" if trivial else "")
 
 
 def _rounded(value: float) -> float:
@@ -221,10 +202,8 @@ def _failures(result: CorrelationResult) -> str:
         return ""
     words = f"{len(failed)} of {len(result.values.architectures)} architectures"
     table = html.table(["architecture", "reason"], failed, long=len(failed) > _OPEN_FAILURES)
-    return html.section(
-        "Without a value",
-        html.card(html.folded(words, table, unfolded=len(failed) <= _OPEN_FAILURES)),
-    )
+    unfolded = len(failed) <= _OPEN_FAILURES
+    return html.section("Without a value", html.folded(words, table, unfolded=unfolded))
 
 
 def _values(result: CorrelationResult) -> str:
@@ -240,7 +219,7 @@ def _values(result: CorrelationResult) -> str:
         long=True,
     )
     words = f"{len(values.architectures)} architectures; values.csv has all digits"
-    return html.section("Values", html.card(html.folded(words, table)))
+    return html.section("Values", html.folded(words, table))
 
 
 def _origin(result: CorrelationResult) -> str:
@@ -250,4 +229,25 @@ def _origin(result: CorrelationResult) -> str:
     }
     asked = {name: value for name, value in result.question.to_json().items() if value}
     settings = {**asked, **result.settings.to_json(), "table digest": result.digest[:12]}
-    return origin(settings, {**result.provenance, "images": images})
+    kept = {**result.provenance, "images": images}
+    return html.origin(settings, replace(result, provenance=kept))
+
+
+def trust(found: Reliability | None) -> str:
+    """How far to trust the measures of a search or a scaling; empty where no table was asked."""
+    if found is None:
+        return ""
+    words = (
+        f"How well the run's measures rank the {found.rows} architectures of {found.reference} by "
+        f"{found.target} ({found.description}), measured as the run measured. low and high bound "
+        "95 % intervals; the difference is to the τ of the best count, the last row. All of it is "
+        f"in {found.folder}."
+    )
+    if found.noise_ceiling is not None:
+        words += f" Two training seeds agree with tau {found.noise_ceiling:.2f}."
+    best = found.best_count
+    shown = [*found.measures, *([best] if best else [])]
+    cells = [[_label(one.measure, one is best), *_taus(one), one.reason] for one in shown]
+    failed = {place for place, one in enumerate(shown) if one.reason}
+    table = html.table(["measure", *_TAUS, "reason"], cells, numeric=set(_TAUS), failed=failed)
+    return html.section("How far to trust the measures", html.paragraph(words), html.card(table))

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING
 from asvit.reference.findings import Finding
 from asvit.reference.result import Values
 from asvit.reference.settings import parts
-from asvit.report.axes import dots, legend, log_scale
-from asvit.report.figures import LONGEST, label
-from asvit.report.style import COLOUR, SMALL, figure, note
+from asvit.report.style import (
+    COLOUR,
+    LONGEST,
+    SMALL,
+    dots,
+    figure,
+    label,
+    legend,
+    log_scale,
+    note,
+    pairs,
+    panels,
+)
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -52,16 +62,9 @@ class PairRow:
 def tau_rows(findings: Iterable[Finding]) -> list[TauRow]:
     """Target after target, in each the measures by tau from the best; those without one last."""
     rows = [
-        TauRow(
-            one.target,
-            one.measure,
-            one.trivial,
-            one.correlation.n,
-            one.correlation.tau,
-            one.correlation.tau_interval.low,
-            one.correlation.tau_interval.high,
-        )
+        TauRow(one.target, one.measure, one.trivial, it.n, it.tau, *it.tau_interval)
         for one in findings
+        for it in [one.correlation]
     ]
     targets = list(dict.fromkeys(row.target for row in rows))
     best = {row: math.inf if math.isnan(row.tau) else -row.tau for row in rows}
@@ -95,29 +98,22 @@ def tau_text(finding: Finding) -> str:
 
 
 def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = None) -> Figure:
-    """Bars of tau with their intervals, the best on top: a panel a target.
-
-    Args:
-        rows: The taus, target after target.
-        ceilings: Target to its noise ceiling, where it is known; drawn as a line.
-    """
-    panels = {name: list(group) for name, group in groupby(rows, key=lambda row: row.target)}
-    tallest = max((len(group) for group in panels.values()), default=0)
-    lines = math.ceil(len(panels) / BAR_COLUMNS) or 1
-    wide = min(BAR_COLUMNS, max(1, len(panels)))
+    """Bars of tau with their intervals, the best on top: a panel a target, its ceiling a line."""
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.target)}
+    tallest = max((len(group) for group in series.values()), default=0)
+    lines = math.ceil(len(series) / BAR_COLUMNS) or 1
+    wide = min(BAR_COLUMNS, max(1, len(series)))
     made = figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
-    if not panels:
+    if not series:
         note(made.subplots(), "nothing has been correlated")
         return made
-    grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
-    for axes, (name, group) in zip(grid, panels.items(), strict=False):
+    grid = panels(made, len(series), columns=wide)
+    for axes, (name, group) in zip(grid, series.items(), strict=True):
         axes.set_title(one_line(name, most=LONGEST))
         _bars(axes, group)
         ceiling = (ceilings or {}).get(name)
         if ceiling is not None:
             axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
     legend(made)
     return made
 
@@ -146,38 +142,27 @@ def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
             linewidth=1.1,
         )
     axes.axvline(0, color=COLOUR["muted"], linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [_lines(row.measure) for row in rows])
+    # Each part of a combination has a line of its own.
+    names = [measure_label(row.measure).replace(" + ", " +\n") for row in rows]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("Kendall's τ")
 
 
-def _lines(measure: str) -> str:
-    """The label of a measure, each part of a combination on a line of its own."""
-    return measure_label(measure).replace(" + ", " +\n")
-
-
 def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str]) -> Figure:
-    """Accuracies over a measure: a panel a target.
-
-    Args:
-        rows: The pairs, target after target.
-        measure: The measure or combination, across.
-        titles: Target to the title of its panel; those without a row have one, too.
-    """
-    panels = {name: [row for row in rows if row.target == name] for name in titles}
-    lines, wide = math.ceil(len(panels) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(panels))
+    """Accuracies over a measure: a panel for each target of ``titles``, with a row or not."""
+    lines, wide = math.ceil(len(titles) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(titles))
     made = figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
-    grid = made.subplots(lines, wide, squeeze=False).ravel().tolist()
-    for axes, (name, group) in zip(grid, panels.items(), strict=False):
-        axes.set_title(titles[name])
+    grid = panels(made, len(titles), columns=wide)
+    for axes, (name, title) in zip(grid, titles.items(), strict=True):
+        axes.set_title(title)
+        group = [row for row in rows if row.target == name]
         if not group:
             note(axes, "no architecture has both")
             continue
-        dots(axes, [row.value for row in group], [row.accuracy for row in group])
+        dots(axes, *pairs(group, "value", "accuracy"))
         log_scale(axes, "x", [row.value for row in group])
         axes.set_ylabel(f"{one_line(name, most=LONGEST)} (%)")
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
     made.supxlabel(measure_label(measure), fontsize=SMALL, color=COLOUR["muted"])
     return made

@@ -5,16 +5,15 @@ It needs a result.json and the trials.csv beside it. The same folder gives the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from asvit.core.run_files import ACCURACIES, RESULT, TRIALS
-from asvit.report import evolution_figures as draw
+from asvit.core.run_files import RESULT, TRIALS
 from asvit.report import html
-from asvit.report.parts import figures, origin, write_pages
-from asvit.report.pictures import Picture, make_picture
-from asvit.report.run import read_object
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, dots, figure, legend, note, pairs, remark, whole
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -23,27 +22,24 @@ from asvit.search.supernet_result import (
     read_paths,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 
 
 @dataclass(frozen=True)
 class EvolutionFolder:
-    """An evolution that has finished.
+    """An evolution that has finished: its result, and every path as they were evaluated."""
 
-    Attributes:
-        name: Name of the run folder.
-        candidates: Every path, in the order in which they were evaluated.
-        result: Its result.
-    """
-
-    name: str
-    candidates: Sequence[PathRow]
     result: EvolutionResult
+    candidates: Sequence[PathRow]
 
-
-def is_evolution_run(folder: Path) -> bool:
-    """Whether ``folder`` is the run folder of an evolution."""
-    return (folder / ACCURACIES).is_file()
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.result.folder.resolve().name
 
 
 def read_evolution_run(folder: Path) -> EvolutionFolder:
@@ -55,38 +51,21 @@ def read_evolution_run(folder: Path) -> EvolutionFolder:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit supernet evolve makes one")
-    kind = read_object(folder / RESULT).get("kind")
-    if kind != EvolutionResult.kind or not (folder / TRIALS).is_file():
+    if not all((folder / name).is_file() for name in (RESULT, TRIALS)):
         raise FileNotFoundError(
             f"{folder} has no finished evolution yet; the same asvit supernet evolve goes on "
             "with it"
         )
     result = EvolutionResult.read(folder / RESULT)
     try:
-        candidates = read_paths((folder / TRIALS).read_text(encoding="utf-8"))
+        return EvolutionFolder(result, read_paths((folder / TRIALS).read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{folder / TRIALS}: {error}") from error
-    return EvolutionFolder(folder.resolve().name, candidates, result)
 
 
 def write_evolution_report(folder: Path | str) -> list[Path]:
-    """Write the figures of an evolution, their rows and ``report.html`` into its run folder.
-
-    Args:
-        folder: Run folder of a finished evolution.
-
-    Returns:
-        The files written, the page last.
-
-    Raises:
-        FileNotFoundError: If nothing is finished in the folder yet.
-        ValueError: If a file in it is not what it should be.
-        OSError: If it cannot be written to; each file is there as a whole or not at all.
-    """
-    folder = Path(folder)
-    run = read_evolution_run(folder)
-    drawn = evolution_pictures(run)
-    return write_pages(folder, drawn, page(run, drawn))
+    """Write the report of a finished evolution; see :func:`asvit.report.write_report`."""
+    return html.write_report(folder, read_evolution_run, evolution_pictures, page)
 
 
 def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
@@ -94,20 +73,20 @@ def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
     generations = run.result.generations
     random = {words: paths.validation.median for words, paths in _random_paths(run.result).items()}
     return [
-        make_picture(
+        Picture(
             "generations",
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
             "The first generation is random.",
-            lambda: draw.draw_generations(generations, run.candidates, random=random),
+            lambda: draw_generations(generations, run.candidates, random=random),
             (generations, Generation),
         ),
-        make_picture(
+        Picture(
             "costs",
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
             "allowed.",
-            lambda: draw.draw_costs(
+            lambda: draw_costs(
                 run.candidates,
                 limit=run.result.settings.max_macs or 0,
                 winner=run.result.winner.architecture,
@@ -115,6 +94,86 @@ def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
             (run.candidates, PathRow),
         ),
     ]
+
+
+def draw_generations(
+    rows: Sequence[Generation], candidates: Sequence[PathRow], *, random: Mapping[str, float]
+) -> Figure:
+    """Accuracy over generations: every path, the median of each, and the best so far.
+
+    ``random`` are median accuracies of random paths, by what these are.
+    """
+    made = figure(height=3.4)
+    axes = made.subplots()
+    if not rows:
+        note(axes, "no path has been evaluated yet")
+        return made
+    dots(axes, *pairs(candidates, "generation", "validation"))
+    shape: Any = {"marker": "o" if len(rows) == 1 else ""}
+    name = "median of the generation"
+    axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)
+    shape |= {"color": COLOUR["second"], "drawstyle": "steps-post"}
+    axes.plot(*pairs(rows, "generation", "best_so_far"), label="best so far", **shape)
+    for place, (name, value) in enumerate(random.items()):
+        axes.axhline(
+            value,
+            color=COLOUR["ink"],
+            linewidth=1,
+            linestyle=(0, (3, 3)) if place == 0 else (0, (1, 2)),
+            label=f"median of random paths, {name}",
+        )
+    axes.set_xlabel("generation")
+    whole(axes.xaxis, nbins=10)
+    _accuracies(axes, candidates)
+    legend(made)
+    return made
+
+
+def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Figure:
+    """Accuracy over multiply-adds of every path, the winner and the limit marked."""
+    made = figure(height=3.4)
+    axes = made.subplots()
+    if not candidates:
+        note(axes, "no path has been evaluated yet")
+        return made
+    for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
+        own = [one for one in candidates if (one.generation == 1) is first]
+        axes.scatter(
+            [one.macs / 1e6 for one in own],
+            [one.validation for one in own],
+            color=COLOUR[colour],
+            s=14,
+            linewidths=0,
+            alpha=0.6,
+            label=name if own else None,
+        )
+    best = [one for one in candidates if one.architecture == winner]
+    axes.scatter(
+        [one.macs / 1e6 for one in best],
+        [one.validation for one in best],
+        s=70,
+        facecolors="none",
+        edgecolors=COLOUR["second"],
+        linewidths=1.6,
+        label="winner",
+    )
+    axes.axvline(limit / 1e6, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    axes.set_xlabel("multiply-adds (million)")
+    _accuracies(axes, candidates)
+    legend(made)
+    return made
+
+
+def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
+    """Scale the upward axis for most of the paths; a few whose head never learnt lie far below."""
+    values = sorted(one.validation for one in candidates)
+    low, high = values[len(values) // 50], values[-1]
+    margin = 0.08 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    below = sum(value < low - margin for value in values)
+    if below:
+        remark(axes, f"{below} below", (1, 0), (0, 3), xycoords="axes fraction", ha="right")
+    axes.set_ylabel("validation accuracy (%)")
 
 
 def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
@@ -125,9 +184,9 @@ def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
             _header(run.result, run.name),
             _winner(run.result),
             _compared(run.result),
-            figures(drawn),
+            html.figures(drawn),
             _candidates(run),
-            origin(run.result.settings.to_json(), run.result.provenance),
+            html.origin(run.result.settings, run.result),
         ],
     )
 
@@ -139,12 +198,7 @@ def _header(result: EvolutionResult, name: str) -> str:
         what += f" It ended early: {result.reason}."
     supernet = result.provenance["supernet"]["folder"]
     told = [result.space, f"supernet {supernet}", f"seed {result.settings.seed}"]
-    return (
-        html.paragraph("asvit supernet evolve", "quiet")
-        + html.heading(name)
-        + html.paragraph(" · ".join(told), "quiet")
-        + html.paragraph(what)
-    )
+    return html.header("asvit supernet evolve", name, told, what)
 
 
 def _winner(result: EvolutionResult) -> str:
@@ -197,7 +251,5 @@ def _candidates(run: EvolutionFolder) -> str:
     numeric = {"number", "generation", "multiply-adds", "validation"}
     table = html.table(columns, cells, numeric=numeric, long=True)
     words = f"{len(cells)} paths"
-    return html.section(
-        "Paths",
-        html.card(html.folded(words, table, unfolded=len(cells) <= OPEN_CANDIDATES)),
-    )
+    unfolded = len(cells) <= OPEN_CANDIDATES
+    return html.section("Paths", html.folded(words, table, unfolded=unfolded))

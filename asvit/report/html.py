@@ -6,17 +6,65 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
+from typing import TypeVar
 
+from asvit.core.files import write_text
+from asvit.core.results import Result
+from asvit.core.run_files import REPORT
+from asvit.core.settings import Settings
+from asvit.report.pictures import Picture
 from asvit.report.style import PALETTE
 from proxies.messages import legible
 
 PAGE = {"page": ("#f6f7f8", "#0e1217")}  # behind the cards
 
 Cell = str | int | float | None
+T = TypeVar("T")
+
+
+def write_report(
+    folder: Path | str,
+    read: Callable[[Path], T],
+    pictures: Callable[[T], Sequence[Picture]],
+    page: Callable[[T, Sequence[Picture]], str],
+) -> list[Path]:
+    """Write the report of a run folder: what is read of it, its pictures, and the page of both."""
+    folder = Path(folder)
+    run = read(folder)
+    drawn = pictures(run)
+    return _write(folder, drawn, page(run, drawn))
+
+
+def write_result_page(
+    command: str, result: Result, told: Mapping[str, str], drawn: Sequence[Picture]
+) -> list[Path]:
+    """Write the report of a finished run of any kind, from what it came to and its figures.
+
+    It returns the files written, the page last.
+    """
+    name = result.folder.resolve().name
+    parts = [
+        header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
+        section("Result", card(facts(told.items()))),
+        figures(drawn) if drawn else "",
+        origin(result.settings, result),
+    ]
+    return _write(result.folder, drawn, page(f"{name}: {result.noun}", parts))
+
+
+def _write(folder: Path, drawn: Sequence[Picture], text: str) -> list[Path]:
+    """Write figures, their rows and the page; each file is there as a whole or not at all."""
+    texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
+    texts[REPORT] = text
+    for name, content in texts.items():
+        write_text(folder / name, content)
+    return [folder / name for name in texts]
 
 
 def page(title: str, sections: Iterable[str]) -> str:
@@ -48,10 +96,8 @@ def _policy(page: str) -> str:
 def inline_svg(svg: str, *, name: str, title: str) -> str:
     """A figure's file as part of the page: ids of its own, colours that follow the theme.
 
-    Args:
-        svg: The text of the file, as matplotlib writes it.
-        name: Prefix of the ids, so that those of two figures on a page differ: an HTML id.
-        title: What the figure shows, for those who cannot see it.
+    Its ids begin with ``name``, so that those of two figures on a page differ; ``title`` says what
+    it shows, for those who cannot see it.
     """
     body = svg[svg.index("<svg") :].strip()
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
@@ -74,18 +120,43 @@ def _themed(tag: str, name: str) -> str:
     return tag
 
 
-def figure(svg: str, *, title: str, caption: str, wide: bool = False) -> str:
-    """A card with a figure and the words below it; ``svg`` comes from :func:`inline_svg`."""
-    kind = "card wide" if wide else "card"
-    return (
-        f'<figure class="{kind}"><div class="scroll">{svg}</div>'
-        f"<figcaption><b>{_text(title)}</b>{_text(caption)}</figcaption></figure>"
+def figures(drawn: Sequence[Picture]) -> str:
+    """The section of the figures, each on a card with the words below it."""
+    cards = (
+        f'<figure class="{"card wide" if picture.wide else "card"}"><div class="scroll">'
+        f"{inline_svg(picture.svg, name=f'figure{place}', title=picture.title)}</div>"
+        f"<figcaption><b>{_text(picture.title)}</b>{_text(picture.caption)}</figcaption></figure>"
+        for place, picture in enumerate(drawn)
     )
+    return section("Figures", f'<div class="figures">{"".join(cards)}</div>')
 
 
-def heading(text: str) -> str:
-    """The title of the page."""
-    return f"<h1>{_text(text)}</h1>"
+def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:
+    """Everything that is needed to get a run again: settings, images, versions, the command."""
+    known = result.provenance if result else {}
+    told = {"Settings": settings.to_json() if isinstance(settings, Settings) else settings or {}}
+    told |= {name.capitalize(): known.get(name) or {} for name in ("images", "versions")}
+    parts = [
+        section(title, card(facts(map(_pair, found.items()), small=True)))
+        for title, found in told.items()
+        if found
+    ]
+    command = known.get("command")
+    if command:
+        parts.append(section("Command", card(code(command))))
+    return "".join(parts)
+
+
+def _pair(item: tuple[str, object]) -> tuple[str, str]:
+    name, value = item
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return name.replace("_", " "), "not given" if value is None else words
+
+
+def header(command: str, name: str, told: Iterable[str], what: str) -> str:
+    """The title of the page: the run, what it was asked, and how far it came."""
+    title = f"{paragraph(command, 'quiet')}<h1>{_text(name)}</h1>"
+    return title + paragraph(" · ".join(told), "quiet") + paragraph(what)
 
 
 def section(title: str, *parts: str) -> str:
@@ -103,16 +174,17 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{_class(kind)}>{_text(text)}</p>" if text else ""
 
 
-def code(text: str) -> str:
+def code(command: str | Sequence[str]) -> str:
     """What to type."""
+    text = command if isinstance(command, str) else shlex.join(command)
     lines = "\n".join(map(_text, text.split("\n")))
     return f"<pre>{lines}</pre>"
 
 
 def folded(summary: str, part: str, *, unfolded: bool = False) -> str:
-    """``part``, which is HTML already, behind its summary."""
+    """A card with ``part``, which is HTML already, behind its summary."""
     state = " open" if unfolded else ""
-    return f"<details{state}><summary>{_text(summary)}</summary>{part}</details>"
+    return card(f"<details{state}><summary>{_text(summary)}</summary>{part}</details>")
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, small: bool = False) -> str:
@@ -129,14 +201,10 @@ def table(
     failed: frozenset[int] | set[int] = frozenset(),
     long: bool = False,
 ) -> str:
-    """A table whose headings sort it.
+    """A table whose headings sort it; None and NaN are empty cells that sort last either way.
 
-    Args:
-        columns: The headings.
-        rows: One cell a column; None and NaN become empty cells that sort last either way.
-        numeric: The columns that hold numbers: to the right, sorted by value.
-        failed: Places of the rows to mark as failed.
-        long: Give the table a height of its own and let it scroll.
+    ``numeric`` columns stand to the right and sort by value, the rows at the places ``failed`` are
+    marked, and a ``long`` table has a height of its own and scrolls.
     """
     kinds = ["number" if column in numeric else "" for column in columns]
     heads = "".join(
@@ -163,6 +231,11 @@ def number(value: float | int | None, digits: int = 4) -> str:
     if isinstance(value, int) or (math.isfinite(value) and abs(value) >= 10 ** (digits - 1)):
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

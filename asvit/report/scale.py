@@ -17,11 +17,10 @@ from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
-from asvit.report.figures import label
-from asvit.report.parts import figures, origin, write_pages
-from asvit.report.pictures import Picture, make_picture
-from asvit.report.reliability import trust
-from asvit.report.run import direction
+from asvit.report.correlate import trust
+from asvit.report.pictures import Picture
+from asvit.report.search import direction
+from asvit.report.style import label
 from scaling.budget import UNIT_NAMES
 from scaling.trajectory import from_csv
 
@@ -36,12 +35,7 @@ OPEN_CANDIDATES = 40  # candidates up to which their table is shown unfolded
 class Scaling:
     """A scaling that has finished, or that was stopped on the way.
 
-    Attributes:
-        name: Name of the run folder.
-        series: One row a step.
-        candidates: One row a candidate.
-        settings: Its settings; None where the folder does not tell them.
-        result: Its result; None while it is unfinished.
+    There are no settings where the folder does not tell them, no result while it is unfinished.
     """
 
     name: str
@@ -87,23 +81,8 @@ def _read_rows(path: Path) -> list[Row]:
 
 
 def write_scale_report(folder: Path | str) -> list[Path]:
-    """Write the figures of a scaling, their rows and ``report.html`` into its run folder.
-
-    Args:
-        folder: Run folder of a scaling, finished or not.
-
-    Returns:
-        The files written, the page last.
-
-    Raises:
-        FileNotFoundError: If the folder holds no finished step.
-        ValueError: If a file in it is not what it should be.
-        OSError: If it cannot be written to; each file is there as a whole or not at all.
-    """
-    folder = Path(folder)
-    run = read_scaling(folder)
-    drawn = scale_pictures(run)
-    return write_pages(folder, drawn, page(run, drawn))
+    """Write the report of a scaling, finished or not; see :func:`asvit.report.write_report`."""
+    return html.write_report(folder, read_scaling, scale_pictures, page)
 
 
 def scale_pictures(run: Scaling) -> list[Picture]:
@@ -114,14 +93,14 @@ def scale_pictures(run: Scaling) -> list[Picture]:
     ranking = [name for name, way in run.better.items() if way != "reported"]
     limits = run.settings.limits if run.settings else ()
     return [
-        make_picture(
+        Picture(
             "growth",
             "Depth and width",
             "Blocks in each stage and channels of the first one, over the parameters.",
             lambda: draw.draw_growth(stages),
             (stages, draw.StageRow),
         ),
-        make_picture(
+        Picture(
             "sizes",
             "Size",
             "Parameters and multiply-adds after each step; dashed lines are budgets.",
@@ -132,14 +111,14 @@ def scale_pictures(run: Scaling) -> list[Picture]:
             ),
             (sizes, draw.SizeRow),
         ),
-        make_picture(
+        Picture(
             "measures",
             "Measures",
             "Every candidate of every step, measured at reduced width, and the chosen one.",
             lambda: draw.draw_scores(scores),
             (scores, draw.ScoreRow),
         ),
-        make_picture(
+        Picture(
             "clouds",
             "Candidates",
             "What each step chose from: the colour is the stage with one more block, a larger "
@@ -159,19 +138,16 @@ def page(run: Scaling, drawn: Sequence[Picture]) -> str:
             _header(run),
             _nearest(run),
             _series(run),
-            figures(drawn),
+            html.figures(drawn),
             trust(run.result.reliability if run.result else None),
             _candidates(run),
-            origin(
-                run.settings.to_json() if run.settings else {},
-                run.result.provenance if run.result else {},
-            ),
+            html.origin(run.settings, run.result),
         ],
     )
 
 
 def _header(run: Scaling) -> str:
-    told, goal = [], ""
+    told, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
     if run.settings is not None:
         told = [
             f"measured at px {run.settings.image_size}",
@@ -181,18 +157,13 @@ def _header(run: Scaling) -> str:
         goal = run.settings.budgets[-1]
     if run.result is not None:
         took = html.duration(run.result.wall_seconds)
-        what = f"Finished: {_steps(run)} to {goal} in {took}."
+        what = f"Finished: {steps} to {goal} in {took}."
         if run.result.reason:
             what += f" The end is not as near as asked: {run.result.reason}."
     else:
         where = f" on the way to {goal}" if goal else ""
-        what = f"Not finished: {_steps(run)}{where}. The same command continues it."
-    return (
-        html.paragraph("asvit scale", "quiet")
-        + html.heading(run.name)
-        + html.paragraph(" · ".join(told), "quiet")
-        + html.paragraph(what)
-    )
+        what = f"Not finished: {steps}{where}. The same command continues it."
+    return html.header("asvit scale", run.name, told, what)
 
 
 def _nearest(run: Scaling) -> str:
@@ -228,10 +199,8 @@ def _candidates(run: Scaling) -> str:
     others = [row for row in run.candidates if row.kind != "start"]
     table = _table(run, others, chosen=True)
     words = f"{len(others)} candidates"
-    return html.section(
-        "Candidates",
-        html.card(html.folded(words, table, unfolded=len(others) <= OPEN_CANDIDATES)),
-    )
+    unfolded = len(others) <= OPEN_CANDIDATES
+    return html.section("Candidates", html.folded(words, table, unfolded=unfolded))
 
 
 def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
@@ -263,11 +232,6 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
 
 
 def _ways(run: Scaling) -> str:
-    good = {"higher": "higher", "lower": "lower"}
-    parts = [f"{label(n)}: {good[way]} is better" for n, way in run.better.items() if way in good]
+    known = {name: way for name, way in run.better.items() if way != "reported"}
+    parts = [f"{label(name)}: {way} is better" for name, way in known.items()]
     return f"{'; '.join(parts)}." if parts else ""
-
-
-def _steps(run: Scaling) -> str:
-    count = max(0, len(run.series) - 1)
-    return "1 step" if count == 1 else f"{count} steps"

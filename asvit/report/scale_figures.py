@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from asvit.report.axes import count_steps, legend, log_scale
-from asvit.report.figures import label
-from asvit.report.style import COLOUR, SMALL, figure, levels, note
+from asvit.report.style import (
+    COLOUR,
+    SMALL,
+    count_steps,
+    draw_series,
+    figure,
+    label,
+    legend,
+    levels,
+    log_scale,
+    note,
+    pairs,
+    panels,
+    remark,
+    whole,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -57,14 +70,8 @@ class ScoreRow:
 class CloudRow:
     """A candidate in the plane of two measures.
 
-    Attributes:
-        step: Its step.
-        architecture: Its text.
-        stage: Stage that has more blocks than before, counted from 1; 0 for none.
-        width: Channels of the first stage.
-        x: First measure.
-        y: Second measure.
-        chosen: Whether its step ended in it.
+    ``stage`` has more blocks than before, counted from 1; it is 0 for none. ``width`` counts the
+    channels of the first stage.
     """
 
     step: int
@@ -105,13 +112,7 @@ def cloud_rows(
 ) -> list[CloudRow]:
     """The candidates of every step in the plane of the first two measures that rank them.
 
-    Args:
-        series: The models of the series.
-        candidates: All candidates, the start among them; those that failed are left out.
-        better: Measure to its direction.
-
-    Returns:
-        Nothing where fewer than two measures rank.
+    The start and those that failed are left out; all are where fewer than two measures rank.
     """
     names = [name for name, way in better.items() if way != "reported"][:2]
     if len(names) < 2:
@@ -153,13 +154,11 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
             markersize=3,
             label=f"stage {stage}",
         )
-    _whole(above)
+    whole(above.yaxis)
     above.set_ylabel("blocks")
     own = [row for row in rows if row.stage == stages[0]]
-    params = [row.params / 1e6 for row in own]
-    below.plot(
-        params, [row.width for row in own], color=COLOUR["second"], marker="o", markersize=3
-    )
+    params, widths = [row.params / 1e6 for row in own], [row.width for row in own]
+    below.plot(params, widths, color=COLOUR["second"], marker="o", markersize=3)
     below.set_ylabel("width")
     below.set_xlabel("parameters (million)")
     log_scale(below, "x", params)
@@ -170,75 +169,49 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
 def draw_sizes(
     rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
 ) -> Figure:
-    """Parameters and multiply-adds over steps.
-
-    Args:
-        rows: The series.
-        budgets: Text and amount of each budget, drawn as a line.
-        unit: What the budgets count: ``"params"`` or ``"macs"``.
-    """
+    """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
     made = figure(height=4.2)
     if not rows:
         note(made.subplots(), "no step is finished yet")
         return made
-    panels = made.subplots(2, 1, sharex=True)
-    steps = [row.step for row in rows]
+    steps, both = [row.step for row in rows], panels(made, 2, columns=1, sharex=True)
     units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
-    for axes, (name, words, scale) in zip(panels, units, strict=True):
+    for axes, (name, words, scale) in zip(both, units, strict=True):
         values = [getattr(row, name) / scale for row in rows]
         axes.plot(steps, values, color=COLOUR["first"], marker="o", markersize=3.5)
         lines = [(text, amount / scale) for text, amount in budgets if name == unit]
         for text, amount in lines:
-            _line(axes, amount, text)
+            axes.axhline(amount, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+            where = ("axes fraction", "data")
+            remark(axes, text, (0, amount), (3, -3), xycoords=where, va="top")
         axes.set_ylabel(words)
         log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
-    count_steps(panels[-1])
+    count_steps(both[-1])
     return made
 
 
 def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     """Every measure over steps: all candidates, and a line through the chosen ones."""
-    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
-    made = figure(height=max(2.2, 2.1 * len(series)))
-    if not series:
-        note(made.subplots(), "nothing has been measured yet")
-        return made
-    panels = made.subplots(len(series), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, group) in zip(panels, series.items(), strict=True):
-        axes.set_title(label(name))
-        good = [row for row in group if math.isfinite(row.value)]
-        others = [row for row in good if not row.chosen]
+
+    def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         axes.scatter(
-            [row.step for row in others],
-            [row.value for row in others],
+            *pairs([row for row in good if not row.chosen], "step", "value"),
             s=9,
             linewidths=0,
             alpha=0.6,
             color=COLOUR["first"],
             label="other candidates",
         )
-        chosen = [row for row in good if row.chosen]
-        axes.plot(
-            [row.step for row in chosen],
-            [row.value for row in chosen],
-            color=COLOUR["second"],
-            marker="o",
-            markersize=3.5,
-            label="chosen",
-        )
-        log_scale(axes, "y", [row.value for row in good])
-    count_steps(panels[-1])
-    legend(made)
-    return made
+        chosen = pairs([row for row in good if row.chosen], "step", "value")
+        axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
+
+    return draw_series(rows, draw, each=2.1)
 
 
-def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str], *, columns: int = 4) -> Figure:
+def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     """The candidates of a step in the plane of two measures, with the chosen one: a panel a step.
 
-    Args:
-        rows: The candidates, step by step.
-        measures: Names of the two measures, across and up.
-        columns: Panels side by side.
+    ``measures`` are named across and up.
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
@@ -246,20 +219,15 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str], *, columns: i
         note(made.subplots(), "there are no steps with two measures to show")
         return made
     shown = _spread(list(steps), MOST_CLOUDS)
-    lines = math.ceil(len(shown) / columns)
-    made = figure(width=10.4, height=1.0 + 2.1 * lines)
-    grid = made.subplots(lines, columns, squeeze=False).ravel().tolist()
-    for axes, step in zip(grid, shown, strict=False):
+    made = figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
+    named: dict[str, Artist] = {}
+    for axes, step in zip(panels(made, len(shown), columns=4), shown, strict=True):
         axes.set_title(f"step {step}")
         _cloud(axes, steps[step])
-    for axes in grid[len(shown) :]:
-        axes.set_axis_off()
-    made.supxlabel(label(measures[0]), fontsize=SMALL, color=COLOUR["muted"])
-    made.supylabel(label(measures[1]), fontsize=SMALL, color=COLOUR["muted"])
-    named: dict[str, Artist] = {}
-    for axes in grid[: len(shown)]:
         handles, texts = axes.get_legend_handles_labels()
         named |= dict(zip(texts, handles, strict=True))
+    made.supxlabel(label(measures[0]), fontsize=SMALL, color=COLOUR["muted"])
+    made.supylabel(label(measures[1]), fontsize=SMALL, color=COLOUR["muted"])
     order = sorted(named)
     made.legend(
         [named[text] for text in order],
@@ -282,17 +250,14 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
         axes.scatter(
-            [row.x for row in own],
-            [row.y for row in own],
+            *pairs(own, "x", "y"),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
             color=COLOUR["muted"] if alone else shades[min(stage, 4)],
             linewidths=0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
-    chosen = [row for row in rows if row.chosen]
     axes.scatter(
-        [row.x for row in chosen],
-        [row.y for row in chosen],
+        *pairs([row for row in rows if row.chosen], "x", "y"),
         s=110,
         facecolors="none",
         edgecolors=COLOUR["bad"],
@@ -310,24 +275,3 @@ def _spread(steps: Sequence[int], most: int) -> list[int]:
         return list(steps)
     last = len(steps) - 1
     return [steps[round(place * last / (most - 1))] for place in range(most)]
-
-
-def _line(axes: Axes, value: float, text: str) -> None:
-    """A budget across ``axes``."""
-    axes.axhline(value, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
-    axes.annotate(
-        text,
-        (0, value),
-        xycoords=("axes fraction", "data"),
-        xytext=(3, -3),
-        textcoords="offset points",
-        va="top",
-        fontsize=SMALL,
-        color=COLOUR["muted"],
-    )
-
-
-def _whole(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -7,22 +7,25 @@ too. The same folder gives the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html
-from asvit.report.figures import label
-from asvit.report.parts import figures, origin, write_pages
-from asvit.report.pictures import Picture, pictures
-from asvit.report.reliability import trust
-from asvit.report.run import SearchTrials, read_run
+from asvit.report.correlate import trust
+from asvit.report.search_figures import pictures
+from asvit.report.style import label
 from asvit.search.front import pareto_front
-from asvit.search.rows import without_sizes
+from asvit.search.result import SearchResult
+from asvit.search.rows import read_trials, without_sizes
 
 if TYPE_CHECKING:
-    from asvit.search import TrialRow
-    from asvit.search.result import SearchResult
+    from asvit.report.pictures import Picture
+    from asvit.search import SearchSettings, TrialRow
+    from asvit.spaces import SearchSpace
+    from proxies.registry import Better
 
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
@@ -30,23 +33,112 @@ OPEN_TRIALS = 30  # trials up to which their table is shown unfolded
 
 
 def write_search_report(folder: Path | str) -> list[Path]:
-    """Write the figures of a search, their rows and ``report.html`` into its run folder.
+    """Write the report of a search, finished or not; see :func:`asvit.report.write_report`."""
+    return html.write_report(folder, read_run, pictures, page)
 
-    Args:
-        folder: Run folder of a search, finished or not.
 
-    Returns:
-        The files written, the page last.
+@dataclass(frozen=True)
+class SearchTrials:
+    """A search that has finished, or that was stopped on the way.
+
+    Trials are in order; ``better`` has the direction of each measure. There are no settings where
+    the folder does not tell them, and no result while it is unfinished.
+    """
+
+    name: str
+    trials: Sequence[TrialRow]
+    better: Mapping[str, Better]
+    settings: SearchSettings | None = None
+    result: SearchResult | None = None
+
+    @property
+    def objectives(self) -> dict[str, Better]:
+        """The measures that the search was to improve, with their directions."""
+        return {name: way for name, way in self.better.items() if way != "reported"}
+
+    def space(self) -> SearchSpace | None:
+        """The search space; None where it is not known here."""
+        from asvit.spaces import load_space
+
+        try:
+            return None if self.settings is None else load_space(self.settings.space)
+        except (KeyError, ValueError):
+            return None
+
+
+def read_run(folder: Path) -> SearchTrials:
+    """Read the run folder of a search.
+
+    The table of trials is as good as the study once a search is finished. Before that the study
+    is ahead of it, while the search is running or after it was stopped.
 
     Raises:
         FileNotFoundError: If the folder holds no trials.
-        ValueError: If a file in it is not what it should be.
-        OSError: If it cannot be written to; each file is there as a whole or not at all.
+        ValueError: If one of its files is not what it should be.
     """
-    folder = Path(folder)
-    run = read_run(folder)
-    drawn = pictures(run)
-    return write_pages(folder, drawn, page(run, drawn))
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
+
+    def table() -> list[TrialRow] | None:
+        path, names = folder / TRIALS, settings.proxies if settings else ()
+        return read_trials(path, names) if path.is_file() else None
+
+    result = SearchResult.read(folder / RESULT) if (folder / RESULT).is_file() else None
+    settings = None if result is None else result.settings
+    trials = table()
+    if result is None or trials is None or len(trials) != result.steps:
+        result = None  # of fewer steps: the run is being extended
+        try:
+            settings, measured = _recalled(folder / JOURNAL)
+        except ValueError:
+            if trials is None:
+                raise
+            settings, measured = None, []  # a report of what can be read is better than none
+        rows = table()
+        if rows is None and settings is None:
+            raise FileNotFoundError(f"{folder} is not the folder of a search: it has no {TRIALS}")
+        trials = max(rows or [], measured, key=len)
+    measures = settings.proxies if settings else trials[0].values if trials else ()
+    better = {name: direction(name) for name in measures}
+    return SearchTrials(folder.resolve().name, trials, better, settings, result)
+
+
+def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
+    """The settings and measured architectures of the study in ``journal``, if there is one.
+
+    There are no architectures where the space or the controller are not known here. The journal
+    is left as it is, so a search may be writing to it.
+
+    Raises:
+        ValueError: If the journal is corrupt, or a newer version wrote it.
+    """
+    if not journal.is_file():
+        return None, []
+    from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
+    from asvit.search.loop import recall
+    from asvit.search.study import STUDY, find_study, stored_settings
+    from asvit.spaces import load_space
+
+    study = find_study(read_journal(journal), STUDY)
+    settings = None if study is None else stored_settings(study)
+    if study is None or settings is None:
+        return None, []
+    better = {name: direction(name) for name in settings.proxies}
+    try:
+        rows = recall(study, load_space(settings.space), settings, better)
+    except (KeyError, ValueError):
+        rows = []
+    return settings, rows
+
+
+def direction(measure: str) -> Better:
+    """The direction of ``measure``; merely reported where it is not known here."""
+    from proxies import get_proxy
+
+    try:
+        return get_proxy(measure).better
+    except KeyError:
+        return "reported"
 
 
 def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
@@ -56,14 +148,11 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
         [
             _header(run),
             _seed(run.result),
-            figures(drawn),
+            html.figures(drawn),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
-            origin(
-                run.settings.to_json() if run.settings else {},
-                run.result.provenance if run.result else {},
-            ),
+            html.origin(run.settings, run.result),
         ],
     )
 
@@ -75,17 +164,14 @@ def _header(run: SearchTrials) -> str:
         for name in ("space", "controller", "image_size", "seed")
         if settings is not None
     ]
+    whole = html.count(done, "architecture")
     if result is not None:
-        what = f"Finished: {_architectures(done)} in {html.duration(result.wall_seconds)}."
+        what = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
     else:
-        of_all = f"{done} of {_architectures(settings.steps)}" if settings else ""
-        what = f"Not finished: {of_all or _architectures(done)}. The same command continues it."
-    return (
-        html.paragraph("asvit search", "quiet")
-        + html.heading(run.name)
-        + html.paragraph(" · ".join(told), "quiet")
-        + html.paragraph(what)
-    )
+        if settings is not None:
+            whole = f"{done} of {html.count(settings.steps, 'architecture')}"
+        what = f"Not finished: {whole}. The same command continues it."
+    return html.header("asvit search", run.name, told, what)
 
 
 def _seed(result: SearchResult | None) -> str:
@@ -121,13 +207,11 @@ def _front(run: SearchTrials) -> str:
 
 def _trials(run: SearchTrials) -> str:
     shown = run.trials[-MOST_TRIALS:]
-    words = _architectures(len(run.trials))
+    words = html.count(len(run.trials), "architecture")
     if len(shown) < len(run.trials):
         words = f"The last {len(shown)} of {len(run.trials)} architectures; trials.csv has all"
-    table = _table(run, shown)
-    return html.section(
-        "Trials", html.card(html.folded(words, table, unfolded=len(shown) <= OPEN_TRIALS))
-    )
+    unfolded = len(shown) <= OPEN_TRIALS
+    return html.section("Trials", html.folded(words, _table(run, shown), unfolded=unfolded))
 
 
 def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False) -> str:
@@ -157,7 +241,3 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )
-
-
-def _architectures(count: int) -> str:
-    return "1 architecture" if count == 1 else f"{count} architectures"

@@ -7,12 +7,18 @@ figures too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Role -> (light, dark). Every light value is used by one role only: the report finds it by value.
@@ -34,6 +40,22 @@ COLOUR = {role: light for role, (light, _) in PALETTE.items()}
 SMALL = 9  # points, 12 pixels: the smallest text of a figure
 FONT = "DejaVu Sans"  # comes with matplotlib, so that layouts are the same everywhere
 ALIKE = "Verdana, sans-serif"  # as wide, for screens without it
+
+LABELS = {
+    "length_distortion": "length distortion",
+    "ntk_condition_number": "NTK condition number",
+    "extrinsic_curvature": "extrinsic curvature",
+    "gauss_map_length": "Gauss-map length",
+    "params": "parameters",
+    "macs": "multiply-adds",
+}
+
+LONGEST = 40  # characters of a name from outside that a figure has room for
+
+
+def label(measure: str) -> str:
+    """The name of ``measure`` as people write it."""
+    return LABELS.get(measure) or one_line(measure.replace("_", " "), most=LONGEST)
 
 
 def levels(count: int) -> list[str]:
@@ -96,3 +118,112 @@ def note(axes: Axes, text: str) -> None:
     axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=COLOUR["muted"]
     )
+
+
+def dots(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """Single observations, faint enough to show where they crowd."""
+    few = len(x) <= 60
+    axes.scatter(
+        x, y, color=COLOUR["first"], s=20 if few else 9, linewidths=0, alpha=0.8 if few else 0.5
+    )
+
+
+def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Make one axis logarithmic, with plain numbers, when ``values`` span more than a decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if not values or min(values) <= 0 or max(values) <= 10 * min(values):
+        return
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = getattr(axes, f"{which}axis")
+    wide = max(values) > 1000 * min(values)
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def whole(axis: Axis, **settings: Any) -> None:
+    """Put the ticks of an axis at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, **settings))
+
+
+def count_steps(axes: Axes) -> None:
+    """Label the horizontal axis with whole steps."""
+    axes.set_xlabel("step")
+    whole(axes.xaxis, nbins=8, steps=[1, 2, 5, 10])
+
+
+def remark(
+    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **known: Any
+) -> None:
+    """Write a few words ``offset`` points from a place on ``axes``."""
+    settings: Any = {"textcoords": "offset points", "fontsize": SMALL, "color": COLOUR["muted"]}
+    axes.annotate(text, at, xytext=offset, **settings, **known)
+
+
+def pairs(rows: Sequence[object], x: str, y: str) -> tuple[list[Any], list[Any]]:
+    """The values of two fields of rows."""
+    return [getattr(row, x) for row in rows], [getattr(row, y) for row in rows]
+
+
+def panels(made: Figure, count: int, *, columns: int, **shared: Any) -> list[Axes]:
+    """``count`` axes in lines of ``columns``; nothing is shown in what is left of the last one."""
+    lines = math.ceil(count / columns)
+    grid: list[Axes] = made.subplots(lines, columns, squeeze=False, **shared).ravel().tolist()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return grid[:count]
+
+
+def legend(figure: Figure) -> None:
+    """Say below the axes of ``figure``, clear of what they show, what their lines and points are.
+
+    What has the same name in several axes is named once.
+    """
+    named: dict[str, Artist] = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        named = dict(zip(names, handles, strict=True)) | named
+    if not named:
+        return
+    one_line = len(named) == 1 or sum(map(len, named)) + 6 * len(named) <= 66
+    figure.legend(
+        list(named.values()),
+        list(named),
+        loc="outside lower center",
+        ncols=len(named) if one_line else math.ceil(len(named) / 2),
+        handletextpad=0.4,
+        columnspacing=1.4,
+    )
+
+
+def _plain(value: float) -> str:
+    """A number as an axis has it: 0.02, 500, 20,000, 3M, 5G."""
+    for unit, letter in ((1e9, "G"), (1e6, "M")):
+        if value >= unit:
+            return f"{value / unit:,.6g}{letter}"
+    return f"{value:,.6g}"
+
+
+def draw_series(rows: Sequence[Any], draw: Callable[..., None], *, each: float) -> Figure:
+    """Every measure of rows over their steps, one below the other.
+
+    ``draw`` fills the axes of a measure: it is called with them, the rows of the measure, and
+    those of them whose value is finite. A measure takes a height of ``each`` inches.
+    """
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
+    made = figure(height=max(2.2, each * len(series)))
+    if not series:
+        note(made.subplots(), "nothing has been measured yet")
+        return made
+    lines = panels(made, len(series), columns=1, sharex=True)
+    for axes, (name, group) in zip(lines, series.items(), strict=True):
+        axes.set_title(label(name))
+        good = [row for row in group if math.isfinite(row.value)]
+        draw(axes, group, good)
+        log_scale(axes, "y", [row.value for row in good])
+    count_steps(lines[-1])
+    legend(made)
+    return made

@@ -243,7 +243,7 @@ class Run(ABC, Generic[S, R, J]):
         """
         if cls.report is not None:
             return cls.report(folder)  # type: ignore[no-any-return]
-        from asvit.report.parts import write_result_page
+        from asvit.report.html import write_result_page
 
         if not (folder / RESULT).is_file():
             raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.cli.options import names, radius
+from asvit.cli.options import names
+from asvit.core.settings import parse_radius
 from asvit.genotype import Genotype
 from asvit.psvit_path import PSViT1dPath, PSViT2dPath
 from asvit.spaces.architectures import canonical, find, parse
@@ -82,11 +83,15 @@ def test_token_plans(text: str, epochs: int) -> None:
 @given(texts("a,b", "sqrt_n", "1.5"))
 def test_values_of_options(text: str) -> None:
     command = click.Command("c", params=[click.Option(["--n"])])
-    for read, value in ((names, [text]), (radius, text)):
+    reads = (
+        lambda: names(click.Context(command), command.params[0], [text]),
+        lambda: parse_radius(text),
+    )
+    for read in reads:
         message = "nothing"
         try:
-            read(click.Context(command), command.params[0], value)
-        except click.BadParameter as error:
-            message = error.message
+            read()
+        except (click.BadParameter, ValueError) as error:
+            message = str(error)
         assert message.isprintable()
         assert len(message) <= LONGEST

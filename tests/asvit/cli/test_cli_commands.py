@@ -1,94 +1,32 @@
 """The commands on small settings: what they write where, and how they end."""
 
-import json
 import math
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from asvit.cli.app import app
 from asvit.core.progress import ignore
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings
+from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 SMALL = ["--image-size", "32", "--repeats", "1", "--images", "4", "--points", "4"]
 SMALL += ["--data", "gaussian"]
-SEARCH = ["search", "--space", "asvit-tiny", "--steps", "6", *SMALL]
-
-
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def strict(text: str) -> object:
-    """Parse JSON, refusing the NaN and Infinity that Python would let through."""
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("search") / "run"
-    return folder, run(*SEARCH, "--out", folder, "--json")
 
 
 # search
 
 
-def test_search_gives_its_result_as_json(searched: tuple[Path, Result]) -> None:
-    folder, result = searched
-    assert result.exit_code == 0, result.stderr
-    data = strict(result.stdout)
-    assert {
-        "folder",
-        "schema_version",
-        "kind",
-        "space",
-        "controller",
-        "seed_architecture",
-        "params",
-        "macs",
-        "length_distortion",
-        "ntk_condition_number",
-        "values",
-        "reason",
-        "steps",
-        "failures",
-        "entropy",
-        "wall_seconds",
-        "front",
-        "settings",
-        "images",
-        "versions",
-        "device",
-        "command",
-        "next_command",
-    } == set(data)
-    assert data["folder"] == str(folder)
-    assert data["steps"] == 6
-    assert 1 <= len(data["front"]) <= 10
-    on_disk = strict((folder / "result.json").read_text())
-    assert {**on_disk, "folder": str(folder)} == data
-
-
-def test_search_leaves_a_report(searched: tuple[Path, Result]) -> None:
-    folder, _ = searched
-    assert (folder / "report.html").stat().st_size > 10_000
-    assert (folder / "entropy.svg").exists()
-
-
-def test_search_tells_people_on_stderr(searched: tuple[Path, Result]) -> None:
-    folder, result = searched
+def test_search_tells_people_on_stderr(finished: Any) -> None:
+    folder, result = finished("search")
     lines = result.stderr.splitlines()
     assert lines[0].startswith("searching asvit-tiny by reinforce: 6 architectures, 1 network")
     steps = [line for line in lines if line.startswith("step ")]
@@ -97,38 +35,11 @@ def test_search_tells_people_on_stderr(searched: tuple[Path, Result]) -> None:
     assert any(str(folder) in line and line.startswith("folder: ") for line in lines)
 
 
-def test_the_same_search_again_only_shows_its_result(searched: tuple[Path, Result]) -> None:
-    folder, first = searched
-    again = run(*SEARCH, "--out", folder)
-    assert again.exit_code == 0
-    assert "had finished before" in again.stderr
-    data = strict(first.stdout)
-    assert data["seed_architecture"] in again.stdout
-    assert data["next_command"] in again.stdout
-
-
 def test_sizes_that_are_measures_are_shown_once(tmp_path: Path) -> None:
     names = ["--proxy", "length_distortion,params"]
-    shown = run(*SEARCH, *names, "--steps", "2", "--out", tmp_path / "run").stdout
+    shown = run(*RUNS["search"], *names, "--steps", "2", "--out", tmp_path / "run").stdout
     (heading,) = [line for line in shown.splitlines() if "architecture  " in line]
     assert heading.split().count("params") == 1
-
-
-def test_other_settings_are_refused_with_the_difference(searched: tuple[Path, Result]) -> None:
-    folder, _ = searched
-    before = (folder / "trials.csv").read_bytes()
-    result = run(*SEARCH, "--out", folder, "--seed", "5")
-    assert result.exit_code == 3
-    assert "seed 0 (now 5)" in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert (folder / "trials.csv").read_bytes() == before
-
-
-def test_quiet_json_writes_only_json(tmp_path: Path) -> None:
-    result = run(*SEARCH, "--steps", "2", "--out", tmp_path / "run", "--json", "--quiet")
-    assert result.exit_code == 0
-    assert result.stderr == ""
-    strict(result.stdout)
 
 
 def test_only_given_options_are_passed_on(monkeypatch) -> None:
@@ -146,20 +57,6 @@ def test_only_given_options_are_passed_on(monkeypatch) -> None:
     (started,) = seen
     started.progress = ignore
     assert started == SearchRun.make("quick", steps=9, proxies=("length_distortion", "macs"))
-
-
-def test_an_interrupted_search_says_how_to_go_on(monkeypatch, searched) -> None:
-    def stop(_run: SearchRun) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(SearchRun, "run", stop)
-    result = run("search", "--steps", "9", "--out", "my run", "--fresh")
-    assert result.exit_code == 130
-    assert "stopped before its first step; to go on: asvit search --steps 9 --out 'my run'" in (
-        result.stderr
-    )
-    assert "--fresh" not in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -186,10 +83,7 @@ def test_bad_values_are_one_line_and_leave_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("search", "--steps", "2", *args)
-    assert result.exit_code == code, result.stderr
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
-    assert result.stdout == ""
+    check_refused(result, code, words)
     assert not list(tmp_path.rglob("*.csv")) + list(tmp_path.rglob("*.json"))
 
 
@@ -303,11 +197,7 @@ def test_score_says_why_a_measure_failed(monkeypatch) -> None:
     ],
 )
 def test_bad_architectures_are_one_line(name: str, args: list[str], code: int, words: str) -> None:
-    result = run(name, *args)
-    assert result.exit_code == code
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
-    assert result.stdout == ""
+    check_refused(run(name, *args), code, words)
 
 
 # cost
@@ -394,27 +284,15 @@ def test_list_without_a_match_says_so_and_stays_valid() -> None:
 
 
 def test_list_of_nothing_known() -> None:
-    result = run("list", "proxy")
-    assert result.exit_code == 2
-    assert "'proxy'" in result.stderr
+    check_refused(run("list", "proxy"), 2, "'proxy'")
 
 
 # report
 
 
-def test_report_makes_the_same_page_again(searched: tuple[Path, Result]) -> None:
-    folder, _ = searched
-    before = (folder / "report.html").read_bytes()
-    (folder / "report.html").unlink()
-    result = run("report", folder)
-    assert result.exit_code == 0
-    assert result.stdout.strip() == str(folder / "report.html")
-    assert (folder / "report.html").read_bytes() == before
-
-
-def test_report_of_an_unfinished_run(tmp_path: Path, searched: tuple[Path, Result]) -> None:
+def test_report_of_an_unfinished_run(tmp_path: Path, finished: Any) -> None:
     folder = tmp_path / "unfinished"
-    shutil.copytree(searched[0], folder)
+    shutil.copytree(finished("search")[0], folder)
     (folder / "result.json").unlink()
     result = run("report", folder, "--json")
     assert result.exit_code == 0, result.stderr
@@ -424,17 +302,14 @@ def test_report_of_an_unfinished_run(tmp_path: Path, searched: tuple[Path, Resul
     assert "Not finished: 6 of 6 architectures" in (folder / "report.html").read_text()
 
 
-def test_report_without_a_run_takes_the_newest(tmp_path, monkeypatch, searched) -> None:
+def test_report_without_a_run_takes_the_newest(tmp_path, monkeypatch, finished) -> None:
     monkeypatch.chdir(tmp_path)
     empty = run("report")
     assert (empty.exit_code, empty.stderr.count("\n")) == (3, 1)
-    shutil.copytree(searched[0], tmp_path / "runs" / "mine")
+    shutil.copytree(finished("search")[0], tmp_path / "runs" / "mine")
     assert run("report").stdout.strip() == str(Path("runs/mine/report.html"))
 
 
 def test_report_of_no_run(tmp_path: Path) -> None:
     for folder in (tmp_path / "nowhere", tmp_path):
-        result = run("report", folder)
-        assert result.exit_code == 3
-        assert result.stderr.count("\n") == 1
-        assert str(folder) in result.stderr
+        check_refused(run("report", folder), 3, str(folder))

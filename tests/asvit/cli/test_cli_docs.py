@@ -7,7 +7,6 @@ import click
 import pytest
 
 from asvit.cli.app import COMMANDS, app
-from asvit.search import SearchSettings
 
 TEXT = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
 
@@ -32,25 +31,3 @@ def test_every_option_is_documented_and_every_documented_one_exists(name: str) -
     params = [param for one in commands for param in one.params]
     options = {option for param in params for option in (*param.opts, *param.secondary_opts)}
     assert {o for o in options if o.startswith("--")} - {"--debug"} == documented
-
-
-def test_the_help_of_search_states_the_real_defaults() -> None:
-    settings = SearchSettings()
-    shown = {
-        p.name: p.show_default for p in command("search").params if isinstance(p, click.Option)
-    }
-    for name in ("steps", "space", "controller", "image_size", "repeats", "images", "points"):
-        assert shown[name] == str(getattr(settings, name))
-    for name in ("radius", "data", "seed", "device", "batch"):
-        assert shown[name] == str(getattr(settings, name))
-
-
-def test_the_documented_defaults_of_search_are_the_real_ones() -> None:
-    rows = re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", section("search"), re.MULTILINE)
-    documented = dict(rows)
-    settings = SearchSettings()
-    for option, value in documented.items():
-        name = option.replace("-", "_")
-        if hasattr(settings, name):
-            assert value == str(getattr(settings, name))
-    assert documented["proxy"] == ",".join(settings.proxies)

@@ -1,61 +1,37 @@
 """``asvit reference build`` and its progress, on small settings."""
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from asvit.cli.app import app
 from asvit.reference import load_reference
 from asvit.reference import trainer as reference_trainer
 from asvit.reference.build import Outcome, Training
 from asvit.runs.reference import BuildRun
+from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 from tests.asvit.runs import stoppable_reference
 
-SMALL = [
-    "--preset", "quick", "--n", "5", "--classes", "3", "--train-images", "40",
-    "--test-images", "32", "--steps", "2", "--batch-size", "8", "--device", "cpu",
-]  # fmt: skip
-BUILD = ["reference", "build", *SMALL]
+BUILD = RUNS["reference build"]
 
 
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("reference") / "run"
-    return folder, run(*BUILD, "--out", folder, "--json")
-
-
-def test_build_gives_its_result_as_json(built: tuple[Path, Result]) -> None:
-    folder, result = built
-    assert result.exit_code == 0, result.stderr
-    data = json.loads(result.stdout, parse_constant=pytest.fail)
-    assert set(data) == {
-        "folder", "schema_version", "kind", "space", "table", "noise_ceiling", "reachable",
-        "spread", "rows",
-        "failures", "num_classes", "wall_seconds", "training_seconds", "settings", "images",
-        "device", "versions", "command", "next_command",
-    }  # fmt: skip
+def test_the_rows_of_the_result(finished: Any) -> None:
+    folder, result = finished("reference build")
+    data = strict(result.stdout)
     assert set(data["rows"][0]) == {"architecture", "params", "macs", "accuracy", "accuracies"}
     assert data["next_command"] == f"asvit correlate --reference {folder / 'table.csv'}"
-    stored = json.loads((folder / "result.json").read_text())
-    assert stored | {"folder": str(folder)} == data
 
 
-def test_the_table_is_one_that_correlate_takes(built: tuple[Path, Result]) -> None:
-    table = load_reference(built[0] / "table.csv")
+def test_the_table_is_one_that_correlate_takes(finished: Any) -> None:
+    table = load_reference(finished("reference build")[0] / "table.csv")
     assert len(table) == 5
     assert table.num_classes == 3
     assert table.image_sizes == (32,) * 5
 
 
-def test_build_tells_people_on_stderr(built: tuple[Path, Result]) -> None:
-    lines = built[1].stderr.splitlines()
+def test_build_tells_people_on_stderr(finished: Any) -> None:
+    lines = finished("reference build")[1].stderr.splitlines()
     lines = lines[lines[0] == "preparing 72 images" :]  # unless another test has made them
     assert lines[:1] == [
         "training 5 architectures of asvit, 2 seed(s) each: 2 steps of 8 images, fractal:3, "
@@ -67,25 +43,8 @@ def test_build_tells_people_on_stderr(built: tuple[Path, Result]) -> None:
         )
         == 10
     )
-    assert "noise ceiling, tau between two seeds" in built[1].stderr
+    assert "noise ceiling, tau between two seeds" in finished("reference build")[1].stderr
     assert lines[-1].startswith("next:   asvit correlate --reference ")
-
-
-def test_a_finished_table_is_shown_again(built: tuple[Path, Result]) -> None:
-    before = (built[0] / "table.csv").read_bytes()
-    result = run(*BUILD, "--out", built[0])
-    assert result.exit_code == 0
-    assert result.stderr == "this reference table had finished before; --fresh starts it over\n"
-    assert "The best 5 of 5 architectures" in result.stdout
-    assert (built[0] / "table.csv").read_bytes() == before
-
-
-def test_the_command_in_the_result_gives_the_run_again(built: tuple[Path, Result]) -> None:
-    command = json.loads((built[0] / "result.json").read_text())["command"].split()
-    assert command[:3] == ["asvit", "reference", "build"]
-    result = run(*command[1:])
-    assert result.exit_code == 0
-    assert "had finished before" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,10 +58,7 @@ def test_the_command_in_the_result_gives_the_run_again(built: tuple[Path, Result
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
-    result = run(*BUILD, *words)
-    assert result.exit_code == 2
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    check_refused(run(*BUILD, *words), 2, message)
 
 
 @pytest.mark.parametrize(
@@ -120,16 +76,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], message: str)
 def test_what_cannot_be_built_is_one_line_and_exit_code_3(
     tmp_path: Path, words: list[str], message: str
 ) -> None:
-    result = run(*BUILD, *words, "--out", tmp_path / "run")
-    assert result.exit_code == 3
-    assert message in result.stderr
+    check_refused(run(*BUILD, *words, "--out", tmp_path / "run"), 3, message)
     assert not (tmp_path / "run").exists()
-
-
-def test_the_group_alone_shows_what_it_has() -> None:
-    result = run("reference")
-    assert result.exit_code == 2
-    assert "build" in result.stderr
 
 
 def test_flags_survive_in_the_command() -> None:

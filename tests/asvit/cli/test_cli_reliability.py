@@ -1,42 +1,23 @@
 """``--reference`` of ``asvit search`` and ``asvit scale``, on a small table of one's own."""
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from asvit.cli.app import app
 from asvit.runs import measurement_pool
+from tests.asvit.cli.commands import SEED, TINY, check_refused, run, strict, write_table
 
-SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
-NETS = [f"4,8,{r}|2,4,2|2,2,2|2,1,2|{width}" for r in (2, 4, 6) for width in (16, 32)]
-SMALL = ["--image-size", "32", "--repeats", "1", "--images", "2", "--points", "3"]
-SMALL += ["--data", "gaussian"]
 RUNS = {
-    "search": ["search", "--space", "asvit-tiny", "--steps", "2", *SMALL],
-    "scale": ["scale", "--arch", SEED, "--budget", "1M", "--stop-within", "50%", *SMALL],
+    "search": ["search", "--space", "asvit-tiny", "--steps", "2", *TINY],
+    "scale": ["scale", "--arch", SEED, "--budget", "1M", "--stop-within", "50%", *TINY],
 }
-
-
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def strict(text: str) -> Any:
-    """Parse JSON, refusing the NaN and Infinity that Python would let through."""
-    return json.loads(text, parse_constant=pytest.fail)
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("table") / "mine.csv"
-    lines = ["# num_classes: 10", "architecture,image_size,top1"]
-    lines += [f'"{text}",32,{60 + (place * 5) % 6}' for place, text in enumerate(NETS)]
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    return write_table(tmp_path_factory.mktemp("table") / "mine.csv")
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -71,9 +52,7 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(
 @pytest.mark.parametrize("kind", RUNS)
 def test_a_table_that_is_none_is_one_line_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
     result = run(*RUNS[kind], "--reference", "vitbench101-pti")
-    assert result.exit_code == 3
-    assert "did you mean 'vitbench101-pit'" in result.stderr
-    assert result.stderr.count("\n") == 1
+    check_refused(result, 3, "did you mean 'vitbench101-pit'")
     assert list(tmp_path.iterdir()) == []
 
 

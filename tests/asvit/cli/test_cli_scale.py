@@ -1,101 +1,36 @@
 """``asvit scale`` and its progress, on small settings."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from asvit.cli.app import app
 from asvit.growth import ScaleSettings
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.scaling import _progress as progress_of
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
-
-SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
-SMALL = ["--image-size", "32", "--repeats", "1", "--images", "2", "--points", "3"]
-SMALL += ["--data", "gaussian"]
-SCALE = ["scale", "--arch", SEED, "--budget", "1.5M,2M", *SMALL]
+from tests.asvit.cli.commands import RUNS, SEED, check_refused, run, strict
 
 
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def strict(text: str) -> Any:
-    """Parse JSON, refusing the NaN and Infinity that Python would let through."""
-    return json.loads(text, parse_constant=pytest.fail)
-
-
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    folder = tmp_path_factory.mktemp("scale") / "run"
-    return folder, run(*SCALE, "--out", folder, "--json")
-
-
-def test_scale_gives_its_result_as_json(grown: tuple[Path, Result]) -> None:
-    folder, result = grown
-    assert result.exit_code == 0, result.stderr
-    data = strict(result.stdout)
-    assert set(data) == {
-        "folder", "schema_version", "kind", "space", "seed_architecture", "budget", "reached",
-        "reason", "architecture", "params", "macs", "nearest", "steps", "wall_seconds",
-        "settings", "seed_run", "images", "device", "versions", "command", "next_command",
-    }  # fmt: skip
+def test_the_steps_of_a_result(finished: Any) -> None:
+    data = strict(finished("scale")[1].stdout)
     assert set(data["steps"][0]) == {
         "step", "kind", "architecture", "depths", "width", "measured_width", "params", "macs",
         "length_distortion", "ntk_condition_number", "rank_sum", "chosen", "reason", "candidates",
     }  # fmt: skip
     assert [near["budget"] for near in data["nearest"]] == ["1.5M", "2M"]
     assert 0.98 * 2e6 <= data["params"] <= 2e6
-    assert strict((folder / "result.json").read_text()) | {"folder": str(folder)} == data
 
 
-def test_scale_tells_people_on_stderr(grown: tuple[Path, Result]) -> None:
-    folder, result = grown
+def test_scale_tells_people_on_stderr(finished: Any) -> None:
+    _, result = finished("scale")
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"growing {SEED} (--arch) to 2M: 1 network each, 32 px, device cpu")
     steps = [line for line in lines if line.startswith("step ") and "ETA" in line]
     assert len(steps) == len(strict(result.stdout)["steps"])
     assert any(line.startswith("nearest to 1.5M: step ") for line in lines)
-    assert any(line.startswith(f"folder: {folder} ") for line in lines)
-    assert any(line.startswith("next: ") for line in lines)
-
-
-def test_the_same_scaling_again_only_shows_its_result(grown: tuple[Path, Result]) -> None:
-    folder, first = grown
-    again = run(*SCALE, "--out", folder)
-    assert again.exit_code == 0
-    assert "had finished before" in again.stderr
-    for step in strict(first.stdout)["steps"]:
-        assert step["architecture"] in again.stdout
-
-
-def test_a_scaling_has_a_report_of_its_own(grown: tuple[Path, Result]) -> None:
-    folder, _ = grown
-    before = (folder / "report.html").read_bytes()
-    result = run("report", folder, "--json")
-    assert result.exit_code == 0, result.stderr
-    assert "clouds.svg" in strict(result.stdout)["files"]
-    assert (folder / "report.html").read_bytes() == before
-
-
-def test_other_settings_are_refused_with_the_difference(grown: tuple[Path, Result]) -> None:
-    folder, _ = grown
-    result = run(*SCALE, "--out", folder, "--seed", "5")
-    assert result.exit_code == 3
-    assert "seed 0 (now 5)" in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-def test_quiet_json_writes_only_json(grown: tuple[Path, Result]) -> None:
-    folder, first = grown
-    result = run(*SCALE, "--out", folder, "--json", "--quiet")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert strict(result.stdout) == strict(first.stdout)
 
 
 def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,20 +76,8 @@ def test_bad_values_are_one_line_and_leave_nothing(
     tmp_path: Path, args: list[str], code: int, words: str
 ) -> None:
     result = run("scale", *args)
-    assert result.exit_code == code, result.stderr
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
-    assert result.stdout == ""
+    check_refused(result, code, words)
     assert not list(tmp_path.rglob("*.csv")) + list(tmp_path.rglob("*.json*"))
-
-
-def test_the_help_states_the_real_defaults() -> None:
-    settings = ScaleSettings(SEED)
-    command = app.get_command(None, "scale")  # type: ignore[arg-type]
-    shown = {p.name: getattr(p, "show_default", None) for p in command.params}
-    for name in ("ratio", "width_multiple", "count_size", "repeats", "image_size", "seed"):
-        assert shown[name] == str(getattr(settings, name))
-    assert shown["stop_within"] == f"{settings.stop_within:.0%}"
 
 
 SCORES = {
@@ -187,6 +110,6 @@ def test_the_time_left_is_a_geometric_series() -> None:
 def test_making_images_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
     fractals = ["--data", "fractal", "--budget", "1.4M", "--stop-within", "20%"]
-    result = run(*SCALE, *fractals, "--out", tmp_path / "run")
+    result = run(*RUNS["scale"], *fractals, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[0] == "preparing 2 images"

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import asvit.runs
 from asvit.cli.app import app
 from asvit.executors import Workers
 from asvit.runs.run import RUNS
@@ -33,14 +32,11 @@ def test_workers_reach_the_run(
 ) -> None:
     seen: list[Any] = []
 
-    def stop(*run: Any, workers: Any = None, **_settings: object) -> None:
-        seen.append(workers or getattr(run[0], "workers", None))
+    def stop(run: Any) -> None:
+        seen.append(run.workers)
         raise ValueError("enough")
 
-    if name in RUNS:
-        monkeypatch.setattr(RUNS[name], "run", stop)
-    else:
-        monkeypatch.setattr(asvit.runs, "run_correlation", stop, raising=False)
+    monkeypatch.setattr(RUNS[name], "run", stop)
     result = CliRunner().invoke(app, [*COMMANDS[name], *words])
     assert seen == [expected]
     assert result.exit_code == 3

@@ -1,13 +1,20 @@
 """The progress of any run: a bar on a terminal, lines in a pipe, nothing when quiet."""
 
 import io
+import math
+import os
 import re
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import asvit
 from asvit.cli.display import progress_display
+from asvit.core.console import clock
 from asvit.core.progress import Progress
 
 
@@ -113,3 +120,50 @@ def test_the_bar_shows_everything_and_goes_when_done(monkeypatch: pytest.MonkeyP
 def test_a_bar_without_an_end_has_count_and_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = shown(monkeypatch, Progress("step", 3, None, seconds=0.75, state="on"))
     assert re.search(r"step .* 3  4 a second  ETA –", terminal.shown)
+
+
+def test_the_bar_shows_what_coarser_tokens_leave_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = {"seconds": 30.0, "state": "step 5/10 of epoch 2  loss 1.500"}
+    epoch = Progress("epoch", 1, 4, 1, share=0.5, share_resumed=0.25, **done)
+    terminal = shown(monkeypatch, Progress("image", 3, 10), epoch)
+    assert "growing it; resuming after epoch 1" in terminal.shown
+    assert "1/4  ETA 1:00" in terminal.shown
+    assert "step 5/10 of epoch 2  loss 1.500" in terminal.shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0:00"), (59.6, "1:00"), (3599.6, "1:00:00"), (4000, "1:06:40"), (math.nan, "–")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_no_pace_before_the_first_step_of_a_session() -> None:
+    assert math.isnan(Progress("step", 10, 200, 10, seconds=20.0).remaining)
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path) -> None:
+    words = ["search", "--space", "asvit-tiny", "--image-size", "32", "--repeats", "1"]
+    words += ["--images", "2", "--points", "3", "--data", "gaussian", "--out", "run"]
+    command = [sys.executable, "-m", "asvit", *words, "--steps", "60"]
+    root = str(Path(asvit.__file__).parents[1])  # a checkout need not be installed
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("step 9"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "of 60; to go on: asvit search --space asvit-tiny" in rest
+    assert "Traceback" not in rest
+    again = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"resuming after step \d+", again.stderr)
+    assert "60 architectures in" in again.stdout

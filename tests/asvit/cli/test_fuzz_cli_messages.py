@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from asvit.cli import app as app_module
 from asvit.cli.app import app
-from asvit.cli.session import Session, again
+from asvit.cli.options import Session
+from asvit.cli.run_command import again
 from asvit.core.console import console, table
 from tests.hostile import FEW
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
-from asvit.cli.app import app
 from asvit.cli.run_command import run_command
 from asvit.core.settings import fields_of, option_of
 from asvit.runs.run import RUNS, register_run
+from tests.asvit.cli.commands import run
 from tests.asvit.toy_run import ToyRun
 
 
@@ -22,10 +21,6 @@ def _registered() -> Iterator[None]:
     register_run(ToyRun)
     yield
     del RUNS["toy"]
-
-
-def run(*args: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
 
 
 def test_a_registered_kind_is_a_command_of_the_program() -> None:

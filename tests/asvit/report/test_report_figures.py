@@ -1,4 +1,4 @@
-"""Every figure on ordinary, tiny and empty rows; the same rows give the same bytes."""
+"""The rows of figures against sums done by hand; every figure on ordinary, tiny and empty rows."""
 
 import io
 import math
@@ -7,10 +7,109 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from asvit.report import figures
-from asvit.report.axes import log_scale
-from asvit.report.rows import ChoiceRow, EntropyRow, MeasureRow, PointRow, RewardRow
-from asvit.report.style import PALETTE, levels, style
+from asvit.report import correlate_figures, evolution, scale_figures
+from asvit.report import search_figures as figures
+from asvit.report.search_figures import (
+    CHOICE_WINDOW,
+    WINDOW,
+    ChoiceRow,
+    EntropyRow,
+    MeasureRow,
+    PointRow,
+    RewardRow,
+    choice_rows,
+    entropy_rows,
+    measure_rows,
+    point_rows,
+    reward_rows,
+)
+from asvit.report.style import LONGEST, PALETTE, label, levels, log_scale, style
+from asvit.search.rows import TrialRow
+from asvit.search.supernet_result import Generation, PathRow
+
+BOTH = {"length": "higher", "kappa": "lower"}
+
+
+def trial(number: int, *, reward=0.0, entropy=1.0, architecture="a", **values: float) -> TrialRow:
+    bad = any(math.isnan(value) for value in values.values())
+    state = "failed" if bad else "complete"
+    return TrialRow(number, architecture, 10, 20, values, reward, entropy, state, "")
+
+
+def test_entropy_is_empty_without_a_policy() -> None:
+    assert entropy_rows([trial(0, entropy=math.nan), trial(1, entropy=math.nan)]) == []
+
+
+def test_entropy_counts_steps_from_one() -> None:
+    rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
+    assert [(row.step, row.entropy) for row in rows] == [(1, 3.0), (2, 2.0)]
+
+
+def test_reward_average_is_bias_corrected() -> None:
+    rows = reward_rows([trial(0, reward=1.0), trial(1, reward=0.0)])
+    assert rows[0].average == pytest.approx(1.0)
+    assert rows[1].average == pytest.approx(0.09 / 0.19)
+
+
+def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
+    values = [4.0, math.nan, 2.0, 9.0]
+    rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"])
+    assert [row.median for row in rows] == [4.0, 4.0, 3.0, 4.0]
+    assert math.isnan(rows[1].value)
+
+
+def test_the_median_forgets_after_its_window() -> None:
+    values = [100.0] * WINDOW + [1.0] * WINDOW
+    rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"])
+    assert rows[-1].median == 1.0
+
+
+def test_only_failures_have_no_median() -> None:
+    (row,) = measure_rows([trial(0, kappa=math.nan)], ["kappa"])
+    assert math.isnan(row.median)
+
+
+def test_a_measure_the_table_lacks_is_a_failure() -> None:
+    (row,) = measure_rows([trial(0, kappa=1.0)], ["length"])
+    assert math.isnan(row.value)
+
+
+def test_points_leave_out_failures_and_keep_their_steps() -> None:
+    rows = point_rows(
+        [
+            trial(0, length=1.0, kappa=5.0),
+            trial(1, length=2.0, kappa=math.nan),
+            trial(2, length=2.0, kappa=5.0),
+        ],
+        BOTH,
+    )
+    assert [(row.step, row.on_front) for row in rows] == [(1, False), (3, True)]
+
+
+def test_one_measure_has_no_plane() -> None:
+    assert point_rows([trial(0, kappa=1.0)], {"kappa": "lower"}) == []
+
+
+def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:
+    count = 3 * CHOICE_WINDOW
+    trials = [trial(i, architecture="x" if i < CHOICE_WINDOW else "y") for i in range(count)]
+    rows = choice_rows(trials, lambda text: {"letter": text}, {"letter": ("x", "y")}, most=30)
+    steps = sorted({row.step for row in rows})
+    assert len(steps) == 30
+    assert steps[-1] == count
+    for step in steps:
+        assert sum(row.frequency for row in rows if row.step == step) == pytest.approx(1.0)
+    assert [row.frequency for row in rows if row.step == count] == [0.0, 1.0]
+    assert next(r.frequency for r in rows if r.step == CHOICE_WINDOW and r.choice == "x") == 1.0
+
+
+def test_no_trials_no_rows() -> None:
+    assert entropy_rows([]) == []
+    assert reward_rows([]) == []
+    assert measure_rows([], ["kappa"]) == []
+    assert point_rows([], BOTH) == []
+    assert choice_rows([], lambda text: {"letter": text}, {"letter": ("x", "y")}) == []
+
 
 ENTROPY = [EntropyRow(i, 15.0 - i) for i in range(1, 9)]
 REWARD = [RewardRow(i, (-1.0) ** i, 1 / i) for i in range(1, 9)]
@@ -27,6 +126,22 @@ CHOICES = [
     for choice in ("2", "4", "8")
 ]
 NAMES = ("length_distortion", "ntk_condition_number")
+STAGES = [
+    scale_figures.StageRow(step, 10**step, stage, stage + step, 32)
+    for step in range(1, 5)
+    for stage in (1, 2)
+]
+SIZES = [scale_figures.SizeRow(step, 10**step, 10**step) for step in range(8)]
+SCORES = [scale_figures.ScoreRow(step, "zico", 0.1 * step, step % 2 == 0) for step in range(8)]
+CLOUDS = [
+    scale_figures.CloudRow(step, "a", stage, 32, stage, step, stage == 1)
+    for step in (1, 2)
+    for stage in range(4)
+]
+TAUS = [correlate_figures.TauRow("top1", f"m{i}", i > 6, 9, i / 9, 0.0, 1.0) for i in range(8)]
+PAIRS = [correlate_figures.PairRow("top1", "a", 10.0**i, 50.0 + i) for i in range(8)]
+GENERATIONS = [Generation(i, 8, 50.0 + i, 40.0 + i, 50.0 + i) for i in range(1, 9)]
+PATHS = [PathRow(i, i, "random", "a", "b", 10 * i, 50.0 + i) for i in range(1, 9)]
 
 DRAWINGS = {
     "entropy": lambda part: figures.draw_entropy(ENTROPY[part], uniform=15.3),
@@ -37,6 +152,16 @@ DRAWINGS = {
     "points with seed": lambda part: figures.draw_points(POINTS[part], NAMES, seed=(2.0, 9.0)),
     "points, lost seed": lambda part: figures.draw_points(POINTS[part], NAMES, seed=(2, math.nan)),
     "choices": lambda part: figures.draw_choices(CHOICES[part]),
+    "growth": lambda part: scale_figures.draw_growth(STAGES[part]),
+    "sizes": lambda part: scale_figures.draw_sizes(SIZES[part], budgets=[("1M", 10**6)]),
+    "scores": lambda part: scale_figures.draw_scores(SCORES[part]),
+    "clouds": lambda part: scale_figures.draw_clouds(CLOUDS[part], NAMES),
+    "taus": lambda part: correlate_figures.draw_taus(TAUS[part], ceilings={"top1": 0.9}),
+    "pairs": lambda part: correlate_figures.draw_pairs(PAIRS[part], "zico", {"top1": "title"}),
+    "generations": lambda part: evolution.draw_generations(
+        GENERATIONS[part], PATHS[part], random={"of any cost": 45.0}
+    ),
+    "costs": lambda part: evolution.draw_costs(PATHS[part], limit=60, winner="a"),
 }
 
 
@@ -64,7 +189,7 @@ def test_figures_use_only_colours_of_the_palette(name: str) -> None:
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_without_rows_a_figure_says_why(name: str) -> None:
     (axes,) = DRAWINGS[name](slice(0)).axes
-    assert axes.texts[0].get_text()
+    assert "no" in axes.texts[0].get_text()
 
 
 def test_entropy_marks_the_uniform_policy() -> None:
@@ -134,9 +259,9 @@ def test_wide_axes_have_plain_numbers(value: float, text: str) -> None:
 
 
 def test_names_from_outside_are_cut_and_legible() -> None:
-    assert figures.label("a" * 100) == "a" * figures.LONGEST + "..."
-    assert figures.label("a\x1b[2Jb") == "a\\x1b[2Jb"
-    assert figures.label("ntk_condition_number") == "NTK condition number"
+    assert label("a" * 100) == "a" * LONGEST + "..."
+    assert label("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert label("ntk_condition_number") == "NTK condition number"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 9])

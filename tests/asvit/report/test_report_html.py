@@ -55,7 +55,9 @@ def test_everything_is_escaped() -> None:
     parts = [
         html.table([NASTY], [[NASTY]]),
         html.facts([(NASTY, NASTY)]),
-        html.figure(html.inline_svg(svg, name="n", title=NASTY), title=NASTY, caption=NASTY),
+        html.inline_svg(svg, name="n", title=NASTY),
+        html.header(NASTY, NASTY, [NASTY], NASTY),
+        html.origin({NASTY: NASTY}, None),
     ]
     for part in parts:
         assert "script" not in Tags(part).seen

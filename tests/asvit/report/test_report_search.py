@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from asvit.report import write_search_report
-from asvit.report.figures import label
-from asvit.report.run import read_run
-from asvit.report.search import page
+from asvit.report.search import page, read_run
+from asvit.report.style import label
 from asvit.search import SearchSettings
 from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
@@ -119,21 +118,6 @@ def test_a_finished_run(finished: Path) -> None:
     assert text.index("Versions") > text.index("Trials")
 
 
-def test_the_same_run_gives_the_same_bytes(finished: Path) -> None:
-    first = {path.name: path.read_bytes() for path in finished.iterdir()}
-    write_search_report(finished)
-    assert first == {path.name: path.read_bytes() for path in finished.iterdir()}
-
-
-def test_nothing_is_asked_of_a_network_and_ids_are_unique(finished: Path) -> None:
-    text = (finished / "report.html").read_text(encoding="utf-8")
-    outside = set(re.findall(r'https?://[^"\s<]+', text))
-    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-    assert not re.search(r'\b(src|href)="(?!#)', text)
-    ids = re.findall(r'\bid="([^"]*)"', text)
-    assert len(set(ids)) == len(ids)
-
-
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(3), finished=False, steps=50))
     assert "Not finished: 3 of 50 architectures. The same command continues it." in text
@@ -191,13 +175,6 @@ def test_every_trial_failed(tmp_path: Path) -> None:
     assert "no architecture has both measures" in text
 
 
-def test_markup_in_folder_and_settings_is_text(tmp_path: Path) -> None:
-    text = words_of(make_run(tmp_path / "<b>run & co", trials(2), data="<i>my</i>"))
-    assert "<b>run" not in text
-    assert "<i>my" not in text
-    assert "&lt;b&gt;run &amp; co" in text
-
-
 @pytest.mark.parametrize(
     "names",
     [
@@ -249,31 +226,6 @@ def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:
         float(r["frequency"]) for r in shares if (r["dimension"], r["step"]) == ("K1", "12")
     )
     assert total == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "error", "words"),
-    [
-        (lambda f: (f / "trials.csv").unlink(), FileNotFoundError, "no trials.csv"),
-        (lambda f: (f / "trials.csv").write_text("a,b\n1,2\n"), ValueError, "trials"),
-        (lambda f: (f / "result.json").write_text("{"), ValueError, "not the result of a search"),
-        (lambda f: (f / "result.json").write_text("[]"), ValueError, "not the result of a search"),
-    ],
-)
-def test_a_spoilt_folder_is_refused_and_left_alone(
-    tmp_path: Path, spoil, error: type[Exception], words: str
-) -> None:
-    folder = make_run(tmp_path / "run", trials(2))
-    spoil(folder)
-    before = sorted(path.name for path in folder.iterdir())
-    with pytest.raises(error, match=words):
-        write_search_report(folder)
-    assert sorted(path.name for path in folder.iterdir()) == before
-
-
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no run folder"):
-        write_search_report(tmp_path / "nowhere")
 
 
 def test_settings_are_found_in_a_journal_that_is_being_written(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from asvit.core.results import Result
-from asvit.report.run import read_object
 from asvit.runs import newest_run
 from asvit.runs.architectures import find_architecture
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
@@ -105,7 +104,6 @@ def looked_at(folder: Path, data: bytes) -> None:
     found = refused_or(lambda: find_architecture(str(folder)))
     if found is not None:
         json.dumps(found.by, allow_nan=False)
-    refused_or(lambda: read_object(path))
     refused_or(lambda: newest_run("search", folder.parent))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import stoppable_search
 
-from asvit.report.run import read_run
+from asvit.report.search import read_run
 from asvit.search import CONTROLLERS, read_trials, write_trials
 from experiments import forked
 from tests.traps import Stop

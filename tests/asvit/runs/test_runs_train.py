@@ -169,14 +169,14 @@ def test_a_result_without_its_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> None:
     import shlex
 
-    from asvit.cli.train import command
+    from asvit.cli.run_command import command_of
 
     result = run_training(
         ARCH, out=tmp_path / "run", **{**TINY, "auto_augment": "none", "ema": 0.5, "clip": 0.0}
     )
     words = shlex.split(result.provenance["command"])
     assert words[:3] == ["asvit", "train", ARCH]
-    given = command.make_context("train", words[2:]).params
+    given = command_of("train").make_context("train", words[2:]).params
     fields = result.settings.to_json()
     asked = {name: value for name, value in given.items() if name in fields and value is not None}
     assert TrainSettings.make(given["preset"], **asked) == result.settings

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asvit.core.settings import check_same_settings
-from asvit.report.run import read_run
+from asvit.report.search import read_run
 from asvit.runs.search import SearchRun
 from asvit.search.journal import open_journal, read_journal
 from asvit.search.settings import SearchSettings

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` shows: the run that would be, what it would write and how long it takes."""
+"""What ``--dry-run`` shows: what a run would do, what it would write and how long it takes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.output import emit_json
-from asvit.core.console import clock
+from asvit.core.console import clock, console
 from asvit.core.run_files import JOURNAL, REPORT, RESULT, TRIALS
 
 if TYPE_CHECKING:
     from asvit.runs.estimate import Estimate
     from asvit.runs.search import SearchRun
+    from asvit.runs.training import TrainRun
 
 SCHEMA_VERSION = 1
 _WRITTEN = (JOURNAL, TRIALS, RESULT, REPORT, "*.svg", "*.csv", ".lock")
 
 
-def show_estimate(run: SearchRun, *, quiet: bool = False, as_json: bool = False) -> None:
-    """Show what a search would do and take; nothing is written.
+def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
+    """Show what a training would do."""
+    from asvit.runs.training import plan_lines
 
-    Args:
-        run: The search. A storage of its own is not opened.
-        quiet: Do not say what is being done.
-        as_json: Write JSON on stdout, everything else on stderr.
+    plan = run.plan()
+    if as_json and run.first:
+        emit_json(plan)
+    if run.first and not (as_json and quiet):
+        screen = console(err=as_json)
+        for line in plan_lines(plan):
+            screen.print(line)
+
+
+def show_estimate(run: SearchRun, *, quiet: bool, as_json: bool) -> None:
+    """Show what a search would do and take; a storage of its own is not opened.
 
     Raises:
         ValueError: If the run would be refused.

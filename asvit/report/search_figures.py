@@ -1,0 +1,392 @@
+"""The figures of a search: the rows, which JSON, CSV, HTML and tests see, and their drawings.
+
+A step is the place of a trial among those measured, counted from 1. A trial that failed keeps its
+place, so that gaps in a curve are where the failures were.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from asvit.report.pictures import Picture
+from asvit.report.style import (
+    COLOUR,
+    SMALL,
+    count_steps,
+    dots,
+    draw_series,
+    figure,
+    label,
+    legend,
+    levels,
+    log_scale,
+    note,
+    pairs,
+    panels,
+    remark,
+)
+from asvit.search.front import non_dominated
+from asvit.search.reward import MovingBaseline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from asvit.report.search import SearchTrials
+    from asvit.search import TrialRow
+    from scaling.ranking import Better
+
+WINDOW = 20  # trials; also the window over which the search scales its rewards
+CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
+
+_GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
+_WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
+
+
+def pictures(run: SearchTrials) -> list[Picture]:
+    """Every picture of ``run``; one without anything to show says so."""
+    space, trials, better = run.space(), run.trials, run.better
+    entropies, rewards = entropy_rows(trials), reward_rows(trials)
+    uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
+    measures = measure_rows(trials, list(better))
+    directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
+    plane = run.objectives if len(run.objectives) > 1 else better
+    first, second, *_ = (*plane, "", "")
+    points = point_rows(trials, plane)
+    ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
+    values = run.result.values if run.result else {}
+    across, up = (values.get(name, math.nan) for name in (first, second))
+    choices: list[ChoiceRow] = []
+    if space is not None:
+        # A search may have drawn one text many times.
+        encode = cache(lambda text: space.encode(space.parse(text)))
+        choices = choice_rows(trials, encode, space.dimensions)
+    return [
+        Picture(
+            "entropy",
+            "Entropy of the policy",
+            "Joint entropy of the policy that drew each architecture. It falls as the search "
+            "settles.",
+            lambda: draw_entropy(entropies, uniform=uniform),
+            (entropies, EntropyRow),
+        ),
+        Picture(
+            "reward",
+            "Reward",
+            "Change of the measures from one architecture to the next, as a share of their recent "
+            "range, and its moving average: the baseline that a policy compares with.",
+            lambda: draw_reward(rewards),
+            (rewards, RewardRow),
+        ),
+        Picture(
+            "measures",
+            "Measures",
+            f"Every architecture, and the median of the last {WINDOW}: {directions}.",
+            lambda: draw_measures(measures),
+            (measures, MeasureRow),
+        ),
+        Picture(
+            "front",
+            "Front",
+            f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
+            "joins those that no other architecture beats in both.",
+            lambda: draw_points(points, (first, second), seed=(across, up)),
+            (points, PointRow),
+        ),
+        Picture(
+            "choices",
+            "Choices",
+            "How often each choice of each dimension was drawn of late.",
+            lambda: draw_choices(choices),
+            (choices, ChoiceRow),
+            wide=True,
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class EntropyRow:
+    """Joint entropy of the policy, in nats, when it drew the architecture of ``step``."""
+
+    step: int
+    entropy: float
+
+
+def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
+    """The policy's entropy over steps; empty for a controller that has none."""
+    return [
+        EntropyRow(step, trial.entropy)
+        for step, trial in enumerate(trials, 1)
+        if math.isfinite(trial.entropy)
+    ]
+
+
+def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) -> Figure:
+    """Entropy of the policy over steps; ``uniform`` marks that of the uniform one, in nats."""
+    made = figure()
+    axes = made.subplots()
+    if not rows:
+        note(axes, "this controller has no policy whose entropy could be shown")
+        return made
+    if uniform is not None:
+        axes.axhline(uniform, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+        where = ("axes fraction", "data")
+        remark(axes, f"uniform: {uniform:.2f}", (1, uniform), (0, 3), xycoords=where, ha="right")
+    steps, values = pairs(rows, "step", "entropy")
+    axes.plot(steps, values, color=COLOUR["first"], marker="o" if len(rows) == 1 else "")
+    axes.set_ylim(0, 1.08 * max(*values, uniform or 0.0, 1e-9))
+    axes.set_ylabel("entropy of the policy (nats)")
+    count_steps(axes)
+    return made
+
+
+@dataclass(frozen=True)
+class RewardRow:
+    """Reward of one step and the policy's baseline with it: a bias-corrected moving average."""
+
+    step: int
+    reward: float
+    average: float
+
+
+def reward_rows(trials: Sequence[TrialRow]) -> list[RewardRow]:
+    """Rewards over steps with their moving average; empty for a controller without rewards."""
+    baseline = MovingBaseline()
+    return [
+        RewardRow(step, trial.reward, baseline.update(trial.reward))
+        for step, trial in enumerate(trials, 1)
+        if math.isfinite(trial.reward)
+    ]
+
+
+def draw_reward(rows: Sequence[RewardRow]) -> Figure:
+    """Rewards over steps and their moving average."""
+    made = figure()
+    axes = made.subplots()
+    if not rows:
+        note(axes, "this controller learns from no reward")
+        return made
+    steps, rewards = pairs(rows, "step", "reward")
+    axes.axhline(0, color=COLOUR["muted"], linewidth=0.8)
+    dots(axes, steps, rewards)
+    averages = pairs(rows, "step", "average")
+    axes.plot(*averages, color=COLOUR["second"], label="moving average")
+    axes.set_ylabel("reward")
+    count_steps(axes)
+    legend(made)
+    return made
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """One measure of one architecture, and its median over the last ``WINDOW`` trials.
+
+    ``value`` is NaN where the measure failed, ``median`` where no value of the window is there.
+    """
+
+    step: int
+    measure: str
+    value: float
+    median: float
+
+
+def measure_rows(trials: Sequence[TrialRow], measures: Sequence[str]) -> list[MeasureRow]:
+    """Every measure over steps with its moving median, measure by measure."""
+    rows = []
+    for name in measures:
+        values = [trial.values.get(name, math.nan) for trial in trials]
+        for step, value in enumerate(values, 1):
+            window = [v for v in values[max(0, step - WINDOW) : step] if math.isfinite(v)]
+            middle = statistics.median(window) if window else math.nan
+            rows.append(MeasureRow(step, name, value, middle))
+    return rows
+
+
+def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
+    """Every measure over steps, one below the other, with its moving median and its failures."""
+
+    def draw(axes: Axes, group: Sequence[MeasureRow], good: Sequence[MeasureRow]) -> None:
+        dots(axes, *pairs(good, "step", "value"))
+        medians = pairs(group, "step", "median")
+        axes.plot(*medians, color=COLOUR["second"], label="moving median")
+        failed = [row.step for row in group if not math.isfinite(row.value)]
+        if failed:
+            axes.plot(
+                failed,
+                [0.0] * len(failed),
+                "|",
+                color=COLOUR["bad"],
+                markersize=9,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                label="failed",
+            )
+
+    return draw_series(rows, draw, each=1.9)
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """An architecture in the plane of two measures, and whether any other is better in both."""
+
+    step: int
+    architecture: str
+    x: float
+    y: float
+    on_front: bool
+
+
+def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list[PointRow]:
+    """Architectures in the plane of the first two measures of ``better``, in order of the steps.
+
+    Those without both values are left out. A measure that is merely reported decides nothing, so
+    every point that is best in the other one is on the front.
+    """
+    if len(better) < 2:
+        return []
+    (x_name, x_better), (y_name, y_better) = list(better.items())[:2]
+    finite = [
+        (step, trial.architecture, x, y)
+        for step, trial in enumerate(trials, 1)
+        for x, y in [[trial.values.get(name, math.nan) for name in (x_name, y_name)]]
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    best = non_dominated([(x, y) for _, _, x, y in finite], (x_better, y_better))
+    return [PointRow(*point, on_front=bool(on)) for point, on in zip(finite, best, strict=True)]
+
+
+def draw_points(
+    rows: Sequence[PointRow], measures: tuple[str, str], *, seed: tuple[float, float] | None = None
+) -> Figure:
+    """Architectures in the plane of two measures: shade is time, the line is the front.
+
+    ``measures`` are named across and up, ``seed`` has the values of the search's result.
+    """
+    made = figure(height=3.8)
+    axes = made.subplots()
+    if not rows:
+        note(axes, "no architecture has both measures")
+        return made
+    quarter = math.ceil(len(rows) / 4)
+    for start, colour in zip(range(0, len(rows), quarter), levels(5)[1:], strict=False):
+        part = rows[start : start + quarter]
+        axes.scatter(
+            *pairs(part, "x", "y"),
+            s=24 if len(rows) <= 60 else 14,
+            linewidths=0,
+            color=colour,
+            label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
+        )
+    best = sorted({(row.x, row.y) for row in rows if row.on_front})
+    axes.plot(
+        [x for x, _ in best],
+        [y for _, y in best],
+        color=COLOUR["second"],
+        linewidth=1.2,
+        marker="o",
+        markersize=4.5,
+        markerfacecolor="none",
+        label="front",
+    )
+    if seed is not None and all(map(math.isfinite, seed)):
+        axes.scatter(
+            *seed,
+            marker="*",
+            s=130,
+            color=COLOUR["bad"],
+            linewidths=0,
+            zorder=5,
+            label="seed architecture",
+        )
+    log_scale(axes, "x", [row.x for row in rows])
+    log_scale(axes, "y", [row.y for row in rows])
+    axes.set_xlabel(label(measures[0]))
+    axes.set_ylabel(label(measures[1]))
+    legend(made)
+    return made
+
+
+@dataclass(frozen=True)
+class ChoiceRow:
+    """Share of the last ``CHOICE_WINDOW`` architectures with ``choice`` in ``dimension``."""
+
+    step: int
+    dimension: str
+    choice: str
+    frequency: float
+
+
+def choice_rows(
+    trials: Sequence[TrialRow],
+    encode: Callable[[str], Mapping[str, object]],
+    dimensions: Mapping[str, Sequence[object]],
+    *,
+    most: int = 100,
+) -> list[ChoiceRow]:
+    """How often each choice was drawn of late, at no more than ``most`` evenly spaced steps.
+
+    ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
+    order. The last step is always reported.
+    """
+    encoded = [encode(trial.architecture) for trial in trials]
+    count = len(encoded)
+    steps = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
+    rows = []
+    for name, choices in dimensions.items():
+        for step in steps:
+            window = encoded[max(0, step - CHOICE_WINDOW) : step]
+            drawn = Counter(str(params[name]) for params in window)
+            rows += [
+                ChoiceRow(step, name, str(choice), drawn[str(choice)] / len(window))
+                for choice in choices
+            ]
+    return rows
+
+
+def draw_choices(rows: Sequence[ChoiceRow]) -> Figure:
+    """Share of each choice over steps: a panel per dimension, shades in the choices' order."""
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.dimension)}
+    if not series:
+        made = figure(height=1.2)
+        note(made.subplots(), "nothing has been drawn yet")
+        return made
+    made = figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
+    words = f"share of the last {CHOICE_WINDOW} architectures"
+    made.supylabel(words, fontsize=SMALL, color=COLOUR["muted"])
+    made.supxlabel("step", fontsize=SMALL, color=COLOUR["muted"])
+    grid = panels(made, len(series), columns=4, sharex=True, sharey=True)
+    for axes, (name, group) in zip(grid, series.items(), strict=True):
+        axes.set_title(name)
+        _stack(axes, group)
+    return made
+
+
+def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
+    """Fill ``axes`` with the shares of one dimension's choices and name each at the right edge."""
+    choices = list(dict.fromkeys(row.choice for row in rows))
+    steps = sorted({row.step for row in rows})
+    shares = [[row.frequency for row in rows if row.choice == choice] for choice in choices]
+    if len(steps) == 1:  # one step has no width: draw it as a band
+        steps, shares = [0, steps[0]], [share * 2 for share in shares]
+    axes.stackplot(steps, shares, colors=levels(len(choices)), linewidth=0, labels=choices)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.04, 0.97),
+        ncols=len(choices),
+        fontsize=SMALL,
+        handlelength=0.7,
+        handleheight=0.7,
+        handletextpad=0.3,
+        columnspacing=0.7,
+    )
+    axes.set(
+        xlim=(steps[0], steps[-1]), ylim=(0, 1), yticks=[0, 0.5, 1], yticklabels=["0", "½", "1"]
+    )
+    axes.grid(visible=False)

@@ -1,0 +1,37 @@
+"""A finished run of each kind, made by its command for all tests that look at one."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.asvit.cli.commands import RUNS, run, write_table
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    """The command of a kind, with its folder."""
+    place = tmp_path_factory.mktemp("runs")
+    table = write_table(place / "mine.csv")
+    made = {"TABLE": str(table), "SUPERNET": str(place / "supernet-train")}
+
+    def told(kind: str) -> list[str]:
+        given = [made.get(word, word) for word in RUNS[kind]]
+        return [*given, "--out", str(place / kind.replace(" ", "-"))]
+
+    return told
+
+
+@pytest.fixture(scope="session")
+def finished(words: Callable[[str], list[str]]) -> Callable[[str], tuple[Path, Result]]:
+    """The folder of a finished run of a kind, and what its command ended in."""
+
+    @cache
+    def finish(kind: str) -> tuple[Path, Result]:
+        if kind == "supernet evolve":
+            finish("supernet train")
+        return Path(words(kind)[-1]), run(*words(kind), "--json")
+
+    return finish

@@ -1,0 +1,152 @@
+"""What the commands of all kinds of runs have in common, on small settings."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from asvit.runs import run as runs
+from tests.asvit.cli.commands import RUNS, check_refused, run, strict
+
+COMMON = {
+    "folder", "schema_version", "kind", "wall_seconds", "settings", "images", "device", "versions",
+    "command",
+}  # fmt: skip
+KEYS = {
+    "search": {
+        "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
+        "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
+        "next_command",
+    },
+    "scale": {
+        "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
+        "macs", "nearest", "steps", "seed_run", "next_command",
+    },
+    "correlate": {
+        "reference", "digest", "targets", "rows", "excluded", "correlations", "question",
+    },
+    "reference build": {
+        "space", "table", "noise_ceiling", "reachable", "spread", "rows", "failures",
+        "num_classes", "training_seconds", "next_command",
+    },
+    "supernet train": {
+        "space", "num_classes", "params", "losses", "accuracy", "next_command",
+    },
+    "supernet evolve": {
+        "space", "architecture", "path", "params", "macs", "validation", "test", "random",
+        "generations", "evaluated", "reason", "deit_macs", "retrained", "supernet",
+        "next_command",
+    },
+    "train": {
+        "architecture", "network", "params", "macs", "top1", "best", "stages", "saved",
+        "bad_images", "history", "found_by", "processes", "next_command",
+    },
+}  # fmt: skip
+SHOWN = {
+    "search": "The seed architecture, and the best of those measured",
+    "scale": "nearest to 1.5M: step ",
+    "correlate": "noise ceiling 0.900",
+    "reference build": "The best 5 of 5 architectures",
+    "supernet train": "random paths on the validation images",
+    "supernet evolve": "The winner beside random paths with the same weights",
+    "train": "On the validation images",
+}
+each = pytest.mark.parametrize("kind", RUNS)
+
+
+@each
+def test_the_result_is_json_on_stdout_and_in_the_folder(kind: str, finished: Any) -> None:
+    folder, result = finished(kind)
+    assert result.exit_code == 0, result.stderr
+    data = strict(result.stdout)
+    assert set(data) == COMMON | KEYS[kind]
+    assert strict((folder / "result.json").read_text()) | {"folder": str(folder)} == data
+    assert SHOWN[kind] in result.stderr
+    assert any(line.startswith("folder: ") for line in result.stderr.splitlines())
+    if "next_command" in data:
+        assert f"next: {data['next_command']}" in " ".join(result.stderr.split())
+
+
+@each
+def test_the_same_again_only_shows_its_result(kind: str, finished: Any, words: Any) -> None:
+    folder, first = finished(kind)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    again = run(*words(kind))
+    assert again.exit_code == 0
+    assert "; --fresh starts " in again.stderr
+    assert again.stderr.count("\n") == 1
+    assert SHOWN[kind] in again.stdout
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    quiet = run(*words(kind), "--json", "--quiet")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+    assert strict(quiet.stdout) == strict(first.stdout)
+
+
+@each
+def test_the_command_in_the_result_gives_the_run_again(kind: str, finished: Any) -> None:
+    _, result = finished(kind)
+    command = shlex.split(strict(result.stdout)["command"])
+    assert command[0] == "asvit"
+    again = run(*command[1:])
+    assert again.exit_code == 0, again.stderr
+    assert "; --fresh starts " in again.stderr
+
+
+@each
+def test_other_settings_are_refused_with_the_difference(
+    kind: str, finished: Any, words: Any
+) -> None:
+    folder, _ = finished(kind)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = run(*words(kind), "--seed", "5")
+    check_refused(result, 3, "seed 0 (now 5)")
+    assert "give --out for a new folder or --fresh" in result.stderr
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "figure"),
+    [
+        ("search", "entropy.svg"),
+        ("scale", "clouds.svg"),
+        ("correlate", "scatter-params.svg"),
+        ("supernet evolve", "costs.svg"),
+    ],
+)
+def test_the_report_is_made_again_with_the_same_bytes(
+    kind: str, figure: str, finished: Any
+) -> None:
+    folder, _ = finished(kind)
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    result = run("report", folder, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert figure in strict(result.stdout)["files"]
+    assert (folder / "report.html").read_bytes() == before
+    assert run("report", folder).stdout.strip() == str(folder / "report.html")
+
+
+@each
+def test_an_interrupt_says_how_to_go_on(
+    kind: str, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_run: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.RUNS[kind], "run", stop)
+    result = run(*words(kind), "--fresh")
+    assert result.exit_code == 130
+    command = shlex.join(["asvit", *words(kind)])
+    assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
+
+
+@each
+def test_an_unknown_preset_is_one_line(kind: str, words: Any) -> None:
+    check_refused(run(*words(kind), "--preset", "swift"), 2, "use one of default, ")
+
+
+@pytest.mark.parametrize("group", ["reference", "supernet"])
+def test_a_group_alone_shows_what_it_has(group: str) -> None:
+    result = run(group)
+    assert result.exit_code == 2
+    assert all(kind.split()[-1] in result.stderr for kind in RUNS if kind.startswith(group))

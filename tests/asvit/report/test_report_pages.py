@@ -1,0 +1,228 @@
+"""What holds for the report of every kind of run, whatever its folder holds."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hostile_runs import COLOUR, CONTROL, FORMULA, MARKUP, NAME, SURROGATE, write_hostile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from asvit.reference.result import CorrelationResult
+from asvit.report import correlate, evolution, scale, search, write_report
+from asvit.report.evolution import read_evolution_run
+from asvit.report.scale import read_scaling
+from asvit.report.search import read_run
+from experiments.sample_runs import MEASURES, write_sample
+from proxies.messages import legible
+from tests.hostile import FIXED, changed_json, refused_or
+
+PAGES: dict[str, Callable[[Path], str]] = {
+    "search": lambda folder: search.page(read_run(folder), []),
+    "scale": lambda folder: scale.page(read_scaling(folder), []),
+    "correlate": lambda folder: correlate.page(CorrelationResult.read(folder / "result.json"), []),
+    "evolution": lambda folder: evolution.page(read_evolution_run(folder), []),
+}
+SVG = "{http://www.w3.org/2000/svg}"
+DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
+DRAWN += ("metadata",)
+
+
+def test_the_same_run_gives_the_same_bytes(report: Path) -> None:
+    first = {path.name: path.read_bytes() for path in report.parent.iterdir()}
+    assert write_report(report.parent)[-1] == report
+    assert first == {path.name: path.read_bytes() for path in report.parent.iterdir()}
+
+
+def test_nothing_is_asked_of_a_network_and_ids_are_unique(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    outside = set(re.findall(r'https?://[^"\s<]+', text))
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r'\b(src|href)="(?!#)', text)
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(set(ids)) == len(ids)
+    assert text.count("<svg ") == len(list(report.parent.glob("*.svg")))
+
+
+class Found(HTMLParser):
+    """What of a page could act, and its text; scripts are read as browsers read them."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.scripts = 0
+        self.wrong: list[str] = []
+        self.words: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.scripts += tag == "script"
+        self.wrong += [f"<{tag}>"] * (tag in ("img", "iframe", "object", "embed", "link"))
+        self.wrong += [name for name, _ in attrs if name.startswith("on") or name == "src"]
+
+    handle_startendtag = handle_starttag
+
+    def handle_data(self, data) -> None:
+        self.words.append(data)
+
+
+def test_hostile_texts_are_texts(hostile: Path) -> None:
+    found = Found(hostile)
+    assert found.wrong == []
+    assert found.scripts == 1  # our own
+    words = "".join(found.words)
+    for text in (MARKUP, FORMULA, legible(CONTROL), COLOUR, legible(NAME)):
+        assert text in words
+    assert words.replace("\n", "").isprintable()
+
+
+def test_figures_are_whole_files_of_shapes_and_words(hostile: Path) -> None:
+    files = sorted(hostile.parent.glob("*.svg"))
+    assert files
+    for path in files:
+        root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+        drawn = {node.tag for node in root.iter() if node.tag.startswith(SVG)}
+        assert drawn <= {f"{SVG}{name}" for name in DRAWN}
+        assert not [name for node in root.iter() for name in node.attrib if name.startswith("on")]
+
+
+@pytest.mark.parametrize("kind", ["search", "scale", "correlate"])
+def test_formulas_are_not_set(tmp_path: Path, kind: str) -> None:
+    folder = write_hostile(kind, tmp_path / kind, FORMULA)
+    write_report(folder)
+    roots = [ElementTree.fromstring(path.read_text("utf-8")) for path in folder.glob("*.svg")]
+    nodes = [node for root in roots for node in root.iter(f"{SVG}text")]
+    assert any(FORMULA in "".join(node.itertext()) for node in nodes)
+
+
+def test_halves_of_characters_are_written_out(tmp_path: Path) -> None:
+    folder = write_hostile("search", tmp_path / "run", SURROGATE)
+    page = write_report(folder)[-1]
+    for path in (page, folder / "measures.svg", folder / "measures.csv"):
+        assert r"a\ud800b" in path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of each kind, called as the kind."""
+    return write_sample(request.param, tmp_path_factory.mktemp("sample") / request.param)
+
+
+@FIXED
+@given(data=st.data())
+def test_a_page_is_made_or_refused_in_one_line(sample: Path, data: DataObject) -> None:
+    result = sample / "result.json"
+    right = result.read_text(encoding="utf-8")
+    changed = data.draw(changed_json(json.loads(right)))
+    try:
+        result.write_text(json.dumps(changed), encoding="utf-8")
+        page = refused_or(lambda: PAGES[sample.name](sample))
+    finally:
+        result.write_text(right, encoding="utf-8")
+    assert page is None or page.startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"params": None}, "params may not be None"),
+        ({"entropy": {"first": 1.0}}, "it has no 'last'"),
+        ({"values": {"length_distortion": 1.0}}, "it has no 'ntk_condition_number'"),
+        ({"values": dict.fromkeys(MEASURES, "<b>")}, "values.length_distortion may not be"),
+        ({"images": []}, "images may not be"),
+        ({"command": 5}, "command may not be 5"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words: str) -> None:
+    folder = write_sample("search", tmp_path / "run")
+    right = json.loads((folder / "result.json").read_text())
+
+    def refused(content: dict[str, object], words: str) -> None:
+        (folder / "result.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=words) as caught:
+            read_run(folder)
+        assert "\n" not in str(caught.value)
+
+    refused(right | change, words)
+    for name in ("tau_interval", "difference_interval"):
+        content = json.loads(json.dumps(right))
+        content["reliability"]["measures"][0][name] = [1.0]
+        refused(content, f"{name} may not be")
+    del right["steps"]
+    refused(right, "has no 'steps'")
+
+
+UNREADABLE = r"result\.json is not the result of {} that this version can"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "error", "words"),
+    [
+        ("search", {"trials.csv": None}, FileNotFoundError, "no trials.csv"),
+        ("search", {"trials.csv": "a,b\n1,2\n"}, ValueError, "trials"),
+        ("search", {"result.json": "{"}, ValueError, UNREADABLE.format("a search")),
+        ("search", {"result.json": "[]"}, ValueError, UNREADABLE.format("a search")),
+        ("scale", {"result.json": "{"}, ValueError, UNREADABLE.format("a scaling")),
+        (
+            "scale",
+            {"result.json": None, "steps.csv": None, "measured.jsonl": ""},
+            OSError,
+            r"has no steps\.csv",
+        ),
+        ("scale", {"result.json": None, "steps.csv": "a,b\n"}, ValueError, r"s\.csv: not a table"),
+        (
+            "scale",
+            {"result.json": None, "candidates.csv": "a,b\n"},
+            ValueError,
+            r"candidates\.csv: not a table",
+        ),
+        ("correlate", {"result.json": None}, OSError, "has no finished correlation yet"),
+        ("correlate", {"values.csv": None}, OSError, "has no finished correlation yet"),
+        ("correlate", {"values.csv": "a,b\n"}, ValueError, r"values\.csv: not a table of values"),
+        ("correlate", {"result.json": "{"}, ValueError, UNREADABLE.format("a correlation")),
+        (
+            "correlate",
+            {"result.json": '{"kind": 1}'},
+            ValueError,
+            UNREADABLE.format("a correlation") + " .*'schema_version'",
+        ),
+        ("evolution", {"result.json": None}, OSError, "has no finished evolution yet"),
+        ("evolution", {"trials.csv": None}, OSError, "has no finished evolution yet"),
+        ("evolution", {"result.json": "{}"}, ValueError, UNREADABLE.format("an evolution")),
+    ],
+)
+def test_a_broken_folder_is_named_and_left_alone(
+    tmp_path: Path,
+    kind: str,
+    changes: dict[str, str | None],
+    error: type[Exception],
+    words: str,
+) -> None:
+    folder = write_sample(kind, tmp_path / "run")
+    for name, content in changes.items():
+        (folder / name).write_text(content or "")
+        if content is None:
+            (folder / name).unlink()
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(error, match=words):
+        write_report(folder)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        (search, "search"),
+        (scale, "scale"),
+        (correlate, "correlation"),
+        (evolution, "evolution"),
+    ],
+)
+def test_no_folder(tmp_path: Path, module, kind: str) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere'; asvit .* makes one"):
+        getattr(module, f"write_{kind}_report")(tmp_path / "nowhere")
