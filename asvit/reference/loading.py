@@ -139,7 +139,7 @@ def _text(layout: Layout, sheet: Sheet, row: Row, *, shipped: bool) -> str:
 
 def _canonical(text: str) -> str:
     from asvit.spaces.architectures import canonical, is_fixed
-    from asvit.spaces.timm_models import PREFIX
+    from asvit.spaces.families import PREFIX
 
     if not text:
         raise ValueError("no architecture; write a text that asvit.build takes")

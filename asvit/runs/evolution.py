@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from asvit.search.supernet_journal import AccuracyJournal
+    from asvit.search.supernet_result import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.splits import Splits
@@ -126,7 +126,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
 
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
-        from asvit.search.supernet_journal import AccuracyJournal
+        from asvit.search.supernet_result import AccuracyJournal
 
         journal = AccuracyJournal(self.folder / ACCURACIES)
         before, now = journal.supernet, self._origin

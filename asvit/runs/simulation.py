@@ -14,8 +14,8 @@ import optuna
 
 from asvit.runs.checks import find_directions
 from asvit.search import SearchSettings, get_controller
-from asvit.search.history import objectives
-from asvit.search.loop import distributions
+from asvit.search.front import objectives
+from asvit.search.sampler import distributions
 from asvit.search.study import create_study, quiet_optuna
 from asvit.spaces import SearchSpace
 
@@ -56,7 +56,7 @@ def _simulated(
     goals = objectives(find_directions(settings.proxies))
     study = create_study(optuna.storages.InMemoryStorage(), "simulation", goals)
     study.sampler = get_controller(settings.controller).make(space.dimensions, goals, settings)
-    drawn_from = distributions(space)
+    drawn_from = distributions(space.dimensions)
     effects = [
         {
             name: dict(zip(choices, rng.standard_normal(len(choices)), strict=True))

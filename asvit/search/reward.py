@@ -27,8 +27,7 @@ class WorstSoFar:
 
     def __init__(self, better: Mapping[str, Better]) -> None:
         self._better = dict(better)
-        # Infinitely bad until a valid value is seen: no finite number would be known to be worse.
-        self._worst = {name: -math.inf * _SIGN[way] for name, way in better.items()}
+        self._worst: dict[str, float] = {}
 
     def fill(self, values: Mapping[str, float]) -> dict[str, float]:
         """Take in one architecture's values and return them with every failure filled.
@@ -40,16 +39,17 @@ class WorstSoFar:
             The objectives in their order. A failure has the worst value seen so far, or
             infinity in the bad direction while no valid value of that objective is known.
         """
+        filled = {}
         for name, way in self._better.items():
-            value, worst = values[name], self._worst[name]
-            if math.isfinite(value) and (
-                not math.isfinite(worst) or _SIGN[way] * value < _SIGN[way] * worst
-            ):
-                self._worst[name] = value
-        return {
-            name: values[name] if math.isfinite(values[name]) else self._worst[name]
-            for name in self._better
-        }
+            value = values[name]
+            if math.isfinite(value):
+                worse = min if way == "higher" else max
+                self._worst[name] = worse(self._worst.get(name, value), value)
+                filled[name] = value
+            else:
+                # Infinitely bad: no finite number would be known to be worse.
+                filled[name] = self._worst.get(name, -math.inf * _SIGN[way])
+        return filled
 
 
 class WindowedReward:

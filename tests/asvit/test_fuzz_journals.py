@@ -19,7 +19,7 @@ from asvit.reference.journal import Outcome, Training, TrainingJournal
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
-from asvit.search.supernet_journal import AccuracyJournal, Retrained
+from asvit.search.supernet_result import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from proxies import Score
 from scaling.shapes import Shape

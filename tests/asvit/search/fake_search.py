@@ -5,8 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from asvit.search import Measurement
+import optuna
+
+from asvit.search import Evaluate, Measurement, Search, SearchSettings
+from asvit.search.study import StudyLease
+from scaling.ranking import Better
+
+BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
 class FakeSpace:
@@ -37,3 +45,26 @@ def failing(names: tuple[str, ...] = ("ntk_condition_number",)) -> Measurement:
     good = fake_evaluate(",".join("1" * 12))
     values = {name: math.nan if name in names else v for name, v in good.values.items()}
     return Measurement(1, 1, values, dict.fromkeys(names, "the kernel is singular"))
+
+
+def make_search(
+    study: optuna.Study | None = None,
+    evaluate: Evaluate = fake_evaluate,
+    better: Mapping[str, Better] = BETTER,
+    lease: StudyLease | None = None,
+    **settings: Any,
+) -> Search:
+    """A search of 12 steps, or of other settings; in memory unless a study is given."""
+    if study is None:
+        ways = [w for w in better.values() if w != "reported"]
+        study = optuna.create_study(
+            directions=["maximize" if way == "higher" else "minimize" for way in ways]
+        )
+    return Search(
+        study,
+        FakeSpace(),  # type: ignore[arg-type]
+        SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings}),
+        better,
+        evaluate=lambda architectures: map(evaluate, map(str, architectures)),
+        lease=lease or StudyLease(study, None, Path("runs/x")),
+    )

@@ -1,13 +1,12 @@
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
 import pytest
-from fake_search import FakeSpace, failing, fake_evaluate
+from fake_search import BETTER, failing, fake_evaluate, make_search
 from optuna.trial import TrialState
 
 from asvit.core.progress import Progress
@@ -15,42 +14,15 @@ from asvit.search import (
     CONTROLLERS,
     Measurement,
     Search,
-    SearchSettings,
     best_row,
 )
-from asvit.search.measurement import one_by_one
 from asvit.search.reward import WindowedReward
-from asvit.search.sharing import StudyLease
 from scaling.ranking import Better
-
-BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def make_search(
-    study: optuna.Study | None = None,
-    evaluate: Callable[[str], Measurement] = fake_evaluate,
-    better: Mapping[str, Better] = BETTER,
-    **settings: Any,
-) -> Search:
-    if study is None:
-        ways = [w for w in better.values() if w != "reported"]
-        study = optuna.create_study(
-            directions=["maximize" if way == "higher" else "minimize" for way in ways]
-        )
-    chosen = SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings})
-    return Search(
-        study,
-        FakeSpace(),  # type: ignore[arg-type]
-        chosen,
-        better,
-        evaluate=one_by_one(evaluate),
-        lease=StudyLease(study, None, Path("runs/x")),
-    )
 
 
 def run(search: Search) -> list[Progress]:
@@ -128,7 +100,7 @@ def test_architectures_of_a_batch_are_drawn_before_any_is_measured(controller: s
         return [fake_evaluate(text) for text in texts]
 
     search = make_search(controller=controller, batch=4, steps=10)
-    search._evaluate = evaluate_all
+    search.evaluate = evaluate_all
     run(search)
     assert seen == [4, 4, 2]
 
@@ -163,7 +135,7 @@ def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
     assert math.isnan(row.values["ntk_condition_number"])
     assert [event.state.endswith("  failed 1") for event in events] == [False] * 3 + [True] * 9
     worst = max(row.values["ntk_condition_number"] for row in search.rows[:3])
-    trial = search._study.get_trials()[3]
+    trial = search.study.get_trials()[3]
     assert trial.values == [row.values["length_distortion"], worst]
     assert row.reward < 0
 
@@ -251,7 +223,7 @@ def test_a_storage_that_cannot_be_written_is_one_line(monkeypatch: pytest.Monkey
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(search._study._storage, "set_trial_user_attr", full)
+    monkeypatch.setattr(search.study._storage, "set_trial_user_attr", full)
     with pytest.raises(OSError, match=r"what was measured is safe.*No space left") as caught:
         next(events)
     assert caught.value.errno == 28

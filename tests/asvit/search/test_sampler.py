@@ -14,7 +14,7 @@ from asvit.search import CONTROLLERS, ReinforceSampler, SearchSettings, get_cont
 from asvit.search.policy import JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.sampler import measured_trials
-from asvit.search.seeds import generator, seed_for
+from asvit.search.seeds import seed_for
 from scaling.ranking import Better
 
 BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower"}
@@ -101,6 +101,10 @@ def test_a_controller_that_learns_beats_random(controller: str) -> None:
 
     learned = sum(late_average(controller, seed) for seed in (0, 1)) / 2
     assert learned > sum(late_average("random", seed) for seed in (0, 1)) / 2 + 1.0
+
+
+def generator(seed: int, purpose: str, count: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_for(seed, purpose, count))
 
 
 def replayed_by_hand(study: Study, seed: int, batch: int) -> JointCategoricalPolicy:

@@ -18,19 +18,18 @@ from typing import Any
 import optuna
 import postgres
 import pytest
-from fake_search import FakeSpace, fake_evaluate
+from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
-from asvit.search import Measurement, Search, SearchSettings
-from asvit.search.measurement import one_by_one
-from asvit.search.sharing import StudyLease, open_database
+from asvit.search import Measurement
+from asvit.search.study import StudyLease, open_url
 
 SCRIPT = """
 import json, sys, time
 import asvit.runs.search as runs
 from asvit.search import Measurement
-from asvit.search import sharing
-sharing.BEAT_SECONDS, sharing.GONE_SECONDS, sharing.POLL_SECONDS = 1, 3, 0.1
+from asvit.search import study
+study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
 runs._write_report = lambda _folder: None
 folder, url, pace, log, settings = sys.argv[1:]
 
@@ -102,7 +101,7 @@ def ask_quietly(study: optuna.Study) -> optuna.Trial:
 
 def shared_study(folder: Path) -> tuple[optuna.Study, StudyLease]:
     """A new study in a database, and the share that the run in ``folder`` has of it."""
-    storage = open_database(f"sqlite:///{folder}/study.db")
+    storage = open_url(f"sqlite:///{folder}/study.db")
     study = optuna.create_study(storage=storage)
     return study, StudyLease(study, storage, folder)
 
@@ -124,7 +123,7 @@ def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
     assert len(set(seeds)) == 1
     shares = [measured(folder) for folder in folders]
     assert all(len(share) >= 1 for share in shares)  # nobody did it all
-    study = optuna.load_study(study_name=folders[0].name, storage=open_database(url))
+    study = optuna.load_study(study_name=folders[0].name, storage=open_url(url))
     states = Counter(trial.state for trial in study.trials)
     assert states[TrialState.COMPLETE] == 16
     assert states[TrialState.RUNNING] == 0
@@ -173,7 +172,7 @@ def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
 
 
 def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage)
     mine, other = (
         StudyLease(study, storage, tmp_path / "a"),
@@ -189,7 +188,7 @@ def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
 def test_signs_of_life_are_given_while_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("asvit.search.study.BEAT_SECONDS", 0.02)
     _, share = shared_study(tmp_path)
     seen: list[int] = []
     monkeypatch.setattr(share, "_record", seen.append)
@@ -206,7 +205,7 @@ def test_signs_of_life_are_given_while_measuring(
 
 
 def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
     asked: list[str] = []
 
@@ -216,14 +215,7 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
             study.tell(len(study.trials) - 1, state=TrialState.FAIL)
         return fake_evaluate(text)
 
-    search = Search(
-        study,
-        FakeSpace(),  # type: ignore[arg-type]
-        SearchSettings(steps=4),
-        {"length_distortion": "higher", "ntk_condition_number": "lower"},
-        evaluate=one_by_one(evaluate),
-        lease=StudyLease(study, storage, tmp_path),
-    )
+    search = make_search(study, evaluate, lease=StudyLease(study, storage, tmp_path), steps=4)
     assert len(list(search.run())) == 4
     assert len(asked) == 5
     assert asked[1] == asked[2]
@@ -232,12 +224,12 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
 def test_a_trial_without_an_owner_is_given_up_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.POLL_SECONDS", 0)
+    monkeypatch.setattr("asvit.search.study.POLL_SECONDS", 0)
     study, share = shared_study(tmp_path)
     ask_quietly(study)
     share.wait()
     assert study.trials[0].state is TrialState.RUNNING
-    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0)
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0)
     share.wait()
     assert study.trials[0].state is TrialState.FAIL
 
@@ -245,7 +237,7 @@ def test_a_trial_without_an_owner_is_given_up_in_the_end(
 def test_a_run_that_goes_on_waits_for_claims_and_gives_up_what_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0.2)
     study, share = shared_study(tmp_path)
     late = ask_quietly(study)
     assert share.tidy() == 0

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from asvit.search.supernet_journal import AccuracyJournal, Retrained
+from asvit.search.supernet_result import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 
 WHAT = {"folder": "runs/a", "digest": "d"}

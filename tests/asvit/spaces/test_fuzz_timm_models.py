@@ -4,7 +4,7 @@ import pytest
 
 from asvit.spaces import build
 from asvit.spaces.architectures import build_on_meta, canonical
-from asvit.spaces.timm_models import TimmModel
+from asvit.spaces.families import TimmModel
 from tests.hostile import refused_or
 
 NAMES = (

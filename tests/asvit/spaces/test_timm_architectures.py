@@ -5,7 +5,7 @@ import timm
 import torch
 from timm.layers import DropPath
 
-from asvit.spaces.timm_models import TimmModel, is_timm_model
+from asvit.spaces.families import TimmModel, is_timm_model
 
 
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "resnet10t", "convnext_atto"])
