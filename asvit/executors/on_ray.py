@@ -34,7 +34,11 @@ class RayBackend:
     """
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:
-        self._ray = ray = _import_ray()
+        try:
+            import ray
+        except ImportError as error:
+            raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
+        self._ray: Any = ray
         self._joined = not ray.is_initialized()
         if self._joined:
             _connect(ray, address)
@@ -90,34 +94,22 @@ class _Actor:
     """An actor that holds a worker."""
 
     def __init__(
-        self,
-        work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]],
-        device: str,
+        self, work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]], device: str
     ) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._refused = ""
+        self._made = {"kind": "ready"}
         try:
             self._worker = Work(*work).worker(device)
         except (ValueError, OSError) as error:
-            self._refused = first_line(error)
+            self._made = {"kind": "refused", "reason": first_line(error)}
 
-    def ready(self) -> dict[str, Any]:
+    def ready(self) -> dict[str, str]:
         """Report whether the worker could be constructed."""
-        if self._refused:
-            return {"kind": "refused", "reason": self._refused}
-        return {"kind": "ready"}
+        return self._made
 
     def perform(self, task: Task) -> dict[str, Any]:
         """Run a task."""
         return {"kind": "answered", **perform(self._worker, task)}
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
-    return ray
 
 
 def _connect(ray: Any, address: str) -> None:
