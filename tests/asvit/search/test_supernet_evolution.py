@@ -1,15 +1,19 @@
-"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness."""
+"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness.
+
+Its journal; what holds for every journal is in ``test_run_journals.py``.
+"""
 
 import itertools
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.search.supernet_result import Cells, PathRow
+from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import Evolution, ranked
 
@@ -146,3 +150,22 @@ def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPa
     first = small.propose(1, [])
     assert {one.architecture for one in first} == {"b", "bb"}
     assert small.propose(2, [replace(one, validation=1.0) for one in first]) == []
+
+
+def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_extended(
+    tmp_path: Path,
+) -> None:
+    path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
+    journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
+    journal.start(EvolutionSettings(), device="cpu", **values)
+    journal.add("validation", here, 1 / 3)
+    journal.add("test", here, 50.0)
+    outcome = Retrained(60.0, 1.0, 2.0, "", "psvit2d:b-----|------|------|6")
+    journal.add_retrained(outcome)
+    again = AccuracyJournal(path)
+    assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
+    assert again.get("validation", there) is None
+    assert (len(again), again.retrained, again.supernet) == (2, outcome, values["supernet"])
+    journal.start(EvolutionSettings(generations=21), device="cpu", **values)
+    assert journal.retrained is None
+    assert AccuracyJournal(path).retrained is None
