@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asvit.executors.base import Event, Task, Work, perform
@@ -17,16 +18,10 @@ _CONNECT_SECONDS = 10.0
 
 
 class RayBackend:
-    """One actor per worker, placed by the cluster.
+    """One actor per worker, placed by the cluster; on ``"cuda"`` each has a GPU, or a share of it.
 
-    Every node needs the same version of asvit as the driver.
-
-    Args:
-        work: How to construct each worker.
-        address: Address of the cluster; ``"auto"`` for the one running on this machine.
-        device: Device of the workers: ``"cpu"``, or ``"cuda"`` for one GPU each (shared if there
-            are more workers than GPUs).
-        jobs: Number of workers; None for one per core, or per GPU, of the cluster.
+    There is one per core, or per GPU, of the cluster unless ``jobs`` says how many. Every node
+    needs the same version of asvit as the driver.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -35,10 +30,10 @@ class RayBackend:
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:
         try:
-            import ray
+            ray: Any = import_module("ray")
         except ImportError as error:
             raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
-        self._ray: Any = ray
+        self._ray = ray
         self._joined = not ray.is_initialized()
         if self._joined:
             _connect(ray, address)

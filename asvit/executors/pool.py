@@ -81,19 +81,12 @@ def _devices(device: str, jobs: int) -> tuple[str, ...]:
 
 @dataclass
 class _Slot:
-    """A slot and the state of its worker.
-
-    Attributes:
-        state: What the worker does, ``"empty"`` without one; a ``"closed"`` slot stays unused.
-        since: When that began, in seconds of :func:`time.monotonic`.
-        task: Index of its task while it is busy.
-        failed_starts: Workers in a row that died before they were ready.
-    """
+    """A slot and what its worker does; without one it is empty, and unused once it is closed."""
 
     state: Literal["empty", "starting", "idle", "busy", "closed"] = "empty"
-    since: float = 0.0
-    task: int = -1
-    failed_starts: int = 0
+    since: float = 0.0  # when that began, in seconds of time.monotonic
+    task: int = -1  # while it is busy
+    failed_starts: int = 0  # in a row: workers that died before they were ready
 
     def enter(self, state: Literal["empty", "starting", "idle", "busy"], task: int = -1) -> None:
         """Change the state."""

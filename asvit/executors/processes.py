@@ -27,10 +27,6 @@ class ProcessBackend:
 
     The pools of the standard library do not fit: they lose every task when a worker dies, cannot
     stop a hanging task, import the caller's script again, and outlive a killed caller.
-
-    Args:
-        work: How to construct each worker.
-        devices: Device of each worker; may repeat.
     """
 
     def __init__(self, work: Work, devices: Sequence[str]) -> None:

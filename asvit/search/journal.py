@@ -30,11 +30,7 @@ class JournalFile(JournalFileBackend):
 
     A kill loses nothing that was written; only a power cut loses what is not on the disk yet.
     Records of a trial in flight may be lost: it is measured again anyway. The record that ends a
-    trial flushes all records before it.
-
-    Args:
-        path: The file.
-        lock: Excludes other writers, such as a dashboard.
+    trial flushes all records before it. The lock excludes other writers, such as a dashboard.
     """
 
     def __init__(self, path: Path, lock: JournalFileOpenLock) -> None:

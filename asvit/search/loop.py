@@ -40,20 +40,9 @@ HOPELESS = 10  # failures at the start, with nothing else, after which a search 
 
 
 class History:
-    """The measured architectures of a search, in the order in which they were asked for.
+    """The measured architectures of a study, in the order in which they were asked for.
 
-    Args:
-        study: Study with the measured trials so far; its controller is made anew.
-        space: What is searched.
-        settings: Settings of the search.
-        better: Measure to its direction; the measures with one are the objectives.
-
-    Attributes:
-        objectives: The objectives to their directions.
-        rows: One for each measured trial.
-        known: Measurement of every architecture in them, by its text.
-        seconds: Wall-clock time of the search up to the last row.
-        any_valid: Whether a row has a value of every objective.
+    The controller of the study is made anew.
 
     Raises:
         ValueError: If a trial of the study was not measured by a search.
@@ -79,16 +68,12 @@ class History:
         self._worst = WorstSoFar(self.objectives)
         self._reward = WindowedReward(self.objectives)
         self.rows: list[TrialRow] = []
-        self.known: dict[str, Measurement] = {}
-        self.seconds = 0.0
-        self.any_valid = False
+        self.known: dict[str, Measurement] = {}  # of the architecture of a text
+        self.seconds = 0.0  # wall-clock time of the search up to the last row
+        self.any_valid = False  # whether a row has a value of every objective
 
     def catch_up(self) -> None:
-        """Add the trials that this process, or another one, has measured since the last call.
-
-        Raises:
-            ValueError: If a trial of the study was not measured by a search.
-        """
+        """Add the trials that this process, or another one, has measured since the last call."""
         trials = measured_trials(self._study)
         numbers = [trial.number for trial in trials]
         if numbers[: len(self._numbers)] != self._numbers:
@@ -254,15 +239,9 @@ class Search:
 
     def _progress(self, trial: Trial, resumed: int) -> Progress:
         row = self._history.row_of(trial.number)
-        return Progress(
-            "step",
-            len(self.rows),
-            self.settings.steps,
-            resumed=resumed,
-            seconds=time.monotonic() - self._started,
-            state=self._state(row),
-            record=row,
-        )
+        seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.steps)
+        state = self._state(row)
+        return Progress("step", *counts, resumed=resumed, seconds=seconds, state=state, record=row)
 
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""

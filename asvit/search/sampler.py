@@ -195,11 +195,8 @@ class AgingEvolutionSampler(SpaceSampler):
     Fitness is the sum of a member's dense ranks over the objectives within the population. The
     population is the last ``population`` measured trials, so there is no state to keep.
 
-    Args:
-        dimensions: Dimension of the space to its choices.
-        better: As :class:`SpaceSampler` has it; so are ``seed`` and ``batch``.
-        population: Members alive; as many architectures are drawn at random first.
-        tournament: Members that one parent is chosen from.
+    As many architectures as it has members are drawn at random first. A parent is the best of a
+    ``tournament`` of members.
 
     References:
         Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search",

@@ -140,17 +140,11 @@ def stored_settings(study: Study) -> SearchSettings | None:
 
 @dataclass
 class StudyLease:
-    """The trials of a study that one process measures.
-
-    Attributes:
-        study: What is measured.
-        storage: Where it is, if other processes may share it; None in a run folder.
-        folder: Run folder of this process.
-    """
+    """The trials of a study that one process measures."""
 
     study: Study
-    storage: BaseStorage | None
-    folder: Path
+    storage: BaseStorage | None  # where it is, if other processes may share it
+    folder: Path  # of this process
 
     def __post_init__(self) -> None:
         self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)

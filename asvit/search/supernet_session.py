@@ -41,25 +41,15 @@ from proxies.evaluation import seed_for
 
 @dataclass
 class EvolutionSession:
-    """One session of an evolution: evaluates the paths that no earlier one has, and sums up.
-
-    Attributes:
-        folder: Run folder of the evolution.
-        trained: The supernet.
-        allowed: The paths within the limits.
-        journal: The accuracies that are known, and where new ones go.
-        parts: The images, on the device to evaluate on.
-        tell: Called after each path, and after each step of training the winner.
-        rows: The paths that were evaluated.
-    """
+    """One session of an evolution: evaluates the paths that no earlier one has, and sums up."""
 
     folder: Path
     trained: SupernetFile
     allowed: AllowedPaths
-    journal: AccuracyJournal
-    parts: Splits
-    tell: Tell
-    rows: list[PathRow] = field(default_factory=list)
+    journal: AccuracyJournal  # the accuracies that are known, and where new ones go
+    parts: Splits  # on the device to evaluate on
+    tell: Tell  # after each path, and after each step of training the winner
+    rows: list[PathRow] = field(default_factory=list)  # that were evaluated
 
     def __post_init__(self) -> None:
         self._origin = self.trained.origin

@@ -47,9 +47,6 @@ _DEIT_LAYERS = 12
 class SupernetSpace:
     """The space of a supernet at its width and image size.
 
-    Args:
-        settings: Settings of the supernet.
-
     Raises:
         ValueError: If the space has no supernet, or width or image size do not suit it.
     """
@@ -117,12 +114,7 @@ class SupernetSpace:
 
 
 class PathCosts:
-    """Costs of all paths, alone, from those of a few: a cell costs the same on every path.
-
-    Attributes:
-        least: Cost of the path with the fewest multiply-adds.
-        most: Cost of the largest path.
-    """
+    """Costs of all paths, alone, from those of a few: a cell costs the same on every path."""
 
     def __init__(self, space: SupernetSpace, num_classes: int) -> None:
         def counted(stage: int, cells: str) -> Cost:
@@ -138,6 +130,7 @@ class PathCosts:
             _less(one, cells[BASIC]) for one, cells in zip(least, self._cells, strict=True)
         ]
 
+        # Of the path with the fewest multiply-adds, and of the largest path.
         self.least = min(least, key=lambda cost: cost.macs)
         self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
 
@@ -161,11 +154,7 @@ def _less(cost: Cost, part: Cost) -> Cost:
 class AllowedPaths:
     """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
 
-    Attributes:
-        space: The space.
-        settings: Those of the evolution, with the limit of the multiply-adds as a number.
-        costs: Cost of every path.
-        deit_macs: Multiply-adds of the DeiT of the supernet's size.
+    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
 
     Raises:
         ValueError: If the window holds no path.
@@ -215,13 +204,6 @@ class Evolution:
     anew with probability ``mutation_probability`` (among all its choices), and random paths fill
     it up. No two paths of a run are the same network.
 
-    Attributes:
-        shape: Any path: all have as many stages and cells as it.
-        letters: What a cell can be, one letter each.
-        look: Text and multiply-adds of the network that a path is, which may be that of another
-            path; None where it is no network or not allowed.
-        settings: Settings of the run.
-
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
         arXiv:1904.00420.
@@ -229,20 +211,17 @@ class Evolution:
         arXiv:2107.00651.
     """
 
-    shape: Cells
-    letters: str
+    shape: Cells  # of any path: all have as many stages and cells
+    letters: str  # what a cell can be
+    # Text and multiply-adds of the network that a path is, which may be that of another path; None
+    # where it is no network or not allowed.
     look: Callable[[Cells], tuple[str, int] | None]
     settings: EvolutionSettings
 
     def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
-        """The paths of a generation, to be evaluated.
+        """The paths of a generation, from 1, given those of all before it in their order.
 
-        Args:
-            generation: Which one, from 1.
-            before: Every path of the generations before it, in order.
-
-        Returns:
-            At most ``population`` paths; fewer, or none, where hardly any are new and allowed.
+        There are at most ``population``; fewer, or none, where hardly any are new and allowed.
         """
         settings = self.settings
         entropy = [settings.seed, crc32(b"supernet evolution"), generation - 1]

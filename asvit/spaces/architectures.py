@@ -195,11 +195,7 @@ def is_fixed(text: str) -> bool:
 
 
 def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
-    """The architecture of a family or of timm; None for one of a search space.
-
-    Raises:
-        ValueError: If its text is wrong.
-    """
+    """The architecture of a family or of timm; None for one of a search space."""
     if not isinstance(arch, str):
         return arch if isinstance(arch, FIXED) else None
     for kind in FIXED:
@@ -222,7 +218,14 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
             f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
         )
     if not isinstance(arch, str):
-        return _space_of(arch), arch
+        spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
+        if not spaces:
+            raise ValueError(
+                f"{type(arch).__name__} is no architecture; use a Genotype, its text or "
+                f"{PREFIX}NAME"
+            )
+        # Its own class takes precedence over a parent class.
+        return min(spaces, key=lambda space: type(arch) is not space.architecture), arch
     errors = []
     prefixed = [
         space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
@@ -235,14 +238,3 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     raise errors[0]
-
-
-def _space_of(arch: Architecture) -> SearchSpace:
-    """The space of an architecture; its own class takes precedence over a parent class."""
-    exact = [space for space in SPACES.values() if type(arch) is space.architecture]
-    inherited = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
-    for space in (*exact, *inherited):
-        return space
-    raise ValueError(
-        f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
-    )

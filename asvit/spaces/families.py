@@ -46,11 +46,7 @@ class _Family:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If it is anything else.
-        """
+        """Read the text; spaces around numbers are fine."""
         *single, first, second = (
             kind for kind in get_type_hints(cls).values() if get_origin(kind) is not ClassVar
         )
@@ -77,11 +73,7 @@ class _Family:
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> nn.Module:
-        """A freshly initialised network; a partial patch at the edge of an image is cut off.
-
-        Raises:
-            ValueError: If the image is smaller than a patch.
-        """
+        """A freshly initialised network; a partial patch at the edge of an image is cut off."""
         if image_size < PATCH:
             raise ValueError(
                 f"{one_line(str(self))} cannot take {image_size} px: a patch has {PATCH}; "
@@ -110,10 +102,6 @@ class PitArchitecture(_Family):
         mlp_ratio: Hidden width of the feed-forward part over the width of the stage.
         depths: Blocks in each of the three stages.
         heads: Attention heads of each stage, a multiple of those of the stage before.
-
-    Raises:
-        ValueError: If a value is out of range, or the heads of a stage are no such multiple. The
-            one-line message names the value and what is allowed.
 
     References:
         Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
@@ -170,10 +158,6 @@ class AutoFormerArchitecture(_Family):
         heads: Attention heads of each block; each divides the width.
         mlp_ratios: Hidden width of each block's feed-forward part over the width.
 
-    Raises:
-        ValueError: If a value is out of range, heads do not divide the width, or a block lacks a
-            ratio. The one-line message names the value and what is allowed.
-
     References:
         Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
     """
@@ -216,14 +200,11 @@ class AutoFormerArchitecture(_Family):
 
     def _blocks(self) -> Callable[..., nn.Module]:
         """A block constructor for timm: each call makes the next block of the network."""
-        own = zip(self.heads, self.mlp_ratios, strict=True)
-
-        def block(**settings: Any) -> nn.Module:
-            heads, ratio = next(own)
-            made: nn.Module = Block(**{**settings, "num_heads": heads, "mlp_ratio": ratio})
-            return made
-
-        return block
+        own = (
+            {"num_heads": heads, "mlp_ratio": ratio}
+            for heads, ratio in zip(self.heads, self.mlp_ratios, strict=True)
+        )
+        return lambda **settings: Block(**{**settings, **next(own)})
 
 
 def _read(kind: type, text: str, part: str) -> Any:
@@ -258,9 +239,6 @@ class TimmModel:
     Attributes:
         name: timm's name of the model. A tag after a dot names pretrained weights, which are
             never loaded.
-
-    Raises:
-        ValueError: If timm has no such model; the message has the nearest name.
     """
 
     prefix: ClassVar[str] = PREFIX

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ import asvit.runs.search as runs
 from asvit.search import Measurement
 from asvit.search import study
 study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
-runs._write_report = lambda _folder: None
+runs.SearchRun.write_report = lambda *_: None
 folder, url, pace, log, settings = sys.argv[1:]
 
 def evaluate(text):
@@ -71,15 +72,9 @@ def _nobody_left() -> Iterator[None]:
 def start(folder: Path, url: str, *, pace: float = 0.05, **settings: Any) -> subprocess.Popen[str]:
     """A search in ``folder``, whose parent stands for a machine."""
     folder.parent.mkdir(exist_ok=True)
-    words = [
-        str(folder),
-        url,
-        str(pace),
-        str(folder.parent / "log"),
-        json.dumps({**SETTINGS, **settings}),
-    ]
+    words = [folder, url, pace, folder.parent / "log", json.dumps({**SETTINGS, **settings})]
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *words],
+        [sys.executable, "-c", SCRIPT, *map(str, words)],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     _started.append(process)
@@ -111,6 +106,16 @@ def measured(folder: Path) -> list[str]:
     return (folder.parent / "log").read_text().split()
 
 
+def kill_after(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+    """Kill a search once it has begun to measure so many architectures."""
+    deadline = time.monotonic() + 120
+    while not (folder.parent / "log").exists() or len(measured(folder)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.mark.slow
 def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
     folders = [tmp_path / name / "shared" for name in ("one", "two", "three")]
@@ -133,12 +138,7 @@ def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
 def test_what_a_killed_process_left_is_measured_by_another(tmp_path: Path, url: str) -> None:
     lost, kept = tmp_path / "lost" / "shared-kill", tmp_path / "kept" / "shared-kill"
     first, second = start(lost, url, pace=3), start(kept, url, pace=0.2)
-    deadline = time.monotonic() + 120
-    while not (lost.parent / "log").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    kill_after(first, lost, 1)
     finish(second)
     assert len((kept / "trials.csv").read_text().splitlines()) == 1 + 16
 
@@ -148,12 +148,7 @@ def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, ur
     finish(start(tmp_path / "whole" / "db-whole", url, pace=0))
     run = tmp_path / "cut" / "db-cut"
     first = start(run, url, pace=0.3)
-    deadline = time.monotonic() + 120
-    while not (run.parent / "log").exists() or len(measured(run)) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    kill_after(first, run, 4)
     finish(start(run, url, pace=0))
     expected = (tmp_path / "whole" / "db-whole" / "trials.csv").read_bytes()
     assert (run / "trials.csv").read_bytes() == expected
@@ -172,15 +167,11 @@ def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
 
 
 def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
-    storage = open_url(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
-    mine, other = (
-        StudyLease(study, storage, tmp_path / "a"),
-        StudyLease(study, storage, tmp_path / "b"),
-    )
+    study, share = shared_study(tmp_path)
+    mine, again, other = (replace(share, folder=tmp_path / name) for name in "aab")
     mine.ask({}, 2, wanted=10)
     other.ask({}, 1, wanted=10)
-    assert StudyLease(study, storage, tmp_path / "a").tidy() == 2
+    assert again.tidy() == 2
     assert [one.state.name for one in study.trials] == ["FAIL", "FAIL", "RUNNING"]
     assert StudyLease(study, None, tmp_path / "c").tidy() == 1
 
