@@ -60,12 +60,12 @@ class RayBackend:
         self._pending[self._actors[slot].perform.remote(dict(task))] = slot
 
     def stop(self, slot: int) -> None:
-        """Kill the actor."""
+        """Kill the actor; it causes no further events."""
         self._pending = {future: of for future, of in self._pending.items() if of != slot}
         self._ray.kill(self._actors.pop(slot))
 
     def wait(self, seconds: float | None) -> Event | None:
-        """The next message of an actor, or its death."""
+        """The next message of an actor, or its death; None if none comes in ``seconds``."""
         done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         if not done:
             return None

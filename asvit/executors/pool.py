@@ -8,37 +8,21 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from asvit.executors.base import RETRIES, Answer, Event, Task, Work, Workers
+
+if TYPE_CHECKING:
+    from asvit.executors.on_ray import RayBackend
+    from asvit.executors.processes import ProcessBackend
+
+    # Starts, feeds and stops workers; each of its slots holds at most one.
+    Backend = RayBackend | ProcessBackend
 
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 600.0  # a worker that is not ready by then is stopped
 _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
-
-
-class Backend(Protocol):
-    """Starts, feeds and stops workers. Each slot holds at most one worker."""
-
-    @property
-    def slots(self) -> int:
-        """Largest number of workers at the same time."""
-
-    def start(self, slot: int) -> None:
-        """Start a worker; a ``"ready"`` event follows."""
-
-    def send(self, slot: int, task: Task) -> None:
-        """Send a task to a ready worker."""
-
-    def stop(self, slot: int) -> None:
-        """Kill the worker; it causes no further events."""
-
-    def wait(self, seconds: float | None) -> Event | None:
-        """The next event; None if there is none within ``seconds``."""
-
-    def close(self) -> None:
-        """Stop all workers and release all resources."""
 
 
 @contextmanager

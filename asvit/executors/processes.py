@@ -55,11 +55,11 @@ class ProcessBackend:
         self._processes[slot].write(_line(task).encode())
 
     def stop(self, slot: int) -> None:
-        """Kill the process."""
+        """Kill the process; it causes no further events."""
         self._processes.pop(slot).end()
 
     def wait(self, seconds: float | None) -> Event | None:
-        """The next message of a process, or its death."""
+        """The next message of a process, or its death; None if none comes in ``seconds``."""
         while True:
             try:
                 process, line = self._messages.get(timeout=seconds)

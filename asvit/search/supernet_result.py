@@ -79,9 +79,6 @@ class AccuracyJournal(Journal[EvolutionSettings]):
         self.retrained: Retrained | None = None
         super().__init__(*args)
 
-    def __len__(self) -> int:
-        return len(self._accuracies)
-
     @property
     def supernet(self) -> SupernetOrigin | None:
         """Folder of the supernet, and the digest of its weights."""

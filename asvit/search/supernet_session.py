@@ -63,10 +63,10 @@ class EvolutionSession:
         Raises:
             ValueError: If the first one is empty.
         """
-        settings, evolution = self.allowed.settings, self.allowed.evolution()
+        settings = self.allowed.settings
         known, began = 0, time.monotonic()
         for generation in range(1, settings.generations + 1):
-            for row in evolution.propose(generation, self.rows):
+            for row in self.allowed.propose(generation, self.rows):
                 fresh = self.journal.get("validation", row.cells) is None
                 accuracy = self._accuracy("validation", row.cells)
                 self.rows.append(replace(row, validation=accuracy))

@@ -6,8 +6,9 @@ there is no state to keep: whoever has their accuracies can go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
@@ -151,52 +152,12 @@ def _less(cost: Cost, part: Cost) -> Cost:
     return Cost(cost.params - part.params, cost.macs - part.macs)
 
 
-class AllowedPaths:
-    """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
-
-    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
-
-    Raises:
-        ValueError: If the window holds no path.
-    """
-
-    def __init__(
-        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
-    ) -> None:
-        self.space = space
-        self.costs = PathCosts(space, num_classes)
-        self.deit_macs = space.deit_macs(num_classes)
-        self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
-        self.settings = replace(settings, max_macs=self._most)
-        low, high = self.costs.least.macs, self.costs.most.macs
-        if self._most < low or settings.min_macs > high:
-            raise ValueError(
-                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
-                f"this supernet take {low:,} to {high:,}"
-            )
-
-    def look(self, path: Cells) -> tuple[str, int] | None:
-        """Text and multiply-adds of ``path``; None where it is not allowed or has no layer."""
-        if not any(map(layers_of, path)):
-            return None
-        macs = self.costs(path).macs
-        if not self.settings.min_macs <= macs <= self._most:
-            return None
-        return str(self.space.architecture(path)), macs
-
-    def evolution(self) -> Evolution:
-        """The evolution over these paths."""
-        shape = (IDENTITY * CELLS,) * STAGES
-        return Evolution(shape, "".join(CELL_LAYERS), self.look, self.settings)
-
-
 def ranked(rows: Sequence[PathRow]) -> list[PathRow]:
     """The paths, best first: by accuracy, then fewer multiply-adds, then their texts."""
     return sorted(rows, key=lambda row: (-row.validation, row.macs, row.architecture))
 
 
-@dataclass(frozen=True)
-class Evolution:
+class Evolution(ABC):
     """What a generation of an evolution holds.
 
     The first generation is random. Every later one holds children of the best ``keep`` of all
@@ -213,10 +174,16 @@ class Evolution:
 
     shape: Cells  # of any path: all have as many stages and cells
     letters: str  # what a cell can be
-    # Text and multiply-adds of the network that a path is, which may be that of another path; None
-    # where it is no network or not allowed.
-    look: Callable[[Cells], tuple[str, int] | None]
-    settings: EvolutionSettings
+
+    def __init__(self, settings: EvolutionSettings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def look(self, path: Cells) -> tuple[str, int] | None:
+        """Text and multiply-adds of the network that ``path`` is, which may be another's, too.
+
+        None where it is no network or not allowed.
+        """
 
     def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
         """The paths of a generation, from 1, given those of all before it in their order.
@@ -276,3 +243,40 @@ def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) ->
         )
         for mine, theirs in zip(path, other, strict=True)
     )
+
+
+class AllowedPaths(Evolution):
+    """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
+
+    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
+
+    Raises:
+        ValueError: If the window holds no path.
+    """
+
+    shape = (IDENTITY * CELLS,) * STAGES
+    letters = "".join(CELL_LAYERS)
+
+    def __init__(
+        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
+    ) -> None:
+        self.space = space
+        self.costs = PathCosts(space, num_classes)
+        self.deit_macs = space.deit_macs(num_classes)
+        self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
+        super().__init__(replace(settings, max_macs=self._most))
+        low, high = self.costs.least.macs, self.costs.most.macs
+        if self._most < low or settings.min_macs > high:
+            raise ValueError(
+                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
+                f"this supernet take {low:,} to {high:,}"
+            )
+
+    def look(self, path: Cells) -> tuple[str, int] | None:
+        """As the base does; a path without layers is no network."""
+        if not any(map(layers_of, path)):
+            return None
+        macs = self.costs(path).macs
+        if not self.settings.min_macs <= macs <= self._most:
+            return None
+        return str(self.space.architecture(path)), macs

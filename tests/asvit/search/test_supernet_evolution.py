@@ -17,20 +17,22 @@ from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrai
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.search.supernet_space import Evolution, ranked
 
-SHAPE = ("----", "----")
 COST = {"b": 10, "s": 17, "-": 0}
 
 
-def look(path: Cells) -> tuple[str, int] | None:
+class Toy(Evolution):
     """Cells count wherever they stand; nothing without layers, nothing above 100."""
-    text = "|".join(stage.replace("-", "") for stage in path)
-    macs = sum(COST[cell] for stage in path for cell in stage)
-    return (text, macs) if 0 < macs <= 100 else None
+
+    shape, letters = ("----", "----"), "bs-"
+
+    def look(self, path: Cells) -> tuple[str, int] | None:
+        macs = sum(COST[cell] for stage in path for cell in stage)
+        return ("|".join(path).replace("-", ""), macs) if 0 < macs <= 100 else None
 
 
 def evolution(**changes: object) -> Evolution:
     settings = {"population": 12, "keep": 4, "crossovers": 5, "mutations": 5, **changes}
-    return Evolution(SHAPE, "bs-", look, EvolutionSettings(**settings))  # type: ignore[arg-type]
+    return Toy(EvolutionSettings(**settings))  # type: ignore[arg-type]
 
 
 def run(evolution: Evolution, generations: int) -> list[PathRow]:
@@ -146,7 +148,9 @@ def test_ties_go_to_fewer_multiply_adds_then_to_the_text() -> None:
 
 def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asvit.search.supernet_space._FILL_TRIES", 2000)
-    small = Evolution(("--",), "b-", look, EvolutionSettings())
+    monkeypatch.setattr(Toy, "shape", ("--",))
+    monkeypatch.setattr(Toy, "letters", "b-")
+    small = Toy(EvolutionSettings())
     first = small.propose(1, [])
     assert {one.architecture for one in first} == {"b", "bb"}
     assert small.propose(2, [replace(one, validation=1.0) for one in first]) == []
@@ -165,7 +169,7 @@ def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_exten
     again = AccuracyJournal(path)
     assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
     assert again.get("validation", there) is None
-    assert (len(again), again.retrained, again.supernet) == (2, outcome, values["supernet"])
+    assert (again.retrained, again.supernet) == (outcome, values["supernet"])
     journal.start(EvolutionSettings(generations=21), device="cpu", **values)
     assert journal.retrained is None
     assert AccuracyJournal(path).retrained is None
