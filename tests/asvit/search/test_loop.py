@@ -1,7 +1,8 @@
+import itertools
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import optuna
@@ -12,6 +13,7 @@ from optuna.trial import TrialState
 from asvit.core.progress import Progress
 from asvit.search import (
     CONTROLLERS,
+    Evaluate,
     Measurement,
     Search,
     best_row,
@@ -119,15 +121,14 @@ def test_an_architecture_drawn_again_is_not_measured_again() -> None:
     assert sorted(calls) == sorted(set(drawn))
 
 
+def failing_at(places: Collection[int], names: tuple[str, ...]) -> Evaluate:
+    """Measures of which those at these places fail."""
+    count = itertools.count()
+    return lambda text: failing(names) if next(count) in places else fake_evaluate(text)
+
+
 def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
-    count = 0
-
-    def fails_at_the_fourth(text: str) -> Measurement:
-        nonlocal count
-        count += 1
-        return failing() if count == 4 else fake_evaluate(text)
-
-    search = make_search(evaluate=fails_at_the_fourth)
+    search = make_search(evaluate=failing_at([3], ("ntk_condition_number",)))
     events = run(search)
     row = search.rows[3]
     assert row.state == "failed"
@@ -141,14 +142,7 @@ def test_a_failure_counts_as_the_worst_so_far_and_the_search_goes_on() -> None:
 
 
 def test_failures_before_any_success_are_survived() -> None:
-    count = 0
-
-    def fails_at_first(text: str) -> Measurement:
-        nonlocal count
-        count += 1
-        return failing(tuple(BETTER)) if count <= 3 else fake_evaluate(text)
-
-    search = make_search(evaluate=fails_at_first)
+    search = make_search(evaluate=failing_at(range(3), tuple(BETTER)))
     events = run(search)
     assert [row.reward for row in search.rows[:4]] == [0.0] * 4
     assert all(math.isfinite(row.reward) for row in search.rows)
@@ -157,11 +151,12 @@ def test_failures_before_any_success_are_survived() -> None:
 
 
 def test_failures_alone_end_the_search_with_the_reason_after_ten_or_at_its_end() -> None:
-    search = make_search(evaluate=lambda text: failing(), steps=50)
+    every = failing_at(range(99), ("ntk_condition_number",))
+    search = make_search(evaluate=every, steps=50)
     with pytest.raises(ValueError, match=r"all of the first 10 .* the kernel is singular"):
         run(search)
     assert len(search.rows) == 10
-    search = make_search(evaluate=lambda text: failing(), steps=3)
+    search = make_search(evaluate=every, steps=3)
     run(search)
     with pytest.raises(ValueError, match=r"all of the first 3 .* the kernel is singular"):
         search.outcome()
