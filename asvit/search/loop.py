@@ -64,8 +64,8 @@ class History:
         self.catch_up()
 
     def _clear(self) -> None:
-        self._numbers: list[int] = []  # of the trials in the rows
-        self._worst = WorstSoFar(self.objectives)
+        self.numbers: list[int] = []  # of the trials in the rows
+        self.worst = WorstSoFar(self.objectives)
         self._reward = WindowedReward(self.objectives)
         self.rows: list[TrialRow] = []
         self.known: dict[str, Measurement] = {}  # of the architecture of a text
@@ -76,9 +76,9 @@ class History:
         """Add the trials that this process, or another one, has measured since the last call."""
         trials = measured_trials(self._study)
         numbers = [trial.number for trial in trials]
-        if numbers[: len(self._numbers)] != self._numbers:
+        if numbers[: len(self.numbers)] != self.numbers:
             self._clear()  # a process that shares the study was slower with an earlier trial
-        new = trials[len(self._numbers) :]
+        new = trials[len(self.numbers) :]
         for trial in new:
             if MEASURED not in trial.user_attrs:
                 raise ValueError(
@@ -87,17 +87,9 @@ class History:
                 )
         sampler, entropies = self._study.sampler, [math.nan] * len(new)
         if isinstance(sampler, ReinforceSampler):
-            entropies = list(sampler.entropies(trials))[len(self._numbers) :]
+            entropies = list(sampler.entropies(trials))[len(self.numbers) :]
         for trial, entropy in zip(new, entropies, strict=True):
             self._append(trial, entropy)
-
-    def fill(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The values that the study keeps: the objectives, a failed one with a bad value."""
-        return self._worst.fill(values)
-
-    def row_of(self, number: int) -> TrialRow:
-        """The row of the trial with this number."""
-        return self.rows[self._numbers.index(number)]
 
     def _append(self, trial: FrozenTrial, entropy: float) -> None:
         record = trial.user_attrs[MEASURED]
@@ -108,12 +100,12 @@ class History:
             params=measurement.params,
             macs=measurement.macs,
             values={name: measurement.values[name] for name in self._better},
-            reward=self._reward.update(self.fill(measurement.values)),
+            reward=self._reward.update(self.worst.fill(measurement.values)),
             entropy=entropy,
             state="failed" if measurement.reasons else "complete",
             reason=measurement.reason,
         )
-        self._numbers.append(trial.number)
+        self.numbers.append(trial.number)
         self.rows.append(row)
         self.known[row.architecture] = measurement
         self.seconds = record["seconds"]
@@ -230,7 +222,7 @@ class Search:
         record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
         try:
             trial.set_user_attr(MEASURED, record)
-            self.study.tell(trial, list(self._history.fill(measurement.values).values()))
+            self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
         except UpdateFinishedTrialError:
             logger.warning("%s was given up by other processes meanwhile", text)
             return False
@@ -238,7 +230,7 @@ class Search:
         return True
 
     def _progress(self, trial: Trial, resumed: int) -> Progress:
-        row = self._history.row_of(trial.number)
+        row = self.rows[self._history.numbers.index(trial.number)]
         seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.steps)
         state = self._state(row)
         return Progress("step", *counts, resumed=resumed, seconds=seconds, state=state, record=row)

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 
-from asvit.search import Evaluate, Measurement, Search, SearchSettings
+from asvit.search import Evaluate, Measurement, Search, SearchSettings, TrialRow
 from asvit.search.study import StudyLease
 from scaling.ranking import Better
 
@@ -45,6 +45,22 @@ def failing(names: tuple[str, ...] = ("ntk_condition_number",)) -> Measurement:
     good = fake_evaluate(",".join("1" * 12))
     values = {name: math.nan if name in names else v for name, v in good.values.items()}
     return Measurement(1, 1, values, dict.fromkeys(names, "the kernel is singular"))
+
+
+def make_row(number: int = 0, **changes: object) -> TrialRow:
+    fields = {
+        "number": number,
+        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32",
+        "params": 2_319_624,
+        "macs": 123,
+        "values": {"length_distortion": 0.1 + 0.2, "ntk_condition_number": 1e300},
+        "reward": -0.25,
+        "entropy": 15.33,
+        "state": "complete",
+        "reason": "",
+        **changes,
+    }
+    return TrialRow(**fields)  # type: ignore[arg-type]
 
 
 def make_search(

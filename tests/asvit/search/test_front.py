@@ -2,6 +2,7 @@ import itertools
 import math
 
 import pytest
+from fake_search import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,21 +14,12 @@ BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower", "curvature": 
 VALUES = st.sampled_from([*map(float, range(6)), math.nan])
 
 
-def make_rows(*values: tuple[float, float], names: str = "") -> list[TrialRow]:
+def make_rows(*pairs: tuple[float, float], names: str = "") -> list[TrialRow]:
     """Rows of these lengths and condition numbers."""
+    values = [{"length": a, "kappa": b, "curvature": math.nan} for a, b in pairs]
     return [
-        TrialRow(
-            number=place,
-            architecture=names[place] if names else str(place),
-            params=1,
-            macs=1,
-            values={"length": length, "kappa": kappa, "curvature": math.nan},
-            reward=0.0,
-            entropy=0.0,
-            state="complete",
-            reason="",
-        )
-        for place, (length, kappa) in enumerate(values)
+        make_row(place, values=of, architecture=names[place] if names else str(place))
+        for place, of in enumerate(values)
     ]
 
 

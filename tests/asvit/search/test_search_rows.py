@@ -2,29 +2,14 @@ import math
 from pathlib import Path
 
 import pytest
+from fake_search import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.search import TrialRow, read_trials, write_trials
+from asvit.search import read_trials, write_trials
 
 MEASURES = ["length_distortion", "ntk_condition_number"]
 FLOATS = st.floats(allow_nan=False)
-
-
-def make_row(number: int = 0, **changes: object) -> TrialRow:
-    fields = {
-        "number": number,
-        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32",
-        "params": 2_319_624,
-        "macs": 123,
-        "values": {"length_distortion": 0.1 + 0.2, "ntk_condition_number": 1e300},
-        "reward": -0.25,
-        "entropy": 15.33,
-        "state": "complete",
-        "reason": "",
-        **changes,
-    }
-    return TrialRow(**fields)  # type: ignore[arg-type]
 
 
 def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
