@@ -6,7 +6,6 @@ there is no state to keep: whoever has their accuracies can go on.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from zlib import crc32
@@ -157,13 +156,28 @@ def ranked(rows: Sequence[PathRow]) -> list[PathRow]:
     return sorted(rows, key=lambda row: (-row.validation, row.macs, row.architecture))
 
 
-class Evolution(ABC):
-    """What a generation of an evolution holds.
+def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) -> Cells:
+    """``path`` with each cell that of ``other`` with probability ``share``."""
+    return tuple(
+        "".join(
+            b if of_other else a
+            for a, b, of_other in zip(mine, theirs, rng.random(len(mine)) < share, strict=True)
+        )
+        for mine, theirs in zip(path, other, strict=True)
+    )
 
+
+class AllowedPaths:
+    """The paths of a supernet in a window of multiply-adds, and the evolution over them.
+
+    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
     The first generation is random. Every later one holds children of the best ``keep`` of all
     paths so far: crossovers take each cell from either of two of them, mutations draw each cell
     anew with probability ``mutation_probability`` (among all its choices), and random paths fill
     it up. No two paths of a run are the same network.
+
+    Raises:
+        ValueError: If the window holds no path.
 
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
@@ -172,18 +186,35 @@ class Evolution(ABC):
         arXiv:2107.00651.
     """
 
-    shape: Cells  # of any path: all have as many stages and cells
-    letters: str  # what a cell can be
+    shape = (IDENTITY * CELLS,) * STAGES
+    letters = "".join(CELL_LAYERS)
 
-    def __init__(self, settings: EvolutionSettings) -> None:
-        self.settings = settings
+    def __init__(
+        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
+    ) -> None:
+        self.space = space
+        self.costs = PathCosts(space, num_classes)
+        self.deit_macs = space.deit_macs(num_classes)
+        self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
+        self.settings = replace(settings, max_macs=self._most)
+        low, high = self.costs.least.macs, self.costs.most.macs
+        if self._most < low or settings.min_macs > high:
+            raise ValueError(
+                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
+                f"this supernet take {low:,} to {high:,}"
+            )
 
-    @abstractmethod
     def look(self, path: Cells) -> tuple[str, int] | None:
         """Text and multiply-adds of the network that ``path`` is, which may be another's, too.
 
-        None where it is no network or not allowed.
+        None where it has no layer or is not allowed.
         """
+        if not any(map(layers_of, path)):
+            return None
+        macs = self.costs(path).macs
+        if not self.settings.min_macs <= macs <= self._most:
+            return None
+        return str(self.space.architecture(path)), macs
 
     def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
         """The paths of a generation, from 1, given those of all before it in their order.
@@ -232,51 +263,3 @@ class Evolution(ABC):
     def _mutated(self, parents: Sequence[Cells], rng: np.random.Generator) -> Cells:
         parent = parents[int(rng.integers(len(parents)))]
         return _mixed(parent, self.draw(rng), self.settings.mutation_probability, rng)
-
-
-def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) -> Cells:
-    """``path`` with each cell that of ``other`` with probability ``share``."""
-    return tuple(
-        "".join(
-            b if of_other else a
-            for a, b, of_other in zip(mine, theirs, rng.random(len(mine)) < share, strict=True)
-        )
-        for mine, theirs in zip(path, other, strict=True)
-    )
-
-
-class AllowedPaths(Evolution):
-    """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
-
-    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
-
-    Raises:
-        ValueError: If the window holds no path.
-    """
-
-    shape = (IDENTITY * CELLS,) * STAGES
-    letters = "".join(CELL_LAYERS)
-
-    def __init__(
-        self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
-    ) -> None:
-        self.space = space
-        self.costs = PathCosts(space, num_classes)
-        self.deit_macs = space.deit_macs(num_classes)
-        self._most = self.deit_macs if settings.max_macs is None else settings.max_macs
-        super().__init__(replace(settings, max_macs=self._most))
-        low, high = self.costs.least.macs, self.costs.most.macs
-        if self._most < low or settings.min_macs > high:
-            raise ValueError(
-                f"no path takes {settings.min_macs:,} to {self._most:,} multiply-adds; those of "
-                f"this supernet take {low:,} to {high:,}"
-            )
-
-    def look(self, path: Cells) -> tuple[str, int] | None:
-        """As the base does; a path without layers is no network."""
-        if not any(map(layers_of, path)):
-            return None
-        macs = self.costs(path).macs
-        if not self.settings.min_macs <= macs <= self._most:
-            return None
-        return str(self.space.architecture(path)), macs

@@ -15,27 +15,30 @@ from hypothesis import strategies as st
 
 from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.search.supernet_space import Evolution, ranked
+from asvit.search.supernet_space import AllowedPaths, ranked
 
 COST = {"b": 10, "s": 17, "-": 0}
 
 
-class Toy(Evolution):
+class Toy(AllowedPaths):
     """Cells count wherever they stand; nothing without layers, nothing above 100."""
 
     shape, letters = ("----", "----"), "bs-"
+
+    def __init__(self, settings: EvolutionSettings) -> None:
+        self.settings = settings
 
     def look(self, path: Cells) -> tuple[str, int] | None:
         macs = sum(COST[cell] for stage in path for cell in stage)
         return ("|".join(path).replace("-", ""), macs) if 0 < macs <= 100 else None
 
 
-def evolution(**changes: object) -> Evolution:
+def evolution(**changes: object) -> Toy:
     settings = {"population": 12, "keep": 4, "crossovers": 5, "mutations": 5, **changes}
     return Toy(EvolutionSettings(**settings))  # type: ignore[arg-type]
 
 
-def run(evolution: Evolution, generations: int) -> list[PathRow]:
+def run(evolution: Toy, generations: int) -> list[PathRow]:
     """More pairs are better, most of all in stage 2."""
     rows: list[PathRow] = []
     for generation in range(1, generations + 1):
