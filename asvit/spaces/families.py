@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shown  # escaped, and cut when long
+from reprlib import repr as short  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hints
 
 import timm
@@ -16,7 +16,7 @@ from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from proxies.messages import first_line, nearest, one_line
+from proxies.messages import first_line, nearest, one_line, shown
 
 PREFIX: Final = "timm:"
 PATCH: Final = 16  # pixels per side of a patch, in both families
@@ -53,7 +53,7 @@ class _Family:
         parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
         given = text.startswith(cls.prefix)
         if not given or len(parts) != 3 or len(parts[0]) != len(single):
-            raise ValueError(f"{shown(text)} is not {cls.form}")
+            raise ValueError(f"{short(text)} is not {cls.form}")
         numbers = [_read(kind, text, part) for kind, part in zip(single, parts[0], strict=True)]
         lists = [
             tuple(_read(get_args(kind)[0], text, part) for part in listed)
@@ -210,7 +210,7 @@ class AutoFormerArchitecture(_Family):
 def _read(kind: type, text: str, part: str) -> Any:
     form, words = _FORMS[kind]
     if not re.fullmatch(form, part.strip()):
-        raise ValueError(f"{shown(part)} in {shown(text)} is no {words}")
+        raise ValueError(f"{short(part)} in {short(text)} is no {words}")
     return kind(part)
 
 
@@ -310,8 +310,6 @@ def is_timm_model(name: str) -> bool:
     return True
 
 
-FamilyArchitecture = PitArchitecture | AutoFormerArchitecture
-FAMILIES: Final = (PitArchitecture, AutoFormerArchitecture)
 #: Architectures outside every search space: depths and width cannot be changed.
-FixedArchitecture = FamilyArchitecture | TimmModel
-FIXED: Final[tuple[type[FixedArchitecture], ...]] = (*FAMILIES, TimmModel)
+FixedArchitecture = PitArchitecture | AutoFormerArchitecture | TimmModel
+FIXED: Final = (PitArchitecture, AutoFormerArchitecture, TimmModel)
