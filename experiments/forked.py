@@ -34,7 +34,6 @@ _PRELOADED = (
     "asvit.cli.run_command",
     "asvit.runs.kinds",
     "asvit.executors.processes",
-    "asvit.executors.serve",
     "asvit.runs.search",
     "asvit.runs.scaling",
     "asvit.growth.journal",
@@ -171,7 +170,7 @@ def _serve(stdin: int, stdout: int, environment: Mapping[str, str]) -> NoReturn:
     os.environ.clear()
     os.environ.update(environment)
     try:
-        runpy.run_module("asvit.executors.serve", run_name="__main__")
+        runpy.run_module("asvit.executors.processes", run_name="__main__")
     finally:
         os._exit(1)
 

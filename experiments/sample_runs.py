@@ -25,12 +25,12 @@ from asvit.reference.table import Target
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
 from asvit.search.rows import write_trials
-from asvit.search.supernet_journal import Retrained
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
     PathRow,
     RandomPaths,
+    Retrained,
     Winner,
     write_paths,
 )

@@ -153,15 +153,8 @@ def one_thread(device: str) -> Iterator[None]:
 
 
 class Event(NamedTuple):
-    """Something that happened to a worker.
+    """A worker is ready for its first task, refused its settings, answered its task, or died."""
 
-    Attributes:
-        slot: The worker's slot, from 0.
-        kind: ``"ready"`` for its first task; ``"refused"`` its settings; ``"answered"`` its task;
-            or ``"died"``.
-        content: The answer, or for ``"refused"`` and ``"died"`` the reason in one line.
-    """
-
-    slot: int
+    slot: int  # of the worker, from 0
     kind: Literal["ready", "refused", "answered", "died"]
-    content: Any = None
+    content: Any = None  # the answer, or the reason in one line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asvit.executors.base import Event, Task, Work, perform
@@ -17,16 +18,10 @@ _CONNECT_SECONDS = 10.0
 
 
 class RayBackend:
-    """One actor per worker, placed by the cluster.
+    """One actor per worker, placed by the cluster; on ``"cuda"`` each has a GPU, or a share of it.
 
-    Every node needs the same version of asvit as the driver.
-
-    Args:
-        work: How to construct each worker.
-        address: Address of the cluster; ``"auto"`` for the one running on this machine.
-        device: Device of the workers: ``"cpu"``, or ``"cuda"`` for one GPU each (shared if there
-            are more workers than GPUs).
-        jobs: Number of workers; None for one per core, or per GPU, of the cluster.
+    There is one per core, or per GPU, of the cluster unless ``jobs`` says how many. Every node
+    needs the same version of asvit as the driver.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -34,7 +29,11 @@ class RayBackend:
     """
 
     def __init__(self, work: Work, address: str, device: str, *, jobs: int | None = None) -> None:
-        self._ray = ray = _import_ray()
+        try:
+            ray: Any = import_module("ray")
+        except ImportError as error:
+            raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
+        self._ray = ray
         self._joined = not ray.is_initialized()
         if self._joined:
             _connect(ray, address)
@@ -61,12 +60,12 @@ class RayBackend:
         self._pending[self._actors[slot].perform.remote(dict(task))] = slot
 
     def stop(self, slot: int) -> None:
-        """Kill the actor."""
+        """Kill the actor; it causes no further events."""
         self._pending = {future: of for future, of in self._pending.items() if of != slot}
         self._ray.kill(self._actors.pop(slot))
 
     def wait(self, seconds: float | None) -> Event | None:
-        """The next message of an actor, or its death."""
+        """The next message of an actor, or its death; None if none comes in ``seconds``."""
         done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         if not done:
             return None
@@ -90,34 +89,22 @@ class _Actor:
     """An actor that holds a worker."""
 
     def __init__(
-        self,
-        work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]],
-        device: str,
+        self, work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]], device: str
     ) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self._refused = ""
+        self._made = {"kind": "ready"}
         try:
             self._worker = Work(*work).worker(device)
         except (ValueError, OSError) as error:
-            self._refused = first_line(error)
+            self._made = {"kind": "refused", "reason": first_line(error)}
 
-    def ready(self) -> dict[str, Any]:
+    def ready(self) -> dict[str, str]:
         """Report whether the worker could be constructed."""
-        if self._refused:
-            return {"kind": "refused", "reason": self._refused}
-        return {"kind": "ready"}
+        return self._made
 
     def perform(self, task: Task) -> dict[str, Any]:
         """Run a task."""
         return {"kind": "answered", **perform(self._worker, task)}
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
-    return ray
 
 
 def _connect(ray: Any, address: str) -> None:

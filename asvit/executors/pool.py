@@ -8,37 +8,21 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from asvit.executors.base import RETRIES, Answer, Event, Task, Work, Workers
+
+if TYPE_CHECKING:
+    from asvit.executors.on_ray import RayBackend
+    from asvit.executors.processes import ProcessBackend
+
+    # Starts, feeds and stops workers; each of its slots holds at most one.
+    Backend = RayBackend | ProcessBackend
 
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 600.0  # a worker that is not ready by then is stopped
 _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
-
-
-class Backend(Protocol):
-    """Starts, feeds and stops workers. Each slot holds at most one worker."""
-
-    @property
-    def slots(self) -> int:
-        """Largest number of workers at the same time."""
-
-    def start(self, slot: int) -> None:
-        """Start a worker; a ``"ready"`` event follows."""
-
-    def send(self, slot: int, task: Task) -> None:
-        """Send a task to a ready worker."""
-
-    def stop(self, slot: int) -> None:
-        """Kill the worker; it causes no further events."""
-
-    def wait(self, seconds: float | None) -> Event | None:
-        """The next event; None if there is none within ``seconds``."""
-
-    def close(self) -> None:
-        """Stop all workers and release all resources."""
 
 
 @contextmanager
@@ -81,19 +65,12 @@ def _devices(device: str, jobs: int) -> tuple[str, ...]:
 
 @dataclass
 class _Slot:
-    """A slot and the state of its worker.
-
-    Attributes:
-        state: What the worker does, ``"empty"`` without one; a ``"closed"`` slot stays unused.
-        since: When that began, in seconds of :func:`time.monotonic`.
-        task: Index of its task while it is busy.
-        failed_starts: Workers in a row that died before they were ready.
-    """
+    """A slot and what its worker does; without one it is empty, and unused once it is closed."""
 
     state: Literal["empty", "starting", "idle", "busy", "closed"] = "empty"
-    since: float = 0.0
-    task: int = -1
-    failed_starts: int = 0
+    since: float = 0.0  # when that began, in seconds of time.monotonic
+    task: int = -1  # while it is busy
+    failed_starts: int = 0  # in a row: workers that died before they were ready
 
     def enter(self, state: Literal["empty", "starting", "idle", "busy"], task: int = -1) -> None:
         """Change the state."""
@@ -116,6 +93,12 @@ class Pool:
         self._timeout = timeout
         self._retries = retries
         self._slots = [_Slot() for _ in range(backend.slots)]
+        self._begin(0)
+
+    def _begin(self, tasks: int) -> None:
+        self._unfinished = tasks
+        self._waiting = deque(range(tasks))  # without a worker
+        self._failed_in: dict[int, list[int]] = {}  # task -> the slots where it failed
 
     @property
     def workers(self) -> int:
@@ -133,12 +116,13 @@ class Pool:
             RuntimeError: If a worker raised an unexpected exception; holds its traceback.
             ChildProcessError: If no worker could be started.
         """
-        queue = _TaskQueue(len(tasks), self._retries)
+        self._begin(len(tasks))
         try:
-            self._assign(tasks, queue)
-            while queue.unfinished:
-                ended = self._handle(self._backend.wait(self._until_deadline()), queue)
-                self._assign(tasks, queue)  # first: the caller may take its time with an answer
+            self._assign(tasks)
+            while self._unfinished:
+                ended = self._handle(self._backend.wait(self._until_deadline()))
+                self._unfinished -= len(ended)
+                self._assign(tasks)  # first: the caller may take its time with an answer
                 yield from ended
         finally:
             for number, slot in enumerate(self._slots):
@@ -150,22 +134,30 @@ class Pool:
         """Stop all workers."""
         self._backend.close()
 
-    def _assign(self, tasks: Sequence[Task], queue: _TaskQueue) -> None:
+    def _assign(self, tasks: Sequence[Task]) -> None:
         """Send tasks to idle workers, and start a worker for each task that is left."""
         usable = [n for n, slot in enumerate(self._slots) if slot.state != "closed"]
         for number in usable:
-            slot = self._slots[number]
-            if slot.state == "idle":
-                task = queue.take(number, usable)
+            if self._slots[number].state == "idle":
+                task = self._next_task(number, usable)
                 if task is not None:
+                    self._waiting.remove(task)
                     self._backend.send(number, tasks[task])
-                    slot.enter("busy", task)
-        missing = queue.waiting - sum(self._slots[n].state == "starting" for n in usable)
+                    self._slots[number].enter("busy", task)
+        missing = len(self._waiting) - sum(self._slots[n].state == "starting" for n in usable)
         for number in usable:
             if missing > 0 and self._slots[number].state == "empty":
                 self._backend.start(number)
                 self._slots[number].enter("starting")
                 missing -= 1
+
+    def _next_task(self, slot: int, usable: Sequence[int]) -> int | None:
+        """The next task for a slot, which is not one that failed there unless it did in all."""
+        for task in self._waiting:
+            failed = self._failed_in.get(task, [])
+            if slot not in failed or set(usable) <= set(failed):
+                return task
+        return None
 
     def _until_deadline(self) -> float | None:
         """Seconds until the next worker exceeds its time limit; None if none has a limit."""
@@ -178,41 +170,37 @@ class Pool:
             return _START_SECONDS
         return self._timeout if slot.state == "busy" else None
 
-    def _handle(self, event: Event | None, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+    def _handle(self, event: Event | None) -> list[tuple[int, Answer]]:
         """Process an event; returns the tasks that it ended."""
         if event is None:
-            return self._stop_overdue(queue)
+            return self._stop_overdue()
         slot = self._slots[event.slot]
+        if event.kind == "refused":
+            raise ValueError(event.content)
+        if event.kind == "died":
+            return self._worker_lost(event.slot, event.content)
         if event.kind == "ready":
             slot.failed_starts = 0
-            slot.enter("idle")
-        elif event.kind == "refused":
-            raise ValueError(event.content)
-        elif event.kind == "died":
-            return self._worker_lost(event.slot, event.content, queue)
         elif "bug" in event.content:
             raise RuntimeError(f"a worker failed:\n{event.content['bug']}")
         elif "memory" in event.content:
             self._backend.stop(event.slot)  # frees what it still holds
-            return self._worker_lost(event.slot, event.content["memory"], queue)
-        else:
-            task = slot.task
-            slot.enter("idle")
-            queue.unfinished -= 1
-            return [(task, Answer(event.content["result"]))]
-        return []
+            return self._worker_lost(event.slot, event.content["memory"])
+        task = slot.task
+        slot.enter("idle")
+        return [(task, Answer(event.content["result"]))] if event.kind == "answered" else []
 
-    def _stop_overdue(self, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+    def _stop_overdue(self) -> list[tuple[int, Answer]]:
         """Stop workers that exceeded their time limit; returns the tasks that this ended."""
         ended = []
         for number, slot in enumerate(self._slots):
             limit = self._limit(slot)
             if limit is not None and time.monotonic() >= slot.since + limit:
                 self._backend.stop(number)
-                ended += self._worker_lost(number, f"took longer than {limit:g} s", queue)
+                ended += self._worker_lost(number, f"took longer than {limit:g} s")
         return ended
 
-    def _worker_lost(self, number: int, why: str, queue: _TaskQueue) -> list[tuple[int, Answer]]:
+    def _worker_lost(self, number: int, why: str) -> list[tuple[int, Answer]]:
         """Empty the slot of a lost worker; returns its task if that has no retry left."""
         slot = self._slots[number]
         state, task = slot.state, slot.task
@@ -226,49 +214,13 @@ class Pool:
                 raise ChildProcessError(f"no worker could be started: {why}")
         if state != "busy":
             return []
-        answer = queue.failed(task, number, why)
-        return [] if answer is None else [(task, answer)]
-
-
-class _TaskQueue:
-    """Tasks that wait for a worker, and the slots where they failed.
-
-    Attributes:
-        unfinished: Number of tasks without an answer.
-    """
-
-    def __init__(self, tasks: int, retries: int) -> None:
-        self.unfinished = tasks
-        self._retries = retries
-        self._waiting = deque(range(tasks))
-        self._failed_in: dict[int, list[int]] = {}
-
-    @property
-    def waiting(self) -> int:
-        """Number of tasks without a worker."""
-        return len(self._waiting)
-
-    def take(self, slot: int, slots: Sequence[int]) -> int | None:
-        """The next task for a slot, which is not one that failed there unless it did in all."""
-        for task in self._waiting:
-            failed = self._failed_in.get(task, [])
-            if slot not in failed or set(slots) <= set(failed):
-                self._waiting.remove(task)
-                return task
-        return None
-
-    def failed(self, task: int, slot: int, why: str) -> Answer | None:
-        """Record a failure; returns the final answer, or None if the task is retried."""
-        failed = self._failed_in.setdefault(task, [])
-        failed.append(slot)
-        tries = len(failed)
+        self._failed_in.setdefault(task, []).append(number)
+        tries = len(self._failed_in[task])
         if tries > self._retries:
-            self.unfinished -= 1
-            return Answer(
-                failure=f"given up after {tries} {'try' if tries == 1 else 'tries'}: {why}"
-            )
+            words = "try" if tries == 1 else "tries"
+            return [(task, Answer(failure=f"given up after {tries} {words}: {why}"))]
         logger.warning(
             "a worker was lost (%s); its task is tried again, %d of %d", why, tries, self._retries
         )
         self._waiting.appendleft(task)
-        return None
+        return []

@@ -1,4 +1,9 @@
-"""Workers as processes of this machine."""
+"""Workers as processes of this machine; run as ``-m asvit.executors.processes``, one of them.
+
+A process reads its settings and then tasks from stdin, and writes answers to stdout; a message is
+one line of JSON. It exits when stdin closes, so it never outlives its parent, even if that is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from asvit.executors.base import Event, Task, Work, cores
+from asvit.executors.base import Event, Task, Work, cores, perform
+from proxies.messages import first_line
 
 
 class ProcessBackend:
@@ -21,10 +27,6 @@ class ProcessBackend:
 
     The pools of the standard library do not fit: they lose every task when a worker dies, cannot
     stop a hanging task, import the caller's script again, and outlive a killed caller.
-
-    Args:
-        work: How to construct each worker.
-        devices: Device of each worker; may repeat.
     """
 
     def __init__(self, work: Work, devices: Sequence[str]) -> None:
@@ -46,18 +48,18 @@ class ProcessBackend:
         process = _Process(slot, _environment(len(self._devices)), self._messages)
         self._processes[slot] = process
         head = {**self._work, "device": self._devices[slot], "bytes": len(self._arrays)}
-        process.write(_line(head) + self._arrays)
+        process.write(_line(head).encode() + self._arrays)
 
     def send(self, slot: int, task: Task) -> None:
         """Write a task to the process."""
-        self._processes[slot].write(_line(task))
+        self._processes[slot].write(_line(task).encode())
 
     def stop(self, slot: int) -> None:
-        """Kill the process."""
+        """Kill the process; it causes no further events."""
         self._processes.pop(slot).end()
 
     def wait(self, seconds: float | None) -> Event | None:
-        """The next message of a process, or its death."""
+        """The next message of a process, or its death; None if none comes in ``seconds``."""
         while True:
             try:
                 process, line = self._messages.get(timeout=seconds)
@@ -89,7 +91,7 @@ class _Process:
     ) -> None:
         self.slot = slot
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "asvit.executors.serve"],
+            [sys.executable, "-m", "asvit.executors.processes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -126,11 +128,46 @@ class _Process:
         messages.put((self, ""))
 
 
-def _line(content: Any) -> bytes:
-    return json.dumps(content).encode() + b"\n"
+def _line(content: Any) -> str:
+    return json.dumps(content) + "\n"
 
 
 def _environment(processes: int) -> dict[str, str]:
     """The environment of a worker, with an equal share of the cores."""
     share = str(max(1, cores() // processes))
     return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}
+
+
+def _serve() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")  # by line
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
+    content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(content,), daemon=True).start()
+    head, arrays = json.loads(content.get()), content.get()
+    try:
+        from safetensors.numpy import load  # after the thread, which does not need it
+
+        worker = Work(head["factory"], head["settings"], load(arrays)).worker(head["device"])
+    except (ValueError, OSError) as error:
+        answers.write(_line({"kind": "refused", "reason": first_line(error)}))
+        return
+    del arrays
+    answers.write(_line({"kind": "ready"}))
+    while True:
+        answers.write(_line({"kind": "answered", **perform(worker, json.loads(content.get()))}))
+
+
+def _read(content: queue.SimpleQueue[bytes]) -> None:
+    """Read ahead, so that the process exits even in the middle of a task."""
+    stdin = sys.stdin.buffer
+    head = stdin.readline()
+    if head:
+        content.put(head)
+        content.put(stdin.read(json.loads(head)["bytes"]))
+    for line in stdin:
+        content.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -16,7 +16,7 @@ from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
 from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Format
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.timm_models import PREFIX
+from asvit.spaces.families import PREFIX
 from proxies.messages import first_line
 
 if TYPE_CHECKING:

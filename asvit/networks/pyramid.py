@@ -24,7 +24,7 @@ from asvit.networks.network import Network
 from asvit.networks.weights import load_state, read_state
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
-from asvit.spaces.timm_models import PREFIX
+from asvit.spaces.families import PREFIX
 
 FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
 CLASSIFIED = 224  # pixels; usual image size of classifiers

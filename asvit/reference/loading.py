@@ -124,7 +124,7 @@ def _text(layout: Layout, row: Row, *, shipped: bool) -> str:
     if shipped:
         return layout.text(row.cells)
     from asvit.spaces.architectures import canonical, is_fixed
-    from asvit.spaces.timm_models import PREFIX
+    from asvit.spaces.families import PREFIX
 
     try:
         text = layout.text(row.cells)

@@ -115,7 +115,7 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
     if not journal.is_file():
         return None, []
     from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
-    from asvit.search.loop import recall
+    from asvit.search.loop import History
     from asvit.search.study import STUDY, find_study, stored_settings
     from asvit.spaces import load_space
 
@@ -125,7 +125,7 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
         return None, []
     better = {name: direction(name) for name in settings.proxies}
     try:
-        rows = recall(study, load_space(settings.space), settings, better)
+        rows = History(study, load_space(settings.space), settings, better).rows
     except (KeyError, ValueError):
         rows = []
     return settings, rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asvit.reference import ReferenceTable, load_reference
-from asvit.search.history import objectives
+from asvit.search.front import objectives
 from asvit.spaces import SearchSpace, load_space
 from proxies import get_proxy
 from scaling.ranking import Better

@@ -25,8 +25,8 @@ from asvit.executors.base import cores
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.measurement_pool import Evaluator
 from asvit.search import SearchSettings, get_controller
-from asvit.search.history import objectives
-from asvit.search.loop import distributions
+from asvit.search.front import objectives
+from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
 from asvit.spaces import SearchSpace
@@ -239,7 +239,7 @@ def _simulated(
     goals = objectives(find_directions(settings.proxies))
     study = create_study(optuna.storages.InMemoryStorage(), "simulation", goals)
     study.sampler = get_controller(settings.controller).make(space.dimensions, goals, settings)
-    drawn_from = distributions(space)
+    drawn_from = distributions(space.dimensions)
     effects = [
         {
             name: dict(zip(choices, rng.standard_normal(len(choices)), strict=True))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console, RenderableType
 
-    from asvit.search.supernet_journal import AccuracyJournal
+    from asvit.search.supernet_result import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
     from asvit.training.supernets.splits import Splits
@@ -56,7 +56,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     )
     settings_type = EvolutionSettings
     result_type = EvolutionResult
-    journal_type = imported("asvit.search.supernet_journal:AccuracyJournal")
+    journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
     inputs = ("parts",)
     report = imported("asvit.report:write_evolution_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, weights, figures"

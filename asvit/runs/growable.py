@@ -8,7 +8,7 @@ from asvit.growth import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find
 from asvit.spaces.base import Architecture
-from asvit.spaces.timm_models import PREFIX
+from asvit.spaces.families import PREFIX
 from proxies import Cost
 from scaling import Shape
 from scaling.growth import check_budget, measured_shape

@@ -142,7 +142,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def open(self) -> Study:
         """The study, a new one if there is none."""
-        from asvit.search.history import objectives
+        from asvit.search.front import objectives
         from asvit.search.journal import open_journal
         from asvit.search.study import create_study, find_study
 
@@ -178,7 +178,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search import Search, pareto_front
-        from asvit.search.sharing import StudyLease
+        from asvit.search.study import StudyLease
 
         search = Search(
             journal,
@@ -234,10 +234,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     def complete(self, journal: Study, result: SearchResult) -> None:
         """Write the table and the report of a finished search, where they are not there."""
-        from asvit.search.loop import recall
+        from asvit.search.loop import History
 
         if not (self.folder / TRIALS).exists():
-            self._save(recall(journal, self.space, self.settings, self.better))
+            self._save(History(journal, self.space, self.settings, self.better).rows)
         super().complete(journal, result)
 
     def command_line(self) -> str:

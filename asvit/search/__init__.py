@@ -7,8 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asvit.search.controllers import CONTROLLERS, Controller, get_controller
-from asvit.search.measurement import Evaluate, Measurement
-from asvit.search.rows import TrialRow, read_trials, write_trials
+from asvit.search.rows import Evaluate, Measurement, TrialRow, read_trials, write_trials
 from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from asvit.search.settings import SearchSettings
@@ -60,70 +61,56 @@ def get_controller(name: str) -> Controller:
     return CONTROLLERS[name]
 
 
-@register(
+def _own(name: str) -> Make:
+    """The maker of a sampler of ours, by its name."""
+
+    def make(
+        dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+    ) -> BaseSampler:
+        from asvit.search import sampler
+
+        kind = getattr(sampler, name)
+        made: BaseSampler = kind(dimensions, better, seed=settings.seed, batch=settings.batch)
+        return made
+
+    return make
+
+
+def _reseeded(place: str) -> Make:
+    """The maker of a sampler that knows nothing but the study, by ``module:name``."""
+
+    def make(_space: Dimensions, _ways: object, settings: SearchSettings) -> BaseSampler:
+        from asvit.search.reseeded import ReseededSampler
+
+        module, _, name = place.partition(":")
+        kind = getattr(import_module(module), name)
+        return ReseededSampler(lambda seed: kind(seed=seed), seed=settings.seed)
+
+    return make
+
+
+register(
     "reinforce",
     "policy gradient on a joint categorical policy; the result is its likeliest architecture",
     paper="arXiv:2202.11921",
-)
-def _reinforce(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from asvit.search.sampler import ReinforceSampler
-
-    return ReinforceSampler(dimensions, better, seed=settings.seed, batch=settings.batch)
-
-
-@register(
+)(_own("ReinforceSampler"))
+register(
     "random",
     "uniform draws, the baseline that any search should beat",
     paper="Bergstra and Bengio 2012, JMLR 13",
-)
-def _random(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from optuna.samplers import RandomSampler
-
-    from asvit.search.reseeded import ReseededSampler
-
-    return ReseededSampler(RandomSampler, seed=settings.seed)
-
-
-@register(
+)(_reseeded("optuna.samplers:RandomSampler"))
+register(
     "evolution",
     "aging evolution: mutate the best of a few, let the oldest die",
     paper="arXiv:1802.01548",
-)
-def _evolution(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from asvit.search.evolution import AgingEvolutionSampler
-
-    return AgingEvolutionSampler(dimensions, better, seed=settings.seed, batch=settings.batch)
-
-
-@register(
+)(_own("AgingEvolutionSampler"))
+register(
     "tpe",
     "tree-structured Parzen estimators for several objectives, from Optuna",
     paper="Bergstra et al. 2011, NeurIPS; Ozaki et al. 2022, JAIR 73",
-)
-def _tpe(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    from asvit.search.reseeded import ReseededSampler
-
-    return ReseededSampler(lambda seed: TPESampler(seed=seed), seed=settings.seed)
-
-
-@register(
+)(_reseeded("optuna.samplers:TPESampler"))
+register(
     "nsga2",
     "the genetic algorithm NSGA-II for several objectives, from Optuna",
     paper="Deb et al. 2002, IEEE TEC 6(2)",
-)
-def _nsga2(
-    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
-) -> BaseSampler:
-    from asvit.search.reseeded import OrderedNSGAIISampler, ReseededSampler
-
-    return ReseededSampler(lambda seed: OrderedNSGAIISampler(seed=seed), seed=settings.seed)
+)(_reseeded("asvit.search.reseeded:OrderedNSGAIISampler"))

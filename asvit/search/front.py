@@ -12,6 +12,11 @@ from asvit.search.rows import TrialRow
 from scaling.ranking import Better, rank_sums
 
 
+def objectives(better: Mapping[str, Better]) -> dict[str, Better]:
+    """The measures with a direction, in their order."""
+    return {name: way for name, way in better.items() if way != "reported"}
+
+
 def best_row(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> TrialRow | None:
     """The row with the smallest sum of dense ranks over the objectives; the earliest of equals.
 
@@ -41,9 +46,11 @@ def pareto_front(
     distinct = list({row.architecture: row for row in reversed(_valid(rows, better))}.values())
     distinct.sort(key=lambda row: row.number)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))
+    goals = objectives(better)
     chosen: list[TrialRow] = []
     while distinct and len(chosen) < count:
-        on_front = _non_dominated(distinct, better)
+        points = [[row.values[name] for name in goals] for row in distinct]
+        on_front = non_dominated(points, list(goals.values()))
         front = [row for row, on in zip(distinct, on_front, strict=True) if on]
         chosen += sorted(front, key=lambda row: sums[row.number])
         distinct = [row for row, on in zip(distinct, on_front, strict=True) if not on]
@@ -51,18 +58,12 @@ def pareto_front(
 
 
 def _valid(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[TrialRow]:
-    names = [name for name, way in better.items() if way != "reported"]
-    return [row for row in rows if all(math.isfinite(row.values[name]) for name in names)]
+    goals = objectives(better)
+    return [row for row in rows if all(math.isfinite(row.values[name]) for name in goals)]
 
 
 def _sums(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[int]:
     return rank_sums({name: [row.values[name] for row in rows] for name in better}, better)
-
-
-def _non_dominated(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> NDArray[np.bool_]:
-    names = [name for name, way in better.items() if way != "reported"]
-    points = [[row.values[name] for name in names] for row in rows]
-    return non_dominated(points, [better[name] for name in names])
 
 
 def non_dominated(

@@ -7,17 +7,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
-from optuna.storages.journal import (
-    BaseJournalBackend,
-    JournalFileBackend,
-    JournalFileOpenLock,
-)
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.records import MALFORMED
 from proxies.messages import one_line
@@ -29,26 +25,18 @@ _STALE_SECONDS = 1.0  # a record is written in milliseconds
 _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 
 
-class JournalFile(BaseJournalBackend):
+class JournalFile(JournalFileBackend):
     """Optuna's journal file, flushed to the disk twice a trial instead of once a parameter.
 
     A kill loses nothing that was written; only a power cut loses what is not on the disk yet.
     Records of a trial in flight may be lost: it is measured again anyway. The record that ends a
-    trial flushes all records before it.
-
-    Args:
-        path: The file.
-        lock: Excludes other writers, such as a dashboard.
+    trial flushes all records before it. The lock excludes other writers, such as a dashboard.
     """
 
     def __init__(self, path: Path, lock: JournalFileOpenLock) -> None:
+        super().__init__(str(path), lock_obj=lock)
         self._path = path
-        self._lock = lock
-        self._file = JournalFileBackend(str(path), lock_obj=lock)
-
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """As Optuna's own does."""
-        return self._file.read_logs(log_number_from)
+        self._open_lock = lock
 
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
         """Append one line a record.
@@ -57,7 +45,7 @@ class JournalFile(BaseJournalBackend):
             OSError: If it cannot be written. Part of a line may then be at the end of the file.
         """
         lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
-        self._lock.acquire()
+        self._open_lock.acquire()
         try:
             with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.writelines(lines)
@@ -70,7 +58,7 @@ class JournalFile(BaseJournalBackend):
 
     def _release(self) -> None:
         try:
-            self._lock.release()
+            self._open_lock.release()
         except RuntimeError as error:  # as the library says that the lock is not there any more
             raise FileNotFoundError(
                 errno.ENOENT, "the journal was removed while the run went on", str(self._path)
@@ -148,18 +136,18 @@ def _break_stale_lock(lock: Path) -> None:
 def _repair(path: Path) -> None:
     """Check every line of the journal, then cut off an unfinished last one."""
     content = path.read_bytes()
-    whole, end, tail = content.rpartition(b"\n")
-    for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
-        if not _is_record(line):
-            raise ValueError(f"{path}, line {number} is not a journal record; {_ADVICE}")
-    if not tail:
-        return
-    if not _is_unfinished(tail):
-        last = content.count(b"\n") + 1
-        raise ValueError(f"{path}, line {last} is not a journal record; {_ADVICE}")
-    with path.open("r+b") as file:
-        file.truncate(len(content) - len(tail))
-    logger.warning("cut off %d bytes of an unfinished record at the end of %s", len(tail), path)
+    *lines, tail = content.split(b"\n")
+    checks = [*map(_is_record, lines), not tail or _is_unfinished(tail)]
+    if not all(checks):
+        raise ValueError(
+            f"{path}, line {checks.index(False) + 1} is not a journal record; {_ADVICE}"
+        )
+    if tail:
+        with path.open("r+b") as file:
+            file.truncate(len(content) - len(tail))
+        logger.warning(
+            "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
+        )
 
 
 def _is_record(line: bytes) -> bool:

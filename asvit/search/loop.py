@@ -7,26 +7,25 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from asvit.core.codec import to_json
+from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
 from asvit.core.progress import Progress
 from asvit.search.controllers import get_controller
-from asvit.search.front import best_row
-from asvit.search.history import History, objectives
-from asvit.search.measurement import MEASURED, EvaluateAll, Measurement
-from asvit.search.rows import TrialRow
-from asvit.search.sampler import ReinforceSampler, measured_trials
+from asvit.search.front import best_row, objectives
+from asvit.search.reward import WindowedReward, WorstSoFar
+from asvit.search.rows import EvaluateAll, Measurement, TrialRow
+from asvit.search.sampler import ReinforceSampler, distributions, measured_trials
 from asvit.search.settings import SearchSettings
-from asvit.search.sharing import StudyLease
+from asvit.search.study import StudyLease
 from proxies.messages import first_line
 from scaling.ranking import Better
 
@@ -36,19 +35,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MEASURED = "measured"  # user attribute of a trial
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
 
 
-class Search:
-    """A search in progress: the study, and the rows that follow from it.
+class History:
+    """The measured architectures of a study, in the order in which they were asked for.
 
-    Args:
-        study: Study with the measured trials so far.
-        space: What is searched.
-        settings: Settings of the search.
-        better: Measure to its direction; the measures with one are the objectives.
-        evaluate: Measures architectures.
-        lease: Shares the study with other processes.
+    The controller of the study is made anew.
 
     Raises:
         ValueError: If a trial of the study was not measured by a search.
@@ -60,19 +54,90 @@ class Search:
         space: SearchSpace,
         settings: SearchSettings,
         better: Mapping[str, Better],
-        *,
-        evaluate: EvaluateAll,
-        lease: StudyLease,
     ) -> None:
-        self._space = space
-        self._settings = settings
-        self._objectives = objectives(better)
-        self._evaluate = evaluate
-        self._lease = lease
-        self._started = time.monotonic()
-        self._distributions = distributions(space)
         self._study = study
-        self._history = _followed(study, space, settings, better)
+        self._better = dict(better)
+        self.objectives = objectives(better)
+        make = get_controller(settings.controller).make
+        study.sampler = make(space.dimensions, self.objectives, settings)
+        self._clear()
+        self.catch_up()
+
+    def _clear(self) -> None:
+        self.numbers: list[int] = []  # of the trials in the rows
+        self.worst = WorstSoFar(self.objectives)
+        self._reward = WindowedReward(self.objectives)
+        self.rows: list[TrialRow] = []
+        self.known: dict[str, Measurement] = {}  # of the architecture of a text
+        self.seconds = 0.0  # wall-clock time of the search up to the last row
+        self.any_valid = False  # whether a row has a value of every objective
+
+    def catch_up(self) -> None:
+        """Add the trials that this process, or another one, has measured since the last call."""
+        trials = measured_trials(self._study)
+        numbers = [trial.number for trial in trials]
+        if numbers[: len(self.numbers)] != self.numbers:
+            self._clear()  # a process that shares the study was slower with an earlier trial
+        new = trials[len(self.numbers) :]
+        for trial in new:
+            if MEASURED not in trial.user_attrs:
+                raise ValueError(
+                    f"trial {trial.number} of the study was not measured by this search; "
+                    "give --out for a new folder"
+                )
+        sampler, entropies = self._study.sampler, [math.nan] * len(new)
+        if isinstance(sampler, ReinforceSampler):
+            entropies = list(sampler.entropies(trials))[len(self.numbers) :]
+        for trial, entropy in zip(new, entropies, strict=True):
+            self._append(trial, entropy)
+
+    def _append(self, trial: FrozenTrial, entropy: float) -> None:
+        record = trial.user_attrs[MEASURED]
+        measurement = from_json(record, Measurement)
+        row = TrialRow(
+            number=len(self.rows),
+            architecture=record["architecture"],
+            params=measurement.params,
+            macs=measurement.macs,
+            values={name: measurement.values[name] for name in self._better},
+            reward=self._reward.update(self.worst.fill(measurement.values)),
+            entropy=entropy,
+            state="failed" if measurement.reasons else "complete",
+            reason=measurement.reason,
+        )
+        self.numbers.append(trial.number)
+        self.rows.append(row)
+        self.known[row.architecture] = measurement
+        self.seconds = record["seconds"]
+        self.any_valid |= all(math.isfinite(row.values[name]) for name in self.objectives)
+
+
+@dataclass
+class Search:
+    """A search in progress: the study, and the rows that follow from it.
+
+    Attributes:
+        study: Study with the measured trials so far.
+        space: What is searched.
+        settings: Settings of the search.
+        better: Measure to its direction; the measures with one are the objectives.
+        evaluate: Measures architectures.
+        lease: Shares the study with other processes.
+
+    Raises:
+        ValueError: If a trial of the study was not measured by a search.
+    """
+
+    study: Study
+    space: SearchSpace
+    settings: SearchSettings
+    better: Mapping[str, Better]
+    evaluate: EvaluateAll = field(kw_only=True)
+    lease: StudyLease = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._started = time.monotonic()
+        self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
 
     @property
@@ -96,19 +161,23 @@ class Search:
             OSError: If the storage cannot be written. What was measured before is safe.
         """
         with _storing():
-            self._lease.tidy()
+            self.lease.tidy()
         self._check_hope()
         resumed = len(self.rows)
-        while len(self.rows) < self._settings.steps:
+        steps, batch = self.settings.steps, self.settings.batch
+        dimensions = distributions(self.space.dimensions)
+        while len(self.rows) < steps:
+            # The rest of the batch, or of the search; fewer where others have taken some.
+            left = batch - len(self.rows) % batch
             with _storing():
-                asked = self._ask()
+                asked = self.lease.ask(dimensions, left, wanted=steps)
             if not asked:  # the rest is in flight elsewhere
                 with _storing():
-                    self._lease.wait()
-                    self._history.catch_up(self._study)
+                    self.lease.wait()
+                    self._history.catch_up()
                 continue
-            drawn = [self._space.decode(trial.params) for trial in asked]
-            with self._lease.at_work(asked):
+            drawn = [self.space.decode(trial.params) for trial in asked]
+            with self.lease.at_work(asked):
                 measured = self._measure(drawn)
                 for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
                     with _storing():
@@ -126,29 +195,23 @@ class Search:
         Raises:
             ValueError: If every architecture failed.
         """
-        best = best_row(self.rows, self._objectives)
+        best = best_row(self.rows, self._history.objectives)
         if best is None:
             raise ValueError(self._despair())
-        sampler = self._study.sampler
+        sampler = self.study.sampler
         if isinstance(sampler, ReinforceSampler):
-            params = sampler.likeliest(self._study)
+            params = sampler.likeliest(self.study)
         else:
-            params = measured_trials(self._study)[best.number].params
-        arch = self._space.decode(params)
+            params = measured_trials(self.study)[best.number].params
+        arch = self.space.decode(params)
         (measurement,) = self._measure([arch])
         return arch, measurement
-
-    def _ask(self) -> list[Trial]:
-        """The rest of the batch, or of the search; fewer where others have taken some."""
-        steps, batch = self._settings.steps, self._settings.batch
-        left = batch - len(self.rows) % batch
-        return self._lease.ask(self._distributions, left, wanted=steps)
 
     def _measure(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""
         known = dict(self._history.known)  # as of now: others may add to it meanwhile
         distinct = {str(arch): arch for arch in architectures}
-        fresh = iter(self._evaluate([a for text, a in distinct.items() if text not in known]))
+        fresh = iter(self.evaluate([a for text, a in distinct.items() if text not in known]))
         for text in map(str, architectures):
             if text not in known:
                 known[text] = next(fresh)
@@ -159,29 +222,23 @@ class Search:
         record = {"architecture": text, "seconds": self.seconds, **to_json(measurement)}
         try:
             trial.set_user_attr(MEASURED, record)
-            self._study.tell(trial, list(self._history.fill(measurement.values).values()))
+            self.study.tell(trial, list(self._history.worst.fill(measurement.values).values()))
         except UpdateFinishedTrialError:
             logger.warning("%s was given up by other processes meanwhile", text)
             return False
-        self._history.catch_up(self._study)
+        self._history.catch_up()
         return True
 
     def _progress(self, trial: Trial, resumed: int) -> Progress:
-        row = self._history.row_of(trial.number)
-        return Progress(
-            "step",
-            len(self.rows),
-            self._settings.steps,
-            resumed=resumed,
-            seconds=time.monotonic() - self._started,
-            state=self._state(row),
-            record=row,
-        )
+        row = self.rows[self._history.numbers.index(trial.number)]
+        seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.steps)
+        state = self._state(row)
+        return Progress("step", *counts, resumed=resumed, seconds=seconds, state=state, record=row)
 
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
         parts = [f"entropy {row.entropy:.2f}"] if math.isfinite(row.entropy) else []
-        best = best_row(self.rows, self._objectives)
+        best = best_row(self.rows, self._history.objectives)
         if best is not None:
             values = (f"{short(name)} {number(value)}" for name, value in best.values.items())
             parts.append(f"best {best.architecture} ({', '.join(values)})")
@@ -198,33 +255,6 @@ class Search:
             f"all of the first {len(self.rows)} architectures failed; the last one, "
             f"{last.architecture}, because {last.reason}"
         )
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """The dimensions of ``space`` as Optuna takes them."""
-    return {name: CategoricalDistribution(choices) for name, choices in space.dimensions.items()}
-
-
-def recall(
-    study: Study, space: SearchSpace, settings: SearchSettings, better: Mapping[str, Better]
-) -> list[TrialRow]:
-    """The rows that follow from the measured trials of ``study``; nothing is measured or written.
-
-    Raises:
-        ValueError: If a trial of the study was not measured by a search.
-    """
-    return _followed(study, space, settings, better).rows
-
-
-def _followed(
-    study: Study, space: SearchSpace, settings: SearchSettings, better: Mapping[str, Better]
-) -> History:
-    """The history of ``study``, whose controller is made anew."""
-    make = get_controller(settings.controller).make
-    study.sampler = make(space.dimensions, objectives(better), settings)
-    history = History(better)
-    history.catch_up(study)
-    return history
 
 
 @contextmanager

@@ -75,19 +75,8 @@ def reinforce_step(
 ) -> float:
     """Move ``policy`` towards architectures in proportion to their advantage, in place.
 
-    The loss is the mean over them of ``-log pi(architecture) * advantage``.
-
-    Args:
-        policy: Policy that they were drawn from.
-        optimizer: Holds the parameters of ``policy``.
-        drawn: Architectures drawn since the last update.
-        advantages: Reward minus baseline of each.
-
-    Returns:
-        The loss before the step.
-
-    Raises:
-        ValueError: If there is not one advantage per architecture.
+    The loss, which is returned, is the mean over the architectures that were drawn since the
+    last update of ``-log pi(architecture) * advantage``; an advantage is reward minus baseline.
     """
     terms = [
         policy.log_prob(indices) * advantage

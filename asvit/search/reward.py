@@ -19,37 +19,29 @@ _SIGN = {"higher": 1.0, "lower": -1.0}
 
 
 class WorstSoFar:
-    """Stand-in for measures that failed: the worst valid value seen so far, per measure.
-
-    Args:
-        better: Objective to its direction, ``"higher"`` or ``"lower"``.
-    """
+    """Stand-in for measures that failed: the worst valid value seen so far, per objective."""
 
     def __init__(self, better: Mapping[str, Better]) -> None:
         self._better = dict(better)
-        # Infinitely bad until a valid value is seen: no finite number would be known to be worse.
-        self._worst = {name: -math.inf * _SIGN[way] for name, way in better.items()}
+        self._worst: dict[str, float] = {}
 
     def fill(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Take in one architecture's values and return them with every failure filled.
+        """Take in one architecture's values and return the objectives, every failure filled.
 
-        Args:
-            values: Objective to value; a value that is not finite is a failure.
-
-        Returns:
-            The objectives in their order. A failure has the worst value seen so far, or
-            infinity in the bad direction while no valid value of that objective is known.
+        A value that is not finite is a failure: it has the worst value seen so far, or infinity
+        in the bad direction while no valid value of that objective is known.
         """
+        filled = {}
         for name, way in self._better.items():
-            value, worst = values[name], self._worst[name]
-            if math.isfinite(value) and (
-                not math.isfinite(worst) or _SIGN[way] * value < _SIGN[way] * worst
-            ):
-                self._worst[name] = value
-        return {
-            name: values[name] if math.isfinite(values[name]) else self._worst[name]
-            for name in self._better
-        }
+            value = values[name]
+            if math.isfinite(value):
+                worse = min if way == "higher" else max
+                self._worst[name] = worse(self._worst.get(name, value), value)
+                filled[name] = value
+            else:
+                # Infinitely bad: no finite number would be known to be worse.
+                filled[name] = self._worst.get(name, -math.inf * _SIGN[way])
+        return filled
 
 
 class WindowedReward:
@@ -61,7 +53,7 @@ class WindowedReward:
     a row (at the first step, and while it has only failed) contributes 0.
 
     Args:
-        better: Objective to its direction, ``"higher"`` or ``"lower"``.
+        better: Objective to its direction.
         window: Values the range is taken over.
         epsilon: Added to the range, in units of the objective, so that it is never 0.
     """
@@ -89,14 +81,10 @@ class WindowedReward:
 
 
 class MovingBaseline:
-    """Bias-corrected exponential moving average of the rewards.
-
-    Args:
-        momentum: Weight of the past, in [0, 1).
-    """
+    """Bias-corrected exponential moving average of the rewards."""
 
     def __init__(self, *, momentum: float = 0.9) -> None:
-        self._momentum = momentum
+        self._momentum = momentum  # weight of the past, in [0, 1)
         self._average = 0.0
         self._past = 1.0  # momentum ** number of rewards
 

@@ -1,22 +1,65 @@
-"""``trials.csv``: one row per measured architecture, the same bytes for the same search."""
+"""What measuring an architecture gave, as the study keeps it, and as a row of ``trials.csv``."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import Nullable
 from asvit.core.files import write_text
 from proxies.messages import first_line, shown
 
+if TYPE_CHECKING:
+    from proxies import Score
+
 State = Literal["complete", "failed"]
 
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Size and measures of one architecture.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        values: Measure to value; NaN where it failed.
+        reasons: Measure to why it failed, for those that did.
+    """
+
+    params: int
+    macs: int
+    values: Mapping[str, Nullable]
+    reasons: Mapping[str, str]
+
+    @classmethod
+    def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Measurement:
+        """Take the mean values of ``scores``; a value that is not finite has failed."""
+        failed = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
+        values = {n: math.nan if n in failed else float(one.value) for n, one in scores.items()}
+        reasons = {
+            name: " ".join((score.reason or f"the value is {score.value}").split())
+            for name, score in failed.items()
+        }
+        return cls(params, macs, values, reasons)
+
+    @property
+    def reason(self) -> str:
+        """Every failure in one line; empty if there was none."""
+        return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
+
+
+# Measures the architecture of a text; equal texts give equal measurements.
+Evaluate = Callable[[str], Measurement]
+# Measures several architectures, in their order; the first are ready before the last are begun.
+EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
 
 
 @dataclass(frozen=True)
@@ -111,17 +154,8 @@ def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) 
     if state not in ("complete", "failed"):
         raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")
     sizes = {"params": float(params), "macs": float(macs)}
-    return TrialRow(
-        number=int(number),
-        architecture=architecture,
-        params=int(params),
-        macs=int(macs),
-        values={
-            **dict(zip(columns, values, strict=True)),
-            **{name: size for name, size in sizes.items() if name in measures},
-        },
-        reward=reward,
-        entropy=entropy,
-        state="failed" if state == "failed" else "complete",
-        reason=reason,
-    )
+    known = dict(zip(columns, values, strict=True))
+    known |= {name: size for name, size in sizes.items() if name in measures}
+    found: State = "failed" if state == "failed" else "complete"
+    cell = int(number), architecture, int(params), int(macs)
+    return TrialRow(*cell, known, reward, entropy, found, reason)

@@ -1,8 +1,8 @@
-"""REINFORCE as an Optuna sampler: it samples and learns, and never evaluates.
+"""Our controllers, as Optuna samplers: they sample and learn, and never evaluate.
 
-The state of the policy is not stored: it is rebuilt from the measured trials, in their order. A
-draw is seeded by the number of architectures before it, so a killed search continues as if it had
-not been killed. Trial numbers would not work as seeds: a trial killed in flight has used one.
+They store no state: it is rebuilt from the measured trials, in their order. A draw is seeded by
+the number of architectures before it, so a killed search continues as if it had not been killed.
+Trial numbers would not work as seeds: a trial killed in flight has used one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
@@ -18,11 +19,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
-from asvit.search.seeds import generator
+from asvit.search.seeds import seed_for
 from asvit.spaces.base import Choice
-from scaling.ranking import Better
+from scaling.ranking import Better, rank_sums
 
 _INIT, _DRAW = "policy logits", "policy draw"
+Dimensions = Mapping[str, Sequence[Choice]]
 
 
 def measured_trials(study: Study) -> list[FrozenTrial]:
@@ -40,7 +42,53 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     return sum(other.number < trial.number for other in active_trials(study))
 
 
-class ReinforceSampler(BaseSampler):
+def distributions(dimensions: Dimensions) -> dict[str, BaseDistribution]:
+    """The dimensions of a space as Optuna takes them."""
+    return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
+
+
+class SpaceSampler(BaseSampler):
+    """Base of samplers that draw all dimensions of a space together.
+
+    Args:
+        dimensions: Dimension of the space to its choices.
+        better: Objective to its direction, in the order of the study's values.
+        seed: Seed of the run.
+        batch: Architectures drawn before any of them has been measured.
+    """
+
+    def __init__(
+        self, dimensions: Dimensions, better: Mapping[str, Better], *, seed: int, batch: int = 1
+    ) -> None:
+        self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
+        self._better = dict(better)
+        self._seed = seed
+        self._batch = batch
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The whole space."""
+        return distributions(self._dimensions)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Refuse a parameter that the space does not have.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
+        )
+
+
+class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
 
     Args:
@@ -57,23 +105,20 @@ class ReinforceSampler(BaseSampler):
 
     def __init__(
         self,
-        dimensions: Mapping[str, Sequence[Choice]],
+        dimensions: Dimensions,
         better: Mapping[str, Better],
         *,
         seed: int,
         batch: int = 1,
         learning_rate: float = 0.08,
     ) -> None:
-        self._dimensions = {name: tuple(choices) for name, choices in dimensions.items()}
-        self._better = dict(better)
-        self._seed = seed
-        self._batch = batch
+        super().__init__(dimensions, better, seed=seed, batch=batch)
         self._learning_rate = learning_rate
         self._forget()
 
     def _forget(self) -> None:
         sizes = [len(choices) for choices in self._dimensions.values()]
-        self._policy = JointCategoricalPolicy(sizes, generator=generator(self._seed, _INIT, 0))
+        self._policy = JointCategoricalPolicy(sizes, generator=self._generator(_INIT, 0))
         self._optimizer = torch.optim.Adam(self._policy.parameters(), lr=self._learning_rate)
         self._reward = WindowedReward(self._better)
         self._baseline = MovingBaseline()
@@ -104,37 +149,13 @@ class ReinforceSampler(BaseSampler):
         self.catch_up(study)
         return self._choices(self._policy.argmax())
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """The whole space: all dimensions are drawn together."""
-        return {
-            name: CategoricalDistribution(choices) for name, choices in self._dimensions.items()
-        }
-
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
-        draw = generator(self._seed, _DRAW, place_of(study, trial))
+        draw = self._generator(_DRAW, place_of(study, trial))
         return self._choices(self._policy.sample(draw))
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Refuse a parameter that the space does not have.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError(
-            f"the policy has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
-        )
 
     def after_trial(
         self,
@@ -163,3 +184,68 @@ class ReinforceSampler(BaseSampler):
     def _choices(self, indices: Indices) -> dict[str, Choice]:
         pairs = zip(self._dimensions.items(), indices, strict=True)
         return {name: choices[index] for (name, choices), index in pairs}
+
+    def _generator(self, purpose: str, count: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_for(self._seed, purpose, count))
+
+
+class AgingEvolutionSampler(SpaceSampler):
+    """Mutates the best of a few members of the youngest population; the oldest members die.
+
+    Fitness is the sum of a member's dense ranks over the objectives within the population. The
+    population is the last ``population`` measured trials, so there is no state to keep.
+
+    As many architectures as it has members are drawn at random first. A parent is the best of a
+    ``tournament`` of members.
+
+    References:
+        Real et al. 2019, "Regularized Evolution for Image Classifier Architecture Search",
+        arXiv:1802.01548.
+    """
+
+    def __init__(
+        self,
+        dimensions: Dimensions,
+        better: Mapping[str, Better],
+        *,
+        seed: int,
+        batch: int = 1,
+        population: int = 50,
+        tournament: int = 10,
+    ) -> None:
+        super().__init__(dimensions, better, seed=seed, batch=batch)
+        self._population = population
+        self._tournament = tournament
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw at random until the population is full, then mutate the winner of a tournament."""
+        place = place_of(study, trial)
+        rng = np.random.default_rng(seed_for(self._seed, "evolution", place))
+        # What was measured of the same batch may not count: after a kill more of it is.
+        trials = measured_trials(study)[: place - place % self._batch]
+        if len(trials) < self._population:
+            return {
+                name: choices[rng.integers(len(choices))]
+                for name, choices in self._dimensions.items()
+            }
+        return self._mutate(self._parent(trials[-self._population :], rng), rng)
+
+    def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> dict[str, Any]:
+        columns = {
+            name: [trial.values[place] for trial in alive]
+            for place, name in enumerate(self._better)
+        }
+        sums = rank_sums(columns, self._better)
+        entrants = rng.choice(len(alive), size=self._tournament, replace=False)
+        winner: FrozenTrial = alive[min(entrants, key=lambda place: sums[place])]
+        return winner.params
+
+    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        changeable = [name for name, choices in self._dimensions.items() if len(choices) > 1]
+        if not changeable:
+            return dict(parent)
+        name = changeable[rng.integers(len(changeable))]
+        others = [choice for choice in self._dimensions[name] if choice != parent[name]]
+        return {**parent, name: others[rng.integers(len(others))]}

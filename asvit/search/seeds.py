@@ -1,11 +1,8 @@
 """Seeds by identity: what is drawn, and how many architectures were measured before it."""
 
-from __future__ import annotations
-
 from zlib import crc32
 
 import numpy as np
-import torch
 
 
 def seed_for(run_seed: int, purpose: str, count: int) -> int:
@@ -18,8 +15,3 @@ def seed_for(run_seed: int, purpose: str, count: int) -> int:
     """
     sequence = np.random.SeedSequence([run_seed, crc32(purpose.encode()), count])
     return int(sequence.generate_state(1)[0])
-
-
-def generator(run_seed: int, purpose: str, count: int) -> torch.Generator:
-    """A torch generator on the CPU with the seed of :func:`seed_for`."""
-    return torch.Generator().manual_seed(seed_for(run_seed, purpose, count))

@@ -1,23 +1,49 @@
-"""The Optuna study behind a search: opened, and kept with what it was started with."""
+"""The Optuna study behind a search: opened, kept with its settings, and shared by processes.
+
+A study in a run folder belongs to one process. One in a database may have several, on several
+machines; each sends a heartbeat for its trials in flight every few seconds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from asvit.core.run_files import STUDY as STUDY
+from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from asvit.search.sharing import open_database
 from proxies.messages import first_line, shown
 from scaling.ranking import Better
 
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5
+GONE_SECONDS = 30  # without a heartbeat, after which a trial is given up
+CLAIM_SECONDS = 3.0  # between asking for a trial and claiming it; takes milliseconds
+POLL_SECONDS = 0.5  # between two checks whether others have finished
+
+_MAKING_SECONDS = 2.0
+_OWNER = "measured_by"
+_DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+_Record = Callable[[int], None]  # records the heartbeat of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 
 
@@ -33,17 +59,37 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def open_url(url: str) -> BaseStorage:
-    """The storage at ``url``, which is any that Optuna knows.
+    """The storage at ``url``, which is any that Optuna knows; with heartbeats in a database.
 
     Raises:
         ValueError: If it cannot be opened.
     """
     try:
-        return open_database(url)
-    except (ImportError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        try:
+            return _open(url)
+        except (IntegrityError, ProgrammingError):
+            # Another process was making the tables of a new database at the same time.
+            time.sleep(_MAKING_SECONDS)
+            return _open(url)
+    except (ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
         raise ValueError(
             f"cannot open the storage {without_password(url)}: {first_line(error)}"
         ) from error
+
+
+def _open(url: str) -> BaseStorage:
+    if url.partition(":")[0].partition("+")[0] not in _DATABASES:
+        return optuna.storages.get_storage(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        database = RDBStorage(
+            url,
+            # A connection for each question: none is left open, or gone after a long measurement.
+            engine_kwargs={"poolclass": NullPool},
+            heartbeat_interval=BEAT_SECONDS,
+            grace_period=GONE_SECONDS,
+        )
+    return optuna.storages.get_storage(database)
 
 
 def without_password(url: str) -> str:
@@ -90,3 +136,115 @@ def stored_settings(study: Study) -> SearchSettings | None:
     """The settings that ``study`` was started with (the steps as last extended)."""
     stored: Mapping[str, Any] | None = study.user_attrs.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
+
+
+@dataclass
+class StudyLease:
+    """The trials of a study that one process measures."""
+
+    study: Study
+    storage: BaseStorage | None  # where it is, if other processes may share it
+    folder: Path  # of this process
+
+    def __post_init__(self) -> None:
+        self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)
+        self._unclaimed: dict[int, float] = {}  # number of a trial to when it was first seen so
+        self._owner = f"{socket.gethostname()}:{self.folder.resolve()}"
+
+    def tidy(self) -> int:
+        """Mark the trials that a killed run left in flight as failed; return how many there were.
+
+        Those of other processes are left alone.
+        """
+        left = self._running()
+        if self.storage is not None:
+            while self._drop_unclaimed():
+                time.sleep(0.1)
+            left = [trial for trial in left if trial.user_attrs.get(_OWNER) == self._owner]
+        for trial in left:
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        if left:
+            logger.info(
+                "%d trial(s) in flight when the run was stopped are measured again", len(left)
+            )
+        return len(left)
+
+    def ask(
+        self, distributions: dict[str, BaseDistribution], count: int, *, wanted: int
+    ) -> list[Trial]:
+        """Ask the study for ``count`` trials, or fewer, so that ``wanted`` are measured in all."""
+        with warnings.catch_warnings():
+            # The library warns that heartbeats are for its own loop; ours sends them, too.
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")
+            count = min(count, wanted - len(active_trials(self.study)))
+            asked = [self.study.ask(distributions) for _ in range(count)]
+        return [trial for trial in asked if self.storage is None or self._claim(trial, wanted)]
+
+    def _claim(self, trial: Trial, wanted: int) -> bool:
+        """Whether ``trial`` is among the ``wanted``; two processes may have taken the last one."""
+        try:
+            if self.storage is not None and self._record is not None:
+                self._record(self._id(self.storage, trial))
+            trial.set_user_attr(_OWNER, self._owner)
+        except UpdateFinishedTrialError:  # it took too long, and another process gave it up
+            return False
+        if place_of(self.study, trial) < wanted:
+            return True
+        self.study.tell(trial, state=TrialState.FAIL)
+        return False
+
+    @contextmanager
+    def at_work(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """Send heartbeats while this process measures ``trials``."""
+        if self.storage is None or self._record is None:
+            yield
+            return
+        ended = threading.Event()
+        ids = [self._id(self.storage, trial) for trial in trials]
+        thread = threading.Thread(target=_beat, args=(self._record, ids, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def wait(self) -> None:
+        """Wait for others to finish; the trials of dead processes are given up."""
+        if self._record is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                optuna.storages.fail_stale_trials(self.study)
+        self._drop_unclaimed()
+        time.sleep(POLL_SECONDS)
+
+    def _drop_unclaimed(self) -> int:
+        """Give up trials that nobody has claimed for a while; return how many may be claimed yet.
+
+        A process that is killed between asking for a trial and claiming it leaves one of these.
+        """
+        now = time.monotonic()
+        numbers = [trial.number for trial in self._running() if _OWNER not in trial.user_attrs]
+        self._unclaimed = {number: self._unclaimed.get(number, now) for number in numbers}
+        dead = [n for n, since in self._unclaimed.items() if now - since >= CLAIM_SECONDS]
+        for number in dead:
+            self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        return len(numbers) - len(dead)
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _id(self, storage: BaseStorage, trial: Trial) -> int:
+        study = storage.get_study_id_from_name(self.study.study_name)
+        return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+
+def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> None:
+    while True:
+        try:
+            for trial in trials:
+                record(trial)
+        except (OSError, OptunaError, SQLAlchemyError) as error:
+            logger.warning("the study cannot be told that this run is alive: %s", error)
+        if ended.wait(BEAT_SECONDS):
+            return

@@ -1,22 +1,114 @@
-"""The result of an evolution over the paths of a supernet, and its table of paths."""
+"""What an evolution over the paths of a supernet keeps: accuracies, a table, the result."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Literal, TypedDict, get_type_hints
 
-from asvit.core.codec import to_json, value_from_json
+from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.journal import Journal
 from asvit.core.results import Result
-from asvit.search.supernet_journal import Retrained, SupernetOrigin
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.result import PathAccuracies
 
-if TYPE_CHECKING:
-    from asvit.search.supernet_evolution import Candidate
+#: A path: the cells of every stage, one letter a cell.
+Cells = tuple[str, ...]
+Part = Literal["validation", "test"]
+
+
+class SupernetOrigin(TypedDict):
+    """The supernet whose weights are inherited.
+
+    Attributes:
+        folder: Its run folder.
+        digest: SHA-256 of its weights, in hexadecimal digits.
+    """
+
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The outcome of training the winner from scratch; None for what is not finite.
+
+    Attributes:
+        accuracy: On the test images, per cent.
+        loss: Mean over the last epoch, nats.
+        seconds: Wall-clock time.
+        reason: Why it failed, else empty.
+        architecture: Text of the winner.
+    """
+
+    accuracy: float | None
+    loss: float | None
+    seconds: float
+    reason: str
+    architecture: str = ""
+
+
+class _Accuracy(TypedDict):
+    part: Part
+    path: Cells
+    accuracy: float
+
+
+class AccuracyJournal(Journal[EvolutionSettings]):
+    """``accuracies.jsonl``: the settings, and every accuracy with inherited weights so far.
+
+    All else follows: evolving again with these accuracies evaluates nothing twice and takes the
+    same way.
+
+    Attributes:
+        retrained: The outcome of training the winner from scratch; None before.
+    """
+
+    kind = "evolution"
+    noun = "evolution"
+    settings_type = EvolutionSettings
+    start_types: ClassVar[Mapping[str, Any]] = {"supernet": SupernetOrigin, "device": str}
+    timed_start = True
+
+    def __init__(self, *args: Any) -> None:
+        self._accuracies: dict[tuple[Part, Cells], float] = {}
+        self.retrained: Retrained | None = None
+        super().__init__(*args)
+
+    @property
+    def supernet(self) -> SupernetOrigin | None:
+        """Folder of the supernet, and the digest of its weights."""
+        return self.start_values.get("supernet")
+
+    def get(self, part: Part, path: Cells) -> float | None:
+        """The accuracy of a path on a part of the images, per cent; None while unknown."""
+        return self._accuracies.get((part, path))
+
+    def add(self, part: Part, path: Cells, accuracy: float) -> None:
+        """Keep the accuracy of a path."""
+        self.append({"part": part, "path": list(path), "accuracy": accuracy})
+        self._accuracies[part, path] = accuracy
+
+    def add_retrained(self, outcome: Retrained) -> None:
+        """Keep the outcome of training the winner from scratch."""
+        self.append({"retrained": to_json(outcome)})
+        self.retrained = outcome
+
+    def started(self) -> None:
+        """Forget a retrained winner: an extended run may have another."""
+        self.retrained = None
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        if "retrained" in record:
+            self.retrained = from_json(record["retrained"], Retrained)
+        else:
+            found = from_json(record, _Accuracy)
+            self._accuracies[found["part"], found["path"]] = float(found["accuracy"])
 
 
 @dataclass(frozen=True)
@@ -121,20 +213,9 @@ class EvolutionResult(Result):
         return {**content, "winner": content, **random}
 
 
-def generations_of(candidates: Sequence[Candidate]) -> list[Generation]:
-    """The generations of these candidates in numbers, in order."""
-    rows: list[Generation] = []
-    for number in sorted({one.generation for one in candidates}):
-        found = [one.fitness for one in candidates if one.generation == number]
-        best = max(found)
-        so_far = max([best, *(row.best_so_far for row in rows[-1:])])
-        rows.append(Generation(number + 1, len(found), best, statistics.median(found), so_far))
-    return rows
-
-
 @dataclass(frozen=True)
 class PathRow:
-    """A row of ``trials.csv``: a path that was evaluated.
+    """A path of an evolution: a row of ``trials.csv``.
 
     Attributes:
         number: Its place in the order of evaluation, from 0.
@@ -143,7 +224,8 @@ class PathRow:
         architecture: Text of the network that it is.
         path: Its cells, stage by stage.
         macs: Multiply-adds of one image.
-        validation: Accuracy on the validation images, per cent.
+        validation: Accuracy with inherited weights on the validation images, per cent; NaN before
+            it is evaluated.
     """
 
     number: int
@@ -152,15 +234,24 @@ class PathRow:
     architecture: str
     path: str
     macs: int
-    validation: float
+    validation: float = math.nan
 
-    @classmethod
-    def of(cls, number: int, candidate: Candidate) -> PathRow:
-        """The row of a candidate."""
-        one, path = candidate, "|".join(candidate.path)
-        return cls(
-            number, one.generation + 1, one.origin, one.architecture, path, one.macs, one.fitness
-        )
+    @property
+    def cells(self) -> Cells:
+        """The cells of every stage."""
+        return tuple(self.path.split("|"))
+
+
+def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
+    """The generations of these paths in numbers, in order."""
+    found: list[Generation] = []
+    for number in sorted({row.generation for row in rows}):
+        accuracies = [row.validation for row in rows if row.generation == number]
+        best = max(accuracies)
+        so_far = max([best, *(one.best_so_far for one in found[-1:])])
+        median = statistics.median(accuracies)
+        found.append(Generation(number, len(accuracies), best, median, so_far))
+    return found
 
 
 def write_paths(rows: Sequence[PathRow]) -> str:
@@ -178,17 +269,10 @@ def read_paths(text: str) -> list[PathRow]:
     Raises:
         ValueError: If it is no such table.
     """
+    kinds = get_type_hints(PathRow)
     try:
         return [
-            PathRow(
-                number=int(row["number"]),
-                generation=int(row["generation"]),
-                origin=row["origin"],
-                architecture=row["architecture"],
-                path=row["path"],
-                macs=int(row["macs"]),
-                validation=float(row["validation"]),
-            )
+            PathRow(**{name: kind(row[name]) for name, kind in kinds.items()})
             for row in csv.DictReader(io.StringIO(text))
         ]
     except (KeyError, TypeError) as error:

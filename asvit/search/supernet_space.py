@@ -1,8 +1,14 @@
-"""The paths of a supernet: as networks alone, what they cost, and which an evolution may take."""
+"""The paths of a supernet: as networks alone, what they cost, and what an evolution makes of them.
+
+What a generation holds follows from the seed and from what the generations before it came to, so
+there is no state to keep: whoever has their accuracies can go on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -19,7 +25,7 @@ from asvit.psvit_path import (
     canonical,
     layers_of,
 )
-from asvit.search.supernet_evolution import Evolution, Known, Path
+from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
 from asvit.spaces.architectures import build_on_meta
@@ -28,6 +34,9 @@ from asvit.training.short import LabelledTensors, accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from proxies.counts import Cost, count
 from proxies.evaluation import seed_for
+
+_TRIES = 10  # draws for each crossover and each mutation that is asked for, as published code has
+_FILL_TRIES = 100_000  # random draws of a generation before it is left short
 
 # The stage whose tokens are those of a DeiT, from 0, by how tokens become fewer.
 _DEIT_STAGE = {"1d": 0, "2d": 1}
@@ -38,19 +47,9 @@ _DEIT_LAYERS = 12
 class SupernetSpace:
     """The space of a supernet at its width and image size.
 
-    Args:
-        settings: Settings of the supernet.
-
-    Attributes:
-        letters: What a cell can be, one letter each.
-        shape: A path: all have as many stages and cells.
-
     Raises:
         ValueError: If the space has no supernet, or width or image size do not suit it.
     """
-
-    letters = "".join(CELL_LAYERS)
-    shape: Path = (IDENTITY * CELLS,) * STAGES
 
     def __init__(self, settings: SupernetSettings) -> None:
         space = SPACES.get(settings.space)
@@ -60,32 +59,31 @@ class SupernetSpace:
                 f"space {settings.space!r} has no supernet; use one of {', '.join(known)}"
             )
         self._space = space
-        self._width = settings.width
-        self._image_size = settings.image_size
-        space.check(self._alone(BASIC, BASIC, BASIC), settings.image_size)
+        self._width, self._image_size = settings.width, settings.image_size
+        self._like = self._alone(BASIC, BASIC, BASIC)
+        space.check(self._like, settings.image_size)
 
     def build(self, num_classes: int, *, seed: int) -> PSViTSupernet:
         """A freshly initialised supernet, the same for the same seed on every device."""
-        like = self._alone(BASIC, BASIC, BASIC)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed_for(seed, "supernet"))
             return PSViTSupernet(
-                like.stage_widths,
-                like.heads,
+                self._like.stage_widths,
+                self._like.heads,
                 pooling=self._space.pooling,
                 img_size=self._image_size,
                 num_classes=num_classes,
             )
 
-    def draw(self, rng: np.random.Generator) -> Path:
+    def draw(self, rng: np.random.Generator) -> Cells:
         """A path with each cell drawn uniformly, but for those without any layer."""
         return self._space.sample(rng).cells
 
-    def architecture(self, path: Path) -> PSViTPath:
+    def architecture(self, path: Cells) -> PSViTPath:
         """What ``path`` is alone; the same for paths that differ only in where identities are."""
         return self._alone(*canonical(path))
 
-    def accuracy(self, supernet: PSViTSupernet, path: Path, images: LabelledTensors) -> float:
+    def accuracy(self, supernet: PSViTSupernet, path: Cells, images: LabelledTensors) -> float:
         """Accuracy of ``path`` with the weights of the supernet, per cent."""
         return accuracy(supernet.on(path), *images)
 
@@ -103,7 +101,7 @@ class SupernetSpace:
         with DeiT; how to carry that to other sizes is our choice.
         """
         stage = _DEIT_STAGE[self._space.pooling]
-        width = self._alone(BASIC, BASIC, BASIC).stage_widths[stage]
+        width = self._like.stage_widths[stage]
         patches = (-(-self._image_size // _DEIT_PATCH)) ** 2
         tokens = patches + 1
         layer = 12 * tokens * width**2 + 2 * tokens**2 * width
@@ -115,23 +113,81 @@ class SupernetSpace:
         return self._space.architecture((first, second, third), (), self._width)
 
 
+class PathCosts:
+    """Costs of all paths, alone, from those of a few: a cell costs the same on every path."""
+
+    def __init__(self, space: SupernetSpace, num_classes: int) -> None:
+        def counted(stage: int, cells: str) -> Cost:
+            return space.count(num_classes, *(cells if i == stage else "" for i in range(STAGES)))
+
+        # One basic layer: what leads there, and the norm and head of a last stage.
+        least = [counted(stage, BASIC) for stage in range(STAGES)]
+        self._cells = [
+            {cell: _less(counted(stage, BASIC + cell), one) for cell in CELL_LAYERS}
+            for stage, one in enumerate(least)
+        ]
+        self._around = [
+            _less(one, cells[BASIC]) for one, cells in zip(least, self._cells, strict=True)
+        ]
+
+        # Of the path with the fewest multiply-adds, and of the largest path.
+        self.least = min(least, key=lambda cost: cost.macs)
+        self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
+
+    def __call__(self, path: Cells) -> Cost:
+        """Parameters and multiply-adds of one image.
+
+        Raises:
+            ValueError: If ``path`` has no layer.
+        """
+        filled = [i for i, stage in enumerate(path) if layers_of(stage)]
+        if not filled:
+            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
+        cells = (of[cell] for of, stage in zip(self._cells, path, strict=True) for cell in stage)
+        return sum(cells, self._around[filled[-1]])
+
+
+def _less(cost: Cost, part: Cost) -> Cost:
+    return Cost(cost.params - part.params, cost.macs - part.macs)
+
+
+def ranked(rows: Sequence[PathRow]) -> list[PathRow]:
+    """The paths, best first: by accuracy, then fewer multiply-adds, then their texts."""
+    return sorted(rows, key=lambda row: (-row.validation, row.macs, row.architecture))
+
+
+def _mixed(path: Cells, other: Cells, share: float, rng: np.random.Generator) -> Cells:
+    """``path`` with each cell that of ``other`` with probability ``share``."""
+    return tuple(
+        "".join(
+            b if of_other else a
+            for a, b, of_other in zip(mine, theirs, rng.random(len(mine)) < share, strict=True)
+        )
+        for mine, theirs in zip(path, other, strict=True)
+    )
+
+
 class AllowedPaths:
-    """The paths of a supernet that an evolution may take: those in its window of multiply-adds.
+    """The paths of a supernet in a window of multiply-adds, and the evolution over them.
 
-    Args:
-        space: The space.
-        num_classes: Classes of the images.
-        settings: Settings of the evolution.
-
-    Attributes:
-        space: The space.
-        settings: The same, with the limit of the multiply-adds as a number.
-        costs: Cost of every path.
-        deit_macs: Multiply-adds of the DeiT of the supernet's size.
+    Without a limit it is that of the DeiT of the supernet's size; ``settings`` has the number.
+    The first generation is random. Every later one holds children of the best ``keep`` of all
+    paths so far: crossovers take each cell from either of two of them, mutations draw each cell
+    anew with probability ``mutation_probability`` (among all its choices), and random paths fill
+    it up. No two paths of a run are the same network.
 
     Raises:
         ValueError: If the window holds no path.
+
+    References:
+        Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",
+        arXiv:1904.00420.
+        Chen et al. 2021, "AutoFormer: Searching Transformers for Visual Recognition",
+        arXiv:2107.00651.
     """
+
+    shape = (IDENTITY * CELLS,) * STAGES
+    letters = "".join(CELL_LAYERS)
 
     def __init__(
         self, space: SupernetSpace, num_classes: int, settings: EvolutionSettings
@@ -148,72 +204,62 @@ class AllowedPaths:
                 f"this supernet take {low:,} to {high:,}"
             )
 
-    def look(self, path: Path) -> Known | None:
-        """What is known of ``path`` beforehand; None where it is not allowed or has no layer."""
+    def look(self, path: Cells) -> tuple[str, int] | None:
+        """Text and multiply-adds of the network that ``path`` is, which may be another's, too.
+
+        None where it has no layer or is not allowed.
+        """
         if not any(map(layers_of, path)):
             return None
         macs = self.costs(path).macs
         if not self.settings.min_macs <= macs <= self._most:
             return None
-        return Known(str(self.space.architecture(path)), macs)
+        return str(self.space.architecture(path)), macs
 
-    def evolution(self) -> Evolution:
-        """The evolution over these paths."""
-        s = self.settings
-        return Evolution(
-            shape=self.space.shape,
-            letters=self.space.letters,
-            look=self.look,
-            seed=s.seed,
-            population=s.population,
-            keep=s.keep,
-            crossovers=s.crossovers,
-            mutations=s.mutations,
-            mutation_probability=s.mutation_probability,
+    def propose(self, generation: int, before: Sequence[PathRow]) -> list[PathRow]:
+        """The paths of a generation, from 1, given those of all before it in their order.
+
+        There are at most ``population``; fewer, or none, where hardly any are new and allowed.
+        """
+        settings = self.settings
+        entropy = [settings.seed, crc32(b"supernet evolution"), generation - 1]
+        rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        seen = {row.architecture for row in before}
+        made: list[PathRow] = []
+
+        def take(paths: Iterator[Cells], origin: str, count: int) -> None:
+            """Take up to ``count`` new ones that are allowed, each network once."""
+            while count > 0 and (path := next(paths, None)) is not None:
+                known = self.look(path)
+                if known is not None and known[0] not in seen:
+                    seen.add(known[0])
+                    number = len(before) + len(made)
+                    text, macs = known
+                    made.append(PathRow(number, generation, origin, text, "|".join(path), macs))
+                    count -= 1
+
+        parents = [row.cells for row in ranked(before)[: settings.keep]]
+        if parents:
+            crossed = (self._crossed(parents, rng) for _ in range(_TRIES * settings.crossovers))
+            mutated = (self._mutated(parents, rng) for _ in range(_TRIES * settings.mutations))
+            take(crossed, "crossover", settings.crossovers)
+            take(mutated, "mutation", settings.mutations)
+        drawn = (self.draw(rng) for _ in range(_FILL_TRIES))
+        take(drawn, "random", settings.population - len(made))
+        return made
+
+    def draw(self, rng: np.random.Generator) -> Cells:
+        """A path with each cell drawn uniformly; it need not be allowed."""
+        return tuple(
+            "".join(self.letters[at] for at in rng.integers(len(self.letters), size=len(stage)))
+            for stage in self.shape
         )
 
+    def _crossed(self, parents: Sequence[Cells], rng: np.random.Generator) -> Cells:
+        places = rng.choice(len(parents), size=2, replace=len(parents) < 2)
+        first, second = (parents[int(place)] for place in places)
+        return _mixed(first, second, 0.5, rng)
 
-class PathCosts:
-    """Costs of all paths, alone, from those of a few: a cell costs the same on every path.
-
-    Args:
-        space: The space.
-        num_classes: Classes.
-
-    Attributes:
-        least: Cost of the path with the fewest multiply-adds.
-        most: Cost of the largest path.
-    """
-
-    def __init__(self, space: SupernetSpace, num_classes: int) -> None:
-        def counted(stage: int, cells: str) -> Cost:
-            return space.count(num_classes, *(cells if i == stage else "" for i in range(STAGES)))
-
-        # One basic layer: what leads there, and the norm and head of a last stage.
-        least = [counted(stage, BASIC) for stage in range(STAGES)]
-        self._cells = [
-            {cell: _less(counted(stage, BASIC + cell), one) for cell in CELL_LAYERS}
-            for stage, one in enumerate(least)
-        ]
-        self._around = [
-            _less(one, cells[BASIC]) for one, cells in zip(least, self._cells, strict=True)
-        ]
-
-        self.least = min(least, key=lambda cost: cost.macs)
-        self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
-
-    def __call__(self, path: Path) -> Cost:
-        """Parameters and multiply-adds of one image.
-
-        Raises:
-            ValueError: If ``path`` has no layer.
-        """
-        filled = [i for i, stage in enumerate(path) if layers_of(stage)]
-        if not filled:
-            raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
-        cells = (of[cell] for of, stage in zip(self._cells, path, strict=True) for cell in stage)
-        return sum(cells, self._around[filled[-1]])
-
-
-def _less(cost: Cost, part: Cost) -> Cost:
-    return Cost(cost.params - part.params, cost.macs - part.macs)
+    def _mutated(self, parents: Sequence[Cells], rng: np.random.Generator) -> Cells:
+        parent = parents[int(rng.integers(len(parents)))]
+        return _mixed(parent, self.draw(rng), self.settings.mutation_probability, rng)

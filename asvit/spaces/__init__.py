@@ -1,13 +1,18 @@
 """Search spaces, and networks from any architecture text."""
 
 from asvit.core.extensions import load_extensions
-from asvit.spaces.architectures import build, cost
+from asvit.spaces.architectures import StageRow, build, cost, stage_table
 from asvit.spaces.asvit import AsVitSpace, AsVitTinySpace
-from asvit.spaces.base import SPACES, SearchSpace, load_space, register_space
-from asvit.spaces.plain import PlainArchitecture, PlainSpace
+from asvit.spaces.base import (
+    SPACES,
+    PlainArchitecture,
+    PlainSpace,
+    SearchSpace,
+    load_space,
+    register_space,
+)
 from asvit.spaces.psvit import PSViT1dSpace, PSViT2dSpace
 from asvit.spaces.shiftvit import ShiftViTSpace
-from asvit.spaces.table import StageRow, stage_table
 
 __all__ = [
     "SPACES",

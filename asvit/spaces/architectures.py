@@ -1,23 +1,19 @@
-"""Networks and their cost, from an architecture or its text: a space's, a family's or timm's."""
+"""Networks and their costs from an architecture or its text: a space's, a family's or timm's."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from asvit.genotype import Genotype
+from asvit.genotype import STAGES, Genotype
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
-from asvit.spaces.families import FAMILIES, FamilyArchitecture
-from asvit.spaces.timm_models import PREFIX, TimmModel, is_timm_model
-from proxies.counts import Cost, count
+from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
+from proxies.counts import Cost, count, count_by_module
 from proxies.messages import shown
-
-#: Architectures outside every search space: depths and width cannot be changed.
-FixedArchitecture = FamilyArchitecture | TimmModel
-_FIXED: Final[tuple[type[FixedArchitecture], ...]] = (*FAMILIES, TimmModel)
 
 
 def build(
@@ -119,6 +115,61 @@ _INITIALISERS = {
 }
 
 
+@dataclass(frozen=True)
+class StageRow:
+    """Cost of one part of a network; None in columns that do not apply.
+
+    Attributes:
+        stage: ``"1"`` to ``"4"``, each with the embedding before it; ``"head"``; or ``"network"``
+            for a network that is not split into stages.
+        tokens_per_side: Tokens along one side of the image.
+        width: Channels of a token.
+        heads: Attention heads.
+        blocks: Transformer blocks.
+        window: Tokens along one side of an attention window.
+        params: Parameters.
+        macs: Multiply-adds of one image.
+    """
+
+    stage: str
+    tokens_per_side: int | None
+    width: int | None
+    heads: int | None
+    blocks: int | None
+    window: int | None
+    params: int
+    macs: int
+
+
+def stage_table(arch: str | Architecture, *, image_size: int = 224) -> list[StageRow]:
+    """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
+
+    ``params`` and ``macs`` add up to :func:`cost`.
+
+    Args:
+        arch: What :func:`build` takes.
+        image_size: Side of the image in pixels.
+
+    Raises:
+        ValueError: As :func:`build`.
+    """
+    g = parse(arch)
+    if not isinstance(g, Genotype):
+        total = cost(g, image_size=image_size)
+        return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
+    parts = count_by_module(build_on_meta(g, image_size=image_size), image_size)
+    embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
+    rows = []
+    for i, side in enumerate(g.token_sides(image_size)):
+        spent = sum((parts[f"layers.{i}.blocks.{j}"] for j in range(g.depths[i])), Cost(0, 0))
+        spent += parts[embedding[i]]
+        sizes = side, g.stage_widths[i], g.stage_heads[i], g.depths[i], side // g.splits[i]
+        rows.append(StageRow(str(i + 1), *sizes, spent.params, spent.macs))
+    head = parts["norm"] + parts["head"]
+    last = StageRow("head", None, g.stage_widths[-1], None, None, None, head.params, head.macs)
+    return [*rows, last]
+
+
 def parse(arch: str | Architecture) -> Architecture:
     """The architecture that a text describes; an architecture is returned as it is.
 
@@ -140,18 +191,14 @@ def canonical(text: str) -> str:
 
 def is_fixed(text: str) -> bool:
     """Whether ``text`` is meant for a family or timm, whose depths and width are fixed."""
-    return text.startswith(tuple(kind.prefix for kind in _FIXED))
+    return text.startswith(tuple(kind.prefix for kind in FIXED))
 
 
 def _fixed(arch: str | Architecture) -> FixedArchitecture | None:
-    """The architecture of a family or of timm; None for one of a search space.
-
-    Raises:
-        ValueError: If its text is wrong.
-    """
+    """The architecture of a family or of timm; None for one of a search space."""
     if not isinstance(arch, str):
-        return arch if isinstance(arch, _FIXED) else None
-    for kind in _FIXED:
+        return arch if isinstance(arch, FIXED) else None
+    for kind in FIXED:
         if arch.startswith(kind.prefix):
             return kind.parse(arch)
     return None
@@ -166,12 +213,19 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
         ValueError: If it belongs to no space. For a text with the prefix of a space, the message
             is that space's.
     """
-    if isinstance(arch, _FIXED) or (isinstance(arch, str) and is_fixed(arch)):
+    if isinstance(arch, FIXED) or (isinstance(arch, str) and is_fixed(arch)):
         raise ValueError(
             f"{shown(str(arch))} belongs to no search space; use one of {', '.join(SPACES)}"
         )
     if not isinstance(arch, str):
-        return _space_of(arch), arch
+        spaces = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
+        if not spaces:
+            raise ValueError(
+                f"{type(arch).__name__} is no architecture; use a Genotype, its text or "
+                f"{PREFIX}NAME"
+            )
+        # Its own class takes precedence over a parent class.
+        return min(spaces, key=lambda space: type(arch) is not space.architecture), arch
     errors = []
     prefixed = [
         space for space in SPACES.values() if space.prefix and arch.startswith(space.prefix)
@@ -184,14 +238,3 @@ def find(arch: str | Architecture) -> tuple[SearchSpace, Architecture]:
     if is_timm_model(arch):
         raise ValueError(f"{arch!r} is a timm model; write '{PREFIX}{arch}'")
     raise errors[0]
-
-
-def _space_of(arch: Architecture) -> SearchSpace:
-    """The space of an architecture; its own class takes precedence over a parent class."""
-    exact = [space for space in SPACES.values() if type(arch) is space.architecture]
-    inherited = [space for space in SPACES.values() if isinstance(arch, space.architecture)]
-    for space in (*exact, *inherited):
-        return space
-    raise ValueError(
-        f"{type(arch).__name__} is no architecture; use a Genotype, its text or {PREFIX}NAME"
-    )

@@ -1,6 +1,6 @@
-"""Architectures of published families: PiT and AutoFormer, as ViT-Bench-101 trained them.
+"""Architectures of no search space: those of PiT and AutoFormer, and timm's models by name.
 
-Neither is a search space here; the texts name architectures in reference tables.
+PiT and AutoFormer are as ViT-Bench-101 trained them; their texts stand in reference tables.
 """
 
 from __future__ import annotations
@@ -8,27 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shown  # escaped, and cut when long
-from typing import Any, ClassVar, Final, Self, TypeVar
+from reprlib import repr as short  # escaped, and cut when long
+from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hints
 
+import timm
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from proxies.messages import one_line
+from proxies.messages import first_line, nearest, one_line, shown
 
+PREFIX: Final = "timm:"
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
-
-N = TypeVar("N", int, float)
 
 #: Wide limits that catch typos before they exhaust memory.
 _WIDTHS: Final = (1, 4096)
 _COUNTS: Final = (1, 256)
 _RATIOS: Final = (0.125, 64.0)
-_WHOLE: Final = re.compile(r"[0-9]{1,5}")
-_DECIMAL: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,6})?")
+#: Type of a number in a text -> its form, and what a text of another form lacks.
+_FORMS: Final[Mapping[type, tuple[str, str]]] = {
+    int: (r"[0-9]{1,5}", "whole number of up to 5 digits"),
+    float: (r"[0-9]{1,5}(\.[0-9]{1,6})?", "number such as 4 or 3.5"),
+}
 
 
 class _Family:
@@ -40,27 +43,21 @@ class _Family:
     prefix: ClassVar[str]
     #: Form of the texts, for messages.
     form: ClassVar[str]
-    #: Types of the single numbers, and of those in the two lists.
-    numbers: ClassVar[tuple[type, ...]]
-    lists: ClassVar[tuple[type, type]]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If it is anything else.
-        """
+        """Read the text; spaces around numbers are fine."""
+        *single, first, second = (
+            kind for kind in get_type_hints(cls).values() if get_origin(kind) is not ClassVar
+        )
         parts = [part.split(",") for part in text.removeprefix(cls.prefix).split("|")]
         given = text.startswith(cls.prefix)
-        if not given or len(parts) != 3 or len(parts[0]) != len(cls.numbers):
-            raise ValueError(f"{shown(text)} is not {cls.form}")
-        numbers = [
-            _READ[kind](text, part) for kind, part in zip(cls.numbers, parts[0], strict=True)
-        ]
+        if not given or len(parts) != 3 or len(parts[0]) != len(single):
+            raise ValueError(f"{short(text)} is not {cls.form}")
+        numbers = [_read(kind, text, part) for kind, part in zip(single, parts[0], strict=True)]
         lists = [
-            tuple(_READ[kind](text, part) for part in listed)
-            for kind, listed in zip(cls.lists, parts[1:], strict=True)
+            tuple(_read(get_args(kind)[0], text, part) for part in listed)
+            for kind, listed in zip((first, second), parts[1:], strict=True)
         ]
         return cls(*numbers, *lists)
 
@@ -76,17 +73,7 @@ class _Family:
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> nn.Module:
-        """A freshly initialised network.
-
-        Args:
-            image_size: Side of the images in pixels; a partial patch at the edge is cut off.
-            num_classes: Classes; 0 for the feature.
-            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
-            drop: Dropout before the head.
-
-        Raises:
-            ValueError: If the image is smaller than a patch.
-        """
+        """A freshly initialised network; a partial patch at the edge of an image is cut off."""
         if image_size < PATCH:
             raise ValueError(
                 f"{one_line(str(self))} cannot take {image_size} px: a patch has {PATCH}; "
@@ -116,18 +103,12 @@ class PitArchitecture(_Family):
         depths: Blocks in each of the three stages.
         heads: Attention heads of each stage, a multiple of those of the stage before.
 
-    Raises:
-        ValueError: If a value is out of range, or the heads of a stage are no such multiple. The
-            one-line message names the value and what is allowed.
-
     References:
         Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
     """
 
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
-    numbers: ClassVar[tuple[type, ...]] = (int, float)
-    lists: ClassVar[tuple[type, type]] = (int, int)
 
     base_dim: int
     mlp_ratio: float
@@ -177,18 +158,12 @@ class AutoFormerArchitecture(_Family):
         heads: Attention heads of each block; each divides the width.
         mlp_ratios: Hidden width of each block's feed-forward part over the width.
 
-    Raises:
-        ValueError: If a value is out of range, heads do not divide the width, or a block lacks a
-            ratio. The one-line message names the value and what is allowed.
-
     References:
         Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
     """
 
     prefix: ClassVar[str] = "autoformer:"
     form: ClassVar[str] = "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4"
-    numbers: ClassVar[tuple[type, ...]] = (int,)
-    lists: ClassVar[tuple[type, type]] = (int, float)
 
     width: int
     heads: tuple[int, ...]
@@ -225,36 +200,21 @@ class AutoFormerArchitecture(_Family):
 
     def _blocks(self) -> Callable[..., nn.Module]:
         """A block constructor for timm: each call makes the next block of the network."""
-        own = zip(self.heads, self.mlp_ratios, strict=True)
-
-        def block(**settings: Any) -> nn.Module:
-            heads, ratio = next(own)
-            made: nn.Module = Block(**{**settings, "num_heads": heads, "mlp_ratio": ratio})
-            return made
-
-        return block
+        own = (
+            {"num_heads": heads, "mlp_ratio": ratio}
+            for heads, ratio in zip(self.heads, self.mlp_ratios, strict=True)
+        )
+        return lambda **settings: Block(**{**settings, **next(own)})
 
 
-FamilyArchitecture = PitArchitecture | AutoFormerArchitecture
-FAMILIES: Final = (PitArchitecture, AutoFormerArchitecture)
+def _read(kind: type, text: str, part: str) -> Any:
+    form, words = _FORMS[kind]
+    if not re.fullmatch(form, part.strip()):
+        raise ValueError(f"{short(part)} in {short(text)} is no {words}")
+    return kind(part)
 
 
-def _whole(text: str, part: str) -> int:
-    if not _WHOLE.fullmatch(part.strip()):
-        raise ValueError(f"{shown(part)} in {shown(text)} is no whole number of up to 5 digits")
-    return int(part)
-
-
-def _decimal(text: str, part: str) -> float:
-    if not _DECIMAL.fullmatch(part.strip()):
-        raise ValueError(f"{shown(part)} in {shown(text)} is no number such as 4 or 3.5")
-    return float(part)
-
-
-_READ: Final[Mapping[type, Callable[[str, str], float]]] = {int: _whole, float: _decimal}
-
-
-def _check(name: str, values: Sequence[float], allowed: tuple[N, N]) -> None:
+def _check(name: str, values: Sequence[float], allowed: tuple[float, float]) -> None:
     low, high = allowed
     for value in values:
         if not low <= value <= high:
@@ -270,3 +230,86 @@ def _divisors_near(width: int, heads: int) -> str:
 
 def _list(values: Sequence[float]) -> str:
     return ",".join(str(int(value) if value == int(value) else value) for value in values)
+
+
+@dataclass(frozen=True)
+class TimmModel:
+    """``timm:NAME``: a model of timm's registry.
+
+    Attributes:
+        name: timm's name of the model. A tag after a dot names pretrained weights, which are
+            never loaded.
+    """
+
+    prefix: ClassVar[str] = PREFIX
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not is_timm_model(self.name):
+            near = nearest(self.name, timm.list_models())
+            hint = f"did you mean {PREFIX + near!r}?" if near else "see asvit list models"
+            raise ValueError(f"timm has no model {shown(self.name)}; {hint}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``timm:NAME``."""
+        return cls(text.removeprefix(PREFIX))
+
+    def __str__(self) -> str:
+        return PREFIX + self.name
+
+    def build(
+        self,
+        *,
+        image_size: int = 224,
+        num_classes: int = 1000,
+        drop_path: float | None = None,
+        drop: float | None = None,
+    ) -> nn.Module:
+        """A freshly initialised model; nothing is downloaded. None stands for its own rate.
+
+        Raises:
+            ValueError: If the model cannot take images of this size, or has no drop-path or
+                dropout.
+        """
+        config = timm.get_pretrained_cfg(self.name)
+        # Models whose input size timm fixes at construction take it as an argument.
+        size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+        rates = {"drop_path_rate": drop_path, "drop_rate": drop}  # timm drops arguments of None
+        try:
+            model: nn.Module = timm.create_model(
+                self.name, num_classes=num_classes, **size, **rates
+            )
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "negative dimension" not in str(error):
+                raise
+            raise ValueError(
+                f"timm model {self.name!r} cannot take {image_size} px: {first_line(error)}"
+            ) from error
+        except TypeError as error:
+            missing = next((rate for rate in rates if f"'{rate}'" in str(error)), None)
+            if missing is None:
+                raise
+            if rates[missing]:
+                words = {"drop_path_rate": "drop-path", "drop_rate": "dropout"}[missing]
+                raise ValueError(f"timm model {self.name!r} has no {words}; use 0") from error
+            rates[missing] = None  # 0 was asked for, and the model has none
+            model = timm.create_model(self.name, num_classes=num_classes, **size, **rates)
+        return model
+
+
+def is_timm_model(name: str) -> bool:
+    """Whether timm can build a model of this name; a tag after a dot must name its weights."""
+    if not timm.is_model(name):
+        return False
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:  # timm has no weights with this tag
+        return False
+    return True
+
+
+#: Architectures outside every search space: depths and width cannot be changed.
+FixedArchitecture = PitArchitecture | AutoFormerArchitecture | TimmModel
+FIXED: Final = (PitArchitecture, AutoFormerArchitecture, TimmModel)

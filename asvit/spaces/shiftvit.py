@@ -47,9 +47,6 @@ class ShiftArchitecture(Growable):
         step: Positions by which a group moves; 0 for none.
         width: Channels of stage 1, 1 to 1024; each later stage doubles them.
 
-    Raises:
-        ValueError: If a value is out of range. The one-line message names it.
-
     References:
         Wang et al. 2022, arXiv:2201.10801.
     """
@@ -77,18 +74,13 @@ class ShiftArchitecture(Growable):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine.
-
-        Raises:
-            ValueError: If ``text`` is anything else; one line that says what would be right.
-        """
+        """Parse ``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``; spaces around numbers are fine."""
         found = _TEXT.fullmatch(text)
         if found is None:
             raise ValueError(f"{shown(text)} is not {FORM}")
-        a, b, c, d, ratio, n_div, step, width = found.groups()
-        return cls(
-            (int(a), int(b), int(c), int(d)), float(ratio), int(n_div), int(step), int(width)
-        )
+        *depths, ratio, n_div, step, width = found.groups()
+        a, b, c, d = map(int, depths)
+        return cls((a, b, c, d), float(ratio), int(n_div), int(step), int(width))
 
     def __str__(self) -> str:
         """The canonical text."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from asvit.data import MEAN, STD
 from asvit.networks import Network, WeightsFile
-from asvit.spaces.timm_models import PREFIX, TimmModel
+from asvit.spaces.families import PREFIX, TimmModel
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.settings import TrainSettings
 from proxies.messages import first_line

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.storages import BaseStorage
 
-from asvit.core.settings import check_same_device, check_same_images
+from asvit.core.settings import check_same_device, check_same_images, check_same_settings
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.build import Outcome, Training, TrainingJournal
@@ -19,7 +20,11 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.reference.scores import ScoreJournal, table_id
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable, Target
-from asvit.search.supernet_journal import AccuracyJournal, Retrained
+from asvit.runs.search import SearchRun
+from asvit.search.journal import open_journal, read_journal
+from asvit.search.settings import SearchSettings
+from asvit.search.study import STUDY, create_study, find_study, keep_start
+from asvit.search.supernet_result import AccuracyJournal, Retrained
 from asvit.search.supernet_settings import EvolutionSettings
 from proxies import Score
 from scaling.shapes import Shape
@@ -116,6 +121,38 @@ def use_paths(journal: AccuracyJournal, folder: Path) -> None:
     journal.add("test", ("bb", "b"), (journal.get("test", ("bb", "s")) or 0.0) + 1)
 
 
+def study(folder: Path) -> BaseStorage:
+    path = folder / "study.journal"
+    if path.is_file():
+        data = path.read_bytes()
+        refused_or(lambda: read_journal(path))
+        assert path.read_bytes() == data  # looking changes nothing
+    return open_journal(path)
+
+
+def write_study(folder: Path) -> None:
+    made = create_study(study(folder), STUDY, {"x": "higher", "y": "lower"})
+    keep_start(made, SearchSettings(steps=2), IMAGES, "cpu")
+    for _ in range(2):
+        trial = made.ask()
+        trial.suggest_categorical("a", [1, 2])
+        trial.set_user_attr("params", 3)
+        made.tell(trial, [1.0, 2.0])
+
+
+def use_study(storage: BaseStorage, folder: Path) -> None:
+    found, run = (
+        find_study(storage, STUDY),
+        SearchRun(settings=SearchSettings(steps=2), out=folder),
+    )
+    if found is not None:
+        assert all(trial.number >= 0 for trial in found.trials)
+        stored = run.stored_settings(found)
+        check_same_settings(folder, stored, run.settings, growing=["steps"])
+        run.check_same(images=(found.user_attrs.get("images"), IMAGES))
+        run.check_same(device=(found.user_attrs.get("device"), "cpu"))
+
+
 Read = Callable[[Path], Any]
 Write = Callable[[Path], None]
 Use = Callable[[Any, Path], None]
@@ -124,6 +161,7 @@ KINDS: Mapping[str, tuple[str, Read, Write, Use]] = {
     "scores": ("scores.jsonl", scores, write_scores, use_scores),
     "trainings": ("trainings.jsonl", trainings, write_trainings, use_trainings),
     "paths": ("accuracies.jsonl", paths, write_paths, use_paths),
+    "study": ("study.journal", study, write_study, use_study),
 }
 each = pytest.mark.parametrize("kind", KINDS)
 
@@ -174,7 +212,7 @@ def test_any_bytes(kind: str, tmp_path: Path, data: st.DataObject) -> None:
     check(kind, tmp_path, data.draw(changed_bytes(right(kind))))
 
 
-ODD: tuple[Any, ...] = (None, True, 0, "x\x1b[2J\n", [], [None], {"a": []}, 10**400, "5")
+ODD: tuple[Any, ...] = (None, True, 0, -1, "x\x1b[2J\n", [], [None], {"a": []}, 10**400, "5")
 
 
 @each
@@ -196,6 +234,8 @@ def test_odd_values_in_every_place(kind: str, tmp_path: Path) -> None:
         *(b'{"settings":' * 10**4, b'{"settings": {}}', b'{"settings": NaN}'),
         b'{"settings": 1, "kind": [], "schema_version": {}}',
         b'{"elapsed": ' + b"9" * 10**4 + b"}",
+        *(b'{"op_code":' * 10**4, b'{"op_code": 4}', b'{"op_code": true}', b'{"op_code": -1}'),
+        *(b'{"op_code": ' + b"9" * 10**4 + b"}", b'{"op_code": 1e999}'),
     ],
     ids=lambda line: repr(line[:30]),
 )
@@ -210,3 +250,18 @@ def test_a_folder_in_the_place_of_a_journal(kind: str, tmp_path: Path) -> None:
     name, read, _, _ = KINDS[kind]
     (tmp_path / name).mkdir()
     assert refused_or(lambda: read(tmp_path)) is None
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd)[:20])
+@pytest.mark.parametrize("name", ["settings", "images", "device"])
+def test_odd_things_kept_with_a_study(tmp_path: Path, name: str, odd: Any) -> None:
+    lines = right("study").splitlines(keepends=True)
+    at = next(i for i, line in enumerate(lines) if f'"{name}":' in line.decode())
+    for value in (
+        odd,
+        {"source": odd, "digest": odd},
+        SearchSettings().to_json() | {"steps": odd},
+    ):
+        record = {**json.loads(lines[at]), "user_attr": {name: value}}
+        changed = json.dumps(record).encode() + b"\n"
+        check("study", tmp_path, b"".join([*lines[:at], changed, *lines[at + 1 :]]))

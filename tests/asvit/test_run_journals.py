@@ -14,7 +14,7 @@ from asvit.growth.journal import GrowthJournal
 from asvit.growth.settings import ScaleSettings
 from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
-from asvit.search.supernet_journal import AccuracyJournal
+from asvit.search.supernet_result import AccuracyJournal
 from asvit.search.supernet_settings import EvolutionSettings
 from proxies import Score
 from scaling import Shape

@@ -14,7 +14,7 @@ from asvit.growth.journal import GrowthJournal
 from asvit.reference.build import TrainingJournal
 from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
-from asvit.search.supernet_journal import AccuracyJournal
+from asvit.search.supernet_result import AccuracyJournal
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 

@@ -10,7 +10,7 @@ import asvit.runs.evolution as runs_evolution
 import asvit.runs.supernet as runs_supernet
 import asvit.search.supernet_session as session
 import asvit.training.supernets.retraining as retraining
-from asvit.search.supernet_journal import AccuracyJournal
+from asvit.search.supernet_result import AccuracyJournal
 from asvit.training.supernets.file import SupernetFile
 from asvit.training.supernets.single_path import SupernetTraining
 from tests.traps import Places, Stop, exit_codes, stop_at

@@ -28,8 +28,13 @@ from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
-from asvit.search.supernet_journal import Retrained
-from asvit.search.supernet_result import EvolutionResult, Generation, RandomPaths, Winner
+from asvit.search.supernet_result import (
+    EvolutionResult,
+    Generation,
+    RandomPaths,
+    Retrained,
+    Winner,
+)
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.metrics import EpochRow
 from asvit.training.result import TrainResult

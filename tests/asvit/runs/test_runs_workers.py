@@ -78,7 +78,7 @@ def _children() -> list[int]:
     return [
         int(child)
         for child in own.split()
-        if b"asvit.executors.serve" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"asvit.executors.processes" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 

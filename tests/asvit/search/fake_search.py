@@ -5,8 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from asvit.search import Measurement
+import optuna
+
+from asvit.search import Evaluate, Measurement, Search, SearchSettings, TrialRow
+from asvit.search.study import StudyLease
+from scaling.ranking import Better
+
+BETTER: dict[str, Better] = {"length_distortion": "higher", "ntk_condition_number": "lower"}
 
 
 class FakeSpace:
@@ -37,3 +45,42 @@ def failing(names: tuple[str, ...] = ("ntk_condition_number",)) -> Measurement:
     good = fake_evaluate(",".join("1" * 12))
     values = {name: math.nan if name in names else v for name, v in good.values.items()}
     return Measurement(1, 1, values, dict.fromkeys(names, "the kernel is singular"))
+
+
+def make_row(number: int = 0, **changes: object) -> TrialRow:
+    fields = {
+        "number": number,
+        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32",
+        "params": 2_319_624,
+        "macs": 123,
+        "values": {"length_distortion": 0.1 + 0.2, "ntk_condition_number": 1e300},
+        "reward": -0.25,
+        "entropy": 15.33,
+        "state": "complete",
+        "reason": "",
+        **changes,
+    }
+    return TrialRow(**fields)  # type: ignore[arg-type]
+
+
+def make_search(
+    study: optuna.Study | None = None,
+    evaluate: Evaluate = fake_evaluate,
+    better: Mapping[str, Better] = BETTER,
+    lease: StudyLease | None = None,
+    **settings: Any,
+) -> Search:
+    """A search of 12 steps, or of other settings; in memory unless a study is given."""
+    if study is None:
+        ways = [w for w in better.values() if w != "reported"]
+        study = optuna.create_study(
+            directions=["maximize" if way == "higher" else "minimize" for way in ways]
+        )
+    return Search(
+        study,
+        FakeSpace(),  # type: ignore[arg-type]
+        SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings}),
+        better,
+        evaluate=lambda architectures: map(evaluate, map(str, architectures)),
+        lease=lease or StudyLease(study, None, Path("runs/x")),
+    )

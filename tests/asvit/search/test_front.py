@@ -2,30 +2,24 @@ import itertools
 import math
 
 import pytest
+from fake_search import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.search import TrialRow, best_row, pareto_front
 from asvit.search.front import non_dominated
-from scaling.ranking import Better
+from scaling.ranking import Better, rank_sums
 
-BETTER = {"length": "higher", "kappa": "lower", "curvature": "reported"}
+BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower", "curvature": "reported"}
+VALUES = st.sampled_from([*map(float, range(6)), math.nan])
 
 
-def make_rows(pairs: list[tuple[float, float]], names: str | None = None) -> list[TrialRow]:
+def make_rows(*pairs: tuple[float, float], names: str = "") -> list[TrialRow]:
+    """Rows of these lengths and condition numbers."""
+    values = [{"length": a, "kappa": b, "curvature": math.nan} for a, b in pairs]
     return [
-        TrialRow(
-            number=place,
-            architecture=str(place) if names is None else names[place],
-            params=1,
-            macs=1,
-            values={"length": length, "kappa": kappa, "curvature": math.nan},
-            reward=0.0,
-            entropy=0.0,
-            state="complete",
-            reason="",
-        )
-        for place, (length, kappa) in enumerate(pairs)
+        make_row(place, values=of, architecture=names[place] if names else str(place))
+        for place, of in enumerate(values)
     ]
 
 
@@ -33,62 +27,46 @@ def numbers(rows: list[TrialRow]) -> list[int]:
     return [row.number for row in rows]
 
 
-def test_the_front_comes_first_then_the_next_one() -> None:
-    rows = make_rows([(1, 1), (3, 3), (2, 9), (0, 5), (2, 2)])
-    # (1,1), (2,2), (3,3) are not dominated; (2,9) and (0,5) are one front behind
-    assert set(numbers(pareto_front(rows, BETTER, count=3))) == {0, 1, 4}
-    assert set(numbers(pareto_front(rows, BETTER))[3:]) == {2, 3}
+def test_a_front_by_hand() -> None:
+    # (1,1), (2,2), (3,3) are not dominated; (2,9) and (0,5) are one front behind.
+    # The sums of ranks are, in this order, 3 + 1, 1 + 3, 2 + 5, 4 + 4 and 2 + 2.
+    rows = make_rows((1, 1), (3, 3), (2, 9), (0, 5), (2, 2))
+    assert numbers(pareto_front(rows, BETTER)) == [0, 1, 4, 2, 3]
+    assert numbers(pareto_front(rows, BETTER, count=2)) == [0, 1]
 
 
-def test_within_a_front_the_smallest_rank_sum_comes_first() -> None:
-    # ranks (length, kappa): 0: 3+1, 1: 1+4, 2: 2+2, and 3 is dominated with 4+3
-    rows = make_rows([(2, 1), (9, 9), (5, 2), (1, 5)])
-    assert numbers(pareto_front(rows, BETTER)) == [0, 2, 1, 3]
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=20))
+def test_fronts_come_one_after_another_each_by_rank_sum(values: list[tuple[float, float]]) -> None:
+    rows = [row for row in make_rows(*values) if not math.isnan(sum(row_values(row)))]
+    columns = {name: [row.values[name] for row in rows] for name in BETTER}
+    sums = dict(zip(numbers(rows), rank_sums(columns, BETTER), strict=True))
+    best = best_row(make_rows(*values), BETTER)
+    assert (best and best.number) == min(numbers(rows), key=lambda n: (sums[n], n), default=None)
+    chosen = numbers(pareto_front(make_rows(*values), BETTER, count=len(values)))
+    while rows:
+        front = {row.number for row in rows if not any(beats(other, row) for other in rows)}
+        expected, chosen = chosen[: len(front)], chosen[len(front) :]
+        assert expected == sorted(front, key=lambda number: (sums[number], number))
+        rows = [row for row in rows if row.number not in front]
+    assert chosen == []
+
+
+def row_values(row: TrialRow) -> tuple[float, float]:
+    return row.values["length"], row.values["kappa"]
+
+
+def beats(one: TrialRow, other: TrialRow) -> bool:
+    (a, b), (c, d) = row_values(one), row_values(other)
+    return a >= c and b <= d and (a, b) != (c, d)
 
 
 def test_an_architecture_drawn_twice_is_there_once() -> None:
-    rows = make_rows([(1, 1), (2, 2), (1, 1)], names="aba")
-    assert [row.architecture for row in pareto_front(rows, BETTER)].count("a") == 1
-    assert 0 in numbers(pareto_front(rows, BETTER))
-
-
-def test_failures_are_left_out() -> None:
-    rows = make_rows([(math.nan, 1), (1, math.nan), (1, 1)])
-    assert numbers(pareto_front(rows, BETTER)) == [2]
-    best = best_row(rows, BETTER)
-    assert best is not None
-    assert best.number == 2
-    assert best_row(rows[:2], BETTER) is None
-    assert pareto_front([], BETTER) == []
-
-
-def test_the_earliest_of_equals_is_best() -> None:
-    best = best_row(make_rows([(1, 2), (2, 1), (2, 1)]), BETTER)
-    assert best is not None
-    assert best.number == 1
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=25))
-def test_no_row_of_the_front_is_dominated(pairs: list[tuple[int, int]]) -> None:
-    rows = make_rows([(float(a), float(b)) for a, b in pairs])
-
-    def dominated(row: TrialRow) -> bool:
-        a, b = row.values["length"], row.values["kappa"]
-        return any(
-            o.values["length"] >= a
-            and o.values["kappa"] <= b
-            and (o.values["length"], o.values["kappa"]) != (a, b)
-            for o in rows
-        )
-
-    whole = [row.number for row in rows if not dominated(row)]
-    chosen = numbers(pareto_front(rows, BETTER, count=len(rows)))
-    assert set(chosen[: len(whole)]) == set(whole)
-    assert sorted(chosen) == list(range(len(rows)))
+    rows = make_rows((1, 1), (2, 2), (1, 1), names="aba")
+    assert sorted(numbers(pareto_front(rows, BETTER))) == [0, 1]
 
 
 def test_ten_rows_unless_told_otherwise() -> None:
-    rows = make_rows([(float(i), float(i)) for i in range(30)])
+    rows = make_rows(*((float(i), float(i)) for i in range(30)))
     assert len(pareto_front(rows, BETTER)) == 10
     with pytest.raises(KeyError):
         pareto_front(rows, {"width": "higher"})

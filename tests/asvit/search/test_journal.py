@@ -1,12 +1,21 @@
-import json
+"""The journal of a study, killed at any byte; with anything in it: ``test_fuzz_journals.py``."""
+
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from asvit.report.run import read_run
 
 from asvit.search.journal import open_journal
+from tests.hostile import refused_or
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def record(path: Path, trials: int = 2) -> bytes:
@@ -21,17 +30,14 @@ def record(path: Path, trials: int = 2) -> bytes:
     return path.read_bytes()
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
 def finished(path: Path) -> int:
     study = optuna.load_study(study_name="s", storage=open_journal(path))
     return len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
 
 
-def test_a_kill_at_any_byte_of_the_last_record_is_survived(tmp_path: Path) -> None:
+def test_a_kill_at_any_byte_of_the_last_record_is_survived(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "study.journal"
     content = record(path)
     last = content.rstrip(b"\n").rindex(b"\n") + 1
@@ -43,15 +49,7 @@ def test_a_kill_at_any_byte_of_the_last_record_is_survived(tmp_path: Path) -> No
         study = optuna.load_study(study_name="s", storage=open_journal(path))
         study.tell(1, [3.0, 4.0])
         assert finished(path) == 2
-
-
-def test_the_cut_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tmp_path / "study.journal"
-    content = record(path)
-    path.write_bytes(content[:-5])
-    finished(path)
-    assert "unfinished record" in caplog.text
-    assert str(path) in caplog.text
+    assert f"unfinished record at the end of {path}" in caplog.text
 
 
 def test_the_zeros_of_a_power_cut_are_cut_off(tmp_path: Path) -> None:
@@ -83,20 +81,22 @@ def test_garbage_is_named_and_nothing_is_changed(
     assert [p.name for p in tmp_path.iterdir()] == ["study.journal"]
 
 
-def test_a_file_of_something_else_is_not_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda _: b"my diary", "line 1 is not a journal record"),
+        (lambda content: content + b'{"op_code": 999, "worker_id": "x"}\n', "is corrupt"),
+    ],
+)
+def test_something_else_is_refused_and_not_cut(
+    tmp_path: Path, damage: Callable[[bytes], bytes], message: str
+) -> None:
     path = tmp_path / "study.journal"
-    path.write_bytes(b"my diary")
-    with pytest.raises(ValueError, match="line 1 is not a journal record"):
+    damaged = damage(record(path))
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=message):
         open_journal(path)
-    assert path.read_bytes() == b"my diary"
-
-
-def test_records_that_make_no_study_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "study.journal"
-    content = record(path)
-    path.write_bytes(content + json.dumps({"op_code": 999, "worker_id": "x"}).encode() + b"\n")
-    with pytest.raises(ValueError, match="is corrupt"):
-        open_journal(path)
+    assert path.read_bytes() == damaged
 
 
 def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
@@ -117,3 +117,9 @@ def test_the_lock_of_a_killed_process_is_removed(tmp_path: Path, kind: str) -> N
     assert finished(path) == 2
     assert time.monotonic() - begun < 5  # the library would wait for 30 seconds
     assert not os.path.lexists(lock)
+
+
+def test_no_report_of_a_damaged_journal_alone(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    path.write_bytes(b"\x1b[2J\n" + record(path))
+    assert refused_or(lambda: read_run(tmp_path)) is None

@@ -17,10 +17,6 @@ def rewards(lengths: list[float], kappas: list[float]) -> list[float]:
     ]
 
 
-def test_the_first_step_has_no_reward() -> None:
-    assert rewards([7.0], [100.0]) == [0.0]
-
-
 def test_rewards_by_hand() -> None:
     # step 2: length rises by its whole range (1), kappa falls by its whole range (1)
     # step 3: length falls 4 -> 3 of range 2..4; kappa rises 50 -> 75 of range 50..100

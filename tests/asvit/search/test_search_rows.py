@@ -2,29 +2,14 @@ import math
 from pathlib import Path
 
 import pytest
+from fake_search import make_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.search import TrialRow, read_trials, write_trials
+from asvit.search import read_trials, write_trials
 
 MEASURES = ["length_distortion", "ntk_condition_number"]
 FLOATS = st.floats(allow_nan=False)
-
-
-def make_row(number: int = 0, **changes: object) -> TrialRow:
-    fields = {
-        "number": number,
-        "architecture": "8,2,3|4,1,2|4,1,4|4,1,6|32",
-        "params": 2_319_624,
-        "macs": 123,
-        "values": {"length_distortion": 0.1 + 0.2, "ntk_condition_number": 1e300},
-        "reward": -0.25,
-        "entropy": 15.33,
-        "state": "complete",
-        "reason": "",
-        **changes,
-    }
-    return TrialRow(**fields)  # type: ignore[arg-type]
 
 
 def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
@@ -34,6 +19,9 @@ def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
         "number,architecture,params,macs,length_distortion,ntk_condition_number,"
         "reward,entropy,state,reason"
     )
+    pandas = pytest.importorskip("pandas")
+    table = pandas.read_csv(tmp_path / "trials.csv")
+    assert (list(table.number), list(table.length_distortion)) == ([0], [0.1 + 0.2])
 
 
 @given(st.lists(st.tuples(FLOATS, FLOATS, FLOATS, st.text(st.characters(codec="utf-8")))))
@@ -81,14 +69,6 @@ def test_a_failure_is_nan_with_its_reason(tmp_path: Path) -> None:
     assert (found.state, found.reason) == ("failed", row.reason)
 
 
-def test_pandas_reads_it(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    write_trials(tmp_path / "trials.csv", [make_row(), make_row(1)], MEASURES)
-    table = pandas.read_csv(tmp_path / "trials.csv")
-    assert list(table.number) == [0, 1]
-    assert table.length_distortion[0] == 0.1 + 0.2
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -105,20 +85,3 @@ def test_a_damaged_table_is_refused(tmp_path: Path, damage: object, message: str
     path.write_text(damage(path.read_text()))  # type: ignore[operator]
     with pytest.raises(ValueError, match=message):
         read_trials(path)
-
-
-def test_a_write_that_fails_leaves_the_old_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "trials.csv"
-    write_trials(path, [make_row()], MEASURES)
-    before = path.read_bytes()
-
-    def full(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*trials\.csv"):
-        write_trials(path, [make_row(), make_row(1)], MEASURES)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["trials.csv"]

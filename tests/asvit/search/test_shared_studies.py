@@ -12,26 +12,26 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import postgres
 import pytest
-from fake_search import FakeSpace, fake_evaluate
+from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
-from asvit.search import Measurement, Search, SearchSettings
-from asvit.search.measurement import one_by_one
-from asvit.search.sharing import StudyLease, open_database
+from asvit.search import Measurement
+from asvit.search.study import StudyLease, open_url
 
 SCRIPT = """
 import json, sys, time
 import asvit.runs.search as runs
 from asvit.search import Measurement
-from asvit.search import sharing
-sharing.BEAT_SECONDS, sharing.GONE_SECONDS, sharing.POLL_SECONDS = 1, 3, 0.1
-runs._write_report = lambda _folder: None
+from asvit.search import study
+study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
+runs.SearchRun.write_report = lambda *_: None
 folder, url, pace, log, settings = sys.argv[1:]
 
 def evaluate(text):
@@ -72,15 +72,9 @@ def _nobody_left() -> Iterator[None]:
 def start(folder: Path, url: str, *, pace: float = 0.05, **settings: Any) -> subprocess.Popen[str]:
     """A search in ``folder``, whose parent stands for a machine."""
     folder.parent.mkdir(exist_ok=True)
-    words = [
-        str(folder),
-        url,
-        str(pace),
-        str(folder.parent / "log"),
-        json.dumps({**SETTINGS, **settings}),
-    ]
+    words = [folder, url, pace, folder.parent / "log", json.dumps({**SETTINGS, **settings})]
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *words],
+        [sys.executable, "-c", SCRIPT, *map(str, words)],
         stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     _started.append(process)
@@ -102,7 +96,7 @@ def ask_quietly(study: optuna.Study) -> optuna.Trial:
 
 def shared_study(folder: Path) -> tuple[optuna.Study, StudyLease]:
     """A new study in a database, and the share that the run in ``folder`` has of it."""
-    storage = open_database(f"sqlite:///{folder}/study.db")
+    storage = open_url(f"sqlite:///{folder}/study.db")
     study = optuna.create_study(storage=storage)
     return study, StudyLease(study, storage, folder)
 
@@ -110,6 +104,16 @@ def shared_study(folder: Path) -> tuple[optuna.Study, StudyLease]:
 def measured(folder: Path) -> list[str]:
     """What a machine has measured."""
     return (folder.parent / "log").read_text().split()
+
+
+def kill_after(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+    """Kill a search once it has begun to measure so many architectures."""
+    deadline = time.monotonic() + 120
+    while not (folder.parent / "log").exists() or len(measured(folder)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
 
 
 @pytest.mark.slow
@@ -124,7 +128,7 @@ def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
     assert len(set(seeds)) == 1
     shares = [measured(folder) for folder in folders]
     assert all(len(share) >= 1 for share in shares)  # nobody did it all
-    study = optuna.load_study(study_name=folders[0].name, storage=open_database(url))
+    study = optuna.load_study(study_name=folders[0].name, storage=open_url(url))
     states = Counter(trial.state for trial in study.trials)
     assert states[TrialState.COMPLETE] == 16
     assert states[TrialState.RUNNING] == 0
@@ -134,12 +138,7 @@ def test_processes_share_a_study(tmp_path: Path, url: str) -> None:
 def test_what_a_killed_process_left_is_measured_by_another(tmp_path: Path, url: str) -> None:
     lost, kept = tmp_path / "lost" / "shared-kill", tmp_path / "kept" / "shared-kill"
     first, second = start(lost, url, pace=3), start(kept, url, pace=0.2)
-    deadline = time.monotonic() + 120
-    while not (lost.parent / "log").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    kill_after(first, lost, 1)
     finish(second)
     assert len((kept / "trials.csv").read_text().splitlines()) == 1 + 16
 
@@ -149,12 +148,7 @@ def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, ur
     finish(start(tmp_path / "whole" / "db-whole", url, pace=0))
     run = tmp_path / "cut" / "db-cut"
     first = start(run, url, pace=0.3)
-    deadline = time.monotonic() + 120
-    while not (run.parent / "log").exists() or len(measured(run)) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    kill_after(first, run, 4)
     finish(start(run, url, pace=0))
     expected = (tmp_path / "whole" / "db-whole" / "trials.csv").read_bytes()
     assert (run / "trials.csv").read_bytes() == expected
@@ -173,15 +167,11 @@ def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
 
 
 def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
-    study = optuna.create_study(storage=storage)
-    mine, other = (
-        StudyLease(study, storage, tmp_path / "a"),
-        StudyLease(study, storage, tmp_path / "b"),
-    )
+    study, share = shared_study(tmp_path)
+    mine, again, other = (replace(share, folder=tmp_path / name) for name in "aab")
     mine.ask({}, 2, wanted=10)
     other.ask({}, 1, wanted=10)
-    assert StudyLease(study, storage, tmp_path / "a").tidy() == 2
+    assert again.tidy() == 2
     assert [one.state.name for one in study.trials] == ["FAIL", "FAIL", "RUNNING"]
     assert StudyLease(study, None, tmp_path / "c").tidy() == 1
 
@@ -189,7 +179,7 @@ def test_only_own_trials_are_tidied_up(tmp_path: Path) -> None:
 def test_signs_of_life_are_given_while_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("asvit.search.study.BEAT_SECONDS", 0.02)
     _, share = shared_study(tmp_path)
     seen: list[int] = []
     monkeypatch.setattr(share, "_record", seen.append)
@@ -206,7 +196,7 @@ def test_signs_of_life_are_given_while_measuring(
 
 
 def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
-    storage = open_database(f"sqlite:///{tmp_path}/study.db")
+    storage = open_url(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(storage=storage, directions=["maximize", "minimize"])
     asked: list[str] = []
 
@@ -216,14 +206,7 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
             study.tell(len(study.trials) - 1, state=TrialState.FAIL)
         return fake_evaluate(text)
 
-    search = Search(
-        study,
-        FakeSpace(),  # type: ignore[arg-type]
-        SearchSettings(steps=4),
-        {"length_distortion": "higher", "ntk_condition_number": "lower"},
-        evaluate=one_by_one(evaluate),
-        lease=StudyLease(study, storage, tmp_path),
-    )
+    search = make_search(study, evaluate, lease=StudyLease(study, storage, tmp_path), steps=4)
     assert len(list(search.run())) == 4
     assert len(asked) == 5
     assert asked[1] == asked[2]
@@ -232,12 +215,12 @@ def test_a_trial_that_others_gave_up_is_asked_for_again(tmp_path: Path) -> None:
 def test_a_trial_without_an_owner_is_given_up_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.POLL_SECONDS", 0)
+    monkeypatch.setattr("asvit.search.study.POLL_SECONDS", 0)
     study, share = shared_study(tmp_path)
     ask_quietly(study)
     share.wait()
     assert study.trials[0].state is TrialState.RUNNING
-    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0)
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0)
     share.wait()
     assert study.trials[0].state is TrialState.FAIL
 
@@ -245,7 +228,7 @@ def test_a_trial_without_an_owner_is_given_up_in_the_end(
 def test_a_run_that_goes_on_waits_for_claims_and_gives_up_what_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asvit.search.sharing.CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr("asvit.search.study.CLAIM_SECONDS", 0.2)
     study, share = shared_study(tmp_path)
     late = ask_quietly(study)
     assert share.tidy() == 0

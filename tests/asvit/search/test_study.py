@@ -17,7 +17,12 @@ from asvit.search.study import (
 
 def make_study() -> optuna.Study:
     with quiet_optuna():
-        return create_study(optuna.storages.InMemoryStorage(), "search", {"length": "higher"})
+        storage = optuna.storages.InMemoryStorage()
+        assert find_study(storage, "search") is None
+        study = create_study(storage, "search", {"x": "lower", "length": "higher"})
+        assert find_study(storage, "search") is not None
+    assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    return study
 
 
 def test_what_a_study_was_started_with_comes_back() -> None:
@@ -43,16 +48,6 @@ def test_a_storage_that_cannot_be_opened_is_named(url: str) -> None:
         open_url(url)
     assert url in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_storage_of_sqlite(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/x.db"
-    with quiet_optuna():
-        assert find_study(open_url(url), "a") is None
-        create_study(open_url(url), "a", {"x": "lower", "y": "higher"})
-        found = find_study(open_url(url), "a")
-    assert found is not None
-    assert [way.name for way in found.directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
 def test_the_librarys_verbosity_is_put_back() -> None:

@@ -1,50 +1,64 @@
-"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness."""
+"""Evolution over paths, on a supernet of two stages of four cells with made-up fitness.
+
+Its journal; what holds for every journal is in ``test_run_journals.py``.
+"""
 
 import itertools
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asvit.search.supernet_evolution import Candidate, Evolution, Known, Path, Proposal, ranked
+from asvit.search.supernet_result import AccuracyJournal, Cells, PathRow, Retrained
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.search.supernet_space import AllowedPaths, ranked
 
-SHAPE = ("----", "----")
 COST = {"b": 10, "s": 17, "-": 0}
 
 
-def look(path: Path) -> Known | None:
+class Toy(AllowedPaths):
     """Cells count wherever they stand; nothing without layers, nothing above 100."""
-    text = "|".join(stage.replace("-", "") for stage in path)
-    macs = sum(COST[cell] for stage in path for cell in stage)
-    return Known(text, macs) if 0 < macs <= 100 else None
+
+    shape, letters = ("----", "----"), "bs-"
+
+    def __init__(self, settings: EvolutionSettings) -> None:
+        self.settings = settings
+
+    def look(self, path: Cells) -> tuple[str, int] | None:
+        macs = sum(COST[cell] for stage in path for cell in stage)
+        return ("|".join(path).replace("-", ""), macs) if 0 < macs <= 100 else None
 
 
-def evolution(**changes: object) -> Evolution:
-    settings = {"seed": 0, "population": 12, "keep": 4, "crossovers": 5, "mutations": 5}
-    return Evolution(SHAPE, "bs-", look, **{**settings, **changes})  # type: ignore[arg-type]
+def evolution(**changes: object) -> Toy:
+    settings = {"population": 12, "keep": 4, "crossovers": 5, "mutations": 5, **changes}
+    return Toy(EvolutionSettings(**settings))  # type: ignore[arg-type]
 
 
-def fitness(one: Proposal) -> float:
+def run(evolution: Toy, generations: int) -> list[PathRow]:
     """More pairs are better, most of all in stage 2."""
-    return float(one.path[0].count("s") + 3 * one.path[1].count("s"))
+    rows: list[PathRow] = []
+    for generation in range(1, generations + 1):
+        found = evolution.propose(generation, rows)
+        fitness = [row.cells[0].count("s") + 3.0 * row.cells[1].count("s") for row in found]
+        rows += map(lambda row, value: replace(row, validation=value), found, fitness)
+    return rows
 
 
-def run(evolution: Evolution, generations: int) -> list[Candidate]:
-    candidates: list[Candidate] = []
-    for generation in range(generations):
-        found = evolution.propose(generation, candidates)
-        candidates += [Candidate(**vars(one), fitness=fitness(one)) for one in found]
-    return candidates
+def row(path: str, macs: int, fitness: float, architecture: str = "") -> PathRow:
+    """A path of the first generation."""
+    return PathRow(0, 1, "random", architecture or path.replace("-", ""), path, macs, fitness)
 
 
 def test_generations_hold_what_was_asked_for_and_no_network_twice() -> None:
     candidates = run(evolution(), 6)
     assert len({one.architecture for one in candidates}) == len(candidates)
     assert all(one.macs <= 100 for one in candidates)
-    assert Counter(one.origin for one in candidates if one.generation == 0) == {"random": 12}
-    for generation in (1, 2, 3):
+    assert Counter(one.origin for one in candidates if one.generation == 1) == {"random": 12}
+    for generation in (2, 3, 4):
         counts = Counter(one.origin for one in candidates if one.generation == generation)
         assert sum(counts.values()) == 12
         assert counts["crossover"] <= 5
@@ -68,43 +82,37 @@ def test_equal_networks_in_other_cells_are_one() -> None:
 def test_it_finds_the_best_that_the_window_allows() -> None:
     best = ranked(run(evolution(population=30, crossovers=12, mutations=12), 12))[0]
     # Four pairs in stage 2 take 68; one more in stage 1, 85; a basic layer then adds nothing.
-    assert best.fitness == 13
+    assert best.validation == 13
     assert best.macs == 85
 
 
 def test_a_generation_follows_from_what_was_before_it_alone() -> None:
     candidates = run(evolution(), 4)
-    before = [one for one in candidates if one.generation < 3]
-    again = evolution().propose(3, before)
-    assert [vars(one) for one in again] == [
-        {name: value for name, value in vars(one).items() if name != "fitness"}
-        for one in candidates
-        if one.generation == 3
-    ]
-    assert evolution(seed=1).propose(3, before) != again
+    before = [one for one in candidates if one.generation < 4]
+    again = evolution().propose(4, before)
+    values = [one.validation for one in candidates[len(before) :]]
+    assert [*before, *map(lambda one, v: replace(one, validation=v), again, values)] == candidates
+    assert evolution(seed=1).propose(4, before) != again
 
 
 def test_children_are_of_the_best_alone() -> None:
-    parent = Candidate(0, "random", ("ssss", "bb--"), "ssss|bb", 88, 9.0)
-    others = [Candidate(0, "random", ("b---", f"{x}---"), f"b|{x}", 20, 1.0) for x in "bs"]
+    parent = row("ssss|bb--", 88, 9.0)
+    others = [row(f"b---|{x}---", 20, 1.0) for x in "bs"]
     only = evolution(keep=1, mutations=10, crossovers=2, mutation_probability=0.1)
-    children = [one for one in only.propose(1, [*others, parent]) if one.origin != "random"]
+    children = [one for one in only.propose(2, [*others, parent]) if one.origin != "random"]
     # One parent crossed with itself gives itself, which is known.
     assert children
     assert {one.origin for one in children} == {"mutation"}
-    assert all(one.path[0].count("s") >= 2 for one in children)
+    assert all(one.cells[0].count("s") >= 2 for one in children)
 
 
 def test_crossover_takes_each_cell_from_either_parent() -> None:
-    two = [
-        Candidate(0, "random", ("bbbb", "----"), "bbbb|", 40, 2.0),
-        Candidate(0, "random", ("ss--", "ssbb"), "ss|ssbb", 88, 1.0),
-    ]
-    children = evolution(crossovers=8, mutations=0, population=8).propose(1, two)
-    crossed = [one.path for one in children if one.origin == "crossover"]
+    two = [row("bbbb|----", 40, 2.0), row("ss--|ssbb", 88, 1.0)]
+    children = evolution(crossovers=8, mutations=0, population=8).propose(2, two)
+    crossed = [one.cells for one in children if one.origin == "crossover"]
     assert len(crossed) == 8
     for path in crossed:
-        for stage, *parents in zip(path, *(one.path for one in two), strict=True):
+        for stage, *parents in zip(path, *(one.cells for one in two), strict=True):
             assert all(cell in both for cell, *both in zip(stage, *parents, strict=True))
 
 
@@ -136,17 +144,35 @@ def test_drawing_is_uniform_in_every_cell() -> None:
 
 
 def test_ties_go_to_fewer_multiply_adds_then_to_the_text() -> None:
-    made = [
-        Candidate(0, "random", ("b", "-"), text, macs, value)
-        for text, macs, value in [("d", 2, 5.0), ("c", 1, 5.0), ("b", 1, 5.0), ("a", 9, 6.0)]
-    ]
+    values = [("d", 2, 5.0), ("c", 1, 5.0), ("b", 1, 5.0), ("a", 9, 6.0)]
+    made = [row("b|-", macs, value, text) for text, macs, value in values]
     assert "".join(one.architecture for one in ranked(made)) == "abcd"
 
 
 def test_a_generation_without_anything_new_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asvit.search.supernet_evolution._FILL_TRIES", 2000)
-    small = Evolution(("--",), "b-", look, 0, population=50)
-    first = small.propose(0, [])
+    monkeypatch.setattr("asvit.search.supernet_space._FILL_TRIES", 2000)
+    monkeypatch.setattr(Toy, "shape", ("--",))
+    monkeypatch.setattr(Toy, "letters", "b-")
+    small = Toy(EvolutionSettings())
+    first = small.propose(1, [])
     assert {one.architecture for one in first} == {"b", "bb"}
-    candidates = [Candidate(**vars(one), fitness=1.0) for one in first]
-    assert small.propose(1, candidates) == []
+    assert small.propose(2, [replace(one, validation=1.0) for one in first]) == []
+
+
+def test_a_journal_keeps_each_part_and_the_retrained_winner_until_a_run_is_extended(
+    tmp_path: Path,
+) -> None:
+    path, values = tmp_path / "accuracies.jsonl", {"supernet": {"folder": "a", "digest": "d"}}
+    journal, (here, there) = AccuracyJournal(path), (("bs----", "b-----"), ("------", "b-----"))
+    journal.start(EvolutionSettings(), device="cpu", **values)
+    journal.add("validation", here, 1 / 3)
+    journal.add("test", here, 50.0)
+    outcome = Retrained(60.0, 1.0, 2.0, "", "psvit2d:b-----|------|------|6")
+    journal.add_retrained(outcome)
+    again = AccuracyJournal(path)
+    assert (again.get("validation", here), again.get("test", here)) == (1 / 3, 50.0)
+    assert again.get("validation", there) is None
+    assert (again.retrained, again.supernet) == (outcome, values["supernet"])
+    journal.start(EvolutionSettings(generations=21), device="cpu", **values)
+    assert journal.retrained is None
+    assert AccuracyJournal(path).retrained is None

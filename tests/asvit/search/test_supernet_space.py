@@ -96,7 +96,7 @@ def test_only_paths_within_the_window_are_allowed() -> None:
     paths = AllowedPaths(of, CLASSES, EvolutionSettings.make())
     assert paths.settings.max_macs == paths.deit_macs == of.deit_macs(CLASSES)
     assert paths.look(("------",) * 3) is None
-    found = paths.evolution().propose(0, [])
+    found = paths.propose(1, [])
     assert len(found) == 50
     assert max(one.macs for one in found) <= paths.deit_macs
 

@@ -3,7 +3,6 @@
 import math
 
 import pytest
-import torch
 
 from asvit.genotype import Genotype
 from asvit.spaces import load_space
@@ -59,13 +58,6 @@ def test_grown_architectures_belong_to_the_space():
     space = load_space("asvit")
     grown = space.parse("8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180")
     assert space.encode(grown) == space.encode(Genotype.parse(SEED))
-
-
-def test_build_grows():
-    space = load_space("asvit")
-    with torch.device("meta"):
-        model = space.build(Genotype.parse(SEED), depths=(5, 2, 5, 2), width=180, image_size=256)
-    assert str(model.genotype) == "8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180"
 
 
 def test_check_names_stage_and_splits():

@@ -62,12 +62,7 @@ def test_the_text_is_the_prefix_and_the_choices() -> None:
     assert str(arch) == "linear:2,0.5,relu"
     assert isinstance(arch, PlainArchitecture)
     assert SPACE.size == 8
-    assert SPACE.sample(np.random.default_rng(0)) in _all()
-
-
-def _all() -> set[PlainArchitecture]:
-    texts = (f"linear:{a},{b},{c}" for a in (1, 2) for b in (0.5, 1.0) for c in ("gelu", "relu"))
-    return {SPACE.parse(text) for text in texts}
+    assert SPACE.parse(str(SPACE.sample(np.random.default_rng(0))))
 
 
 @pytest.mark.parametrize(
@@ -119,15 +114,17 @@ def test_spaces_have_architectures_of_their_own() -> None:
     assert Other().parse("other:1,0.5,gelu") != SPACE.parse("linear:1,0.5,gelu")
 
 
-@pytest.mark.parametrize("prefix", ["", ":", "linear"])
-def test_a_prefix_is_a_word_and_a_colon(prefix: str) -> None:
-    made = type("Bad", (Linear,), {"prefix": prefix})
-    with pytest.raises(ValueError, match="use a word and a colon"):
-        made()
-
-
-@pytest.mark.parametrize("choices", [(), (1, "1"), ("a,b",)])
-def test_choices_are_told_apart_by_their_texts(choices: tuple[Choice, ...]) -> None:
-    made = type("Bad", (Linear,), {"dimensions": {"side": choices}})
-    with pytest.raises(ValueError, match="dimension side of space 'linear' has the choices"):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(({"prefix": prefix}, "use a word and a colon") for prefix in ("", ":", "linear")),
+        *(({"dimensions": {"side": choices}}, "dimension side of space 'linear' has the choices")
+          for choices in ((), (1, "1"), ("a,b",))),
+    ],
+)  # fmt: skip
+def test_prefixes_are_words_and_choices_differ_by_their_texts(
+    changes: dict[str, Any], message: str
+) -> None:
+    made = type("Bad", (Linear,), changes)
+    with pytest.raises(ValueError, match=message):
         made()

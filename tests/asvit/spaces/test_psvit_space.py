@@ -36,12 +36,7 @@ def test_what_a_choice_in_each_dimension_leads_to() -> None:
     space = load_space("psvit2d")
     path = PSViT2dPath.parse("psvit2d:bbs---|-s----|----bb")
     params = space.encode(path)
-    assert [params[f"S{i}C{j}"] for i, j in ((1, 1), (1, 3), (2, 2), (3, 6))] == [
-        "b",
-        "s",
-        "s",
-        "b",
-    ]
+    assert [params[name] for name in ("S1C1", "S1C3", "S2C2", "S3C6")] == ["b", "s", "s", "b"]
     assert space.encode(path.with_(depths=(1, 2, 3), width=12)) == params
     assert space.decode(params) == path
 
@@ -70,13 +65,12 @@ def test_what_has_no_layers_is_refused(name: str) -> None:
     text = f"{name}:{NOTHING}"
     path = space.decode(dict.fromkeys(space.dimensions, "-"))
     assert str(path) == text
-    refusals = (
+    for refused in (
         lambda: space.parse(text),
         lambda: space.check(path, 32),
         lambda: space.build(path, image_size=32),
         lambda: space.build(f"{name}:{CELLS}", image_size=32, depths=(0, 0, 0)),
-    )
-    for refused in refusals:
+    ):
         with pytest.raises(ValueError, match="has no layers; use 'b' or 's' in at least one cell"):
             refused()
 

@@ -1,11 +1,14 @@
-"""timm's models by name."""
+"""timm's models by name; no name leads to a file, a program or the network."""
 
 import pytest
 import timm
 import torch
 from timm.layers import DropPath
 
-from asvit.spaces.timm_models import TimmModel, is_timm_model
+from asvit.spaces import build
+from asvit.spaces.architectures import build_on_meta, canonical
+from asvit.spaces.families import TimmModel, is_timm_model
+from tests.hostile import refused_or
 
 
 @pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "resnet10t", "convnext_atto"])
@@ -14,9 +17,11 @@ def test_models_take_the_image_size_asked_for(name):
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 5)
 
 
-def test_tags_are_known_and_nothing_is_downloaded():
+def test_tags_are_known_and_nothing_is_downloaded(went):
     assert is_timm_model("vit_tiny_patch16_224.augreg_in21k")
     assert TimmModel("vit_tiny_patch16_224.augreg_in21k").build().num_classes == 1000
+    assert build("timm:resnet18.a1_in1k", 32, 2) is not None  # with random weights
+    assert went == []
 
 
 @pytest.mark.parametrize(
@@ -62,3 +67,38 @@ def test_drop_path_of_0_stands_against_the_model_s_own():
     )
     assert max(own) == pytest.approx(0.2)
     assert max(none, default=0) == 0
+
+
+NAMES = (
+    *("hf-hub:a/b", "hf_hub:a/b", "hf-hub:timm/resnet18.a1_in1k", "timm/resnet18", "a/b@main"),
+    *("local-dir:/etc", "local-dir:..", "local-dir:///etc/passwd", "/etc/passwd", "../../etc"),
+    *("https://a.b/resnet18", "file:///etc/passwd", "resnet18.hf-hub:a/b", "resnet18.../../x"),
+    *("resnet18/..", "resnet18\n", "resnet18\x00", "\x1b[2Jresnet18", "__init__", "os.system", ""),
+    *("resnet18.", ".resnet18", "resnet18:a", "timm:resnet18", "RESNET18", "resnet18?pretrained"),
+)
+
+
+@pytest.fixture
+def went(monkeypatch: pytest.MonkeyPatch, network_calls: list[object]) -> list[object]:
+    """Every try to reach the network, or to ask timm's hub for anything."""
+    for name in ("load_model_config_from_hf", "load_model_config_from_path"):
+        monkeypatch.setattr(f"timm.models._factory.{name}", network_calls.append)
+    return network_calls
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_names_that_are_no_models(name: str, went: list[object]) -> None:
+    assert refused_or(lambda: canonical(f"timm:{name}")) is None
+    assert refused_or(lambda: TimmModel(name)) is None
+    assert refused_or(lambda: build(f"timm:{name}", 32, 2)) is None
+    assert went == []
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("side", [1, 2, 7, 33])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "gmlp_s16_224", "maxvit_tiny_tf_224", "swinv2_tiny_window8_256", "coat_tiny"],
+)
+def test_sizes_that_a_model_was_not_made_for(name: str, side: int) -> None:
+    refused_or(lambda: build_on_meta(f"timm:{name}", image_size=side))
