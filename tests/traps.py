@@ -9,6 +9,7 @@ import datetime
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +61,8 @@ def stop_at(stop: Stop) -> None:
     """
     point, count, number = stop
     passed = 0
+    if number == signal.SIGHUP:  # which nohup has ignored
+        signal.signal(number, signal.SIG_DFL)
 
     def pass_by(*_given: object) -> None:
         nonlocal passed

@@ -81,6 +81,7 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),
     ("scale", "--arch psvit2d:bs----|s-----|b----- --budget 9M", ("measure", 3, KILL)),
     ("reference build", "--learning-rate 1e30", ("fsync", 6, KILL)),
+    *(("train", "", ("step", 15, number)) for number in (signal.SIGTERM, signal.SIGHUP)),
 ]
 CASES: Sequence[tuple[str, str, Stop]] = [
     *((name, "", (point, count, number))
@@ -154,7 +155,7 @@ def test_stopped_once_and_continued(
 ) -> None:
     folder = tmp_path / "cut"
     code = runs.call(name, more, folder, stop=stop)
-    assert code == (130 if stop[2] == INTERRUPT else -KILL)
+    assert code == (130 if stop[2] == INTERRUPT else -stop[2])
     assert runs.call(name, more, folder) == 0
     assert runs.differing(name, more, folder) == []
 

@@ -169,6 +169,7 @@ def test_a_run_without_its_state_is_refused_and_left_as_it_is(
     (line,) = capsys.readouterr().err.splitlines()
     assert KINDS[kind].state in line
     assert content(folder) == before
+    assert call(kind, folder, "--fresh") == 0
 
 
 #: Command, other options, and what is said of them.
