@@ -104,7 +104,7 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
 
 #: Command -> options of a smaller run, which the one without them extends.
 SMALLER = {
-    "search": "--steps 3", "scale": "--budget 1.6M", "correlate": "--rows 5",
+    "search": "--steps 3", "scale": "--budget 1.85M", "correlate": "--rows 5",
     "reference build": "--n 2 --seeds 1",
 }  # fmt: skip
 SHORTER = {"train": "--epochs 3 --retokenize 1/1/1"}
