@@ -4,17 +4,28 @@ Each changes the process that calls it for good.
 """
 
 import ctypes
+import dataclasses
 import datetime
-import functools
 import os
 import random
 import resource
+import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from zlib import crc32
+
+from matplotlib.figure import Figure
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from experiments import forked
+from proxies import counts
+from proxies.registry import PROXIES, Inputs
+
+T = TypeVar("T")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Of unshare(2), mount(2) and capset(2) on Linux.
@@ -22,38 +33,88 @@ _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _REMOUNT, _PRIVATE = 32, 0x4000 | 0x40000
 _CAPABILITY_VERSION = 0x20080522
 
-#: Where a process stops itself, the how-manieth time it passes there, and by which signal.
+#: Where a process stops itself: a point, the how-manieth time it passes there, and the signal.
 Stop = tuple[str, int, int]
 
-#: Name to what holds a function or class, and its name there.
-Places = Mapping[str, tuple[Any, str]]
+
+def prepare(
+    *, fakes: bool = True, stop: Stop | None = None, largest: int | None = None, jobs: bool = False
+) -> None:
+    """Make measures, costs and figures quick, and have the process end as the arguments say."""
+    Figure.savefig = lambda _self, file, **_: file.write("<svg/>")  # type: ignore[method-assign]
+    if fakes:
+        fake_measures()
+    if jobs:
+        forked.fork_workers()
+    if stop is not None:
+        stop_at(stop)
+    if largest is not None:
+        limit_files(largest)
 
 
-def stop_at(places: Places, stop: Stop | None) -> None:
-    """Have this process stop itself at ``stop``, one of the places, if it is given."""
-    if stop is None:
-        return
+def stop_at(stop: Stop) -> None:
+    """Have this process stop itself at a point.
+
+    This is ``measure`` (before the length of a network is taken), ``step`` (before an optimiser's
+    step), ``fsync``, ``unlink``, or else the name of a file, once it is written and about to be
+    put in its place.
+    """
     point, count, number = stop
-    where, name = places[point]
-    function = getattr(where, name)
     passed = 0
+    if number == signal.SIGHUP:  # which nohup has ignored
+        signal.signal(number, signal.SIG_DFL)
 
-    @functools.wraps(function, updated=())
-    def wrapped(*arguments: Any, **named: Any) -> Any:
+    def pass_by(*_given: object) -> None:
         nonlocal passed
         passed += 1
         if passed == count:
             os.kill(os.getpid(), number)
             time.sleep(60)  # until the signal is here
-        return function(*arguments, **named)
 
-    setattr(where, name, wrapped)
+    def replaced(_source: object, target: str | Path) -> None:
+        if Path(target).name == point:
+            pass_by()
+
+    if point == "measure":
+        right = PROXIES["length_distortion"]
+        value = _after(pass_by, right.value)
+        PROXIES[right.name] = dataclasses.replace(right, value=value, together=None)
+    elif point == "step":
+        register_optimizer_step_pre_hook(pass_by)
+    elif point in ("fsync", "unlink"):
+        setattr(os, point, _after(pass_by, getattr(os, point)))
+    else:
+        os.replace = _after(replaced, os.replace)
 
 
-def limit_files(largest: int | None) -> None:
+def _after(first: Callable[..., object], function: Callable[..., T]) -> Callable[..., T]:
+    def both(*given: Any, **named: Any) -> T:
+        first(*given)
+        return function(*given, **named)
+
+    return both
+
+
+def fake_measures() -> None:
+    """Let measures and costs follow from the size of a network; every fifth one fails."""
+    for name in ("length_distortion", "ntk_condition_number"):
+        PROXIES[name] = dataclasses.replace(PROXIES[name], value=_fake_value, together=None)
+    counts.count_by_module = _fake_costs
+
+
+def _fake_value(model: nn.Module, _inputs: Inputs) -> float:
+    drawn = crc32(str(sum(p.numel() for p in model.parameters())).encode())
+    return float("nan") if drawn % 5 == 0 else 1.0 + drawn % 997
+
+
+def _fake_costs(model: nn.Module, *_given: object, **_named: object) -> dict[str, counts.Cost]:
+    params = sum(p.numel() for p in model.parameters())
+    return {"": counts.Cost(params, 100 * params)}
+
+
+def limit_files(largest: int) -> None:
     """Let no file grow beyond ``largest`` bytes: records are cut, as a full disk cuts them."""
-    if largest is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 
 
 def limit_memory(mebibytes: int) -> None:
@@ -112,14 +173,3 @@ def _checked(code: int) -> None:
     if code:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """End the process as a command does: 130 after an interrupt, 3 where the disk refuses."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except OSError:
-        sys.exit(3)

@@ -3,18 +3,12 @@
 import json
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_runs import ALONE, LONG, begun, goes_on, left_alone, marked, told
 
-from asvit.growth.journal import GrowthJournal
-from asvit.reference.build import TrainingJournal
-from asvit.reference.scores import ScoreJournal
 from asvit.search.journal import open_journal
-from asvit.search.supernet_result import AccuracyJournal
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 
@@ -30,7 +24,6 @@ KEPT = {
     "supernet train": "supernet.safetensors",
     "supernet evolve": "accuracies.jsonl",
 }
-RECORDS = [name for name, file in KEPT.items() if file.endswith((".jsonl", ".journal"))]
 
 
 def finished(campaign: Campaign, name: str, which: str) -> Path:
@@ -39,34 +32,6 @@ def finished(campaign: Campaign, name: str, which: str) -> Path:
     whole = campaign.reference_folder(name)
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     return folder
-
-
-OPENED: dict[str, Callable[[Path], Any]] = {
-    "scale": lambda path: GrowthJournal(path)._scores,
-    "correlate": lambda path: ScoreJournal(path).scores,
-    "reference build": lambda path: TrainingJournal(path).outcomes,
-    "supernet evolve": lambda path: AccuracyJournal(path)._accuracies,
-}
-VALUES = {
-    "scale": "scores",
-    "correlate": "scores",
-    "reference build": "accuracy",
-    "supernet evolve": "accuracy",
-}
-
-
-@pytest.mark.parametrize("name", marked(list(OPENED)))
-def test_a_journal_that_is_cut_anywhere_has_its_whole_records(
-    campaign: Campaign, tmp_path: Path, name: str
-) -> None:
-    content = (campaign.reference_folder(name) / RUN / KEPT[name]).read_bytes()
-    path = tmp_path / KEPT[name]
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        found = OPENED[name](path)
-        lines = content[: content[:length].rfind(b"\n") + 1].splitlines(keepends=True)
-        assert path.read_bytes() == b"".join(lines)
-        assert len(found) == sum(VALUES[name] in json.loads(line) for line in lines)
 
 
 @pytest.mark.slow
@@ -79,30 +44,6 @@ def test_a_study_that_is_cut_anywhere_has_its_whole_records(
         path.write_bytes(content[:length])
         open_journal(path)
         assert path.read_bytes() == content[: content[:length].rfind(b"\n") + 1]
-
-
-@pytest.mark.parametrize("name", marked(RECORDS))
-def test_a_run_goes_on_from_a_journal_that_was_cut(campaign: Campaign, name: str) -> None:
-    folder = finished(campaign, name, "cut")
-    journal = folder / RUN / KEPT[name]
-    content = journal.read_bytes()
-    journal.write_bytes(content[: random.Random(name).randrange(len(content))])
-    (folder / RUN / "result.json").unlink()
-    goes_on(campaign, name, folder, "after its journal was cut")
-
-
-@pytest.mark.parametrize("name", marked(RECORDS))
-def test_a_journal_with_a_line_of_something_else_is_left_alone(
-    campaign: Campaign, name: str
-) -> None:
-    folder = finished(campaign, name, "overwritten")
-    journal = folder / RUN / KEPT[name]
-    lines = journal.read_bytes().splitlines(keepends=True)
-    lines[1] = b"\0" * len(lines[1][:-1]) + b"\n"
-    journal.write_bytes(b"".join(lines))
-    left_alone(words(name), folder, KEPT[name], "line 2 is not a ", RESTORE)
-    assert forked.run(forked.command, [*words(name), "--fresh"], folder) == 0
-    campaign.check_same(name, folder, what="after --fresh")
 
 
 @pytest.mark.parametrize("name", ["train", "supernet train"])
@@ -131,17 +72,6 @@ def test_a_result_that_is_half_written_or_another_versions_is_written_again(
     ):
         path.write_bytes(wrong)
         goes_on(campaign, name, folder, "after its result was spoilt")
-
-
-@pytest.mark.parametrize("version", [0, 2])
-def test_a_journal_of_another_version_is_left_alone(campaign: Campaign, version: int) -> None:
-    folder = finished(campaign, "reference build", f"version-{version}")
-    journal = folder / RUN / "trainings.jsonl"
-    journal.write_bytes(
-        journal.read_bytes().replace(b'"schema_version":1', b'"schema_version":%d' % version)
-    )
-    said = "trainings.jsonl, line 1 is not a record of a reference table"
-    left_alone(words("reference build"), folder, said)
 
 
 @pytest.mark.parametrize(

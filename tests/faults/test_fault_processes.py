@@ -35,20 +35,6 @@ def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name
     campaign.check_same(name, folder, what="beside two others")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_a_run_costs_as_little_as_a_kill(
-    campaign: Campaign, number: signal.Signals
-) -> None:
-    if signal.getsignal(number) is signal.SIG_IGN:
-        pytest.skip("whoever started the tests has them ignore this signal, as nohup does")
-    folder = campaign.new("train", number.name)
-    process = begun("train", folder)
-    send(process, number)
-    process.join(LONG)
-    assert process.exitcode == -number
-    goes_on(campaign, "train", folder, f"after {number.name}")
-
-
 def send(process: ForkServerProcess, number: signal.Signals) -> None:
     """Send a signal to a process that we started."""
     assert process.pid is not None

@@ -1,14 +1,245 @@
-"""Runs that are killed at random moments end as runs that were never killed."""
+"""Runs that are stopped anywhere, however often, end as runs that were never stopped."""
+
+import shutil
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from asvit.report.run import read_run
+from tiny_runs import LONG
 
-from experiments.kill_runs import COMMANDS, Campaign
+from asvit.runs.folder import RUNS
+from asvit.search import CONTROLLERS
+from experiments import forked
+from experiments.kill_runs import COMMANDS, NEEDS, RUN, Campaign, differences, outcome, words
+from tests.traps import Stop, prepare
 
 ENOUGH = 5.0  # seconds of runs to kill
+KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
+
+#: Command -> point, see :func:`tests.traps.stop_at` -> the how-manieth times that are killed.
+KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
+    # Two fsyncs make a trial, asked for and told; those before are of the study.
+    "search": {
+        "fsync": (1, 2, 3, 4, 12), "measure": (1, 6), "unlink": (1, 12), "trials.csv": (1, 2),
+        "result.json": (1,), "report.html": (1,),
+    },
+    "scale": {
+        "fsync": (1, 2, 3, 9), "measure": (1, 3), "steps.csv": (1, 2), "candidates.csv": (1,),
+        "result.json": (1,), "report.html": (1,),
+    },
+    "correlate": {
+        "fsync": (1, 5), "measure": (1, 4), "values.csv": (1,), "correlations.csv": (1,),
+        "result.json": (1,),
+    },
+    "reference build": {
+        "fsync": (1, 2, 3, 9), "step": (1, 14, 24), "table.csv": (1, 2, 6), "result.json": (1,),
+    },
+    # Twelve steps take the time of the stages, twelve train.
+    "train": {
+        "fsync": (1, 3, 5, 12), "step": (1, 13, 18, 24), "checkpoint.safetensors": (1, 3),
+        "best.safetensors": (1,), "model.safetensors": (1,), "metrics.csv": (3,),
+        "result.json": (1,),
+    },
+    "supernet train": {
+        "fsync": (1, 2, 4, 9), "step": (1, 7, 12), "supernet.safetensors": (4,),
+        "losses.csv": (2,), "result.json": (1,),
+    },
+    # The winner is trained in twelve steps, six an epoch, with a state at the end of each.
+    "supernet evolve": {
+        "fsync": (1, 2, 9, 17), "step": (1, 6, 9), "retraining.safetensors": (1, 2),
+        "trials.csv": (1,), "retrained.safetensors": (1,), "result.json": (1,),
+        "report.html": (1,),
+    },
+}  # fmt: skip
+
+INTERRUPTED: Mapping[str, Mapping[str, Sequence[int]]] = {
+    "search": {"measure": (4,), "fsync": (2, 11, 12), "unlink": (9,), "trials.csv": (2,)},
+    "scale": {"measure": (2,), "fsync": (6,), "steps.csv": (2,)},
+    "correlate": {"measure": (4,), "correlations.csv": (1,)},
+    "reference build": {"step": (9,), "fsync": (7,), "table.csv": (4,)},
+    "train": {"step": (19,)},
+    "supernet train": {"step": (6,)},
+    "supernet evolve": {"fsync": (8,), "step": (8,)},
+}
+
+#: What else is killed once: other controllers and spaces, batches, trainings that fail.
+OTHERS: Sequence[tuple[str, str, Stop]] = [
+    *(
+        ("search", f"--controller {name} --steps 20", ("measure", 15, KILL))
+        for name in CONTROLLERS
+    ),
+    *(
+        ("search", f"--space {name} --image-size 64", ("fsync", 9, KILL))
+        for name in ("shiftvit", "psvit2d", "psvit1d")
+    ),
+    ("search", "--batch 5", ("measure", 7, KILL)),
+    ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),
+    ("scale", "--arch psvit2d:bs----|s-----|b----- --budget 9M", ("measure", 3, KILL)),
+    ("reference build", "--learning-rate 1e30", ("fsync", 6, KILL)),
+    *(("train", "", ("step", 15, number)) for number in (signal.SIGTERM, signal.SIGHUP)),
+]
+CASES: Sequence[tuple[str, str, Stop]] = [
+    *((name, "", (point, count, number))
+      for table, number in ((KILLED, KILL), (INTERRUPTED, INTERRUPT))
+      for name, points in table.items() for point, counts in points.items() for count in counts),
+    *OTHERS,
+]  # fmt: skip
+
+
+#: Command -> where it is killed again and again, and how often until it has ended.
+REPEATED: Mapping[str, tuple[str, int, int]] = {
+    "search": ("measure", 4, 2),
+    "scale": ("measure", 3, 1),
+    "correlate": ("measure", 3, 2),
+    "reference build": ("step", 9, 2),
+    "train": ("checkpoint.safetensors", 2, 2),
+    "supernet train": ("step", 5, 2),
+    "supernet evolve": ("step", 7, 1),
+}
+
+#: Command -> options of a smaller run, which the one without them extends.
+SMALLER = {
+    "search": "--steps 3", "scale": "--budget 1.85M", "correlate": "--rows 5",
+    "reference build": "--n 2 --seeds 1",
+}  # fmt: skip
+SHORTER = {"train": "--epochs 3 --retokenize 1/1/1"}
+
+
+class Runs:
+    """Runs of commands with more options, and what they leave that are never stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._whole: dict[tuple[str, str], Path] = {}
+
+    def call(self, name: str, more: str, folder: Path, **how: Any) -> int:
+        """Start or go on with a run in ``folder``; its exit code."""
+        if name in NEEDS and not folder.exists():
+            target, needed = NEEDS[name]
+            shutil.copytree(self.whole(needed) / RUN, folder / target)
+        command = [*words(name), *SHORTER.get(name, "").split(), *more.split()]
+        # The costs of paths are added up, which those of fakes do not bear.
+        prepared = partial(prepare, fakes=name not in NEEDS, **how)
+        return forked.run(forked.command, command, folder, prepare=prepared)
+
+    def whole(self, name: str, more: str = "") -> Path:
+        """The working folder of a run that is never stopped."""
+        if (name, more) not in self._whole:
+            folder = self._folder / f"{len(self._whole)}"
+            assert self.call(name, more, folder) == 0, forked.printed(folder)
+            self._whole[name, more] = folder
+        return self._whole[name, more]
+
+    def differing(self, name: str, more: str, folder: Path) -> list[str]:
+        """The files in which a run differs from one that is never stopped."""
+        return differences(outcome(folder / RUN), outcome(self.whole(name, more) / RUN))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "stop"),
+    CASES,
+    ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part)),
+)
+def test_stopped_once_and_continued(
+    runs: Runs, tmp_path: Path, name: str, more: str, stop: Stop
+) -> None:
+    folder = tmp_path / "cut"
+    code = runs.call(name, more, folder, stop=stop)
+    assert code == (130 if stop[2] == INTERRUPT else -stop[2])
+    assert runs.call(name, more, folder) == 0
+    assert runs.differing(name, more, folder) == []
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_kills_cost_no_more_than_what_was_in_flight(runs: Runs, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "cut"
+    point, count, kills = REPEATED[name]
+    stop = (point, count, KILL)
+    codes = [runs.call(name, "", folder, stop=stop) for _ in range(kills + 1)]
+    assert codes == [-KILL] * kills + [0]
+    assert runs.differing(name, "", folder) == []
+
+
+@pytest.mark.parametrize("share", [0.05, 0.7])
+@pytest.mark.parametrize("name", KILLED)
+def test_a_file_that_cannot_grow_costs_nothing_that_was_kept(
+    runs: Runs, tmp_path: Path, name: str, share: float
+) -> None:
+    # A limit on the size of files cuts a record in the middle, as a full disk does.
+    folder, state = tmp_path / "cut", RUNS[name].files.state
+    largest = int(share * (runs.whole(name) / RUN / state).stat().st_size)
+    assert runs.call(name, "--quiet", folder, largest=largest) == 3
+    assert "Traceback" not in forked.printed(folder)
+    if share > 0.5 and name in ("search", "scale", "correlate"):  # with space for the message
+        assert "and the same command continues (File too large)" in forked.printed(folder)
+    assert runs.call(name, "", folder) == 0
+    assert runs.differing(name, "", folder) == []
+
+
+@pytest.mark.parametrize("stop", [("fsync", 1, KILL), ("result.json", 1, KILL)])
+@pytest.mark.parametrize("name", SMALLER)
+def test_a_run_that_is_extended_and_killed_is_what_it_would_have_been(
+    runs: Runs, tmp_path: Path, name: str, stop: Stop
+) -> None:
+    folder, state = tmp_path / "cut", RUNS[name].files.state
+    assert runs.call(name, SMALLER[name], folder) == 0
+    assert runs.call(name, "", folder, stop=stop) == -KILL
+    if stop[0] == "fsync" and name == "correlate":  # still answers the earlier question
+        assert runs.differing(name, SMALLER[name], folder) == [state]
+    assert runs.call(name, "", folder) == 0
+    assert set(runs.differing(name, "", folder)) <= {state}  # which tells of both
+
+
+def test_a_killed_search_shows_all_that_was_measured(runs: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "cut"
+    assert runs.call("search", "", folder, stop=("measure", 7, KILL)) == -KILL
+    journal = folder / RUN / "study.journal"
+    before = journal.read_bytes()
+    whole = read_run(runs.whole("search") / RUN).trials
+    for _ in range(2):  # with the table of the first trial, and without
+        assert repr(read_run(folder / RUN).trials) == repr(whole[:6])
+        (folder / RUN / "trials.csv").unlink(missing_ok=True)
+    assert journal.read_bytes() == before  # not even the trial in flight is touched
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_table_of_two_jobs_is_that_of_one(runs: Runs, tmp_path: Path, killed: bool) -> None:
+    name, folder = "reference build", tmp_path / "cut"
+    journal = folder / RUN / RUNS[name].files.state
+    command = [*words(name), "--jobs", "2"]
+    process = forked.start(forked.command, command, folder, prepare=partial(prepare, jobs=True))
+    while killed and process.is_alive() and not (journal.exists() and records(journal) > 2):
+        time.sleep(0.001)
+    if killed:
+        process.kill()
+    process.join(LONG)
+    assert process.exitcode == (-KILL if killed else 0)
+    deadline = time.monotonic() + LONG
+    while forked.workers(folder):  # end with it
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert records(journal) < 7 if killed else records(journal) == 7
+    assert runs.call(name, "", folder) == 0
+    assert runs.differing(name, "", folder) == []
+
+
+def records(journal: Path) -> int:
+    """The number of lines that end."""
+    return journal.read_bytes().count(b"\n")
 
 
 @pytest.mark.parametrize("name", ["reference build", "train"])
-def test_a_few_kills_change_nothing(campaign: Campaign, name: str) -> None:
+def test_a_few_kills_at_random_change_nothing(campaign: Campaign, name: str) -> None:
     assert campaign.kill(name, 4).kills >= 4
 
 

@@ -11,7 +11,7 @@ from asvit.reference import trainer as reference_trainer
 from asvit.reference.build import Outcome, Training
 from asvit.runs.reference import BuildRun
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
-from tests.asvit.runs import stoppable_reference
+from tests.asvit.runs import fakes
 
 BUILD = RUNS["reference build"]
 
@@ -108,7 +108,7 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_state_says_what_a_training_ended_in(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    stoppable_reference.faked(monkeypatch.setattr)
+    fakes.fake_trainings(monkeypatch.setattr)
     lines = run(*BUILD, "--out", tmp_path / "run").stderr.splitlines()
     told = [line.partition("ETA ")[2] for line in lines if line.startswith("training ")][1:]
     assert len(told) == 10

@@ -174,6 +174,11 @@ def test_kinds_are_known_by_their_files(tmp_path: Path) -> None:
         register_run(ToyRun)
 
 
+def test_an_unknown_setting_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
+        run(None, step=3)
+
+
 def test_its_line_of_help_is_the_first_of_its_docstring() -> None:
     assert ToyRun.summary == "Add up numbers."
     assert ScaleRun.summary == "Grow an architecture to a budget without training."

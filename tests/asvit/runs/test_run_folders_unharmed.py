@@ -5,6 +5,7 @@ files of the user's own, with and without ``--fresh``.
 """
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from asvit.cli.app import app
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
-from experiments.kill_runs import COMMANDS
+from experiments.kill_runs import COMMANDS, differences, outcome
 
 KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
@@ -133,6 +134,93 @@ def test_a_finished_run_of_the_kind_stays_and_starting_over_replaces_its_own_fil
     assert after["notes.txt"] == b"mine\n"
     state = KINDS[kind].state
     assert kind == "supernet train" or after[state] != before[state]  # times differ
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_follows_from_the_state_is_written_again(
+    made: Path, tmp_path: Path, kind: str
+) -> None:
+    folder = prepared(made, kind, "finished", tmp_path / "run")
+    before = outcome(folder)
+    for name in KINDS[kind].names[:-1]:
+        if not name.endswith(".safetensors"):
+            (folder / name).unlink(missing_ok=True)
+    assert call(kind, folder) == 0
+    assert (folder / "result.json").exists()
+    assert set(differences(outcome(folder), before)) <= {"result.json", "report.html"}  # commands
+
+
+@pytest.mark.parametrize("state", ["damaged state", "result alone"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_without_its_state_is_refused_and_left_as_it_is(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, state: str
+) -> None:
+    folder = prepared(made, kind, state, tmp_path / "run")
+    before = content(folder)
+    assert call(kind, folder) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert KINDS[kind].state in line
+    assert content(folder) == before
+    assert call(kind, folder, "--fresh") == 0
+
+
+#: Command, other options, and what is said of them.
+CHANGED = [
+    ("search", "--steps 3 --image-size 64", "steps 8 (now 3), image_size 32 (now 64)"),
+    ("scale", "--budget 1.9M --seed 4", "budgets ('2M',) (now ('1.9M',)), seed 0 (now 4)"),
+    ("scale", "--budget 2G", "budgets ('2M',) (now ('2G',))"),
+    ("correlate", "--repeats 3 --seed 4", "repeats 1 (now 3), seed 0 (now 4)"),
+    ("reference build", "--n 2", "n 3 (now 2)"),
+    ("reference build", "--seeds 1", "seeds 2 (now 1)"),
+    ("reference build", "--n 7 --seed 3", "seed 0 (now 3)"),
+    ("train", "--epochs 10 --retokenize 4/3/3", "epochs 9 (now 10), "),
+    ("supernet train", "--epochs 4", "epochs 3 (now 4)"),
+    ("supernet evolve", "--population 6", "population 5 (now 6)"),
+]
+
+
+@pytest.mark.parametrize(("kind", "more", "told"), CHANGED)
+def test_other_settings_are_refused_and_nothing_is_lost(
+    made: Path, capsys: pytest.CaptureFixture[str], kind: str, more: str, told: str
+) -> None:
+    before = content(made / kind)
+    assert call(kind, made / kind, *more.split()) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"other settings: {told}" in line
+    assert line.endswith("; give --out for a new folder or --fresh to start over")
+    assert content(made / kind) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            '"device":"cpu"}',
+            '"device":"cuda"}',
+            "was started on device cuda (now cpu); give --out",
+        ),
+        (r'"digest":"[0-9a-f]{64}"', f'"digest":"{"f" * 64}"', "was started with other images: "),
+    ],
+    ids=["device", "images"],
+)
+@pytest.mark.parametrize("kind", ["search", "scale", "correlate", "reference build"])
+def test_another_device_and_other_images_are_refused(
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    old: str,
+    new: str,
+    told: str,
+) -> None:
+    folder = prepared(made, kind, "unfinished", tmp_path / "run")
+    state = folder / KINDS[kind].state
+    lines = state.read_text().splitlines(keepends=True)[:-1]  # so that something is to be done
+    state.write_text(re.sub(f"(?s)(.*){old}", rf"\g<1>{new}", "".join(lines)))  # the last one
+    before = content(folder)
+    assert call(kind, folder) == 3
+    assert told in capsys.readouterr().err
+    assert content(folder) == before
 
 
 def test_a_run_of_a_kind_that_is_not_known_here_is_refused(

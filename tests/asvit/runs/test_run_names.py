@@ -1,6 +1,7 @@
 """Default run folders: one plain folder in runs, whatever the settings hold."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
+from tests.asvit.runs.fakes import SEED
 from tests.hostile import FEW, texts
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
@@ -47,3 +49,26 @@ def test_long_names_that_differ_stay_apart() -> None:
 
 def test_plain_names_stay_as_they_are() -> None:
     assert named_folder("search-asvit-tpe-64px-seed1") == Path("runs/search-asvit-tpe-64px-seed1")
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        (
+            SearchRun.make(space="asvit-tiny", controller="random", image_size=64, seed=5),
+            "search-asvit-tiny-random-64px-seed5",
+        ),
+        (
+            ScaleRun.make(architecture=SEED, image_size=32, seed=5),
+            "scale-4.8.2-2.4.2-2.2.2-2.1.2-16-32px-seed5",
+        ),
+        (BuildRun.make(seed=4), "reference-asvit-64px-seed4"),
+        (
+            TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3),
+            "train-timm-resnet18-64px-seed3",
+        ),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_the_default_folder_is_named_after_the_settings(run: Any, name: str) -> None:
+    assert run.folder == Path("runs") / name

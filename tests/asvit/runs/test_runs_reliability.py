@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stoppable_scale
-from stoppable_correlate import ARCHITECTURES, fake_measure, write_table
-from stoppable_scale import FakePool
 
 from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
@@ -23,6 +20,8 @@ from asvit.runs import (
 from asvit.runs.correlation import CorrelationRun, reliability
 from asvit.runs.search import SearchRun
 from asvit.search import Measurement
+from tests.asvit.runs import fakes
+from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, fake_measure, write_table
 
 MEASURES = ("length_distortion", "ntk_condition_number")
 SETTINGS: dict[str, Any] = {
@@ -54,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
         """That of a table is the real one; a scaling has no classes."""
         return (real if "num_classes" in named else FakePool)(*given, **named)
 
-    stoppable_scale.faked(monkeypatch.setattr)
+    fakes.fake_scaling(monkeypatch.setattr)
     monkeypatch.setattr(measurement_pool, "MeasurementPool", pool)
     monkeypatch.setattr(measurement_pool, "measure", counted)
     monkeypatch.setattr(CorrelationRun, "write_report", staticmethod(lambda _folder: None))
@@ -71,7 +70,7 @@ def search(**settings: Any) -> SearchResult:
 
 
 def scale(**settings: Any) -> ScaleResult:
-    given = {"architecture": stoppable_scale.ARCHITECTURE, "budget": "2M", **SETTINGS}
+    given = {"architecture": SEED, "budget": "2M", **SETTINGS}
     return run_scaling(**{**given, **settings})
 
 

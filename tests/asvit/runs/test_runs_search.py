@@ -1,18 +1,13 @@
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from stoppable_search import fake_evaluate
 
-import asvit
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
-from asvit.runs import SearchResult, newest_run, run_search
+from asvit.runs import SearchResult, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun
 from asvit.search import (
@@ -21,9 +16,9 @@ from asvit.search import (
     SearchSettings,
     read_trials,
 )
-from asvit.search.journal import JournalFile
 from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, cost, load_space
+from tests.asvit.runs.fakes import fake_evaluate
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
 DESIGN_KEYS = {
@@ -36,22 +31,10 @@ def search(out: Path | None = None, **settings: Any) -> SearchResult:
     return run_search(out=out, **{"evaluate": fake_evaluate, **QUICK, **settings})
 
 
-def never(text: str) -> Measurement:
-    raise AssertionError(f"{text} was measured")
-
-
 @pytest.fixture(autouse=True)
 def _no_report(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "report" not in request.node.name:
         monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
-
-
-@pytest.fixture
-def nothing_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory that the test must leave as it is."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS)
@@ -74,11 +57,6 @@ def test_a_run_folder_holds_the_result(tmp_path: Path, controller: str) -> None:
     assert {row.architecture for row in result.front} <= {row.architecture for row in rows}
 
 
-def test_the_result_survives_its_file(tmp_path: Path) -> None:
-    result = search(tmp_path / "run")
-    assert SearchResult.read(tmp_path / "run" / "result.json").to_json() == result.to_json()
-
-
 def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:
     result = search(tmp_path)
     rows = read_trials(tmp_path / "trials.csv")
@@ -94,48 +72,6 @@ def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
         "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
         f"--out '{tmp_path}/my run'"
     )
-
-
-def test_the_default_folder_is_named_after_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    result = search(controller="random", image_size=64, seed=5)
-    assert result.folder == Path("runs/search-asvit-tiny-random-64px-seed5")
-    assert (tmp_path / result.folder / "result.json").exists()
-    assert newest_run() == result.folder
-
-
-def test_the_package_offers_it() -> None:
-    assert asvit.run_search is run_search
-
-
-def test_a_finished_run_gives_its_result_without_measuring(tmp_path: Path) -> None:
-    first = search(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    again = search(tmp_path, evaluate=never)
-    assert again.to_json() == first.to_json()
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-@pytest.mark.parametrize("content", [None, "", "{}", '{"kind": "search", "schema_version": 9}'])
-def test_a_result_that_is_gone_or_broken_is_written_again(
-    tmp_path: Path, content: str | None
-) -> None:
-    first = search(tmp_path)
-    path = tmp_path / "result.json"
-    path.unlink() if content is None else path.write_text(content)
-    again = search(tmp_path)
-    assert again.seed_architecture == first.seed_architecture
-    assert SearchResult.read(path).steps == 6
-
-
-def test_a_table_that_is_gone_is_written_again_without_measuring(tmp_path: Path) -> None:
-    search(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    (tmp_path / "trials.csv").unlink()
-    search(tmp_path, evaluate=never)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_table_is_there_from_the_first_step_and_whole_when_going_on(tmp_path: Path) -> None:
@@ -168,48 +104,11 @@ def test_sizes_may_be_measures(tmp_path: Path) -> None:
     assert result.front[0] in rows
 
 
-def test_more_steps_extend_a_finished_run(tmp_path: Path) -> None:
-    whole = search(tmp_path / "whole", steps=15)
-    search(tmp_path / "run", steps=6)
-    events: list[Progress] = []
-    extended = search(tmp_path / "run", steps=15, progress=events.append)
-    assert [event.done for event in events] == list(range(7, 16))
-    assert all(event.resumed == 6 for event in events)
-    assert extended.seed_architecture == whole.seed_architecture
-    files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_the_report_is_that_of_the_last_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write(_self: object, folder: Path) -> None:
-        (folder / "report.html").write_bytes((folder / "result.json").read_bytes())
-
-    def fail(_self: object, folder: Path) -> None:
-        raise KeyboardInterrupt
-
-    for steps, writer in ((6, write), (8, fail), (8, write)):
-        monkeypatch.setattr(SearchRun, "write_report", writer)
-        with contextlib.suppress(KeyboardInterrupt):
-            search(tmp_path, steps=steps)
-    assert json.loads((tmp_path / "report.html").read_text())["steps"] == 8
-
-
 @pytest.mark.parametrize("preset", SearchSettings.presets)
 def test_every_preset_fits_every_space(preset: str) -> None:
     size = SearchSettings.make(preset).image_size
     for name in SPACES:
         assert find_space(name, image_size=size).name == name
-
-
-def test_changed_settings_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
-    search(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    message = r"other settings: steps 6 \(now 3\), image_size 224 \(now 64\); give --out"
-    with pytest.raises(ValueError, match=message):
-        search(tmp_path, steps=3, image_size=64)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None:
@@ -221,46 +120,11 @@ def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None
         search(tmp_path / "run", storage=url)
 
 
-def test_fresh_starts_over_and_leaves_other_files(tmp_path: Path) -> None:
-    search(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "holiday.svg").write_text("mine")
-    (tmp_path / "report.html").write_text("old")
-    result = search(tmp_path, fresh=True, seed=9)
-    assert result.settings.seed == 9
-    assert len(read_trials(tmp_path / "trials.csv")) == 6
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert (tmp_path / "holiday.svg").read_text() == "mine"
-    assert not (tmp_path / "report.html").exists()
-
-
 def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
     search(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OSError, match="no/such/folder"):
         search(tmp_path, fresh=True, evaluate=None, data="no/such/folder")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_a_table_without_its_study_is_not_overwritten(tmp_path: Path) -> None:
-    search(tmp_path)
-    (tmp_path / "study.journal").unlink()
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=r"has result\.json but not study\.journal"):
-        search(tmp_path)
-    with pytest.raises(ValueError, match=r"has result\.json but not study\.journal"):
-        search(tmp_path, storage=f"sqlite:///{tmp_path.parent}/other.db")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_a_corrupt_journal_is_refused_and_kept(tmp_path: Path) -> None:
-    search(tmp_path)
-    path = tmp_path / "study.journal"
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:3], b"\x00garbage\n", *lines[3:]]))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match=r"study\.journal, line 4 .*--fresh"):
-        search(tmp_path, steps=9)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -291,36 +155,8 @@ def test_the_password_of_a_storage_is_not_kept() -> None:
     assert "postgresql://me:" in command
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"controller": "reinforse"}, "did you mean 'reinforce'"),
-        ({"space": "asvit-tin"}, "did you mean 'asvit-tiny'"),
-        ({"proxies": ["lenght_distortion"]}, "did you mean 'length_distortion'"),
-        ({"proxies": ["extrinsic_curvature"]}, "nothing to search for"),
-        ({"preset": "quik"}, "did you mean 'quick'"),
-        ({"image_size": 40}, "40"),
-        ({"storage": "sqlite:////no/such/folder/x.db"}, "cannot open the storage"),
-        ({"evaluate": None, "device": "abacus"}, "device 'abacus' is not available"),
-        ({"evaluate": None, "data": "fractale"}, "fractal"),
-    ],
-)
-def test_bad_settings_make_no_file(
-    nothing_made: Path, settings: dict[str, Any], message: str
-) -> None:
-    with pytest.raises((ValueError, OSError), match=message) as caught:
-        search(**settings)
-    assert "\n" not in str(caught.value)
-
-
 def test_nobody_need_be_told(tmp_path: Path) -> None:
     assert search(tmp_path, progress=None, workers=None, steps=2).steps == 2
-
-
-def test_an_unknown_setting_is_a_type_error(nothing_made: Path) -> None:
-    with pytest.raises(TypeError, match="unknown setting 'step'; did you mean 'steps'"):
-        search(step=3)
 
 
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
@@ -337,13 +173,6 @@ def test_a_link_to_nothing_in_the_folders_place(tmp_path: Path) -> None:
         with pytest.raises(NotADirectoryError, match="link is a link to nothing, not a folder"):
             search(out)
     assert not (tmp_path / "nothing").exists()
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(PermissionError, match="may not be written to"):
-        search(tmp_path / "run")
 
 
 def test_a_folder_that_may_not_be_written_to(
@@ -366,25 +195,6 @@ def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> No
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed"] * 10
     assert not (tmp_path / "result.json").exists()
-
-
-def test_a_full_disk_is_one_line_and_the_same_command_continues(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_arguments: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    def fill(event: Progress) -> None:
-        if event.done == 3:
-            patch.setattr(JournalFile, "append_logs", full)
-
-    with monkeypatch.context() as patch:
-        with pytest.raises(OSError, match=r"the same command continues \(No space left") as caught:
-            search(tmp_path, progress=fill)
-        assert "\n" not in str(caught.value)
-    events: list[Progress] = []
-    search(tmp_path, progress=events.append)
-    assert [event.done for event in events] == [4, 5, 6]
 
 
 def test_an_interrupted_progress_leaves_the_table(tmp_path: Path) -> None:
@@ -420,15 +230,4 @@ def test_real_networks_end_in_a_report(tmp_path: Path, monkeypatch: pytest.Monke
     rows = read_trials(tmp_path / "run" / "trials.csv")
     size = cost(rows[0].architecture, image_size=32)
     assert (rows[0].params, rows[0].macs) == (size.params, size.macs)
-    # Other images under the same name are not the same search.
-    journal = tmp_path / "run" / "study.journal"
-    digest = result.provenance["images"]["digest"]
-    journal.write_text(journal.read_text().replace(digest, "0" * 64))
-    with pytest.raises(ValueError, match="started with other images"):
-        search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
-    # Nor is one on another device, even where the same word stands for it.
-    text = journal.read_text().replace("0" * 64, digest)
-    journal.write_text(text.replace('{"device":"cpu"}', '{"device":"cuda"}'))
-    with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\); give --out"):
-        search(tmp_path / "run", evaluate=None, device="cpu", **{**settings, "steps": 7})
     assert search(tmp_path / "run", evaluate=None, device="cpu", **settings).steps == 6

@@ -1,6 +1,5 @@
 """``asvit.run_training`` as a library call."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from asvit.networks import WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
-from asvit.training.result import TrainResult
 from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
@@ -157,15 +155,6 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
 
 
-def test_a_result_without_its_checkpoint_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    run_training(ARCH, out=folder, **TINY)
-    (folder / "checkpoint.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"has result\.json but not checkpoint\.safetensors"):
-        run_training(ARCH, out=folder, **TINY)
-    run_training(ARCH, out=folder, fresh=True, **TINY)
-
-
 def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> None:
     import shlex
 
@@ -182,13 +171,6 @@ def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> No
     assert TrainSettings.make(given["preset"], **asked) == result.settings
 
 
-def test_the_default_folder_has_a_plain_name() -> None:
-    run = TrainRun.make(architecture="timm:resnet18", image_size=64, seed=3)
-    assert run.folder == Path("runs") / "train-timm-resnet18-64px-seed3"
-    name = TrainRun.make(architecture=ARCH).default_name()
-    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
-
-
 def test_without_accelerate_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +178,3 @@ def test_without_accelerate_nothing_is_made(
     with pytest.raises(ImportError, match=r"pip install 'asvit\[train\]'"):
         run_training(ARCH, out=tmp_path / "run", **TINY)
     assert not (tmp_path / "run").exists()
-
-
-def test_result_json_reads_back(tmp_path: Path) -> None:
-    result = run_training(ARCH, out=tmp_path / "run", **TINY, retokenize="1/0/1")
-    found = TrainResult.read(tmp_path / "run" / "result.json")
-    assert json.dumps(found.to_json()) == json.dumps(result.to_json())

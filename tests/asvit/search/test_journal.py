@@ -7,8 +7,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from asvit.report.search import read_run
 
+from asvit.report.search import read_run
 from asvit.search.journal import open_journal
 from tests.hostile import refused_or
 

@@ -1,0 +1,129 @@
+"""Stand-ins for what takes long in runs: values follow from names at once, and some fail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from asvit.reference.journal import Outcome, Training
+
+import asvit.reference.trainer as reference_trainer
+import asvit.runs.scaling as runs_scaling
+from asvit.reference.build_settings import BuildSettings
+from asvit.runs import correlation, measurement_pool
+from asvit.runs.growable import Growable
+from asvit.runs.measurement_pool import Measured, MeasurementJob
+from asvit.search import Measurement
+from asvit.spaces.architectures import find
+from proxies import Cost, Score, get_proxy
+
+SetAttribute = Callable[[object, str, object], None]
+
+SEED = "4,8,2|2,4,2|2,2,2|2,1,2|16"
+ARCHITECTURES = [
+    f"4,8,{ratio}|2,4,{ratio}|2,2,2|2,1,2|{width}" for ratio in (2, 4) for width in (16, 32, 64)
+] + ["8,8,2|2,4,2|2,2,4|2,1,2|16"]
+FAILING = ARCHITECTURES[4]
+
+
+def fake_evaluate(text: str) -> Measurement:
+    """For a search; one architecture in eight fails."""
+    drawn = crc32(text.encode())
+    kappa = float("nan") if drawn % 8 == 0 else 1.0 + drawn % 977
+    reasons = {"ntk_condition_number": "the kernel is singular"} if drawn % 8 == 0 else {}
+    values = {"length_distortion": (drawn % 1013) / 7, "ntk_condition_number": kappa}
+    return Measurement(drawn % 100_000, drawn % 1_000_000, values, reasons)
+
+
+def fake_cost(_self: Growable, depths: tuple[int, ...], width: int) -> Cost:
+    """Roughly what the network costs."""
+    params = 1000 * width + sum(d * 8 * (width * 2**i) ** 2 for i, d in enumerate(depths))
+    return Cost(params, 100 * params)
+
+
+class FakePool:
+    """For a scaling; one shape in eight fails."""
+
+    def __init__(self, *_arguments: object, **_named: object) -> None: ...
+
+    def measure(self, jobs: Sequence[MeasurementJob]) -> Iterator[tuple[int, Measured]]:
+        for number, job in enumerate(jobs):
+            yield number, Measured(self.one(job))
+
+    def one(self, job: MeasurementJob) -> dict[str, Score]:
+        _, network = find(job.architecture)
+        drawn = crc32(repr((tuple(network.depths), network.width)).encode())
+        kappa = float("nan") if drawn % 8 == 0 else 1.0 + drawn % 97
+        reason = "the kernel is singular" if drawn % 8 == 0 else ""
+        length = drawn % 101 / 7
+        values = {
+            "length_distortion": Score(length, 0.1, (length,), "higher"),
+            "ntk_condition_number": Score(kappa, 0.0, (kappa,), "lower", reason),
+        }
+        return {name: values[name] for name in job.names}
+
+    def close(self) -> None: ...
+
+
+def fake_scaling(setattr_: SetAttribute) -> None:
+    """Build no networks, and write no report."""
+    setattr_(Growable, "cost", fake_cost)
+    setattr_(measurement_pool, "MeasurementPool", FakePool)
+    setattr_(runs_scaling.ScaleRun, "write_report", lambda _self, _folder=None: None)
+
+
+def write_table(path: Path, *, change: float = 0.0) -> Path:
+    """A table of tiny architectures with two made-up accuracies; the last row has one only."""
+    lines = ["# num_classes: 10", "# default_target: top1"]
+    lines += ["# target: top1 | made up | scratch", "# target: other | made up, too | unknown"]
+    lines += ["# noise_ceiling: top1 | 0.9", "architecture,image_size,top1,other"]
+    for place, text in enumerate(ARCHITECTURES):
+        other = "" if place == len(ARCHITECTURES) - 1 else str(40 - place)
+        lines.append(f'"{text}",32,{50 + (place * 5) % 7 + change},{other}')
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def fake_measure(
+    _build: Callable[[], object], names: Sequence[str], *, key: str, **_: Any
+) -> dict[str, Score]:
+    """For a correlation; one architecture has a singular kernel."""
+    found = {}
+    for name in names:
+        value = 1.0 + crc32(f"{key} {name}".encode()) % 9973
+        better = get_proxy(name).better
+        if (name, key) == ("ntk_condition_number", FAILING):
+            why = "repeat 1 of 2: the kernel is singular"
+            found[name] = Score(float("nan"), float("nan"), (float("nan"),), better, why)
+        else:
+            found[name] = Score(value, 0.5, (value - 0.5, value + 0.5), better)
+    return found
+
+
+def fake_correlation(setattr_: SetAttribute) -> None:
+    """Build no networks, and write no report."""
+    setattr_(measurement_pool, "measure", fake_measure)
+    setattr_(correlation.CorrelationRun, "write_report", staticmethod(lambda _folder: None))
+
+
+class FakeTrainer:
+    """For a reference table; one training in eight fails."""
+
+    num_classes = 10
+    provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
+
+    def __init__(self, _settings: BuildSettings, _device: str, **_: object) -> None: ...
+
+    def __call__(self, training: Training) -> Outcome:
+        drawn = crc32(repr(training).encode())
+        if drawn % 8 == 0:
+            return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
+        return Outcome(drawn % 9973 / 100, 1.0, 1.0)
+
+
+def fake_trainings(setattr_: SetAttribute) -> None:
+    """Train nothing."""
+    setattr_(reference_trainer, "Trainer", FakeTrainer)
