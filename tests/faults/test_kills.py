@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asvit.report.run import read_run
 from tiny_runs import LONG
 
+from asvit.report.search import read_run
 from asvit.runs.folder import RUNS
 from asvit.search import CONTROLLERS
 from experiments import forked

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from asvit.reference.journal import Outcome, Training
-
 import asvit.reference.trainer as reference_trainer
 import asvit.runs.scaling as runs_scaling
+from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import correlation, measurement_pool
 from asvit.runs.growable import Growable
