@@ -118,12 +118,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
             kind is known to have written.
     """
     check_writable(folder)
-    found = kinds_in(folder, files)
-    others = sorted(found - files.kinds)
-    if others:
-        raise ValueError(
-            f"{folder} holds {_noun(others[0])}; give --out another folder for the {files.noun}"
-        )
+    found = _own_kinds_in(folder, files)
     state = folder / files.state
     if found and (fresh or elsewhere or os.path.lexists(state)):
         return
@@ -137,6 +132,16 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
         for name in one.names:
             if os.path.lexists(folder / name) and not (elsewhere and name in files.names):
                 raise ValueError(_stray(folder, name, one, files, known=bool(found)))
+
+
+def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
+    """The kinds in ``folder``, which must all be those of ``files``."""
+    found = kinds_in(folder, files)
+    for other in sorted(found - files.kinds):
+        raise ValueError(
+            f"{folder} holds {_noun(other)}; give --out another folder for the {files.noun}"
+        )
+    return found
 
 
 def _stray(folder: Path, name: str, writer: RunFiles, files: RunFiles, *, known: bool) -> str:
@@ -220,18 +225,24 @@ def claimed(
         ValueError: If another process is running in it, or as :func:`check_folder`.
         OSError: If it cannot be made or written to.
     """
-    check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+    try:
+        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+    except ValueError:
+        # Where a run is being written, it may be seen half done; it is read again under the lock.
+        if not (folder / LOCK).exists():
+            raise
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except Timeout:
+        _own_kinds_in(folder, files)
         raise ValueError(
             f"another {files.noun} is running in {folder}; wait for it, stop it, "
             "or give --out another folder"
         ) from None
     try:
-        # Once more, as another process may have made it a run folder meanwhile.
+        # Even if it was checked before: another process may have made it a run folder meanwhile.
         check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
         if fresh:
             remove_files(folder, [*more(folder), *files.names])

@@ -1,9 +1,11 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asvit.runs import folder as folders
 from asvit.runs.folder import claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
 
@@ -49,6 +51,27 @@ def test_a_claim_is_given_back(tmp_path: Path) -> None:
         pass
     with claimed(folder, SEARCH):
         assert folder.is_dir()
+
+
+def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds_in, other = folders.kinds_in, claimed(tmp_path, SEARCH)
+
+    def read_then_begun(*args: Any) -> set[str]:
+        found = kinds_in(*args)
+        monkeypatch.setattr(folders, "kinds_in", kinds_in)
+        other.__enter__()
+        (tmp_path / SEARCH.state).write_text("half a line")
+        return found
+
+    monkeypatch.setattr(folders, "kinds_in", read_then_begun)
+    with (
+        pytest.raises(ValueError, match="another search is running in"),
+        claimed(tmp_path, SEARCH),
+    ):
+        pass
+    other.__exit__(None, None, None)
 
 
 def test_only_named_files_are_removed(tmp_path: Path) -> None:
