@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 from asvit.core.codec import MALFORMED, is_of, to_json
+from asvit.core.console import networks
 from proxies.messages import first_line, one_line, shown, unknown
 from proxies.registry import Registry
 
@@ -294,6 +295,16 @@ class MeasuringSettings(Settings):
     )
     seed: int = setting(0, "Seed of every random draw.", at_least=0)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+
+    def in_words(self) -> str:
+        """How networks are about to be measured, for the title of a run."""
+        from proxies.evaluation import resolve_device
+
+        side: int | None = self.image_size  # settings of correlations may leave it to the rows
+        return (
+            f"{networks(self.repeats)} each, {f'{side} px' if side else 'each at its own size'}, "
+            f"device {resolve_device(self.device)}, seed {self.seed}"
+        )
 
 
 def check_same_settings(

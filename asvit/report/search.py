@@ -9,20 +9,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html
 from asvit.report.correlate import trust
-from asvit.report.search_figures import pictures
+from asvit.report.pictures import Picture
+from asvit.report.search_figures import (
+    WINDOW,
+    ChoiceRow,
+    EntropyRow,
+    MeasureRow,
+    PointRow,
+    RewardRow,
+    choice_rows,
+    draw_choices,
+    draw_entropy,
+    draw_measures,
+    draw_points,
+    draw_reward,
+    entropy_rows,
+    measure_rows,
+    point_rows,
+    reward_rows,
+)
 from asvit.report.style import label
 from asvit.search.front import pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
 
 if TYPE_CHECKING:
-    from asvit.report.pictures import Picture
     from asvit.search import SearchSettings, TrialRow
     from asvit.spaces import SearchSpace
     from proxies.registry import Better
@@ -30,6 +48,9 @@ if TYPE_CHECKING:
 FRONT = 10  # architectures in the front's table
 MOST_TRIALS = 1000  # rows in the table of trials; trials.csv has them all
 OPEN_TRIALS = 30  # trials up to which their table is shown unfolded
+
+_GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
+_WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
 
 
 def write_search_report(folder: Path | str) -> list[Path]:
@@ -139,6 +160,67 @@ def direction(measure: str) -> Better:
         return get_proxy(measure).better
     except KeyError:
         return "reported"
+
+
+def pictures(run: SearchTrials) -> list[Picture]:
+    """Every picture of ``run``; one without anything to show says so."""
+    space, trials, better = run.space(), run.trials, run.better
+    entropies, rewards = entropy_rows(trials), reward_rows(trials)
+    uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
+    measures = measure_rows(trials, list(better))
+    directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
+    plane = run.objectives if len(run.objectives) > 1 else better
+    first, second, *_ = (*plane, "", "")
+    points = point_rows(trials, plane)
+    ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
+    values = run.result.values if run.result else {}
+    across, up = (values.get(name, math.nan) for name in (first, second))
+    choices: list[ChoiceRow] = []
+    if space is not None:
+        # A search may have drawn one text many times.
+        encode = cache(lambda text: space.encode(space.parse(text)))
+        choices = choice_rows(trials, encode, space.dimensions)
+    return [
+        Picture(
+            "entropy",
+            "Entropy of the policy",
+            "Joint entropy of the policy that drew each architecture. It falls as the search "
+            "settles.",
+            lambda: draw_entropy(entropies, uniform=uniform),
+            (entropies, EntropyRow),
+        ),
+        Picture(
+            "reward",
+            "Reward",
+            "Change of the measures from one architecture to the next, as a share of their recent "
+            "range, and its moving average: the baseline that a policy compares with.",
+            lambda: draw_reward(rewards),
+            (rewards, RewardRow),
+        ),
+        Picture(
+            "measures",
+            "Measures",
+            f"Every architecture, and the median of the last {WINDOW}: {directions}.",
+            lambda: draw_measures(measures),
+            (measures, MeasureRow),
+        ),
+        Picture(
+            "front",
+            "Front",
+            f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
+            "joins those that no other architecture beats in both.",
+            lambda: draw_points(points, (first, second), seed=(across, up)),
+            (points, PointRow),
+        ),
+        Picture(
+            "choices",
+            "Choices",
+            "How often each choice of each dimension was drawn of late.",
+            lambda: draw_choices(choices),
+            (choices, ChoiceRow),
+            wide=True,
+        ),
+    ]
 
 
 def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:

@@ -11,11 +11,9 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from asvit.report.pictures import Picture
 from asvit.report.style import (
     COLOUR,
     SMALL,
@@ -39,76 +37,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from asvit.report.search import SearchTrials
     from asvit.search import TrialRow
     from scaling.ranking import Better
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
-
-_GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
-_WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
-
-
-def pictures(run: SearchTrials) -> list[Picture]:
-    """Every picture of ``run``; one without anything to show says so."""
-    space, trials, better = run.space(), run.trials, run.better
-    entropies, rewards = entropy_rows(trials), reward_rows(trials)
-    uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
-    measures = measure_rows(trials, list(better))
-    directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
-    plane = run.objectives if len(run.objectives) > 1 else better
-    first, second, *_ = (*plane, "", "")
-    points = point_rows(trials, plane)
-    ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
-    values = run.result.values if run.result else {}
-    across, up = (values.get(name, math.nan) for name in (first, second))
-    choices: list[ChoiceRow] = []
-    if space is not None:
-        # A search may have drawn one text many times.
-        encode = cache(lambda text: space.encode(space.parse(text)))
-        choices = choice_rows(trials, encode, space.dimensions)
-    return [
-        Picture(
-            "entropy",
-            "Entropy of the policy",
-            "Joint entropy of the policy that drew each architecture. It falls as the search "
-            "settles.",
-            lambda: draw_entropy(entropies, uniform=uniform),
-            (entropies, EntropyRow),
-        ),
-        Picture(
-            "reward",
-            "Reward",
-            "Change of the measures from one architecture to the next, as a share of their recent "
-            "range, and its moving average: the baseline that a policy compares with.",
-            lambda: draw_reward(rewards),
-            (rewards, RewardRow),
-        ),
-        Picture(
-            "measures",
-            "Measures",
-            f"Every architecture, and the median of the last {WINDOW}: {directions}.",
-            lambda: draw_measures(measures),
-            (measures, MeasureRow),
-        ),
-        Picture(
-            "front",
-            "Front",
-            f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
-            "joins those that no other architecture beats in both.",
-            lambda: draw_points(points, (first, second), seed=(across, up)),
-            (points, PointRow),
-        ),
-        Picture(
-            "choices",
-            "Choices",
-            "How often each choice of each dimension was drawn of late.",
-            lambda: draw_choices(choices),
-            (choices, ChoiceRow),
-            wide=True,
-        ),
-    ]
 
 
 @dataclass(frozen=True)

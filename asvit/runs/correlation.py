@@ -21,7 +21,6 @@ from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles, plain_name, remove_files
-from asvit.runs.measuring_run import measured_as
 from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """What is about to be measured, and on what."""
         plan = self.plan
         what = f"measuring {len(plan.rows)} architectures of {plan.table.name}"
-        return f"{what}: {len(plan.measures)} measures, {measured_as(self.settings)}"
+        return f"{what}: {len(plan.measures)} measures, {self.settings.in_words()}"
 
     def _side(self, row: int) -> int:
         """Side of the images that a row is measured on, in pixels."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asvit.core.codec import to_json
-from asvit.core.console import networks, table, with_interval
+from asvit.core.console import table, with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, setting
@@ -70,17 +70,6 @@ class MeasuringRun(Run[S, R, J]):
             result.write()
             self.write_report(result.folder)
         return result
-
-
-def measured_as(settings: MeasuringSettings) -> str:
-    """How networks are about to be measured, for the title of a run."""
-    from proxies.evaluation import resolve_device
-
-    side: int | None = settings.image_size
-    return (
-        f"{networks(settings.repeats)} each, {f'{side} px' if side else 'each at its own size'}, "
-        f"device {resolve_device(settings.device)}, seed {settings.seed}"
-    )
 
 
 def rank_table(told: Reliability | None) -> Iterator[RenderableType]:

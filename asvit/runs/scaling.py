@@ -19,7 +19,7 @@ from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, 
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
-from asvit.runs.measuring_run import MeasuringRun, measured_as, rank_table
+from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
-        return f"{grown}: {measured_as(chosen)}"
+        return f"{grown}: {chosen.in_words()}"
 
     def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:
         """What the run was started with; a larger budget of the same unit extends it."""

@@ -16,7 +16,7 @@ from asvit.core.progress import images_told
 from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
 from asvit.core.settings import check_same_settings, setting
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringRun, measured_as, rank_table
+from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes, write_trials
@@ -115,7 +115,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """What is about to be searched, and on what."""
         s = self.settings
         found = f"searching {s.space} by {s.controller}: {s.steps} architectures"
-        return f"{found}, {measured_as(s)}"
+        return f"{found}, {s.in_words()}"
 
     def prepare(self) -> None:
         """Have the images ready."""
