@@ -10,7 +10,7 @@ from click.testing import Result
 
 from asvit.runs.correlation import CorrelationRun, MeasuredRow, _state
 from proxies import Score
-from tests.asvit.cli.commands import NETS, SMALL, check_refused, run, strict, write_table
+from tests.asvit.cli.commands import SMALL, run, strict
 
 TWO = ["--proxy", "length_distortion,length_distortion+ntk_condition_number"]
 
@@ -84,50 +84,6 @@ def test_left_out_rows_are_told(known: Path, table: str) -> None:
     assert "5 architectures of mine; 1 not drawn" in result.stdout
 
 
-def test_only_given_options_are_passed_on(monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    seen: dict[str, object] = {}
-
-    def stop(preset: str, **settings: object) -> None:
-        seen.update(settings, preset=preset)
-        raise ValueError("enough")
-
-    monkeypatch.setattr(CorrelationRun, "make", stop)
-    options = ["--max-params", "1M", "--target", "top1", "--radius", "unit", "--retry"]
-    assert run("correlate", "--reference", table, *options).exit_code == 2
-    assert seen == {
-        "targets": ("top1",), "retry": True, "preset": "default", "reference": table,
-        "max_params": "1M", "radius": "unit",
-    }  # fmt: skip
-
-
-BAD = "4,8,2|2,4,2|2,2,2|2,1,2"
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "words"),
-    [
-        ([], 2, "--reference"),
-        (["--reference", "vitbench101-pti"], 3, "did you mean 'vitbench101-pit'"),
-        (["--reference", "vitbench101-pit", "--target", "c100"], 2, "unknown target 'c100'"),
-        (["--reference", "vitbench101-pit", "--proxy", "snipp"], 2, "did you mean 'snip'"),
-        (["--reference", "vitbench101-pit", "--preset", "swift"], 2, "use one of default, quick"),
-        (["--reference", "vitbench101-pit", "--rows", "3"], 2, "3 of 100 rows"),
-        (["--reference", "vitbench101-pit", "--max-params", "1G"], 2, "must count parameters"),
-        (["--reference", "vitbench101-pit", "--max-params", "1"], 2, "did you mean 1M"),
-        (["--reference", "vitbench101-pit", "--data", "no/such"], 3, "no/such"),
-        (["--reference", "bad.csv"], 3, "bad.csv, line 6"),
-    ],
-)
-def test_bad_values_are_one_line_and_leave_nothing(
-    tmp_path: Path, args: list[str], code: int, words: str
-) -> None:
-    text = write_table(tmp_path / "bad.csv").read_text()
-    (tmp_path / "bad.csv").write_text(text.replace(NETS[1], BAD))
-    result = run("correlate", *args)
-    check_refused(result, code, words)
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
-
-
 def test_a_row_in_words() -> None:
     scores = {
         "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
@@ -136,9 +92,3 @@ def test_a_row_in_words() -> None:
     assert _state(MeasuredRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
     many = {f"m{place}": Score(1.0, 0.0, (1.0,), "higher") for place in range(9)}
     assert _state(MeasuredRow("net", many), 0) == "net (9 measures)"
-
-
-def test_references_are_listed() -> None:
-    result = run("list", "references", "--json")
-    assert result.exit_code == 0
-    assert "vitbench101-pit" in [row["name"] for row in strict(result.stdout)]

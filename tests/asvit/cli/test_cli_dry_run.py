@@ -100,24 +100,3 @@ def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:
     assert other.exit_code == 3
     assert "seed 0 (now 5)" in other.stderr
     assert files(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "why"),
-    [
-        (["--data", "no/such/folder"], 3, "no folder 'no/such/folder'"),
-        (["--data", "fractal:many"], 3, "'many' is not a number of classes"),
-        (["--image-size", "50"], 3, "50"),
-        (["--out", "a-file/run"], 3, "a-file is a file, not a folder"),
-        (["--proxy", "gauss_map_length"], 3, "nothing to search for"),
-        (["--device", "cuda:99"], 3, "cuda:99"),
-        (["--controller", "reinforced"], 2, "did you mean 'reinforce'?"),
-    ],
-)
-def test_what_the_run_would_refuse_is_refused(words: list[str], code: int, why: str) -> None:
-    Path("a-file").touch()
-    result = run("--dry-run", "--quiet", *words)
-    assert result.exit_code == code, result.stderr
-    assert result.stderr.count("\n") == 1
-    assert why in result.stderr
-    assert result.stdout == ""

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from asvit.reference import load_reference
-from asvit.reference import trainer as reference_trainer
-from asvit.reference.build import Outcome, Training
 from asvit.runs.reference import BuildRun
-from tests.asvit.cli.commands import RUNS, check_refused, run, strict
+from tests.asvit.cli.commands import RUNS, run, strict
 from tests.asvit.runs import fakes
 
 BUILD = RUNS["reference build"]
@@ -47,62 +45,9 @@ def test_build_tells_people_on_stderr(finished: Any) -> None:
     assert lines[-1].startswith("next:   asvit correlate --reference ")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--n", "1"], "1 is not in the range x>=2"),
-        (["--space", "asvitt"], "unknown space 'asvitt'; did you mean 'asvit'?"),
-        (["--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'?"),
-        (["--learning-rate", "0"], "learning_rate must be a number above 0, got 0.0"),
-        (["--jobs", "0"], "0 is not in the range x>=1"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
-    check_refused(run(*BUILD, *words), 2, message)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--image-size", "48"], "image 48 px"),
-        (["--data", "gaussian"], "two classes or more; standard normal noise, seed 0 has one"),
-        (["--data", "digits", "--train-images", "1790"], "1822 images are needed, but there are"),
-        (["--data", "./none"], "no folder './none'; give a folder of images"),
-        (["--device", "cpu,nowhere"], "device 'nowhere' is not available"),
-        (["--width", "4"], "use a width C of at least"),
-        (["--n", "385", "--space", "asvit-tiny"], "space 'asvit-tiny' has 384 architectures"),
-    ],
-)
-def test_what_cannot_be_built_is_one_line_and_exit_code_3(
-    tmp_path: Path, words: list[str], message: str
-) -> None:
-    check_refused(run(*BUILD, *words, "--out", tmp_path / "run"), 3, message)
-    assert not (tmp_path / "run").exists()
-
-
 def test_flags_survive_in_the_command() -> None:
     made = BuildRun.make(flip=True, n=3, out="x y", device="cpu", jobs=2)
     assert made.command_line() == "asvit reference build --n 3 --flip --out 'x y'"
-
-
-def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    calls = 0
-
-    class Interrupted(reference_trainer.Trainer):
-        def __call__(self, training: Training) -> Outcome:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise KeyboardInterrupt
-            return super().__call__(training)
-
-    monkeypatch.setattr(reference_trainer, "Trainer", Interrupted)
-    words = [*BUILD, "--out", str(tmp_path / "run"), "--fresh"]
-    result = run(*words)
-    assert result.exit_code == 130
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("stopped ")]
-    assert line.startswith("stopped after training 1 of 10; to go on: asvit reference build --pre")
-    assert "--fresh" not in line
 
 
 def test_the_state_says_what_a_training_ended_in(

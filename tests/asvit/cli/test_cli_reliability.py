@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asvit.runs import measurement_pool
-from tests.asvit.cli.commands import SEED, TINY, check_refused, run, strict, write_table
+from tests.asvit.cli.commands import SEED, TINY, run, strict, write_table
 
 RUNS = {
     "search": ["search", "--space", "asvit-tiny", "--steps", "2", *TINY],
@@ -47,13 +47,6 @@ def test_a_run_ends_with_how_far_its_measures_can_be_trusted(
     assert "row of mine" not in again.stderr
     assert run("report", folder).exit_code == 0
     assert (folder / "report.html").read_text(encoding="utf-8") == page
-
-
-@pytest.mark.parametrize("kind", RUNS)
-def test_a_table_that_is_none_is_one_line_and_leaves_nothing(kind: str, tmp_path: Path) -> None:
-    result = run(*RUNS[kind], "--reference", "vitbench101-pti")
-    check_refused(result, 3, "did you mean 'vitbench101-pit'")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_in_the_table_says_how_to_go_on(

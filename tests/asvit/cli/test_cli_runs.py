@@ -1,12 +1,17 @@
 """What the commands of all kinds of runs have in common, on small settings."""
 
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from asvit.executors import Workers
 from asvit.runs import run as runs
-from tests.asvit.cli.commands import RUNS, check_refused, run, strict
+from asvit.runs.correlation import CorrelationRun
+from asvit.runs.scaling import ScaleRun
+from asvit.runs.search import SearchRun
+from tests.asvit.cli.commands import RUNS, SEED, check_refused, run, strict
 
 COMMON = {
     "folder", "schema_version", "kind", "wall_seconds", "settings", "images", "device", "versions",
@@ -92,18 +97,6 @@ def test_the_command_in_the_result_gives_the_run_again(kind: str, finished: Any)
     assert "; --fresh starts " in again.stderr
 
 
-@each
-def test_other_settings_are_refused_with_the_difference(
-    kind: str, finished: Any, words: Any
-) -> None:
-    folder, _ = finished(kind)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    result = run(*words(kind), "--seed", "5")
-    check_refused(result, 3, "seed 0 (now 5)")
-    assert "give --out for a new folder or --fresh" in result.stderr
-    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize(
     ("kind", "figure"),
     [
@@ -138,6 +131,45 @@ def test_an_interrupt_says_how_to_go_on(
     assert result.exit_code == 130
     command = shlex.join(["asvit", *words(kind)])
     assert result.stderr.strip() == f"stopped before its first step; to go on: {command}"
+
+
+MADE = {
+    "search --preset quick --steps 9 --proxy length_distortion,macs": SearchRun.make(
+        "quick", steps=9, proxies=("length_distortion", "macs")
+    ),
+    f"scale --preset quick --arch '{SEED}' --stop-within 1% --ratio 1/2 --fresh": ScaleRun.make(
+        "quick", architecture=SEED, stop_within=0.01, ratio=0.5, fresh=True
+    ),
+    "correlate --max-params 1M --target top1 --radius unit --retry --reference mine": (
+        CorrelationRun.make(
+            max_params="1M", targets=("top1",), radius="unit", retry=True, reference="mine"
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "workers"),
+    [
+        ("", None),
+        ("--jobs 8", Workers(jobs=8)),
+        ("--ray auto --jobs 3", Workers(jobs=3, ray="auto")),
+        ("--timeout 2.5 --retries 0", Workers(timeout=2.5, retries=0)),
+    ],
+)
+@pytest.mark.parametrize("command", MADE)
+def test_only_given_options_and_workers_reach_the_run(
+    command: str, more: str, workers: Workers | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def stop(started: Any) -> None:
+        seen.append(replace(started, progress=MADE[command].progress))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(MADE[command]), "run", stop)
+    assert run(*shlex.split(command), *more.split()).exit_code == 130
+    assert seen == [replace(MADE[command], workers=workers)]
 
 
 @each

@@ -14,7 +14,7 @@ from asvit.training.short import accuracy
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.single_path import SupernetTraining
 from asvit.training.supernets.splits import load_splits
-from tests.asvit.cli.commands import RUNS, check_refused, run
+from tests.asvit.cli.commands import RUNS, run
 
 TRAIN = RUNS["supernet train"]
 EVOLVE = RUNS["supernet evolve"][3:]
@@ -120,48 +120,6 @@ def test_more_generations_extend_an_evolution(
     fewer = run(*words, "--generations", 2, "--out", short)
     assert fewer.exit_code == 3
     assert "was started with other settings: generations 3 (now 2)" in fewer.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["train", "--epochs", "0"], "0 is not in the range x>=1"),
-        (["train", "--space", "psvit3d"], "unknown space 'psvit3d'; did you mean 'psvit"),
-        (["train", "--preset", "quik"], "unknown preset 'quik'; did you mean 'quick'?"),
-        (["train", "--learning-rate", "0"], "learning_rate must be a number above 0, got 0.0"),
-        (["evolve", "--max-macs", "20X"], "'20X' is no number of multiply-adds such as 20M"),
-        (["evolve", "--population", "10"], "25 crossovers and 25 mutations do not fit"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
-    check_refused(run("supernet", *words), 2, message)
-
-
-def test_what_cannot_be_trained_is_one_line_and_exit_code_3(tmp_path: Path) -> None:
-    for words, message in [
-        (["--space", "asvit"], "space 'asvit' has no supernet; use one of psvit1d, psvit2d"),
-        (["--image-size", "20"], "20 px"),
-        (["--data", "./none"], "no folder './none'; give a folder of images"),
-        (["--device", "nowhere"], "device 'nowhere' is not available"),
-    ]:
-        check_refused(run(*TRAIN, *words, "--out", tmp_path / "run"), 3, message)
-        assert not (tmp_path / "run").exists()
-
-
-def test_what_cannot_be_evolved_is_one_line_and_exit_code_3(
-    trained: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for words, message in [
-        ([], "no finished supernet in runs"),
-        (["none"], "no supernet 'none/supernet.safetensors'"),
-        ([str(trained[0]), "--max-macs", "1K"], "no path takes 0 to 1,000 multiply-adds; those"),
-        (
-            [str(trained[0]), "--out", str(trained[0])],
-            "holds a supernet; give --out another",
-        ),
-    ]:
-        check_refused(run("supernet", "evolve", *words), 3, message)
 
 
 def test_an_unfinished_supernet_is_refused(

@@ -17,10 +17,8 @@ from asvit.core import tensor_files
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
-from tests.asvit.cli.commands import QUICK, run
+from tests.asvit.cli.commands import QUICK, RUNS, run
 from tests.asvit.cli.commands import TRAINED as ARCH
-
-OTHER = "4,2,2|4,1,2|4,1,2|4,1,2|16,16"
 
 
 @pytest.fixture
@@ -93,16 +91,8 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     file.load()
 
 
-def test_resume_goes_on_and_starts_nothing(trained: tuple[Path, Result], tmp_path: Path) -> None:
-    asked = ["train", ARCH, *QUICK, "--retokenize", "1/0/1", "--ema", "0.5", "--resume"]
-    assert run(*asked, "--out", trained[0]).exit_code == 0
-    nothing = run(*asked, "--out", tmp_path / "new")
-    assert nothing.exit_code == 3
-    assert "no training to go on with" in last_line(nothing)
-    assert not (tmp_path / "new").exists()
-    both = run(*asked, "--out", trained[0], "--fresh")
-    assert both.exit_code == 2
-    assert "--fresh and --resume contradict each other" in last_line(both)
+def test_resume_goes_on(trained: tuple[Path, Result]) -> None:
+    assert run(*RUNS["train"], "--resume", "--out", trained[0]).exit_code == 0
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
@@ -122,48 +112,6 @@ def test_the_architecture_of_a_run(trained: tuple[Path, Result], tmp_path: Path)
     assert data["architecture"] == ARCH
     assert data["found_by"] == {"kind": "training", "run": str(trained[0])}
     assert data["command"].startswith(f"asvit train {trained[0]} ")
-
-
-# Bad input
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (["--recipe", "swim"], 2, "unknown recipe 'swim'; did you mean 'swin'?"),
-        (["--preset", "quik"], 2, "unknown preset 'quik'; did you mean 'quick'?"),
-        (["--learning-rate", "0"], 2, "learning_rate must be a number above 0, got 0.0"),
-        (["--retokenize", "1/1"], 2, "'1/1' is no plan of 3 stages of tokens"),
-        (["--batch-size", "64"], 3, "a batch of 64 images is more than there are"),
-        (["--data", "nowhere/at/all"], 3, "no folder 'nowhere/at/all'"),
-        (["--optimizer", "adamv"], 3, "unknown optimizer 'adamv'"),
-        (["--weights", "no.safetensors"], 3, "no file of weights 'no.safetensors'"),
-        (["--auto-augment", "rnd"], 3, "timm cannot read auto_augment 'rnd'"),
-        (["--device", "cuda:77"], 3, "device 'cuda:77' is not available"),
-        (["--teacher", "timm:resnet18"], 2, "knows nothing without weights"),
-        (["--attention", "imagined"], 3, "attention must be hallucinated, got"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_wrong_option_is_one_line(
-    words: list[str], code: int, message: str, tmp_path: Path
-) -> None:
-    result = run("train", ARCH, *QUICK, *words, "--out", tmp_path / "run")
-    assert result.exit_code == code, result.stderr
-    assert message in last_line(result)
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-@pytest.mark.parametrize("text", ["8,2,3", "timm:no_such_model"])
-def test_an_unknown_architecture_is_usage(text: str) -> None:
-    assert run("train", text, *QUICK).exit_code == 2
-
-
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    result = run("train", tmp_path, *QUICK)
-    assert result.exit_code == 3
-    assert "has no result.json" in last_line(result)
 
 
 def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:
@@ -244,39 +192,6 @@ def test_a_damaged_checkpoint_is_refused_and_left(tmp_path: Path) -> None:
     assert "is not a checkpoint that this version can read" in last_line(result)
     assert path.read_bytes() == damaged
     assert run("train", ARCH, *QUICK, "--epochs", "1", "--out", folder, "--fresh").exit_code == 0
-
-
-# Starting from weights
-
-
-def test_weights_of_another_architecture_are_refused(
-    trained: tuple[Path, Result], tmp_path: Path
-) -> None:
-    result = run("train", OTHER, *QUICK, "--weights", trained[0], "--out", tmp_path / "run")
-    assert result.exit_code == 3
-    assert "do not fit the network" in last_line(result)
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-def test_weights_for_other_classes_need_a_new_head(
-    trained: tuple[Path, Result], tmp_path: Path
-) -> None:
-    words = [*QUICK, "--data", "fractal:4", "--weights", trained[0], "--out", tmp_path / "run"]
-    result = run("train", ARCH, *words)
-    assert result.exit_code == 3
-    assert "are for 3 classes, the images have 4; give --new-head" in last_line(result)
-    assert run("train", ARCH, *words, "--new-head").exit_code == 0
-
-
-def test_a_teacher_of_other_classes_is_refused(
-    trained: tuple[Path, Result], tmp_path: Path
-) -> None:
-    teacher = ["--teacher", ARCH, "--teacher-weights", trained[0]]
-    words = [*QUICK, *teacher, "--out", tmp_path / "run"]
-    assert run("train", ARCH, *words).exit_code == 0
-    result = run("train", ARCH, *words, "--data", "fractal:4", "--fresh")
-    assert result.exit_code == 3
-    assert "knows 3 classes, the images have 4" in last_line(result)
 
 
 # Progress

@@ -96,17 +96,6 @@ def test_bad_values_are_one_line_and_leave_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupt_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(_self: ToyRun, _journal: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ToyRun, "begin", stop)
-    done = run("toy", "x y", "--fresh", "--out", tmp_path)
-    assert done.exit_code == 130
-    assert done.stderr.startswith("stopped before its first step; to go on: asvit toy 'x y' --out")
-    assert "--fresh" not in done.stderr
-
-
 def test_report_finds_the_kind_of_a_folder(tmp_path: Path) -> None:
     run("toy", "x", "--out", tmp_path, "--quiet")
     before = (tmp_path / "report.html").read_bytes()

@@ -18,6 +18,7 @@ from asvit.report import correlate_figures as draw
 from asvit.report import write_correlation_report, write_report
 from asvit.report.correlate import page, trust
 from asvit.report.style import style
+from tests.asvit.runs import stored_results
 
 NAN = math.nan
 NAMES = [f"net <{place}>" for place in range(8)]
@@ -184,31 +185,24 @@ def test_values_over_decades_are_shown_on_a_logarithmic_axis() -> None:
 
 # How far the measures can be trusted, in the reports of searches and scalings
 
-FOUND: dict[str, Any] = {
-    "measure": "length_distortion", "better": "higher", "n": 99, "dropped": 1, "tau": 0.60312,
-    "tau_interval": [0.5, 0.7], "difference": -0.1, "difference_interval": [-0.2, 0.0],
-    "reason": "",
-}  # fmt: skip
-BEST = {**FOUND, "measure": "params", "tau": 0.716, "dropped": 0}
+FOUND = {**stored_results.TOLD, "measure": "length_distortion", "tau": 0.60312}
 FAILED = {
-    **FOUND, "measure": "length_distortion+ntk_condition_number", "tau": None,
-    "tau_interval": [None, None], "difference": None, "difference_interval": [None, None],
+    **{**FOUND, "measure": BOTH, "tau": None, "tau_interval": [None, None]},
     "reason": "3 row(s) <only>",
-}  # fmt: skip
+}
 TOLD = {
-    "reference": "my <table>", "digest": "d" * 64, "target": "top1", "description": "made <up>",
-    "noise_ceiling": 0.91, "rows": 100, "folder": "correlate-mine-1234", "best_count": BEST,
-    "measures": [FOUND, FAILED],
-}  # fmt: skip
+    **{**stored_results.RELIABILITY, "reference": "my <table>", "description": "made <up>"},
+    **{"best_count": {**FOUND, "measure": "params"}, "measures": [FOUND, FAILED]},
+}
 
 
 def test_how_far_to_trust_measures_is_told_and_escaped() -> None:
     assert trust(None) == ""
     text = trust(from_json(TOLD, Reliability))
     for words in (
-        "the 100 architectures of my &lt;table&gt; by top1 (made &lt;up&gt;)",
-        "All of it is in correlate-mine-1234.",
-        "Two training seeds agree with tau 0.91.",
+        "the 9 architectures of my &lt;table&gt; by top1 (made &lt;up&gt;)",
+        "All of it is in correlate-mine-12.",
+        "Two training seeds agree with tau 0.90.",
         'data-value="0.603"',
         "parameters (count)",
         "length distortion + NTK condition number",

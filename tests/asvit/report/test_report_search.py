@@ -16,6 +16,7 @@ from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.study import STUDY, create_study, keep_start, quiet_optuna
+from tests.asvit.runs.stored_results import ORIGIN, RIGHT
 
 FILES = {"entropy", "reward", "measures", "front", "choices"}
 NAMES = ("length_distortion", "ntk_condition_number")
@@ -58,26 +59,18 @@ def make_run(
         with (folder / "study.journal").open("a") as journal:
             journal.write('{"op_co')  # being written
         return folder
-    SearchResult(
+    told = {"versions": {"torch": "2.15.0"}, "command": "asvit search --steps 12"}
+    replace(
+        RIGHT[SearchResult][0],
         folder=folder,
         settings=settings_,
         seed_architecture=ARCHITECTURES[0],
-        params=2319624,
-        macs=491469312,
         values=dict.fromkeys(names, 2.5),
-        reason="",
         steps=len(rows),
-        failures=0,
-        entropy=(15.3, 5.7),
         front=rows[:1],
         wall_seconds=1563.2,
-        provenance={
-            "images": {"source": "fractal", "digest": "abc"},
-            "device": "cpu",
-            "versions": {"asvit": "0.1.0", "torch": "2.15.0"},
-            "command": "asvit search --steps 12",
-        },
-        next_command="asvit score X",
+        provenance={**ORIGIN, **told},
+        reliability=None,
     ).write()
     return folder
 
@@ -146,13 +139,12 @@ def test_a_table_can_be_missing_before_the_first_step(tmp_path: Path) -> None:
     assert "Not finished: 0 of 9 architectures." in words_of(folder)
 
 
-def test_one_trial(tmp_path: Path) -> None:
-    assert "Finished: 1 architecture in" in page_of(make_run(tmp_path / "run", trials(1)))
-
-
-def test_no_trial_yet(tmp_path: Path) -> None:
-    text = page_of(make_run(tmp_path / "run", [], finished=False, steps=9))
-    assert "0 of 9 architectures" in text
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 of 9 architectures"), (1, "Finished: 1 architecture in")]
+)
+def test_few_trials(tmp_path: Path, count: int, told: str) -> None:
+    folder = make_run(tmp_path / "run", trials(count), finished=count > 0, steps=9)
+    assert told in page_of(folder)
 
 
 def test_failed_trials_are_marked_with_their_reason(tmp_path: Path) -> None:

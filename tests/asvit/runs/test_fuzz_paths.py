@@ -80,22 +80,12 @@ def test_a_table_of_any_name_has_its_scores_inside_the_run(
 
 
 def trials(folder: Path, text: str, measure: str) -> None:
-    values = {measure: 1.0, "length_distortion": 2.0}
+    state = (0.1, 1.0, "complete", text)
     rows = [
-        TrialRow(
-            i,
-            text,
-            10,
-            20,
-            {name: v + i for name, v in values.items()},
-            0.1,
-            1.0,
-            "complete",
-            text,
-        )
+        TrialRow(i, text, 10, 20, {measure: 1.0 + i, "length_distortion": 2.0 + i}, *state)
         for i in range(3)
     ]
-    write_trials(folder / "trials.csv", rows, list(values))
+    write_trials(folder / "trials.csv", rows, [measure, "length_distortion"])
 
 
 @pytest.mark.parametrize("text", ["../../out", "/tmp/asvit-out", "a/../../out\x1b[2J"])

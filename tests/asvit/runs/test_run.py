@@ -1,6 +1,5 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
-import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,12 +33,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def rewrite(path: Path, name: str, value: object) -> None:
-    """Change what the journal at ``path`` was started with."""
-    start, *rest = path.read_text().splitlines()
-    path.write_text("\n".join([json.dumps({**json.loads(start), name: value}), *rest]) + "\n")
-
-
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert [row.step for row in result.rows] == ToyRun.worked == [0, 1, 2]
@@ -66,15 +59,6 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path, stop: int) -> No
     assert result.rows == run(tmp_path / "whole").rows
 
 
-def test_a_finished_run_does_nothing_and_changes_nothing(tmp_path: Path) -> None:
-    first = run(tmp_path)
-    before = files(tmp_path)
-    again = ToyRun.make(name="x", out=tmp_path)
-    assert again.run().to_json() == first.to_json()
-    assert (again.work_done, ToyRun.worked) == (False, [0, 1, 2])
-    assert files(tmp_path) == before
-
-
 @pytest.mark.parametrize("gone", ["result.json", "report.html"])
 def test_what_follows_from_the_journal_is_written_again(tmp_path: Path, gone: str) -> None:
     run(tmp_path)
@@ -94,27 +78,6 @@ def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_bytes() != old
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\)"):
         run(tmp_path, steps=3)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "given", "words"),
-    [
-        ("", None, {"rate": 0.25}, r"other settings: rate 0\.5 \(now 0\.25\); give --out"),
-        ("images", {"source": "s", "digest": "ff" * 32}, {"steps": 4}, "other images: s, digest"),
-        ("device", "cuda", {"steps": 4}, r"on device cuda \(now cpu\)"),
-    ],
-)
-def test_a_run_that_began_otherwise_is_refused_and_unharmed(
-    tmp_path: Path, name: str, value: object, given: dict[str, Any], words: str
-) -> None:
-    run(tmp_path)
-    if name:
-        rewrite(tmp_path / "toy.jsonl", name, value)
-    before = files(tmp_path)
-    with pytest.raises(ValueError, match=words) as caught:
-        run(tmp_path, **given)
-    assert "\n" not in str(caught.value)
-    assert files(tmp_path) == before
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:

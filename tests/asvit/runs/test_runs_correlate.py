@@ -105,18 +105,6 @@ def test_the_correlations_are_those_of_the_values(table: ReferenceTable, tmp_pat
         result.finding("snip")
 
 
-def test_the_same_question_again_measures_nothing_and_changes_nothing(
-    table: ReferenceTable, tmp_path: Path, asked: list[Any]
-) -> None:
-    first = correlate(table, tmp_path)
-    assert len(asked) == len(ARCHITECTURES)
-    before = content(tmp_path)
-    again = correlate(table, tmp_path)
-    assert len(asked) == len(ARCHITECTURES)
-    assert again.to_json() == first.to_json()
-    assert content(tmp_path) == before
-
-
 def test_one_more_measure_is_all_that_is_measured(
     table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:
@@ -266,15 +254,6 @@ def test_rows_without_the_accuracy_are_not_measured(
     result = correlate(table, tmp_path, target="other")
     assert len(asked) == len(ARCHITECTURES) - 1
     assert result.excluded == {"without an accuracy": 1}
-
-
-def test_this_command_can_be_pasted(table: ReferenceTable, tmp_path: Path) -> None:
-    result = correlate(table, tmp_path / "my run", target=["other"], rows=6, repeats=3)
-    assert result.provenance["command"] == (
-        f"asvit correlate --proxy {TWO[0]} --proxy {TWO[1]} --target other --rows 6 "
-        f"--repeats 3 --images 2 --points 3 --data gaussian --reference {table.path} "
-        f"--out '{tmp_path}/my run'"
-    )
 
 
 def test_another_table_is_refused(table: ReferenceTable, tmp_path: Path) -> None:

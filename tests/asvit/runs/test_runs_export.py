@@ -169,13 +169,9 @@ def export_of(weights: str, **settings: Any) -> Exported:
 
 
 def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"has architecture 'shift:.*', not '8,2,3"):
-        export_of("run", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
+    trained(tmp_path / "run")
     with pytest.raises(ValueError, match="has num_classes 3, not 5; leave it out"):
         export_of("run", num_classes=5)
-    with pytest.raises(FileNotFoundError, match="no file of weights 'nowhere'"):
-        export_of("nowhere")
     torch.save(NETWORK.build().state_dict(), "plain.pth")
     with pytest.raises(ValueError, match="does not say which network it is of"):
         export_of("plain.pth")
@@ -183,12 +179,7 @@ def test_wrong_weights_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
         export_of("plain.pth", architecture="8,2,3|4,1,2|4,1,4|4,1,6|32")
     with pytest.raises(ValueError, match=r"plain\.pth is for 3 classes, not 5; leave them out"):
         export_of("plain.pth", architecture=NETWORK.architecture, num_classes=5)
-    whole = (run / "model.safetensors").read_bytes()
-    Path("cut.safetensors").write_bytes(whole[: len(whole) // 2])
-    for architecture in (None, NETWORK.architecture):
-        with pytest.raises(ValueError, match="is damaged, or no safetensors file"):
-            export_of("cut.safetensors", architecture=architecture)
-    assert names(tmp_path) == {"run", "plain.pth", "cut.safetensors"}
+    assert names(tmp_path) == {"run", "plain.pth"}
 
 
 class _Wrong(nn.Module):
@@ -244,13 +235,11 @@ def test_a_kill_in_between_leaves_nothing_that_is_in_the_way(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"to": "onx"}, "unknown format 'onx'; did you mean 'onnx'"),
         ({"to": "timm", "batch": 2}, "batch=2 is for onnx and pt2"),
         ({"to": "pt2", "opset": 18}, "opset=18 is for onnx; pt2 has none"),
         ({"to": "onnx", "opset": 17}, "opset must be at least 18, got 17"),
         ({"to": "onnx", "batch": 0}, "batch must be at least 1"),
         ({"to": "onnx", "random": True}, "both|random ones are asked for; name one"),
-        ({"to": "onnx", "weights": None}, "nothing to export"),
         ({"to": "onnx", "weights": None, "random": True}, "random weights of which network"),
     ],
 )

@@ -182,13 +182,6 @@ def test_another_table_is_kept_beside(
     assert len(asked) == 2 * len(ARCHITECTURES)
 
 
-@pytest.mark.usefixtures("asked")
-def test_a_table_that_is_none_stops_the_run_before_it_begins(start: Start, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="vitbench101-pit"):
-        start(out=tmp_path / "run", reference="vitbench101-pti")
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_measure_that_is_only_reported_takes_no_part_in_the_sum(
     table: ReferenceTable, tmp_path: Path, asked: list[Any]
 ) -> None:

@@ -7,11 +7,12 @@ import pytest
 
 from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth import ScaleSettings
-from asvit.runs import ScaleResult, run_scaling
+from asvit.runs import ScaleResult, SearchResult, run_scaling
 from asvit.spaces import cost
 from scaling import Budget
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
+from tests.asvit.runs.stored_results import content_of
 
 SETTINGS = {
     "budget": "2M,8M", "data": "gaussian", "image_size": 32,
@@ -43,15 +44,8 @@ def nothing_made(tmp_path: Path) -> Iterator[Path]:
 
 def make_search(folder: Path, seed: str, space: str = "asvit") -> None:
     folder.mkdir(parents=True)
-    row = {"architecture": seed}
-    content = {
-        "schema_version": 1, "kind": "search", "seed_architecture": seed, "params": 1, "macs": 1,
-        "values": {"length_distortion": 1.0, "ntk_condition_number": 1.0}, "reason": "",
-        "steps": 1, "failures": 0, "entropy": {"first": 1, "last": 1},
-        "wall_seconds": 1.0, "front": [], "settings": {"space": space}, "images": None,
-        "device": None, "versions": {}, "command": "", "next_command": "",
-    }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(content | row))
+    changed = {"seed_architecture": seed, "settings": {"space": space}}
+    (folder / "result.json").write_text(json.dumps({**content_of(SearchResult), **changed}))
 
 
 def test_a_run_folder_holds_the_series(tmp_path: Path) -> None:
@@ -101,15 +95,6 @@ def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:
     make_search(Path("runs/one"), "3-5|7", space="newspace")
     with pytest.raises(ValueError, match=r"the seed of runs/one, a search of space 'newspace'"):
         scale(architecture=None)
-
-
-def test_this_command_can_be_pasted(tmp_path: Path) -> None:
-    result = scale(tmp_path / "my run", stop_within=0.01, proxies=["length_distortion"])
-    assert result.provenance["command"] == (
-        f"asvit scale --arch '{SEED}' --budget 2M,8M --stop-within 0.01 "
-        "--proxy length_distortion --image-size 32 --repeats 1 --images 2 --points 3 "
-        f"--data gaussian --out '{tmp_path}/my run'"
-    )
 
 
 WIDE = "8,2,3,3|4,1,2,1|4,1,4,5|4,1,6,2|64,30"  # heads 8, 16, 32, 64 do not divide its widths

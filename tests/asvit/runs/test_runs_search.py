@@ -159,19 +159,14 @@ def test_nobody_need_be_told(tmp_path: Path) -> None:
     assert search(tmp_path, progress=None, workers=None, steps=2).steps == 2
 
 
-def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_a_file_or_a_link_to_nothing_in_the_folders_place(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("mine")
-    for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
-            search(out)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_link_to_nothing_in_the_folders_place(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    for out in (tmp_path / "link", tmp_path / "link" / "run"):
-        with pytest.raises(NotADirectoryError, match="link is a link to nothing, not a folder"):
-            search(out)
+    for name, what in (("file", "a file"), ("link", "a link to nothing")):
+        with pytest.raises(NotADirectoryError, match=f"{name} is {what}, not a folder"):
+            search(tmp_path / name / inside)
+    assert (tmp_path / "file").read_text() == "mine"
     assert not (tmp_path / "nothing").exists()
 
 
@@ -195,17 +190,6 @@ def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> No
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed"] * 10
     assert not (tmp_path / "result.json").exists()
-
-
-def test_an_interrupted_progress_leaves_the_table(tmp_path: Path) -> None:
-    def impatient(event: Progress) -> None:
-        if event.done == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, progress=impatient)
-    assert len(read_trials(tmp_path / "trials.csv")) == 4
-    assert search(tmp_path).steps == 6
 
 
 def test_the_library_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,6 @@ from asvit.networks import WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
-from asvit.training.settings import TrainSettings
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -153,22 +152,6 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="was started with other images"):
         run_training(ARCH, out=folder, **{**TINY, "data": "digits", "classes": 10})
-
-
-def test_the_command_in_the_result_gives_the_same_settings(tmp_path: Path) -> None:
-    import shlex
-
-    from asvit.cli.run_command import command_of
-
-    result = run_training(
-        ARCH, out=tmp_path / "run", **{**TINY, "auto_augment": "none", "ema": 0.5, "clip": 0.0}
-    )
-    words = shlex.split(result.provenance["command"])
-    assert words[:3] == ["asvit", "train", ARCH]
-    given = command_of("train").make_context("train", words[2:]).params
-    fields = result.settings.to_json()
-    asked = {name: value for name, value in given.items() if name in fields and value is not None}
-    assert TrainSettings.make(given["preset"], **asked) == result.settings
 
 
 def test_without_accelerate_nothing_is_made(

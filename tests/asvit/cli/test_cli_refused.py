@@ -1,0 +1,241 @@
+"""What commands refuse: one line that says why, the exit code of its kind, and nothing left."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvit.networks import Network, WeightsFile
+from tests.asvit.cli.commands import (
+    NETS,
+    QUICK,
+    RUNS,
+    SEED,
+    TRAINED,
+    check_refused,
+    run,
+    write_table,
+)
+
+SHIFT = "shift:1,1,1,1|1|8|1|16"
+ANOTHER = shlex.quote("8,2,3|4,1,2|4,1,4|4,1,6|32")
+RANDOM = f"export '{SHIFT}' --random --image-size 32 --classes 3"
+WEIGHTS = "export --to pt2 --quiet --weights"
+SCALE = f"scale --arch '{SEED}'"
+CORRELATE = "correlate --reference vitbench101-pit"
+DRY = "search --space asvit-tiny --steps 7 --data gaussian --dry-run --quiet"
+TRAIN = shlex.join(["train", TRAINED, *QUICK, "--quiet", "--out", "trained"])
+BUILD = shlex.join([*RUNS["reference build"], "--out", "run"])
+LEFT = ("trained", "trained/.lock")
+SUPERNET = shlex.join([*RUNS["supernet train"], "--out", "run"])
+
+#: Start of a command -> how it goes on, its exit code, and words of the line. ``{train}`` and
+#: ``{supernet}`` stand for the folders of finished runs.
+REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
+    "search --steps 2": [
+        ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
+        ("--controller reinforc", 2, "did you mean 'reinforce'"),
+        ("--space asvt", 2, "did you mean 'asvit'"),
+        ("--batch 4 --controller tpe", 2, "batch=4"),
+        ("--proxy length_distortion,", 2, "empty name"),
+        ("--radius -1", 2, "radius"),
+        ("--radius wide", 2, "'wide'"),
+        ("--images 1", 2, "--images"),
+        ("--data no/such/folder", 3, "no/such/folder"),
+        ("--image-size 50", 3, "50"),
+        ("--device warp", 3, "'warp'"),
+        ("--proxy gauss_map_length", 3, "gauss_map_length"),
+        ("--storage nonsense://", 3, "nonsense"),
+        ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
+    ],
+    DRY: [
+        ("--data no/such/folder", 3, "no folder 'no/such/folder'"),
+        ("--data fractal:many", 3, "'many' is not a number of classes"),
+        ("--image-size 50", 3, "50"),
+        ("--out a-file/run", 3, "a-file is a file, not a folder"),
+        ("--proxy gauss_map_length", 3, "nothing to search for"),
+        ("--device cuda:99", 3, "cuda:99"),
+        ("--controller reinforced", 2, "did you mean 'reinforce'?"),
+    ],
+    "scale": [("", 3, "run asvit search first")],
+    SCALE: [
+        ("--budget 88", 2, "did you mean 88M"),
+        ("--budget 30M,22G", 2, "two units"),
+        ("--budget much", 2, "'much'"),
+        ("--arch '8,2,3|4,1,2'", 2, "part"),
+        ("--arch timm:resnet18", 2, "only our spaces can be grown"),
+        ("--budget 100K", 3, "below the start, which has 1,200,360"),
+        ("--budget 1e14", 3, "more than 1,000 times"),
+        ("--stop-within 0", 2, "--stop-within"),
+        ("--stop-within 200%", 2, "'200%' is not above 0 and at most 1"),
+        ("--ratio 1/0", 2, "'1/0' is not a share"),
+        ("--ratio 0.01", 3, "use a larger ratio"),
+        ("--proxy lenght_distortion", 2, "did you mean 'length_distortion'"),
+        ("--proxy gauss_map_length", 3, "nothing to grow by"),
+        ("--image-size 50", 3, "50"),
+        ("--data no/such/folder", 3, "no/such/folder"),
+        ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
+    ],
+    "correlate": [
+        ("", 2, "--reference"),
+        ("--reference vitbench101-pti", 3, "did you mean 'vitbench101-pit'"),
+        ("--reference bad.csv", 3, "bad.csv, line 6"),
+    ],
+    CORRELATE: [
+        ("--target c100", 2, "unknown target 'c100'"),
+        ("--proxy snipp", 2, "did you mean 'snip'"),
+        ("--rows 3", 2, "3 of 100 rows"),
+        ("--max-params 1G", 2, "must count parameters"),
+        ("--max-params 1", 2, "did you mean 1M"),
+        ("--data no/such", 3, "no/such"),
+    ],
+    **dict.fromkeys(
+        (f"{command} --quiet" for command in ("search", SCALE, CORRELATE)),
+        (
+            ("--jobs 0", 2, "0 is not in the range x>=1"),
+            ("--jobs many", 2, "'many' is not a valid integer range"),
+            ("--timeout 0", 2, "timeout=0.0; use a number of seconds above 0"),
+            ("--timeout nan", 2, "timeout=nan; use a number of seconds above 0"),
+            ("--retries -1", 2, "-1 is not in the range x>=0"),
+        ),
+    ),
+    BUILD: [
+        ("--n 1", 2, "1 is not in the range x>=2"),
+        ("--space asvitt", 2, "unknown space 'asvitt'; did you mean 'asvit'?"),
+        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--jobs 0", 2, "0 is not in the range x>=1"),
+        ("--image-size 48", 3, "image 48 px"),
+        ("--data gaussian", 3, "two classes or more; standard normal noise, seed 0 has one"),
+        ("--data digits --train-images 1790", 3, "1822 images are needed, but there are"),
+        ("--data ./none", 3, "no folder './none'; give a folder of images"),
+        ("--device cpu,nowhere", 3, "device 'nowhere' is not available"),
+        ("--width 4", 3, "use a width C of at least"),
+        ("--n 385 --space asvit-tiny", 3, "space 'asvit-tiny' has 384 architectures"),
+    ],
+    SUPERNET: [
+        ("--epochs 0", 2, "0 is not in the range x>=1"),
+        ("--space psvit3d", 2, "unknown space 'psvit3d'; did you mean 'psvit"),
+        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--space asvit", 3, "space 'asvit' has no supernet; use one of psvit1d, psvit2d"),
+        ("--image-size 20", 3, "20 px"),
+        ("--data ./none", 3, "no folder './none'; give a folder of images"),
+        ("--device nowhere", 3, "device 'nowhere' is not available"),
+    ],
+    "supernet evolve": [
+        ("--max-macs 20X", 2, "'20X' is no number of multiply-adds such as 20M"),
+        ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
+        ("", 3, "no finished supernet in runs"),
+        ("none", 3, "no supernet 'none/supernet.safetensors'"),
+        ("{supernet} --max-macs 1K", 3, "no path takes 0 to 1,000 multiply-adds; those"),
+        ("{supernet} --out {supernet}", 3, "holds a supernet; give --out another"),
+    ],
+    TRAIN: [
+        ("--preset quik", 2, "unknown preset 'quik'; did you mean 'quick'?"),
+        ("--recipe swim", 2, "unknown recipe 'swim'; did you mean 'swin'?"),
+        ("--learning-rate 0", 2, "learning_rate must be a number above 0, got 0.0"),
+        ("--retokenize 1/1", 2, "'1/1' is no plan of 3 stages of tokens"),
+        ("--teacher timm:resnet18", 2, "knows nothing without weights"),
+        ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
+        ("--resume --out new", 3, "no training to go on with"),
+        ("--batch-size 64", 3, "a batch of 64 images is more than there are"),
+        ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
+        ("--optimizer adamv", 3, "unknown optimizer 'adamv'"),
+        ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
+        ("--auto-augment rnd", 3, "timm cannot read auto_augment 'rnd'"),
+        ("--device cuda:77", 3, "device 'cuda:77' is not available"),
+        ("--attention imagined", 3, "attention must be hallucinated, got"),
+        ("--weights there.safetensors", 3, "do not fit the network"),
+        ("--weights {train} --data fractal:4", 3, "are for 3 classes, the images have 4; give -"),
+        (
+            f"--teacher '{TRAINED}' --teacher-weights {{train}} --data fractal:4",
+            3,
+            "knows 3 classes, the images have 4",
+        ),
+    ],
+    "train": [
+        ("8,2,3", 2, "8,2,3"),
+        ("timm:no_such_model", 2, "no_such_model"),
+        (".", 3, "has no result.json"),
+    ],
+    RANDOM: [
+        ("--to onx --out a.onnx", 2, "unknown format 'onx'; did you mean 'onnx'"),
+        ("--to onnx", 2, "needs a name for its copy; give --out"),
+        ("--to timm --out a --opset 18", 2, "opset=18 is for onnx"),
+        ("--out a.onnx", 2, "Missing option '--to'"),
+    ],
+    "export --to pt2": [
+        (f"'{SHIFT}'", 2, f"no weights of {SHIFT} are named; give --weights"),
+        ("", 2, "nothing to export"),
+        ("shift:1,1 --random --out a.pt2", 2, "shift:1,1"),
+    ],
+    WEIGHTS: [
+        ("none.safetensors", 3, "no file of weights 'none.safetensors'"),
+        ("cut.safetensors", 3, "is damaged, or no safetensors file"),
+        (f"cut.safetensors '{SHIFT}'", 3, "is damaged, or no safetensors file"),
+        ("there.safetensors --out no/a.pt2", 3, "no folder 'no' for 'a.pt2'"),
+        ("there.safetensors --out a.onnx", 3, "files for pt2 end in .pt2"),
+        ("there.safetensors --out a-file.pt2", 3, "exists; name another one"),
+        (f"there.safetensors {ANOTHER}", 3, f"has architecture '{SHIFT}', not '8,2,3"),
+    ],
+    **dict.fromkeys(
+        ("score", "cost"),
+        (
+            ("", 2, "ARCH"),
+            ("'8,2,3|4,1,2'", 2, ""),
+            ("timm:resnet19", 2, "did you mean 'timm:resnet1"),
+            ("resnet18", 2, "timm:resnet18"),
+            (f"{ANOTHER} --image-size 50", 3, "50"),
+        ),
+    ),
+    "list": [("proxy", 2, "'proxy'")],
+    "report": [
+        ("", 3, "run asvit search first"),
+        ("nowhere", 3, "nowhere"),
+        (".", 3, ". is not the"),
+    ],
+}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, but for the lock that a refused training leaves."""
+    found = {path.relative_to(folder): path for path in folder.rglob("*")}
+    return {
+        str(name): path.read_bytes() if path.is_file() else b""
+        for name, path in found.items()
+        if str(name) not in LEFT
+    }
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> dict[str, bytes]:
+    """Some files of the user's own, which are all that is there in the end, too."""
+    text = write_table(tmp_path / "bad.csv").read_text()
+    (tmp_path / "bad.csv").write_text(text.replace(NETS[1], NETS[1].rpartition("|")[0]))
+    network, weights = Network(SHIFT, 32, 3), tmp_path / "there.safetensors"
+    WeightsFile(network, network.build().state_dict()).write(weights)
+    (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:-100])
+    for name in ("a-file", "a-file.pt2"):
+        (tmp_path / name).touch()
+    return files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "code", "told"),
+    [(command, *row) for command, rows in REFUSED.items() for row in rows],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    command: str,
+    more: str,
+    code: int,
+    told: str,
+    finished: Any,
+    tmp_path: Path,
+    before: dict[str, bytes],
+) -> None:
+    for name, kind in (("{train}", "train"), ("{supernet}", "supernet train")):
+        if name in more:
+            more = more.replace(name, str(finished(kind)[0]))
+    check_refused(run(*shlex.split(command), *shlex.split(more)), code, told)
+    assert files(tmp_path) == before
