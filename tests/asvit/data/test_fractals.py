@@ -152,18 +152,26 @@ def test_two_processes_keep_the_same_images_at_once(tmp_path: Path) -> None:
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_not_fatal(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("reason", ["Not a directory", "No space left on device"])
+def test_a_cache_that_cannot_be_written_costs_nothing_else(
+    reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    dataset = FractalDataset(300, 2, 8, cache=tmp_path / "file")
+    def full(_part: Path, _target: Path) -> Path:
+        raise OSError(28, reason)
+
+    cache = tmp_path / "file"
+    if reason == "Not a directory":
+        cache.write_text("in the way")
+    monkeypatch.setattr(Path, "replace", full)
+    dataset = FractalDataset(300, 2, 8, cache=cache)
     reports: list[tuple[int, int]] = []
     with caplog.at_level(logging.WARNING):
         images = dataset.load(300)
         dataset.prepare(progress=lambda done, total: reports.append((done, total)))
     assert (images == FractalDataset(300, 2, 8).load(300)).all()
-    assert len(caplog.records) == 1
+    assert [f"({reason})" in record.getMessage() for record in caplog.records] == [True]
     assert reports[-1] == (256, 600)  # no work for nothing
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path != cache] == []
 
 
 @pytest.mark.parametrize(
