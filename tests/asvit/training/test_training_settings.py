@@ -179,28 +179,12 @@ BOTH = [
         (BuildSettings, {"n": 1}, "n must be at least 2, got 1"),
         (BuildSettings, {"seeds": 0}, "seeds must be at least 1, got 0"),
         (SupernetSettings, {"epochs": 0}, "epochs must be at least 1, got 0"),
-        (
-            SupernetSettings.make,
-            {"batch_size": 8001},
-            "8001 is more than there are training images, ",
-        ),
+        (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
         (EvolutionSettings, {"population": 0}, "population must be at least 1, got 0"),
         (EvolutionSettings, {"max_macs": 0}, "max_macs must be at least 1, got 0"),
-        (
-            EvolutionSettings.make,
-            {"min_macs": 10, "max_macs": 9},
-            "max_macs must be at least 10, got",
-        ),
-        (
-            EvolutionSettings.make,
-            {"mutation_probability": 1.1},
-            "at least 0 and at most 1, got 1.1",
-        ),
-        (
-            EvolutionSettings.make,
-            {"population": 49},
-            "25 crossovers and 25 mutations do not fit in a",
-        ),
+        (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
+        (EvolutionSettings, {"mutation_probability": 1.1}, "at least 0 and at most 1, got 1.1"),
+        (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
     ],
 )
 def test_a_wrong_value_is_refused(
