@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ class Script:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
-        self.code: object = None
+        self.code: Any = None
         self.err = ""
 
     def __call__(self, main: Callable[[], object], line: str = "") -> str:

@@ -105,17 +105,18 @@ def test_shapes_and_label_smoothing(fractals: FractalDataset) -> None:
     assert (labels.shape, labels.dtype) == ((8,), torch.int64)
 
 
-def test_any_number_of_workers_gives_the_same_epochs(fractals: FractalDataset) -> None:
-    """Data workers persist between epochs; a fresh loader gives the same as an old one."""
-    alone = training(fractals)
+@pytest.mark.parametrize("images", [FractalDataset(4, 7, SIZE), Numbered(24, unreadable=(3, 9))])
+def test_any_number_of_workers_gives_the_same_epochs(images: LabelledImages) -> None:
+    """Also where images are replaced. Workers persist; a fresh loader is as an old one."""
+    alone = training(images, bad="replace")
     first, fourth = epoch(alone, 0), epoch(alone, 4)
     assert not equal(first, fourth)
     for workers in (0, 1, 2):
-        loader = training(fractals, workers=workers)
+        loader = training(images, bad="replace", workers=workers)
         next(iter(loader))  # an epoch that is not finished has no effect
         assert equal(epoch(loader, 4), fourth)
         assert equal(epoch(loader, 0), first)
-    assert not equal(epoch(training(fractals, seed=4), 0), first)
+    assert not equal(epoch(training(images, bad="replace", seed=4), 0), first)
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(repeats=3)])

@@ -1,23 +1,36 @@
-"""Scripts run, at their smallest."""
+"""Benchmarks run, at their smallest, and print what they promise."""
 
 import math
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from run_script import Script, read_rows
 
+from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_estimate,
+    bench_cost_growth,
+    bench_gpu,
     bench_loader,
     bench_models,
     bench_proxies,
     bench_repeats,
     bench_shift,
+    bench_training,
     compare_controllers,
     compare_heads,
 )
+from experiments.bench_cost_growth import AXES, Case, Row, table
+from experiments.bench_gpu import waits
+from experiments.bench_training import WAYS, measured, write_pictures
 
+# timm leaves the files of its pictures to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 TINY_SEARCH = {
     **{"space": "asvit-tiny", "data": "gaussian", "image_size": 32},
     **{"images": 2, "points": 3, "steps": 3, "repeats": 1},
@@ -54,11 +67,6 @@ def test_heads_are_compared_in_a_table_and_figures(script: Script) -> None:
     assert len(list(Path("heads").glob("head-similarity-*.svg"))) == 3
 
 
-@pytest.mark.filterwarnings(
-    # timm leaves the files of its pictures to the garbage collector.
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
 def test_loaders_are_timed_with_their_ratio(script: Script) -> None:
     printed = script(bench_loader.main, "--images 8 --image-size 32 --batch 4 --epochs 1")
     assert len(re.findall(r"^ +0 +\d+\.\d\d +\d+\.\d\d$", printed, re.MULTILINE)) == 1
@@ -130,3 +138,106 @@ def test_repeats_have_times_and_operations(
         # Three networks at once take fewer operations than two of them one by one.
         assert at_once < one_by_one * 2 / 3
         assert fewer == pytest.approx(one_by_one / at_once, abs=0.01)
+
+
+def quadratic(value: int) -> Row:
+    return Row("image_size", value, 1.0, 2.0, float(value**2), 3.0, 5.0)
+
+
+def test_the_table_ends_every_group_in_its_exponents() -> None:
+    lines = table([quadratic(64), quadratic(128)]).splitlines()
+    assert lines[2].startswith("| image size in pixels | 64 | 4096.000 | 2.000 | 3.000 | 5.000 |")
+    assert lines[-1] == "|  | exponent | 2.00 | 0.00 | 0.00 | 0.00 |  |  |"
+
+
+def test_the_script_writes_a_row_a_case_and_a_figure(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setattr(
+        bench_cost_growth, "AXES", {name: ((4, 8), about) for name, (_, about) in AXES.items()}
+    )
+    small = {"image_size": 32, "width": 8, "images": 2, "points": 3}
+    monkeypatch.setattr(bench_cost_growth, "Case", lambda **given: Case(**{**small, **given}))
+    line = "--base 32 --runs 1 --device cpu --only width,images,points,repeats"
+    assert "exponent" in script(bench_cost_growth.main, line)
+    rows = read_rows("runs/cost-growth/cost-growth.csv")
+    assert [(row["changed"], row["value"]) for row in rows] == [
+        (name, value) for name in ("width", "images", "points", "repeats") for value in "48"
+    ]
+    assert all(float(row["candidate"]) > 0 for row in rows)
+    assert Path("runs/cost-growth/cost-growth.svg").stat().st_size > 1000
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_it_ends_well_in_one_line(script: Script) -> None:
+    assert script(bench_gpu.main) == "skipped: no CUDA device here\n"
+
+
+def test_only_waiting_for_the_device_is_counted() -> None:
+    def run() -> None:
+        for _ in range(3):
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+
+    assert waits(run) == 3
+    assert waits(lambda: None) == 0
+
+
+def test_ratios_are_taken_on_any_device(script: Script) -> None:
+    script(bench_gpu._options, "--topologies 1 --image-size 32 --runs 1")
+    found = bench_gpu._ratios(script.code, torch.device("cpu"))
+    assert [one.what for one in found] == [
+        "length distortion over a forward pass",
+        "condition number over a forward pass",
+        "one candidate, 5 networks one by one",
+        "one candidate, 5 networks together",
+    ]
+    assert all(float(one.value.split()[0]) > 0 for one in found)
+
+
+def test_search_and_scaling_are_timed_on_any_device(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    """The runs themselves are replaced: that the scripts call them rightly is what is tested."""
+    called: dict[str, object] = {}
+    monkeypatch.setattr(bench_gpu.asvit, "run_search", lambda **given: called.update(given))
+    monkeypatch.setattr(
+        bench_gpu.asvit, "run_scaling", lambda text, **given: called.update(given, text=text)
+    )
+    script(bench_gpu._options, "--steps 3 --budget 2M --device cpu")
+    rows = [*bench_gpu._search(script.code), *bench_gpu._scale(script.code)]
+    assert [row.what for row in rows] == ["search, 3 steps", "scaling to 2M"]
+    assert [row.aim for row in rows] == ["60 s for 500", "180 s for 88M"]
+    assert (called["steps"], called["budget"], called["device"]) == (3, "2M", "cpu")
+
+
+SETTINGS = TrainSettings.make(
+    architecture="timm:deit_tiny_patch16_224", image_size=32, batch_size=4, epochs=3, ema=0.9,
+    auto_augment=bench_training.AUGMENT,
+)  # fmt: skip
+
+
+def test_both_ways_are_timed_in_every_epoch_on_classes_of_equal_size(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 8, side=40)
+    found = [len(list(path.iterdir())) for path in sorted(tmp_path.iterdir())]
+    assert found == [8 // bench_training.CLASSES] * bench_training.CLASSES
+    times = measured(SETTINGS, tmp_path, 0, "cpu")
+    assert list(times) == list(WAYS)
+    assert all(len(seconds) == SETTINGS.epochs - 1 for seconds in times.values())
+    assert all(second > 0 for seconds in times.values() for second in seconds)
+
+
+def test_both_start_from_the_same_weights() -> None:
+    a, b = bench_training.network(SETTINGS), bench_training.network(SETTINGS)
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_the_script_prints_both_and_their_ratio(script: Script) -> None:
+    line = "--image-size 32 --batch 4 --steps 1 --epochs 1"
+    threads = torch.get_num_threads()
+    try:
+        lines = script(bench_training.main, line).splitlines()
+    finally:
+        torch.set_num_threads(threads)
+    assert [line.strip().split("  ")[0] for line in lines[1:3]] == list(WAYS)
+    assert lines[3].startswith("ratio ")

@@ -1,0 +1,303 @@
+"""Supernets: their training, their files, and the retraining of a path."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from asvit.core.run_files import SUPERNET_WEIGHTS
+from asvit.training.short import Recipe
+from asvit.training.supernets.file import Origin, SupernetFile
+from asvit.training.supernets.retraining import train_alone
+from asvit.training.supernets.settings import SupernetSettings
+from asvit.training.supernets.single_path import SupernetTraining
+from asvit.training.supernets.splits import Splits, load_splits, split
+
+RECIPE = Recipe(steps=14, batch_size=6, warmup=3, shift=1, flip=True, weight_decay=0.3)
+
+
+class Toy(nn.Module):
+    """Three paths of one layer each between an input and a head that all share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths = nn.ModuleList(nn.Linear(12, 8) for _ in range(3))
+        self.drop = nn.Dropout(0.3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor, path: int) -> Tensor:
+        logits: Tensor = self.head(self.drop(self.paths[path](images.flatten(1)).relu()))
+        return logits
+
+
+def uniform(rng: np.random.Generator) -> int:
+    return int(rng.integers(3))
+
+
+def make(
+    recipe: Recipe = RECIPE, draw: Callable[[np.random.Generator], int] = uniform
+) -> tuple[Toy, SupernetTraining[int]]:
+    torch.manual_seed(0)
+    net = Toy()
+    images = torch.randn(20, 3, 2, 2)
+    labels = torch.randint(0, 3, (20,))
+    return net, SupernetTraining(net, (images, labels), recipe, draw=draw, seed=7)
+
+
+def finished(training: SupernetTraining[int]) -> SupernetTraining[int]:
+    while not training.finished:
+        training.step()
+    return training
+
+
+def snapshot(training: SupernetTraining[int]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in training.state().items()}
+
+
+def test_a_step_leaves_everything_off_its_path_as_it_was() -> None:
+    _, training = make()
+    seen: set[int] = set()
+    for step in range(RECIPE.steps):
+        before, path = snapshot(training), training.path(step)
+        training.step()
+        after = snapshot(training)
+        seen.add(path)
+        for name in after:
+            if name.partition("/")[2].startswith(f"paths.{path}.") or "head" in name:
+                assert name not in before or not torch.equal(before[name], after[name])
+            elif name != "losses":
+                assert torch.equal(before[name], after[name]), (step, name)
+        # Paths that were not drawn yet have no optimiser state.
+        kept = {int(name.split(".")[1]) for name in after if name.startswith("exp_avg/paths")}
+        assert kept == seen
+    assert seen == {0, 1, 2}
+
+
+def test_the_optimiser_counts_the_steps_of_each_parameter() -> None:
+    training = finished(make()[1])
+    state, paths = training.state(), [training.path(step) for step in range(RECIPE.steps)]
+    for path in range(3):
+        assert state[f"step/paths.{path}.weight"] == paths.count(path)
+    assert state["step/head.weight"] == RECIPE.steps
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 9, 14])
+def test_going_on_from_a_state_gives_the_same_bits(stop: int) -> None:
+    whole, first = finished(make()[1]), make()[1]
+    for _ in range(stop):
+        first.step()
+    _, second = make()
+    second.step()  # load_state has to undo it
+    second.load_state(snapshot(first))
+    assert len(second.losses) == stop
+    ours, theirs = finished(second).state(), whole.state()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"losses": None},
+        {"weights/head.weight": None},
+        {"weights/head.weight": torch.zeros(1)},
+        {"weights/other": torch.zeros(1)},
+        {"exp_avg/other": torch.zeros(1)},
+        {"exp_avg/head.weight": torch.zeros(1, 2)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_state_of_another_supernet_is_refused(change: dict[str, torch.Tensor | None]) -> None:
+    _, training = make()
+    training.step()
+    changed = {**snapshot(training), **change}
+    with pytest.raises(ValueError, match=r"the (weights|state|training) "):
+        training.load_state({n: t for n, t in changed.items() if t is not None})
+
+
+def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
+    recipe = dataclasses.replace(RECIPE, batch_size=5, shift=0, flip=False, steps=8)
+    _, training = make(recipe)
+    assert training.steps_per_epoch == 4
+    epochs = [
+        torch.cat([training._batch(4 * epoch + place)[0] for place in range(4)])
+        for epoch in range(2)
+    ]
+    for seen in epochs:
+        assert torch.equal(seen.flatten(1).sum(1).sort()[0],
+                           training._images.flatten(1).sum(1).sort()[0])  # fmt: skip
+    assert not torch.equal(*epochs)
+
+
+def test_paths_depend_on_seed_and_step_alone_and_steps_keep_the_random_state() -> None:
+    _, training = make()
+    paths = [training.path(step) for step in range(300)]
+    before = torch.random.get_rng_state()
+    training.step()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert [training.path(step) for step in range(300)] == paths
+    assert min(paths.count(path) for path in range(3)) > 70
+
+
+def test_a_loss_that_is_not_finite_ends_training_before_it_does_harm() -> None:
+    net, training = make()
+    training.step()
+    with torch.no_grad():
+        net.head.bias[0] = math.inf
+    before = snapshot(training)
+    with pytest.raises(ValueError, match=r"the loss became nan in step 2; use a lower learning"):
+        training.step()
+    after = snapshot(training)
+    assert all(torch.equal(before[name], after[name]) for name in after)
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size=21 for 20 training images; use at most"):
+        make(dataclasses.replace(RECIPE, batch_size=21))
+
+
+SMALL = {
+    "classes": 3, "train_images": 20, "validation_images": 6, "test_images": 9,
+    "image_size": 16, "epochs": 2, "batch_size": 10,
+}  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 4), st.integers(0, 4))
+def test_parts_are_apart_and_hold_the_same_share_of_every_class(
+    labels: list[int], first: int, second: int
+) -> None:
+    array = np.array(labels)
+    parts = split(array, (first, second))
+    assert [len(part) for part in parts] == [first, second, len(labels) - first - second]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    for size, part in zip((first, second), parts, strict=False):
+        for label, count in zip(*np.unique(array, return_counts=True), strict=True):
+            share = size * count / len(labels)
+            # A part is a run of the places that classes take in turn.
+            assert abs((array[part] == label).sum() - share) <= 2
+
+
+def test_images_come_in_three_parts() -> None:
+    parts = load_splits(SupernetSettings.make(**SMALL))
+    sizes = [len(labels) for _, labels in (parts.train, parts.validation, parts.test)]
+    assert sizes == [20, 6, 9]
+    assert parts.classes == 3
+    assert torch.bincount(parts.validation[1]).tolist() == [2, 2, 2]
+    every = torch.cat([pixels for pixels, _ in (parts.train, parts.validation, parts.test)])
+    assert len(every.flatten(1).unique(dim=0)) == 35
+    again = load_splits(SupernetSettings.make(**SMALL))
+    assert torch.equal(again.test[0], parts.test[0])
+
+
+def test_images_without_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
+        load_splits(SupernetSettings.make(**SMALL, data="gaussian"))
+    with pytest.raises(ValueError, match=r"class \d has no image to train on \(2 of"):
+        load_splits(SupernetSettings.make(**{**SMALL, "train_images": 2, "batch_size": 1}))
+
+
+def a_file(steps: int, **changes: Any) -> SupernetFile:
+    settings = SupernetSettings.make(**SMALL)  # four steps
+    origin = Origin(settings, {"source": "fractals", "digest": "d"}, 3, "cpu")
+    state = {
+        "weights/a": torch.arange(3.0),
+        "exp_avg/a": torch.ones(3),
+        "step/a": torch.tensor(2.0),
+        "losses": torch.tensor([1 / 3] * steps, dtype=torch.float64),
+    }
+    return dataclasses.replace(SupernetFile(origin, 1.5, state), **changes)
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    made = a_file(3)
+    made.write(tmp_path / SUPERNET_WEIGHTS)
+    read = SupernetFile.read(tmp_path / SUPERNET_WEIGHTS)
+    assert (read.origin, read.seconds, read.steps, read.finished) == (made.origin, 1.5, 3, False)
+    assert read.losses == [1 / 3] * 3
+    assert read.state.keys() == made.state.keys()
+    assert all(torch.equal(read.state[name], made.state[name]) for name in made.state)
+    a_file(4).write(tmp_path / SUPERNET_WEIGHTS)
+    read = SupernetFile.read(tmp_path / SUPERNET_WEIGHTS)
+    assert read.finished
+    assert set(read.state) == {"weights/a", "losses"}  # and no more
+    assert list(read.weights) == ["a"]
+
+
+def test_the_digest_is_that_of_the_weights_alone() -> None:
+    made = a_file(3)
+    assert made.digest == a_file(4, seconds=9.0).digest
+    for other in (torch.arange(3.0) + 1, torch.arange(3.0).double(), torch.arange(3.0)[None]):
+        assert a_file(3, state={**made.state, "weights/a": other}).digest != made.digest
+
+
+ARCHITECTURE = "psvit2d:b-----|s-----|------|6"
+SETTINGS = SupernetSettings.make(
+    classes=3, train_images=24, validation_images=12, test_images=12, image_size=16, width=6,
+    epochs=3, batch_size=6,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def parts() -> Splits:
+    return load_splits(SETTINGS)
+
+
+def stopped_after(
+    steps: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[], object]
+) -> None:
+    """Have ``train`` end with an error after so many steps."""
+    one = SupernetTraining.step
+
+    def step(self: SupernetTraining[None]) -> float:
+        if len(self.losses) == steps:
+            raise RuntimeError("stopped")
+        return one(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SupernetTraining, "step", step)
+        with pytest.raises(RuntimeError, match="stopped"):
+            train()
+
+
+def test_what_was_stopped_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits
+) -> None:
+    whole = train_alone(ARCHITECTURE, SETTINGS, parts)
+    assert len(whole.losses) == SETTINGS.recipe.steps == 12
+
+    again = partial(train_alone, ARCHITECTURE, SETTINGS, parts, state=tmp_path / "state")
+    stopped_after(9, monkeypatch, again)
+    went_on = again()
+    assert went_on.losses == whole.losses
+    assert went_on.accuracy == whole.accuracy
+    mine, theirs = went_on.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_state_of_another_training_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: Splits, damaged: bool
+) -> None:
+    state = tmp_path / "state"
+    train = partial(train_alone, ARCHITECTURE, SETTINGS, parts, state=state)
+    stopped_after(7, monkeypatch, partial(train, seed=1))
+    if damaged:
+        state.write_bytes(b"nothing that can be read")
+    assert train().losses == train_alone(ARCHITECTURE, SETTINGS, parts).losses
+
+
+def test_a_loss_that_is_not_finite_is_a_reason(parts: Splits) -> None:
+    settings = SupernetSettings(**{**SETTINGS.to_json(), "learning_rate": 1e30, "warmup": 0.0})
+    trained = train_alone(ARCHITECTURE, settings, parts)
+    assert math.isnan(trained.accuracy)
+    assert "the loss became" in trained.reason
+    assert len(trained.losses) < settings.recipe.steps

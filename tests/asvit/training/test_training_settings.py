@@ -1,0 +1,195 @@
+"""Settings of trainings: recipes as published, what follows from others, and errors."""
+
+import json
+from typing import Any
+
+import pytest
+
+from asvit.core.settings import Settings
+from asvit.reference.build_settings import BuildSettings
+from asvit.search.supernet_settings import EvolutionSettings
+from asvit.training.recipes import RECIPES
+from asvit.training.settings import TrainSettings
+from asvit.training.short import Recipe
+from asvit.training.short_settings import ShortTrainingSettings
+from asvit.training.supernets.settings import SupernetSettings
+
+PRESETS = TrainSettings.presets
+ARCH = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+
+# As published for 300 epochs: weight decay, batch, warm-up epochs, warm-up and lowest learning
+# rate, clipping, drop-path, repeats, EMA.
+PUBLISHED = {
+    "deit": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1, 3, 0.99996),
+    "swin": (0.05, 1024, 20, 5e-7, 5e-6, 5.0, 0.2, 0, 0.0),
+    "pvt": (0.05, 1024, 5, 1e-6, 1e-5, 0.0, 0.1, 3, 0.0),
+    "nextvit": (0.1, 2048, 20, 1e-6, 1e-5, 5.0, 0.1, 0, 0.0),
+    "shiftvit": (0.05, 1024, 20, 1e-6, 1e-5, 0.0, 0.2, 3, 0.99996),
+}
+NAMES = (
+    "weight_decay", "batch_size", "warmup_epochs", "warmup_lr", "min_lr", "clip", "drop_path",
+    "repeats", "ema",
+)  # fmt: skip
+COMMON = {
+    "epochs": 300, "optimizer": "adamw", "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1.0,
+    "auto_augment": "rand-m9-mstd0.5-inc1", "erasing": 0.25, "color_jitter": 0.4,
+}  # fmt: skip
+TEACHER = {"teacher": "timm:resnet18", "teacher_weights": "timm"}
+
+
+def made(preset: str = "default", **given: Any) -> TrainSettings:
+    return TrainSettings.make(preset, architecture=ARCH, **given)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_is_as_published(name: str) -> None:
+    settings = made(recipe=name)
+    assert tuple(getattr(settings, field) for field in NAMES) == PUBLISHED[name]
+    assert {field: getattr(settings, field) for field in COMMON} == COMMON
+    assert settings.learning_rate == 5e-4 * settings.batch_size / 512
+    assert settings.augmentation.switch == 0.5
+    assert settings.augmentation.interpolation == "bicubic"
+
+
+def test_the_defaults_are_those_of_swin() -> None:
+    assert made() == TrainSettings(architecture=ARCH)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_learning_rate_follows_the_batch(name: str) -> None:
+    for size in (64, 512, 4096):
+        rate = made(recipe=name, batch_size=size).learning_rate
+        assert rate == RECIPES[name]["base_rate"] * size / 512
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_made(name: str) -> None:
+    settings = made(name, **({"weights": "run"} if PRESETS[name].get("new_head") else {}))
+    assert {key: getattr(settings, key) for key in PRESETS[name]} == PRESETS[name]
+
+
+def test_the_sizes_of_the_fine_tunings_are_the_published_ones() -> None:
+    for name, known in (("cifar100-384", (384, 100)), ("dogs-448", (448, 120))):
+        assert (PRESETS[name]["image_size"], PRESETS[name]["classes"]) == known
+
+
+def test_what_is_given_wins_over_the_recipe_and_the_preset() -> None:
+    settings = made("quick", recipe="deit", ema=0.9, image_size=48, learning_rate=0.1)
+    assert (settings.ema, settings.image_size, settings.learning_rate) == (0.9, 48, 0.1)
+    assert (settings.recipe, settings.epochs, settings.repeats) == ("deit", 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # The warm-up takes at most a fifth of other epochs.
+        *(({"epochs": n}, {"warmup_epochs": w}) for n, w in ((300, 20), (100, 20), (50, 10))),
+        ({"epochs": 4}, {"warmup_epochs": 0}),
+        # The lowest rates are no higher than the highest.
+        ({"batch_size": 2}, {"learning_rate": 5e-4 * 2 / 512, "min_lr": 5e-4 * 2 / 512}),
+        ({"batch_size": 2}, {"warmup_lr": 5e-7}),
+        # Compact parts have two branches, and soft distillation weighs less, unless asked.
+        ({"ffn": "compact"}, {"branches": 2}),
+        ({"ffn": "compact", "branches": 0}, {"branches": 0}),
+        (TEACHER, {"distillation_weight": 0.5}),
+        ({**TEACHER, "distillation": "soft"}, {"distillation_weight": 0.1}),
+        (
+            {**TEACHER, "distillation": "soft", "distillation_weight": 0.3},
+            {"distillation_weight": 0.3},
+        ),
+    ],
+)
+def test_what_follows_from_other_values(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    settings = made(**given)
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_no_random_augmentation() -> None:
+    assert made(auto_augment="none").augmentation.auto_augment is None
+    assert made().augmentation.auto_augment == "rand-m9-mstd0.5-inc1"
+
+
+TRAINING: tuple[type[ShortTrainingSettings], ...] = (BuildSettings, SupernetSettings)
+EVERY_PRESET = [(kind, name) for kind in (*TRAINING, EvolutionSettings) for name in kind.presets]
+
+
+@pytest.mark.parametrize(("kind", "preset"), EVERY_PRESET)
+def test_every_preset_is_allowed_and_survives_json(kind: type[Settings], preset: str) -> None:
+    settings = kind.make(preset)
+    assert kind.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+@pytest.mark.parametrize("kind", TRAINING)
+def test_fractals_have_the_classes_asked_for_and_other_images_their_own(
+    kind: type[ShortTrainingSettings],
+) -> None:
+    for data, images in (("fractal", "fractal:7"), ("fractal:9", "fractal:9"), ("digits",) * 2):
+        assert kind.make(classes=7, data=data).images == images
+
+
+def test_the_recipe_is_that_of_the_settings() -> None:
+    given: dict[str, Any] = {
+        "batch_size": 3, "learning_rate": 0.5, "weight_decay": 0.25, "label_smoothing": 0.125,
+        "clip": 2.0, "shift": 1, "flip": True,
+    }  # fmt: skip
+    built = BuildSettings(**given, warmup=0.1, steps=50)
+    assert built.recipe == Recipe(**given, warmup=5, steps=50)
+    supernet = SupernetSettings(**given, warmup=0.2, train_images=31, epochs=3)
+    assert supernet.steps_per_epoch == 10
+    assert supernet.recipe == Recipe(**given, warmup=6, steps=30)
+
+
+TRAIN = [
+    ({"recipe": "swim"}, "unknown recipe 'swim'; did you mean 'swin'"),
+    ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ({"epochs": 2.5}, "epochs must be a whole number"),
+    ({"batch_size": "8"}, "batch_size must be a whole number, got '8'"),
+    ({"ema": 1.0}, "ema must be a number at least 0 and below 1, got 1.0"),
+    ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
+    ({"erasing": 1.5}, "erasing must be a number at least 0 and at most 1, got 1.5"),
+    ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
+    ({"bad_images": "skip"}, "bad_images must be stop or replace, got 'skip'"),
+    ({"distillation": "warm"}, "distillation must be hard or soft"),
+    ({"epochs": 5, "warmup_epochs": 5}, "warmup_epochs=5 leaves nothing of epochs=5"),
+    ({"learning_rate": 1e-7, "min_lr": 1e-6}, "min_lr=1e-06 is above learning_rate=1e-07"),
+    ({"teacher": "timm:resnet18"}, "knows nothing without weights"),
+    ({"teacher_weights": "timm"}, "teacher_weights='timm' without a teacher"),
+    ({"new_head": True}, "give weights, too"),
+    ({"train_images": 0}, "train_images must be at least 1, got 0"),
+    ({"classes": 1}, "classes must be at least 2, got 1"),
+    ({"preset": "quik"}, "unknown preset 'quik'; did you mean 'quick'"),
+]
+BOTH = [
+    ({"classes": 1}, "classes must be at least 2, got 1"),
+    ({"test_images": 0}, "test_images must be at least 1, got 0"),
+    ({"shift": -1}, "shift must be at least 0, got -1"),
+    ({"learning_rate": 0}, "learning_rate must be a number above 0, got 0"),
+    ({"clip": float("inf")}, r"clip must be a number above 0 and below 1e\+37, got inf"),
+    ({"weight_decay": -0.1}, "weight_decay must be a number at least 0 and below 1, got -0.1"),
+    ({"warmup": 1}, "warmup must be a number at least 0 and below 1, got 1"),
+    ({"label_smoothing": 1}, "label_smoothing must be a number at least 0 and below 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        *((kind, *row) for kind in TRAINING for row in BOTH),
+        *((TrainSettings, *row) for row in TRAIN),
+        (BuildSettings, {"n": 1}, "n must be at least 2, got 1"),
+        (BuildSettings, {"seeds": 0}, "seeds must be at least 1, got 0"),
+        (SupernetSettings, {"epochs": 0}, "epochs must be at least 1, got 0"),
+        (SupernetSettings, {"batch_size": 8001}, "8001 is more than there are training images, "),
+        (EvolutionSettings, {"population": 0}, "population must be at least 1, got 0"),
+        (EvolutionSettings, {"max_macs": 0}, "max_macs must be at least 1, got 0"),
+        (EvolutionSettings, {"min_macs": 10, "max_macs": 9}, "max_macs must be at least 10, got"),
+        (EvolutionSettings, {"mutation_probability": 1.1}, "at least 0 and at most 1, got 1.1"),
+        (EvolutionSettings, {"population": 49}, "25 crossovers and 25 mutations do not fit in a"),
+    ],
+)
+def test_a_wrong_value_is_refused(
+    kind: type[Settings], given: dict[str, Any], message: str
+) -> None:
+    more = {"architecture": ARCH} if kind is TrainSettings else {}
+    with pytest.raises(ValueError, match=message):
+        kind.make(**more, **given)

@@ -1,0 +1,332 @@
+"""Comparisons run, at their smallest; tables that come with asvit are made."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_script import Script, read_rows
+
+import asvit
+from asvit.reference import load_reference
+from asvit.search.supernet_result import EvolutionResult
+from asvit.spaces.architectures import build_on_meta
+from asvit.training.supernets.settings import SupernetSettings
+from experiments import (
+    compare_precision,
+    compare_psvit,
+    compare_published,
+    compare_scalings,
+    study_measures,
+    tau_table,
+)
+from experiments.baselines import FAMILIES, compound, deeper, scale_at_random, scale_by_rule
+from experiments.compare_precision import Row, best, swapped, table
+from experiments.compare_psvit import gaps
+from experiments.growing import markdown
+from experiments.make_reference_tables import SOURCES, make
+from proxies import PROXIES
+from proxies.counts import count
+from scaling import Budget, Shape
+from tests.scaling.test_growth import pyramid_cost as cost
+
+START = Shape((1, 1, 1, 1), 32)
+
+
+BUDGETS = st.integers(1_100_000, 10**9).map(lambda amount: Budget("params", amount))
+
+
+@given(BUDGETS, st.sampled_from(list(FAMILIES)))
+def test_by_hand_is_the_largest_within_the_budget(budget: Budget, name: str) -> None:
+    found = scale_by_rule(FAMILIES[name], START, cost, budget)
+    assert cost(*found).params <= budget.amount
+    family = FAMILIES[name](START)
+    number = next(n for n in range(10**6) if family(n) == found)
+    larger = next(family(n) for n in range(number, 10**6) if family(n) != found)
+    assert cost(*larger).params > budget.amount
+
+
+def test_what_each_changes() -> None:
+    budget = Budget.parse("20M")
+    deep, wide, both = (scale_by_rule(family, START, cost, budget) for family in FAMILIES.values())
+    assert deep.width == 32
+    assert max(deep.depths) - min(deep.depths) <= 1
+    assert wide.depths == (1, 1, 1, 1)
+    assert both.width > 32
+    assert min(both.depths) > 1
+
+
+def test_members_in_turn() -> None:
+    assert [deeper(START)(n).depths for n in (0, 1, 5)] == [
+        (1, 1, 1, 1), (2, 1, 1, 1), (3, 2, 2, 2),
+    ]  # fmt: skip
+    assert compound(START)(0) == START
+    # 1.2^4 = 2.07, 1.1^4 = 1.46
+    assert compound(START)(800) == Shape((2, 2, 2, 2), 47)
+
+
+@given(BUDGETS, st.integers(0, 100))
+def test_at_random_is_repeatable_and_within_the_budget(budget: Budget, seed: int) -> None:
+    found, again = (
+        scale_at_random(START, cost, budget, np.random.default_rng(seed)) for _ in range(2)
+    )
+    assert found == again
+    assert cost(*found).params <= budget.amount
+    assert cost(found.depths, found.width + 1).params > budget.amount
+
+
+def test_a_budget_below_the_start_is_refused() -> None:
+    budget = Budget.parse("1M")
+    with pytest.raises(ValueError, match="within 1M"):
+        scale_by_rule(deeper, START, cost, budget)
+    with pytest.raises(ValueError, match="within 1M"):
+        scale_at_random(START, cost, budget, np.random.default_rng(0))
+
+
+def test_pairs_in_another_order_are_counted() -> None:
+    assert swapped([1, 2, 3], [10, 20, 30]) == 0
+    assert swapped([1, 2, 3], [3, 2, 1]) == 1
+    assert swapped([1, 2, 3], [2, 1, 3]) == pytest.approx(1 / 3)
+    assert swapped([1, 1, 3], [2, 1, 3]) == 0  # a tie has no order to lose
+
+
+def rows() -> list[Row]:
+    nan = math.nan
+    return [
+        Row("a", "length_distortion", 1.0, 2.0, 1.01, nan),
+        Row("a", "ntk_condition_number", 9.0, 7.0, 9.0, nan),
+        Row("b", "length_distortion", 3.0, 1.0, 3.0, nan),
+        Row("b", "ntk_condition_number", 5.0, 8.0, nan, nan),
+    ]
+
+
+def test_the_table_has_what_is_known() -> None:
+    lines = table(rows()).splitlines()[2:]
+    assert lines == [
+        "| length_distortion | other seed | -1.0000 | 100.00% | 83.33% | 100.00% | 0 |",
+        "| length_distortion | bfloat16 | 1.0000 | 0.00% | 0.50% | 1.00% | 0 |",
+        "| ntk_condition_number | other seed | -1.0000 | 100.00% | 41.11% | 60.00% | 0 |",
+    ]
+
+
+def test_the_best_is_that_of_both_measures_and_a_failure_loses() -> None:
+    assert best(rows()) == "float32 b, other seed a, bfloat16 b"
+
+
+def test_the_script_measures_in_both_precisions(script: Script) -> None:
+    words = "--architectures 2 --space asvit-tiny --image-size 32 --images 3 --device cpu"
+    assert "| length_distortion | bfloat16 |" in script(compare_precision.main, words)
+    found = read_rows("runs/precision/precision.csv")
+    assert len(found) == 4
+    for row in found:
+        assert row["tf32"] == "nan"
+        exact, low = float(row["float32"]), float(row["bfloat16"])
+        assert low != exact, "the precision did not reach the measure"
+        assert low == pytest.approx(exact, rel=0.05)
+
+
+TRAINING = {
+    "classes": 3, "train_images": 24, "validation_images": 9, "test_images": 9, "image_size": 32,
+    "width": 12, "epochs": 1, "batch_size": 12, "device": "cpu",
+}  # fmt: skip
+EVOLUTION = {
+    "population": 3, "generations": 1, "keep": 1, "crossovers": 0, "mutations": 0,
+    "random_paths": 1, "device": "cpu",
+}  # fmt: skip
+
+
+def test_all_are_trained_at_the_largest_width_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    def searched(*, space: str, seed: int, out: Path, **settings: Any) -> SimpleNamespace:
+        assert (space, seed, out) == ("psvit2d", 0, Path("out/seed0/search"))
+        found = [settings[name] for name in ("data", "image_size", "steps")]
+        assert found == ["fractal:3", 32, 2]
+        return SimpleNamespace(seed_architecture="psvit2d:b-----|s-----|b-----")
+
+    monkeypatch.setattr(compare_psvit, "TRAINING", TRAINING)
+    monkeypatch.setattr(compare_psvit, "EVOLUTION", EVOLUTION)
+    monkeypatch.setattr(asvit, "run_search", searched, raising=False)  # tested elsewhere
+    line = "--steps 2 --random 1 --seeds 1 --out out"
+    printed = script(compare_psvit.main, line).splitlines()
+    origins = ("supernet", "training-free", "within 1", "random 1")
+    assert [line.split(" | ")[:2] for line in printed[-12:-8]] == [["| 0", one] for one in origins]
+    assert [line.split(" | ")[0] for line in printed[-5:]] == [
+        "| supernet than training-free", "| supernet than within", "| supernet than random",
+        "| training-free than random", "| within than random",
+    ]  # fmt: skip
+    rows = read_rows("out/trainings.csv")
+    assert len(rows) == 4
+    limit = int(EvolutionResult.read(Path("out/seed0/found/result.json")).settings.max_macs or 0)
+    for row in rows:
+        assert 0.8 * limit < int(row["macs"]) <= limit
+        assert 0 <= float(row["accuracy"]) <= 100
+    again = script(compare_psvit.main, line).splitlines()
+    assert again == printed[4:]  # nothing is trained again
+
+
+def test_what_does_not_fit_at_any_width_is_refused() -> None:
+    settings = SupernetSettings.make(image_size=32)
+    with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
+        compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
+
+
+def test_gaps_are_those_within_a_seed() -> None:
+    rows = [
+        compare_psvit.Row(seed, origin, "", 0, 0, accuracy)
+        for seed, origin, accuracy in (
+            (0, "supernet", 50.0), (0, "random 1", 44.0), (0, "random 2", 46.0),
+            (1, "supernet", 30.0), (1, "random 1", 33.0), (1, "random 2", 31.0),
+        )
+    ]  # fmt: skip
+    assert gaps(rows, "supernet", "random") == [5.0, -2.0]
+
+
+SMALL = (
+    "--image-size 32 --repeats 1 --images 2 --points 3 --data gaussian --seeds 1 "
+    "--arch 4,8,2|2,4,2|2,2,2|2,1,2|16"
+)
+
+
+def test_manual_scalings_are_compared_at_equal_budgets(script: Script) -> None:
+    line = f"{SMALL} --budgets 1.4M,1.6M --random 1 --most-blocks 16"
+    assert "| 1.6M | growth | 0 |" in script(compare_scalings.main, line)
+    first = Path("runs/compare-scalings/scalings.csv").read_bytes()
+    rows = read_rows("runs/compare-scalings/scalings.csv")
+    assert {row["rule"] for row in rows} == set(compare_scalings.COLOURS)
+    for row in rows:
+        assert int(row["params"]) <= Budget.parse(row["budget"]).amount
+        assert float(row["length_distortion"]) > 0
+    assert Path("runs/compare-scalings/scalings.svg").stat().st_size > 1000
+    script(compare_scalings.main, line)  # reuses the measurements
+    assert Path("runs/compare-scalings/scalings.csv").read_bytes() == first
+
+
+def test_the_published_family_is_compared_at_equal_size(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    small = {
+        "Small": "4,8,2|2,4,2|2,2,2|2,1,2|16,36",
+        "Base": "4,8,2|2,4,2|2,2,2|2,1,2|16,40",
+        "Large": "4,8,2,2|2,4,2,1|2,2,2,1|2,1,2,1|16,44",
+    }
+    monkeypatch.setattr(compare_published, "PUBLISHED", small)
+    printed = script(compare_published.main, SMALL)
+    rows = read_rows("runs/compare-published/published.csv")
+    assert [(row["size"], row["source"]) for row in rows] == [
+        (size, source) for size in small for source in ("published", "grown")
+    ]
+    for theirs, ours in zip(rows[::2], rows[1::2], strict=True):
+        assert int(ours["params"]) <= int(theirs["params"])
+    assert "| Large | published | 0 |  | 2,1,1,1 | 44 |" in printed
+    assert " of 1 | " in printed
+
+
+def test_bars_in_a_cell_do_not_end_it() -> None:
+    assert (
+        markdown({"a": "l", "b": "r"}, [("x|y", 1)]) == "| a | b |\n| --- | --: |\n| x\\|y | 1 |"
+    )
+
+
+ROWS = """\
+# num_classes: 5
+# image_size: 32
+# target: first | made up | scratch
+# target: second | made up | distilled
+architecture,first,second
+"4,4,2|2,2,2|2,1,2|2,1,2|16,8",50,10
+"5,4,3|2,2,2|2,1,2|2,1,2|16,8",51,11
+"6,4,2|3,2,2|2,1,2|2,1,2|16,8",52,12
+"7,4,2|2,2,4|3,1,2|2,1,2|16,8",53,13
+"8,4,2|2,2,2|2,1,5|4,1,2|16,8",54,14
+"8,4,4|3,2,2|4,1,5|4,1,2|16,8",55,15
+"""
+
+
+@pytest.fixture
+def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASVIT_CACHE", str(tmp_path / "cache"))
+    Path("tiny.csv").write_text(ROWS, encoding="utf-8")
+
+
+def cells(printed: str) -> list[list[str]]:
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.usefixtures("_table")
+def test_the_table_has_every_measure_and_target(script: Script) -> None:
+    line = "--reference tiny.csv --preset quick --proxy naswot,params+naswot"
+    first = script(tau_table.main, line)
+    lines = cells(first)
+    assert lines[0] == ["measure", "first", "second"]
+    names = [line[0] for line in lines[2:]]
+    assert set(names[:5]) == {"params", "macs", "depth", "width", "expansions"}
+    assert set(names[5:]) == {"naswot", "params + naswot"}
+    assert {line[0]: line[1] for line in lines[2:]}["depth"] == "-"  # the same for all
+    assert "6 rows; best counts: " in first
+    assert cells(script(tau_table.main, line)) == lines  # measures nothing
+
+
+@pytest.mark.usefixtures("_table")
+def test_a_study_has_a_row_for_every_variant(script: Script) -> None:
+    lines = cells(script(study_measures.main, "--reference tiny.csv --repeats 1"))
+    assert lines[0] == ["", "τ, first", "minus best count, first"]  # from scratch only
+    labels = [line[0] for line in lines[2:]]
+    assert len(labels) == len(set(labels))
+    assert {variant.label for variant in study_measures.VARIANTS} < set(labels)
+    for label in ("parameters", "L^E, all tokens", "κ, mean of logarithms", "L^E, radius 1"):
+        assert label in labels
+    assert study_measures.TOKENS.name not in PROXIES  # nothing is left behind
+
+
+PIT = SOURCES[0]
+
+
+def extract(folder, *, change=0.0):
+    """Five small networks in the columns of the published extract."""
+    accuracies = [target.name for target in PIT.targets]
+    lines = [
+        "# Facts from somewhere",
+        ",".join(["idx,base_dim,mlp_ratio,depth,num_heads,params_M,gmacs", *accuracies]),
+    ]
+    for number in range(5):
+        network = build_on_meta(f"pit:4,{number + 1}|1,1,1|1,2,2", image_size=224, num_classes=100)
+        cost = count(network, 224)
+        params = f"{cost.params / 1e6 + change * (number == 2):.4f}"
+        values = [f"{50 + number / 7 + 1e-9:.14f}"] * len(accuracies)
+        row = [f"{number},4,{number + 1},1 1 1,1 2 2,{params},{cost.macs / 1e9:.4f}", *values]
+        lines.append(",".join(row))
+    (folder / PIT.extract).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_a_table_is_made_of_an_extract(tmp_path, capsys):
+    extract(tmp_path)
+    text = make(PIT, tmp_path)
+    assert "5 rows" in capsys.readouterr().out
+    assert text == make(PIT, tmp_path)
+    (tmp_path / "made.csv").write_text(text, encoding="utf-8")
+    made = load_reference(tmp_path / "made.csv")
+    assert made.architectures[2] == "pit:4,3|1,1,1|1,2,2"
+    assert made.params[2] == count(asvit.build(made.architectures[2], 224, 100)).params
+    assert made.accuracies["c100_kd_acc"][1] == 50.1429  # rounded
+    assert list(made.targets.values()) == list(PIT.targets)
+    assert made.provenance["licence"].startswith("Apache-2.0")
+
+
+def test_counts_that_differ_from_the_extract_s_are_refused(tmp_path):
+    extract(tmp_path, change=2e-4)
+    with pytest.raises(ValueError, match=r"line 5: \d+ parameters, the extract has 0\.\d+ M"):
+        make(PIT, tmp_path)
+
+
+def test_the_tables_that_come_with_asvit_say_what_the_script_says():
+    for source in SOURCES:
+        name = source.table.removesuffix(".csv").replace("_", "-")
+        table = load_reference(name)
+        assert table.provenance == source.provenance
+        assert tuple(table.targets.values()) == source.targets

@@ -1,0 +1,182 @@
+"""Figures, screenshots and notebooks are those of the pages."""
+
+import io
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from PIL import Image
+from run_script import Script
+
+from asvit.reference.result import CorrelationResult
+from asvit.report.evolution import read_evolution_run
+from asvit.report.scale import read_scaling
+from asvit.report.search import read_run
+from asvit.report.style import PALETTE, levels
+from experiments import draw_blocks, screenshot_reports
+from experiments.browser import DESKTOP, PHONE, missing, open_browser
+from experiments.draw_blocks import IMAGES, PICTURES
+from experiments.head_similarity import draw_similarity, similarity_picture, similarity_rows
+from experiments.notebook_pages import NOTEBOOKS, page, read, run
+from experiments.sample_runs import KINDS, write_sample
+from experiments.screenshot_reports import VIEWS
+
+TEXT = "{http://www.w3.org/2000/svg}text"
+
+
+def test_the_pages_show_what_is_drawn(script: Script) -> None:
+    script(draw_blocks.main, "--out .")
+    for name in PICTURES:
+        drawn = Path(name).read_text(encoding="utf-8")
+        assert drawn == (IMAGES / name).read_text(encoding="utf-8")
+        page = IMAGES.parent / f"{name.removesuffix('-block.svg')}.md"
+        assert f"(images/{name})" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(IMAGES.glob("*-block.svg")), ids=lambda path: path.stem)
+def test_every_colour_has_a_light_and_a_dark_one(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    assert root.get("aria-label")
+    light, dark = text.partition("</style>")[0].split("@media (prefers-color-scheme: dark)")
+    for name in (".box", ".made", ".plain", ".page", ".way", ".tip", ".small", "text"):
+        assert all(f"{name} {{" in theme for theme in (light, dark))
+    assert "#" not in text.partition("</style>")[2]  # no colour beside the two sets
+
+
+def test_the_shift_is_that_of_the_hand_check() -> None:
+    root = ElementTree.fromstring(PICTURES["shiftvit-block.svg"]())
+    numbers = [node.text for node in root.iter(TEXT) if node.get("class") == "number"]
+    assert numbers[:9] == list("123456789")
+    assert numbers[9:18] == list("230560890")  # left
+    assert numbers[18:27] == list("012045078")  # right
+    assert numbers[45:] == list("123456789")  # stays
+
+
+SIMILARITIES = {
+    "blocks.0.attn": torch.tensor([[1.0, 0.25], [0.25, 1.0]]),
+    "blocks.1.attn": torch.full((3, 3), 0.9),
+    "alone": torch.ones(1, 1),
+}
+
+
+def test_titles_have_the_mean_over_pairs_where_there_is_one():
+    drawn = draw_similarity(similarity_rows(SIMILARITIES))
+    titles = [axes.get_title() for axes in drawn.axes if axes.get_title()]
+    assert titles == ["blocks.0.attn  0.25", "blocks.1.attn  0.90", "alone"]
+    assert not draw_similarity([]).axes[0].get_title()
+
+
+def test_the_picture_is_made_of_the_palette_and_always_the_same():
+    picture, again = similarity_picture(SIMILARITIES), similarity_picture(SIMILARITIES)
+    assert picture == again
+    assert picture.svg == again.svg
+    assert picture.csv.splitlines()[:2] == [
+        "attention,first,second,similarity",
+        "blocks.0.attn,0,0,1.0",
+    ]
+    colours = set(re.findall(r"fill: (#[0-9a-f]{6})", picture.svg))
+    assert {levels(5)[1], levels(5)[4]} <= colours
+    assert colours <= {light for light, _ in PALETTE.values()} | {"#000000"}
+
+
+PAGES = NOTEBOOKS.parents[1] / "docs" / "notebooks"
+TINY = {"image_size": 32, "repeats": 1, "images": 2, "points": 3, "data": "gaussian"}
+PARAMETERS = {
+    "search": {"space": "asvit-tiny", "steps": 4, "settings": TINY},
+    "scaling": {
+        "architecture": "4,8,2|2,4,2|2,2,2|2,1,2|16",
+        "budget": "1.3M,1.6M",
+        "settings": TINY,
+    },
+}
+
+
+def test_there_are_two() -> None:
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(PARAMETERS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:matplotlib")
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_notebook_runs_and_makes_a_page(tmp_path: Path, name: str) -> None:
+    text = page(name, run(name, PARAMETERS[name]), tmp_path)
+    images = re.findall(r"\(images/([^)]+)\)", text)
+    assert len(images) >= 4
+    for image in images:
+        assert (tmp_path / "images" / image).read_text().rstrip().endswith("</svg>")
+    assert "Traceback" not in text
+    assert "```python\n" + read(name)[1].source in text
+
+
+def test_a_parameter_that_is_none_is_refused() -> None:
+    with pytest.raises(KeyError, match="has no parameter 'stpes'"):
+        list(run("search", {"stpes": 3}))
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_outputs_are_on_the_page_in_docs_alone(name: str) -> None:
+    content = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())
+    for cell in content["cells"]:
+        assert cell.get("outputs", []) == []
+        assert cell.get("execution_count") is None
+    text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+    assert [cell.source for cell in read(name) if cell.source not in text] == []
+    for image in re.findall(r"\(images/([^)]+)\)", text):
+        assert (PAGES / "images" / image).exists()
+
+
+def test_the_samples_are_run_folders_of_their_kinds(tmp_path: Path) -> None:
+    folders = {kind: write_sample(kind, tmp_path / kind) for kind in KINDS}
+    assert read_run(folders["search"]).result
+    assert not read_run(folders["search-stopped"]).result
+    assert read_scaling(folders["scale"]).result
+    assert len(CorrelationResult.read(folders["correlate"] / "result.json").targets) == 2
+    assert read_evolution_run(folders["evolution"]).candidates
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_is_always_the_same(tmp_path: Path, kind: str) -> None:
+    first, second = (
+        {path.name: path.read_bytes() for path in write_sample(kind, tmp_path / name).iterdir()}
+        for name in "ab"
+    )
+    assert first == second
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_every_view_is_a_file(script: Script) -> None:
+    printed = script(screenshot_reports.main, "out --kind search-stopped")
+    files = [Path(line) for line in printed.splitlines()]
+    names = [f"search-stopped-{view}.png" for view in VIEWS]
+    assert [path.name for path in files] == [*names, "search-stopped-paper.pdf"]
+    pictures = [Image.open(io.BytesIO(path.read_bytes())) for path in files[:-1]]
+    # A bar to scroll with takes a little of a window's width, but not of a phone's.
+    assert [round(picture.width, -2) for picture in pictures[:2]] == [round(DESKTOP, -2)] * 2
+    assert [picture.width for picture in pictures[2:]] == [PHONE] * 2
+    light, dark, *_ = pictures
+    assert [sum(of.convert("RGB").getpixel((2, 2))) > 384 for of in (light, dark)] == [True, False]
+    card = tuple(int(PALETTE["card"][1][i : i + 2], 16) for i in (1, 3, 5))
+    counted = {colour: count for count, colour in dark.convert("RGB").getcolors(1 << 24) or []}
+    assert counted[card] > 0.3 * dark.width * dark.height  # figures are dark, too
+    assert files[-1].read_bytes().startswith(b"%PDF")
+
+
+def test_an_unknown_kind_is_refused(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        script(screenshot_reports.main, "out --kind training")
+    assert "'training'" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_without_a_browser_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(FileNotFoundError, match=r"no chromium and no chromedriver on the PATH; D"),
+        open_browser(),
+    ):
+        pass

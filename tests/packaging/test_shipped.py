@@ -1,0 +1,190 @@
+"""The wheel, its dependencies and the pages of its documentation are whole."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = ("asvit", "proxies", "scaling")  # experiments is run from a checkout
+
+#: Module -> distribution, where the names differ.
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+
+#: Installed with a declared distribution and used with it.
+COMES_WITH = {"huggingface_hub": "datasets"}
+
+FOR_TYPES = {"_typeshed"}
+
+
+def imports(package: str) -> Iterator[tuple[str, bool]]:
+    """Every module that a package imports, and whether at import time of the package."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [f"{node.module}.{one.name}" for one in node.names]
+            else:
+                continue
+            yield from ((name, node in tree.body) for name in names)
+
+
+def foreign(package: str) -> set[str]:
+    """Distributions, in lower case, that a package imports from."""
+    tops = {name.partition(".")[0] for name, _ in imports(package)}
+    others = tops - {*INSTALLED, *FOR_TYPES} - sys.stdlib_module_names
+    return {COMES_WITH.get(name, DISTRIBUTIONS.get(name, name)).lower() for name in others}
+
+
+def declared() -> dict[str, set[str]]:
+    """Distributions in setup.cfg by extra; required ones under the empty name."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    lists = {"": parser["options"]["install_requires"], **parser["options.extras_require"]}
+    return {
+        name: {
+            re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0].lower()
+            for line in text.strip().splitlines()
+            if not line.startswith("asvit[")
+        }
+        for name, text in lists.items()
+    }
+
+
+@pytest.mark.parametrize("package", INSTALLED)
+def test_what_is_imported_is_declared(package: str) -> None:
+    everything = set().union(*declared().values())
+    assert foreign(package) - everything == set()
+
+
+def test_what_is_always_installed_is_imported() -> None:
+    used = set().union(*(foreign(package) for package in INSTALLED))
+    assert declared()[""] - used == set()
+
+
+def test_what_is_optional_is_imported_late() -> None:
+    optional = set().union(*declared().values()) - declared()[""]
+    early = {
+        (package, name)
+        for package in INSTALLED
+        for name, at_once in imports(package)
+        if at_once
+        and DISTRIBUTIONS.get(name.partition(".")[0], name.partition(".")[0]) in optional
+    }
+    assert early == set()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """A wheel built from a copy of the checkout, so that no old build folder is included."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    done = subprocess.run([*build, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "deprecat" not in (done.stdout + done.stderr).lower()
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_three_packages_and_no_more(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(INSTALLED)
+
+
+def test_every_source_file_and_its_data_are_in(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    for package in INSTALLED:
+        sources = {
+            path.relative_to(ROOT).as_posix()
+            for path in (ROOT / package).rglob("*")
+            if path.suffix in (".py", ".html") or path.name == "py.typed"
+        }
+        assert sources <= names
+
+
+def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:
+    name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "asvit = asvit.cli:main" in wheel.read(name).decode()
+    metadata = wheel.read(name.replace("entry_points.txt", "METADATA")).decode()
+    for extra in ("test", "ray", "train", "export", "notebooks", "docs"):
+        assert f"Provides-Extra: {extra}" in metadata
+
+
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.relative_to(DOCS).with_suffix("").as_posix()
+    for path in DOCS.rglob("*")
+    if path.suffix in (".md", ".rst") and "_build" not in path.relative_to(DOCS).parts
+}
+
+
+def listed_pages() -> list[str]:
+    """The pages in the tables of contents of the start page."""
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), re.S)
+    lines = "\n".join(trees).splitlines()
+    return [line for line in lines if line and not line.startswith(":")]
+
+
+def test_every_page_is_in_the_contents_once() -> None:
+    assert sorted(listed_pages()) == sorted(PAGES - {"index"})
+
+
+@pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
+def test_every_public_name_is_in_the_reference_once(package: str) -> None:
+    page = (DOCS / f"api/{package}.rst").read_text()
+    described = re.findall(rf"^\.\. (?!automodule)[\w:]+:: {package}\.(\w+)$", page, re.M)
+    public = set(import_module(package).__all__) - {"__version__"}
+    assert sorted(described) == sorted(public)
+
+
+@pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
+def test_every_public_name_says_what_it_is(package: str) -> None:
+    module = import_module(package)
+    names = set(module.__all__) - {"__version__", "PROXIES"}  # PROXIES: on its page
+    assert [name for name in sorted(names) if not getattr(module, name).__doc__] == []
+
+
+def test_what_pages_include_of_others_is_there() -> None:
+    """Sphinx includes the whole file if the text of ``end-before`` is missing."""
+    for page in PAGES:
+        path = DOCS / f"{page}.md"
+        text = path.read_text() if path.exists() else ""
+        for name, options in re.findall(r"```\{include\} (\S+)\n(.*?)```", text, re.S):
+            included = (path.parent / name).read_text()
+            for end in re.findall(r':end-before: "(.*)"', options):
+                assert end in included, f"{page} includes {name} up to {end!r}"
+
+
+def test_every_link_in_the_docs_leads_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_documentation_page_is_linked() -> None:
+    linked = set(re.findall(r"\((docs/[^)]+\.md)\)", README))
+    pages = {f"docs/{page.name}" for page in DOCS.glob("*.md")}
+    assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
+
+
+def test_ci_runs_the_readme_s_test_command() -> None:
+    block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
+    assert "\n" not in block
+    assert "-m pytest" in block
