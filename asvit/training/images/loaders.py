@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -40,6 +41,7 @@ PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 
 _log = logging.getLogger(__name__)
 
+_SHARED_MEMORY = Path("/dev/shm")
 _ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds
 
 Indices = NDArray[np.int64]
@@ -180,6 +182,15 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
 
 
+def _room_for_locks(workers: int) -> bool:
+    """Whether there is shared memory for the locks of the queues: up to 32 KiB a worker."""
+    if not _SHARED_MEMORY.is_dir():
+        return True
+    free = os.statvfs(_SHARED_MEMORY)
+    unlimited = free.f_blocks == 0
+    return unlimited or free.f_bavail * free.f_frsize >= (workers + 4) * 2**15
+
+
 class Loader:
     """The batches of one process. If workers die or hang, fewer of them make the same batches.
 
@@ -193,7 +204,15 @@ class Loader:
         self._plans = plans
         self._epoch = plans(0)
         self._left: list[BatchPlan] = []  # what the workers go through
-        self._open(images.batching.workers)
+        workers = images.batching.workers
+        if workers and not _room_for_locks(workers):
+            _log.warning(
+                "%s is full: this process prepares the images, without --workers; in a container,"
+                " give it more shared memory, e.g. by docker run --shm-size 64m",
+                _SHARED_MEMORY,
+            )
+            workers = 0
+        self._open(workers)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
