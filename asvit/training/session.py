@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import InitVar, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -101,14 +102,16 @@ class Session:
         if first and self.history:
             self._write_outputs()  # a kill may have left them out of date
         follow = self._follower(tell)
-        for epoch in range(len(self.history), epochs):
-            row = self._epoch(epoch, follow)
-            self.history.append(row)
-            if first:
-                self._save(row)
-                if board is not None:
-                    board.add(row)
-            follow(Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second), row)
+        with closing(self._train), closing(self._validation):
+            for epoch in range(len(self.history), epochs):
+                row = self._epoch(epoch, follow)
+                self.history.append(row)
+                if first:
+                    self._save(row)
+                    if board is not None:
+                        board.add(row)
+                done = Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second)
+                follow(done, row)
         if board is not None:
             board.close()
 

@@ -2,18 +2,22 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 from functools import partial
-from multiprocessing.context import ForkServerProcess
+from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 from tiny_runs import ALONE, LONG, QUICK, begun, goes_on, left_alone, marked, told
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.search.journal import open_journal
+from asvit.training.images import loaders
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 from tests.traps import limit_memory, mislead_clock
@@ -145,7 +149,7 @@ def test_of_three_processes_started_at_once_one_goes_on(campaign: Campaign, name
     campaign.check_same(name, folder, what="beside two others")
 
 
-def send(process: ForkServerProcess, number: signal.Signals) -> None:
+def send(process: BaseProcess, number: signal.Signals) -> None:
     """Send a signal to a process that we started."""
     assert process.pid is not None
     os.kill(process.pid, number)
@@ -162,6 +166,34 @@ def test_two_interrupts_in_a_row_do_no_more_than_one(campaign: Campaign, name: s
     process.join(LONG)
     assert process.exitcode == 130
     goes_on(campaign, name, folder, "after two interrupts")
+
+
+def lose_workers(number: signal.Signals) -> None:
+    """Send a signal to the workers that prepare images, in the second step that they feed."""
+    loaders.PATIENCE = 8
+    steps = count(1)
+
+    def send_in_the_second(*_given: object) -> None:
+        workers = multiprocessing.active_children()
+        if workers and next(steps) == 2:
+            for worker in workers:
+                send(worker, number)
+
+    register_optimizer_step_pre_hook(send_in_the_second)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_training_goes_on_without_its_workers(
+    campaign: Campaign, number: signal.Signals
+) -> None:
+    folder = campaign.new("train", f"without workers, by {number.name}")
+    command = [*words("train"), "--workers", "2"]
+    assert forked.run(forked.command, command, folder, prepare=partial(lose_workers, number)) == 0
+    campaign.check_same("train", folder, what="without its workers")
+    said = forked.printed(folder)
+    assert "asvit: lost a worker that prepares images (" in said
+    assert "the training goes on with --workers 1;" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", marked([*QUICK, "search", "scale"]))

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
+import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from asvit.core.settings import Settings, setting
 from asvit.data import MEAN, STD, LabelledImages
@@ -31,9 +35,13 @@ from asvit.training.images.augmentation import (
     PictureTransform,
     Statistics,
 )
+from proxies.messages import first_line
+
+PATIENCE = 300  # seconds to wait for a batch before its workers count as lost
 
 _log = logging.getLogger(__name__)
 
+_SHARED_MEMORY = Path("/dev/shm")
 _ORDER, _IMAGE, _MIX = 0, 1, 2  # first keys of the seeds
 
 Indices = NDArray[np.int64]
@@ -116,7 +124,7 @@ class _ImageBatches(Dataset[_Batch]):
     def __getitem__(self, plan: BatchPlan) -> _Batch:
         size, seed = self.batching.image_size, self.batching.seed
         bad: list[tuple[int, str]] = []
-        images = torch.empty(len(plan.indices), 3, size, size)
+        images = _empty((len(plan.indices), 3, size, size))
         labels = torch.empty(len(plan.indices), dtype=torch.int64)
         mean = 255 * torch.tensor(self.batching.mean).view(3, 1, 1)
         scale = 1 / (255 * torch.tensor(self.batching.std).view(3, 1, 1))
@@ -137,6 +145,7 @@ class _ImageBatches(Dataset[_Batch]):
                 seed_all(derive_seed(_MIX, seed, plan.epoch, plan.number))
                 images, targets = self.mixing(images, labels)
         names = tuple((self.images.name(index), why) for index, why in bad)
+        targets = _empty(targets.shape, targets.dtype).copy_(targets)
         return _Batch(images, targets, names)
 
     def _read(self, index: int, bad: list[tuple[int, str]]) -> tuple[Image.Image, int]:
@@ -158,27 +167,52 @@ class _ImageBatches(Dataset[_Batch]):
         raise ValueError(f"none of the images can be read: {self.images.source}")
 
 
+def _empty(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor that a worker can pass on without a copy and without space in /dev/shm.
+
+    Containers have 64 MB of that by default; a batch of 128 images at 224 px takes 77 MB.
+    """
+    if get_worker_info() is None or not hasattr(os, "memfd_create"):
+        return torch.empty(shape, dtype=dtype)
+    storages: Any = torch.UntypedStorage
+    size = math.prod(shape) * dtype.itemsize
+    with os.fdopen(os.memfd_create("batch"), "wb") as file:
+        file.truncate(size)
+        storage = storages._new_shared_fd_cpu(file.fileno(), size)
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+
+
+def _room_for_locks(workers: int) -> bool:
+    """Whether there is shared memory for the locks of the queues: up to 32 KiB a worker."""
+    if not _SHARED_MEMORY.is_dir():
+        return True
+    free = os.statvfs(_SHARED_MEMORY)
+    unlimited = free.f_blocks == 0
+    return unlimited or free.f_bavail * free.f_frsize >= (workers + 4) * 2**15
+
+
 class Loader:
-    """The batches of one process.
+    """The batches of one process. If workers die or hang, fewer of them make the same batches.
 
     Attributes:
         bad: How often each unreadable image was replaced in this process, by name.
     """
 
-    def __init__(self, batches: _ImageBatches, plans: Callable[[int], list[BatchPlan]]) -> None:
+    def __init__(self, images: _ImageBatches, plans: Callable[[int], list[BatchPlan]]) -> None:
         self.bad: Counter[str] = Counter()
+        self._images = images
         self._plans = plans
         self._epoch = plans(0)
-        workers = batches.batching.workers
-        self._batches: DataLoader[_Batch] = DataLoader(
-            batches,
-            sampler=self._epoch,
-            batch_size=None,  # the sampler yields whole batches
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=batches.batching.pin_memory,
-            generator=torch.Generator(),  # else it would draw from the global generator
-        )
+        self._left: list[BatchPlan] = []  # what the workers go through
+        workers = images.batching.workers
+        if workers and not _room_for_locks(workers):
+            _log.warning(
+                "%s is full: this process prepares the images, without --workers; in a container,"
+                " give it more shared memory, e.g. by docker run --shm-size 64m",
+                _SHARED_MEMORY,
+            )
+            workers = 0
+        self._open(workers)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -186,7 +220,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, from 0, of the next iteration."""
-        self._epoch[:] = self._plans(epoch)
+        self._epoch = self._plans(epoch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over the images and targets of each batch.
@@ -194,14 +228,110 @@ class Loader:
         Raises:
             ValueError: If an image is unreadable and not replaced; the message names it.
         """
-        for batch in self._batches:
-            for name, reason in batch.bad:
-                if name not in self.bad:
-                    _log.warning("%s; the next image that can be read takes its place", reason)
-                self.bad[name] += 1
-            if batch.failure is not None:
-                raise ValueError(batch.failure)
-            yield batch.images, batch.targets
+        plans, done = self._epoch, 0
+        while done < len(plans):
+            self._left[:] = plans[done:]
+            for batch in self._received():
+                done += 1
+                for name, reason in batch.bad:
+                    if name not in self.bad:
+                        _log.warning("%s; the next image that can be read takes its place", reason)
+                    self.bad[name] += 1
+                if batch.failure is not None:
+                    raise ValueError(batch.failure)
+                yield batch.images, batch.targets
+
+    def close(self) -> None:
+        """End the workers, even stopped ones. Another iteration would start new ones."""
+        iterator: Any = self._batches._iterator
+        if iterator is None:
+            return
+        # Not torch's shutdown: it waits for locks that a dead worker may hold, and for stopped
+        # workers.
+        iterator._shutdown = True
+        if hasattr(iterator, "_pin_memory_thread_done_event"):
+            iterator._pin_memory_thread_done_event.set()
+        self._kill()
+        for worker in iterator._workers:
+            worker.join(5)
+        self._batches._iterator = None
+
+    def _open(self, workers: int) -> None:
+        self._batches: DataLoader[_Batch] = DataLoader(
+            self._images,
+            sampler=self._left,
+            batch_size=None,  # the sampler yields whole batches
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._images.batching.pin_memory,
+            generator=torch.Generator(),  # else it would draw from the global generator
+        )
+
+    def _received(self) -> Iterator[_Batch]:
+        """The batches that are left, or those before workers are lost."""
+        workers = self._batches.num_workers
+        if not workers:
+            yield from self._batches
+            return
+        try:
+            iterator = self._started()
+            while True:
+                with self._deadline():
+                    batch = next(iterator, None)
+                if batch is None:
+                    return
+                yield batch
+        except (RuntimeError, MemoryError, OSError, EOFError) as error:
+            self.close()
+            self._open(workers // 2)
+            _log.warning(
+                "lost a worker that prepares images (%s); the training goes on with --workers %d;"
+                " if memory is short, use fewer from the start or give the container more",
+                first_line(error),
+                workers // 2,
+            )
+
+    def _started(self) -> Iterator[_Batch]:
+        """Start workers on the batches that are left."""
+        if self._batches._iterator is not None:
+            with self._deadline():
+                return iter(self._batches)
+        iterator: Any = iter(self._batches)
+        # Else torch raises when a worker dies, wherever this process then is, such as in a step.
+        torch._C._remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
+        return cast("Iterator[_Batch]", iterator)
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Kill the workers if they take too long, so that waiting for them ends in an error.
+
+        torch's own timeout does not count while a tensor is fetched from a worker that is stopped.
+
+        Raises:
+            TimeoutError: If they took too long.
+        """
+        done, late = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            # By the second, because time in which this process is stopped itself does not count.
+            if not any(done.wait(1) for _ in range(PATIENCE)):
+                late.set()
+                self._kill()
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError) as error:
+            if late.is_set():
+                raise TimeoutError(f"no batch for {PATIENCE} s") from error
+            raise
+        finally:
+            done.set()
+
+    def _kill(self) -> None:
+        for worker in getattr(self._batches._iterator, "_workers", ()):
+            worker.kill()
 
 
 def train_loader(images: LabelledImages, batching: Batching) -> Loader:

@@ -1,11 +1,16 @@
 """Batches are the same for a seed and an epoch, however many processes make them."""
 
 import logging
+import os
 import pickle
 import random
+import signal
+import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from asvit.data import FractalDataset, LabelledImages
+from asvit.training.images import loaders
 from asvit.training.images.augmentation import Augmentation
 from asvit.training.images.loaders import (
     Batching,
@@ -29,9 +35,12 @@ from asvit.training.images.loaders import (
     train_loader,
     validation_loader,
 )
+from experiments import forked
+from tests.traps import small_shared_memory
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
+NOT_ALLOWED = 77  # the exit code of a process that may mount nothing
 PLAIN = Augmentation(kind="none")
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -130,6 +139,83 @@ def test_any_number_of_processes_gives_the_same_batches(
         part = epoch(training(fractals, augmentation=augmentation, rank=rank, world=world), 1)
         places = torch.from_numpy(batch_share(8, rank, world))
         assert equal(part, [(images[places], targets[places]) for images, targets in whole])
+
+
+def send(loader: Loader, number: signal.Signals, *, workers: int = 1) -> list[int]:
+    """Send a signal to some of the workers; returns the process ids of all."""
+    processes = [worker.pid for worker in loader._batches._iterator._workers]  # type: ignore[union-attr]
+    for process in processes[:workers]:
+        os.kill(process, number)
+    return processes
+
+
+@pytest.mark.parametrize(
+    ("taken", "number", "workers"),
+    [
+        (1, signal.SIGKILL, 2),
+        (3, signal.SIGKILL, 1),
+        (1, signal.SIGSTOP, 1),
+        (3, signal.SIGSTOP, 2),
+    ],
+)
+def test_workers_that_are_lost_change_no_batch(
+    fractals: FractalDataset,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: int,
+    number: signal.Signals,
+    workers: int,
+) -> None:
+    """Within an epoch, where batches wait in a worker that was stopped, and between epochs."""
+    monkeypatch.setattr(loaders, "PATIENCE", 3)
+    expected = [*epoch(training(fractals), 0), *epoch(training(fractals), 1)]
+    loader, batches = training(fractals, workers=workers), []
+    for number_of_epoch in range(2):
+        loader.set_epoch(number_of_epoch)
+        for batch in loader:
+            batches.append(batch)
+            if len(batches) == taken:
+                time.sleep(0.3)  # until the next batches wait
+                processes = send(loader, number)
+    assert equal(batches, expected)
+    line, *_ = [record.getMessage() for record in caplog.records]
+    assert f"goes on with --workers {workers // 2};" in line
+    loader.close()
+    assert not any(Path("/proc", str(process)).exists() for process in processes)
+
+
+def test_workers_are_ended_also_when_they_are_stopped(fractals: FractalDataset) -> None:
+    loader = training(fractals, workers=2)
+    epoch(loader)
+    processes = send(loader, signal.SIGSTOP)
+    loader.close()
+    assert not any(Path("/proc", str(process)).exists() for process in processes)
+    epoch(loader)  # new ones
+    loader.close()
+
+
+@pytest.mark.parametrize(
+    ("kibibytes", "told"), [(1024, ""), (64, "is full: this process prepares the images")]
+)
+def test_batches_need_no_shared_memory(tmp_path: Path, kibibytes: int, told: str) -> None:
+    """Containers have little of it: here less than a batch takes, or less than the queues need."""
+    code = forked.run(_load_with_shared_memory, tmp_path, kibibytes)
+    if code == NOT_ALLOWED:
+        pytest.skip("no disk may be mounted here")
+    log = (tmp_path / "log").read_text()
+    assert (code, bool(log)) == (0, bool(told))
+    assert told in log
+
+
+def _load_with_shared_memory(folder: Path, kibibytes: int) -> None:
+    try:
+        small_shared_memory(folder / "shm", kibibytes)
+    except PermissionError:
+        sys.exit(NOT_ALLOWED)
+    logging.basicConfig(filename=folder / "log")
+    images = Numbered(16)
+    alone, together = (epoch(training(images, image_size=128, workers=n)) for n in (0, 2))
+    assert equal(alone, together)
 
 
 def test_the_global_generators_are_left_alone(fractals: FractalDataset) -> None:
