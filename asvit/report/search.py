@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html
 from asvit.report.correlate import trust
-from asvit.report.search_figures import pictures
+from asvit.report.search_figures import MOST_STEPS, pictures
 from asvit.report.style import label
 from asvit.search.front import pareto_front
 from asvit.search.result import SearchResult
@@ -148,12 +148,22 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
         [
             _header(run),
             _seed(run.result),
-            html.figures(drawn),
+            html.figures(drawn, _thinned(run)),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
             html.origin(run.settings, run.result),
         ],
+    )
+
+
+def _thinned(run: SearchTrials) -> str:
+    """What figures leave out; empty if they show all."""
+    if len(run.trials) <= MOST_STEPS:
+        return ""
+    return (
+        f"The figures and their CSV files show {MOST_STEPS} of {len(run.trials)} architectures, "
+        "evenly spaced, and those of the front beside them; trials.csv has all."
     )
 
 

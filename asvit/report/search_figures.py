@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asvit.report.pictures import Picture
 from asvit.report.style import (
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
+MOST_STEPS = 2000  # that figures show; more are thinned
+
+T = TypeVar("T")
 
 _GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
 _WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
@@ -53,13 +56,16 @@ _WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
 def pictures(run: SearchTrials) -> list[Picture]:
     """Every picture of ``run``; one without anything to show says so."""
     space, trials, better = run.space(), run.trials, run.better
-    entropies, rewards = entropy_rows(trials), reward_rows(trials)
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
-    measures = measure_rows(trials, list(better))
     directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
     plane = run.objectives if len(run.objectives) > 1 else better
     first, second, *_ = (*plane, "", "")
     points = point_rows(trials, plane)
+    steps = shown_steps(trials, better, points)
+    points = [row for row in points if row.step in steps]
+    entropies = [row for row in entropy_rows(trials) if row.step in steps]
+    rewards = [row for row in reward_rows(trials) if row.step in steps]
+    measures = measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
     across, up = (values.get(name, math.nan) for name in (first, second))
@@ -109,6 +115,32 @@ def pictures(run: SearchTrials) -> list[Picture]:
             wide=True,
         ),
     ]
+
+
+def shown_steps(
+    trials: Sequence[TrialRow], better: Mapping[str, Better], points: Sequence[PointRow]
+) -> frozenset[int]:
+    """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
+
+    The best are those of the front among ``points``, thinned like the steps if there are more, and
+    the lowest and the highest of each measure.
+    """
+    every = range(1, len(trials) + 1)
+    front = sorted((row for row in points if row.on_front), key=lambda row: row.x)
+    ends = []
+    for name in better:
+        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials, 1)]
+        known = [pair for pair in values if math.isfinite(pair[0])]
+        ends += [min(known)[1], max(known)[1]] if known else []
+    return frozenset([*_thinned(every), *(row.step for row in _thinned(front)), *ends])
+
+
+def _thinned(rows: Sequence[T]) -> Sequence[T]:
+    """At most ``MOST_STEPS`` of ``rows``, evenly spaced, the first and the last among them."""
+    last = len(rows) - 1
+    if last < MOST_STEPS:
+        return rows
+    return [rows[round(place * last / (MOST_STEPS - 1))] for place in range(MOST_STEPS)]
 
 
 @dataclass(frozen=True)
@@ -197,12 +229,16 @@ class MeasureRow:
     median: float
 
 
-def measure_rows(trials: Sequence[TrialRow], measures: Sequence[str]) -> list[MeasureRow]:
-    """Every measure over steps with its moving median, measure by measure."""
+def measure_rows(
+    trials: Sequence[TrialRow], measures: Sequence[str], steps: Iterable[int] | None = None
+) -> list[MeasureRow]:
+    """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
+    shown = range(1, len(trials) + 1) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
-        for step, value in enumerate(values, 1):
+        for step in shown:
+            value = values[step - 1]
             window = [v for v in values[max(0, step - WINDOW) : step] if math.isfinite(v)]
             middle = statistics.median(window) if window else math.nan
             rows.append(MeasureRow(step, name, value, middle))
@@ -335,13 +371,15 @@ def choice_rows(
     ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
     order. The last step is always reported.
     """
-    encoded = [encode(trial.architecture) for trial in trials]
-    count = len(encoded)
+    count = len(trials)
     steps = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
+    windows = {
+        step: [encode(trial.architecture) for trial in trials[max(0, step - CHOICE_WINDOW) : step]]
+        for step in steps
+    }
     rows = []
     for name, choices in dimensions.items():
-        for step in steps:
-            window = encoded[max(0, step - CHOICE_WINDOW) : step]
+        for step, window in windows.items():
             drawn = Counter(str(params[name]) for params in window)
             rows += [
                 ChoiceRow(step, name, str(choice), drawn[str(choice)] / len(window))
