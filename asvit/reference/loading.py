@@ -42,7 +42,13 @@ REFERENCES: Registry[str] = Registry(
 )
 
 
-def load_reference(name_or_path: str | Path, *, check: bool = True) -> ReferenceTable:
+#: Chooses rows of a table whose architectures are still as the file has them.
+Use = Callable[[ReferenceTable], Sequence[int]]
+
+
+def load_reference(
+    name_or_path: str | Path, *, check: bool = True, use: Use | None = None
+) -> ReferenceTable:
     """Read a reference table: one of :data:`REFERENCES`, or your own CSV file.
 
     Every row of your own file is built on the meta device, about 0.1 s each, to report
@@ -52,6 +58,9 @@ def load_reference(name_or_path: str | Path, *, check: bool = True) -> Reference
     Args:
         name_or_path: Name of a table, or path of a CSV file as described in docs/reference.md.
         check: Whether to build the rows of your own file.
+        use: Chooses the rows of your own file that will be used. The architectures of others are
+            neither parsed nor built: they stay as the file has them, and their parameters are
+            known only if it has these.
 
     Raises:
         FileNotFoundError: If it is neither.
@@ -69,13 +78,15 @@ def load_reference(name_or_path: str | Path, *, check: bool = True) -> Reference
             f"no reference table {shown(text)}; {hint(text, REFERENCES)}, "
             "or the path of a CSV file"
         )
-    return read_reference(path, name=legible(path.stem), shipped=False, check=check)
+    return read_reference(path, name=legible(path.stem), shipped=False, check=check, use=use)
 
 
-def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> ReferenceTable:
+def read_reference(
+    path: Path, *, name: str, shipped: bool, check: bool, use: Use | None = None
+) -> ReferenceTable:
     """Read the table in a file; one that comes along (``shipped``) has canonical texts.
 
-    With ``check``, every row is built on the meta device and its parameters are counted.
+    With ``check``, every row to ``use`` is built on the meta device, and its parameters counted.
 
     Raises:
         OSError: If the file cannot be read.
@@ -85,12 +96,9 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
         raise ValueError(f"{path} is a folder; name a CSV file")
     layout, sheet = find_layout(read_sheet(path))
     # Report an invalid row before reporting that there are too few.
-    texts = tuple(_text(layout, row, shipped=shipped) for row in sheet.rows)
-    first: dict[str, Row] = {}
-    for row, text in zip(sheet.rows, texts, strict=True):
-        if first.setdefault(text, row) is not row:
-            told = f"architecture {one_line(text)} is that of line {first[text].line} again"
-            raise row.fault(f"{told}; keep one")
+    plain = shipped or use is not None
+    texts = tuple(_text(layout, row, plain=plain) for row in sheet.rows)
+    _check_distinct(sheet, texts)
     targets = find_targets(sheet) if sheet.rows else ()
     accuracies = {target.name: read_accuracies(sheet, target) for target in targets}
     if len(sheet.rows) < LEAST_ROWS:
@@ -101,9 +109,7 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
     sides = _image_sizes(sheet)
     params = _wholes(sheet, "params", "the exact count, or call the column params_M")
     macs = _wholes(sheet, "macs", "the exact count, or call the column gmacs")
-    if check:
-        params = _counted(sheet, texts, sides, params, num_classes)
-    return ReferenceTable(
+    table = ReferenceTable(
         name=name,
         path=path,
         digest=sheet.digest,
@@ -117,17 +123,38 @@ def read_reference(path: Path, *, name: str, shipped: bool, check: bool) -> Refe
         accuracies=accuracies,
         default_target=find_default(sheet, targets),
     )
+    used: Sequence[int] = range(len(texts))
+    if use is not None:
+        used = use(table)
+        own = {place: _text(layout, sheet.rows[place], plain=False) for place in used}
+        texts = tuple(own.get(place, text) for place, text in enumerate(texts))
+        _check_distinct(sheet, texts)
+    if check:
+        counts = _counted(sheet, used, texts, sides, params, num_classes)
+        params = counts if len(used) == len(texts) else params
+    return replace(table, architectures=texts, params=params)
 
 
-def _text(layout: Layout, row: Row, *, shipped: bool) -> str:
-    """The canonical architecture text of a row; names of timm models need no ``timm:``."""
-    if shipped:
-        return layout.text(row.cells)
-    from asvit.spaces.architectures import canonical, is_fixed
-    from asvit.spaces.families import PREFIX
+def _check_distinct(sheet: Sheet, texts: Sequence[str]) -> None:
+    first: dict[str, Row] = {}
+    for row, text in zip(sheet.rows, texts, strict=True):
+        if first.setdefault(text, row) is not row:
+            told = f"architecture {one_line(text)} is that of line {first[text].line} again"
+            raise row.fault(f"{told}; keep one")
 
+
+def _text(layout: Layout, row: Row, *, plain: bool) -> str:
+    """The architecture text of a row, canonical unless ``plain``.
+
+    Names of timm models need no ``timm:``.
+    """
     try:
         text = layout.text(row.cells)
+        if plain:
+            return text
+        from asvit.spaces.architectures import canonical, is_fixed
+        from asvit.spaces.families import PREFIX
+
         if not text:
             raise ValueError("no architecture; write a text that asvit.build takes")
         # Our own texts have bars; anything else is meant as the name of a timm model.
@@ -179,19 +206,21 @@ def _wholes(
 
 def _counted(
     sheet: Sheet,
+    used: Sequence[int],
     texts: Sequence[str],
     sides: Sequence[int],
     given: Sequence[int] | None,
     num_classes: int,
 ) -> tuple[int, ...]:
-    """The parameters of every row's network, which also proves that it can be built.
+    """The parameters of the network of every row used, which proves that it can be built.
 
     Wrong exact counts are refused; the first wrong rounded one makes a warning.
     """
     from asvit.spaces.architectures import build_on_meta
 
     counts, warned = [], "params_M" not in sheet.columns
-    for place, (row, text, side) in enumerate(zip(sheet.rows, texts, sides, strict=True)):
+    for place in used:
+        row, text, side = sheet.rows[place], texts[place], sides[place]
         try:
             network = build_on_meta(text, image_size=side, num_classes=num_classes)
         except _FAILURES as error:

@@ -120,15 +120,15 @@ def _themed(tag: str, name: str) -> str:
     return tag
 
 
-def figures(drawn: Sequence[Picture]) -> str:
-    """The section of the figures, each on a card with the words below it."""
+def figures(drawn: Sequence[Picture], remark: str = "") -> str:
+    """The section of the figures below a ``remark``, each on a card with the words below it."""
     cards = (
         f'<figure class="{"card wide" if picture.wide else "card"}"><div class="scroll">'
         f"{inline_svg(picture.svg, name=f'figure{place}', title=picture.title)}</div>"
         f"<figcaption><b>{_text(picture.title)}</b>{_text(picture.caption)}</figcaption></figure>"
         for place, picture in enumerate(drawn)
     )
-    return section("Figures", f'<div class="figures">{"".join(cards)}</div>')
+    return section("Figures", paragraph(remark), f'<div class="figures">{"".join(cards)}</div>')
 
 
 def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:

@@ -18,6 +18,7 @@ from asvit.report import html
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
+    MOST_STEPS,
     WINDOW,
     ChoiceRow,
     EntropyRow,
@@ -34,6 +35,7 @@ from asvit.report.search_figures import (
     measure_rows,
     point_rows,
     reward_rows,
+    shown_steps,
 )
 from asvit.report.style import label
 from asvit.search.front import pareto_front
@@ -165,13 +167,16 @@ def direction(measure: str) -> Better:
 def pictures(run: SearchTrials) -> list[Picture]:
     """Every picture of ``run``; one without anything to show says so."""
     space, trials, better = run.space(), run.trials, run.better
-    entropies, rewards = entropy_rows(trials), reward_rows(trials)
     uniform = sum(math.log(len(c)) for c in space.dimensions.values()) if space else None
-    measures = measure_rows(trials, list(better))
     directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
     plane = run.objectives if len(run.objectives) > 1 else better
     first, second, *_ = (*plane, "", "")
     points = point_rows(trials, plane)
+    steps = shown_steps(trials, better, points)
+    points = [row for row in points if row.step in steps]
+    entropies = [row for row in entropy_rows(trials) if row.step in steps]
+    rewards = [row for row in reward_rows(trials) if row.step in steps]
+    measures = measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
     across, up = (values.get(name, math.nan) for name in (first, second))
@@ -230,12 +235,22 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
         [
             _header(run),
             _seed(run.result),
-            html.figures(drawn),
+            html.figures(drawn, _thinned(run)),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
             html.origin(run.settings, run.result),
         ],
+    )
+
+
+def _thinned(run: SearchTrials) -> str:
+    """What figures leave out; empty if they show all."""
+    if len(run.trials) <= MOST_STEPS:
+        return ""
+    return (
+        f"The figures and their CSV files show {MOST_STEPS} of {len(run.trials)} architectures, "
+        "evenly spaced, and those of the front beside them; trials.csv has all."
     )
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asvit.report.style import (
     COLOUR,
@@ -42,6 +42,35 @@ if TYPE_CHECKING:
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
+MOST_STEPS = 2000  # that figures show; more are thinned
+
+T = TypeVar("T")
+
+
+def shown_steps(
+    trials: Sequence[TrialRow], better: Mapping[str, Better], points: Sequence[PointRow]
+) -> frozenset[int]:
+    """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
+
+    The best are those of the front among ``points``, thinned like the steps if there are more, and
+    the lowest and the highest of each measure.
+    """
+    every = range(1, len(trials) + 1)
+    front = sorted((row for row in points if row.on_front), key=lambda row: row.x)
+    ends = []
+    for name in better:
+        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials, 1)]
+        known = [pair for pair in values if math.isfinite(pair[0])]
+        ends += [min(known)[1], max(known)[1]] if known else []
+    return frozenset([*_thinned(every), *(row.step for row in _thinned(front)), *ends])
+
+
+def _thinned(rows: Sequence[T]) -> Sequence[T]:
+    """At most ``MOST_STEPS`` of ``rows``, evenly spaced, the first and the last among them."""
+    last = len(rows) - 1
+    if last < MOST_STEPS:
+        return rows
+    return [rows[round(place * last / (MOST_STEPS - 1))] for place in range(MOST_STEPS)]
 
 
 @dataclass(frozen=True)
@@ -130,12 +159,16 @@ class MeasureRow:
     median: float
 
 
-def measure_rows(trials: Sequence[TrialRow], measures: Sequence[str]) -> list[MeasureRow]:
-    """Every measure over steps with its moving median, measure by measure."""
+def measure_rows(
+    trials: Sequence[TrialRow], measures: Sequence[str], steps: Iterable[int] | None = None
+) -> list[MeasureRow]:
+    """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
+    shown = range(1, len(trials) + 1) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
-        for step, value in enumerate(values, 1):
+        for step in shown:
+            value = values[step - 1]
             window = [v for v in values[max(0, step - WINDOW) : step] if math.isfinite(v)]
             middle = statistics.median(window) if window else math.nan
             rows.append(MeasureRow(step, name, value, middle))
@@ -268,13 +301,15 @@ def choice_rows(
     ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
     order. The last step is always reported.
     """
-    encoded = [encode(trial.architecture) for trial in trials]
-    count = len(encoded)
+    count = len(trials)
     steps = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
+    windows = {
+        step: [encode(trial.architecture) for trial in trials[max(0, step - CHOICE_WINDOW) : step]]
+        for step in steps
+    }
     rows = []
     for name, choices in dimensions.items():
-        for step in steps:
-            window = encoded[max(0, step - CHOICE_WINDOW) : step]
+        for step, window in windows.items():
             drawn = Counter(str(params[name]) for params in window)
             rows += [
                 ChoiceRow(step, name, str(choice), drawn[str(choice)] / len(window))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asvit.reference import ReferenceTable, load_reference
@@ -26,9 +27,17 @@ def find_space(name: str, *, image_size: int) -> SearchSpace:
     return space
 
 
-def find_table(reference: str | Path | ReferenceTable) -> ReferenceTable:
-    """The reference table of a name or a path; one that is loaded is taken as it is."""
-    return reference if isinstance(reference, ReferenceTable) else load_reference(reference)
+def find_table(
+    reference: str | Path | ReferenceTable,
+    use: Callable[[ReferenceTable], Sequence[int]] | None = None,
+) -> ReferenceTable:
+    """The reference table of a name or a path; one that is loaded is taken as it is.
+
+    ``use`` is as in :func:`asvit.reference.load_reference`.
+    """
+    if isinstance(reference, ReferenceTable):
+        return reference
+    return load_reference(reference, use=use)
 
 
 def find_directions(names: tuple[str, ...]) -> dict[str, Better]:

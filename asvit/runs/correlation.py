@@ -101,16 +101,26 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """The reference table."""
         from asvit.runs.checks import find_table
 
-        return find_table(self.reference)
+        if self.query.rows is None:
+            return find_table(self.reference)
+        return find_table(self.reference, self._rows_used)
+
+    def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
+        """The rows of ``table`` that the query takes; all where these have to be counted first."""
+        if self.query.most_params is not None and table.params is None:
+            return range(len(table))
+        return self._plan_of(table).rows
 
     @cached_property
     def plan(self) -> Plan:
         """Rows, measures and targets."""
+        return self._plan_of(self.table)
+
+    def _plan_of(self, table: ReferenceTable) -> Plan:
         from asvit.reference.query import make_plan
 
-        found = self.table
         try:
-            return make_plan(found, self.query, seed=self.settings.seed)
+            return make_plan(table, self.query, seed=self.settings.seed)
         except ValueError as error:
             raise WrongOption(str(error)) from error
 

@@ -6,27 +6,31 @@ A folder belongs to the kind of run that its files name. Another kind of run ref
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
 from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
 from asvit.core.settings import ELSEWHERE
-from proxies.messages import shown
+from proxies.messages import first_line, shown
 from proxies.registry import Registry
 
 LOCK = ".lock"
 
+#: What file systems without locks answer, unless a file can be the lock.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -223,7 +227,7 @@ def claimed(
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.
-        OSError: If it cannot be made or written to.
+        OSError: If it cannot be made or written to, or its file system has no locks.
     """
     try:
         check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
@@ -234,13 +238,24 @@ def claimed(
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
-        lock.acquire()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "flock not supported")
+            lock.acquire()
     except Timeout:
         _own_kinds_in(folder, files)
-        raise ValueError(
-            f"another {files.noun} is running in {folder}; wait for it, stop it, "
-            "or give --out another folder"
-        ) from None
+        told = f"another {files.noun} is running in {folder}"
+        advice = "wait for it, stop it, or give --out another folder"
+        if isinstance(lock, SoftFileLock):  # a file that a kill leaves behind
+            told = f"{folder / LOCK} says that {told}"
+            advice += "; if none is running, remove that file"
+        raise ValueError(f"{told}; {advice}") from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise OSError(
+            f"{folder} is on a file system without locks ({first_line(error)}); give --out a "
+            "folder on another one"
+        ) from error
     try:
         # Even if it was checked before: another process may have made it a run folder meanwhile.
         check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)

@@ -154,7 +154,8 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Claim the folder in the first process, for all of them."""
-        with super().claim() if self.processes.first else nullcontext():
+        claim = super().claim() if self.processes.first else nullcontext()
+        with self.processes.losses_noticed(), claim:
             self.processes.wait()
             yield
             self.processes.wait()

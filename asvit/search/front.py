@@ -79,8 +79,15 @@ def non_dominated(
         ``[points]``.
     """
     sign = [{"higher": -1.0, "lower": 1.0, "reported": 0.0}[way] for way in better]
-    costs = np.array(points).reshape(len(points), len(sign)) * sign  # lower is better
-    beaten = [
-        bool(((costs <= cost).all(axis=1) & (costs < cost).any(axis=1)).any()) for cost in costs
-    ]
-    return ~np.array(beaten, dtype=bool)
+    costs = np.array(points).reshape(len(points), len(sign)) * sign + 0.0  # lower is better; no -0
+    distinct, place = np.unique(costs, axis=0, return_inverse=True)
+    best = np.ones(len(distinct), dtype=bool)
+    # In the order of the first cost, then of the next: no point beats one that comes before it.
+    if len(sign) <= 2:
+        best[1:] = distinct[1:, -1] < np.minimum.accumulate(distinct[:-1, -1])
+    else:
+        for one in range(len(distinct)):
+            if best[one]:
+                best[one + 1 :] &= (distinct[one + 1 :] < distinct[one]).any(axis=1)
+    front: NDArray[np.bool_] = best[place.reshape(-1)]  # numpy 2.0 gives it two dimensions
+    return front

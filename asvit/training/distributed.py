@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -77,6 +79,24 @@ class ProcessGroup:
     def first_before_others(self) -> AbstractContextManager[Any]:
         """Run the block in the main process first, then in the others."""
         return cast("AbstractContextManager[Any]", self._accelerator.main_process_first())
+
+    @contextmanager
+    def losses_noticed(self) -> Iterator[None]:
+        """A context in which a lost process of several is an expected error, not a bug.
+
+        Raises:
+            ChildProcessError: If another process has ended, or cannot be reached.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            # Gloo raises plain RuntimeErrors.
+            if self.world == 1 or not re.search("gloo|nccl", str(error), re.IGNORECASE):
+                raise
+            raise ChildProcessError(
+                f"another of the {self.world} processes of this training ended, or cannot be "
+                "reached; the same command goes on from the last checkpoint"
+            ) from error
 
     def gather(self, value: object) -> list[Any]:
         """Collect ``value`` from all processes, by rank; every process must call it."""

@@ -49,6 +49,31 @@ def test_a_table_of_one_s_own(tmp_path):
     assert load_reference(str(path)) == own
 
 
+def test_only_rows_to_use_are_parsed_and_built(tmp_path):
+    path = table(tmp_path, change={3: "no architecture,61.25"})
+    own = load_reference(path, use=lambda whole: [0, 2])
+    assert own.architectures == (PITS[0], "no architecture", *PITS[2:])
+    assert own.accuracies == {"accuracy": tuple(ACCURACIES)}
+    assert own.params is None
+    with pytest.raises(ValueError, match=r"own\.csv, line 3: "):
+        load_reference(path, use=lambda whole: [0, 1])
+    with pytest.raises(ValueError, match=r"own\.csv, line 3: "):
+        load_reference(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("a,b,61.25", "3 cells under a header of 2"),
+        ("unused,much", "accuracy 'much' is no accuracy"),
+        (f'"{PITS[0]}",61.25', "is that of line 2 again"),
+        ('" pit:4, 2|1,1,1|1,2,4",61.25', "is that of line 2 again"),
+    ],
+)
+def test_other_rows_are_read_all_the_same(tmp_path, line, wrong):
+    assert wrong in refusal(table(tmp_path, change={3: line}), use=lambda whole: [0, 1])
+
+
 def test_what_stands_above_the_header(tmp_path):
     above = [
         "# title: five of them",

@@ -3,12 +3,13 @@
 import csv
 import math
 import re
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from asvit.report import write_search_report
+from asvit.report import search, search_figures, write_search_report
 from asvit.report.search import page, read_run
 from asvit.report.style import label
 from asvit.search import SearchSettings
@@ -206,6 +207,27 @@ def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
 def test_a_long_table_is_cut_and_says_so(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(1005)))
     assert "The last 1000 of 1005 architectures; trials.csv has all" in text
+
+
+def test_figures_of_a_long_search_are_thinned_but_keep_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_figures, "MOST_STEPS", 20)
+    monkeypatch.setattr(search, "MOST_STEPS", 20)
+    rows = trials(400)
+    lone = {NAMES[0]: 50.0, NAMES[1]: 0.5}  # the front, at a step that even spaces miss
+    rows[150] = replace(rows[150], values=lone)
+    folder = make_run(tmp_path / "run", rows)
+    text = page_of(folder)
+    assert "show 20 of 400 architectures, evenly spaced, and those of the front" in text
+    points = rows_of(folder / "front.csv")
+    assert [int(row["step"]) for row in points if row["on_front"] == "True"] == [151]
+    for name in ("front", "entropy", "reward", "measures"):
+        steps = {int(row["step"]) for row in rows_of(folder / f"{name}.csv")}
+        assert {1, 151, 400} <= steps
+        assert 20 <= len(steps) <= 20 + 1 + 2 * len(NAMES), name
+    medians = [float(row["median"]) for row in rows_of(folder / "measures.csv")]
+    assert medians[19 + 2] == statistics.median(r.values[NAMES[0]] for r in rows[-20:])
 
 
 def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:

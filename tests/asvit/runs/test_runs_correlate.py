@@ -66,6 +66,18 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def test_rows_that_are_not_drawn_are_not_checked(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "mine.csv")
+    drawn = correlate(str(path), tmp_path / "run", rows=5).values
+    unused = next(text for text in ARCHITECTURES if text not in drawn.architectures)
+    path.write_text(path.read_text().replace(f'"{unused}"', "no architecture"))
+    assert correlate(str(path), tmp_path / "again", rows=5).values.to_csv() == drawn.to_csv()
+    with pytest.raises(ValueError, match=r"mine\.csv, line \d+: "):
+        correlate(str(path), tmp_path / "all")
+    with pytest.raises(ValueError, match=r"mine\.csv, line \d+: "):  # which have to be counted
+        correlate(str(path), tmp_path / "small", rows=5, max_params="100M")
+
+
 def test_a_run_folder_holds_the_answer(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path / "run")
     told = json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from pathlib import Path
@@ -51,6 +52,41 @@ def test_a_claim_is_given_back(tmp_path: Path) -> None:
         pass
     with claimed(folder, SEARCH):
         assert folder.is_dir()
+
+
+def test_a_lock_left_where_there_is_no_flock_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_that_fails(monkeypatch, errno.ENOSYS)
+    try:
+        with claimed(tmp_path, SEARCH):
+            pass
+    except OSError:
+        pytest.skip("this version of filelock refuses such a file system")
+    (tmp_path / ".lock").write_text("4242\nanother-host\n")
+    told = r"/\.lock says that another search is running in .*; if none is running, remove that"
+    with pytest.raises(ValueError, match=told), claimed(tmp_path, SEARCH):
+        pass
+    (tmp_path / ".lock").unlink()
+    with claimed(tmp_path, SEARCH):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    lock_that_fails(monkeypatch, number)
+    told = "is on a file system without locks .*; give --out a folder on another one"
+    with pytest.raises(OSError, match=told), claimed(tmp_path, SEARCH):
+        pass
+
+
+def lock_that_fails(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fail)
 
 
 def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(

@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,42 @@ def test_two_processes_accumulate_and_go_on_where_one_has_stopped(
     again = launched(TORCHRUN, folder, "--accumulate", "2")
     assert again.returncode == 0
     assert again.stdout.count("folder: ") == 1  # one process talks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    root = str(Path(asvit.__file__).parents[1])
+    environment = {
+        **os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+    }  # fmt: skip
+    both = [
+        subprocess.Popen(
+            [*ALONE, "asvit", *ASKED, "--epochs", "1000", "--out", str(tmp_path / "run")],
+            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    try:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "run" / "checkpoint.safetensors").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        both[victim].kill()
+        _, told = both[1 - victim].communicate(timeout=120)
+    finally:
+        for one in both:
+            one.kill()
+            one.communicate()
+    assert both[1 - victim].returncode == 3, told
+    assert "another of the 2 processes of this training ended" in told.splitlines()[-1]
 
 
 @pytest.mark.slow

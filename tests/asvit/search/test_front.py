@@ -1,5 +1,6 @@
 import itertools
 import math
+import time
 
 import pytest
 from fake_search import make_row
@@ -85,3 +86,19 @@ def test_non_dominated_is_what_nothing_beats(
         not any(c <= a and d <= b and (c, d) != (a, b) for c, d in costs) for a, b in costs
     ]
     assert non_dominated(points, better).tolist() == expected
+
+
+@given(points=st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 3), max_size=30))
+def test_non_dominated_of_three_measures(points: list[tuple[float, float, float]]) -> None:
+    def beaten(by: tuple[float, ...], one: tuple[float, ...]) -> bool:
+        return by != one and by[0] <= one[0] and by[1] >= one[1] and by[2] <= one[2]
+
+    expected = [not any(beaten(by, one) for by in points) for one in points]
+    assert non_dominated(points, ("lower", "higher", "lower")).tolist() == expected
+
+
+def test_the_front_of_many_rows_takes_no_square_of_their_number() -> None:
+    began = time.process_time()
+    points = [(float(place), float(place)) for place in range(100_000)]
+    assert non_dominated(points, ("lower", "higher")).all()
+    assert time.process_time() - began < 10  # it took minutes
