@@ -23,6 +23,7 @@ from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
 from asvit.core.extensions import load_extensions
+from asvit.core.secrets import censored
 from proxies.messages import hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
@@ -113,7 +114,7 @@ class Program(click.Group):
         _open_closed_streams()
         _accept_any_character()
         try:
-            with _logging_on_stderr(), warnings.catch_warnings():
+            with _logging_on_stderr(session), warnings.catch_warnings():
                 # PyTorch's own, about itself: nothing that a user of ours could act on.
                 warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
                 try:
@@ -123,7 +124,7 @@ class Program(click.Group):
                 except SystemExit:
                     code = 0  # click's way out when whoever reads our output has left, like `head`
                 except Exception as error:  # noqa: BLE001 - the last line of defence
-                    code = _explain(error, session.debug)
+                    code = _explain(error, session)
         except KeyboardInterrupt:  # a second one, while the first was told of
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
@@ -145,7 +146,7 @@ def app(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-def _explain(error: Exception, debug: bool) -> int:
+def _explain(error: Exception, session: Session) -> int:
     """Say in one line on stderr what went wrong, and return the exit code that says the same."""
     if isinstance(error, BrokenPipeError):
         # The same, found out by us; flushing at exit must not complain again.
@@ -153,11 +154,11 @@ def _explain(error: Exception, debug: bool) -> int:
         return 0
     code, line = _verdict(error)
     with suppress(OSError):  # where nothing can be told the code still says it
-        if debug and not isinstance(error, click.ClickException | click.Abort):
+        if session.debug and not isinstance(error, click.ClickException | click.Abort):
             for told in "".join(traceback.format_exception(error)).splitlines():
-                click.echo(legible(told), err=True)
+                click.echo(legible(censored(told, session.arguments)), err=True)
         if line:
-            click.echo(f"asvit: {line}", err=True)
+            click.echo(f"asvit: {censored(line, session.arguments)}", err=True)
     return code
 
 
@@ -202,14 +203,19 @@ def _one_line(text: str) -> str:
 class _Stderr(logging.Handler):
     """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self._session = session
+
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"asvit: {_one_line(self.format(record))}", err=True)
+        told = censored(_one_line(self.format(record)), self._session.arguments)
+        click.echo(f"asvit: {told}", err=True)
 
 
 @contextmanager
-def _logging_on_stderr() -> Iterator[None]:
+def _logging_on_stderr(session: Session) -> Iterator[None]:
     """Show what our packages log, from notices up, for as long as a command runs."""
-    handler = _Stderr(logging.INFO)
+    handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:

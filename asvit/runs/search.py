@@ -241,13 +241,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         super().complete(journal, result)
 
     def command_line(self) -> str:
-        """As the base does; a password in the storage's URL is left out."""
+        """As the base does; passwords in the storage's URL are left out."""
         if self.storage is None:
             return super().command_line()
-        from asvit.search.study import without_password
+        from asvit.core.secrets import public_url
 
         public = copy.copy(self)
-        public.storage = without_password(self.storage)
+        public.storage = public_url(self.storage)
         return super(SearchRun, public).command_line()
 
     def steps_done(self) -> int:

@@ -23,14 +23,14 @@ from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTr
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from asvit.core.run_files import STUDY as STUDY
+from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from proxies.messages import first_line, shown
+from proxies.messages import first_line, one_line
 from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
@@ -72,9 +72,12 @@ def open_url(url: str) -> BaseStorage:
             time.sleep(_MAKING_SECONDS)
             return _open(url)
     except (ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
-        raise ValueError(
-            f"cannot open the storage {without_password(url)}: {first_line(error)}"
-        ) from error
+        public = one_line(public_url(url))
+        why = censored(first_line(error), [url])
+        # The library's error may quote the address, and a traceback would show it.
+        raise ValueError(f"cannot open the storage {public}: {why}") from (
+            None if HIDDEN in public else error
+        )
 
 
 def _open(url: str) -> BaseStorage:
@@ -90,14 +93,6 @@ def _open(url: str) -> BaseStorage:
             grace_period=GONE_SECONDS,
         )
     return optuna.storages.get_storage(database)
-
-
-def without_password(url: str) -> str:
-    """``url`` as a message or a file may hold it."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return shown(url)
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:
