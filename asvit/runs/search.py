@@ -93,9 +93,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @cached_property
     def elsewhere(self) -> bool:
         """Whether the study is in a storage outside the folder, as of the start of the call."""
-        from asvit.search.study import find_study
+        from asvit.search.study import find_study, storing
 
-        return self.shared is not None and find_study(self.shared, self.study_name) is not None
+        with storing():
+            return self.shared is not None and find_study(self.shared, self.study_name) is not None
 
     @property
     def study_name(self) -> str:
@@ -127,9 +128,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Keep the folder; with ``fresh``, remove a study in another storage, too."""
         import optuna
 
-        from asvit.search.study import quiet_optuna
+        from asvit.search.study import quiet_optuna, storing
 
-        with super().claim(), quiet_optuna(), contextlib.ExitStack() as stack:
+        with super().claim(), quiet_optuna(), storing(), contextlib.ExitStack() as stack:
             stack.callback(self._stop_workers)
             if self.fresh and self.shared is not None and self.elsewhere:
                 optuna.delete_study(study_name=self.study_name, storage=self.shared)

@@ -19,11 +19,22 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    ExperimentalWarning,
+    OptunaError,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
 from asvit.core.run_files import STUDY as STUDY
@@ -71,9 +82,12 @@ def open_url(url: str) -> BaseStorage:
             # Another process was making the tables of a new database at the same time.
             time.sleep(_MAKING_SECONDS)
             return _open(url)
-    except (ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
+    except Exception as error:  # noqa: BLE001 - drivers raise anything
         public = one_line(public_url(url))
         why = censored(first_line(error), [url])
+        if isinstance(error, TypeError) and url.startswith("postgresql"):
+            # psycopg gives bytes where others give text.
+            why = f"{why}; its encoding may be SQL_ASCII: create it with ENCODING 'UTF8'"
         # The library's error may quote the address, and a traceback would show it.
         raise ValueError(f"cannot open the storage {public}: {why}") from (
             None if HIDDEN in public else error
@@ -93,6 +107,26 @@ def _open(url: str) -> BaseStorage:
             grace_period=GONE_SECONDS,
         )
     return optuna.storages.get_storage(database)
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """Turn what a storage raises that cannot be reached or written into one line that says so.
+
+    Raises:
+        OSError: In place of the errors of Optuna and of databases.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        # Optuna guesses ("exceeding max length") where it is the database's error that tells.
+        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        gone = isinstance(cause, OperationalError | InterfaceError)
+        what = "the database cannot be reached or used" if gone else "the study cannot be written"
+        raise OSError(f"{what}; {LOST_NOTHING} ({first_line(cause)})") from error
+
+
+LOST_NOTHING = "what was measured is safe, and the same command continues"
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:
@@ -240,6 +274,7 @@ def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> Non
             for trial in trials:
                 record(trial)
         except (OSError, OptunaError, SQLAlchemyError) as error:
-            logger.warning("the study cannot be told that this run is alive: %s", error)
+            why = first_line(error.__cause__ or error)
+            logger.warning("the study cannot be told that this run is alive: %s", why)
         if ended.wait(BEAT_SECONDS):
             return
