@@ -22,9 +22,9 @@ import click
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
-from asvit.core.extensions import load_extensions
+from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
-from proxies.messages import hint, legible, one_line, shown
+from proxies.messages import fault, hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
@@ -121,9 +121,7 @@ class Program(click.Group):
                     load_extensions()
                     code = super().main(args, *rest, **kwargs)
                     sys.stdout.flush()  # a full disk or a reader that left is noticed here
-                except SystemExit:
-                    code = 0  # click's way out when whoever reads our output has left, like `head`
-                except Exception as error:  # noqa: BLE001 - the last line of defence
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - last line of defence
                     code = _explain(error, session)
         except KeyboardInterrupt:  # a second one, while the first was told of
             code = INTERRUPTED
@@ -146,8 +144,10 @@ def app(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-def _explain(error: Exception, session: Session) -> int:
+def _explain(error: BaseException, session: Session) -> int:
     """Say in one line on stderr what went wrong, and return the exit code that says the same."""
+    if isinstance(error, SystemExit) and _is_clicks(error):
+        return 0
     if isinstance(error, BrokenPipeError):
         # The same, found out by us; flushing at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -162,7 +162,7 @@ def _explain(error: Exception, session: Session) -> int:
     return code
 
 
-def _verdict(error: Exception) -> tuple[int, str]:
+def _verdict(error: BaseException) -> tuple[int, str]:
     """The exit code of ``error`` and the line about it."""
     if isinstance(error, click.Abort):
         return INTERRUPTED, ""
@@ -176,11 +176,21 @@ def _verdict(error: Exception) -> tuple[int, str]:
         return FAILED, _one_line(f"{error.strerror}{named}")
     if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
+    if isinstance(error, SystemExit):
+        return FAILED, f"something ended the program before it was done: {fault(error)}"
+    if raised_in_extension(error):
+        return FAILED, f"a module of {VARIABLE} failed: {fault(error)}"
     what = f"{type(error).__name__}: {_one_line(str(error))}"
     return BUG, f"unexpected {what} (a bug: please report it with the output of --debug)"
 
 
-def _is_missing_extra(error: Exception) -> bool:
+def _is_clicks(error: SystemExit) -> bool:
+    """Whether click ends the program: its reader has left, like `head`, or a shell completes."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("click.")
+
+
+def _is_missing_extra(error: BaseException) -> bool:
     """Whether a library that is not ours to bring is missing, and the message says which.
 
     The import statement itself sets the name; then an installed package is broken.
@@ -188,7 +198,7 @@ def _is_missing_extra(error: Exception) -> bool:
     return isinstance(error, ImportError) and error.name is None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: torch's own error, whose import would take seconds, or its words."""
     return type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
