@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from proxies.functional import InterceptOperations, Operation
-from proxies.messages import first_line
+from proxies.messages import fault
 
 Rules = Literal["core", "fvcore"]
 """Which operations count.
@@ -85,10 +85,12 @@ def count_by_module(
         try:
             with _ProductsOnly(counter) as products:
                 skeleton(image)
-        except (RuntimeError, AssertionError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # the network may be anybody's
             raise ValueError(
                 f"cannot count {type(module).__name__} on {tuple(image.shape)} images: "
-                f"{first_line(error)}"
+                f"{fault(error)}"
             ) from error
     # PyTorch counts 2 for a multiply-add, and prefixes names with the class of the whole.
     macs = Counter({n: sum(ops.values()) // 2 for n, ops in counter.get_flop_counts().items()})

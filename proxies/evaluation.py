@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from proxies.expansion import Circle, Radius
 from proxies.features import isolated
 from proxies.memory import trim_host_memory
-from proxies.messages import first_line
+from proxies.messages import fault
 from proxies.registry import Inputs, Proxy, Readings, Score, combine, get_proxy
 
 log = logging.getLogger(__name__)
 
 _WITHOUT_FLOAT64 = ("mps",)
 
-# Errors that mean that a measure failed; others are bugs and propagate. AssertionError, because
-# third-party models assert on image sizes.
-_FAILURES = (ValueError, RuntimeError, AssertionError)
+# What a measure or a network may raise that fails: anything, because both may be the user's. Only
+# an interrupt, and memory that runs out, concern more than this measure.
+FAILURES = (Exception, SystemExit)
+
+LARGEST = 1e150  # of a value; the mean and the spread of larger ones overflow
 
 
 def measure(
@@ -160,8 +162,10 @@ def _network(build: Callable[[], nn.Module], device: torch.device, seed: int) ->
         torch.manual_seed(seed)
         try:
             return build().to(device)
-        except _FAILURES as error:
-            return first_line(error)
+        except MemoryError:
+            raise
+        except FAILURES as error:
+            return fault(error)
 
 
 def _take_repeats(
@@ -207,12 +211,13 @@ def _measure_together(
         if proxy.together is None or len(built) < len(models):
             continue
         try:
-            values = proxy.together(built, inputs)
-        except (*_FAILURES, MemoryError) as error:
-            log.info("%s one by one: %s", proxy.name, first_line(error))
+            values = [_checked(value) for value in proxy.together(built, inputs)]
+        except FAILURES as error:
+            log.info("%s one by one: %s", proxy.name, fault(error))
             continue
-        if all(map(math.isfinite, values)):
-            ready[proxy.name] = values
+        finite = [v for v in values if not isinstance(v, str) and math.isfinite(v)]
+        if len(finite) == len(values) == len(models):
+            ready[proxy.name] = finite
     return ready
 
 
@@ -221,12 +226,25 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     if isinstance(model, str):
         return model
     try:
-        value = proxy.value(model, inputs)
-    except _FAILURES as error:
-        return first_line(error)
-    if math.isfinite(value):
-        return value
-    return proxy.undefined if math.isnan(value) else "the value is infinite"
+        value = _checked(proxy.value(model, inputs))
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        return fault(error)
+    return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
+
+
+def _checked(value: float) -> float | str:
+    """A measure's value, NaN if it is undefined, or the reason why it is none.
+
+    Raises:
+        TypeError: If it is no number.
+    """
+    if math.isinf(value):
+        return "the value is infinite"
+    if abs(value) > LARGEST:
+        return f"the value {value:g} is too large to be averaged; scale it below {LARGEST:g}"
+    return value if isinstance(value, float | int) else float(value)
 
 
 @functools.lru_cache(maxsize=32)

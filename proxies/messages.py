@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import reprlib
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 _MAX_TEXT = 400  # characters of a message that may contain untrusted text
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
 _MAX_LIST = 600  # of a list of known names
+
+_TOLD = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
@@ -42,6 +46,20 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type if the message is empty."""
     return one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
+
+
+def fault(error: BaseException) -> str:
+    """What is wrong with code that raised ``error``, for people who may have written it.
+
+    The message alone, where it is of a kind that is raised on purpose to say what is wrong; else
+    also its type and where it was raised.
+    """
+    if isinstance(error, _TOLD):
+        return first_line(error)
+    name, told = type(error).__name__, first_line(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({one_line(Path(frames[-1].filename).name)}:{frames[-1].lineno})" if frames else ""
+    return f"{name}{where}" if told == name else f"{name}: {told}{where}"
 
 
 def one_line(text: str, *, most: int = _MAX_TEXT) -> str:

@@ -11,7 +11,7 @@ from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args
 
 from proxies.messages import unknown
 
@@ -109,6 +109,9 @@ class Proxy:
         random: Whether it depends on the initial weights.
         together: Computes the measure for several networks of one architecture in one vectorised
             pass, each with its own inputs (the images are shared); None if there is no such way.
+
+    Raises:
+        ValueError: If there is no such direction.
     """
 
     name: str
@@ -119,6 +122,11 @@ class Proxy:
     undefined: str = "the value is not finite"
     random: bool = True
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.better not in get_args(Better):
+            known = ", ".join(map(repr, get_args(Better)))
+            raise ValueError(f"measure {self.name!r} has better={self.better!r}; use {known}")
 
 
 #: All measures by name.

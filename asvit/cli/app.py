@@ -22,8 +22,9 @@ import click
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
-from asvit.core.extensions import load_extensions
-from proxies.messages import hint, legible, one_line, shown
+from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
+from asvit.core.secrets import censored
+from proxies.messages import fault, hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
@@ -113,17 +114,15 @@ class Program(click.Group):
         _open_closed_streams()
         _accept_any_character()
         try:
-            with _logging_on_stderr(), warnings.catch_warnings():
+            with _logging_on_stderr(session), warnings.catch_warnings():
                 # PyTorch's own, about itself: nothing that a user of ours could act on.
                 warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
                 try:
                     load_extensions()
                     code = super().main(args, *rest, **kwargs)
                     sys.stdout.flush()  # a full disk or a reader that left is noticed here
-                except SystemExit:
-                    code = 0  # click's way out when whoever reads our output has left, like `head`
-                except Exception as error:  # noqa: BLE001 - the last line of defence
-                    code = _explain(error, session.debug)
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - last line of defence
+                    code = _explain(error, session)
         except KeyboardInterrupt:  # a second one, while the first was told of
             code = INTERRUPTED
         sys.exit(code if isinstance(code, int) else 0)
@@ -145,23 +144,25 @@ def app(context: click.Context) -> None:
         context.exit(USAGE)
 
 
-def _explain(error: Exception, debug: bool) -> int:
+def _explain(error: BaseException, session: Session) -> int:
     """Say in one line on stderr what went wrong, and return the exit code that says the same."""
+    if isinstance(error, SystemExit) and _is_clicks(error):
+        return 0
     if isinstance(error, BrokenPipeError):
         # The same, found out by us; flushing at exit must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     code, line = _verdict(error)
     with suppress(OSError):  # where nothing can be told the code still says it
-        if debug and not isinstance(error, click.ClickException | click.Abort):
+        if session.debug and not isinstance(error, click.ClickException | click.Abort):
             for told in "".join(traceback.format_exception(error)).splitlines():
-                click.echo(legible(told), err=True)
+                click.echo(legible(censored(told, session.arguments)), err=True)
         if line:
-            click.echo(f"asvit: {line}", err=True)
+            click.echo(f"asvit: {censored(line, session.arguments)}", err=True)
     return code
 
 
-def _verdict(error: Exception) -> tuple[int, str]:
+def _verdict(error: BaseException) -> tuple[int, str]:
     """The exit code of ``error`` and the line about it."""
     if isinstance(error, click.Abort):
         return INTERRUPTED, ""
@@ -175,11 +176,21 @@ def _verdict(error: Exception) -> tuple[int, str]:
         return FAILED, _one_line(f"{error.strerror}{named}")
     if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
+    if isinstance(error, SystemExit):
+        return FAILED, f"something ended the program before it was done: {fault(error)}"
+    if raised_in_extension(error):
+        return FAILED, f"a module of {VARIABLE} failed: {fault(error)}"
     what = f"{type(error).__name__}: {_one_line(str(error))}"
     return BUG, f"unexpected {what} (a bug: please report it with the output of --debug)"
 
 
-def _is_missing_extra(error: Exception) -> bool:
+def _is_clicks(error: SystemExit) -> bool:
+    """Whether click ends the program: its reader has left, like `head`, or a shell completes."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("click.")
+
+
+def _is_missing_extra(error: BaseException) -> bool:
     """Whether a library that is not ours to bring is missing, and the message says which.
 
     The import statement itself sets the name; then an installed package is broken.
@@ -187,7 +198,7 @@ def _is_missing_extra(error: Exception) -> bool:
     return isinstance(error, ImportError) and error.name is None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: torch's own error, whose import would take seconds, or its words."""
     return type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -202,14 +213,19 @@ def _one_line(text: str) -> str:
 class _Stderr(logging.Handler):
     """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self._session = session
+
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"asvit: {_one_line(self.format(record))}", err=True)
+        told = censored(_one_line(self.format(record)), self._session.arguments)
+        click.echo(f"asvit: {told}", err=True)
 
 
 @contextmanager
-def _logging_on_stderr() -> Iterator[None]:
+def _logging_on_stderr(session: Session) -> Iterator[None]:
     """Show what our packages log, from notices up, for as long as a command runs."""
-    handler = _Stderr(logging.INFO)
+    handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:

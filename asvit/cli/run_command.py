@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +25,13 @@ from asvit.cli.options import (
 from asvit.cli.output import emit_json
 from asvit.core.console import console
 from asvit.core.progress import Progress
+from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_of
 from asvit.runs.run import RUNS, Run, UnusableRunError
 
+logger = logging.getLogger(__name__)
+
 Kind = type[Run[Any, Any, Any]]
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^/\s]*@")
 #: Command -> help of its ``--dry-run``, and what that does instead of the run.
 _DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
     "search": ("Only tell what the run would do and take; write nothing.", show_estimate),
@@ -60,6 +62,12 @@ def run_command(kind: Kind) -> click.Command:
         context: click.Context, /, *, preset: str, quiet: bool, as_json: bool, **given: Any
     ) -> None:
         given = {name: value for name, value in given.items() if value is not None}
+        session = context.find_object(Session)
+        if session is not None and has_password(session.arguments):
+            logger.warning(
+                "other users of this machine can see the password in this command line; put it "
+                "into PGPASSWORD, ~/.pgpass or a service file (see docs/security.md)"
+            )
         if measuring:
             given = with_workers(given)
         dry = given.pop("dry_run", False)
@@ -186,4 +194,4 @@ def again(context: click.Context) -> str:
     """
     session = context.find_object(Session)
     words = [word for word in (session.arguments if session else ()) if word != "--fresh"]
-    return shlex.join(["asvit", *(_PASSWORD.sub(r"\1***@", word) for word in words)])
+    return shlex.join(["asvit", *public_words(words)])

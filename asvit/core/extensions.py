@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import traceback
 from importlib import import_module
 
-from proxies.messages import first_line, shown
+from proxies.messages import fault, shown
 
 #: Environment variable with their names, separated by commas; worker processes inherit it.
 VARIABLE = "ASVIT_EXTENSIONS"
@@ -15,14 +16,28 @@ _started: set[str] = set()  # imports may be nested: an extension imports asvit,
 
 def load_extensions() -> None:
     """Import the modules named in the environment, each once."""
-    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
-    new = [name for name in names if name and name not in _started]
+    new = [name for name in _named() if name not in _started]
     _started.update(new)
     for name in new:
         try:
             import_module(name)
-        except Exception as error:  # user code may raise anything
+        except (Exception, SystemExit) as error:  # user code may raise anything
             _started.difference_update(new)
             raise ValueError(
-                f"{VARIABLE} names {shown(name)}, which cannot be imported: {first_line(error)}"
+                f"{VARIABLE} names {shown(name)}, which cannot be imported: {fault(error)}"
             ) from error
+
+
+def raised_in_extension(error: BaseException | None) -> bool:
+    """Whether ``error``, or its cause, passed through a module that the environment names."""
+    if error is None:
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [f"{frame.f_globals.get('__name__')}." for frame in frames]
+    inside = any(module.startswith(f"{name}.") for module in modules for name in _named())
+    return inside or raised_in_extension(error.__cause__)
+
+
+def _named() -> list[str]:
+    names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return [name for name in names if name]

@@ -6,6 +6,7 @@ import os
 import socket
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from asvit.executors.base import Event, Task, Work, perform
 from proxies.messages import first_line
@@ -113,7 +114,9 @@ def _connect(ray: Any, address: str) -> None:
         if colon and port.isdecimal() and "/" not in host:
             # Ray itself would retry for minutes.
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        # Ray shows a driver's command line to all of the cluster; a password may be in it.
+        with patch.object(ray._private.utils, "get_entrypoint_name", lambda: "asvit", create=True):
+            ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise ConnectionError(
             f"cannot join the Ray cluster at {address}: {first_line(error)}; "

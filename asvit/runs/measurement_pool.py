@@ -14,13 +14,13 @@ from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
-from asvit.runs.measurement_worker import measuring_work, network, takes_all
+from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
 from asvit.search import Measurement, SearchSettings
-from asvit.spaces import SearchSpace, cost
+from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
-from proxies.evaluation import resolve_device
-from proxies.messages import first_line
+from proxies.evaluation import FAILURES, resolve_device
+from proxies.messages import fault
 
 _SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 _PIXELS_A_SECOND = 50_000  # of an image, measured with the default measures on one core, roughly
@@ -186,7 +186,12 @@ class MeasurementPool:
                 )
         except MemoryError as error:
             return Measured(failed(job.names, str(error) or "out of memory"))
-        return Measured(scores, cost(arch, image_size=side) if job.counted else None)
+        if not job.counted:
+            return Measured(scores)
+        size = counted(arch, side)
+        return (
+            Measured(failed(job.names, size)) if isinstance(size, str) else Measured(scores, size)
+        )
 
     def _tasks(self, job: MeasurementJob) -> list[Task]:
         """What workers are sent: each repeat alone on a CPU, else all of them together."""
@@ -213,6 +218,7 @@ def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     sizes = [Cost(*result["cost"]) for result in results if result["cost"] is not None]
     size = sizes[-1] if sizes else None
     failures = [answer.failure for answer in answers if answer.result is None]
+    failures += [result["uncounted"] for result in results if result["uncounted"]]
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
     readings = [Readings.from_json(result["readings"]) for result in results]
@@ -285,6 +291,6 @@ class Evaluator(MeasurementPool):
         """Why the space rejects an architecture; empty if it does not."""
         try:
             self._checked.check(arch, self._settings.image_size)
-        except ValueError as refusal:
-            return first_line(refusal)
+        except FAILURES as refusal:
+            return fault(refusal)
         return ""

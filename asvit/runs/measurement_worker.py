@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from asvit.executors import Task, Work, one_thread
 from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.base import Architecture
-from proxies import measure_repeats
+from proxies import Cost, measure_repeats
+from proxies.evaluation import FAILURES
+from proxies.messages import fault
 from proxies.registry import UnknownNameError
 
 _NO_MEMORY = ("out of memory", "can't allocate memory")  # as torch says it
@@ -75,11 +77,22 @@ class MeasurementWorker:
             for what in found.values():
                 if isinstance(what, str) and any(words in what for words in _NO_MEMORY):
                     raise MemoryError(what)
-        size = cost(text, image_size=side) if task["counted"] else None
+        size = counted(text, side) if task["counted"] else None
         return {
             "readings": readings.to_json(),
-            "cost": None if size is None else [size.params, size.macs],
+            "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
+            "uncounted": size if isinstance(size, str) else "",
         }
+
+
+def counted(arch: Architecture | str, side: int) -> Cost | str:
+    """Parameters and multiply-adds of an architecture, or why they cannot be counted."""
+    try:
+        return cost(arch, image_size=side)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        return fault(error)
 
 
 def network(

@@ -93,9 +93,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @cached_property
     def elsewhere(self) -> bool:
         """Whether the study is in a storage outside the folder, as of the start of the call."""
-        from asvit.search.study import find_study
+        from asvit.search.study import find_study, storing
 
-        return self.shared is not None and find_study(self.shared, self.study_name) is not None
+        with storing():
+            return self.shared is not None and find_study(self.shared, self.study_name) is not None
 
     @property
     def study_name(self) -> str:
@@ -127,9 +128,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Keep the folder; with ``fresh``, remove a study in another storage, too."""
         import optuna
 
-        from asvit.search.study import quiet_optuna
+        from asvit.search.study import quiet_optuna, storing
 
-        with super().claim(), quiet_optuna(), contextlib.ExitStack() as stack:
+        with super().claim(), quiet_optuna(), storing(), contextlib.ExitStack() as stack:
             stack.callback(self._stop_workers)
             if self.fresh and self.shared is not None and self.elsewhere:
                 optuna.delete_study(study_name=self.study_name, storage=self.shared)
@@ -241,13 +242,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         super().complete(journal, result)
 
     def command_line(self) -> str:
-        """As the base does; a password in the storage's URL is left out."""
+        """As the base does; passwords in the storage's URL are left out."""
         if self.storage is None:
             return super().command_line()
-        from asvit.search.study import without_password
+        from asvit.core.secrets import public_url
 
         public = copy.copy(self)
-        public.storage = without_password(self.storage)
+        public.storage = public_url(self.storage)
         return super(SearchRun, public).command_line()
 
     def steps_done(self) -> int:

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
-from sqlalchemy.exc import SQLAlchemyError
 
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
@@ -25,8 +23,7 @@ from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Measurement, TrialRow
 from asvit.search.sampler import ReinforceSampler, distributions, measured_trials
 from asvit.search.settings import SearchSettings
-from asvit.search.study import StudyLease
-from proxies.messages import first_line
+from asvit.search.study import LOST_NOTHING, StudyLease, storing
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -259,15 +256,10 @@ class Search:
 
 @contextmanager
 def _storing() -> Iterator[None]:
-    """Turn what a storage raises when it cannot be written into one line that says so."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise OSError(f"{_LOST_NOTHING} ({first_line(error)})") from error
-
-
-_LOST_NOTHING = (
-    "the study cannot be written; what was measured is safe, and the same command continues"
-)
+    """As :func:`storing`, also for a journal's file that cannot be written."""
+    with storing():
+        try:
+            yield
+        except OSError as error:
+            message = f"the study cannot be written; {LOST_NOTHING} ({error.strerror})"
+            raise OSError(error.errno, message) from error

@@ -19,18 +19,29 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, OptunaError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    ExperimentalWarning,
+    OptunaError,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
 from asvit.core.run_files import STUDY as STUDY
+from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
-from proxies.messages import first_line, shown
+from proxies.messages import first_line, one_line
 from scaling.ranking import Better
 
 logger = logging.getLogger(__name__)
@@ -71,10 +82,16 @@ def open_url(url: str) -> BaseStorage:
             # Another process was making the tables of a new database at the same time.
             time.sleep(_MAKING_SECONDS)
             return _open(url)
-    except (ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
-        raise ValueError(
-            f"cannot open the storage {without_password(url)}: {first_line(error)}"
-        ) from error
+    except Exception as error:  # noqa: BLE001 - drivers raise anything
+        public = one_line(public_url(url))
+        why = censored(first_line(error), [url])
+        if isinstance(error, TypeError) and url.startswith("postgresql"):
+            # psycopg gives bytes where others give text.
+            why = f"{why}; its encoding may be SQL_ASCII: create it with ENCODING 'UTF8'"
+        # The library's error may quote the address, and a traceback would show it.
+        raise ValueError(f"cannot open the storage {public}: {why}") from (
+            None if HIDDEN in public else error
+        )
 
 
 def _open(url: str) -> BaseStorage:
@@ -92,12 +109,24 @@ def _open(url: str) -> BaseStorage:
     return optuna.storages.get_storage(database)
 
 
-def without_password(url: str) -> str:
-    """``url`` as a message or a file may hold it."""
+@contextmanager
+def storing() -> Iterator[None]:
+    """Turn what a storage raises that cannot be reached or written into one line that says so.
+
+    Raises:
+        OSError: In place of the errors of Optuna and of databases.
+    """
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return shown(url)
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        # Optuna guesses ("exceeding max length") where it is the database's error that tells.
+        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        gone = isinstance(cause, OperationalError | InterfaceError)
+        what = "the database cannot be reached or used" if gone else "the study cannot be written"
+        raise OSError(f"{what}; {LOST_NOTHING} ({first_line(cause)})") from error
+
+
+LOST_NOTHING = "what was measured is safe, and the same command continues"
 
 
 def find_study(storage: BaseStorage, name: str) -> Study | None:
@@ -245,6 +274,7 @@ def _beat(record: _Record, trials: Sequence[int], ended: threading.Event) -> Non
             for trial in trials:
                 record(trial)
         except (OSError, OptunaError, SQLAlchemyError) as error:
-            logger.warning("the study cannot be told that this run is alive: %s", error)
+            why = first_line(error.__cause__ or error)
+            logger.warning("the study cannot be told that this run is alive: %s", why)
         if ended.wait(BEAT_SECONDS):
             return

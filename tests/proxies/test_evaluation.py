@@ -1,7 +1,10 @@
 """Scores over repeats: seeds by identity, the same inputs for all, failures with a reason."""
 
+import itertools
 import math
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 
 import proxies
 from proxies import Score, measure, seed_for
-from proxies.evaluation import resolve_device
+from proxies.evaluation import LARGEST, resolve_device
 from proxies.registry import Proxy
 from tests.proxies.networks import Lambda
 
@@ -117,12 +120,69 @@ def test_an_infinite_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.reason == "repeat 1 of 1: the value is infinite"
 
 
-def test_bugs_are_not_failures() -> None:
-    def bug() -> nn.Module:
-        raise TypeError("bug")
+MISTAKES = (
+    KeyError("x"), IndexError("x"), TypeError("x"), ZeroDivisionError("x"), AttributeError("x"),
+    SystemExit("x"), OSError("x"), StopIteration("x"),
+)  # fmt: skip
 
-    with pytest.raises(TypeError, match="bug"):
-        measure(bug, ["params"], image_size=SIDE)
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: type(error).__name__)
+def test_mistakes_of_networks_and_measures_are_failures(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    assert "x" in measure(raising(error), ["params"], image_size=SIDE)["params"].reason
+    for together in (None, raising(error)):
+        wrong = Proxy("wrong", "", "higher", "", raising(error), together=together)
+        monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
+        found = measure(build, ["wrong"], repeats=2, image_size=SIDE, together=True)["wrong"]
+        assert math.isnan(found.value)
+        assert "x" in found.reason
+        if not isinstance(error, OSError):
+            assert re.search(
+                rf"{type(error).__name__}: .*\(test_evaluation.py:\d+\)", found.reason
+            )
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+def test_an_interrupt_and_missing_memory_are_no_failures(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    with pytest.raises(type(error)):
+        measure(raising(error), ["params"], image_size=SIDE)
+    wrong = Proxy("wrong", "", "higher", "", raising(error))
+    monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
+    with pytest.raises(type(error)):
+        measure(build, ["wrong"], image_size=SIDE)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e151, None, "high", 1j, torch.ones(2)])
+def test_what_is_no_usable_number_fails(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    for together in (None, lambda models, inputs: [value] * len(models)):
+        wrong = Proxy("wrong", "", "higher", "", lambda *_: value, together=together)
+        monkeypatch.setitem(proxies.PROXIES, "wrong", wrong)
+        found = measure(build, ["wrong"], repeats=2, image_size=SIDE, together=True)["wrong"]
+        assert math.isnan(found.value)
+        assert re.search("too large to be averaged|must be real number|only one", found.reason)
+
+
+def test_the_largest_values_have_a_mean_and_a_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    signs = itertools.cycle((1, -1))
+    wide = Proxy("wide", "", "higher", "", lambda *_: next(signs) * LARGEST)
+    monkeypatch.setitem(proxies.PROXIES, "wide", wide)
+    found = measure(build, ["wide"], repeats=4, image_size=SIDE)["wide"]
+    assert (found.value, math.isfinite(found.std)) == (0, True)
+
+
+def test_a_direction_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="better='up'; use 'higher', 'lower', 'reported'"):
+        Proxy("up", "", "up", "", raising(TypeError()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from asvit.cli.app import app
+from asvit.core import extensions
 from asvit.core.extensions import VARIABLE, load_extensions
+from asvit.search.controllers import CONTROLLERS
+from asvit.spaces import SPACES
 
 MINE = '''
 """A measure, a space and a controller."""
@@ -77,6 +83,86 @@ def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
         "asvit: ASVIT_EXTENSIONS names 'yours', which cannot be imported: "
         "No module named 'yours'\n"
     )
+
+
+WRONG = """
+import optuna, os, sys
+from asvit.search.controllers import register as register_controller
+from asvit.spaces import PlainSpace, register_space
+
+def fail(where):
+    if where == os.environ["WHERE"]:
+        eval(os.environ["FAULT"])
+
+fail("import")
+
+@register_space
+class Wrong(PlainSpace):
+    name, prefix, description, paper = "wrong", "wrong:", "", ""
+    dimensions = {"side": (1, 2)}
+
+    def network(self, choices, **_):
+        fail("network")
+
+    def check(self, arch, image_size):
+        fail("check")
+
+class Sampler(optuna.samplers.RandomSampler):
+    def sample_independent(self, *given):
+        fail("controller")
+        return super().sample_independent(*given)
+
+@register_controller("wrong", "random", paper="none")
+def make(_dimensions, _better, settings):
+    return Sampler(settings.seed)
+"""
+FAULTS = {
+    "{}['x']": "KeyError: 'x'", "1 / 0": "ZeroDivisionError: division by zero",
+    "sys.exit(0)": "SystemExit: 0", "next(iter(()))": "StopIteration",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("import", "ASVIT_EXTENSIONS names 'wrong', which cannot be imported: "),
+        ("check", ""),
+        ("network", "all of the first 3 architectures failed; the last one, wrong:"),
+        ("controller", ""),
+    ],
+)
+def test_mistakes_of_the_users_are_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, told: str, fault: str
+) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, value in {VARIABLE: "wrong", "WHERE": where, "FAULT": fault}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delitem(sys.modules, "wrong", raising=False)
+    for names in (CONTROLLERS, SPACES):
+        monkeypatch.setitem(names, "wrong", None)  # removed again, with what is registered
+        del names["wrong"]
+    line = (
+        f"search --space wrong --controller wrong --steps 3 --jobs 1 --out {tmp_path}/run {SMALL}"
+    )
+    try:
+        done = CliRunner().invoke(app, line.split())
+    finally:
+        extensions._started.discard("wrong")
+    assert done.exit_code == 3, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"asvit: {told}")
+    assert FAULTS[fault] in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_an_exit_of_a_library_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = click.Command("cost", callback=lambda: sys.exit(0))
+    monkeypatch.setattr("asvit.cli.cost.command", command)
+    done = CliRunner().invoke(app, ["cost"])
+    assert done.exit_code == 3
+    assert "something ended the program before it was done: SystemExit: 0" in done.stderr
 
 
 def test_without_the_variable_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

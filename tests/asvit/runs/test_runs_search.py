@@ -149,6 +149,27 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
     assert optuna.get_all_study_names(url) == ["url"]
 
 
+def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
+    there, away = tmp_path / "there", tmp_path / "away"
+    there.mkdir()
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        if len(asked) == 3:
+            there.rename(away)
+        return fake_evaluate(text)
+
+    url = f"sqlite:///{there}/studies.db"
+    with pytest.raises(OSError, match=r"the database cannot be reached .* \(.*unable to open"):
+        search(tmp_path / "run", storage=url, evaluate=evaluate)
+    away.rename(there)
+    search(tmp_path / "run", storage=url, evaluate=evaluate)
+    search(tmp_path / "whole")
+    files = [tmp_path / name / "trials.csv" for name in ("run", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_the_password_of_a_storage_is_not_kept() -> None:
     command = SearchRun.make(storage="postgresql://me:secret@host/db").command_line()
     assert "secret" not in command

@@ -27,7 +27,6 @@ def programs() -> dict[str, Path]:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """A server with its data in ``folder``, a new one; its URL for SQLAlchemy."""
-    found = programs()
     user = _user()
     folder.mkdir()
     if user is not None:
@@ -36,21 +35,31 @@ def server(folder: Path) -> Iterator[str]:
         for parent in folder.parents:
             if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
                 parent.chmod(parent.stat().st_mode | 0o011)
-    data = folder / "data"
-
-    def call(*words: object) -> None:
-        subprocess.run(
-            list(map(str, words)), user=user, check=True, cwd=folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120,
-        )  # fmt: skip
-
-    call(found["initdb"], "-D", data, "-A", "trust", "-U", "asvit", "--no-sync", "-E", "UTF8")
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    call(found["pg_ctl"], "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+    _call(folder, "initdb", "-A", "trust", "-U", "asvit", "--no-sync", "-E", "UTF8")
+    start(folder)
     try:
         yield f"postgresql+psycopg://asvit@/postgres?host={folder}"
     finally:
-        call(found["pg_ctl"], "-D", data, "-m", "immediate", "stop")
+        stop(folder)
+
+
+def start(folder: Path) -> None:
+    """Start the server with its data in ``folder``, where :func:`server` has not, or again."""
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    _call(folder, "pg_ctl", "-w", "-l", folder / "log", "-o", options, "start")
+
+
+def stop(folder: Path) -> None:
+    """Stop it in the middle of what it does."""
+    _call(folder, "pg_ctl", "-m", "immediate", "stop")
+
+
+def _call(folder: Path, program: str, *words: object) -> None:
+    subprocess.run(
+        [str(word) for word in (programs()[program], "-D", folder / "data", *words)],
+        user=_user(), check=True, cwd=folder, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120,
+    )  # fmt: skip
 
 
 def _user() -> str | None:

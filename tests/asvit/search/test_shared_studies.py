@@ -22,12 +22,15 @@ import pytest
 from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
+from asvit.runs import run_search
 from asvit.search import Measurement
 from asvit.search.study import StudyLease, open_url
+from tests.asvit.runs.fakes import fake_evaluate as fake_measure
 
 SCRIPT = """
 import json, sys, time
 import asvit.runs.search as runs
+from asvit.runs import run_search
 from asvit.search import Measurement
 from asvit.search import study
 study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
@@ -152,6 +155,38 @@ def test_alone_in_a_database_a_killed_run_goes_on_identically(tmp_path: Path, ur
     finish(start(run, url, pace=0))
     expected = (tmp_path / "whole" / "db-whole" / "trials.csv").read_bytes()
     assert (run / "trials.csv").read_bytes() == expected
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_and_comes_back(tmp_path: Path, url: str) -> None:
+    folder, whole, cut = Path(url.partition("host=")[2]), tmp_path / "whole", tmp_path / "cut"
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        if len(asked) == 4:
+            postgres.stop(folder)
+        return fake_measure(text)
+
+    run_search(out=whole, evaluate=fake_measure, storage=url, **SETTINGS)
+    with pytest.raises(OSError, match=r"database cannot be reached .* what was measured is safe"):
+        run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
+    with pytest.raises(ValueError, match=r"cannot open the storage .*connection"):
+        run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
+    postgres.start(folder)
+    run_search(out=cut, evaluate=evaluate, storage=url, **SETTINGS)
+    assert (cut / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_database_without_an_encoding_is_refused(url: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE ascii ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0"
+        )
+    with pytest.raises(ValueError, match="may be SQL_ASCII: create it with ENCODING 'UTF8'"):
+        open_url(url.replace("/postgres?", "/ascii?"))
 
 
 def test_a_trial_too_many_is_given_back(tmp_path: Path) -> None:
