@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.reference.findings import Finding
@@ -143,7 +144,7 @@ class CorrelationResult(Result):
         """
         found = super().parse(content, folder)
         try:
-            values = Values.from_csv((folder / VALUES).read_text(encoding="utf-8"))
+            values = Values.from_csv(read_text(folder / VALUES))
         except ValueError as error:
             raise ValueError(f"{VALUES}: {error}") from error
         for name in (name for one in found.correlations for name in (one.measure, one.target)):

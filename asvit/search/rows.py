@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import Nullable
-from asvit.core.files import write_text
+from asvit.core.files import check_plain, write_text
 from proxies.messages import first_line, shown
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a table of trials; the message names the line.
     """
+    check_plain(path)
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         try:
