@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from proxies.tables import csv_text, read_cells
 from scaling.budget import Budget
 
 if TYPE_CHECKING:
@@ -148,15 +149,14 @@ _LEADING, _TRAILING = _FIELDS[: _FIELDS.index("values")], _FIELDS[_FIELDS.index(
 def to_csv(rows: Sequence[Row]) -> str:
     """CSV with one line per row; depths are ``1,1,2,1``, missing values empty or ``nan``."""
     measures = list(rows[0].values) if rows else []
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*_LEADING, *measures, *_TRAILING])
+    columns = [*_LEADING, *measures, *_TRAILING]
+    cells = [columns]
     for row in rows:
         fields = {n: getattr(row, n) for n in (*_LEADING, *_TRAILING)}
         fields |= {"depths": ",".join(map(str, row.depths)), "chosen": int(row.chosen)}
         fields |= {name: repr(float(row.values[name])) for name in measures}
-        writer.writerow([fields[name] for name in (*_LEADING, *measures, *_TRAILING)])
-    return buffer.getvalue()
+        cells.append([fields[name] for name in columns])
+    return csv_text(cells)
 
 
 def from_csv(text: str) -> list[Row]:
@@ -167,14 +167,14 @@ def from_csv(text: str) -> list[Row]:
     """
     reader = csv.reader(io.StringIO(text))
     try:
-        header = next(reader, [])
+        header = read_cells(next(reader, []))
     except csv.Error as error:
         raise ValueError(f"not a table of a scaling: {error}") from error
     measures = header[len(_LEADING) : -len(_TRAILING)]
     if header != [*_LEADING, *measures, *_TRAILING]:
         raise ValueError(f"not a table of a scaling: its columns are {reprlib.repr(header)}")
     try:
-        return [_parsed(cells, header) for cells in reader]
+        return [_parsed(read_cells(cells), header) for cells in reader]
     except (ValueError, csv.Error) as error:
         raise ValueError(f"line {reader.line_num}: {str(error)[:_MAX_MESSAGE]}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -42,6 +43,46 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
 
 def _not_through_links(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def check_plain(path: Path) -> None:
+    """Check that ``path``, a file of a run, is missing, a folder, or a file with this name alone.
+
+    In a folder from somebody else, a link may lead to any file of the user, and a pipe or a device
+    may never end.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if kind := oddity(path):
+        raise ValueError(
+            f"{path} is {kind}, not a file of its own; replace it by a copy, or use another folder"
+        )
+
+
+def oddity(path: Path) -> str:
+    """What ``path`` is, if neither missing, nor a folder, nor a file with one name; else empty."""
+    try:
+        about = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if stat.S_ISREG(about.st_mode):
+        return "a hard link to a file elsewhere" if about.st_nlink > 1 else ""
+    return "" if stat.S_ISDIR(about.st_mode) else _ODD.get(stat.S_IFMT(about.st_mode), "a device")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of a run.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no UTF-8, or not a file of its own.
+    """
+    check_plain(path)
+    return path.read_bytes().decode("utf-8")  # with the line ends that are in it
+
+
+_ODD = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
 def check_target(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import Nullable, from_json, to_json
+from asvit.core.files import check_plain
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         ValueError: If a line is no record. Nothing is changed then.
         OSError: If the file cannot be read.
     """
+    check_plain(path)
     if not path.exists():
         return
     content = path.read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from asvit.core.codec import MALFORMED, check_values, from_json, to_json
-from asvit.core.files import write_text
+from asvit.core.files import check_plain, write_text
 from asvit.core.records import parse_json
 from asvit.core.run_files import RESULT
 from proxies.messages import first_line, shown
@@ -98,6 +98,7 @@ class Result:
             FileNotFoundError: If there is none, or no file that is needed beside it.
             ValueError: If it cannot be read; one line.
         """
+        check_plain(path)
         try:
             return cls.parse(parse_json(path.read_bytes()), path.parent)
         except MALFORMED as error:

@@ -25,6 +25,8 @@ ELSEWHERE = "give --out for a new folder or --fresh to start over"
 
 LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
 
+LARGEST_SEED = 2**63 - 1  # seeds derived from others, and files of other programs, end there
+
 S = TypeVar("S")
 
 Presets = Registry[Mapping[str, Any]]
@@ -76,6 +78,11 @@ def setting(default: Any, help: str, **known: Any) -> Any:
     if default is ...:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def seed_setting(help: str = "Seed of every random draw.") -> Any:
+    """The field of a seed, by default 0."""
+    return setting(0, help, at_least=0, at_most=LARGEST_SEED)
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option | None:
@@ -213,7 +220,7 @@ def _check_whole(name: str, value: object, option: Option) -> None:
     if option.at_least is not None and value < option.at_least:
         raise ValueError(f"{name} must be at least {option.at_least:g}, got {value}")
     if option.at_most is not None and value > option.at_most:
-        raise ValueError(f"{name} must be at most {option.at_most:.0f}, got {value}")
+        raise ValueError(f"{name} must be at most {option.at_most}, got {shown(value)}")
 
 
 def _check_number(name: str, value: Any, option: Option) -> None:
@@ -293,7 +300,7 @@ class MeasuringSettings(Settings):
         metavar="DATA",
         complete="data",
     )
-    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+    seed: int = seed_setting()
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 
     def in_words(self) -> str:

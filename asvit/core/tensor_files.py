@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from asvit.core.files import write_bytes
+from asvit.core.files import check_plain, write_bytes
 from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
@@ -35,6 +35,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         SafetensorError: As :func:`read_any_tensors`.
         ValueError: If there is no header, too.
     """
+    check_plain(path)  # unlike weights that a user names, which may lie behind a link
     header, tensors = read_any_tensors(path)
     if header is None:
         raise ValueError("the weights have no header of ours")

@@ -18,6 +18,7 @@ Transform = Callable[[Image.Image], Any]
 UNREADABLE = (
     OSError,
     SyntaxError,
+    TypeError,
     ValueError,
     EOFError,
     IndexError,

@@ -1,6 +1,7 @@
 """Images in a folder: class sub-folders, or a flat folder."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file as RGB.
+    """Read an image file as RGB, the right way up.
 
     Raises:
         ValueError: If it cannot be read; the message names the file.
@@ -125,20 +126,25 @@ def read_image(path: Path) -> Image.Image:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise ValueError("it is no file")
-        with Image.open(path, formats=FORMATS) as image:
+        # Not by its name: Pillow 13 maps some TIFF files into memory, and then turns them wrongly.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             return to_rgb(image)
     except UNREADABLE as error:
         raise ValueError(f"cannot read image {str(path)!r}: {first_line(error)}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert grey, palette, CMYK, 16-bit and transparent images to 8-bit RGB.
+    """Turn an image as its EXIF orientation says, and convert any kind of it to 8-bit RGB.
 
-    Transparent pixels are blended with black. 16-bit grey keeps its upper byte.
+    An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
+    with black. 16-bit grey keeps its upper byte.
 
     Raises:
         ValueError: If the range of the pixel values is unknown.
     """
+    image.load()  # what is damaged in the pixels must not be taken for damaged EXIF data
+    with suppress(*UNREADABLE):
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion would clip these at 255
         deep = np.asarray(image)
         if image.mode == "F" or deep.min() < 0 or deep.max() >= 1 << 16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,9 @@ KIND = "network"
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # of released checkpoints
 _SHOWN = 3
 _LONGEST = 100  # characters of a name of weights in a message
+
+# How torch.load names what it would import.
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 # Exceptions of torch.load for files that are damaged, or that would run code.
 _UNLOADABLE = (
@@ -138,7 +142,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNLOADABLE as error:
         raise ValueError(
-            f"{path} cannot be read as weights ({first_line(error)}); "
+            f"{path} cannot be read as weights ({_why_unloadable(error)}); "
             "use .safetensors, or a PyTorch file of tensors alone"
         ) from error
     for name in _WRAPPERS:
@@ -155,6 +159,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return _plain(path, dict(content))
 
 
+def _why_unloadable(error: BaseException) -> str:
+    """Why ``torch.load`` refused a file, without its advice to run what the file holds."""
+    text = str(error)
+    if "weights_only" not in text:
+        return first_line(error)
+    named = _GLOBAL.search(text)
+    held = "other objects than tensors" if named is None else one_line(named[1], most=_LONGEST)
+    return f"it holds {held}, which may run any program, or is damaged; nothing of it was run"
+
+
 def load_state(
     model: nn.Module,
     weights: Mapping[str, Tensor],
@@ -162,37 +176,44 @@ def load_state(
     what: str,
     may_lack: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Load ``weights`` into ``model``; names and shapes must match.
+    """Load ``weights`` into ``model``; names and shapes must match, and floats be floats.
 
     Args:
         model: The network.
         weights: Its state dict.
         what: Description of the weights, for messages.
-        may_lack: Prefixes of names that may be missing, unknown or of another shape, such as those
-            of a classifier for other classes. Their parameters keep their values.
+        may_lack: Prefixes of names that may be missing, unknown, of another shape or no floats,
+            such as those of a classifier for other classes. Their parameters keep their values.
 
     Returns:
         Names of the parameters that kept their values.
 
     Raises:
-        ValueError: If a weight is missing, unknown or of another shape. Nothing changes then.
+        ValueError: If a weight is missing, unknown, of another shape, or bool or whole numbers in
+            the place of floats. Nothing changes then.
     """
     free = tuple(may_lack)
     own = model.state_dict()
     missing = [name for name in own if name not in weights]
     strange = [name for name in weights if name not in own]
     other = [n for n, t in own.items() if n in weights and weights[n].shape != t.shape]
+    whole = [
+        name
+        for name, tensor in own.items()
+        if tensor.is_floating_point() and name in weights and not weights[name].is_floating_point()
+    ]
     for names, fault in (
         (missing, "are missing"),
         (strange, "are unknown to it"),
         (other, "have another shape"),
+        (whole, "are no floating-point numbers"),
     ):
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
             more = f" and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
             names_shown = ", ".join(one_line(name, most=_LONGEST) for name in faulty[:_SHOWN])
             raise ValueError(f"{what} do not fit the network: {names_shown}{more} {fault}")
-    kept = {*missing, *other}
+    kept = {*missing, *other, *whole}
     model.load_state_dict({**own, **{n: weights[n] for n in own if n not in kept}})
     return tuple(name for name in own if name in kept)
 
@@ -222,6 +243,8 @@ def _check_facts(facts: Mapping[str, Any]) -> None:
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights, if all are dense real numbers."""
     for name, tensor in weights.items():
+        if tensor.is_meta:
+            raise ValueError(f"{path}: {shown(name)} is a tensor on 'meta', which has no numbers")
         if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized:
             raise ValueError(f"{path}: {shown(name)} holds no plain numbers, but {tensor.dtype}")
     return weights

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from proxies.registry import Better
+from proxies.tables import csv_text
 
 
 @dataclass(frozen=True)
@@ -161,14 +160,9 @@ def verdict(findings: Sequence[Finding]) -> str:
 def to_csv(findings: Sequence[Finding]) -> str:
     """The content of correlations.csv: one row per finding, with all digits."""
     rows = [_row(one) for one in findings]
-    columns = dict.fromkeys(name for row in rows for name in row if name != "reason")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(
-        buffer, [*columns, "reason"], restval=repr(math.nan), lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    others = dict.fromkeys(name for row in rows for name in row if name != "reason")
+    columns = [*others, "reason"]
+    return csv_text([columns, *([row.get(name, math.nan) for name in columns] for row in rows)])
 
 
 def _row(finding: Finding) -> dict[str, object]:

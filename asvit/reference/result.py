@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_files
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from proxies.messages import first_line, shown
+from proxies.tables import csv_text, read_cells
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
 ACCURACY = "accuracy:"  # before the name of a target in the header
@@ -43,15 +45,14 @@ class Values:
 
     def to_csv(self) -> str:
         """The content of values.csv; numbers have all their digits."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
         targets = [f"{ACCURACY}{name}" for name in self.accuracies]
-        writer.writerow([*_BEFORE, *targets, *self.measures, *_AFTER])
         numbers = zip(*self.accuracies.values(), *self.measures.values(), strict=True)
         others = zip(self.architectures, self.image_sizes, self.reasons, strict=True)
-        for (text, size, reason), row in zip(others, numbers, strict=True):
-            writer.writerow([text, size, *map(repr, row), reason])
-        return buffer.getvalue()
+        rows = (
+            [text, size, *map(repr, row), reason]
+            for (text, size, reason), row in zip(others, numbers, strict=True)
+        )
+        return csv_text([[*_BEFORE, *targets, *self.measures, *_AFTER], *rows])
 
     @classmethod
     def from_csv(cls, text: str) -> Self:
@@ -62,7 +63,7 @@ class Values:
         """
         reader = csv.reader(io.StringIO(text))
         try:
-            header = next(reader, [])
+            header = read_cells(next(reader, []))
         except csv.Error as error:
             raise ValueError(f"not a table of values: {error}") from error
         columns = header[len(_BEFORE) : -len(_AFTER)]
@@ -70,7 +71,7 @@ class Values:
             raise ValueError(f"not a table of values: its columns are {shown(header)}")
         rows: list[tuple[Any, ...]] = []
         try:
-            for cells in reader:
+            for cells in map(read_cells, reader):
                 if len(cells) != len(header):
                     raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
                 name, size, *of_row, reason = cells
@@ -143,7 +144,7 @@ class CorrelationResult(Result):
         """
         found = super().parse(content, folder)
         try:
-            values = Values.from_csv((folder / VALUES).read_text(encoding="utf-8"))
+            values = Values.from_csv(read_text(folder / VALUES))
         except ValueError as error:
             raise ValueError(f"{VALUES}: {error}") from error
         for name in (name for one in found.correlations for name in (one.measure, one.target)):

@@ -18,6 +18,7 @@ from typing import get_args
 
 from asvit.reference.table import Target, Training
 from proxies.messages import hint, shown
+from proxies.tables import csv_text, read_cells
 
 _KEYED = re.compile(r"#\s*([a-z][a-z0-9_]*)\s*:\s*(.*)")
 _TRAININGS = get_args(Training)
@@ -171,7 +172,7 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
     line = above + 1  # where the row starts: a quoted cell may span several lines
     try:
         for cells in reader:
-            found = [cell.strip() for cell in cells]
+            found = read_cells(cell.strip() for cell in cells)
             if any(found):
                 yield line, found
             line = above + reader.line_num + 1
@@ -203,13 +204,8 @@ def format_table(
         for t in targets
         if t.noise_ceiling is not None
     ]
-    below = io.StringIO()
-    writer = csv.writer(below, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(
-        [_cell(value) for value in row] for row in zip(*columns.values(), strict=True)
-    )
-    return "".join(f"{line}\n" for line in above) + below.getvalue()
+    cells = ([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
+    return "".join(f"{line}\n" for line in above) + csv_text([columns, *cells])
 
 
 def _cell(value: Cell) -> str:

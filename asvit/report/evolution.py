@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.files import read_text
 from asvit.core.run_files import RESULT, TRIALS
 from asvit.report import html
 from asvit.report.pictures import Picture
@@ -58,7 +59,7 @@ def read_evolution_run(folder: Path) -> EvolutionFolder:
         )
     result = EvolutionResult.read(folder / RESULT)
     try:
-        return EvolutionFolder(result, read_paths((folder / TRIALS).read_text(encoding="utf-8")))
+        return EvolutionFolder(result, read_paths(read_text(folder / TRIALS)))
     except ValueError as error:
         raise ValueError(f"{folder / TRIALS}: {error}") from error
 

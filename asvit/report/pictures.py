@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from asvit.report.style import ALIKE, FONT, style
+from proxies.tables import csv_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -54,12 +54,9 @@ class Picture:
     def csv(self) -> str:
         """The rows that the figure shows, under the names of their fields."""
         rows, kind = self.shown
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow([one.name for one in fields(kind)])
-        writer.writerows(map(astuple, rows))
+        text = csv_text([[one.name for one in fields(kind)], *map(astuple, rows)])
         # JSON can hold halves of characters, which UTF-8 has no form for.
-        return buffer.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _repr_svg_(self) -> str:
         """How a notebook shows it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit.core.files import read_text
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
 from asvit.growth.journal import GrowthJournal
 from asvit.growth.result import ScaleResult
@@ -73,7 +74,7 @@ def read_scaling(folder: Path) -> Scaling:
 
 def _read_rows(path: Path) -> list[Row]:
     try:
-        return from_csv(path.read_text(encoding="utf-8"))
+        return from_csv(read_text(path))
     except FileNotFoundError:
         return []
     except ValueError as error:

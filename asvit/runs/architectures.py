@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from asvit.core.codec import is_of
-from asvit.core.files import expanded
+from asvit.core.files import check_plain, expanded
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical
@@ -71,6 +71,7 @@ def _measure(value: object) -> float | None:
 
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / RESULT
+    check_plain(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{folder} has no {RESULT}: it is no finished run; name an architecture"

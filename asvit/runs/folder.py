@@ -20,9 +20,10 @@ from typing import Any
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from asvit.core.files import check_plain, oddity
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
-from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, TENSORBOARD, figure_files
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import first_line, shown
 from proxies.registry import Registry
@@ -165,9 +166,13 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     A result, the first line of a journal and the header of a checkpoint name their kind, those of
     kinds that this version does not know as well. A damaged state counts as its name says, and
     where several kinds call it so, as ``own``.
+
+    Raises:
+        ValueError: If a link, a pipe or a device is in the place of a file of a run.
     """
     if not folder.is_dir():
         return set()
+    _check_plain_files(folder, own)
     states = (*folder.glob("*.jsonl"), *folder.glob("*.safetensors"))
     named = map(_kind, (folder / RESULT, *states, folder / JOURNAL))
     found = {kind for kind in named if isinstance(kind, str) and kind != _WEIGHTS_KIND}
@@ -178,6 +183,16 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     return found
 
 
+def _check_plain_files(folder: Path, own: Sequence[RunFiles]) -> None:
+    """Refuse links, pipes and devices called like a file of a run."""
+    odd = {path.name: path for path in folder.iterdir() if oddity(path)}
+    if odd:  # else the kinds, which may have to be imported, are not asked
+        names = (name for files in (*own, *known_files()) for name in files.names)
+        for name in (LOCK, TENSORBOARD, *names):
+            if name in odd:
+                check_plain(odd[name])
+
+
 def _counts(state: Path, *, locked: bool) -> bool:
     """Whether a state that names no kind is one all the same: damaged, or not written to yet."""
     return state.exists() and (locked or state.stat().st_size == 0)
@@ -185,6 +200,8 @@ def _counts(state: Path, *, locked: bool) -> bool:
 
 def _kind(path: Path) -> object:
     """The kind that a result, a journal, a checkpoint or a study names; None if it names none."""
+    if oddity(path):  # of the user's own
+        return None
     try:
         with path.open("rb") as file:
             if path.name == RESULT:
@@ -229,6 +246,7 @@ def claimed(
         ValueError: If another process is running in it, or as :func:`check_folder`.
         OSError: If it cannot be made or written to, or its file system has no locks.
     """
+    check_plain(folder / LOCK)  # whose content goes as it is opened
     try:
         check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
     except ValueError:

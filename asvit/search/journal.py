@@ -15,6 +15,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from asvit.core.files import check_plain
 from asvit.core.records import MALFORMED
 from proxies.messages import one_line
 
@@ -76,6 +77,7 @@ def open_journal(path: Path) -> JournalStorage:
             changed then.
         OSError: If the file cannot be read or written.
     """
+    check_plain(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file; give --out another folder")
     lock = JournalFileOpenLock(str(path))
@@ -103,6 +105,7 @@ def read_journal(path: Path) -> JournalStorage:
 
 
 def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
+    check_plain(path)
     try:
         return JournalStorage(JournalFile(path, lock))
     except (*MALFORMED, AssertionError, OptunaError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import Nullable
-from asvit.core.files import write_text
+from asvit.core.files import check_plain, write_text
 from proxies.messages import first_line, shown
+from proxies.tables import csv_text, read_cells
 
 if TYPE_CHECKING:
     from proxies import Score
@@ -107,18 +107,16 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
     Raises:
         OSError: If the file cannot be written; an old one is then unchanged.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     columns = without_sizes(measures)
-    writer.writerow([*_BEFORE, *columns, *_AFTER])
+    cells: list[list[object]] = [[*_BEFORE, *columns, *_AFTER]]
     for row in rows:
         values = [row.values[name] for name in columns]
-        writer.writerow(
+        cells.append(
             [row.number, row.architecture, row.params, row.macs]
             + [repr(float(v)) for v in (*values, row.reward, row.entropy)]
             + [row.state, row.reason]
         )
-    write_text(path, buffer.getvalue())
+    write_text(path, csv_text(cells))
 
 
 def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
@@ -133,10 +131,11 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a table of trials; the message names the line.
     """
+    check_plain(path)
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         try:
-            header = next(reader, [])
+            header = read_cells(next(reader, []))
         except csv.Error as error:
             raise ValueError(f"{path} is not a table of trials: {error}") from error
         columns = header[len(_BEFORE) : -len(_AFTER)]
@@ -149,7 +148,7 @@ def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
 
 
 def _row(cells: Sequence[str], columns: Sequence[str], measures: Sequence[str]) -> TrialRow:
-    number, architecture, params, macs, *numbers, state, reason = cells
+    number, architecture, params, macs, *numbers, state, reason = read_cells(cells)
     *values, reward, entropy = (float(cell) for cell in numbers)
     if state not in ("complete", "failed"):
         raise ValueError(f"state must be 'complete' or 'failed', got {shown(state)}")

@@ -15,6 +15,7 @@ from asvit.core.journal import Journal
 from asvit.core.results import Result
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.training.supernets.result import PathAccuracies
+from proxies.tables import csv_text, read_cells
 
 #: A path: the cells of every stage, one letter a cell.
 Cells = tuple[str, ...]
@@ -256,11 +257,7 @@ def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
 
 def write_paths(rows: Sequence[PathRow]) -> str:
     """The table of these rows."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in fields(PathRow)])
-    writer.writerows(map(astuple, rows))
-    return buffer.getvalue()
+    return csv_text([[field.name for field in fields(PathRow)], *map(astuple, rows)])
 
 
 def read_paths(text: str) -> list[PathRow]:
@@ -272,7 +269,7 @@ def read_paths(text: str) -> list[PathRow]:
     kinds = get_type_hints(PathRow)
     try:
         return [
-            PathRow(**{name: kind(row[name]) for name, kind in kinds.items()})
+            PathRow(**{name: kind(*read_cells([row[name]])) for name, kind in kinds.items()})
             for row in csv.DictReader(io.StringIO(text))
         ]
     except (KeyError, TypeError) as error:

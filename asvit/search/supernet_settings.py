@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from asvit.core.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, Settings, seed_setting, setting
 from proxies.registry import Registry
 
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
@@ -79,7 +79,7 @@ class EvolutionSettings(Settings):
         shown="those of the DeiT of its size",
     )
     random_paths: int = setting(50, "Random paths of any cost to compare with.", at_least=1)
-    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+    seed: int = seed_setting()
 
     def check(self) -> None:
         """Check that the limits leave a window, and that the children fit in a generation.

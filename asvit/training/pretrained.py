@@ -11,7 +11,7 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.core.files import expanded
+from asvit.core.files import check_plain, expanded
 from asvit.core.run_files import MODEL
 from asvit.networks import load_state, read_state
 
@@ -23,7 +23,10 @@ _MAX_PREFIX_TOKENS = 2  # before the grid: class token, distillation token
 def weights_path(text: str) -> Path:
     """The file of weights at a path, which may be a run folder."""
     path = expanded(text)
-    return path / MODEL if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    check_plain(path / MODEL)
+    return path / MODEL
 
 
 def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:
@@ -70,8 +73,8 @@ def _head_names(model: Any) -> tuple[str, ...]:
 
 def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
     """Resample a position tensor to the shape of ``own``; others are returned as they are."""
-    if tensor.shape == own.shape:
-        return tensor
+    if tensor.shape == own.shape or not tensor.is_floating_point():
+        return tensor  # load_state will refuse what is no float
     place, _, kind = name.rpartition(".")
     if kind == _BIAS_TABLE and tensor.shape[1:] == own.shape[1:]:
         window = getattr(model.get_submodule(place), "window_size", None)

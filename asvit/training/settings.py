@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from asvit.core.settings import Presets, Settings, setting
+from asvit.core.settings import Presets, Settings, seed_setting, setting
 from asvit.training.recipes import RECIPES, REFERENCE_BATCH
 from asvit.training.short_settings import labelled_data
 from asvit.training.token_plan import TokenPlan
@@ -222,7 +222,7 @@ class TrainSettings(Settings):
         0.5, "Weight of the teacher in the loss.", shown="0.5, soft 0.1", **_ZERO_TO_ONE
     )
     temperature: float = setting(3.0, "Temperature of soft distillation.", above=0)
-    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+    seed: int = seed_setting()
 
     @property
     def staged(self) -> bool:

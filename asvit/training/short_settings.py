@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, seed_setting, setting
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ShortTrainingSettings(Settings):
     clip: float = setting(1.0, "Largest norm of the gradient.", metavar="N", above=0)
     shift: int = setting(0, "Shift training images by up to N pixels along each axis.", at_least=0)
     flip: bool = setting(False, "Mirror half of the training images.")
-    seed: int = setting(0, "Seed of every random draw.", at_least=0)
+    seed: int = seed_setting()
 
     @property
     def images(self) -> str:

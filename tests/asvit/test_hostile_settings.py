@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.settings import MeasuringSettings, Settings
+from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
 from asvit.export.settings import ExportSettings
 from asvit.growth.settings import ScaleSettings
 from asvit.networks import Network
@@ -115,3 +116,31 @@ def test_values_of_another_type_are_refused(kind: type[Settings], given: dict[st
 def test_settings(kind: type[Settings], data: st.DataObject) -> None:
     right = json.loads(json.dumps(RIGHT[kind].to_json()))
     check(kind, data.draw(changed_json(right)))
+
+
+def _with_a_seed() -> list[Settings]:
+    batching = Batching(image_size=8, batch_size=1)
+    return [one for one in (*RIGHT.values(), batching) if "seed" in fields_of(type(one))]
+
+
+@pytest.mark.parametrize("right", _with_a_seed(), ids=lambda one: type(one).__name__)
+def test_seeds_that_no_generator_takes_are_refused(right: Settings) -> None:
+    assert replace(right, seed=2**63 - 1).to_json()["seed"] == 2**63 - 1  # type: ignore[type-var]
+    for seed, bound in (
+        *((one, "at most 9223372036854775807") for one in (2**63, 2**64, 10**300)),
+        *((-1, "at least 0"), (1.5, "a whole number"), ("1", "a whole number")),
+    ):
+        with pytest.raises(ValueError, match=f"^seed must be {bound}, got [^\n]{{1,250}}$"):
+            replace(right, seed=seed)  # type: ignore[type-var]
+
+
+def test_every_seed_has_bounds() -> None:
+    assert {type(one) for one in _with_a_seed()} >= {
+        *(SearchSettings, ScaleSettings, EvolutionSettings, SupernetSettings, BuildSettings),
+        *(CorrelationSettings, TrainSettings, Batching),
+    }
+    for kind in every_kind():
+        if kind.__module__.startswith("asvit.") and "seed" in fields_of(kind):
+            option = option_of(fields_of(kind)["seed"])
+            assert option is not None
+            assert (option.at_least, option.at_most) == (0, 2**63 - 1)

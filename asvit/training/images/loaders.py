@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from asvit.core.settings import Settings, setting
+from asvit.core.settings import Settings, seed_setting, setting
 from asvit.data import MEAN, STD, LabelledImages
 from asvit.training.images.augmentation import (
     Augmentation,
@@ -56,7 +56,7 @@ class Batching(Settings):
         ..., "Images of a batch over all processes; each loads its share.", at_least=1
     )
     augmentation: Augmentation = setting(Augmentation(), "How to augment, mix, resize and crop.")
-    seed: int = setting(0, "Seed of all draws.", at_least=0)
+    seed: int = seed_setting("Seed of all draws.")
     mean: Statistics = setting(MEAN, "Subtracted from the pixels, which are in [0, 1].")
     std: Statistics = setting(STD, "Divides them afterwards.")
     label_smoothing: float = setting(

@@ -1,10 +1,12 @@
 """Files of weights that somebody else made: read, or refused in one line; none of them is run."""
 
+import argparse
 import functools
 import io
 import json
 import os
 import pickle
+import re
 import struct
 import tempfile
 import zipfile
@@ -200,6 +202,7 @@ def tensors(**changes: Tensor | None) -> dict[str, Tensor]:
         {"pos_embed": torch.zeros(1, 1, 0, 0)},
         {"head.weight": torch.zeros(10**6, 0)},
         {"head.bias": torch.zeros(3, dtype=torch.int64)},
+        {"pos_embed": torch.zeros(1, 16, 5, 5, dtype=torch.int8)},
         {"head.bias": torch.zeros(3, dtype=torch.complex64)},
         {"head.bias": torch.tensor([float("nan")] * 3)},
         {"head.weight": torch.zeros(3, 64, dtype=torch.float8_e4m3fn)},
@@ -212,6 +215,46 @@ def test_weights_of_another_network(changes: dict[str, Any], tmp_path: Path) -> 
     refused_or(lambda: load_pretrained(model(), str(path), new_head=False))
     refused_or(lambda: load_pretrained(model(), str(path), new_head=True))
     refused_or(lambda: load_state(model(), read_state(path), what="the weights"))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.uint8, torch.bool, torch.int64], ids=lambda dtype: str(dtype)[6:]
+)
+def test_whole_numbers_in_the_place_of_floats(
+    tmp_path: Path, dtype: torch.dtype, suffix: str
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    head = torch.ones(3, dtype=dtype)
+    if suffix == ".pth":
+        torch.save(tensors(**{"head.bias": head}), path)
+    else:
+        path.write_bytes(save(tensors(**{"head.bias": head})))
+    right = "do not fit the network: head.bias are no floating-point numbers$"
+    with pytest.raises(ValueError, match=right):
+        load_state(model(), read_state(path), what="the weights")
+    with pytest.raises(ValueError, match=right):
+        load_pretrained(model(), str(path), new_head=False)
+    fresh = NETWORK.build()
+    before = fresh.state_dict()["head.bias"].clone()
+    assert "head.bias" in load_pretrained(fresh, str(path), new_head=True)
+    assert torch.equal(fresh.state_dict()["head.bias"], before)
+
+
+def test_half_precision_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(
+        save({n: t.bfloat16() if t.is_floating_point() else t for n, t in tensors().items()})
+    )
+    assert load_pretrained(NETWORK.build(), str(path), new_head=False) == ()
+
+
+def test_tensors_without_numbers(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3, device="meta")}, tmp_path / "a.pth")
+    with pytest.raises(
+        ValueError, match=r"a\.pth: 'a' is a tensor on 'meta', which has no numbers"
+    ):
+        read_state(tmp_path / "a.pth")
 
 
 class Payload:
@@ -244,6 +287,29 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path, suffix: str, old: 
         path.write_bytes(pickle.dumps(content))
         assert refused_or(lambda: read_state(path)) is None
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "held"),
+    [
+        (Payload(Path("x")), f"{os.mkdir.__module__}.mkdir"),
+        ({"model": {"a": torch.zeros(1)}, "args": argparse.Namespace()}, "argparse.Namespace"),
+        (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_the_advice_on_code_in_a_file_of_weights_is_ours(
+    tmp_path: Path, content: object, held: str
+) -> None:
+    """PyTorch's own says how to run it."""
+    path = tmp_path / "a.pth"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="cannot be read as weights") as caught:
+        read_state(path)
+    message = str(caught.value)
+    assert f"it holds {held}, which may run any program" in message
+    assert message.endswith("use .safetensors, or a PyTorch file of tensors alone")
+    assert not re.search("weights_only|False|add_safe_globals|trust", message)
 
 
 @functools.cache

@@ -1,0 +1,45 @@
+"""Tables as CSV text in which no spreadsheet finds a formula.
+
+Names and reasons may come from somebody else. A spreadsheet computes a cell that begins like a
+formula, which may fetch addresses or start programs; behind an apostrophe it is text.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+# Also in the wide form, which some spreadsheets take as well, and what is behind an apostrophe:
+# reading takes one away again.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """The text of a table; numbers, also those in texts, stay as they are."""
+    lines: list[str] = []
+    # Only characters of the line end are quoted, and a carriage return would begin a row.
+    writer = csv.writer(_Sink(lines.append), lineterminator="\r\n")
+    for row in rows:
+        writer.writerow([_written(value) for value in row])
+    return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+class _Sink(NamedTuple):
+    write: Callable[[str], None]
+
+
+def read_cells(cells: Iterable[str]) -> list[str]:
+    """The cells of a row as they were given to :func:`csv_text`."""
+    return [cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell for cell in cells]
+
+
+def _written(value: object) -> object:
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

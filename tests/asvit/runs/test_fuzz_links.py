@@ -1,0 +1,141 @@
+"""Links, pipes and devices in the place of a run's files: refused, never opened."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from asvit.cli.app import app
+from asvit.core.files import check_plain, write_text
+from asvit.core.records import read_records
+from asvit.core.results import Result
+from asvit.core.tensor_files import read_tensors
+from asvit.runs.architectures import find_architecture
+from asvit.runs.folder import LOCK, check_folder, claimed, kinds_in, newest_run
+from asvit.runs.run import RUNS
+from asvit.search.journal import open_journal, read_journal
+from asvit.search.rows import read_trials
+from asvit.training.checkpoint import Checkpoint
+from asvit.training.pretrained import weights_path
+from asvit.training.supernets.file import SupernetFile
+
+MINE = b"keep this\n"
+
+
+def _pipe(path: Path, mine: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path, mine: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # a socket's name may have some 100 characters
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+PUT: Mapping[str, Callable[[Path, Path], None]] = {
+    "a link": lambda path, mine: path.symlink_to(mine),
+    "a hard link to a file elsewhere": lambda path, mine: path.hardlink_to(mine),
+    "a pipe": _pipe,
+    "a socket": _socket,
+    "a link to nothing": lambda path, mine: path.symlink_to("nowhere"),
+    "a link to a device": lambda path, mine: path.symlink_to("/dev/zero"),
+}
+NAMES = sorted({(kind, name) for kind, run in RUNS.items() for name in run.files.names})
+
+
+@pytest.fixture(params=PUT)
+def put(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Puts it at a path, and returns the word for it; what it leads to must stay as it is."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(MINE)
+
+    def place(path: Path) -> str:
+        path.parent.mkdir(exist_ok=True)
+        PUT[request.param](path, mine)
+        return str(request.param).split(" to ")[0]
+
+    yield place
+    assert mine.read_bytes() == MINE
+
+
+@pytest.mark.parametrize(("kind", "name"), [*NAMES, ("search", LOCK), ("train", "tensorboard")])
+def test_no_run_begins(kind: str, name: str, put: Callable[[Path], str], tmp_path: Path) -> None:
+    files, folder = RUNS[kind].files, tmp_path / "run"
+    told = put(folder / name)
+    for fresh in (False, True):
+        with pytest.raises(ValueError, match=f"{name} is {told}.*, not a file of its own; "):
+            check_folder(folder, files, fresh=fresh)
+        with (
+            pytest.raises(ValueError, match=f"{name} is {told}"),
+            claimed(folder, files, fresh=fresh),
+        ):
+            pytest.fail("claimed")
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+READERS: Mapping[str, tuple[str, Callable[[Path], object]]] = {
+    "a result": ("result.json", lambda path: Result.read(path)),
+    "an architecture": ("result.json", lambda path: find_architecture(str(path.parent))),
+    "a journal": ("measured.jsonl", lambda path: read_records(path, dict, what="a run")),
+    "a study": ("study.journal", open_journal),
+    "a study that is written to": ("study.journal", read_journal),
+    "tensors": ("checkpoint.safetensors", read_tensors),
+    "a checkpoint": ("checkpoint.safetensors", Checkpoint.read),
+    "a supernet": ("supernet.safetensors", SupernetFile.read),
+    "the weights of a run": ("model.safetensors", lambda path: weights_path(str(path.parent))),
+    "trials": ("trials.csv", read_trials),
+    "a kind": ("result.json", lambda path: kinds_in(path.parent)),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_opens_it(reader: str, put: Callable[[Path], str], tmp_path: Path) -> None:
+    name, read = READERS[reader]
+    told = put(tmp_path / "run" / name)
+    with pytest.raises(ValueError, match=f"{name} is {told}"):
+        read(tmp_path / "run" / name)
+
+
+@pytest.mark.parametrize("name", ["result.json", "trials.csv", "measured.jsonl", "report.html"])
+def test_report(
+    name: str, put: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = put(tmp_path / "run" / name)
+    with pytest.raises(SystemExit) as ended:
+        app.main(["report", str(tmp_path / "run")])
+    assert ended.value.code == 3
+    assert f"{name} is {told}" in capsys.readouterr().err
+
+
+def test_what_is_the_users_own_stays(put: Callable[[Path], str], tmp_path: Path) -> None:
+    """Beside a run's files, or in another run: neither opened nor refused."""
+    folder = tmp_path / "run"
+    for name in ("notes.txt", "teacher.safetensors", "data.jsonl"):
+        put(folder / name)
+    with claimed(folder, RUNS["search"].files):
+        assert kinds_in(folder) <= {"search"}
+    put(tmp_path / "other" / "result.json")
+    with pytest.raises(FileNotFoundError, match="no finished search"):
+        newest_run("search", tmp_path)
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with claimed(tmp_path / "link", RUNS["search"].files):
+        write_text(tmp_path / "link" / "trials.csv", "x")
+        check_plain(tmp_path / "link" / "trials.csv")
+    assert (tmp_path / "real" / "trials.csv").read_text() == "x"
+    check_plain(tmp_path / "none")
+    check_plain(tmp_path / "link" / "trials.csv" / "none")
+
+
+def test_a_device_is_called_so() -> None:
+    with pytest.raises(ValueError, match="/dev/zero is a device, not a file of its own"):
+        check_plain(Path("/dev/zero"))
