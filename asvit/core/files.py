@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,12 +33,27 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut could leave an empty file
         part.replace(path)
+        if not cached:
+            sync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in ``folder`` on the disk: a power cut could undo a new file or a renaming.
+
+    Systems that cannot do that for a folder are left alone.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _not_through_links(path: str, flags: int) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import Nullable, from_json, to_json
+from asvit.core.files import sync_folder
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -66,9 +67,12 @@ def append_record(path: Path, record: Mapping[str, Any], *, started: bool = Fals
     line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
     try:
         with path.open("a", encoding="utf-8", newline="") as file:
+            new = not file.tell()
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync_folder(path.parent)
     except OSError as error:
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
 from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
@@ -231,7 +232,10 @@ def claimed(
         # Where a run is being written, it may be seen half done; it is read again under the lock.
         if not (folder / LOCK).exists():
             raise
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        sync_folder(one.parent)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()

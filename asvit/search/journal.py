@@ -15,6 +15,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
 from proxies.messages import one_line
 
@@ -34,7 +35,10 @@ class JournalFile(JournalFileBackend):
     """
 
     def __init__(self, path: Path, lock: JournalFileOpenLock) -> None:
+        new = not path.exists()
         super().__init__(str(path), lock_obj=lock)
+        if new:
+            sync_folder(path.parent)
         self._path = path
         self._open_lock = lock
 
