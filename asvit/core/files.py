@@ -13,8 +13,8 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
-    """Replace ``path`` by ``data`` in one step: nobody ever reads a partial file.
+def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> None:
+    """Replace ``path`` by all ``data`` in one step: nobody ever reads a partial file.
 
     What is ``cached`` can be made again, and other threads or processes may write the same file:
     it gets a unique temporary file, and does not wait for the disk.
@@ -28,7 +28,7 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
     try:
         # In somebody else's folder, a link of that name could point to any file of the user.
         with open(part, "wb", opener=_not_through_links) as file:
-            file.write(data)
+            file.writelines(data)
             if not cached:
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut could leave an empty file
