@@ -24,10 +24,17 @@ _UNKNOWN = "0" * 64  # stands for the digest in what the digest is of
 _WRITTEN = re.compile(rb'\{\\"sha256\\": \\"([0-9a-f]{64})\\"')  # JSON in a string of JSON
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+    *,
+    previous: Path | None = None,
+) -> None:
     """Write tensors, of which no two may share memory, and a header of JSON types, atomically.
 
-    With them goes a SHA-256 of the whole file, which reading checks.
+    With them goes a SHA-256 of the whole file, which reading checks. The old file is kept as
+    ``previous``, if that is given.
 
     Raises:
         ValueError: If the header holds NaN or infinity.
@@ -38,7 +45,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     digest = hashlib.sha256(content).hexdigest()
     start = content.index(_UNKNOWN.encode())
     rest = memoryview(content)[start + len(digest) :]
-    write_bytes(path, content[:start], digest.encode(), rest)
+    write_bytes(path, content[:start], digest.encode(), rest, previous=previous)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
-from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files
+from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, figure_files, previous
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import shown
 from proxies.registry import Registry
@@ -121,7 +121,8 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     check_writable(folder)
     found = _own_kinds_in(folder, files)
     state = folder / files.state
-    if found and (fresh or elsewhere or os.path.lexists(state)):
+    before = folder / previous(files.state)  # alone after a kill between two renamings
+    if found and (fresh or elsewhere or os.path.lexists(state) or before.is_file()):
         return
     if os.path.lexists(state):
         raise ValueError(
