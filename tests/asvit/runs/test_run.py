@@ -16,6 +16,7 @@ from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import RUNS, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
+from tests.hostile import unsummed
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def rewrite(path: Path, name: str, value: object) -> None:
     """Change what the journal at ``path`` was started with."""
-    start, *rest = path.read_text().splitlines()
+    start, *rest = unsummed(path.read_bytes()).decode().splitlines()
     path.write_text("\n".join([json.dumps({**json.loads(start), name: value}), *rest]) + "\n")
 
 
