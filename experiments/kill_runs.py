@@ -77,10 +77,11 @@ COMMANDS: Mapping[str, str] = {
 #: Command -> the folder it needs, and the command that makes it.
 NEEDS = {"supernet evolve": ("supernet", "supernet train")}
 
-# Times; everything else must be equal.
+# Times, and what depends on them; everything else must be equal.
 _TIMES = frozenset(
     {"wall_seconds", "training_seconds", "seconds", "elapsed", "images_per_second"}
     | {"time_fraction", "time"}
+    | {"crc32", "sha256"}  # of times, too
 )
 _DURATION = re.compile(r" in \d+ (h \d+ min|min|s)\.")  # in a report
 # It also records trials in flight; trials.csv has all others.

@@ -1,6 +1,7 @@
 """What comes in from outside, and how it must be refused, for tests of what reads it."""
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,6 +24,11 @@ _NUMBERS = st.sampled_from(
 _BREAKS = st.sampled_from(["\n", "\r\n", "\x1b[31m", "\x00", "\u2028", "\ud83d\ude00", "'", '"'])
 #: Far more than anybody means: a message must not repeat it, and nothing may take long over it.
 _HUGE = st.sampled_from(["x" * 5_000, "1," * 3_000, "|" * 5_000, "-" * 5_000, "9" * 5_000])
+
+
+def unsummed(journal: bytes) -> bytes:
+    """Lines as versions without check sums wrote them, so that readers get what is changed."""
+    return re.sub(rb'^\{"crc32":"\w{8}",', b"{", journal, flags=re.MULTILINE)
 
 
 def refused_or(call: Callable[[], T]) -> T | None:

@@ -98,6 +98,7 @@ train
     model.safetensors  # Weights after the last epoch.
     best.safetensors  # Weights of the most accurate epoch.
     checkpoint.safetensors  # What a continued run goes on from.
+    checkpoint.previous.safetensors  # The one before, should that one be damaged.
   See also:
     asvit export  # Writes the network for timm, ONNX or torch.export.
     asvit list data  # Images to train on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,11 +14,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
-    """Replace ``path`` by ``data`` in one step: nobody ever reads a partial file.
+def write_bytes(
+    path: Path,
+    *data: bytes | memoryview,
+    cached: bool = False,
+    previous: Path | None = None,
+) -> None:
+    """Replace ``path`` by all ``data`` in one step: nobody ever reads a partial file.
 
     What is ``cached`` can be made again, and other threads or processes may write the same file:
-    it gets a unique temporary file, and does not wait for the disk.
+    it gets a unique temporary file, and does not wait for the disk. The old file is kept as
+    ``previous``, if that is given; between two renamings it is there alone.
 
     Raises:
         OSError: If the file cannot be written (no space, read-only folder); the old content of
@@ -28,17 +35,34 @@ def write_bytes(path: Path, data: bytes, *, cached: bool = False) -> None:
     try:
         # In somebody else's folder, a link of that name could point to any file of the user.
         with open(part, "wb", opener=_not_through_links) as file:
-            file.write(data)
+            file.writelines(data)
             if not cached:
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut could leave an empty file
+        if previous is not None and path.exists():
+            path.replace(previous)
         part.replace(path)
+        if not cached:
+            sync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in ``folder`` on the disk: a power cut could undo a new file or a renaming.
+
+    Systems that cannot do that for a folder are left alone.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _not_through_links(path: str, flags: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from asvit.core.codec import MALFORMED, from_json, to_json, value_from_json
-from asvit.core.records import append_record, parse_json, read_records
+from asvit.core.records import SummedFile, append_record, parse_json, read_records
 from asvit.core.results import article
 from asvit.core.settings import Images, Settings
 from proxies.messages import shown
@@ -35,7 +35,8 @@ class Journal(Generic[S]):
         seconds: Wall-clock time of all sessions up to the last record.
 
     Raises:
-        ValueError: If a line is no record of this kind. Nothing is changed then.
+        ValueError: If a line is no record of this kind, or its check sum shows that it is not what
+            was written. Nothing is changed then.
         OSError: If the file cannot be read.
     """
 
@@ -49,7 +50,7 @@ class Journal(Generic[S]):
     timed_start: ClassVar[bool] = False  # whether the header has the time, too
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = SummedFile(path)
         self._started = time.monotonic()
         self._before = 0.0
         self.settings: S | None = None
@@ -94,7 +95,7 @@ class Journal(Generic[S]):
             return
         head = {"schema_version": self.schema_version, "kind": self.kind}
         stamp = {self.clock: round(self.elapsed, 3)} if self.timed_start else {}
-        append_record(self._path, {**head, "settings": settings.to_json(), **values, **stamp})
+        append_record(self._file, {**head, "settings": settings.to_json(), **values, **stamp})
         self.settings, self.start_values = settings, values
         self.started()
 
@@ -102,7 +103,7 @@ class Journal(Generic[S]):
         """Keep a record with the time that all sessions took."""
         seconds = round(self.elapsed, 3)
         record = {**record, self.clock: seconds} if self.clock else record
-        append_record(self._path, record, started=self.settings is not None)
+        append_record(self._file, record, started=self.settings is not None)
         if self.clock:
             self.seconds = seconds
 

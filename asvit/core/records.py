@@ -1,4 +1,4 @@
-"""Records in a file, one JSON object a line: each on the disk before the next one is made."""
+"""Records in a file, one JSON object a line: summed, on the disk before the next one is made."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import Nullable, from_json, to_json
-from asvit.core.files import check_plain
+from asvit.core.files import check_plain, sync_folder
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ _REMOVED = "the journal was removed while the run went on, which ends here"
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
 )
+
+_SEAL = re.compile(rb'\{"crc32":"([0-9a-f]{8})",')
+_OLDER = b'{"schema_version"'  # starts files of versions without check sums
+_BLOCK = 1 << 20
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -52,7 +58,61 @@ def _float(text: str) -> float:
     return value
 
 
-def append_record(path: Path, record: Mapping[str, Any], *, started: bool = False) -> None:
+class SummedFile:
+    """A file of JSON objects, one a line, which begin with check sums and are only added to.
+
+    The sum of a line is the CRC-32 of the file up to its end, without this sum: it shows a change
+    of the line as well as a line before it that was changed, is missing or is out of order.
+
+    Args:
+        path: The file; it need not be there. Others may add lines, with sums or without.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._size = self._sum = 0
+
+    def sealed(self, lines: Iterable[str]) -> bytes:
+        """The lines, JSON objects with keys, with sums for the end of the file as it is now.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        self._catch_up()
+        total, all_lines = self._sum, b""
+        for line in lines:
+            body = line.encode()
+            sealed = b'{"crc32":"%08x",%s\n' % (zlib.crc32(body, total), body[1:])
+            total = zlib.crc32(sealed, total)
+            all_lines += sealed
+        return all_lines
+
+    def _catch_up(self) -> None:
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < self._size:
+            self._size = self._sum = 0
+        if size > self._size:
+            with self.path.open("rb") as file:
+                file.seek(self._size)
+                while block := file.read(_BLOCK):
+                    self._sum = zlib.crc32(block, self._sum)
+                    self._size += len(block)
+
+
+def unsealed(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bool | None]]:
+    """The lines of a :class:`SummedFile` without sums, and whether these are right.
+
+    None for a line that has none.
+    """
+    total = 0
+    for line in lines:
+        found = _SEAL.match(line)
+        body = line if found is None else b"{" + line[found.end() :]
+        yield body, None if found is None else int(found[1], 16) == zlib.crc32(body, total)
+        total = zlib.crc32(line + b"\n", total)
+
+
+def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool = False) -> None:
     """Put ``record`` at the end of the file, and on the disk.
 
     In a file that was ``started`` are the run's settings, without which a record means nothing:
@@ -62,14 +122,19 @@ def append_record(path: Path, record: Mapping[str, Any], *, started: bool = Fals
         FileNotFoundError: If it was started and is no longer there.
         OSError: If it cannot be written; the records before it are safe.
     """
+    path = file.path
     if started and not path.exists():
         raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path))
-    line = json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n"
+    line = json.dumps(record, separators=(",", ":"), allow_nan=False)
     try:
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        sealed = file.sealed([line])
+        with path.open("ab") as opened:
+            new = not opened.tell()
+            opened.write(sealed)
+            opened.flush()
+            os.fsync(opened.fileno())
+        if new:
+            sync_folder(path.parent)
     except OSError as error:
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 
@@ -78,10 +143,11 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
     """Hand every record of the file to ``take``, in order; then cut off an unfinished last one.
 
     Only a process that was killed while it wrote leaves such a one: it lacks its line end. What
-    ``take`` raises on a record that is none of its own, of ``what``, makes the error below.
+    ``take`` raises on a record that is none of its own, of ``what``, makes the error below. Files
+    of earlier versions begin with lines without check sums.
 
     Raises:
-        ValueError: If a line is no record. Nothing is changed then.
+        ValueError: If a line is no record, or not what was written. Nothing is changed then.
         OSError: If the file cannot be read.
     """
     check_plain(path)
@@ -89,19 +155,31 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
         return
     content = path.read_bytes()
     whole, end, tail = content.rpartition(b"\n")
-    for number, line in enumerate(whole.split(b"\n") if end else (), start=1):
+    may_lack = whole.startswith(_OLDER)
+    for number, (line, right) in enumerate(unsealed(whole.split(b"\n") if end else ()), start=1):
         try:
             take(parse_json(line))
         except MALFORMED as error:
             raise ValueError(
                 f"{path}, line {number} is not a record of {what}; {_ADVICE}"
             ) from error
+        may_lack = may_lack and right is None
+        if not (right or may_lack):
+            raise ValueError(changed_line(path, number))
     if tail:
         with path.open("r+b") as file:
             file.truncate(len(content) - len(tail))
         logger.warning(
             "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
         )
+
+
+def changed_line(path: Path, number: int) -> str:
+    """The message for a line whose check sum is another one."""
+    return (
+        f"{path}, line {number} is not what was written there: it was changed, or a line before "
+        f"it was changed, is missing or out of order; {_ADVICE}"
+    )
 
 
 @dataclass(frozen=True)

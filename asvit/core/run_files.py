@@ -47,6 +47,12 @@ METRICS_JSONL = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
 
+def previous(state: str) -> str:
+    """The file that keeps what a checkpoint was before it was last written."""
+    name, _, suffix = state.rpartition(".")
+    return f"{name}.previous.{suffix}"
+
+
 def figure_files(names: Iterable[str]) -> tuple[str, ...]:
     """The files of figures: a picture of each, and the rows that it shows."""
     return tuple(f"{name}.{kind}" for name in names for kind in ("svg", "csv"))

@@ -79,7 +79,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
                 for one in (stored, table_id(table))
             )
             raise ValueError(
-                f"run folder {self._path.parent} was started with another table: {before} "
+                f"run folder {self._file.path.parent} was started with another table: {before} "
                 f"(now {now}); {ELSEWHERE}"
             )
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from asvit.core.files import expanded, write_text
+from asvit.core.files import expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
 from asvit.export.comparison import TOLERANCE, compare
 from asvit.export.exported import Exported, model_card
@@ -153,6 +153,7 @@ def _put_in_place(exported: Exported, part: Path) -> None:
         if exported.card is not None:
             write_text(exported.card, model_card(exported))
         part.replace(out)
+        sync_folder(out.parent)
         return
     if exported.card is not None:
         write_text(part / README, model_card(exported))
@@ -161,6 +162,7 @@ def _put_in_place(exported: Exported, part: Path) -> None:
     if out.exists():
         out.rename(old)  # a non-empty folder cannot be replaced in one step
     part.rename(out)
+    sync_folder(out.parent)
     _remove(old)
 
 

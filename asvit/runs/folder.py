@@ -20,10 +20,18 @@ from typing import Any
 
 from filelock import FileLock, SoftFileLock, Timeout
 
-from asvit.core.files import check_plain, oddity
+from asvit.core.files import check_plain, oddity, sync_folder
 from asvit.core.records import MALFORMED, parse_json
 from asvit.core.results import article
-from asvit.core.run_files import JOURNAL, REPORT, RESULT, STUDY, TENSORBOARD, figure_files
+from asvit.core.run_files import (
+    JOURNAL,
+    REPORT,
+    RESULT,
+    STUDY,
+    TENSORBOARD,
+    figure_files,
+    previous,
+)
 from asvit.core.settings import ELSEWHERE
 from proxies.messages import first_line, shown
 from proxies.registry import Registry
@@ -125,7 +133,8 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
     check_writable(folder)
     found = _own_kinds_in(folder, files)
     state = folder / files.state
-    if found and (fresh or elsewhere or os.path.lexists(state)):
+    before = folder / previous(files.state)  # alone after a kill between two renamings
+    if found and (fresh or elsewhere or os.path.lexists(state) or before.is_file()):
         return
     if os.path.lexists(state):
         raise ValueError(
@@ -253,7 +262,10 @@ def claimed(
         # Where a run is being written, it may be seen half done; it is read again under the lock.
         if not (folder / LOCK).exists():
             raise
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for one in new:
+        sync_folder(one.parent)
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with warnings.catch_warnings():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import images_told
-from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS
+from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
@@ -43,7 +43,9 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
     command = "supernet train"
     summary = "Train all paths of a space at once."
-    files = RunFiles("supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES,))
+    files = RunFiles(
+        "supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES, previous(SUPERNET_WEIGHTS))
+    )
     settings_type = SupernetSettings
     result_type = SupernetResult
     folder_name = "supernet-{s.space}-{s.image_size}px-seed{s.seed}"
@@ -79,10 +81,10 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
 
     def open(self) -> SupernetFile | None:
         """The weights so far."""
+        from asvit.training.checkpoint import read_or_restore
         from asvit.training.supernets.file import SupernetFile
 
-        path = self.folder / SUPERNET_WEIGHTS
-        return SupernetFile.read(path) if path.exists() else None
+        return read_or_restore(self.folder / SUPERNET_WEIGHTS, SupernetFile.read)
 
     def settled(self, journal: SupernetFile | None, result: SupernetResult) -> bool:
         """Whether all steps are done."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from asvit._version import __version__
 from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore, images_told
-from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL
+from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, previous
 from asvit.core.settings import setting
 from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import Run, imported
@@ -49,7 +49,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, previous(CHECKPOINT)),
         state_kind="training checkpoint",
     )
     settings_type = TrainSettings
@@ -162,10 +162,10 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
 
     def open(self) -> Checkpoint | None:
         """The checkpoint; None in a new run."""
-        from asvit.training.checkpoint import Checkpoint
+        from asvit.training.checkpoint import Checkpoint, read_or_restore
 
-        path = self.folder / CHECKPOINT
-        return Checkpoint.read(path) if path.exists() else None
+        with self.processes.first_before_others():
+            return read_or_restore(self.folder / CHECKPOINT, Checkpoint.read)
 
     def settled(self, journal: Checkpoint | None, result: TrainResult) -> bool:
         """Whether every epoch is done and the network is written."""

@@ -15,13 +15,13 @@ from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from asvit.core.files import check_plain
-from asvit.core.records import MALFORMED
+from asvit.core.files import check_plain, sync_folder
+from asvit.core.records import MALFORMED, SummedFile, changed_line, unsealed
 from proxies.messages import one_line
 
 logger = logging.getLogger(__name__)
 
-_RECORD_START = b'{"op_code"'
+_RECORD_STARTS = (b'{"op_code"', b'{"crc32":"')  # the first is of earlier versions or others
 _STALE_SECONDS = 1.0  # a record is written in milliseconds
 _ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 
@@ -32,11 +32,16 @@ class JournalFile(JournalFileBackend):
     A kill loses nothing that was written; only a power cut loses what is not on the disk yet.
     Records of a trial in flight may be lost: it is measured again anyway. The record that ends a
     trial flushes all records before it. The lock excludes other writers, such as a dashboard.
+    Records begin with check sums, a key that Optuna ignores; those of other writers have none.
     """
 
     def __init__(self, path: Path, lock: JournalFileOpenLock) -> None:
+        new = not path.exists()
         super().__init__(str(path), lock_obj=lock)
+        if new:
+            sync_folder(path.parent)
         self._path = path
+        self._summed = SummedFile(path)
         self._open_lock = lock
 
     def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
@@ -45,11 +50,12 @@ class JournalFile(JournalFileBackend):
         Raises:
             OSError: If it cannot be written. Part of a line may then be at the end of the file.
         """
-        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+        lines = [json.dumps(log, separators=(",", ":")) for log in logs]
         self._open_lock.acquire()
         try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.writelines(lines)
+            sealed = self._summed.sealed(lines)
+            with self._path.open("ab") as file:
+                file.write(sealed)
                 file.flush()
                 # Only the record that ends a trial has the key "values".
                 if not all("trial_id" in log and "values" not in log for log in logs):
@@ -98,9 +104,12 @@ def read_journal(path: Path) -> JournalStorage:
     is left out.
 
     Raises:
-        ValueError: If the records do not make a study.
+        ValueError: If a line is not a record, or the records do not make a study.
         OSError: If the file cannot be read.
     """
+    if path.is_file():
+        content = path.read_bytes()
+        _check(path, content[: content.rfind(b"\n") + 1])
     return _replay(path, JournalFileOpenLock(str(path)))
 
 
@@ -139,18 +148,31 @@ def _break_stale_lock(lock: Path) -> None:
 def _repair(path: Path) -> None:
     """Check every line of the journal, then cut off an unfinished last one."""
     content = path.read_bytes()
-    *lines, tail = content.split(b"\n")
-    checks = [*map(_is_record, lines), not tail or _is_unfinished(tail)]
-    if not all(checks):
-        raise ValueError(
-            f"{path}, line {checks.index(False) + 1} is not a journal record; {_ADVICE}"
-        )
+    tail = _check(path, content)
     if tail:
         with path.open("r+b") as file:
             file.truncate(len(content) - len(tail))
         logger.warning(
             "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
         )
+
+
+def _check(path: Path, content: bytes) -> bytes:
+    """Check every line of a journal; returns an unfinished last one, or nothing.
+
+    Raises:
+        ValueError: If one is no record, or not what was written.
+    """
+    *lines, tail = content.split(b"\n")
+    for number, (line, right) in enumerate(unsealed(lines), start=1):
+        if not _is_record(line):
+            raise ValueError(f"{path}, line {number} is not a journal record; {_ADVICE}")
+        # Lines of other writers have no sum; they show in that of the next line of ours.
+        if not (right or (right is None and line.startswith(_RECORD_STARTS[0]))):
+            raise ValueError(changed_line(path, number))
+    if tail and not _is_unfinished(tail):
+        raise ValueError(f"{path}, line {len(lines) + 1} is not a journal record; {_ADVICE}")
+    return tail
 
 
 def _is_record(line: bytes) -> bool:
@@ -163,5 +185,5 @@ def _is_record(line: bytes) -> bool:
 
 def _is_unfinished(tail: bytes) -> bool:
     """Whether ``tail`` is the start of a record, or the zeros that a power cut leaves."""
-    start = tail[: len(_RECORD_START)]
-    return _RECORD_START.startswith(start) or not tail.strip(b"\0")
+    begun = any(tail.startswith(start) or start.startswith(tail) for start in _RECORD_STARTS)
+    return begun or not tail.strip(b"\0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json, to_json, value_from_json
+from asvit.core.files import sync_folder
 from asvit.core.records import MALFORMED
+from asvit.core.run_files import previous
 from asvit.core.settings import Images
 from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.networks import load_state
@@ -22,12 +25,18 @@ from proxies.messages import first_line, one_line, shown
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 SCHEMA_VERSION = 1
 KIND = "training checkpoint"
 
 _WEIGHTS, _AVERAGE, _MOMENTS = "weights/", "average/", "optimizer/"
 _GROUP = "group "
 _JSON_TYPES = (bool, int, float, str, type(None))
+
+
+class DamagedFileError(ValueError):
+    """The content of a file is not what was written."""
 
 
 class _Numbers(TypedDict):
@@ -87,7 +96,7 @@ class Checkpoint:
         return len(self.history) >= self.origin.settings.epochs
 
     def write(self, path: Path) -> None:
-        """Write the file as a whole or not at all.
+        """Write the file as a whole or not at all, and keep the one before.
 
         Raises:
             OSError: If it cannot be written; an earlier file is kept.
@@ -104,7 +113,8 @@ class Checkpoint:
             "numbers": dict(state.numbers),
         }
         header = header_of(KIND, self.origin, self.seconds)
-        write_tensors(path, _unshared(tensors), {**header, **more})
+        before = path.with_name(previous(path.name))
+        write_tensors(path, _unshared(tensors), {**header, **more}, previous=before)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
@@ -146,10 +156,13 @@ def read_training(
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it is of another kind, damaged, or of a newer version.
+        DamagedFileError: If it is damaged.
+        ValueError: If it is of another kind or of a newer version, too.
     """
+    unread = True
     try:
         header, tensors = read_tensors(path)
+        unread = False
         known = header["kind"], header["schema_version"]
         if known != (kind, SCHEMA_VERSION):
             raise ValueError(f"kind {shown(known[0])}, schema {shown(known[1])}")
@@ -158,10 +171,38 @@ def read_training(
     except FileNotFoundError:
         raise FileNotFoundError(f"no {noun} {str(path)!r}") from None
     except (SafetensorError, *MALFORMED) as error:
-        raise ValueError(
+        raise (DamagedFileError if unread else ValueError)(
             f"{path} is not a {noun} that this version can read ({first_line(error)}); "
             "restore it from a copy, or give --fresh to start over (nothing was changed)"
         ) from error
+
+
+def read_or_restore(path: Path, read: Callable[[Path], T]) -> T | None:
+    """What ``read`` makes of a run's own checkpoint; None if there is none yet.
+
+    If it is damaged, or a kill left the one before alone, that one takes its place: the run does
+    again what came after it. The caller must hold the run folder's lock.
+
+    Raises:
+        ValueError: As ``read``, if neither is whole. Nothing is changed then.
+    """
+    before = path.with_name(previous(path.name))
+    try:
+        return read(path)
+    except (FileNotFoundError, DamagedFileError) as error:
+        try:
+            found = read(before)
+        except (FileNotFoundError, ValueError):
+            if isinstance(error, FileNotFoundError):
+                if not before.exists():
+                    return None
+                raise
+            raise error from None
+        before.replace(path)
+        sync_folder(path.parent)
+        if isinstance(error, DamagedFileError):
+            logger.warning("%s was damaged; the one before it is used", path)
+        return found
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import pytest
 from tiny_runs import ALONE, LONG, QUICK, begun, goes_on, left_alone, marked, told
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from asvit.core.run_files import previous
 from asvit.search.journal import open_journal
 from asvit.training.images import loaders
 from experiments import forked
@@ -57,11 +58,23 @@ def test_a_study_that_is_cut_anywhere_has_its_whole_records(
 
 
 @pytest.mark.parametrize("name", ["train", "supernet train"])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
-def test_weights_that_were_cut_are_left_alone(campaign: Campaign, name: str, share: float) -> None:
-    folder = finished(campaign, name, f"cut-to-{share}")
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "gone"])
+def test_the_weights_before_stand_in_for_damaged_ones(
+    campaign: Campaign, name: str, damage: str
+) -> None:
+    folder = finished(campaign, name, damage)
     path = folder / RUN / KEPT[name]
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    damaged = {"cut": content[:-9], "emptied": b"", "flipped": content}
+    path.unlink()
+    if damage in damaged:
+        path.write_bytes(damaged[damage])
+    goes_on(campaign, name, folder, damage)
+    if damage == "gone":
+        return
+    for one in (path, path.with_name(previous(path.name))):
+        one.write_bytes(damaged[damage])
     left_alone(words(name), folder, KEPT[name], RESTORE)
 
 

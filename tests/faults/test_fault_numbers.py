@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from tiny_runs import fails
 
+from asvit.core.tensor_files import read_tensors, write_tensors
 from asvit.reference import load_reference
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
@@ -24,14 +23,12 @@ NOT_FINITE = [float("nan"), float("inf")]
 
 def poison(path: Path, value: float, *, to: Path | None = None) -> Path:
     """Put ``value`` into every matrix of a file."""
-    with safe_open(path, "pt") as file:
-        header = file.metadata()
-    tensors = load_file(path)
+    header, tensors = read_tensors(path)
     for tensor in tensors.values():
         if tensor.is_floating_point() and tensor.ndim > 1:
             tensor.view(-1)[0] = value
     target = to or path
-    save_file(tensors, target, header)
+    write_tensors(target, tensors, header)
     return target
 
 

@@ -97,7 +97,7 @@ REPEATED: Mapping[str, tuple[str, int, int]] = {
     "scale": ("measure", 3, 1),
     "correlate": ("measure", 3, 2),
     "reference build": ("step", 9, 2),
-    "train": ("checkpoint.safetensors", 2, 2),
+    "train": ("checkpoint.safetensors", 3, 1),  # going on puts the one before in its place
     "supernet train": ("step", 5, 2),
     "supernet evolve": ("step", 7, 1),
 }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asvit.core.codec import from_json, value_from_json
-from asvit.core.run_files import SUPERNET_WEIGHTS
+from asvit.core.run_files import SUPERNET_WEIGHTS, previous
 from asvit.core.tensor_files import write_tensors
 from asvit.training.checkpoint import check_finite, header_of, read_training, under
 from asvit.training.supernets.settings import SupernetSettings
@@ -70,7 +70,7 @@ class SupernetFile:
         return total.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write the file as a whole or not at all.
+        """Write the file as a whole or not at all, and keep the one before.
 
         Raises:
             OSError: If it cannot be written; what was there is then still there.
@@ -80,7 +80,8 @@ class SupernetFile:
             for name, tensor in self.state.items()
             if not self.finished or name == _LOSSES or name.startswith(_WEIGHTS)
         }
-        write_tensors(path, kept, header_of(KIND, self.origin, self.seconds))
+        header = header_of(KIND, self.origin, self.seconds)
+        write_tensors(path, kept, header, previous=path.with_name(previous(path.name)))
 
     @classmethod
     def read(cls, path: Path) -> SupernetFile:

@@ -77,7 +77,7 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
-        "metrics.jsonl", "result.json",
+        "metrics.jsonl", "result.json", "checkpoint.previous.safetensors",
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == (
@@ -162,11 +162,11 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 ) -> None:
     folder, written = tmp_path / "run", tensor_files.write_bytes
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, *data: bytes, **how: Any) -> None:
         if path.exists():
-            path.with_name(f".{path.name}.part").write_bytes(data[:100])
+            path.with_name(f".{path.name}.part").write_bytes(data[0][:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        written(path, data)
+        written(path, *data, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(tensor_files, "write_bytes", full)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.asvit.toy_run import IMAGES, ToyJournal, ToyRow, ToySettings
+from tests.hostile import unsummed
 
 SETTINGS = ToySettings("x")
 
@@ -65,6 +66,62 @@ def test_damage_anywhere_else_is_refused_and_left_alone(path: Path, line: str) -
     with pytest.raises(ValueError, match=r"toy\.jsonl, line 2 is not a record of a toy"):
         ToyJournal(path)
     assert path.read_text() == broken
+
+
+@pytest.fixture
+def lines(path: Path) -> list[bytes]:
+    """Those of a longer journal."""
+    journal = ToyJournal(path)
+    for step in range(1, 5):
+        journal.add_record(ToyRow(step, 1.0))
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_every_flipped_bit_is_noticed_or_loses_but_the_last_record(
+    path: Path, lines: list[bytes]
+) -> None:
+    whole = b"".join(lines)
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        if place // 8 == len(whole) - 1:
+            assert len(ToyJournal(path).records) == 4
+        else:
+            with pytest.raises(ValueError, match=r"toy\.jsonl, line \d is not "):
+                ToyJournal(path)
+
+
+@pytest.mark.parametrize(
+    ("order", "number"),
+    [([0, 1, 3, 4, 5], 3), ([1, 2, 3, 4, 5], 1), ([0, 2, 1, 3, 4, 5], 2), ([0, 1, 1, 2], 3)],
+)
+def test_a_line_that_is_missing_or_out_of_order_is_named(
+    path: Path, lines: list[bytes], order: list[int], number: int
+) -> None:
+    path.write_bytes(b"".join(lines[at] for at in order))
+    with pytest.raises(ValueError, match=rf"toy\.jsonl, line {number} is not what was written"):
+        ToyJournal(path)
+
+
+def test_a_journal_of_an_earlier_version_is_continued_with_sums(
+    path: Path, lines: list[bytes]
+) -> None:
+    path.write_bytes(b"".join(map(unsummed, lines)))
+    journal = ToyJournal(path)
+    assert len(journal.records) == 5
+    journal.add_record(ToyRow(5, 1.0))
+    assert len(ToyJournal(path).records) == 6
+    path.write_bytes(path.read_bytes().replace(b'"step":3', b'"step":7'))
+    with pytest.raises(ValueError, match=r"toy\.jsonl, line 7 is not what was written"):
+        ToyJournal(path)
+
+
+def test_what_was_added_by_another_object_is_summed_too(path: Path) -> None:
+    first, second = ToyJournal(path), ToyJournal(path)
+    for journal in (first, second, first):
+        journal.add_record(ToyRow(1, 1.0))
+    assert len(ToyJournal(path).records) == 4
 
 
 def test_nan_is_not_written_but_as_null(path: Path) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from asvit.core.files import check_target, expanded, write_bytes, write_text
+from asvit.core.records import SummedFile, append_record
+from asvit.runs.folder import RunFiles, claimed
+from asvit.search.journal import open_journal
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -56,6 +59,32 @@ def test_targets_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(PermissionError, match="may not be written to"):
         check_target(tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_new_names_are_on_the_disk_before_anything_relies_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    place = os.path.realpath
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(place(f"/dev/fd/{fd}"))))
+
+    def folders() -> list[Path]:
+        found = [path for path in synced if path.is_dir()]
+        synced.clear()
+        return found
+
+    write_text(tmp_path / "a", "x")
+    assert folders() == [tmp_path]
+    write_bytes(tmp_path / "cached", b"x", cached=True)
+    assert folders() == []
+    append_record(SummedFile(tmp_path / "journal"), {"a": 1})
+    assert folders() == [tmp_path]
+    append_record(SummedFile(tmp_path / "journal"), {"a": 1})
+    assert folders() == []
+    open_journal(tmp_path / "study.journal")
+    assert folders() == [tmp_path]
+    with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", "toy.jsonl", ())):
+        assert folders() == [tmp_path / "runs", tmp_path]
 
 
 def test_homes(monkeypatch: pytest.MonkeyPatch) -> None:

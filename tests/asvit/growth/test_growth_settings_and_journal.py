@@ -33,8 +33,8 @@ def test_what_was_measured_is_read_back_exactly(tmp_path: Path) -> None:
     start, measured = (
         json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()
     )
-    assert set(start) == {"schema_version", "kind", "settings", "images", "device"}
-    assert set(measured) == {"depths", "width", "scores", "seconds"}
+    assert set(start) == {"crc32", "schema_version", "kind", "settings", "images", "device"}
+    assert set(measured) == {"crc32", "depths", "width", "scores", "seconds"}
 
 
 def test_budgets_are_kept_in_one_form() -> None:

@@ -130,7 +130,7 @@ def test_a_corrupt_journal_leaves_what_the_table_has(tmp_path: Path) -> None:
     (folder / "study.journal").write_text("garbage\nmore\n")
     assert "Not finished: 3 architectures." in words_of(folder)
     (folder / "trials.csv").unlink()
-    with pytest.raises(ValueError, match=r"study\.journal is corrupt"):
+    with pytest.raises(ValueError, match=r"study\.journal, line 1 is not a journal record"):
         read_run(folder)
 
 

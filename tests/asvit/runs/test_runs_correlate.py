@@ -19,6 +19,7 @@ from asvit.runs.correlation import MeasuredRow
 from proxies import PROXIES, Score
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
+from tests.hostile import unsummed
 
 SETTINGS = {"data": "gaussian", "images": 2, "points": 3}
 
@@ -281,7 +282,8 @@ def test_what_is_known_can_be_asked_for_on_another_device(
 ) -> None:
     correlate(table, tmp_path)
     journal = tmp_path / "scores.jsonl"
-    journal.write_text(journal.read_text().replace('"device":"cpu"', '"device":"cuda"'))
+    content = unsummed(journal.read_bytes())
+    journal.write_bytes(content.replace(b'"device":"cpu"', b'"device":"cuda"'))
     with pytest.raises(ValueError, match=r"started on device cuda \(now cpu\)"):
         correlate(table, tmp_path, "snip")
     assert correlate(table, tmp_path).rows == len(ARCHITECTURES)

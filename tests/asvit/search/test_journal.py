@@ -7,10 +7,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from asvit.report.search import read_run
-from asvit.search.journal import open_journal
-from tests.hostile import refused_or
+from asvit.search.journal import open_journal, read_journal
+from tests.hostile import refused_or, unsummed
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +99,53 @@ def test_something_else_is_refused_and_not_cut(
     with pytest.raises(ValueError, match=message):
         open_journal(path)
     assert path.read_bytes() == damaged
+
+
+def test_flipped_bits_are_noticed_or_lose_but_the_last_record(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    whole = record(path)
+    for place in range(0, 8 * len(whole) - 8, 5):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"study\.journal, line \d+ is not "):
+            open_journal(path)
+        assert path.read_bytes() == damaged
+    path.write_bytes(whole[:-1] + b"\v")
+    assert finished(path) == 1
+
+
+@pytest.mark.parametrize(("order", "number"), [([0, 2], 2), ([1], 1), ([0, 2, 1], 2)])
+@pytest.mark.parametrize("opened", [open_journal, read_journal])
+def test_a_line_that_is_missing_or_out_of_order_is_named(
+    tmp_path: Path, opened: Callable[[Path], object], order: list[int], number: int
+) -> None:
+    path = tmp_path / "study.journal"
+    first, second, third, *rest = record(path).splitlines(keepends=True)
+    changed = [(first, second, third)[at] for at in order]
+    path.write_bytes(b"".join([*changed, *rest]))
+    with pytest.raises(ValueError, match=rf"journal, line {number} is not what was written"):
+        opened(path)
+
+
+def test_optunas_tools_read_and_write_it_and_so_did_earlier_versions(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    path.write_bytes(unsummed(record(path)))
+    ours = optuna.load_study(study_name="s", storage=open_journal(path))
+    for mark in ("a", "b"):  # one that is open notices what is added meanwhile
+        ours.set_user_attr("ours", mark)
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        theirs = optuna.load_study(study_name="s", storage=storage)
+        assert theirs.user_attrs["ours"] == mark
+        theirs.set_user_attr("theirs", mark)
+    ours.set_user_attr("ours", "c")
+    assert finished(path) == 2
+    read = optuna.load_study(study_name="s", storage=read_journal(path))
+    assert read.user_attrs == {"ours": "c", "theirs": "b"}
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines).replace(b'"theirs":"b"', b'"theirs":"x"'))
+    with pytest.raises(ValueError, match=rf"line {len(lines)} is not what was written there"):
+        open_journal(path)
 
 
 def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,185 @@
+"""Damages the files that runs go on from, in place, and checks that none is used unnoticed.
+
+Usage::
+
+    python -m experiments.damage_runs [--tries 320] [--seed 0] [--only train]
+
+Every run is half done or finished but for its result. One of its files then gets flipped bits,
+zeroed or stale sectors, a tail that is cut off or zeroed, or its lines are lost or out of order.
+The same command must refuse the file in a line that names it, or end as a run that nothing has
+befallen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from asvit.core.run_files import previous
+from experiments import forked
+from experiments.kill_runs import RUN, Campaign, words
+
+REFUSED, SAME = "refused, file named", "same result"
+SECTOR = 512
+
+#: Command and a file that it goes on from, or begins with.
+FILES: Sequence[tuple[str, str]] = (
+    ("search", f"{RUN}/study.journal"),
+    ("scale", f"{RUN}/measured.jsonl"),
+    ("correlate", f"{RUN}/scores.jsonl"),
+    ("reference build", f"{RUN}/trainings.jsonl"),
+    ("train", f"{RUN}/checkpoint.safetensors"),
+    ("supernet train", f"{RUN}/supernet.safetensors"),
+    ("supernet evolve", f"{RUN}/accuracies.jsonl"),
+    ("supernet evolve", "supernet/supernet.safetensors"),
+)
+
+
+def flip_bits(content: bytes, draw: random.Random) -> bytes:
+    """One to three flipped bits."""
+    damaged = bytearray(content)
+    for _ in range(draw.randint(1, 3)):
+        damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+    return bytes(damaged)
+
+
+def zero_sector(content: bytes, draw: random.Random) -> bytes:
+    """A sector of zeros."""
+    start = draw.randrange(0, len(content), SECTOR)
+    size = min(SECTOR, len(content) - start)
+    return content[:start] + bytes(size) + content[start + size :]
+
+
+def stale_sector(content: bytes, draw: random.Random) -> bytes:
+    """A sector with what is elsewhere in the file."""
+    start, other = (draw.randrange(0, len(content), SECTOR) for _ in range(2))
+    old = content[other : other + min(SECTOR, len(content) - start)]
+    return content[:start] + old + content[start + len(old) :]
+
+
+def cut_tail(content: bytes, draw: random.Random) -> bytes:
+    """The end is missing."""
+    return content[: draw.randrange(len(content))]
+
+
+def zero_tail(content: bytes, draw: random.Random) -> bytes:
+    """The end is zeros."""
+    left = draw.randrange(len(content))
+    return content[:left] + bytes(len(content) - left)
+
+
+def lose_line(content: bytes, draw: random.Random) -> bytes:
+    """A line is missing."""
+    lines = content.splitlines(keepends=True)
+    del lines[draw.randrange(len(lines))]
+    return b"".join(lines)
+
+
+def swap_lines(content: bytes, draw: random.Random) -> bytes:
+    """Two lines have changed places."""
+    lines = content.splitlines(keepends=True)
+    first, second = (draw.randrange(len(lines)) for _ in range(2))
+    lines[first], lines[second] = lines[second], lines[first]
+    return b"".join(lines)
+
+
+Damage = Callable[[bytes, random.Random], bytes]
+ANYWHERE: Sequence[Damage] = (flip_bits, zero_sector, stale_sector, cut_tail, zero_tail)
+IN_LINES: Sequence[Damage] = (*ANYWHERE, lose_line, swap_lines)
+
+
+def half_done(path: Path, draw: random.Random) -> None:
+    """Make the run of a state that is finished one that was stopped, at random."""
+    run = path.parent
+    for name in ("result.json", "report.html"):
+        (run / name).unlink(missing_ok=True)
+    if path.suffix == ".safetensors":
+        before = run / previous(path.name)
+        shape = draw.choice(("whole", "without the one before", "one earlier"))
+        if shape == "one earlier":
+            before.replace(path)
+        elif shape != "whole":
+            before.unlink()
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: draw.randint(1, len(lines))]))
+
+
+def damage(campaign: Campaign, name: str, file: str, tries: int, seed: int) -> Counter[str]:
+    """Damage ``file`` of the command ``name``; how often it was refused, and how often mended.
+
+    Raises:
+        RuntimeError: If a damage was used unnoticed. The folder is kept.
+    """
+    draw, counts = random.Random(f"{seed} {name} {file}"), Counter[str]()
+    whole = campaign.reference_folder(name)
+    while counts.total() < tries:
+        folder = campaign.new(name, f"damaged-{Path(file).stem}-{counts.total()}")
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        path = folder / file
+        if path.parent.name == RUN:
+            half_done(path, draw)
+        else:
+            shutil.rmtree(folder / RUN)
+        content = path.read_bytes()
+        how = draw.choice(ANYWHERE if path.suffix == ".safetensors" else IN_LINES)
+        damaged = how(content, draw)
+        if damaged != content:
+            path.write_bytes(damaged)
+            counts[_outcome(campaign, name, folder, path, how.__name__)] += 1
+        shutil.rmtree(folder)
+    return counts
+
+
+def _outcome(campaign: Campaign, name: str, folder: Path, path: Path, how: str) -> str:
+    damaged, what = path.read_bytes(), f"after {how} of {path.name}"
+    (folder / forked.STDERR).unlink(missing_ok=True)
+    code = forked.run(forked.command, words(name), folder)
+    last = forked.printed(folder).strip().rpartition("\n")[2]
+    if code == 0:
+        campaign.check_same(name, folder, what=what)
+        return SAME
+    if code != 3 or path.name not in last or path.read_bytes() != damaged:
+        raise RuntimeError(f"asvit {name} ended with {code} {what}: {last} (see {folder})")
+    return REFUSED
+
+
+def markdown(counts: Mapping[tuple[str, str], Counter[str]]) -> Iterator[str]:
+    """The results as lines of a Markdown table."""
+    yield f"| command | file | {REFUSED} | {SAME} | tries | another result |"
+    yield "|---|---|--:|--:|--:|--:|"
+    for (name, file), found in counts.items():
+        numbers = f"{found[REFUSED]} | {found[SAME]} | {found.total()}"
+        yield f"| {name} | `{file.removeprefix(f'{RUN}/')}` | {numbers} | 0 |"
+    total = sum(counts.values(), Counter[str]())
+    yield f"| all | | {total[REFUSED]} | {total[SAME]} | {total.total()} | 0 |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Damage files of every command, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tries", type=int, default=320, help="over all files")
+    parser.add_argument("--seed", type=int, default=0)
+    names = sorted({name for name, _ in FILES})
+    parser.add_argument("--only", choices=names, action="append", help="only this command")
+    asked = parser.parse_args(arguments)
+    files = [one for one in FILES if one[0] in (asked.only or names)]
+    forked.run(int)
+    campaign = Campaign(Path(tempfile.mkdtemp(prefix="damage-runs-")), seed=asked.seed)
+    counts = {}
+    for name, file in files:
+        counts[name, file] = damage(
+            campaign, name, file, -(-asked.tries // len(files)), asked.seed
+        )
+        print(f"{name}, {file}: {dict(counts[name, file])}", file=sys.stderr)
+    print("\n".join(markdown(counts)))
+
+
+if __name__ == "__main__":
+    main()
