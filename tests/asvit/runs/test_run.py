@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
+from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import RUNS, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
@@ -102,6 +103,8 @@ def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
         ("", None, {"rate": 0.25}, r"other settings: rate 0\.5 \(now 0\.25\); give --out"),
         ("images", {"source": "s", "digest": "ff" * 32}, {"steps": 4}, "other images: s, digest"),
         ("device", "cuda", {"steps": 4}, r"on device cuda \(now cpu\)"),
+        ("versions", {**versions(), "timm": "1.0.3"}, {"steps": 4}, r"with timm 1\.0\.3 \(now "),
+        ("versions", {"torch": "2.9"}, {"steps": 4}, "may not have the versions"),
     ],
 )
 def test_a_run_that_began_otherwise_is_refused_and_unharmed(
@@ -115,6 +118,27 @@ def test_a_run_that_began_otherwise_is_refused_and_unharmed(
         run(tmp_path, **given)
     assert "\n" not in str(caught.value)
     assert files(tmp_path) == before
+
+
+def test_another_patch_of_torch_or_a_journal_without_versions_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = tmp_path / "toy.jsonl"
+    run(tmp_path)
+    kept = versions()
+    patch = ".".join([*kept["torch"].split(".")[:2], "99+cpu"])
+    rewrite(journal, "versions", {**kept, "torch": patch})
+    run(tmp_path, steps=4)
+    last = journal.read_text().splitlines()[4]
+    assert json.loads(last)["versions"]["torch"] == patch  # as begun
+    assert not caplog.messages
+    start, *rest = journal.read_text().splitlines()
+    old = {name: value for name, value in json.loads(start).items() if name != "versions"}
+    journal.write_text("\n".join([json.dumps(old), *rest[:3]]) + "\n")
+    (tmp_path / "result.json").unlink()
+    assert len(run(tmp_path, steps=4).rows) == 4
+    (told,) = caplog.messages
+    assert "does not say which versions of torch and timm" in told
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:
