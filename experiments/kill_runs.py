@@ -33,7 +33,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from asvit.runs.run import versions
+from asvit.core.versions import versions
 from experiments import forked
 
 RUN = "run"

@@ -30,7 +30,7 @@ class Journal(Generic[S]):
 
     Attributes:
         settings: What the run was started with, or last extended to; None in a new journal.
-        start_values: What else it was started with, by name: images, device.
+        start_values: What else it was started with, by name: images, device, versions.
         records: The records, where the kind says of which class they are (``record_type``).
         seconds: Wall-clock time of all sessions up to the last record.
 
@@ -85,6 +85,11 @@ class Journal(Generic[S]):
         return self.start_values.get("device")
 
     @property
+    def versions(self) -> Mapping[str, str] | None:
+        """Versions of the libraries it was started with; None in a journal of an older asvit."""
+        return self.start_values.get("versions")
+
+    @property
     def elapsed(self) -> float:
         """Wall-clock time of all sessions until now."""
         return self._before + time.monotonic() - self._started
@@ -132,6 +137,7 @@ class Journal(Generic[S]):
         self.settings = self.settings_type.from_json(record["settings"])  # type: ignore[assignment]
         self.start_values = {
             name: value_from_json(record[name], declared)
-            for name, declared in self.start_types.items()
+            for name, declared in {**self.start_types, "versions": Mapping[str, str]}.items()
+            if name in record or name != "versions"  # older versions of asvit kept none
         }
         self.started()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import inspect
+import logging
 import math
 import operator
 import sys
@@ -17,8 +18,11 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast
 
 from asvit.core.codec import MALFORMED, is_of, to_json
 from asvit.core.console import networks
+from asvit.core.versions import changed_versions, versions
 from proxies.messages import first_line, one_line, shown, unknown
 from proxies.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 #: What to do where a run folder holds another run.
 ELSEWHERE = "give --out for a new folder or --fresh to start over"
@@ -357,6 +361,29 @@ def check_same_images(
             f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
             f"digest {one_line(stored['digest'][:12])} (now {now['source']}, digest "
             f"{now['digest'][:12]}); {ELSEWHERE}"
+        )
+
+
+def check_same_versions(
+    folder: Path, stored: Mapping[str, str] | None, libraries: Sequence[str]
+) -> None:
+    """Check that a run goes on with the versions of ``libraries`` that it was started with.
+
+    Earlier versions of asvit did not keep them; a run of theirs goes on with a warning.
+    """
+    known = is_of(stored, Mapping[str, str] | None)
+    if not known or (stored is not None and not stored.keys() >= set(libraries)):
+        raise ValueError(f"run folder {folder} may not have the versions {shown(stored)}")
+    if stored is None:
+        logger.warning(
+            "run folder %s does not say which versions of torch and timm it was started with; "
+            "networks may start from other weights now (--fresh starts over)",
+            folder,
+        )
+    elif changed := changed_versions(stored, versions(), libraries):
+        raise ValueError(
+            f"run folder {folder} was started with {one_line(changed)}; results may differ "
+            f"with other versions: install those again, {ELSEWHERE}"
         )
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from asvit.core.versions import changed_versions, versions
 from asvit.executors.base import Event, Task, Work, perform
 from proxies.messages import first_line
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONNECT_SECONDS = 10.0
+_LIBRARIES = ("torch", "timm", "numpy")  # that results depend on
 
 
 class RayBackend:
     """One actor per worker, placed by the cluster; on ``"cuda"`` each has a GPU, or a share of it.
 
     There is one per core, or per GPU, of the cluster unless ``jobs`` says how many. Every node
-    needs the same version of asvit as the driver.
+    needs the same version of asvit as the driver, and of torch, timm and numpy; a run on one with
+    others ends.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -52,7 +55,7 @@ class RayBackend:
 
     def start(self, slot: int) -> None:
         """Request an actor; it is ready once the cluster has room for it."""
-        actor = self._class.remote(self._work, self._device)
+        actor = self._class.remote(self._work, self._device, versions())
         self._actors[slot] = actor
         self._pending[actor.ready.remote()] = slot
 
@@ -90,11 +93,19 @@ class _Actor:
     """An actor that holds a worker."""
 
     def __init__(
-        self, work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]], device: str
+        self,
+        work: tuple[str, dict[str, Any], dict[str, NDArray[np.generic]]],
+        device: str,
+        drivers: dict[str, str],
     ) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         self._made = {"kind": "ready"}
         try:
+            if changed := changed_versions(drivers, versions(), _LIBRARIES, "there"):
+                raise ValueError(
+                    f"the worker on {socket.gethostname()} has other versions than this process: "
+                    f"{changed}; install the same ones everywhere"
+                )
             self._worker = Work(*work).worker(device)
         except (ValueError, OSError) as error:
             self._made = {"kind": "refused", "reason": first_line(error)}

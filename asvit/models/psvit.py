@@ -9,7 +9,7 @@ from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
 import torch
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed, trunc_normal_
 from torch import Tensor, nn
 
 from asvit.models._registration import register_networks
@@ -230,7 +230,7 @@ class PatchTokens(nn.Module):
         self.drop = nn.Dropout(drop)
         for embedding in (self.pos_embed, self.cls_token):
             if embedding is not None:
-                nn.init.trunc_normal_(embedding, std=0.02)
+                trunc_normal_(embedding, std=0.02)
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, channels, H, W] -> [B, prefix + h * w, dim]``, h and w patches along the sides."""

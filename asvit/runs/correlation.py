@@ -15,7 +15,14 @@ from asvit.core.console import number, rounded, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
-from asvit.core.settings import MeasuringSettings, WrongOption, fields_of, setting
+from asvit.core.settings import (
+    MeasuringSettings,
+    WrongOption,
+    check_same_versions,
+    fields_of,
+    setting,
+)
+from asvit.core.versions import versions
 from asvit.reference import REFERENCES
 from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv, verdict
 from asvit.reference.result import CorrelationResult
@@ -195,8 +202,11 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return
         device = str(resolve_device(self.settings.device))
         self.check_same(device=(journal.device, device))
-        if journal.settings is None:
-            journal.start(self.settings, table=table_id(self.table), device=device)
+        if journal.settings is not None:
+            check_same_versions(self.folder, journal.versions, self.libraries)
+        else:
+            table = table_id(self.table)
+            journal.start(self.settings, table=table, device=device, versions=versions())
         if self.retry:  # what was made of failures is stale, wherever this stops
             remove_files(self.folder, [RESULT])
 

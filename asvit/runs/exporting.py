@@ -17,13 +17,14 @@ from torch import nn
 
 from asvit.core.files import expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
+from asvit.core.versions import versions
 from asvit.export.comparison import TOLERANCE, compare
 from asvit.export.exported import Exported, model_card
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
-from asvit.runs.run import typed_options, versions
+from asvit.runs.run import typed_options
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
 from asvit.training.result import TrainResult
@@ -168,7 +169,8 @@ def _put_in_place(exported: Exported, part: Path) -> None:
 
 def _versions(form: Format) -> dict[str, str]:
     """Versions of the libraries involved."""
-    ours = {name: number for name, number in versions().items() if name != "optuna"}
+    unused = ("numpy", "optuna")
+    ours = {name: number for name, number in versions().items() if name not in unused}
     return {**ours, **{name: version(name) for name in form.libraries}}
 
 

@@ -15,10 +15,11 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import TABLE, TRAININGS
 from asvit.core.settings import setting
+from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run, imported, versions
+from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

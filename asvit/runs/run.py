@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 import shlex
 import time
 from abc import ABC, abstractmethod
@@ -12,11 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
-from asvit._version import __version__
 from asvit.core.console import clock, number
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
@@ -28,10 +25,12 @@ from asvit.core.settings import (
     check_same_device,
     check_same_images,
     check_same_settings,
+    check_same_versions,
     fields_of,
     option_of,
     setting,
 )
+from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
 from asvit.runs.folder import (
     RunFiles,
@@ -132,6 +131,7 @@ class Run(ABC, Generic[S, R, J]):
     report: ClassVar[Any] = None  # writes figures and report.html of a folder
     written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
+    libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
 
@@ -193,8 +193,11 @@ class Run(ABC, Generic[S, R, J]):
         if begun is not None:
             known = {n: (getattr(begun, n), now[n]) for n in ("device", "images") if n in now}
             self.check_same(**known)
+            if begun.settings is not None:
+                kept = getattr(begun, "versions", None)
+                check_same_versions(self.folder, kept, self.libraries)
         if isinstance(journal, Journal):
-            journal.start(self.settings, **now)
+            journal.start(self.settings, **now, versions=journal.versions or versions())
 
     @abstractmethod
     def execute(self, journal: J) -> R:
@@ -414,12 +417,6 @@ class Run(ABC, Generic[S, R, J]):
 def _origin(journal: object) -> Any:
     """What tells how a run began: its journal, the origin of its checkpoint, or None."""
     return getattr(journal, "origin", journal)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a run's numbers depend on."""
-    libraries = {name: version(name) for name in ("torch", "timm", "optuna")}
-    return {"asvit": __version__, "python": platform.python_version(), **libraries}
 
 
 def typed_options(

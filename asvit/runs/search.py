@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, short, table
 from asvit.core.progress import images_told
 from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
-from asvit.core.settings import check_same_settings, setting
+from asvit.core.settings import check_same_settings, check_same_versions, setting
+from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -53,6 +54,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
+    libraries = (*MeasuringRun.libraries, "optuna")
 
     storage: str | None = setting(
         None, "Optuna storage to use instead of a journal in the folder.", metavar="URL"
@@ -168,13 +170,15 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
-        """Check images and device, and keep them."""
+        """Check images, device and versions, and keep them."""
         from asvit.search.study import keep_start
 
         stored, now = journal.user_attrs, self.start_values()
         if self.evaluate is None:
             self.check_same(**{name: (stored.get(name), now[name]) for name in now})
-        keep_start(journal, self.settings, **now)
+        if self.stored_settings(journal) is not None:
+            check_same_versions(self.folder, stored.get("versions"), self.libraries)
+        keep_start(journal, self.settings, **now, versions=versions())
 
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""

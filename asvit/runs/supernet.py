@@ -15,6 +15,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import images_told
 from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
+from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
@@ -101,7 +102,8 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         from asvit.training.supernets.single_path import SupernetTraining
 
         chosen, parts, space = self.settings, self.parts, self.space
-        origin = Origin(chosen, parts.provenance, parts.classes, self.where.type)
+        kept = versions() if journal is None else journal.origin.versions
+        origin = Origin(chosen, parts.provenance, parts.classes, self.where.type, kept)
         before, began = 0.0 if journal is None else journal.seconds, time.monotonic()
         supernet = space.build(origin.num_classes, seed=chosen.seed).to(self.where)
         training: SupernetTraining[tuple[str, ...]] = SupernetTraining(

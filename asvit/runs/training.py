@@ -16,6 +16,7 @@ from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore, images_told
 from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, previous
 from asvit.core.settings import setting
+from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import Run, imported
 from asvit.training.settings import TrainSettings
@@ -243,7 +244,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
                 load_pretrained(model, chosen.weights, new_head=chosen.new_head)
             stages = stages_of(chosen, model, processes) if chosen.staged else ()
             device = processes.device.type
-            origin = Origin(chosen, sets.provenance, sets.classes, device, stages)
+            origin = Origin(chosen, sets.provenance, sets.classes, device, stages, versions())
         return Session(
             self.folder,
             self.network,

@@ -151,6 +151,7 @@ def keep_start(
     settings: SearchSettings,
     images: Mapping[str, str] | None,
     device: str | None = None,
+    versions: Mapping[str, str] | None = None,
 ) -> None:
     """Keep with ``study`` what it was started with, after all of it was checked."""
     if stored_settings(study) != settings:
@@ -159,6 +160,8 @@ def keep_start(
         study.set_user_attr("images", dict(images))
     if device is not None and "device" not in study.user_attrs:
         study.set_user_attr("device", device)
+    if versions is not None and "versions" not in study.user_attrs:
+        study.set_user_attr("versions", dict(versions))
 
 
 def stored_settings(study: Study) -> SearchSettings | None:

@@ -53,6 +53,7 @@ class Origin:
     classes: tuple[str, ...]
     device: str  # its type, such as "cpu"
     stages: tuple[Mapping[str, Any], ...]  # measured costs of the stages of tokens
+    versions: Mapping[str, str] | None = None  # of libraries; older versions of asvit kept none
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import cast
 
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -73,11 +74,12 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, recompute: bool) -> Te
 def init_weights(module: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear,)) -> None:
     """Initialise a map as DeiT does: truncated normal weights of std 0.02, and zero biases.
 
-    Modules of other ``kinds`` keep PyTorch's initialisation.
+    Modules of other ``kinds`` keep PyTorch's initialisation. The draws are timm's, because those
+    of ``torch.nn.init.trunc_normal_`` changed between PyTorch 2.9 and 2.15.
     """
     if isinstance(module, kinds):
         made = cast("nn.Linear", module)
-        nn.init.trunc_normal_(made.weight, std=0.02)
+        trunc_normal_(made.weight, std=0.02)
         if made.bias is not None:
             nn.init.zeros_(made.bias)
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.executors import Work, Workers, open_pool
+from asvit.core.versions import versions
+from asvit.executors import Work, Workers, on_ray, open_pool
 from asvit.runs import run_search
 
 SETTINGS: dict[str, Any] = {
@@ -34,6 +36,17 @@ def test_a_cluster_that_is_not_there(address: str, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match=f"cannot join the Ray cluster at {address}"):
         run_search(out=tmp_path / "run", workers=Workers(ray=address), **SETTINGS)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_with_other_versions_than_the_run_is_refused() -> None:
+    # The class of the actors, without a cluster: it has what they are sent.
+    actor = on_ray._Actor(("nothing:there", {}, {}), "cpu", {**versions(), "torch": "9.1.0"})
+    told = actor.ready()
+    assert told["kind"] == "refused"
+    assert (
+        f"has other versions than this process: torch 9.1.0 (there {version('torch')}"
+        in (told["reason"])
+    )
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The life of a run of any kind, with a toy: start, stop, continue, extend, refuse."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,12 @@ from click.testing import CliRunner
 from asvit.cli.run_command import run_command
 from asvit.core.progress import Progress
 from asvit.core.settings import Settings, fields_of, option_of
+from asvit.core.versions import versions
 from asvit.runs.folder import known_files, newest_run
 from asvit.runs.run import RUNS, kind_of, register_run
 from asvit.runs.scaling import ScaleRun
 from tests.asvit.toy_run import ToyJournal, ToyResult, ToyRun
+from tests.hostile import unsummed
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,12 @@ def run(out: Path | None, **given: Any) -> ToyResult:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rewrite(path: Path, name: str, value: object) -> None:
+    """Change what the journal at ``path`` was started with."""
+    start, *rest = unsummed(path.read_bytes()).decode().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(start), name: value}), *rest]) + "\n")
 
 
 def test_a_new_run_leaves_its_result_and_its_report(tmp_path: Path) -> None:
@@ -78,6 +87,46 @@ def test_a_larger_number_extends_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_bytes() != old
     with pytest.raises(ValueError, match=r"steps 4 \(now 3\)"):
         run(tmp_path, steps=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({**versions(), "timm": "1.0.3"}, r"with timm 1\.0\.3 \(now "),
+        ({"torch": "2.9"}, "may not have the versions"),
+    ],
+)
+def test_a_run_begun_with_other_versions_is_refused_and_unharmed(
+    tmp_path: Path, value: object, words: str
+) -> None:
+    run(tmp_path)
+    rewrite(tmp_path / "toy.jsonl", "versions", value)
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=words) as caught:
+        run(tmp_path, steps=4)
+    assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+
+
+def test_another_patch_of_torch_or_a_journal_without_versions_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = tmp_path / "toy.jsonl"
+    run(tmp_path)
+    kept = versions()
+    patch = ".".join([*kept["torch"].split(".")[:2], "99+cpu"])
+    rewrite(journal, "versions", {**kept, "torch": patch})
+    run(tmp_path, steps=4)
+    last = journal.read_text().splitlines()[4]
+    assert json.loads(last)["versions"]["torch"] == patch  # as begun
+    assert not caplog.messages
+    start, *rest = unsummed(journal.read_bytes()).decode().splitlines()
+    old = {name: value for name, value in json.loads(start).items() if name != "versions"}
+    journal.write_text("\n".join([json.dumps(old), *rest[:3]]) + "\n")
+    (tmp_path / "result.json").unlink()
+    assert len(run(tmp_path, steps=4).rows) == 4
+    (told,) = caplog.messages
+    assert "does not say which versions of torch and timm" in told
 
 
 def test_fresh_starts_over_and_leaves_the_files_of_others(tmp_path: Path) -> None:

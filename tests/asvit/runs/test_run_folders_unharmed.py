@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from asvit.cli.app import app
+from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS, differences, outcome
@@ -190,8 +191,8 @@ def test_other_settings_are_refused_and_nothing_is_lost(
     ("old", "new", "told"),
     [
         (
-            '"device":"cpu"}',
-            '"device":"cuda"}',
+            '"device":"cpu"',
+            '"device":"cuda"',
             "was started on device cuda (now cpu); give --out",
         ),
         (r'"digest":"[0-9a-f]{64}"', f'"digest":"{"f" * 64}"', "was started with other images: "),
@@ -216,6 +217,28 @@ def test_another_device_and_other_images_are_refused(
     assert call(kind, folder) == 3
     assert told in capsys.readouterr().err
     assert content(folder) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_versions_of_what_the_numbers_depend_on_are_refused(
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    folder = prepared(made, kind, "unfinished", tmp_path / "run")
+    if KINDS[kind].state.endswith("l"):  # a journal, which may be whole
+        state = folder / KINDS[kind].state
+        state.write_text("".join(state.read_text().splitlines(keepends=True)[:-1]))
+    before = content(folder)
+    now = versions()
+    monkeypatch.setattr("asvit.core.settings.versions", lambda: {**now, "torch": "9.1.0"})
+    assert call(kind, folder) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"was started with torch {now['torch']} (now 9.1.0)" in line
+    assert content(folder) == before
+    assert call(kind, made / kind) == 0  # what has finished is shown
 
 
 def test_a_run_of_a_kind_that_is_not_known_here_is_refused(
