@@ -109,8 +109,8 @@ class Timed:
 
 def table(rows: Sequence[Row]) -> str:
     """A Markdown table with one line per search."""
-    columns = {"search": "l", "foretold, s": "r", "interval": "r", "measuring took, s": "r"}
-    columns |= {"error": "r", "architectures foretold, measured": "r", "whole run, s": "r"}
+    columns = {"search": "l", "estimated, s": "r", "interval": "r", "measuring took, s": "r"}
+    columns |= {"error": "r", "architectures estimated, measured": "r", "whole run, s": "r"}
     cells = [
         (
             row.name,

@@ -93,7 +93,7 @@ def command(
             emit_json(data)
         else:
             _show(found, settings)
-    finally:  # also when whoever reads our output has left
+    finally:  # also when the reader of our output has left
         if out is not None:
             write_json(out, data)
 

@@ -150,7 +150,7 @@ class FractalDataset(LabelledImages):
         return np.concatenate(shards)
 
     def prepare(self, *, progress: Progress | None = None) -> None:
-        """Generate and cache all missing images; stop at the first that cannot be cached.
+        """Generate and cache all missing images; stop once one cannot be cached.
 
         Args:
             progress: Called with the number of images that are ready, and ``len(self)``.

@@ -105,7 +105,7 @@ def load_images(
             ``count`` images, or one cannot be read: images are never skipped silently.
     """
     if count < 1:
-        raise ValueError(f"{count} images asked for; use 1 or more")
+        raise ValueError(f"{count} images requested; use 1 or more")
     if image_size < MIN_SIZE:
         raise ValueError(f"image size {image_size}; use {MIN_SIZE} or more")
     if seed < 0:
@@ -186,7 +186,7 @@ def fractal_classes(spec: str, wanted: int | None = None) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{spec!r}: {text!r} is not a number of classes; use e.g. 'fractal:100'")
     if wanted not in (None, int(text)):
-        raise ValueError(f"{wanted} classes asked for, but {spec!r} has {int(text)}")
+        raise ValueError(f"{wanted} classes requested, but {spec!r} has {int(text)}")
     return int(text)
 
 

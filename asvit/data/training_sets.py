@@ -91,7 +91,7 @@ def open_training_sets(
     counts = {_TRAINED: train_images, _VALIDATED: validation_images}
     for what, count in counts.items():
         if count is not None and count < 1:
-            raise ValueError(f"{count} images {what} are asked for; use 1 or more")
+            raise ValueError(f"{count} images {what} were requested; use 1 or more")
     if spec.partition(":")[0] == "fractal":
         if validation is not None:
             raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
@@ -191,7 +191,7 @@ def _check_classes(images: LabelledImages, wanted: int | None) -> None:
         raise ValueError(f"training needs two classes or more, there is one: {images.source}")
     if wanted is not None and len(images.classes) != wanted:
         raise ValueError(
-            f"{wanted} classes asked for, but there are {len(images.classes)}: {images.source}"
+            f"{wanted} classes requested, but there are {len(images.classes)}: {images.source}"
         )
 
 
@@ -214,7 +214,7 @@ def _chosen(images: LabelledImages, count: int | None, seed: int, what: str) -> 
         return images
     if count > len(images):
         raise ValueError(
-            f"{count} images {what} are asked for, but there are {len(images)}: {images.source}"
+            f"{count} images {what} were requested, but there are {len(images)}: {images.source}"
         )
     chosen = np.sort(balanced_choice(images.labels, count, seed))
     return SubsetImages(images, chosen, what)

@@ -92,7 +92,7 @@ class ExportSettings(Settings):
         if self.opset is not None and self.to != "onnx":
             raise ValueError(f"opset={self.opset} is for onnx; {self.to} has none")
         if self.random and self.weights is not None:
-            raise ValueError(f"weights={self.weights!r} and random ones are asked for; name one")
+            raise ValueError(f"weights={self.weights!r} and random ones were requested; name one")
         if not self.random and self.weights is None and self.architecture is None:
             raise ValueError("nothing to export; name a file of weights or a run folder")
         if self.random and self.architecture is None:

@@ -42,7 +42,7 @@ class Picture:
         """The figure as its file holds it."""
         buffer = io.StringIO()
         with style(self.name), warnings.catch_warnings():
-            # Whoever looks at the file has other fonts than the one its text is laid out with.
+            # A viewer may lack the font that the text was laid out with.
             warnings.filterwarnings("ignore", r"Glyph .* missing from font")
             # Names of any length may leave no room for axes; the page has them as text as well.
             warnings.filterwarnings("ignore", "constrained_layout not applied")

@@ -1,7 +1,7 @@
-"""The paths of a supernet: as networks alone, what they cost, and what an evolution makes of them.
+"""The paths of a supernet: their networks, their costs and the generations of an evolution.
 
-What a generation holds follows from the seed and from what the generations before it came to, so
-there is no state to keep: whoever has their accuracies can go on.
+The seed and the accuracies of earlier generations determine a generation, so a stopped evolution
+continues from its recorded accuracies alone.
 """
 
 from __future__ import annotations

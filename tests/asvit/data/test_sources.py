@@ -158,7 +158,7 @@ def test_unknown_sources(spec: str, kind: type[Exception], message: str, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"count": 0}, "0 images asked for; use 1 or more"),
+        ({"count": 0}, "0 images requested; use 1 or more"),
         ({"size": 7}, "image size 7; use 8 or more"),
         ({"seed": -1}, "seed -1; use 0 or more"),
     ],
