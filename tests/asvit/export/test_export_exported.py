@@ -112,7 +112,11 @@ BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", 
             "* attention: hallucinated\n* feed-forward parts: compact, 2 br",
             "merg",
         ),
-        ({"network": replace(BOTH, branches=0)}, "* feed-forward parts: compact, merged", "branches"),
+        (
+            {"network": replace(BOTH, branches=0)},
+            "* feed-forward parts: compact, merged",
+            "branches",
+        ),
     ],
 )
 def test_the_card_is_about_this_copy(
