@@ -107,6 +107,7 @@ def read_journal(path: Path) -> JournalStorage:
         ValueError: If a line is not a record, or the records do not make a study.
         OSError: If the file cannot be read.
     """
+    check_plain(path)
     if path.is_file():
         content = path.read_bytes()
         _check(path, content[: content.rfind(b"\n") + 1])

@@ -47,7 +47,7 @@ def test_a_run_folder_holds_the_result(tmp_path: Path, controller: str) -> None:
     assert content["schema_version"] == 1
     assert content["kind"] == "search"
     assert content["settings"] == result.settings.to_json()
-    assert content["versions"].keys() == {"asvit", "python", "torch", "timm", "optuna"}
+    assert content["versions"].keys() == {*("asvit", "python", "torch", "timm", "numpy", "optuna")}
     rows = read_trials(tmp_path / "run" / "trials.csv")
     assert [row.number for row in rows] == list(range(6))
     assert result.steps == len(rows)
