@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +16,7 @@ from asvit.core.codec import Nullable, to_json
 from asvit.core.files import write_text
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
 from asvit.training.distributed import ProcessGroup
+from proxies.tables import csv_text
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -125,11 +124,8 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
         OSError: If a file cannot be written.
     """
     content = [to_json(row) for row in rows]
-    table = io.StringIO()
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(content)
-    write_text(folder / METRICS_CSV, table.getvalue())
+    table = [COLUMNS, *([row[name] for name in COLUMNS] for row in content)]
+    write_text(folder / METRICS_CSV, csv_text(table))
     lines = (json.dumps(row, allow_nan=False) + "\n" for row in content)
     write_text(folder / METRICS_JSONL, "".join(lines))
 
