@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
+ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 _REMOVED = "the journal was removed while the run went on, which ends here"
 _LOST_NOTHING = (
     "the journal cannot be written; what it holds is safe, and the same command continues"
@@ -161,14 +161,19 @@ def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what:
             take(parse_json(line))
         except MALFORMED as error:
             raise ValueError(
-                f"{path}, line {number} is not a record of {what}; {_ADVICE}"
+                f"{path}, line {number} is not a record of {what}; {ADVICE}"
             ) from error
         may_lack = may_lack and right is None
         if not (right or may_lack):
             raise ValueError(changed_line(path, number))
+    cut_off(path, len(content), tail)
+
+
+def cut_off(path: Path, size: int, tail: bytes) -> None:
+    """Cut ``tail``, an unfinished record if any, off the end of a file of ``size`` bytes."""
     if tail:
         with path.open("r+b") as file:
-            file.truncate(len(content) - len(tail))
+            file.truncate(size - len(tail))
         logger.warning(
             "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
         )
@@ -178,7 +183,7 @@ def changed_line(path: Path, number: int) -> str:
     """The message for a line whose check sum is another one."""
     return (
         f"{path}, line {number} is not what was written there: it was changed, or a line before "
-        f"it was changed, is missing or out of order; {_ADVICE}"
+        f"it was changed, is missing or out of order; {ADVICE}"
     )
 
 

@@ -16,14 +16,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from asvit.core.files import check_plain, sync_folder
-from asvit.core.records import MALFORMED, SummedFile, changed_line, unsealed
+from asvit.core.records import ADVICE, MALFORMED, SummedFile, changed_line, cut_off, unsealed
 from proxies.messages import one_line
 
 logger = logging.getLogger(__name__)
 
 _RECORD_STARTS = (b'{"op_code"', b'{"crc32":"')  # the first is of earlier versions or others
 _STALE_SECONDS = 1.0  # a record is written in milliseconds
-_ADVICE = "restore it from a copy, or give --fresh to start over (nothing was changed)"
 
 
 class JournalFile(JournalFileBackend):
@@ -121,7 +120,7 @@ def _replay(path: Path, lock: JournalFileOpenLock) -> JournalStorage:
     except (*MALFORMED, AssertionError, OptunaError) as error:
         raise ValueError(
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
-            f"{_ADVICE}"
+            f"{ADVICE}"
         ) from error
 
 
@@ -149,13 +148,7 @@ def _break_stale_lock(lock: Path) -> None:
 def _repair(path: Path) -> None:
     """Check every line of the journal, then cut off an unfinished last one."""
     content = path.read_bytes()
-    tail = _check(path, content)
-    if tail:
-        with path.open("r+b") as file:
-            file.truncate(len(content) - len(tail))
-        logger.warning(
-            "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
-        )
+    cut_off(path, len(content), _check(path, content))
 
 
 def _check(path: Path, content: bytes) -> bytes:
@@ -167,12 +160,12 @@ def _check(path: Path, content: bytes) -> bytes:
     *lines, tail = content.split(b"\n")
     for number, (line, right) in enumerate(unsealed(lines), start=1):
         if not _is_record(line):
-            raise ValueError(f"{path}, line {number} is not a journal record; {_ADVICE}")
+            raise ValueError(f"{path}, line {number} is not a journal record; {ADVICE}")
         # Lines of other writers have no sum; they show in that of the next line of ours.
         if not (right or (right is None and line.startswith(_RECORD_STARTS[0]))):
             raise ValueError(changed_line(path, number))
     if tail and not _is_unfinished(tail):
-        raise ValueError(f"{path}, line {len(lines) + 1} is not a journal record; {_ADVICE}")
+        raise ValueError(f"{path}, line {len(lines) + 1} is not a journal record; {ADVICE}")
     return tail
 
 
