@@ -22,6 +22,7 @@ from asvit.report.style import (
     pairs,
     panels,
     remark,
+    thinned,
     whole,
 )
 
@@ -218,7 +219,7 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
         made = figure(height=1.2)
         note(made.subplots(), "there are no steps with two measures to show")
         return made
-    shown = _spread(list(steps), MOST_CLOUDS)
+    shown = thinned(list(steps), MOST_CLOUDS)
     made = figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
     named: dict[str, Artist] = {}
     for axes, step in zip(panels(made, len(shown), columns=4), shown, strict=True):
@@ -267,11 +268,3 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.margins(0.12)
-
-
-def _spread(steps: Sequence[int], most: int) -> list[int]:
-    """At most ``most`` of the steps, evenly spaced, the first and the last among them."""
-    if len(steps) <= most:
-        return list(steps)
-    last = len(steps) - 1
-    return [steps[round(place * last / (most - 1))] for place in range(most)]

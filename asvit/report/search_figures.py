@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from asvit.report.style import (
     COLOUR,
@@ -29,6 +29,7 @@ from asvit.report.style import (
     pairs,
     panels,
     remark,
+    thinned,
 )
 from asvit.search.front import non_dominated
 from asvit.search.reward import MovingBaseline
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials a choice's frequency is taken over
 MOST_STEPS = 2000  # that figures show; more are thinned
-
-T = TypeVar("T")
 
 
 def shown_steps(
@@ -62,15 +61,9 @@ def shown_steps(
         values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials, 1)]
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
-    return frozenset([*_thinned(every), *(row.step for row in _thinned(front)), *ends])
-
-
-def _thinned(rows: Sequence[T]) -> Sequence[T]:
-    """At most ``MOST_STEPS`` of ``rows``, evenly spaced, the first and the last among them."""
-    last = len(rows) - 1
-    if last < MOST_STEPS:
-        return rows
-    return [rows[round(place * last / (MOST_STEPS - 1))] for place in range(MOST_STEPS)]
+    return frozenset(
+        [*thinned(every, MOST_STEPS), *(row.step for row in thinned(front, MOST_STEPS)), *ends]
+    )
 
 
 @dataclass(frozen=True)

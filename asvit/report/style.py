@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from proxies.messages import one_line
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 # Role -> (light, dark). Every light value is used by one role only: the report finds it by value.
 PALETTE = {
@@ -227,3 +229,11 @@ def draw_series(rows: Sequence[Any], draw: Callable[..., None], *, each: float) 
     count_steps(lines[-1])
     legend(made)
     return made
+
+
+def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
+    """At most ``most`` of ``rows``, evenly spaced, the first and the last among them."""
+    last = len(rows) - 1
+    if last < most:
+        return rows
+    return [rows[round(place * last / (most - 1))] for place in range(most)]
