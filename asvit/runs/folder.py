@@ -151,9 +151,9 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
 def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
     """The kinds in ``folder``, which must all be those of ``files``."""
     found = kinds_in(folder, files)
-    for other in sorted(found - files.kinds):
+    if others := sorted(found - files.kinds):
         raise ValueError(
-            f"{folder} holds {_noun(other)}; give --out another folder for the {files.noun}"
+            f"{folder} holds {_noun(others[0])}; give --out another folder for the {files.noun}"
         )
     return found
 
