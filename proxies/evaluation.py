@@ -211,7 +211,7 @@ def _measure_together(
         if proxy.together is None or len(built) < len(models):
             continue
         try:
-            values = [_checked(value) for value in proxy.together(built, inputs)]
+            values = [checked_value(value) for value in proxy.together(built, inputs)]
         except FAILURES as error:
             log.info("%s one by one: %s", proxy.name, fault(error))
             continue
@@ -226,7 +226,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     if isinstance(model, str):
         return model
     try:
-        value = _checked(proxy.value(model, inputs))
+        value = checked_value(proxy.value(model, inputs))
     except MemoryError:
         raise
     except FAILURES as error:
@@ -234,7 +234,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 
-def _checked(value: float) -> float | str:
+def checked_value(value: float) -> float | str:
     """A measure's value, NaN if it is undefined, or the reason why it is none.
 
     Raises:
@@ -242,9 +242,11 @@ def _checked(value: float) -> float | str:
     """
     if math.isinf(value):
         return "the value is infinite"
+    if not isinstance(value, float | int):
+        value = float(value)  # 32-bit numbers cannot be compared with so large ones
     if abs(value) > LARGEST:
         return f"the value {value:g} is too large to be averaged; scale it below {LARGEST:g}"
-    return value if isinstance(value, float | int) else float(value)
+    return value
 
 
 @functools.lru_cache(maxsize=32)

@@ -227,7 +227,9 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     """Show what our packages log, from notices up, for as long as a command runs."""
     handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
+    matplotlib = logging.getLogger("matplotlib")  # warns of its own folders that it can do without
+    before = [(logger.level, logger.propagate) for logger in (*loggers, matplotlib)]
+    matplotlib.setLevel(logging.ERROR)
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -235,7 +237,7 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
+        for logger, (level, propagate) in zip((*loggers, matplotlib), before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from asvit._version import __version__
 
-# How many parts of a version have to agree: timm changes its networks in the third.
+# How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
 
 
@@ -30,4 +30,4 @@ def changed_versions(
 
 
 def _compared(library: str, version: str) -> list[str]:
-    return version.partition("+")[0].split(".")[: _COMPARED[library]]
+    return version.partition("+")[0].split(".")[: _COMPARED.get(library)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONNECT_SECONDS = 10.0
-_LIBRARIES = ("torch", "timm", "numpy")  # that results depend on
+_LIBRARIES = ("asvit", "torch", "timm", "numpy")  # that results depend on
 
 
 class RayBackend:

@@ -20,7 +20,7 @@ from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
-from asvit.search.rows import without_sizes, write_trials
+from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:
@@ -215,7 +215,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
         """Measure architectures, in order."""
         if self.evaluate is not None:
-            return map(self.evaluate, map(str, architectures))
+            names = self.settings.proxies
+            return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
         return self.evaluator.all(architectures)
 
     def _follow(self, search: Search) -> None:
@@ -324,6 +325,8 @@ def run_search(**given: Any) -> SearchResult:
             of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
             the study is named after the run folder, so that runs of that name in other folders
             share it; and ``evaluate``, a function that measures the architecture of a text in
-            place of the proxies, called in this process.
+            place of the proxies, called in this process. It gives an
+            :class:`asvit.search.Measurement`; an architecture for which it raises an error, or
+            gives no number, has failed with the reason.
     """
     return SearchRun.make(**given).run()

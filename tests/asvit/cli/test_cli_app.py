@@ -1,5 +1,6 @@
 """The program around the commands: help, lazy imports, exit codes, one-line errors."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -35,6 +36,20 @@ def ending(monkeypatch):
         monkeypatch.setattr(app_module, "import_module", lambda name: module)
 
     return raising
+
+
+def test_matplotlib_does_not_tell_of_its_own_folders(monkeypatch) -> None:
+    """It makes others where these may not be written to, as where they are root's."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    seen: list[bool] = []
+    look = click.Command(
+        "cost", callback=lambda: seen.append(logger.isEnabledFor(logging.WARNING))
+    )
+    module = types.SimpleNamespace(command=look)
+    monkeypatch.setattr(app_module, "import_module", lambda name: module)
+    assert CliRunner().invoke(app, ["cost"]).exit_code == 0
+    assert seen == [False]
+    assert logger.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("args", [(), ("search",), ("score",), ("report",), ("completion",)])

@@ -1,9 +1,16 @@
 import json
+import math
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import torch
 
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
@@ -211,6 +218,86 @@ def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> No
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed"] * 10
     assert not (tmp_path / "result.json").exists()
+
+
+def changed(**fields: Any) -> Callable[[], Any]:
+    """A function that gives a good measurement but for these fields."""
+    good = fake_evaluate("4,8,2|2,4,2|2,2,2|2,1,2|16")
+    return lambda: replace(good, **fields)
+
+
+def length(value: object) -> Callable[[], Any]:
+    return changed(values={"length_distortion": value, "ntk_condition_number": 2.0}, reasons={})
+
+
+#: What a function of the user's does for an architecture, and why that has failed.
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "key": (lambda: {}["x"], "KeyError: 'x' (test_runs_search.py:"),
+    "zero": (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+    "exit": (lambda: sys.exit(0), "SystemExit: 0"),
+    "stop": (lambda: next(iter(())), "StopIteration"),
+    "memory": (lambda: bytearray(2**62), "MemoryError"),
+    "nothing": (lambda: None, "evaluate gave None, not a Measurement"),
+    "number": (lambda: 3.5, "evaluate gave 3.5, not a Measurement"),
+    "no value": (changed(values={}), "ntk_condition_number: evaluate gave no value of it"),
+    "no mapping": (changed(values=3.0), "TypeError"),
+    "no reasons": (changed(reasons=None), "AttributeError"),
+    "size": (changed(params=-1), "evaluate gave the size -1; use a whole number from 0"),
+    "size of a kind": (changed(macs=1.5), "TypeError: 'float' object cannot be interpreted"),
+    "large size": (changed(macs=2**63), "the size 9223372036854775808"),
+    "large": (length(1e308), "length_distortion: the value 1e+308 is too large to be averaged"),
+    "small": (length(-1e308), "the value -1e+308 is too large to be averaged"),
+    "infinite": (length(math.inf), "length_distortion: the value is infinite"),
+    "nan": (length(math.nan), "length_distortion: the value is nan"),
+    "text": (length("large"), "length_distortion: evaluate gave 'large', not a number"),
+    "none": (length(None), "evaluate gave None, not a number"),
+    "complex": (length(1j), "evaluate gave 1j, not a number"),
+    "shape": (length(torch.ones(2)), "evaluate gave tensor([1., 1.]), not a number"),
+    "digits": (length(10**400), "not a number"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_function_of_the_users_may_fail_in_any_way(
+    tmp_path: Path, mistake: str, every: int
+) -> None:
+    fails, told = MISTAKES[mistake]
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        good = Measurement(3, 5, {"length_distortion": 2.0, "ntk_condition_number": 1.0}, {})
+        made: Measurement = good if len(asked) % every else fails()
+        return made
+
+    given: dict[str, Any] = {"evaluate": evaluate, "controller": "random", "space": "asvit"}
+    if every == 1:
+        with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
+            search(tmp_path, **given)
+        assert told in str(caught.value)
+    else:
+        assert search(tmp_path, **given).failures == 2
+    for _ in range(2):  # as it was written, and as the journal gives it back
+        failed = [row for row in read_trials(tmp_path / "trials.csv") if row.state == "failed"]
+        assert len(failed) == 6 // every
+        assert all(told in row.reason for row in failed)
+        (tmp_path / "trials.csv").unlink()
+        with suppress(ValueError):
+            search(tmp_path, **given)
+    assert len(asked) == len(set(asked)) == 6
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, torch.tensor])
+def test_numbers_of_any_kind_are_kept(tmp_path: Path, kind: Callable[[int], Any]) -> None:
+    def evaluate(text: str) -> Measurement:
+        found = fake_evaluate(text)
+        values = {"length_distortion": kind(7), "ntk_condition_number": kind(len(text))}
+        return Measurement(np.int64(found.params), np.int64(found.macs), values, {})
+
+    assert search(tmp_path, evaluate=evaluate, steps=3).failures == 0
+    (tmp_path / "result.json").unlink()
+    assert search(tmp_path, evaluate=evaluate, steps=3).length_distortion == 7
 
 
 def test_the_library_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
