@@ -143,7 +143,7 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
     from asvit.spaces import load_space
 
     study = find_study(read_journal(journal), STUDY)
-    settings = None if study is None else stored_settings(study)
+    settings = None if study is None else stored_settings(study.user_attrs)
     if study is None or settings is None:
         return None, []
     better = {name: direction(name) for name in settings.proxies}

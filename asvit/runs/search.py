@@ -24,7 +24,7 @@ from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import RDBStorage
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
@@ -86,7 +86,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return find_space(self.settings.space, image_size=self.settings.image_size)
 
     @cached_property
-    def shared(self) -> BaseStorage | None:
+    def shared(self) -> RDBStorage | None:
         """The storage that other processes may share; None for a journal in the folder."""
         from asvit.search.study import open_url
 
@@ -157,7 +157,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """What the study was started with."""
         from asvit.search.study import stored_settings
 
-        stored = stored_settings(journal)
+        stored = stored_settings(journal.user_attrs)
         if stored is None and journal.trials:
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return stored
@@ -170,15 +170,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
-        """Check images, device and versions, and keep them."""
-        from asvit.search.study import keep_start
+        """Check images, device and versions, and keep them; of several processes, one is first."""
+        from asvit.search.study import keep_start, stored_settings
 
-        stored, now = journal.user_attrs, self.start_values()
-        if self.evaluate is None:
-            self.check_same(**{name: (stored.get(name), now[name]) for name in now})
-        if self.stored_settings(journal) is not None:
-            check_same_versions(self.folder, stored.get("versions"), self.libraries)
-        keep_start(journal, self.settings, **now, versions=versions())
+        now, kept = self.start_values(), False
+        while not kept:
+            stored = journal.user_attrs
+            settings = stored_settings(stored)
+            check_same_settings(self.folder, settings, self.settings, growing=self.may_grow)
+            if settings is not None:
+                if self.evaluate is None:
+                    self.check_same(**{name: (stored.get(name), now[name]) for name in now})
+                check_same_versions(self.folder, stored.get("versions"), self.libraries)
+            kept = keep_start(
+                journal, stored, self.settings, **now, versions=versions(), shared=self.shared
+            )
 
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""

@@ -67,7 +67,7 @@ class StudyJournal:
         study = find_study(self.storage, STUDY)
         if study is None:
             study = create_study(self.storage, STUDY, {"x": "higher", "y": "lower"})
-            keep_start(study, wanted, values["images"], values["device"])
+            keep_start(study, study.user_attrs, wanted, values["images"], values["device"])
         stored = SearchRun(settings=wanted, out=Path()).stored_settings(study)
         check_same_settings(Path(), stored, wanted, growing=["steps"])
 

@@ -56,7 +56,7 @@ def make_run(
     if not finished:
         with quiet_optuna():
             study = create_study(open_journal(folder / "study.journal"), STUDY, {"x": "higher"})
-        keep_start(study, settings_, None)
+        keep_start(study, {}, settings_, None)
         with (folder / "study.journal").open("a") as journal:
             journal.write('{"op_co')  # being written
         return folder

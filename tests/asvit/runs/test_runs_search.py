@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
+from asvit.core.versions import versions
 from asvit.runs import SearchResult, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun
@@ -23,6 +25,7 @@ from asvit.search import (
     SearchSettings,
     read_trials,
 )
+from asvit.search import study as study_module
 from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, cost, load_space
 from tests.asvit.runs.fakes import fake_evaluate
@@ -154,6 +157,41 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
     assert f"--storage {url}" in result.provenance["command"]
     search(tmp_path / "url", storage=url, fresh=True, seed=1)
     assert optuna.get_all_study_names(url) == ["url"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({}, None),
+        ({"torch": "9.1.0"}, r"was started with torch 9\.1\.0 \(now"),
+        ({"seed": 3}, r"other settings: seed 3 \(now 0\)"),
+    ],
+)
+def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any], told: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    here, there = (tmp_path / machine / "run" for machine in ("here", "there"))
+    seed, torch, now = theirs.get("seed", 0), theirs.get("torch", version("torch")), versions()
+    keep = study_module.keep_start
+
+    def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
+        monkeypatch.setattr(study_module, "keep_start", keep)
+        with monkeypatch.context() as changed:
+            changed.setattr("asvit.runs.search.versions", lambda: {**now, "torch": torch})
+            search(there, storage=url, seed=seed, steps=2)
+        return keep(*given, **named)
+
+    monkeypatch.setattr(study_module, "keep_start", later)
+    if told is None:
+        assert search(here, storage=url, steps=2).steps == 2
+    else:
+        with pytest.raises(ValueError, match=told):
+            search(here, storage=url, steps=2)
+    study = optuna.load_study(study_name="run", storage=url)
+    assert study.user_attrs["versions"] == {**now, "torch": torch}
+    assert study.user_attrs["settings"]["seed"] == seed
+    assert len(study.trials) == 2
 
 
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
