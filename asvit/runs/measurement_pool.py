@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -151,7 +151,9 @@ class MeasurementPool:
                 yield number, self._measure(job)
         if self.workers.in_process or not possible:
             return
-        tasks = [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        tasks = self._shared_out(
+            [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        )
         missing = Counter(number for number, _ in tasks)
         answers: dict[int, list[Answer]] = {number: [] for number in possible}
         with closing(self._opened().run([task for _, task in tasks])) as answered:
@@ -211,6 +213,21 @@ class MeasurementPool:
             for only in portions
         ]
 
+    def _shared_out(self, tasks: list[tuple[int, Task]]) -> list[tuple[int, Task]]:
+        """The tasks, of which the last ones, too few for all workers, are split by measures.
+
+        Else, with five networks on two workers, one would wait while the other measures the fifth.
+        """
+        jobs = self.workers.jobs or 1
+        whole = len(tasks) - len(tasks) % jobs
+        split = [
+            (number, {**task, "names": names, "counted": task["counted"] and not part})
+            for number, task in tasks[whole:]
+            for part, names in enumerate(task["names"][part::jobs] for part in range(jobs))
+            if names
+        ]
+        return tasks[:whole] + split
+
 
 def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     """The answers to all tasks of a job together."""
@@ -222,7 +239,10 @@ def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
     readings = [Readings.from_json(result["readings"]) for result in results]
-    return Measured(combine(readings), size)
+    taken: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
+    for repeat, found in (item for part in readings for item in part.taken.items()):
+        taken[repeat].update(found)
+    return Measured(combine([Readings(job.names, readings[0].repeats, taken)]), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
