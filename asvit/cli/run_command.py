@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from asvit.cli.display import progress_display
+from asvit.cli.display import progress_display, say
 from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -160,12 +160,12 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
         if last is not None and last.unit != "image":
             of_all = "" if last.total is None else f" of {last.total}"
             where = f"after {last.unit} {last.done}{of_all}"
-        click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+        say(f"stopped {where}; to go on: {again(context)}")
         raise
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
-        click.echo(run.no_work.format(noun=run.files.noun), err=True)
+        say(run.no_work.format(noun=run.files.noun))
     return result
 
 
