@@ -74,14 +74,15 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
+def names_in(module: str, registry: str) -> list[str]:
+    """The names in ``registry`` of ``module``, or that it gives when called."""
+    found = getattr(import_module(module), registry)
+    return list(cast("Iterable[str]", found() if callable(found) else found))
+
+
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
-    """A completion from the names in ``registry`` of ``module``, or that it gives when called."""
-
-    def listed() -> Iterable[str]:
-        found = getattr(import_module(module), registry)
-        return cast("Iterable[str]", found() if callable(found) else found)
-
-    return completes(listed)
+    """A completion from :func:`names_in`."""
+    return completes(lambda: names_in(module, registry))
 
 
 def paths(

@@ -18,6 +18,7 @@ from asvit.cli.options import (
     debug_option,
     json_option,
     known,
+    names_in,
     parameters,
     quiet_option,
     with_workers,
@@ -47,7 +48,13 @@ def command_of(name: str) -> click.Command:
     """The command of the program with this name: a kind of run, or the group of several."""
     if name in RUNS:
         return run_command(RUNS[name])
-    group = click.Group(name, help=_GROUPS.get(name), no_args_is_help=True)
+
+    @click.pass_context
+    def check(context: click.Context) -> None:
+        if context.invoked_subcommand is None:
+            raise click.UsageError(f"missing command; use {' or '.join(group.commands)}", context)
+
+    group = click.Group(name, callback=check, help=_GROUPS.get(name), invoke_without_command=True)
     for words, kind in RUNS.items():
         if words.startswith(f"{name} "):
             group.add_command(run_command(kind))
@@ -100,8 +107,6 @@ def run_command(kind: Kind) -> click.Command:
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
-    arguments = (param for param in command.params if isinstance(param, click.Argument))
-    command.no_args_is_help = any(param.required for param in arguments)
     return command
 
 
@@ -129,10 +134,8 @@ def _check_known(option: Option, name: str, value: object) -> None:
     """Check a value against the registry that completes it, which lists all there is."""
     if not option.listed:
         return
-    from importlib import import_module
-
     module, _, registry = option.complete.partition(":")
-    choices = list(getattr(import_module(module), registry))
+    choices = names_in(module, registry)
     for one in value if isinstance(value, tuple) else (value,):
         known(option.name or name, str(one), choices)
 
