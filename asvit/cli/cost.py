@@ -24,7 +24,8 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 def command(architectures: tuple[str, ...], image_size: int | None, as_json: bool) -> None:
     """Count parameters and multiply-adds of each ARCH, part by part.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME.
+    ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
+    that ended in an architecture.
     """
     from asvit.spaces import cost
 

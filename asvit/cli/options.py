@@ -179,20 +179,25 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
 
 
 architectures_argument = click.argument(
-    "architectures", metavar="ARCH...", nargs=-1, required=True
+    "architectures",
+    metavar="ARCH...",
+    nargs=-1,
+    required=True,
+    shell_complete=completes(run_folders),
 )
 
 
 def canonical(texts: Sequence[str]) -> list[str]:
-    """The texts in canonical form, each architecture once.
+    """The architectures of texts and of runs that ended in one, each once.
 
     Raises:
         click.UsageError: If one is no architecture of a space or a family and no model of timm.
+        FileNotFoundError: If a folder holds no finished run.
     """
-    from asvit.spaces import architectures
+    from asvit.runs.architectures import find_architecture
 
     try:
-        return list(dict.fromkeys(map(architectures.canonical, texts)))
+        return list(dict.fromkeys(find_architecture(text).text for text in texts))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

@@ -65,8 +65,8 @@ def command(
 ) -> None:
     """Measure each ARCH with every measure, or with those of --proxy.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
-    has no value but a reason.
+    ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
+    that ended in an architecture. A measure that fails has no value but a reason.
     """
     from asvit.search import SearchSettings
     from proxies import PROXIES

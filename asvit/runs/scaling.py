@@ -63,8 +63,10 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         if given.get("architecture") is None:
             given["seed_run"] = newest_run("search")
             given["architecture"] = _seed_of(given["seed_run"])
+        from asvit.runs.architectures import find_architecture
         from asvit.runs.growable import find_growable
 
+        given["architecture"] = find_architecture(str(given["architecture"])).text
         made = super().make(preset, **given)
         _, architecture = find_growable(made.settings.architecture)
         made.settings = replace(made.settings, architecture=str(architecture))
