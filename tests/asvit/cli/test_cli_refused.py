@@ -140,7 +140,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
         ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
         ("--resume --out new", 3, "no training to go on with"),
-        ("--batch-size 64", 3, "a batch of 64 images is more than there are"),
+        ("--batch-size 64", 3, "; use --batch-size 24 or less"),
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
         ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
