@@ -76,6 +76,12 @@ class ScaleSettings(MeasuringSettings):
     count_size: int = setting(
         224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
     )
+    classes: int = setting(
+        1000,
+        "Classes that sizes are counted with, as a training will build them.",
+        shown="those of --data, else 1000",
+        at_least=1,
+    )
     proxies: tuple[str, ...] = setting(
         ("length_distortion", "ntk_condition_number"),
         "Measure that ranks candidates; repeat it or separate names by commas.",

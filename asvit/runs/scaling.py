@@ -16,6 +16,7 @@ from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
+from asvit.core.settings import fields_of
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
@@ -56,6 +57,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     written = "report.html, steps.csv, result.json, figures"
 
     seed_run: Path | None = None  # whose result growth starts from
+    classes_of_data: bool = False  # sizes are counted with the classes that the images have
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
@@ -68,14 +70,19 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
         given["architecture"] = find_architecture(str(given["architecture"])).text
         made = super().make(preset, **given)
+        made.classes_of_data = "classes" not in given
         _, architecture = find_growable(made.settings.architecture)
         made.settings = replace(made.settings, architecture=str(architecture))
         return made
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
+        from asvit.data.training_sets import class_count
         from scaling.growth import directions
 
+        if self.classes_of_data:
+            found = class_count(self.settings.data)
+            self.settings = replace(self.settings, classes=found or self.settings.classes)
         super().check()
         directions(self.settings.proxies)
 
@@ -105,6 +112,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
+        if chosen.classes != fields_of(ScaleSettings)["classes"].default:
+            grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
 
     def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:

@@ -167,6 +167,19 @@ def test_cost_says_what_it_counts() -> None:
     assert result.stdout.count("total") == 2
 
 
+def test_cost_counts_the_classes_that_a_training_will_have(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / "pets" / f"class{number}").mkdir(parents=True)
+        (tmp_path / "pets" / f"class{number}" / "1.png").touch()
+    (four,) = strict(run("cost", SEED, "--data", "pets", "--json").stdout)["architectures"]
+    head = 256 + 1  # weights and bias of a class
+    assert (four["classes"], four["params"]) == (4, 2_319_624 - 996 * head)
+    assert sum(part["params"] for part in four["parts"]) == four["params"]
+    three = run("cost", "timm:resnet18", "--classes", "3", "--data", "pets")
+    assert "multiply-adds, batch 1, 224 px, 3 classes" in three.stdout
+    check_refused(run("cost", SEED, "--data", "no/such"), 3, "no/such")
+
+
 # a run in the place of an architecture
 
 
