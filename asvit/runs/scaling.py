@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -55,6 +54,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     needs, inputs = ("growable",), ("context",)
     report = imported("asvit.report:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
+    always_typed = ("budgets",)
 
     seed_run: Path | None = None  # whose result growth starts from
     classes_of_data: bool = False  # sizes are counted with the classes that the images have
@@ -147,7 +147,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
-            next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
+            next_command=self.training_command,
         )
 
     def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
