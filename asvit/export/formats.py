@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from asvit.core.files import check_target
+from asvit.core.versions import missing
 from proxies.registry import Registry
 
 # Files of a folder for timm; the names are timm's.
@@ -55,9 +56,7 @@ class Format:
             try:
                 import_module(library)
             except ImportError as error:
-                raise ImportError(
-                    f"the format {self.name} needs {library}: pip install 'asvit[export]'"
-                ) from error
+                raise missing(f"the format {self.name}", library, "export") from error
 
     def check_out(self, out: Path, *, card: bool, force: bool) -> None:
         """Check that a copy, and a ``card``, can be written to ``out``, without creating anything.
