@@ -52,6 +52,14 @@ def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> 
         ONNX.check_out(tmp_path / "a.onnx", card=False, force=False)
 
 
+def test_copies_in_two_formats_have_a_card_each(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.onnx", tmp_path / "a.pt2"
+    ONNX.card_path(first).write_text("# a\n\n* format: onnx\n")
+    FORMATS["pt2"].check_out(second, card=True, force=False)
+    assert FORMATS["pt2"].card_path(second) == tmp_path / "a.pt2.md"
+    assert ONNX.card_path(first) == tmp_path / "a.md"
+
+
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:
     for name in FOLDER_FILES:
         (tmp_path / name).write_text("")
