@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from asvit._version import __version__
+from asvit.cli.display import say
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
 from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
@@ -156,9 +157,9 @@ def _explain(error: BaseException, session: Session) -> int:
     with suppress(OSError):  # where nothing can be told the code still says it
         if session.debug and not isinstance(error, click.ClickException | click.Abort):
             for told in "".join(traceback.format_exception(error)).splitlines():
-                click.echo(legible(censored(told, session.arguments)), err=True)
+                say(legible(censored(told, session.arguments)))
         if line:
-            click.echo(f"asvit: {censored(line, session.arguments)}", err=True)
+            say(f"asvit: {censored(line, session.arguments)}")
     return code
 
 
@@ -211,7 +212,7 @@ def _one_line(text: str) -> str:
 
 
 class _Stderr(logging.Handler):
-    """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
+    """Writes on whatever stderr is at the time, above a progress bar."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
@@ -219,7 +220,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         told = censored(_one_line(self.format(record)), self._session.arguments)
-        click.echo(f"asvit: {told}", err=True)
+        say(f"asvit: {told}")
 
 
 @contextmanager

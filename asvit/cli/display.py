@@ -8,16 +8,34 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from asvit.core.console import clock, console, number
 from asvit.core.progress import Progress, Tell, ignore
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
 _EVERY_SECONDS = 60.0  # longest time without one
+
+_bars: list[Console] = []  # of the bar that is on the screen, if there is one
+
+
+def say(line: str) -> None:
+    """Write a line for people on stderr: above the bar while there is one.
+
+    Click writes past the stream that a bar puts in the place of stderr, and the bar's next frame
+    wipes what lies below the last one.
+    """
+    if _bars:
+        _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
+    else:
+        click.echo(line, err=True)
 
 
 @contextmanager
@@ -51,11 +69,11 @@ class Lines:
         """Write the line of ``progress`` if it is time for one."""
         if progress.unit == "image":
             if progress.unit != self._unit and progress.done < (progress.total or 0):
-                click.echo(f"preparing {progress.total} images", err=True)
+                say(f"preparing {progress.total} images")
                 self._unit = progress.unit
             return
         if self.title is not None:
-            click.echo(opening(self.title, progress), err=True)
+            say(opening(self.title, progress))
             self.title = None
         if progress.unit != self._unit:
             self._unit, self._written = progress.unit, -1
@@ -63,7 +81,7 @@ class Lines:
         due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
         if due > self._written or now - self._last >= _EVERY_SECONDS:
             self._last, self._written = now, due
-            click.echo(f"{count(progress)}  {progress.state}", err=True)
+            say(f"{count(progress)}  {progress.state}")
 
 
 @contextmanager
@@ -82,7 +100,7 @@ def _bar(title: Title) -> Iterator[Tell]:
         expand=True,
     )
     task = bar.add_task("", total=None, told="")
-    state = Text("getting ready")
+    state = Text("getting ready", no_wrap=False, overflow="fold")  # also where a line above is not
     screen = console(err=True)
     opened = False
 
@@ -90,7 +108,7 @@ def _bar(title: Title) -> Iterator[Tell]:
         nonlocal opened
         if not opened and progress.unit != "image":
             opened = True
-            screen.print(opening(title, progress))
+            say(opening(title, progress))
         part = progress.part
         known = part == part  # not NaN
         bar.update(
@@ -103,7 +121,11 @@ def _bar(title: Title) -> Iterator[Tell]:
         state.plain = progress.state
 
     with Live(Group(bar, state), console=screen, refresh_per_second=4, transient=True):
-        yield tell
+        _bars.append(screen)
+        try:
+            yield tell
+        finally:
+            _bars.remove(screen)
 
 
 def opening(title: Title, progress: Progress) -> str:

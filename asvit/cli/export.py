@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from asvit.cli.display import say
 from asvit.cli.manual import Documented
 from asvit.cli.options import canonical, json_option, parameters, quiet_option
 from asvit.cli.output import emit_json
@@ -34,7 +34,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     _check(given)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**given, progress=None if quiet else partial(click.echo, err=True))
+    exported = export_network(**given, progress=None if quiet else say)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):

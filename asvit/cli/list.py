@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from asvit.cli.display import say
 from asvit.cli.manual import Documented
 from asvit.cli.options import json_option
 from asvit.cli.output import emit_json
@@ -85,7 +86,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         words = [name for name in columns if not isinstance(rows[0][name], int)]
         console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
     if not rows:
-        click.echo(f"no {kind} match {pattern!r}", err=True)
+        say(f"no {kind} match {pattern!r}")
 
 
 def _cell(value: object) -> object:

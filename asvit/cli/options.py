@@ -74,14 +74,15 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
+def names_in(module: str, registry: str) -> list[str]:
+    """The names in ``registry`` of ``module``, or that it gives when called."""
+    found = getattr(import_module(module), registry)
+    return list(cast("Iterable[str]", found() if callable(found) else found))
+
+
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
-    """A completion from the names in ``registry`` of ``module``, or that it gives when called."""
-
-    def listed() -> Iterable[str]:
-        found = getattr(import_module(module), registry)
-        return cast("Iterable[str]", found() if callable(found) else found)
-
-    return completes(listed)
+    """A completion from :func:`names_in`."""
+    return completes(lambda: names_in(module, registry))
 
 
 def paths(
@@ -178,20 +179,25 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
 
 
 architectures_argument = click.argument(
-    "architectures", metavar="ARCH...", nargs=-1, required=True
+    "architectures",
+    metavar="ARCH...",
+    nargs=-1,
+    required=True,
+    shell_complete=completes(run_folders),
 )
 
 
 def canonical(texts: Sequence[str]) -> list[str]:
-    """The texts in canonical form, each architecture once.
+    """The architectures of texts and of runs that ended in one, each once.
 
     Raises:
         click.UsageError: If one is no architecture of a space or a family and no model of timm.
+        FileNotFoundError: If a folder holds no finished run.
     """
-    from asvit.spaces import architectures
+    from asvit.runs.architectures import find_architecture
 
     try:
-        return list(dict.fromkeys(map(architectures.canonical, texts)))
+        return list(dict.fromkeys(find_architecture(text).text for text in texts))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

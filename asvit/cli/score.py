@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.display import progress_display
+from asvit.cli.display import progress_display, say
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
@@ -65,8 +65,8 @@ def command(
 ) -> None:
     """Measure each ARCH with every measure, or with those of --proxy.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
-    has no value but a reason.
+    ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
+    that ended in an architecture. A measure that fails has no value but a reason.
     """
     from asvit.search import SearchSettings
     from proxies import PROXIES
@@ -148,7 +148,7 @@ def _measure(
             if place:
                 left = (time.monotonic() - started) / place * (len(texts) - place)
                 line += f"  ETA {clock(left)}"
-            click.echo(line, err=True)
+            say(line)
         found[text] = measure(
             partial(build, text, image_size=side),
             settings.proxies,

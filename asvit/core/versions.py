@@ -1,4 +1,4 @@
-"""Versions of the libraries that the numbers of a run depend on."""
+"""Versions of the libraries that the numbers of a run depend on, and what installs others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
     libraries = {name: version(name) for name in _COMPARED}
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
+
+
+def missing(what: str, library: str, extra: str) -> ImportError:
+    """The error where ``what`` needs a library of an extra; asvit itself is on no index."""
+    return ImportError(
+        f"{what} needs {library}: in the checkout of asvit, pip install '.[{extra}]'"
+    )
 
 
 def changed_versions(

@@ -122,6 +122,26 @@ def open_training_sets(
     return TrainingSets(train, other, train.classes, provenance)
 
 
+def class_count(spec: str) -> int | None:
+    """How many classes a training on the images that ``spec`` names has.
+
+    None where it names none: for noise, for fractals without a number, and for a folder without
+    class folders.
+
+    Raises:
+        FileNotFoundError: If a folder or dataset does not exist.
+        ImportError: If the library that ``spec`` needs is not installed.
+        ValueError: If ``spec`` is unknown, or names something without images.
+    """
+    if spec in ("fractal", "gaussian"):
+        return None
+    if spec.startswith("fractal:"):
+        return fractal_classes(spec)
+    library = spec.partition(":")[0] in {"torchvision", "hf"}
+    classes = len((open_dataset(spec) if library else _parts(spec, None)[0]).classes)
+    return classes if classes > 1 else None
+
+
 def _fractals(
     classes: int, counts: _Counts, image_size: int, seed: int, progress: Progress | None
 ) -> Iterator[LabelledImages]:

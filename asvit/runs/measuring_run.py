@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,16 @@ class MeasuringRun(Run[S, R, J]):
         listed=False,
     )
     workers: Workers | None = None  # the result does not depend on them
+
+    @property
+    def training_command(self) -> str:
+        """What trains the architecture of the finished run, on the images it was measured on."""
+        words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
+        for name in ("data", "image_size", "seed", "device"):
+            value = getattr(self.settings, name)
+            if value not in (getattr(usual, name), "gaussian"):  # noise has no classes
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
 
     def check(self) -> None:
         """Find the table before the long part."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, short, table
 from asvit.core.progress import images_told
 from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
-from asvit.core.settings import check_same_settings, check_same_versions, setting
+from asvit.core.settings import (
+    MeasuringSettings,
+    check_same_settings,
+    check_same_versions,
+    fields_of,
+    setting,
+)
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
+_GROWTH = 10  # the budget of the next command over the seed's parameters
 
 
 @dataclass(kw_only=True)
@@ -215,8 +221,20 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            next_command=_next_command(arch),
+            next_command=self._next_command(str(arch), measurement.params),
         )
+
+    def _next_command(self, arch: str, params: int) -> str:
+        """Grow the seed, measured as it was found, or train it where it cannot be grown."""
+        from asvit.runs.scaling import ScaleRun
+
+        names = (*fields_of(MeasuringSettings), "proxies")
+        kept = {name: getattr(self.settings, name) for name in names}
+        try:
+            grown = ScaleRun.make(architecture=arch, budgets=_budget(params), **kept)
+        except ValueError:
+            return self.training_command
+        return grown.command_line()
 
     def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
         """Measure architectures, in order."""
@@ -305,17 +323,18 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
         yield from rank_table(result.reliability)
+        if f"--budget {_budget(result.params)} " in f"{result.next_command} ":
+            yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _next_command(arch: Architecture) -> str:
-    """What to do with the seed: grow it, or train it where it cannot be grown."""
-    from asvit.runs.growable import find_growable
+def _budget(params: int) -> str:
+    """The budget of the next command: ten times the seed's parameters, in two digits.
 
-    try:
-        find_growable(arch)
-    except ValueError:
-        return f"asvit train {shlex.quote(str(arch))}"
-    return f"asvit scale --budget 88M --arch {shlex.quote(str(arch))}"
+    The paper goes to 38 times, in hours; this is a first step at any image size.
+    """
+    from scaling import Budget
+
+    return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
 def run_search(**given: Any) -> SearchResult:

@@ -128,7 +128,7 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
         (ValueError("split 3 does\nnot divide 56"), 3, "asvit: split 3 does not divide 56"),
         (FileNotFoundError(2, "No such folder", "pics"), 3, "asvit: No such folder: pics"),
         (PermissionError("folder x cannot be written"), 3, "asvit: folder x cannot be written"),
-        (ImportError("needs ray: pip install 'asvit[ray]'"), 3, "asvit: needs ray"),
+        (ImportError("needs ray: pip install '.[ray]'"), 3, "asvit: needs ray"),
         (ImportError("cannot import name", name="x"), 1, "asvit: unexpected ImportError"),
         (click.UsageError("no such thing."), 2, "asvit: no such thing (see asvit cost --help)"),
         (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),

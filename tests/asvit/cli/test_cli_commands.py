@@ -12,7 +12,7 @@ import pytest
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
-from tests.asvit.cli.commands import RUNS, run, strict
+from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -165,6 +165,40 @@ def test_cost_says_what_it_counts() -> None:
     assert result.exit_code == 0
     assert "multiply-adds, batch 1, 64 px" in result.stdout
     assert result.stdout.count("total") == 2
+
+
+def test_cost_counts_the_classes_that_a_training_will_have(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / "pets" / f"class{number}").mkdir(parents=True)
+        (tmp_path / "pets" / f"class{number}" / "1.png").touch()
+    (four,) = strict(run("cost", SEED, "--data", "pets", "--json").stdout)["architectures"]
+    head = 256 + 1  # weights and bias of a class
+    assert (four["classes"], four["params"]) == (4, 2_319_624 - 996 * head)
+    assert sum(part["params"] for part in four["parts"]) == four["params"]
+    three = run("cost", "timm:resnet18", "--classes", "3", "--data", "pets")
+    assert "multiply-adds, batch 1, 224 px, 3 classes" in three.stdout
+    check_refused(run("cost", SEED, "--data", "no/such"), 3, "no/such")
+
+
+# a run in the place of an architecture
+
+
+@pytest.mark.parametrize("kind", ["search", "scale", "train", "supernet evolve"])
+def test_a_run_stands_for_what_it_ended_in(kind: str, finished: Any) -> None:
+    folder, done = finished(kind)
+    data = strict(done.stdout)
+    text = data["seed_architecture" if kind == "search" else "architecture"]
+    for named in (folder, folder / "result.json"):
+        found = strict(run("cost", named, "--image-size", "32", "--json").stdout)
+        assert [one["architecture"] for one in found["architectures"]] == [text]
+    scored = strict(run("score", folder, *SMALL, "--proxy", "params", "--json").stdout)
+    assert [one["architecture"] for one in scored["architectures"]] == [text]
+
+
+def test_an_export_of_a_run_without_weights_says_so(finished: Any) -> None:
+    searched = finished("search")[0]
+    refused = run("export", searched, "--to", "pt2", "--out", "a.pt2")
+    check_refused(refused, 2, f"{searched}, a search, has no weights; train it first (asvit train")
 
 
 # list

@@ -7,7 +7,7 @@ import pytest
 from image_folders import fill, write_mnist
 
 from asvit.data import open_training_sets
-from asvit.data.training_sets import TrainingSets
+from asvit.data.training_sets import TrainingSets, class_count
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -189,3 +189,13 @@ def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> Non
     error = FileNotFoundError if message == "no folder" else ValueError
     with pytest.raises(error, match=message):
         opened(spec, **given)
+
+
+@pytest.mark.parametrize(
+    ("spec", "classes"),
+    [("fractal", None), ("gaussian", None), ("fractal:7", 7), ("digits", 10), ("pets", 3)],
+)
+def test_the_classes_of_a_training(spec: str, classes: int | None, tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "train", cat=2, dog=2, ox=2)
+    fill(tmp_path / "pets" / "val", cat=1, dog=1, ox=1)
+    assert class_count(str(tmp_path / spec) if spec == "pets" else spec) == classes

@@ -24,7 +24,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     workers = Workers(ray="auto")
     with (
-        pytest.raises(ImportError, match=r"--ray needs ray: pip install 'asvit\[ray\]'"),
+        pytest.raises(ImportError, match=r"--ray needs ray: .*pip install '\.\[ray\]'"),
         open_pool(workers, Work("nothing:there", {}), "cpu"),
     ):
         pass

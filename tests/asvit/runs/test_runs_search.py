@@ -28,6 +28,7 @@ from asvit.search import (
 from asvit.search import study as study_module
 from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, cost, load_space
+from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
@@ -77,7 +78,11 @@ def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> 
 
 def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
     result = search(tmp_path / "my run", proxies=["length_distortion"], seed=7)
-    assert result.next_command == f"asvit scale --budget 88M --arch '{result.seed_architecture}'"
+    budget = Budget("params", round(float(f"{10 * result.params:.2g}")))
+    assert result.next_command == (
+        f"asvit scale --arch '{result.seed_architecture}' --budget {budget} "
+        "--proxy length_distortion --seed 7"
+    )
     assert result.provenance["command"] == (
         "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
         f"--out '{tmp_path}/my run'"
