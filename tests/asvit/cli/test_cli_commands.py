@@ -160,6 +160,24 @@ def test_cost_of_timm_is_by_child() -> None:
     assert sum(part["macs"] for part in data["parts"]) == data["macs"]
 
 
+@pytest.mark.parametrize(
+    ("name", "busiest"),
+    [
+        ("asvit_small", "layers"),
+        ("psvit_1d_tiny", "stages"),
+        ("vit_tiny_patch16_224", "blocks"),
+        ("hallucinated_pvt_v2_b1", "stages"),  # a converted model
+    ],
+)
+def test_cost_of_parts_sums_to_the_whole(name: str, busiest: str) -> None:
+    (data,) = strict(run("cost", f"timm:{name}", "--json").stdout)["architectures"]
+    for cost in ("params", "macs"):
+        assert sum(part[cost] for part in data["parts"]) == data[cost], data["parts"]
+    macs = {part["part"]: part["macs"] for part in data["parts"]}
+    assert max(macs, key=lambda part: macs[part]) == busiest
+    assert macs.get("other", 0) == 0  # only tokens and positions lie there
+
+
 def test_cost_says_what_it_counts() -> None:
     result = run("cost", SEED, OTHER, "--image-size", "64")
     assert result.exit_code == 0
