@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
@@ -214,6 +215,25 @@ def commands_with_presets(group: click.Group, context: click.Context, words: str
             yield from commands_with_presets(command, context, f"{words}{name} ")
         elif command and any(parameter.name == "preset" for parameter in command.params):
             yield f"{words}{name}"
+
+
+@pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
+def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
+    names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
+    assert "timm:vit_tiny_patch16_224" in names
+    assert all(name.startswith("timm:vit_tiny") for name in names)
+
+
+@pytest.mark.parametrize("command", ["cost", "score", "train"])
+def test_models_of_timm_are_completed(command: str) -> None:
+    def completed(begun: str) -> list[str]:
+        made = BashComplete(app, {}, "asvit", "_ASVIT_COMPLETE")
+        return [item.value for item in made.get_completions([command], begun)]
+
+    assert "timm:vit_tiny_patch16_224" in completed("timm:vit_ti")
+    assert "timm:asvit_small" in completed("ti")
+    assert not any(name.startswith("timm:") for name in completed(""))
+    assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
 
 
 def test_list_has_the_presets_of_every_command() -> None:
