@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import click
 
@@ -98,13 +98,15 @@ command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name 
 def _parts(text: str, side: int, classes: int) -> list[Part]:
     """The stages of an architecture of ours; what a timm model is put together of."""
     from asvit.spaces import build, stage_table
-    from proxies.counts import count_by_module
+    from proxies.counts import Cost, count_by_module
 
     if not text.startswith(TIMM):
         return [asdict(row) for row in stage_table(text, image_size=side, num_classes=classes)]
     counted = count_by_module(build(text, side, classes), side)
-    return [
-        {"part": name, "params": cost.params, "macs": cost.macs}
-        for name, cost in counted.items()
-        if name and "." not in name and (cost.params or cost.macs)
-    ]
+    parts = {name: cost for name, cost in counted.items() if name and "." not in name}
+    # Tokens and positions are parameters of the network itself; it may multiply by itself, too.
+    parts["other"] = Cost(
+        counted[""].params - sum(cost.params for cost in parts.values()),
+        counted[""].macs - sum(cost.macs for cost in parts.values()),
+    )
+    return [{"part": name, **asdict(cost)} for name, cost in parts.items() if any(astuple(cost))]

@@ -106,6 +106,27 @@ def run_folders() -> list[str]:
     return sorted(str(path.parent) for path in Path("runs").glob(f"*/{RESULT}"))
 
 
+def timm_models() -> list[str]:
+    """The models of timm, as architectures."""
+    import timm  # with ours, which asvit registers
+
+    return [f"{TIMM}{name}" for name in timm.list_models()]
+
+
+def timm_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """A completion of models of timm; it takes long to import, so only once they are begun."""
+    begun = incomplete.startswith(TIMM) or (incomplete and TIMM.startswith(incomplete))
+    return completes(timm_models)(context, parameter, incomplete) if begun else []
+
+
+def architecture_names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """A completion of what names an architecture: finished runs, and models of timm."""
+    runs = completes(run_folders)(context, parameter, incomplete)
+    return [*runs, *timm_names(context, parameter, incomplete)]
+
+
 class Setting(click.Option):
     """An option whose default is that of the settings: not given it is None, and help tells."""
 
@@ -183,7 +204,7 @@ architectures_argument = click.argument(
     metavar="ARCH...",
     nargs=-1,
     required=True,
-    shell_complete=completes(run_folders),
+    shell_complete=architecture_names,
 )
 
 
@@ -268,7 +289,12 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    known_kinds = {
+        "paths": paths,
+        "data": data_names,
+        "runs": completes(run_folders),
+        "architectures": architecture_names,
+    }
     return known_kinds.get(option.complete)
 
 

@@ -52,8 +52,9 @@ class Option:
         choices: The texts allowed; any that is not empty unless given.
         convert: A value as given to the value as kept; raises ValueError. It replaces the checks.
         parse: The text of an option to its value; raises ValueError. By its type unless given.
-        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"`` or
-            ``"runs"``, the folders of finished runs.
+        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``,
+            ``"runs"``, the folders of finished runs, or ``"architectures"``, those and models of
+            timm.
         repeats: Whether it is a part of the command that gives the same result again.
         argument: Whether it is typed without the option's name.
         listed: Whether the registry that completes it has every value allowed.

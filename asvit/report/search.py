@@ -139,10 +139,10 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
         return None, []
     from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
     from asvit.search.loop import History
-    from asvit.search.study import STUDY, find_study, stored_settings
+    from asvit.search.study import first_study, stored_settings
     from asvit.spaces import load_space
 
-    study = find_study(read_journal(journal), STUDY)
+    study = first_study(read_journal(journal))
     settings = None if study is None else stored_settings(study.user_attrs)
     if study is None or settings is None:
         return None, []
@@ -318,7 +318,7 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
     columns = ["step", "architecture", *numeric, "state", "reason"]
     cells: list[list[html.Cell]] = [
         [
-            t.number + 1,
+            t.number,
             t.architecture,
             t.params,
             t.macs,

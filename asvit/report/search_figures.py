@@ -1,6 +1,6 @@
 """The figures of a search: the rows, which JSON, CSV, HTML and tests see, and their drawings.
 
-A step is the place of a trial among those measured, counted from 1. A trial that failed keeps its
+A step is the number of a trial in trials.csv, from 0. A trial that failed keeps its
 place, so that gaps in a curve are where the failures were.
 """
 
@@ -54,11 +54,11 @@ def shown_steps(
     The best are those of the front among ``points``, thinned like the steps if there are more, and
     the lowest and the highest of each measure.
     """
-    every = range(1, len(trials) + 1)
+    every = range(len(trials))
     front = sorted((row for row in points if row.on_front), key=lambda row: row.x)
     ends = []
     for name in better:
-        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials, 1)]
+        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
     return frozenset(
@@ -78,7 +78,7 @@ def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
     """The policy's entropy over steps; empty for a controller that has none."""
     return [
         EntropyRow(step, trial.entropy)
-        for step, trial in enumerate(trials, 1)
+        for step, trial in enumerate(trials)
         if math.isfinite(trial.entropy)
     ]
 
@@ -116,7 +116,7 @@ def reward_rows(trials: Sequence[TrialRow]) -> list[RewardRow]:
     baseline = MovingBaseline()
     return [
         RewardRow(step, trial.reward, baseline.update(trial.reward))
-        for step, trial in enumerate(trials, 1)
+        for step, trial in enumerate(trials)
         if math.isfinite(trial.reward)
     ]
 
@@ -157,12 +157,13 @@ def measure_rows(
 ) -> list[MeasureRow]:
     """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
-    shown = range(1, len(trials) + 1) if steps is None else sorted(steps)
+    shown = range(len(trials)) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
         for step in shown:
-            value = values[step - 1]
-            window = [v for v in values[max(0, step - WINDOW) : step] if math.isfinite(v)]
+            value = values[step]
+            recent = values[max(0, step + 1 - WINDOW) : step + 1]
+            window = [v for v in recent if math.isfinite(v)]
             middle = statistics.median(window) if window else math.nan
             rows.append(MeasureRow(step, name, value, middle))
     return rows
@@ -213,7 +214,7 @@ def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list
     (x_name, x_better), (y_name, y_better) = list(better.items())[:2]
     finite = [
         (step, trial.architecture, x, y)
-        for step, trial in enumerate(trials, 1)
+        for step, trial in enumerate(trials)
         for x, y in [[trial.values.get(name, math.nan) for name in (x_name, y_name)]]
         if math.isfinite(x) and math.isfinite(y)
     ]
@@ -295,10 +296,12 @@ def choice_rows(
     order. The last step is always reported.
     """
     count = len(trials)
-    steps = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
+    ends = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
     windows = {
-        step: [encode(trial.architecture) for trial in trials[max(0, step - CHOICE_WINDOW) : step]]
-        for step in steps
+        end - 1: [
+            encode(trial.architecture) for trial in trials[max(0, end - CHOICE_WINDOW) : end]
+        ]
+        for end in ends
     }
     rows = []
     for name, choices in dimensions.items():
@@ -335,7 +338,7 @@ def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
     steps = sorted({row.step for row in rows})
     shares = [[row.frequency for row in rows if row.choice == choice] for choice in choices]
     if len(steps) == 1:  # one step has no width: draw it as a band
-        steps, shares = [0, steps[0]], [share * 2 for share in shares]
+        steps, shares = [0, steps[0] + 1], [share * 2 for share in shares]
     axes.stackplot(steps, shares, colors=levels(len(choices)), linewidth=0, labels=choices)
     axes.legend(
         loc="lower right",

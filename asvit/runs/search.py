@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, short, table
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
+from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, TRIALS
 from asvit.core.settings import (
     MeasuringSettings,
     check_same_settings,
@@ -108,8 +108,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     @property
     def study_name(self) -> str:
-        """Name of the study: a folder with a journal may be moved, so its name is fixed there."""
-        return STUDY if self.storage is None else self.folder.resolve().name
+        """Name of a new study: that of the folder, as dashboards show it."""
+        return self.folder.resolve().name or "search"
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -153,10 +153,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The study, a new one if there is none."""
         from asvit.search.front import objectives
         from asvit.search.journal import open_journal
-        from asvit.search.study import create_study, find_study
+        from asvit.search.study import create_study, find_study, first_study
 
-        storage = self.shared or open_journal(self.folder / JOURNAL)
-        study = find_study(storage, self.study_name)
+        if self.shared is None:
+            storage: BaseStorage = open_journal(self.folder / JOURNAL)
+            study = first_study(storage)
+        else:
+            storage = self.shared
+            study = find_study(storage, self.study_name)
         return study or create_study(storage, self.study_name, objectives(self.better))
 
     def stored_settings(self, journal: Study) -> SearchSettings | None:
@@ -284,14 +288,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Steps that the run in the folder has measured; nothing there is touched."""
         from asvit.search.journal import read_journal
         from asvit.search.sampler import measured_trials
-        from asvit.search.study import find_study
+        from asvit.search.study import first_study
 
         with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
             if SearchResult.read(self.folder / RESULT).settings == self.settings:
                 return self.settings.steps
         if not (self.folder / JOURNAL).exists():
             return 0
-        study = find_study(read_journal(self.folder / JOURNAL), STUDY)
+        study = first_study(read_journal(self.folder / JOURNAL))
         if study is None:
             return 0
         stored = self.stored_settings(study)
@@ -309,7 +313,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             return [name, architecture, of.params, of.macs, *values]
 
         rows = [line("seed", result, result.seed_architecture)]
-        rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
+        rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
         title = "The seed architecture, and the best of those measured"
         yield ""
         yield table(columns, rows, title=title, left=("", "architecture"), rule=1)

@@ -39,7 +39,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
-from asvit.core.run_files import STUDY as STUDY
 from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
@@ -140,14 +139,24 @@ def find_study(storage: BaseStorage, name: str) -> Study | None:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+def first_study(storage: BaseStorage) -> Study | None:
+    """The study of a run folder's journal, or None; its name stays when the folder is renamed."""
+    names = optuna.get_all_study_names(storage)
+    return find_study(storage, names[0]) if names else None
+
+
 def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
     """A new study with one value per objective, or what another process made of it just now."""
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=storage,
         study_name=name,
         directions=[_DIRECTIONS[way] for way in objectives.values()],
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives))
+    return study
 
 
 def keep_start(
@@ -219,9 +228,10 @@ class StudyLease:
         self._owner = f"{socket.gethostname()}:{self.folder.resolve()}"
 
     def tidy(self) -> int:
-        """Mark the trials that a killed run left in flight as failed; return how many there were.
+        """Give up the trials that a killed run left in flight; return how many there were.
 
-        Those of other processes are left alone.
+        In a journal they are measured again under their numbers, which thus stay those of
+        trials.csv. In a shared storage those of this process are marked as failed.
         """
         left = self._running()
         if self.storage is not None:
@@ -229,7 +239,11 @@ class StudyLease:
                 time.sleep(0.1)
             left = [trial for trial in left if trial.user_attrs.get(_OWNER) == self._owner]
         for trial in left:
-            self.study.tell(trial.number, state=TrialState.FAIL)
+            if self.storage is None:
+                journal = self.study._storage
+                journal.set_trial_state_values(self._id(journal, trial), TrialState.WAITING)
+            else:
+                self.study.tell(trial.number, state=TrialState.FAIL)
         if left:
             logger.info(
                 "%d trial(s) in flight when the run was stopped are measured again", len(left)
@@ -301,7 +315,7 @@ class StudyLease:
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _id(self, storage: BaseStorage, trial: Trial) -> int:
+    def _id(self, storage: BaseStorage, trial: FrozenTrial | Trial) -> int:
         study = storage.get_study_id_from_name(self.study.study_name)
         return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
 

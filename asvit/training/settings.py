@@ -66,7 +66,7 @@ class TrainSettings(Settings):
         "Architecture, or the folder of a run that ended in one.",
         metavar="ARCH",
         argument=True,
-        complete="runs",
+        complete="architectures",
     )
     attention: str | None = setting(
         None, "Attention: hallucinated computes half of the maps from the others.", shown=_OWN

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
@@ -160,6 +161,24 @@ def test_cost_of_timm_is_by_child() -> None:
     assert sum(part["macs"] for part in data["parts"]) == data["macs"]
 
 
+@pytest.mark.parametrize(
+    ("name", "busiest"),
+    [
+        ("asvit_small", "layers"),
+        ("psvit_1d_tiny", "stages"),
+        ("vit_tiny_patch16_224", "blocks"),
+        ("hallucinated_pvt_v2_b1", "stages"),  # a converted model
+    ],
+)
+def test_cost_of_parts_sums_to_the_whole(name: str, busiest: str) -> None:
+    (data,) = strict(run("cost", f"timm:{name}", "--json").stdout)["architectures"]
+    for cost in ("params", "macs"):
+        assert sum(part[cost] for part in data["parts"]) == data[cost], data["parts"]
+    macs = {part["part"]: part["macs"] for part in data["parts"]}
+    assert max(macs, key=lambda part: macs[part]) == busiest
+    assert macs.get("other", 0) == 0  # only tokens and positions lie there
+
+
 def test_cost_says_what_it_counts() -> None:
     result = run("cost", SEED, OTHER, "--image-size", "64")
     assert result.exit_code == 0
@@ -230,6 +249,25 @@ def commands_with_presets(group: click.Group, context: click.Context, words: str
             yield from commands_with_presets(command, context, f"{words}{name} ")
         elif command and any(parameter.name == "preset" for parameter in command.params):
             yield f"{words}{name}"
+
+
+@pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
+def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
+    names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
+    assert "timm:vit_tiny_patch16_224" in names
+    assert all(name.startswith("timm:vit_tiny") for name in names)
+
+
+@pytest.mark.parametrize("command", ["cost", "score", "train"])
+def test_models_of_timm_are_completed(command: str) -> None:
+    def completed(begun: str) -> list[str]:
+        made = BashComplete(app, {}, "asvit", "_ASVIT_COMPLETE")
+        return [item.value for item in made.get_completions([command], begun)]
+
+    assert "timm:vit_tiny_patch16_224" in completed("timm:vit_ti")
+    assert "timm:asvit_small" in completed("ti")
+    assert not any(name.startswith("timm:") for name in completed(""))
+    assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
 
 
 def test_list_has_the_presets_of_every_command() -> None:

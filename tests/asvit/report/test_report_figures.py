@@ -40,9 +40,9 @@ def test_entropy_is_empty_without_a_policy() -> None:
     assert entropy_rows([trial(0, entropy=math.nan), trial(1, entropy=math.nan)]) == []
 
 
-def test_entropy_counts_steps_from_one() -> None:
+def test_entropy_counts_steps_as_the_table_of_trials_does() -> None:
     rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
-    assert [(row.step, row.entropy) for row in rows] == [(1, 3.0), (2, 2.0)]
+    assert [(row.step, row.entropy) for row in rows] == [(0, 3.0), (1, 2.0)]
 
 
 def test_reward_average_is_bias_corrected() -> None:
@@ -83,7 +83,7 @@ def test_points_leave_out_failures_and_keep_their_steps() -> None:
         ],
         BOTH,
     )
-    assert [(row.step, row.on_front) for row in rows] == [(1, False), (3, True)]
+    assert [(row.step, row.on_front) for row in rows] == [(0, False), (2, True)]
 
 
 def test_one_measure_has_no_plane() -> None:
@@ -96,11 +96,13 @@ def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:
     rows = choice_rows(trials, lambda text: {"letter": text}, {"letter": ("x", "y")}, most=30)
     steps = sorted({row.step for row in rows})
     assert len(steps) == 30
-    assert steps[-1] == count
+    assert steps[-1] == count - 1
     for step in steps:
         assert sum(row.frequency for row in rows if row.step == step) == pytest.approx(1.0)
-    assert [row.frequency for row in rows if row.step == count] == [0.0, 1.0]
-    assert next(r.frequency for r in rows if r.step == CHOICE_WINDOW and r.choice == "x") == 1.0
+    assert [row.frequency for row in rows if row.step == count - 1] == [0.0, 1.0]
+    assert (
+        next(r.frequency for r in rows if r.step == CHOICE_WINDOW - 1 and r.choice == "x") == 1.0
+    )
 
 
 def test_no_trials_no_rows() -> None:

@@ -26,6 +26,7 @@ from asvit.search import (
     read_trials,
 )
 from asvit.search import study as study_module
+from asvit.search.journal import read_journal
 from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, cost, load_space
 from scaling import Budget
@@ -143,12 +144,20 @@ def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
-    search(tmp_path / "here", steps=4)
+@pytest.mark.parametrize("of_an_earlier_version", [False, True])
+def test_a_run_folder_can_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_an_earlier_version: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        if of_an_earlier_version:
+            patch.setattr(SearchRun, "study_name", "search")
+        search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
     events: list[Progress] = []
     search(tmp_path / "there", steps=6, progress=events.append)
     assert [event.resumed for event in events] == [4, 4]
+    names = optuna.get_all_study_names(read_journal(tmp_path / "there" / "study.journal"))
+    assert names == ["search" if of_an_earlier_version else "here"]
 
 
 def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def make_study() -> optuna.Study:
         study = create_study(storage, "search", {"x": "lower", "length": "higher"})
         assert find_study(storage, "search") is not None
     assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert study.metric_names == ["x", "length"]
     return study
 
 
