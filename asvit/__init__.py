@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from asvit.genotype import Genotype
     from asvit.models import convert, merge, retokenize
     from asvit.networks import backbone
+    from asvit.reference.build_result import BuildResult
     from asvit.runs import (
+        CorrelationResult,
+        EvolutionResult,
+        ScaleResult,
+        SearchResult,
+        SupernetResult,
         build_reference,
         evolve_supernet,
         export_network,
@@ -21,10 +27,18 @@ if TYPE_CHECKING:
         train_supernet,
     )
     from asvit.spaces import build, cost, load_space
+    from asvit.training.result import TrainResult
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
 _LAZY = {
+    "BuildResult": "asvit.reference.build_result",
+    "CorrelationResult": "asvit.runs",
+    "EvolutionResult": "asvit.runs",
     "Genotype": "asvit.genotype",
+    "ScaleResult": "asvit.runs",
+    "SearchResult": "asvit.runs",
+    "SupernetResult": "asvit.runs",
+    "TrainResult": "asvit.training.result",
     "backbone": "asvit.networks",
     "build": "asvit.spaces",
     "build_reference": "asvit.runs",
@@ -43,7 +57,14 @@ _LAZY = {
 }
 
 __all__ = [
+    "BuildResult",
+    "CorrelationResult",
+    "EvolutionResult",
     "Genotype",
+    "ScaleResult",
+    "SearchResult",
+    "SupernetResult",
+    "TrainResult",
     "__version__",
     "backbone",
     "build",

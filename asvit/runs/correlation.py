@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable, Target
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
+    from asvit.report.pictures import Picture
     from asvit.runs.measurement_pool import EvalContext
     from proxies import Score
 
@@ -273,6 +274,13 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return self.result_type.read(folder / RESULT).figures
         except (FileNotFoundError, ValueError):
             return ()
+
+    @classmethod
+    def pictures(cls, result: CorrelationResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.correlate import correlation_pictures
+
+        return correlation_pictures(result)
 
     @classmethod
     def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:

@@ -74,13 +74,6 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
     return next((kind for kind, name in outputs if not found and (folder / name).is_file()), None)
 
 
-# Of a result.json, beside what the run came to.
-_ABOUT = (
-    *("schema_version", "kind", "wall_seconds", "next_command"),
-    *("device", "command", "reason"),
-)
-
-
 class UnusableRunError(ValueError):
     """Another run that this one starts from cannot be used: no fault of the options."""
 
@@ -221,15 +214,11 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def facts(cls, result: R) -> Mapping[str, object]:
         """What a run came to, as names and values: every number and text of its result.json."""
-        return {
-            name.replace("_", " "): value
-            for name, value in result.to_json().items()
-            if isinstance(value, str | float | int) and name not in _ABOUT
-        }
+        return {name.replace("_", " "): value for name, value in result.facts().items()}
 
     @classmethod
     def pictures(cls, result: R) -> Sequence[Picture] | None:
-        """The figures of the report; None for a kind without a report."""
+        """The figures of the report and of ``result.plot``; None for a kind without a report."""
         return None
 
     @classmethod

@@ -99,6 +99,13 @@ def test_a_finished_run(finished: Path) -> None:
     assert "finer than the published rule" in text
 
 
+def test_a_result_gives_its_trajectory(finished: Path) -> None:
+    result = ScaleResult.read(finished / "result.json")
+    assert result.plot("trajectory").svg == (finished / "growth.svg").read_text(encoding="utf-8")
+    assert result.to_dataframe().width.tolist() == [32, 34, 37]
+    assert len(result.to_dataframe("candidates")) == len(CANDIDATES)
+
+
 def test_the_rows_beside_the_figures(finished: Path) -> None:
     found = {
         name: list(csv.DictReader((finished / f"{name}.csv").read_text().splitlines()))

@@ -112,6 +112,19 @@ def test_a_finished_run(finished: Path) -> None:
     assert text.index("Versions") > text.index("Trials")
 
 
+def test_a_result_gives_its_figures_and_its_table(finished: Path, tmp_path: Path) -> None:
+    result = SearchResult.read(finished / "result.json")
+    picture = result.plot("front")
+    assert picture.svg == (finished / "front.svg").read_text(encoding="utf-8")
+    assert repr(picture).count("step") <= 1  # not every row
+    picture.savefig(tmp_path / "front.png")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="unknown figure 'fornt'; did you mean 'front'"):
+        result.plot("fornt")
+    assert result.to_dataframe().architecture.tolist() == [*ARCHITECTURES] * 6
+    assert result.to_dataframe("front").on_front.dtype == bool
+
+
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(3), finished=False, steps=50))
     assert "Not finished: 3 of 50 architectures. The same command continues it." in text
