@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
@@ -23,6 +22,7 @@ from asvit.cli.options import (
 )
 from asvit.cli.output import emit_json, write_json
 from asvit.core.console import clock, console, networks, table
+from asvit.core.display import progress_display
 from asvit.core.files import check_target
 from asvit.core.progress import images_told
 from asvit.core.settings import MeasuringSettings, fields_of

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from asvit.core.console import clock, number
+from asvit.core.display import in_notebook, progress_display
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
@@ -308,11 +309,20 @@ class Run(ABC, Generic[S, R, J]):
     def run(self) -> R:
         """Start, continue or extend the run, or find that it has finished.
 
+        A notebook shows a bar meanwhile, unless :attr:`progress` was given.
+
         Raises:
             ValueError: If the folder's run has other settings, images or device, or is in use, or
                 something does not suit.
             OSError: If the folder cannot be written to, or something cannot be found.
         """
+        if self.progress is not ignore or not in_notebook():
+            return self.perform()
+        with progress_display(lambda: self.title) as self.progress:
+            return self.perform()
+
+    def perform(self) -> R:
+        """What :meth:`run` does, whoever shows its progress."""
         self.check()
         folder = self.folder
         check_folder(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)

@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from asvit.cli.display import Lines
 from asvit.core import tensor_files
+from asvit.core.display import Lines
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
@@ -210,7 +210,7 @@ def test_lines_within_an_epoch_are_rare(
 ) -> None:
     now = 0.0
     clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.cli.display.time", clock)
+    monkeypatch.setattr("asvit.core.display.time", clock)
     lines = Lines("training it")
     for step in range(1, 8):
         lines(told(state=f"step {step}"))

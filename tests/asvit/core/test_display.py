@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.cli.display import progress_display
 from asvit.core.console import clock
+from asvit.core.display import progress_display
 from asvit.core.progress import Progress
 
 
