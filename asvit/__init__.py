@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         run_scaling,
         run_search,
         run_training,
+        score,
         train_supernet,
     )
     from asvit.spaces import build, cost, load_space
@@ -53,6 +54,7 @@ _LAZY = {
     "run_scaling": "asvit.runs",
     "run_search": "asvit.runs",
     "run_training": "asvit.runs",
+    "score": "asvit.runs",
     "train_supernet": "asvit.runs",
 }
 
@@ -80,6 +82,7 @@ __all__ = [
     "run_scaling",
     "run_search",
     "run_training",
+    "score",
     "train_supernet",
 ]
 

@@ -184,12 +184,18 @@ class Result:
             ) from error
 
 
-def _data_frame(path: Path) -> DataFrame:
-    """The rows of a CSV file, below the comments of a reference table."""
+def data_frames() -> Any:
+    """The library pandas."""
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError("data frames need pandas: pip install pandas") from error
+    return pd
+
+
+def _data_frame(path: Path) -> DataFrame:
+    """The rows of a CSV file, below the comments of a reference table."""
+    pd = data_frames()
     lines = read_text(path).splitlines(keepends=True)
     above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
     text = io.StringIO("".join(lines[above:]))
@@ -197,7 +203,8 @@ def _data_frame(path: Path) -> DataFrame:
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(frame[name].fillna("").astype(str))
-    return frame.rename(columns=lambda name: read_cells([name])[0])
+    named: DataFrame = frame.rename(columns=lambda name: read_cells([name])[0])
+    return named
 
 
 def article(noun: str) -> str:
