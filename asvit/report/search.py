@@ -18,6 +18,7 @@ from asvit.report import html
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
+    CHOICE_WINDOW,
     MOST_STEPS,
     WINDOW,
     ChoiceRow,
@@ -220,7 +221,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
         Picture(
             "choices",
             "Choices",
-            "How often each choice of each dimension was drawn of late.",
+            f"Share of each choice in the last {CHOICE_WINDOW} architectures drawn.",
             lambda: draw_choices(choices),
             (choices, ChoiceRow),
             wide=True,
@@ -236,6 +237,7 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
             _header(run),
             _seed(run.result),
             html.figures(drawn, _thinned(run)),
+            dimensions(run.space()),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
@@ -257,8 +259,11 @@ def _thinned(run: SearchTrials) -> str:
 def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
     told = [
-        f"{name.replace('_', ' ')} {getattr(settings, name)}"
-        for name in ("space", "controller", "image_size", "seed")
+        words.format(s=settings)
+        for words in (
+            *("space {s.space}", "controller {s.controller}"),
+            *("{s.image_size} px", "seed {s.seed}"),
+        )
         if settings is not None
     ]
     whole = html.count(done, "architecture")
@@ -287,6 +292,15 @@ def _seed(result: SearchResult | None) -> str:
     if result.reason:
         parts.append(html.paragraph(result.reason, "quiet"))
     return html.section("Seed architecture", html.card(*parts))
+
+
+def dimensions(space: SearchSpace | None) -> str:
+    """What the names of a space's dimensions stand for; empty where it does not say."""
+    if space is None or not space.legend:
+        return ""
+    shown = html.table(["name", "what it is"], [*space.legend.items()])
+    words = f"Space {space.name}: {space.description}."
+    return html.section("What the letters mean", html.paragraph(words), html.card(shown))
 
 
 def _front(run: SearchTrials) -> str:

@@ -289,7 +289,7 @@ def choice_rows(
     *,
     most: int = 100,
 ) -> list[ChoiceRow]:
-    """How often each choice was drawn of late, at no more than ``most`` evenly spaced steps.
+    """How often each choice was drawn lately, at no more than ``most`` evenly spaced steps.
 
     ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
     order. The last step is always reported.

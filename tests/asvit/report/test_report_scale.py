@@ -122,6 +122,12 @@ def test_the_rows_beside_the_figures(finished: Path) -> None:
     ]  # fmt: skip
 
 
+def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
+    text = words_of(finished)
+    assert "measured at 224 px" in text
+    assert "hidden width of the feed-forward layers" in text  # E
+
+
 def test_an_end_that_was_not_reached_is_explained(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", reason="nothing larger fits")
     assert "not as near as asked: nothing larger fits." in words_of(folder)

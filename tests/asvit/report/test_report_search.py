@@ -17,6 +17,7 @@ from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.study import STUDY, create_study, keep_start, quiet_optuna
+from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import ORIGIN, RIGHT
 
 FILES = {"entropy", "reward", "measures", "front", "choices"}
@@ -210,6 +211,15 @@ def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
     text = page_of(make_run(tmp_path / "run", rows, controller="random"))
     assert "no policy" in text
     assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
+
+
+def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert "controller reinforce · 224 px · seed" in text
+    assert "in the last 50 architectures drawn" in text
+    for name, words in AsVitSpace.legend.items():
+        assert f"<td>{name}</td>" in text
+        assert words in text
 
 
 def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
