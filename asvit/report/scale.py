@@ -132,8 +132,8 @@ def scale_pictures(run: Scaling) -> list[Picture]:
         Picture(
             "clouds",
             "Candidates",
-            "What each step chose from: the colour is the stage with one more block, a larger "
-            f"point is wider. {_ways(run)}",
+            "What each step chose from: colour and shape tell the stage with one more block, a "
+            f"larger point is wider. {_ways(run)}",
             lambda: draw.draw_clouds(clouds, (*ranking, "", "")),
             (clouds, draw.CloudRow),
             wide=True,

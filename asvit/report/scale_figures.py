@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import cycle, groupby, pairwise
 from typing import TYPE_CHECKING
 
 from asvit.report.style import (
@@ -16,12 +16,12 @@ from asvit.report.style import (
     figure,
     label,
     legend,
-    levels,
     log_scale,
     note,
     pairs,
     panels,
     remark,
+    series_styles,
     thinned,
     whole,
 )
@@ -143,7 +143,7 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
         return made
     above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
-    for stage, colour in zip(stages, levels(len(stages) + 1)[1:], strict=True):
+    for stage, (colour, line, mark) in zip(stages, cycle(series_styles()), strict=False):
         own = [row for row in rows if row.stage == stage]
         above.plot(
             [row.params / 1e6 for row in own],
@@ -151,8 +151,9 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
             [row.depth + 0.05 * (stage - (1 + len(stages)) / 2) for row in own],
             color=colour,
             drawstyle="steps-post",
-            marker="o",
-            markersize=3,
+            linestyle=line,
+            marker=mark,
+            markersize=4,
             label=f"stage {stage}",
         )
     whole(above.yaxis)
@@ -245,16 +246,18 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     from matplotlib.ticker import MaxNLocator
 
-    shades = levels(5)
+    styles = series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
+        colour, _, mark = styles[(stage - 1) % len(styles)]
         axes.scatter(
             *pairs(own, "x", "y"),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
-            color=COLOUR["muted"] if alone else shades[min(stage, 4)],
-            linewidths=0,
+            color=COLOUR["muted"] if alone else colour,
+            marker="x" if alone else mark,
+            linewidths=1 if alone else 0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
     axes.scatter(

@@ -25,18 +25,18 @@ from asvit.report.search_figures import (
     EntropyRow,
     MeasureRow,
     PointRow,
-    RewardRow,
+    StandingRow,
     choice_rows,
     draw_choices,
     draw_entropy,
     draw_measures,
     draw_points,
-    draw_reward,
+    draw_standings,
     entropy_rows,
     measure_rows,
     point_rows,
-    reward_rows,
     shown_steps,
+    standing_rows,
 )
 from asvit.report.style import label
 from asvit.search.front import pareto_front
@@ -176,7 +176,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
     steps = shown_steps(trials, better, points)
     points = [row for row in points if row.step in steps]
     entropies = [row for row in entropy_rows(trials) if row.step in steps]
-    rewards = [row for row in reward_rows(trials) if row.step in steps]
+    standings = standing_rows(trials, better, steps)
     measures = measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
@@ -197,11 +197,12 @@ def pictures(run: SearchTrials) -> list[Picture]:
         ),
         Picture(
             "reward",
-            "Reward",
-            "Change of the measures from one architecture to the next, as a share of their recent "
-            "range, and its moving average: the baseline that a policy compares with.",
-            lambda: draw_reward(rewards),
-            (rewards, RewardRow),
+            "Learning",
+            "How good what is drawn is beside everything that the run drew: the share of it that "
+            f"the last {WINDOW} architectures are better than, on average. Random draws stay "
+            "about 50 %; the lines of a controller that learns rise.",
+            lambda: draw_standings(standings),
+            (standings, StandingRow),
         ),
         Picture(
             "measures",

@@ -32,6 +32,11 @@ PALETTE = {
     "first": ("#2862a5", "#6ba6e8"),
     "second": ("#bd5519", "#ee9a5c"),
     "bad": ("#b3243b", "#f2788a"),
+    # Series without an order: apart in lightness, too, for grey paper and colour-blind readers.
+    "series1": ("#2a1a70", "#6a5ae6"),
+    "series2": ("#a3307f", "#d05cba"),
+    "series3": ("#dc6a3c", "#f0986a"),
+    "series4": ("#d9a520", "#fae28a"),
     "level0": ("#dfeaf4", "#2a3b4d"),
     "level1": ("#93bade", "#42698f"),
     "level2": ("#6499cb", "#5586b5"),
@@ -66,6 +71,13 @@ def levels(count: int) -> list[str]:
     if count <= 1:
         return shades[3:4] * count
     return [shades[round(i * (len(shades) - 1) / (count - 1))] for i in range(count)]
+
+
+def series_styles() -> list[tuple[str, Any, str]]:
+    """Colour, line and marker of each of four series, which any one of them tells apart."""
+    lines: list[Any] = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
+    colours = [COLOUR[f"series{place}"] for place in range(1, 5)]
+    return list(zip(colours, lines, "os^D", strict=True))
 
 
 @contextmanager
