@@ -22,6 +22,7 @@ from asvit.report.style import (
     panels,
     remark,
     series_styles,
+    tell,
     thinned,
     whole,
 )
@@ -196,14 +197,16 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     """Every measure over steps: all candidates, and a line through the chosen ones."""
 
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
-        axes.scatter(
-            *pairs([row for row in good if not row.chosen], "step", "value"),
+        others = [row for row in good if not row.chosen]
+        drawn = axes.scatter(
+            *pairs(others, "step", "value"),
             s=9,
             linewidths=0,
             alpha=0.6,
             color=COLOUR["first"],
             label="other candidates",
         )
+        tell(drawn, (f"step {row.step}: {row.value:.4g}" for row in others))
         chosen = pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
@@ -252,7 +255,7 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
         colour, _, mark = styles[(stage - 1) % len(styles)]
-        axes.scatter(
+        drawn = axes.scatter(
             *pairs(own, "x", "y"),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
             color=COLOUR["muted"] if alone else colour,
@@ -260,6 +263,7 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
             linewidths=1 if alone else 0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
+        tell(drawn, (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own))
     axes.scatter(
         *pairs([row for row in rows if row.chosen], "x", "y"),
         s=110,

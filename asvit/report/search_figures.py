@@ -31,6 +31,7 @@ from asvit.report.style import (
     panels,
     remark,
     series_styles,
+    tell,
     thinned,
 )
 from asvit.search.front import non_dominated
@@ -199,7 +200,8 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
     """Every measure over steps, one below the other, with its moving median and its failures."""
 
     def draw(axes: Axes, group: Sequence[MeasureRow], good: Sequence[MeasureRow]) -> None:
-        dots(axes, *pairs(good, "step", "value"))
+        told = (f"step {row.step}: {row.value:.4g}" for row in good)
+        dots(axes, *pairs(good, "step", "value"), told)
         medians = pairs(group, "step", "median")
         axes.plot(*medians, color=COLOUR["second"], label="moving median")
         failed = [row.step for row in group if not math.isfinite(row.value)]
@@ -263,13 +265,14 @@ def draw_points(
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
-        axes.scatter(
+        drawn = axes.scatter(
             *pairs(part, "x", "y"),
             s=24 if len(rows) <= 60 else 14,
             linewidths=0,
             color=colour,
             label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
         )
+        tell(drawn, (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part))
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from itertools import combinations
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from asvit.report import correlate_figures, evolution, scale_figures
 from asvit.report import search_figures as figures
+from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
     WINDOW,
@@ -329,3 +331,24 @@ def test_levels(count: int) -> None:
 def test_palette_values_are_unique_so_that_a_theme_can_find_them() -> None:
     light = [pair[0] for pair in PALETTE.values()]
     assert len(set(light)) == len(light)
+
+
+TITLED = {"measures": 14, "points": 8, "scores": 4, "clouds": 8, "pairs": 8, "generations": 8}
+
+
+@pytest.mark.parametrize("name", TITLED)
+def test_points_tell_what_they_are_where_the_pointer_hovers(name: str) -> None:
+    picture = Picture(name, "", "", lambda: DRAWINGS[name](slice(None)), ((), EntropyRow))
+    titles = re.findall(r"<(use|path)[^>]*><title>([^<]+)</title></\1>", picture.svg)
+    assert len(titles) == TITLED[name]
+    ElementTree.fromstring(picture.svg)  # well-formed
+    assert picture.svg.count("<title>") == len(titles)
+
+
+def test_titles_are_of_their_points_and_safe() -> None:
+    rows = [PointRow(1, "a<b>", 1.0, 2.0, True), PointRow(2, "\x1b[2J", 3.0, 4.0, False)]
+    picture = Picture("p", "", "", lambda: figures.draw_points(rows, NAMES), ((), PointRow))
+    found = re.findall(r'x="([\d.]+)" y="[\d.]+"[^>]*><title>([^<]+)', picture.svg)
+    assert [words for _, words in sorted(found, key=lambda pair: float(pair[0]))] == [
+        "step 1: a&lt;b&gt; (1, 2)", "step 2: \\x1b[2J (3, 4)",
+    ]  # fmt: skip
