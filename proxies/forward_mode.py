@@ -11,9 +11,10 @@ cache, and the rest are matrix products padded to the width of a vector register
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -306,6 +307,18 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
     for first in range(0, maps, together):
         for row in range(0, rows, height):
             yield slice(first, first + together), slice(row, row + height)
+
+
+@cache
+def load_rules() -> None:
+    """Have torch load its own rules, which it does at its first dual number.
+
+    It warns of its own use of ``torch.jit`` then: nothing that a caller could act on.
+    """
+    with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
+        zero = torch.zeros(1, device="cpu")
+        forward_ad.make_dual(zero, zero.clone())
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:

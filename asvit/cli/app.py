@@ -20,9 +20,9 @@ from typing import Any
 import click
 
 from asvit._version import __version__
-from asvit.cli.display import say
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
+from asvit.core.display import say
 from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
 from proxies.messages import fault, hint, legible, one_line, shown

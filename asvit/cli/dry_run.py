@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.display import say
 from asvit.cli.output import emit_json
 from asvit.core.console import clock, console
+from asvit.core.display import say
 from asvit.core.run_files import JOURNAL, REPORT, RESULT, TRIALS
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.display import say
 from asvit.cli.manual import Documented
 from asvit.cli.options import canonical, json_option, parameters, quiet_option
 from asvit.cli.output import emit_json
 from asvit.core.console import console, number, table
+from asvit.core.display import say
 from asvit.export.settings import ExportSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from asvit.cli.display import progress_display, say
 from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -25,6 +24,7 @@ from asvit.cli.options import (
 )
 from asvit.cli.output import emit_json
 from asvit.core.console import console
+from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_of

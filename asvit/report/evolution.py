@@ -111,7 +111,8 @@ def draw_generations(
     if not rows:
         note(axes, "no path has been evaluated yet")
         return made
-    dots(axes, *pairs(candidates, "generation", "validation"))
+    told = (f"{one.architecture}: {one.validation:.4g} %" for one in candidates)
+    dots(axes, *pairs(candidates, "generation", "validation"), told)
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
     name = "median of the generation"
     axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)

@@ -18,24 +18,25 @@ from asvit.report import html
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
+    CHOICE_WINDOW,
     MOST_STEPS,
     WINDOW,
     ChoiceRow,
     EntropyRow,
     MeasureRow,
     PointRow,
-    RewardRow,
+    StandingRow,
     choice_rows,
     draw_choices,
     draw_entropy,
     draw_measures,
     draw_points,
-    draw_reward,
+    draw_standings,
     entropy_rows,
     measure_rows,
     point_rows,
-    reward_rows,
     shown_steps,
+    standing_rows,
 )
 from asvit.report.style import label
 from asvit.search.front import pareto_front
@@ -175,7 +176,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
     steps = shown_steps(trials, better, points)
     points = [row for row in points if row.step in steps]
     entropies = [row for row in entropy_rows(trials) if row.step in steps]
-    rewards = [row for row in reward_rows(trials) if row.step in steps]
+    standings = standing_rows(trials, better, steps)
     measures = measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
@@ -196,11 +197,12 @@ def pictures(run: SearchTrials) -> list[Picture]:
         ),
         Picture(
             "reward",
-            "Reward",
-            "Change of the measures from one architecture to the next, as a share of their recent "
-            "range, and its moving average: the baseline that a policy compares with.",
-            lambda: draw_reward(rewards),
-            (rewards, RewardRow),
+            "Learning",
+            "How good what is drawn is beside everything that the run drew: the share of it that "
+            f"the last {WINDOW} architectures are better than, on average. Random draws stay "
+            "about 50 %; the lines of a controller that learns rise.",
+            lambda: draw_standings(standings),
+            (standings, StandingRow),
         ),
         Picture(
             "measures",
@@ -220,7 +222,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
         Picture(
             "choices",
             "Choices",
-            "How often each choice of each dimension was drawn of late.",
+            f"Share of each choice in the last {CHOICE_WINDOW} architectures drawn.",
             lambda: draw_choices(choices),
             (choices, ChoiceRow),
             wide=True,
@@ -236,6 +238,7 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
             _header(run),
             _seed(run.result),
             html.figures(drawn, _thinned(run)),
+            dimensions(run.space()),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
@@ -257,8 +260,11 @@ def _thinned(run: SearchTrials) -> str:
 def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
     told = [
-        f"{name.replace('_', ' ')} {getattr(settings, name)}"
-        for name in ("space", "controller", "image_size", "seed")
+        words.format(s=settings)
+        for words in (
+            *("space {s.space}", "controller {s.controller}"),
+            *("{s.image_size} px", "seed {s.seed}"),
+        )
         if settings is not None
     ]
     whole = html.count(done, "architecture")
@@ -287,6 +293,15 @@ def _seed(result: SearchResult | None) -> str:
     if result.reason:
         parts.append(html.paragraph(result.reason, "quiet"))
     return html.section("Seed architecture", html.card(*parts))
+
+
+def dimensions(space: SearchSpace | None) -> str:
+    """What the names of a space's dimensions stand for; empty where it does not say."""
+    if space is None or not space.legend:
+        return ""
+    shown = html.table(["name", "what it is"], [*space.legend.items()])
+    words = f"Space {space.name}: {space.description}."
+    return html.section("What the letters mean", html.paragraph(words), html.card(shown))
 
 
 def _front(run: SearchTrials) -> str:

@@ -60,9 +60,9 @@ class MeasuringRun(Run[S, R, J]):
             self.reference = find_table(self.reference)
         super().check()
 
-    def run(self) -> R:
+    def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""
-        result = super().run()
+        result = super().perform()
         if self.reference is None:
             return result
         from asvit.runs.checks import find_table

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from asvit.core.console import clock, number
+from asvit.core.display import in_notebook, progress_display
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
@@ -72,13 +73,6 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
             return kind
     outputs = ((kind, name) for kind in RUNS.values() for name in kind.files.outputs)
     return next((kind for kind, name in outputs if not found and (folder / name).is_file()), None)
-
-
-# Of a result.json, beside what the run came to.
-_ABOUT = (
-    *("schema_version", "kind", "wall_seconds", "next_command"),
-    *("device", "command", "reason"),
-)
 
 
 class UnusableRunError(ValueError):
@@ -221,15 +215,11 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def facts(cls, result: R) -> Mapping[str, object]:
         """What a run came to, as names and values: every number and text of its result.json."""
-        return {
-            name.replace("_", " "): value
-            for name, value in result.to_json().items()
-            if isinstance(value, str | float | int) and name not in _ABOUT
-        }
+        return {name.replace("_", " "): value for name, value in result.facts().items()}
 
     @classmethod
     def pictures(cls, result: R) -> Sequence[Picture] | None:
-        """The figures of the report; None for a kind without a report."""
+        """The figures of the report and of ``result.plot``; None for a kind without a report."""
         return None
 
     @classmethod
@@ -319,11 +309,20 @@ class Run(ABC, Generic[S, R, J]):
     def run(self) -> R:
         """Start, continue or extend the run, or find that it has finished.
 
+        A notebook shows a bar meanwhile, unless :attr:`progress` was given.
+
         Raises:
             ValueError: If the folder's run has other settings, images or device, or is in use, or
                 something does not suit.
             OSError: If the folder cannot be written to, or something cannot be found.
         """
+        if self.progress is not ignore or not in_notebook():
+            return self.perform()
+        with progress_display(lambda: self.title) as self.progress:
+            return self.perform()
+
+    def perform(self) -> R:
+        """What :meth:`run` does, whoever shows its progress."""
         self.check()
         folder = self.folder
         check_folder(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)

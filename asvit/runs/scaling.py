@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.growth.journal import GrowthJournal
+    from asvit.report.pictures import Picture
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
     from proxies import Score
@@ -197,6 +198,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             except ValueError as error:
                 jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
         return (measured.scores for measured in in_order(pool.measure(jobs)))
+
+    @classmethod
+    def pictures(cls, result: ScaleResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.scale import read_scaling, scale_pictures
+
+        return scale_pictures(read_scaling(result.folder))
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:

@@ -29,10 +29,11 @@ from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
+    from asvit.report.pictures import Picture
     from asvit.runs.measurement_pool import Evaluator
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
@@ -301,6 +302,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         stored = self.stored_settings(study)
         check_same_settings(self.folder, stored, self.settings, growing=self.may_grow)
         return len(measured_trials(study))
+
+    @classmethod
+    def pictures(cls, result: SearchResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.search import pictures, read_run
+
+        return pictures(read_run(result.folder))
 
     @classmethod
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:

@@ -347,7 +347,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     @classmethod
     def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
         """The best and the last epoch."""
-        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "average's top-1", "images/s"]
+        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
         best = [] if result.best_row is None else [("best", result.best_row)]
         rows: list[Sequence[object]] = [
             [
@@ -375,12 +375,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     parts = [word for word in (s.attention and "hallucinated attention", s.ffn) if word]
     made = f" with {' and '.join(parts)}" if parts else ""
     where, processes = plan["device"], plan["processes"]
+    source = plan["source"].partition("; ")[0]  # how many of them is told below
     where = where if processes == 1 else f"{processes} processes, {where}"
     lines = [
         f"training {network.architecture}{made}: {plan['params']:,} params, "
         f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
-        f"images: {plan['source']}; {images['train']:,} to train on, {images['validation']:,} to "
-        "validate on",
+        f"images: {source}: {images['train']:,} for training, {images['validation']:,} for "
+        "validation",
         f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
         f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "

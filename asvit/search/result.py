@@ -36,6 +36,7 @@ class SearchResult(Result):
     kind = "search"
     noun = "search"
     hidden = ("entropy", "front")
+    rows_in = "trials"
 
     settings: SearchSettings
     seed_architecture: str
@@ -58,6 +59,10 @@ class SearchResult(Result):
     def ntk_condition_number(self) -> float:
         """NTK condition number of the seed; NaN if it failed or was not asked for."""
         return self.values.get("ntk_condition_number", math.nan)
+
+    def facts(self) -> dict[str, Any]:
+        """As the base has them, with every measure of the seed."""
+        return {**super().facts(), **self.values}
 
     def derived(self) -> Mapping[str, Any]:
         """What was searched, the seed's main measures, and the front as the table has it."""

@@ -185,6 +185,7 @@ class EvolutionResult(Result):
     noun = "evolution"
     provenance_keys = ("supernet", "images", "device", "versions", "command")
     hidden = ("winner", "in_window", "anywhere")
+    rows_in = "trials"
 
     settings: EvolutionSettings
     space: str

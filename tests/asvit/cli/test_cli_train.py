@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from asvit.cli.display import Lines
 from asvit.core import tensor_files
+from asvit.core.display import Lines
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
@@ -63,7 +64,7 @@ def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
 def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     text = trained[1].stderr
     assert f"training {ARCH}: 94,531 params" in text
-    assert "24 to train on, 9 to validate on" in text
+    assert re.search(r"\nimages: [^;]*: 24 for training, 9 for validation\n", text)
     assert "recipe small: 2 epochs of 3 updates with 8 images, adamw" in text
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
@@ -240,7 +241,7 @@ def test_lines_within_an_epoch_are_rare(
 ) -> None:
     now = 0.0
     clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.cli.display.time", clock)
+    monkeypatch.setattr("asvit.core.display.time", clock)
     lines = Lines("training it")
     for step in range(1, 8):
         lines(told(state=f"step {step}"))

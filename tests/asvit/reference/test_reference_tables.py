@@ -23,6 +23,7 @@ from asvit.runs.reference import BuildRun
 from asvit.spaces import load_space
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.families import PIT_STAGES
+from proxies import structure
 from proxies.counts import count
 
 OURS = ["vitbench101-pit", "vitbench101-autoformer", "timm-in1k"]
@@ -119,6 +120,11 @@ def test_networks_have_the_counts_of_their_rows(name, step):
         network = build_on_meta(table.architectures[row], image_size=side, num_classes=classes)
         cost = count(network, side)
         assert (cost.params, cost.macs) == (table.params[row], table.macs[row])
+        assert (cost.params, cost.macs) == tuple(table.counts[n][row] for n in ("params", "macs"))
+        if name == "timm-in1k":  # counting which again takes minutes
+            found = structure.depth(network), structure.embedding_width(network)
+            assert found == (table.counts["depth"][row], table.counts["width"][row])
+            assert structure.total_expansion(network) == table.counts["expansions"][row]
 
 
 @pytest.mark.parametrize(

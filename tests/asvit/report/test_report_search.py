@@ -17,6 +17,7 @@ from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
 from asvit.search.rows import TrialRow, write_trials
 from asvit.search.study import create_study, keep_start, quiet_optuna
+from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import ORIGIN, RIGHT
 
 FILES = {"entropy", "reward", "measures", "front", "choices"}
@@ -112,6 +113,19 @@ def test_a_finished_run(finished: Path) -> None:
     assert text.index("Versions") > text.index("Trials")
 
 
+def test_a_result_gives_its_figures_and_its_table(finished: Path, tmp_path: Path) -> None:
+    result = SearchResult.read(finished / "result.json")
+    picture = result.plot("front")
+    assert picture.svg == (finished / "front.svg").read_text(encoding="utf-8")
+    assert repr(picture).count("step") <= 1  # not every row
+    picture.savefig(tmp_path / "front.png")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="unknown figure 'fornt'; did you mean 'front'"):
+        result.plot("fornt")
+    assert result.to_dataframe().architecture.tolist() == [*ARCHITECTURES] * 6
+    assert result.to_dataframe("front").on_front.dtype == bool
+
+
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(3), finished=False, steps=50))
     assert "Not finished: 3 of 50 architectures. The same command continues it." in text
@@ -189,6 +203,8 @@ def test_sizes_that_are_measures_have_one_column(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(3, names), names=names))
     for head in re.findall(r"<thead>.*?</thead>", text, re.DOTALL):
         words = re.sub(r"<[^>]+>", " ", head).split()
+        if "architecture" not in words:
+            continue
         assert words.count("parameters") + words.count("params") == 1
 
 
@@ -197,6 +213,15 @@ def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
     text = page_of(make_run(tmp_path / "run", rows, controller="random"))
     assert "no policy" in text
     assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
+
+
+def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert "controller reinforce · 224 px · seed" in text
+    assert "in the last 50 architectures drawn" in text
+    for name, words in AsVitSpace.legend.items():
+        assert f"<td>{name}</td>" in text
+        assert words in text
 
 
 def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:

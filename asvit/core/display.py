@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.core.console import clock, console, number
 from asvit.core.progress import Progress, Tell, ignore
+from proxies.messages import legible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
+_EVERY_FRAME = 0.25  # seconds, in a notebook
 _EVERY_SECONDS = 60.0  # longest time without one
 
 _bars: list[Console] = []  # of the bar that is on the screen, if there is one
@@ -49,11 +53,18 @@ def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
     """
     if quiet:
         yield ignore
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+    elif in_notebook():
+        yield NotebookBar(title)
+    elif sys.stderr.isatty():
         with _bar(title) as tell:
             yield tell
     else:
         yield Lines(title)
+
+
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook."""
+    return "ipykernel" in sys.modules
 
 
 @dataclass
@@ -82,6 +93,35 @@ class Lines:
         if due > self._written or now - self._last >= _EVERY_SECONDS:
             self._last, self._written = now, due
             say(f"{count(progress)}  {progress.state}")
+
+
+@dataclass
+class NotebookBar:
+    """A bar below a cell, by what every notebook has: rich's needs ipywidgets."""
+
+    title: Title
+    _opening: str = ""
+    _handle: Any = None
+    _last: float = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        """Show ``progress``, four times a second at most."""
+        now = time.monotonic()
+        if now - self._last < _EVERY_FRAME and progress.done != progress.total:
+            return
+        self._last = now
+        if not self._opening and progress.unit != "image":
+            self._opening = opening(self.title, progress)
+        known = not math.isnan(progress.part)
+        value = f' value="{progress.part:.4f}"' if known else ""
+        lines = (self._opening, f"{count(progress)}  {progress.state}")
+        above, below = (f"<pre>{escape(legible(line))}</pre>" for line in lines)
+        shown = import_module("IPython.display")
+        bar = shown.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')
+        if self._handle is None:
+            self._handle = shown.display(bar, display_id=True)
+        else:
+            self._handle.update(bar)
 
 
 @contextmanager

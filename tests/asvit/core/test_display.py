@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 import asvit
-from asvit.cli.display import progress_display
 from asvit.core.console import clock
+from asvit.core.display import progress_display
 from asvit.core.progress import Progress
 
 
@@ -141,7 +141,7 @@ SAID = f"measuring {'8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180 ' * 3}"
 TALKING = f"""
 import logging, time
 from asvit.cli.app import _logging_on_stderr
-from asvit.cli.display import progress_display, say
+from asvit.core.display import progress_display, say
 from asvit.cli.options import Session
 from asvit.core.progress import Progress
 
