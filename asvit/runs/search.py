@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, short, table
+from asvit.core.console import clock, networks, short, table
 from asvit.core.progress import images_told
 from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
-from asvit.core.settings import check_same_settings, check_same_versions, setting
+from asvit.core.settings import check_same_versions, setting
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -54,6 +54,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
+    may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
     storage: str | None = setting(
@@ -183,6 +184,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search import Search, pareto_front
+        from asvit.search.front import picked
         from asvit.search.study import StudyLease
 
         search = Search(
@@ -191,25 +193,29 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.settings,
             self.better,
             evaluate=self._measure,
+            evaluate_again=None if self.evaluate is not None else self._measure_again,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
-        arch, measurement = search.outcome()
+        for progress in search.recheck():
+            self.tell(progress)
+        seed = picked(search.finalists, self.better, self.settings.pick)
         rows = search.rows
         return self.result(
             journal,
             self.start_values(),
-            seed_architecture=str(arch),
-            params=measurement.params,
-            macs=measurement.macs,
-            values=measurement.values,
-            reason=measurement.reason,
+            seed_architecture=seed.architecture,
+            params=seed.params,
+            macs=seed.macs,
+            values=seed.values,
+            reason=seed.reason,
             steps=len(rows),
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            next_command=_next_command(arch),
+            finalists=search.finalists,
+            next_command=_next_command(self.space.parse(seed.architecture)),
         )
 
     def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
@@ -217,6 +223,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if self.evaluate is not None:
             return map(self.evaluate, map(str, architectures))
         return self.evaluator.all(architectures)
+
+    def _measure_again(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
+        """Measure architectures on fresh networks, in order."""
+        return self.evaluator.all(architectures, again=True)
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -270,24 +280,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if study is None:
             return 0
         stored = self.stored_settings(study)
-        check_same_settings(self.folder, stored, self.settings, growing=self.may_grow)
+        self.check_settings(stored)
         return len(measured_trials(study))
 
     @classmethod
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
-        """The seed, and the best of those measured."""
-        measures = without_sizes(result.values)
-        columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-        def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-            values = [of.values[measure] for measure in measures]
-            return [name, architecture, of.params, of.macs, *values]
-
-        rows = [line("seed", result, result.seed_architecture)]
-        rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
-        title = "The seed architecture, and the best of those measured"
+        """The seed, and what it could have been."""
         yield ""
-        yield table(columns, rows, title=title, left=("", "architecture"), rule=1)
+        yield _finalists(result) if result.finalists else _front(result)
         told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
@@ -298,6 +298,43 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
         yield from rank_table(result.reliability)
+
+
+def _finalists(result: SearchResult) -> RenderableType:
+    """What the search could hand on, the seed first, with both values of each measure."""
+    measures = without_sizes(result.values)
+    again = any(one.again for one in result.finalists)
+    columns = ["", "architecture", "params"]
+    for measure in measures:
+        columns += [short(measure), "again"] if again else [short(measure)]
+    lines: list[list[object]] = []
+    for one in result.seed_first:
+        line: list[object] = [one.origin, one.architecture, one.params]
+        for measure in measures:
+            line += [one.values[measure], *([one.again.get(measure)] if again else [])]
+        lines.append(line)
+    title = "The finalists; the first is the seed architecture"
+    if again:
+        title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
+        title += "is the seed architecture"
+    if result.settings.pick == "policy":
+        title += " (--pick policy)"
+    return table(columns, lines, title=title, left=("", "architecture"), rule=1)
+
+
+def _front(result: SearchResult) -> RenderableType:
+    """The seed and the best measured, of results from before there were finalists."""
+    measures = without_sizes(result.values)
+    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
+
+    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
+        values = [of.values[measure] for measure in measures]
+        return [name, architecture, of.params, of.macs, *values]
+
+    rows = [line("seed", result, result.seed_architecture)]
+    rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
+    title = "The seed architecture, and the best of those measured"
+    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
 
 
 def _next_command(arch: Architecture) -> str:
