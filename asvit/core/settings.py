@@ -320,17 +320,25 @@ class MeasuringSettings(Settings):
 
 
 def check_same_settings(
-    folder: Path, stored: Settings | None, wanted: Settings, *, growing: Sequence[str] = ()
+    folder: Path,
+    stored: Settings | None,
+    wanted: Settings,
+    *,
+    growing: Sequence[str] = (),
+    changing: Sequence[str] = (),
 ) -> None:
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
-    The numbers called ``growing`` may be larger than they were. Raises ValueError with each
+    The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
+    be other ones. Raises ValueError with each
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
             del changed[name]
+    for name in changing:
+        changed.pop(name, None)
     if changed:
         differences = ", ".join(
             f"{name} {one_line(str(before))} (now {now})"

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html
 from asvit.report.correlate import trust
@@ -237,6 +238,7 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
         [
             _header(run),
             _seed(run.result),
+            _finalists(run.result),
             html.figures(drawn, _thinned(run)),
             dimensions(run.space()),
             _front(run),
@@ -302,6 +304,34 @@ def dimensions(space: SearchSpace | None) -> str:
     shown = html.table(["name", "what it is"], [*space.legend.items()])
     words = f"Space {space.name}: {space.description}."
     return html.section("What the letters mean", html.paragraph(words), html.card(shown))
+
+
+def _finalists(result: SearchResult | None) -> str:
+    """What the search could hand on, the seed first; empty where there were no finalists."""
+    if result is None or not result.finalists:
+        return ""
+    measures = without_sizes(result.values)
+    again = any(one.again for one in result.finalists)
+    numeric = ["parameters", "multiply-adds"]
+    for measure in measures:
+        numeric += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
+    cells: list[list[html.Cell]] = []
+    for one in result.seed_first:
+        cells.append([one.origin, one.architecture, one.params, one.macs])
+        for measure in measures:
+            cells[-1] += [one.values[measure], *([one.again.get(measure)] if again else [])]
+    words = "The first is the seed architecture: " + (
+        "the policy's likeliest, as --pick policy asks."
+        if result.settings.pick == "policy"
+        else "the one with the smallest sum of ranks among them."
+    )
+    if again:
+        words = (
+            f"Measured again on {networks(result.settings.recheck)} each, with fresh initial "
+            f"weights and another circle. The best of many noisy values owes much to luck. {words}"
+        )
+    shown = html.table(["from", "architecture", *numeric], cells, numeric=set(numeric))
+    return html.section("Finalists", html.paragraph(words), html.card(shown))
 
 
 def _front(run: SearchTrials) -> str:

@@ -79,7 +79,7 @@ class MeasurementWorker:
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
                 together=takes_all(self._device),
-                **self._measuring,
+                **{**self._measuring, **task["other"]},
             )
         for found in readings.taken.values():
             for what in found.values():

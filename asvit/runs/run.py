@@ -125,6 +125,7 @@ class Run(ABC, Generic[S, R, J]):
     report: ClassVar[Any] = None  # writes figures and report.html of a folder
     written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
+    may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -331,7 +332,7 @@ class Run(ABC, Generic[S, R, J]):
         with self.claim():
             journal = self.open()
             stored = self.stored_settings(journal)
-            check_same_settings(folder, stored, self.settings, growing=self.may_grow)
+            self.check_settings(stored)
             result = self._stored_result(journal)
             if result is None:
                 self.prepare()
@@ -379,6 +380,11 @@ class Run(ABC, Generic[S, R, J]):
         except (FileNotFoundError, ValueError):
             return None  # it follows from the journal and is written again
         return result if self.settled(journal, result) else None
+
+    def check_settings(self, stored: S | None) -> None:
+        """Check that the settings are those that the folder's run was started with, if it was."""
+        free = {"growing": self.may_grow, "changing": self.may_change}
+        check_same_settings(self.folder, stored, self.settings, **free)
 
     def check_same(
         self,

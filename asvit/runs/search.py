@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, short, table
+from asvit.core.console import clock, networks, short, table
 from asvit.core.progress import images_told
 from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, TRIALS
 from asvit.core.settings import (
     MeasuringSettings,
-    check_same_settings,
     check_same_versions,
     fields_of,
     setting,
@@ -61,6 +60,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
+    may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
     storage: str | None = setting(
@@ -188,7 +188,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         while not kept:
             stored = journal.user_attrs
             settings = stored_settings(stored)
-            check_same_settings(self.folder, settings, self.settings, growing=self.may_grow)
+            self.check_settings(settings)
             if settings is not None:
                 if self.evaluate is None:
                     self.check_same(**{name: (stored.get(name), now[name]) for name in now})
@@ -200,6 +200,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search import Search, pareto_front
+        from asvit.search.front import picked
         from asvit.search.study import StudyLease
 
         search = Search(
@@ -208,25 +209,29 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.settings,
             self.better,
             evaluate=self._measure,
+            evaluate_again=None if self.evaluate is not None else self._measure_again,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
-        arch, measurement = search.outcome()
+        for progress in search.recheck():
+            self.tell(progress)
+        seed = picked(search.finalists, self.better, self.settings.pick)
         rows = search.rows
         return self.result(
             journal,
             self.start_values(),
-            seed_architecture=str(arch),
-            params=measurement.params,
-            macs=measurement.macs,
-            values=measurement.values,
-            reason=measurement.reason,
+            seed_architecture=seed.architecture,
+            params=seed.params,
+            macs=seed.macs,
+            values=seed.values,
+            reason=seed.reason,
             steps=len(rows),
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            next_command=self._next_command(str(arch), measurement.params),
+            finalists=search.finalists,
+            next_command=self._next_command(seed.architecture, seed.params),
         )
 
     def _next_command(self, arch: str, params: int) -> str:
@@ -247,6 +252,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             names = self.settings.proxies
             return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
         return self.evaluator.all(architectures)
+
+    def _measure_again(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
+        """Measure architectures on fresh networks, in order."""
+        return self.evaluator.all(architectures, again=True)
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -300,7 +309,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if study is None:
             return 0
         stored = self.stored_settings(study)
-        check_same_settings(self.folder, stored, self.settings, growing=self.may_grow)
+        self.check_settings(stored)
         return len(measured_trials(study))
 
     @classmethod
@@ -312,19 +321,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     @classmethod
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
-        """The seed, and the best of those measured."""
-        measures = without_sizes(result.values)
-        columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-        def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-            values = [of.values[measure] for measure in measures]
-            return [name, architecture, of.params, of.macs, *values]
-
-        rows = [line("seed", result, result.seed_architecture)]
-        rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
-        title = "The seed architecture, and the best of those measured"
+        """The seed, and what it could have been."""
         yield ""
-        yield table(columns, rows, title=title, left=("", "architecture"), rule=1)
+        yield _finalists(result) if result.finalists else _front(result)
         told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
@@ -337,6 +336,43 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         yield from rank_table(result.reliability)
         if f"--budget {_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
+
+
+def _finalists(result: SearchResult) -> RenderableType:
+    """What the search could hand on, the seed first, with both values of each measure."""
+    measures = without_sizes(result.values)
+    again = any(one.again for one in result.finalists)
+    columns = ["", "architecture", "params"]
+    for measure in measures:
+        columns += [short(measure), "again"] if again else [short(measure)]
+    lines: list[list[object]] = []
+    for one in result.seed_first:
+        line: list[object] = [one.origin, one.architecture, one.params]
+        for measure in measures:
+            line += [one.values[measure], *([one.again.get(measure)] if again else [])]
+        lines.append(line)
+    title = "The finalists; the first is the seed architecture"
+    if again:
+        title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
+        title += "is the seed architecture"
+    if result.settings.pick == "policy":
+        title += " (--pick policy)"
+    return table(columns, lines, title=title, left=("", "architecture"), rule=1)
+
+
+def _front(result: SearchResult) -> RenderableType:
+    """The seed and the best measured, of results from before there were finalists."""
+    measures = without_sizes(result.values)
+    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
+
+    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
+        values = [of.values[measure] for measure in measures]
+        return [name, architecture, of.params, of.macs, *values]
+
+    rows = [line("seed", result, result.seed_architecture)]
+    rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
+    title = "The seed architecture, and the best of those measured"
+    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
 
 
 def _budget(params: int) -> str:

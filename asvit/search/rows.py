@@ -58,6 +58,39 @@ class Measurement:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
+@dataclass(frozen=True)
+class Finalist:
+    """An architecture that the search may hand on.
+
+    Attributes:
+        architecture: Its text.
+        number: Place of its first draw among the measured trials, from 0; None if it was never
+            drawn.
+        likeliest: Whether it is the policy's likeliest architecture.
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        values: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where
+            it failed.
+        again: The same on fresh networks; empty where nothing was measured again.
+        reason: Why a measure failed, else empty.
+    """
+
+    architecture: str
+    number: int | None
+    likeliest: bool
+    params: int
+    macs: int
+    values: Mapping[str, Nullable]
+    again: Mapping[str, Nullable]
+    reason: str
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        drawn = [] if self.number is None else [f"step {self.number + 1}"]
+        return ", ".join(["policy"] * self.likeliest + drawn)
+
+
 # Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
 # Measures several architectures, in their order; the first are ready before the last are begun.

@@ -22,7 +22,7 @@ KEYS = {
     "search": {
         "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
         "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
-        "next_command",
+        "finalists", "next_command",
     },
     "scale": {
         "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
@@ -49,7 +49,7 @@ KEYS = {
     },
 }  # fmt: skip
 SHOWN = {
-    "search": "The seed architecture, and the best of those measured",
+    "search": "The finalists, measured again on 1 network; the first is the seed architecture",
     "scale": "nearest to 1.5M: step ",
     "correlate": "noise ceiling 0.900",
     "reference build": "The best 5 of 5 architectures",

@@ -15,7 +15,7 @@ from asvit.report.style import label
 from asvit.search import SearchSettings
 from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
-from asvit.search.rows import TrialRow, write_trials
+from asvit.search.rows import Finalist, TrialRow, write_trials
 from asvit.search.study import create_study, keep_start, quiet_optuna
 from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import ORIGIN, RIGHT
@@ -70,6 +70,10 @@ def make_run(
         values=dict.fromkeys(names, 2.5),
         steps=len(rows),
         front=rows[:1],
+        finalists=[
+            Finalist(ARCHITECTURES[1], None, True, 10, 20, *[dict.fromkeys(names, 2.25)] * 2, ""),
+            Finalist(ARCHITECTURES[0], 3, False, 10, 20, *[dict.fromkeys(names, 2.5)] * 2, ""),
+        ],
         wall_seconds=1563.2,
         provenance={**ORIGIN, **told},
         reliability=None,
@@ -109,6 +113,8 @@ def test_a_finished_run(finished: Path) -> None:
     assert "asvit search --steps 12" in text
     assert "2.15.0" in text
     assert ARCHITECTURES[0] in text
+    assert "Measured again on 8 networks each" in text
+    assert text.index("Finalists") < text.index(">step 4<") < text.index(">policy<")
     assert text.count("<svg ") == len(FILES)
     assert text.index("Versions") > text.index("Trials")
 

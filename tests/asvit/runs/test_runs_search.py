@@ -13,9 +13,11 @@ import optuna
 import pytest
 import torch
 
+from asvit.core.console import console
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
+from asvit.data import load_images
 from asvit.runs import SearchResult, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun
@@ -26,9 +28,12 @@ from asvit.search import (
     read_trials,
 )
 from asvit.search import study as study_module
+from asvit.search.front import picked
 from asvit.search.journal import read_journal
 from asvit.search.study import quiet_optuna
-from asvit.spaces import SPACES, cost, load_space
+from asvit.spaces import SPACES, build, cost, load_space
+from proxies import measure
+from proxies.evaluation import seed_for
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
@@ -67,6 +72,57 @@ def test_a_run_folder_holds_the_result(tmp_path: Path, controller: str) -> None:
     expected = fake_evaluate(result.seed_architecture)
     assert (result.params, result.macs) == (expected.params, expected.macs)
     assert {row.architecture for row in result.front} <= {row.architecture for row in rows}
+
+
+SMALL: dict[str, Any] = {
+    "data": "gaussian", "image_size": 32, "images": 4, "repeats": 1, "points": 3, "recheck": 2,
+}  # fmt: skip
+
+
+def test_finalists_are_measured_again_on_other_networks(tmp_path: Path) -> None:
+    result = search(tmp_path, evaluate=None, **{**SMALL, "steps": 3})
+    assert result.finalists[0].likeliest
+    for one in result.finalists[:2]:
+        fresh = measure(
+            lambda text=one.architecture: build(text, 32, 1000),
+            result.settings.proxies,
+            key=one.architecture,
+            repeats=2,
+            seed=seed_for(0, "measured again"),
+            images=load_images("gaussian", count=4, image_size=32, seed=0).pixels,
+            points=3,
+        )
+        assert one.again == {name: score.value for name, score in fresh.items()}
+        assert one.again != one.values
+    again = picked(result.finalists, SearchRun.make(**QUICK).better, "measured")
+    assert (result.seed_architecture, result.values) == (again.architecture, again.values)
+    assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
+
+
+def test_what_is_handed_on_can_be_chosen_after_the_search(tmp_path: Path) -> None:
+    measured = search(tmp_path, steps=60)
+    likeliest = next(one for one in measured.finalists if one.likeliest)
+    assert measured.seed_architecture != likeliest.architecture
+    policy = search(tmp_path, steps=60, pick="policy")
+    assert (policy.seed_architecture, policy.params) == (likeliest.architecture, likeliest.params)
+    assert likeliest.architecture in policy.next_command
+    assert policy.finalists == measured.finalists
+    assert search(tmp_path, steps=60).seed_architecture == measured.seed_architecture
+    with pytest.raises(ValueError, match=r"other settings: seed 0 \(now 1\)"):
+        search(tmp_path, steps=60, pick="policy", seed=1)
+
+
+def test_results_from_before_there_were_finalists_are_shown_as_they_are(tmp_path: Path) -> None:
+    search(tmp_path)
+    path = tmp_path / "result.json"
+    content = json.loads(path.read_text())
+    del content["finalists"], content["settings"]["pick"], content["settings"]["recheck"]
+    path.write_text(json.dumps(content))
+    result = search(tmp_path)
+    assert result.finalists == ()
+    with (screen := console()).capture() as shown:
+        SearchRun.show(result, screen)
+    assert "The seed architecture, and the best of those measured" in shown.get()
 
 
 def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs whose networks are measured by worker processes give what one process gives."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asvit.core.codec import to_json
 from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
 from asvit.reference import load_reference
@@ -35,8 +37,11 @@ def trials(
     out: Path, workers: Workers, progress: Callable[[Any], None] | None = None, **more: Any
 ) -> bytes:
     given: dict[str, Any] = {"space": "asvit-tiny", "steps": 10, "batch": 4, **SMALL, **more}
+    given = {"recheck": 2, **given}
     result = run_search(out=out, workers=workers, progress=progress, **given)
-    return result.seed_architecture.encode() + (out / "trials.csv").read_bytes()
+    assert result.finalists
+    ended = json.dumps([result.seed_architecture, to_json(result.finalists)])
+    return ended.encode() + (out / "trials.csv").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def test_a_search_survives_its_workers(tmp_path: Path, alone: bytes) -> None:
     killed: list[int] = []
 
     def kill(event: Any) -> None:
-        if event.done in (2, 6):
+        if event.unit == "step" and event.done in (2, 6):
             killed.extend(_children())
             for child in _children():
                 os.kill(child, signal.SIGKILL)
