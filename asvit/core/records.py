@@ -123,19 +123,19 @@ def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool 
         OSError: If it cannot be written; the records before it are safe.
     """
     path = file.path
-    if started and not path.exists():
-        raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path))
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)
     try:
         sealed = file.sealed([line])
-        with path.open("ab") as opened:
-            new = not opened.tell()
+        with path.open("r+b" if started else "ab") as opened:
+            new = not opened.seek(0, os.SEEK_END)
             opened.write(sealed)
             opened.flush()
             os.fsync(opened.fileno())
         if new:
             sync_folder(path.parent)
     except OSError as error:
+        if started and isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path)) from error
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 
 

@@ -2,10 +2,12 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from asvit.core.records import SummedFile
 from tests.asvit.toy_run import IMAGES, ToyJournal, ToyRow, ToySettings
 from tests.hostile import unsummed
 
@@ -81,7 +83,7 @@ def test_every_flipped_bit_is_noticed_or_loses_but_the_last_record(
     path: Path, lines: list[bytes]
 ) -> None:
     whole = b"".join(lines)
-    for place in range(8 * len(whole)):
+    for place in range(0, 8 * len(whole), 7):  # each bit of a byte in its turn
         damaged = bytearray(whole)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
@@ -131,9 +133,19 @@ def test_nan_is_not_written_but_as_null(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_journal_that_is_gone_is_not_made_again(path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_journal_that_is_gone_is_not_made_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    def removed(_file: SummedFile, _lines: Iterable[str]) -> bytes:
+        path.unlink()
+        return b""
+
     journal = ToyJournal(path)
-    path.unlink()
+    if late:
+        monkeypatch.setattr(SummedFile, "sealed", removed)
+    else:
+        path.unlink()
     with pytest.raises(FileNotFoundError, match="the journal was removed while the run went on"):
         journal.add_record(ToyRow(1, 1.0))
     assert not path.exists()
