@@ -56,8 +56,7 @@ def _code_of(arguments: Sequence[str], folder: Path) -> int:
 def test_a_full_disk_ends_a_run_that_goes_on_when_there_is_space(
     campaign: Campaign, name: str
 ) -> None:
-    whole, folder = campaign.new(name, "unfilled"), campaign.new(name, "filled")
-    campaign.finish(name, whole)
+    whole, folder = campaign.reference_folder(name), campaign.new(name, "filled")
     pages = sum(-(-path.stat().st_size // PAGE) for path in (whole / RUN).iterdir())
     code = forked.run(fill_and_free, words(name), folder, pages * PAGE // 1024 // 2)
     if code == NOT_ALLOWED:

@@ -103,8 +103,8 @@ def test_another_kind_of_run_is_refused_and_left_as_it_is(
 def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
     made: Path, tmp_path: Path, kind: str, fresh: tuple[str, ...]
 ) -> None:
-    files = KINDS[kind]
-    for name in dict.fromkeys((*files.names, *KINDS["search"].names, *KINDS["train"].names)):
+    others = (KINDS["search"].state, KINDS["train"].state)
+    for name in dict.fromkeys((*KINDS[kind].names, *others)):
         (tmp_path / name).write_bytes(b"mine\n")
         assert call(kind, tmp_path, *fresh) == 3, name
         assert content(tmp_path) == {name: b"mine\n"}
