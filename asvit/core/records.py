@@ -88,7 +88,10 @@ class SummedFile:
         return all_lines
 
     def _catch_up(self) -> None:
-        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
         if size < self._size:
             self._size = self._sum = 0
         if size > self._size:
@@ -124,17 +127,19 @@ def append_record(file: SummedFile, record: Mapping[str, Any], *, started: bool 
     """
     path = file.path
     line = json.dumps(record, separators=(",", ":"), allow_nan=False)
+    creation = 0 if started else os.O_CREAT
     try:
         sealed = file.sealed([line])
-        with path.open("r+b" if started else "ab") as opened:
-            new = not opened.seek(0, os.SEEK_END)
+        flags = os.O_WRONLY | os.O_APPEND | creation | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as opened:
+            new = not opened.tell()
             opened.write(sealed)
             opened.flush()
             os.fsync(opened.fileno())
         if new:
             sync_folder(path.parent)
     except OSError as error:
-        if started and isinstance(error, FileNotFoundError):
+        if started and error.errno == errno.ENOENT:
             raise FileNotFoundError(errno.ENOENT, _REMOVED, str(path)) from error
         raise OSError(error.errno, f"{_LOST_NOTHING} ({error.strerror})") from error
 

@@ -2,12 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from asvit.core.records import SummedFile
 from tests.asvit.toy_run import IMAGES, ToyJournal, ToyRow, ToySettings
 from tests.hostile import unsummed
 
@@ -133,19 +131,9 @@ def test_nan_is_not_written_but_as_null(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_a_journal_that_is_gone_is_not_made_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
-    def removed(_file: SummedFile, _lines: Iterable[str]) -> bytes:
-        path.unlink()
-        return b""
-
+def test_a_journal_that_is_gone_is_not_made_again(path: Path) -> None:
     journal = ToyJournal(path)
-    if late:
-        monkeypatch.setattr(SummedFile, "sealed", removed)
-    else:
-        path.unlink()
+    path.unlink()
     with pytest.raises(FileNotFoundError, match="the journal was removed while the run went on"):
         journal.add_record(ToyRow(1, 1.0))
     assert not path.exists()
