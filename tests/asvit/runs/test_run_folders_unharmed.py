@@ -7,8 +7,6 @@ files of the user's own, with and without ``--fresh``.
 import itertools
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -252,20 +250,3 @@ def test_a_run_of_a_kind_that_is_not_known_here_is_refused(
         assert call("search", tmp_path, *fresh) == 3
         assert "holds a run of another kind, 'pruning'" in capsys.readouterr().err
         assert content(tmp_path) == before
-
-
-def test_as_a_program_too(made: Path, tmp_path: Path) -> None:
-    folder = prepared(made, "train", "finished", tmp_path / "run")
-    before = content(folder)
-    words = [*COMMANDS["search"].split(), "--fresh", "--out", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", "asvit", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == (
-        f"asvit: {folder} holds a training; give --out another folder for the search\n"
-    )
-    assert content(folder) == before

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
@@ -16,7 +15,6 @@ from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from tests.asvit.runs.fakes import SEED
-from tests.hostile import FEW, texts
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
 
@@ -35,12 +33,6 @@ def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
     check(TrainRun(settings=TrainSettings(text)).folder)
-
-
-@FEW
-@given(texts("search-asvit-reinforce-224px-seed0"))
-def test_any_name(name: str) -> None:
-    check(named_folder(f"search-{name}"))
 
 
 def test_long_names_that_differ_stay_apart() -> None:
