@@ -165,17 +165,6 @@ def test_right_ones_are_taken(name: str, tmp_path: Path) -> None:
     go_on(name, KINDS[name].journal(tmp_path / "journal.jsonl"))
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "search"])
-def test_one_that_is_cut_anywhere_has_its_whole_records(name: str, tmp_path: Path) -> None:
-    path, content = tmp_path / "journal.jsonl", right(name)
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        journal = KINDS[name].journal(path)
-        whole = content[: content[:length].rfind(b"\n") + 1]
-        assert path.read_bytes() == whole
-        assert (journal.settings is not None) == bool(whole)
-
-
 @each
 @MANY
 @given(data=st.data())

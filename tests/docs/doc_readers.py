@@ -57,6 +57,8 @@ def _fitting(command: str, words: list[str]) -> list[str]:
         arch = given.get("--arch") or json.loads((newest_run() / "result.json").read_text())
         start = arch if isinstance(arch, str) else arch["seed_architecture"]
         more += ["--budget", f"{asvit.cost(start).params / 1e6 * 1.1:.3f}M"]
+    if command in ("correlate", "score") and "--proxy" not in given:
+        more += ["--proxy", "naswot"]  # of all measures
     if "--retokenize" in given:
         more += ["--retokenize", "1/1/1", "--epochs", "3"]
     if given.get("--preset") in ("cifar100-384", "dogs-448"):

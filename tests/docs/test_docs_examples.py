@@ -59,6 +59,11 @@ def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         registry.update(entries)
 
 
+@pytest.fixture(autouse=True)
+def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asvit.report.pictures.Picture.svg", "<svg/>")
+
+
 @pytest.mark.parametrize(
     "page",
     [

@@ -1,14 +1,15 @@
 """The kind of run of docs/extending.md: killed in the middle, it goes on to the same result."""
 
 import json
-import os
-import subprocess
-import sys
+import site
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doc_examples import ROOT, read
+from doc_examples import read
+
+from experiments import forked
 
 ARCHITECTURE = "4,8,2|2,4,2|2,2,2|2,1,2|16"
 
@@ -25,22 +26,17 @@ def folder(tmp_path: Path) -> Path:
 
 def asvit(folder: Path, *words: str, kill_at: str = "") -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command; killed at a line of progress if asked to."""
-    environment = {
-        **os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}.", "ASVIT_EXTENSIONS": "mine",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    command = [sys.executable, "-m", "asvit", *words]
-    with subprocess.Popen(
-        command, cwd=folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        if kill_at:
-            for line in process.stderr:
-                if line.startswith(kill_at):
-                    process.kill()
-        out, err = process.communicate()
-    return process.returncode, out, err
+    for name in (forked.STDOUT, forked.STDERR):
+        (folder / name).unlink(missing_ok=True)
+    environment = {"ASVIT_EXTENSIONS": "mine"}
+    prepare = partial(site.addsitedir, str(folder))
+    process = forked.start(forked.command, words, folder, environment=environment, prepare=prepare)
+    while kill_at and process.is_alive():
+        if f"\n{kill_at}" in forked.printed(folder):
+            process.kill()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, forked.printed(folder, forked.STDOUT), forked.printed(folder)
 
 
 def result(folder: Path) -> dict[str, Any]:

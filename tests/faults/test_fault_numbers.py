@@ -13,7 +13,6 @@ from PIL import Image
 from tiny_runs import fails
 
 from asvit.core.tensor_files import read_tensors, write_tensors
-from asvit.reference import load_reference
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, words
 from proxies.registry import PROXIES, Inputs
@@ -142,35 +141,6 @@ def test_measures(tmp_path: Path, value: float) -> None:
     result = json.loads((tmp_path / RUN / "result.json").read_text())
     assert result["failures"] == len(failed)
     assert all(row["state"] == "complete" for row in result["front"])
-
-
-def write_table(folder: Path, accuracy: str) -> Path:
-    """A table of six architectures, one of which has this accuracy."""
-    lines = ["architecture,image_size,accuracy"]
-    for ratio in (2, 4):
-        for width in (16, 32, 64):
-            lines.append(f'"4,8,{ratio}|2,4,{ratio}|2,2,2|2,1,2|{width}",32,{50 + len(lines)}')
-    lines[3] = lines[3].rpartition(",")[0] + f",{accuracy}"
-    (folder / "table.csv").write_text("\n".join(lines) + "\n")
-    return folder / "table.csv"
-
-
-CORRELATE = ["correlate", "--reference", "table.csv", "--proxy", "params", "--out", RUN]
-
-
-@pytest.mark.parametrize("accuracy", ["inf", "1e999"])
-def test_an_accuracy_of_a_table(tmp_path: Path, accuracy: str) -> None:
-    load_reference(write_table(tmp_path, "53"))  # there is nothing else to refuse
-    write_table(tmp_path, accuracy)
-    fails(CORRELATE, tmp_path, "table.csv, line 4: ", f"'{accuracy}'")
-    assert not (tmp_path / RUN).exists()
-
-
-def test_an_accuracy_of_a_table_that_is_missing(tmp_path: Path) -> None:
-    write_table(tmp_path, "nan")
-    assert forked.run(forked.command, CORRELATE, tmp_path) == 0
-    correlations = json.loads((tmp_path / RUN / "result.json").read_text())["correlations"]
-    assert {one["n"] for one in correlations} == {5}
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)

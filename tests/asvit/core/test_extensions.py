@@ -76,15 +76,6 @@ def test_commands_and_their_workers_know_what_they_register(tmp_path: Path) -> N
     assert "how many there are" in listed.stdout
 
 
-def test_what_cannot_be_imported_is_named(tmp_path: Path) -> None:
-    done = asvit(tmp_path, "cost mine:1", extensions="mine,yours")
-    assert done.returncode == 3
-    assert done.stderr == (
-        "asvit: ASVIT_EXTENSIONS names 'yours', which cannot be imported: "
-        "No module named 'yours'\n"
-    )
-
-
 WRONG = """
 import optuna, os, sys
 from asvit.search.controllers import register as register_controller

@@ -36,6 +36,13 @@ def _deit(depth: int = 1) -> nn.Module:
     return model
 
 
+def _pvt() -> nn.Module:
+    model: nn.Module = timm.create_model(
+        "pvt_v2_b0", num_classes=CLASSES, depths=(1, 1, 1, 1), embed_dims=(8, 16, 40, 64)
+    )
+    return model
+
+
 def _hallucinated() -> nn.Module:
     return convert(_deit(), attention="hallucinated")
 
@@ -62,9 +69,7 @@ MORE: dict[str, Callable[[], nn.Module]] = {
     "psvit2d, hallucinated": lambda: convert(NETWORKS["psvit2d"](), attention="hallucinated"),
     "pit": lambda: _of_text("pit:10,4|1,1,1|1,2,4"),
     "autoformer": lambda: _of_text("autoformer:48|3,4|3.5,4"),
-    "pvt, both": lambda: convert(
-        _of_text("timm:pvt_v2_b0"), attention="hallucinated", ffn="compact"
-    ),
+    "pvt, both": lambda: convert(_pvt(), attention="hallucinated", ffn="compact"),
     "deit, branches": lambda: convert(_deit(), ffn="compact", branches=2),
 }
 

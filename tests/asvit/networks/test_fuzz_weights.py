@@ -362,9 +362,3 @@ def test_archives_that_lie(tmp_path: Path) -> None:
                 archive.writestr(name, b"\x80\x02}q\x00.")
         refused_or(lambda: read_state(path))
     assert [one.name for one in tmp_path.iterdir()] == ["a.pth"]
-
-
-def test_what_is_no_file(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.safetensors", tmp_path / "none.pth"):
-        assert refused_or(functools.partial(read_state, path)) is None
-        assert refused_or(functools.partial(WeightsFile.read, path)) is None

@@ -271,10 +271,3 @@ def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:
         float(r["frequency"]) for r in shares if (r["dimension"], r["step"]) == ("K1", "11")
     )
     assert total == pytest.approx(1.0)
-
-
-def test_settings_are_found_in_a_journal_that_is_being_written(tmp_path: Path) -> None:
-    run = read_run(make_run(tmp_path / "run", trials(2), finished=False, seed=7))
-    assert run.settings is not None
-    assert run.settings.seed == 7
-    assert run.result is None

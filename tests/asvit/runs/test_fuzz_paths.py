@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
-from hypothesis import strategies as st
 
 from asvit.cli.app import app
 from asvit.core.files import write_bytes, write_text
@@ -19,18 +18,6 @@ from asvit.runs.folder import named_folder, newest_run, plain_name
 from asvit.search.rows import TrialRow, write_trials
 from tests.hostile import FEW, refused_or, texts
 
-OUT = (
-    "../../out",
-    "/tmp/out",
-    "..",
-    ".",
-    "a/../../out",
-    "a\0b",
-    "~",
-    "C:\\out",
-    "out\n../out",
-    "-rf",
-)
 SEEDS = [f"4,2,2|2,1,2|2,1,{i % 4 + 2}|2,1,{i % 3 + 2}|16" for i in range(6)]
 
 
@@ -136,12 +123,3 @@ def test_writing_does_not_follow_links(tmp_path: Path, name: str, write: object)
         assert mine.read_text() == "precious"
         if os.path.lexists(folder / link):
             (folder / link).unlink()
-
-
-@FEW
-@given(st.sampled_from(OUT))
-def test_odd_names_of_runs_to_report_on(name: str) -> None:
-    done = CliRunner().invoke(app, ["report", f"no/{name}"])
-    assert done.exit_code in (2, 3)
-    assert done.stderr.count("\n") == 1
-    assert done.stderr[:-1].isprintable()

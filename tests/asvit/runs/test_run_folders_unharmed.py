@@ -7,8 +7,6 @@ files of the user's own, with and without ``--fresh``.
 import itertools
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -103,8 +101,8 @@ def test_another_kind_of_run_is_refused_and_left_as_it_is(
 def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
     made: Path, tmp_path: Path, kind: str, fresh: tuple[str, ...]
 ) -> None:
-    files = KINDS[kind]
-    for name in dict.fromkeys((*files.names, *KINDS["search"].names, *KINDS["train"].names)):
+    others = (KINDS["search"].state, KINDS["train"].state)
+    for name in dict.fromkeys((*KINDS[kind].names, *others)):
         (tmp_path / name).write_bytes(b"mine\n")
         assert call(kind, tmp_path, *fresh) == 3, name
         assert content(tmp_path) == {name: b"mine\n"}
@@ -252,20 +250,3 @@ def test_a_run_of_a_kind_that_is_not_known_here_is_refused(
         assert call("search", tmp_path, *fresh) == 3
         assert "holds a run of another kind, 'pruning'" in capsys.readouterr().err
         assert content(tmp_path) == before
-
-
-def test_as_a_program_too(made: Path, tmp_path: Path) -> None:
-    folder = prepared(made, "train", "finished", tmp_path / "run")
-    before = content(folder)
-    words = [*COMMANDS["search"].split(), "--fresh", "--out", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", "asvit", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == (
-        f"asvit: {folder} holds a training; give --out another folder for the search\n"
-    )
-    assert content(folder) == before

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import named_folder
@@ -17,7 +16,6 @@ from asvit.runs.training import TrainRun
 from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from tests.asvit.runs.fakes import SEED
-from tests.hostile import FEW, texts
 
 NASTY = ("../../etc", "/tmp/x", "a\\..\\b", "$(touch x)", "a\n;b", "..", "x" * 5_000, "\x00")
 
@@ -50,12 +48,6 @@ def test_any_system_takes_the_names_of_folders(text: str) -> None:
     for run in runs:
         name = run.folder.name
         assert re.fullmatch(f"{run.command.split()[0]}-[A-Za-z0-9_.-]*[A-Za-z0-9]", name), name
-
-
-@FEW
-@given(texts("search-asvit-reinforce-224px-seed0"))
-def test_any_name(name: str) -> None:
-    check(named_folder(f"search-{name}"))
 
 
 def test_long_names_that_differ_stay_apart() -> None:

@@ -58,13 +58,6 @@ def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> No
         assert found.top1 == file.facts["top1"] == row.best_top1
 
 
-def test_workers_change_nothing(tmp_path: Path) -> None:
-    asked = {**TINY, "mixup": 0.5, "erasing": 0.5, "drop_path": 0.3}
-    for workers in (0, 2):
-        run_training(ARCH, out=tmp_path / str(workers), workers=workers, **asked)
-    assert same(weights(tmp_path / "0"), weights(tmp_path / "2"))
-
-
 def test_the_seed_is_of_everything_that_is_drawn(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run_training(ARCH, out=tmp_path / name, seed=seed, **TINY)

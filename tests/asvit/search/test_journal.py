@@ -10,9 +10,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from asvit.report.search import read_run
 from asvit.search.journal import open_journal, read_journal
-from tests.hostile import refused_or, unsummed
+from tests.hostile import unsummed
 
 
 @pytest.fixture(autouse=True)
@@ -148,12 +147,6 @@ def test_optunas_tools_read_and_write_it_and_so_did_earlier_versions(tmp_path: P
         open_journal(path)
 
 
-def test_a_folder_in_the_journals_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "study.journal").mkdir()
-    with pytest.raises(ValueError, match="is not a file"):
-        open_journal(tmp_path / "study.journal")
-
-
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_the_lock_of_a_killed_process_is_removed(tmp_path: Path, kind: str) -> None:
     path, lock = tmp_path / "study.journal", tmp_path / "study.journal.lock"
@@ -166,9 +159,3 @@ def test_the_lock_of_a_killed_process_is_removed(tmp_path: Path, kind: str) -> N
     assert finished(path) == 2
     assert time.monotonic() - begun < 5  # the library would wait for 30 seconds
     assert not os.path.lexists(lock)
-
-
-def test_no_report_of_a_damaged_journal_alone(tmp_path: Path) -> None:
-    path = tmp_path / "study.journal"
-    path.write_bytes(b"\x1b[2J\n" + record(path))
-    assert refused_or(lambda: read_run(tmp_path)) is None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +20,12 @@ from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
 from asvit.runs import run_search
-from asvit.search import Measurement
+from asvit.runs.search import SearchRun
+from asvit.search import Measurement, study
 from asvit.search.study import StudyLease, open_url
+from experiments import forked
 from tests.asvit.runs.fakes import fake_evaluate as fake_measure
 
-SCRIPT = """
-import json, sys, time
-import asvit.runs.search as runs
-from asvit.runs import run_search
-from asvit.search import Measurement
-from asvit.search import study
-study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
-runs.SearchRun.write_report = lambda *_: None
-folder, url, pace, log, settings = sys.argv[1:]
-
-def evaluate(text):
-    with open(log, "a") as file:
-        file.write(text + "\\n")
-    time.sleep(float(pace))
-    value = float(sum(map(ord, text)))
-    return Measurement(1, 1, {"length_distortion": value, "ntk_condition_number": 2 * value}, {})
-
-runs.run_search(out=folder, storage=url, evaluate=evaluate, **json.loads(settings))
-"""
 SETTINGS = {"space": "asvit-tiny", "steps": 16, "image_size": 32}
 
 
@@ -58,7 +38,7 @@ def url() -> Iterator[str]:
         yield found
 
 
-_started: list[subprocess.Popen[str]] = []
+_started: list[BaseProcess] = []
 
 
 @pytest.fixture(autouse=True)
@@ -67,27 +47,35 @@ def _nobody_left() -> Iterator[None]:
     while _started:
         process = _started.pop()
         process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        process.join()
 
 
-def start(folder: Path, url: str, *, pace: float = 0.05, **settings: Any) -> subprocess.Popen[str]:
+def search(folder: Path, url: str, pace: float, settings: dict[str, Any]) -> None:
+    """Search with short times, and write down what is measured."""
+    study.BEAT_SECONDS, study.GONE_SECONDS, study.POLL_SECONDS = 1, 3, 0.1
+    SearchRun.write_report = lambda *_: None  # type: ignore[method-assign]
+
+    def evaluate(text: str) -> Measurement:
+        with (folder.parent / "log").open("a") as file:
+            file.write(text + "\n")
+        time.sleep(pace)
+        value = float(sum(map(ord, text)))
+        values = {"length_distortion": value, "ntk_condition_number": 2 * value}
+        return Measurement(1, 1, values, {})
+
+    run_search(out=folder, storage=url, evaluate=evaluate, **settings)
+
+
+def start(folder: Path, url: str, *, pace: float = 0.05) -> BaseProcess:
     """A search in ``folder``, whose parent stands for a machine."""
     folder.parent.mkdir(exist_ok=True)
-    words = [folder, url, pace, folder.parent / "log", json.dumps({**SETTINGS, **settings})]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, words)],
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    _started.append(process)
-    return process
+    _started.append(forked.start(search, folder, url, pace, SETTINGS))
+    return _started[-1]
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-    return told
+def finish(process: BaseProcess) -> None:
+    process.join(300)
+    assert process.exitcode == 0
 
 
 def ask_quietly(study: optuna.Study) -> optuna.Trial:
@@ -109,14 +97,14 @@ def measured(folder: Path) -> list[str]:
     return (folder.parent / "log").read_text().split()
 
 
-def kill_after(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+def kill_after(process: BaseProcess, folder: Path, count: int) -> None:
     """Kill a search once it has begun to measure so many architectures."""
     deadline = time.monotonic() + 120
     while not (folder.parent / "log").exists() or len(measured(folder)) < count:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
 
 
 @pytest.mark.slow

@@ -1,0 +1,308 @@
+"""Reports in a browser: texts, tables, charts; hostile texts do nothing but stand there."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hostile_runs import MARKUP, NAME
+from page_checks import faint_texts, figures_that_do_not_show, unreadable_texts
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from asvit.report import html
+from experiments.browser import DESKTOP, PHONE, Browser
+from proxies.messages import legible
+
+PAPER = 718  # pixels: A4 less its margins
+
+
+def test_every_figure_shows(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    assert browser.ask("return document.querySelectorAll('figure svg').length") > 0
+    assert figures_that_do_not_show(browser) == []
+
+
+def test_nothing_is_asked_for_and_nothing_goes_wrong(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.ask("for (const one of document.querySelectorAll('th button')) one.click();")
+    assert browser.complaints() == []
+    assert browser.requests() == [report.resolve().as_uri()]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_stands_out(browser: Browser, report: Path, dark: bool) -> None:
+    browser.open(report, height=20_000, dark=dark)
+    ground = browser.ask("return getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(14, 18, 23)" if dark else "rgb(246, 247, 248)")
+    assert faint_texts(browser) == []
+
+
+@pytest.mark.parametrize("width", [PHONE, 768, DESKTOP])
+def test_everything_can_be_read_at_any_width(browser: Browser, report: Path, width: int) -> None:
+    browser.open(report, width=width)
+    assert unreadable_texts(browser) == []
+    assert figures_that_do_not_show(browser) == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_what_scrolls_sideways_says_so(browser: Browser, report: Path, width: int) -> None:
+    browser.open(report, width=width)
+    wrong, hints = browser.ask(
+        "const boxes = [...document.querySelectorAll('.scroll')];"
+        "const told = box => getComputedStyle(box, '::before').content.includes('sideways');"
+        "const wide = box => box.scrollWidth > box.clientWidth + 1;"
+        "return [boxes.filter(box => told(box) !== wide(box)).length, boxes.filter(told).length];"
+    )
+    assert wrong == 0
+    assert hints > 0 or width == DESKTOP
+
+
+def test_paper_is_light_and_nothing_is_cut_off(browser: Browser, report: Path) -> None:
+    browser.open(report, width=PAPER, height=20_000, dark=True, printed=True)
+    assert faint_texts(browser) == []
+    assert unreadable_texts(browser, least=6) == []
+    assert browser.pdf().startswith(b"%PDF")
+
+
+ROWS: list[list[html.Cell]] = [
+    ["net 10", 9.0, 10],
+    ["net 2", math.nan, 2],
+    ["", -math.inf, 30],
+    ["Äther", 1e-7, 4],
+    ["net 1", None, 5],
+    ["zebra", 1234567.5, 6],
+    ["alpha", math.inf, 7],
+    ["beta", -3.0, 1_000_000],
+]
+# The last column tells the rows apart.
+BY_NAME = [7, 4, 1_000_000, 5, 2, 10, 6]
+BY_VALUE = [30, 1_000_000, 4, 10, 6, 7]
+
+
+@pytest.fixture
+def table(browser: Browser, tmp_path: Path) -> Browser:
+    """A browser that shows a page with two tables."""
+    columns = ["name", "value", "number"]
+    first = html.table(columns, ROWS, numeric={"value", "number"})
+    second = html.table(["name"], [["b"], ["a"]])
+    page = tmp_path / "page.html"
+    page.write_text(html.page("tables", [first, second]), encoding="utf-8")
+    browser.open(page)
+    return browser
+
+
+def numbers(browser: Browser) -> list[int]:
+    script = "return [...arguments[0].rows].map(row => Number(row.lastChild.dataset.value))"
+    return browser.ask(script, browser.driver.find_element(By.TAG_NAME, "tbody"))
+
+
+def order(browser: Browser) -> list[str | None]:
+    heads = browser.driver.find_elements(By.TAG_NAME, "th")
+    return [head.get_attribute("aria-sort") for head in heads]
+
+
+def test_numbers_sort_by_value_and_absent_ones_stay_last(table: Browser) -> None:
+    button = table.driver.find_elements(By.CSS_SELECTOR, "th button")[1]
+    button.click()
+    assert numbers(table) == [*BY_VALUE, 2, 5]
+    assert order(table) == [None, "ascending", None, None]
+    button.click()
+    assert numbers(table) == [*reversed(BY_VALUE), 2, 5]
+    assert order(table) == [None, "descending", None, None]
+
+
+def test_words_sort_by_alphabet_with_the_numbers_in_them(table: Browser) -> None:
+    button = table.driver.find_elements(By.CSS_SELECTOR, "th button")[0]
+    button.click()
+    assert numbers(table) == [*BY_NAME, 30]
+    button.click()
+    assert numbers(table) == [*reversed(BY_NAME), 30]
+
+
+def test_another_column_starts_anew_and_other_tables_stay(table: Browser) -> None:
+    buttons = table.driver.find_elements(By.CSS_SELECTOR, "th button")
+    buttons[0].click()
+    buttons[2].click()
+    assert numbers(table) == sorted(int(number) for *_, number in ROWS)
+    assert order(table) == [None, None, "ascending", None]
+    assert table.driver.find_elements(By.TAG_NAME, "tbody")[1].text.split() == ["b", "a"]
+
+
+@pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE], ids=["enter", "space"])
+def test_the_keyboard_reaches_the_headings_and_presses_them(table: Browser, key: str) -> None:
+    for _ in range(3):  # the box that scrolls, the first heading, the second one
+        table.driver.switch_to.active_element.send_keys(Keys.TAB)
+    focused = table.driver.switch_to.active_element
+    assert focused.text == "value"
+    assert table.ask("return getComputedStyle(arguments[0]).outlineStyle", focused) == "solid"
+    focused.send_keys(key)
+    assert numbers(table) == [*BY_VALUE, 2, 5]
+    assert table.driver.switch_to.active_element == focused
+    focused.send_keys(key)
+    assert order(table)[1] == "descending"
+
+
+SORT_ALL = """
+const wrong = [];
+for (const button of document.querySelectorAll("th button")) {
+  const head = button.closest("th"), body = head.closest("table").tBodies[0];
+  const numeric = head.classList.contains("number");
+  for (const way of [1, -1]) {
+    button.click();
+    const cells = [...body.rows].map(row => row.cells[head.cellIndex]);
+    const texts = cells.map(cell => cell.dataset.value ?? cell.textContent);
+    const filled = texts.filter(text => text !== "");
+    const last = texts.slice(filled.length).every(text => text === "");
+    const rising = (text, i) => i === 0 || (text - filled[i - 1]) * way >= 0;
+    if (!last || numeric && !filled.every(rising)) wrong.push(head.textContent);
+  }
+}
+return wrong;
+"""
+
+
+def test_every_table_of_a_report_sorts_by_every_heading(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    assert browser.ask("return document.querySelectorAll('th button').length") > 0
+    assert browser.ask(SORT_ALL) == []
+    assert browser.complaints() == []
+
+
+def test_no_script_runs_and_nothing_is_asked_for(browser: Browser, hostile: Path) -> None:
+    browser.open(hostile)
+    assert browser.ask("return window.ran ?? 'nothing'") == "nothing"
+    assert browser.complaints() == []
+    assert browser.requests() == [hostile.resolve().as_uri()]
+    assert browser.ask("return document.scripts.length") == 1
+    assert browser.ask("return document.querySelectorAll('img, b:not(figcaption b)').length") == 0
+    assert browser.ask("return document.title").startswith(legible(NAME))
+    assert MARKUP in browser.ask("return document.querySelector('main').textContent")
+
+
+def test_a_phone_still_shows_it_all(browser: Browser, hostile: Path) -> None:
+    browser.open(hostile, width=PHONE)
+    assert unreadable_texts(browser) == []
+
+
+def test_what_is_not_escaped_still_cannot_run_or_ask(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    table = html.table(["name"], [["b"], ["a"]])
+    page.write_text(html.page("title", ["<link rel=stylesheet href=y.css>", table, MARKUP]))
+    browser.open(page)
+    assert browser.ask("return document.querySelectorAll('img').length") == 1
+    assert browser.ask("return window.ran ?? 'nothing'") == "nothing"
+    refused = browser.complaints()
+    assert all("Content Security Policy" in told for told in refused)
+    for name in ("inline script", "inline event handler", "/x'", "/y.css'"):
+        assert any(name in told for told in refused)
+    browser.ask("document.querySelector('th button').click()")  # our own script does
+    assert browser.ask("return document.querySelector('td').textContent") == "a"
+
+
+PLAIN = "<body style='margin: 0; font-size: 15px; background: #fff; color: #000'>"
+SVG = "<figure><div class=scroll><svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 20' "
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path):
+    """Shows the body of a page."""
+
+    def shown(body: str, **wishes) -> None:
+        page = tmp_path / "page.html"
+        viewport = "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        page.write_text(f"<!doctype html>{viewport}{PLAIN}{body}")
+        browser.open(page, **wishes)
+
+    return shown
+
+
+def test_a_page_without_faults(browser: Browser, show) -> None:
+    show(f"<p>words</p>{SVG} width=40><path d='M0 0L40 20' stroke='red'/></svg></div></figure>")
+    assert figures_that_do_not_show(browser) == []
+    assert faint_texts(browser) == unreadable_texts(browser) == []
+    assert browser.complaints() == []
+    assert len(browser.requests()) == 1
+
+
+def test_an_exception_and_a_warning_are_heard(browser: Browser, show) -> None:
+    show("<script>console.error('careful'); null.missing</script>")
+    first, second = browser.complaints()
+    assert "careful" in first
+    assert "TypeError" in second
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<img src='http://example.invalid/x.png'>",
+        "<link rel=stylesheet href='https://example.invalid/x.css'>",
+        "<script>fetch('http://example.invalid/').catch(() => 0)</script>",
+        "<p style='background: url(other.png)'>words",
+    ],
+)
+def test_a_request_is_seen(browser: Browser, show, body: str) -> None:
+    show(body)
+    assert len(browser.requests()) > 1
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        (" width=0></svg>", "is empty"),
+        (" width=40></svg>", "is empty"),
+        (" width=40><path d='M0 0L9 9'/><use xlink:href='#lost'/></svg>", "lacks #lost"),
+        (" width=40><path d='M0 0L9 9'/><text x=30 y=9>Wide</text></svg>", "is cut off"),
+    ],
+)
+def test_a_figure_that_does_not_show(browser: Browser, show, inside: str, words: str) -> None:
+    show(SVG + inside)
+    assert any(words in one for one in figures_that_do_not_show(browser))
+
+
+@pytest.mark.parametrize("away", [0, 5000])
+def test_a_text_of_a_figure_is_on_its_card(browser: Browser, show, away: int) -> None:
+    card = f"<div style='margin-top: {away}px; background: #000'>{SVG} width=400><g>"
+    show(f"{card}<text y=9 font-size=9 fill='#fff'>words</text></g></svg></div>")
+    assert faint_texts(browser) == []
+    show(f"{card}<text y=9 font-size=9 fill='#333'>words</text></g></svg></div>")
+    assert len(faint_texts(browser)) == 1
+
+
+def test_a_figure_beside_the_page(browser: Browser, show) -> None:
+    show(f"<div style='margin-left: 2000px'>{SVG} width=40><path d='M0 0L9 9'/></svg>")
+    assert [one[-18:] for one in figures_that_do_not_show(browser)] == ["is beside the page"]
+
+
+@pytest.mark.parametrize(
+    ("body", "ratio"),
+    [
+        ("<p style='color: #fff'>words", "1.00"),
+        ("<p style='color: #777'>words", "4.48"),
+        ("<p style='color: #949494; background: #222; color: #666'>words", "2.77"),
+        ("<p style='color: rgba(0, 0, 0, 0.5)'>words", "3.98"),
+        ("<div style='background: #888'><p>behind</div><p style='color: #aaa'>words", "2.32"),
+        (
+            f"{SVG} width=400><rect width=40 height=20 fill='#00f'/>"
+            "<text y=9 font-size=9 fill='#000'>words</text></svg>",
+            "2.44",
+        ),
+    ],
+)
+def test_a_faint_text(browser: Browser, show, body: str, ratio: str) -> None:
+    show(body)
+    assert [one.rpartition(" ")[2] for one in faint_texts(browser)] == [ratio]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("<p style='font-size: 11px'>words", "is of 11.0 px"),
+        (f"{SVG} width=40><text y=15 font-size=11>w</text></svg>", "is of 11.0 px"),
+        ("<p style='width: 500px'>words", "the page is 50"),
+        ("<p style='position: relative; left: -9px'>words", "sticks out"),
+        ("<div class=scroll style='width: 50px'><p style='width: 90px'>a", "is wider than its"),
+    ],
+)
+def test_a_text_that_cannot_be_read(browser: Browser, show, body: str, words: str) -> None:
+    show(body, width=PHONE)
+    assert any(words in one for one in unreadable_texts(browser))
