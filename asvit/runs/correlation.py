@@ -23,7 +23,6 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
-from asvit.core.versions import versions
 from asvit.reference import REFERENCES
 from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv, verdict
 from asvit.reference.result import CorrelationResult
@@ -198,6 +197,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def begin(self, journal: ScoreJournal) -> None:
         """Check the device, and keep what the scores are measured with."""
         from asvit.reference.scores import table_id
+        from asvit.runs.measurement_pool import with_kernel
         from proxies.evaluation import resolve_device
 
         if not self._due:
@@ -206,9 +206,10 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         self.check_same(device=(journal.device, device))
         if journal.settings is not None:
             check_same_versions(self.folder, journal.versions, self.libraries)
-        else:
+        known = with_kernel(journal.versions)
+        if journal.settings is None:
             table = table_id(self.table)
-            journal.start(self.settings, table=table, device=device, versions=versions())
+            journal.start(self.settings, table=table, device=device, versions=known)
         if self.retry:  # what was made of failures is stale, wherever this stops
             remove_files(self.folder, [RESULT])
 

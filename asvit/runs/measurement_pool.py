@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asvit.core.settings import MeasuringSettings
+from asvit.core.versions import versions
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Task, Workers, one_thread, open_pool
@@ -20,6 +21,7 @@ from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, resolve_device, seed_for
+from proxies.forward_mode import blocks_are_faster, use_blocks
 from proxies.messages import fault
 
 _SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
@@ -67,6 +69,16 @@ class EvalContext:
             "points": settings.points,
             "radius": settings.radius,
         }
+
+
+def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The versions that a run has ``kept``, or today's with the attention kernel that it uses.
+
+    All sessions and processes of a run use one kernel: they agree to the last digit.
+    """
+    if kept is not None and "attention" in kept:
+        use_blocks(kept["attention"] == "blocks")
+    return kept or {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,7 @@ class MeasurementPool:
                 "side": job.side,
                 "only": only,
                 "counted": job.counted and 0 in only,
+                "blocked": blocks_are_faster() if self._device == "cpu" else None,
                 "other": job.other,
             }
             for only in portions

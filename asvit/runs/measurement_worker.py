@@ -14,7 +14,7 @@ from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.base import Architecture
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
-from proxies.forward_mode import blocks_are_faster, use_blocks
+from proxies.forward_mode import use_blocks
 from proxies.messages import fault
 from proxies.registry import UnknownNameError
 
@@ -41,13 +41,7 @@ def measuring_work(
     settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
     return Work(
         "asvit.runs.measurement_worker:MeasurementWorker",
-        {
-            "space": space,
-            "num_classes": num_classes,
-            "measuring": settings,
-            # All workers agree in the last digits, whatever their processors.
-            "blocked": blocks_are_faster() if shared["device"] == "cpu" else None,
-        },
+        {"space": space, "num_classes": num_classes, "measuring": settings},
         arrays,
     )
 
@@ -62,12 +56,12 @@ class MeasurementWorker:
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
         self._device = device
-        use_blocks(settings["blocked"])
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Measure what the task asks for; MemoryError where there is not enough for it."""
         text, side = task["architecture"], task["side"]
+        use_blocks(task["blocked"])
         with one_thread(self._device):
             readings = measure_repeats(
                 lambda: network(text, side, self._num_classes, space=self._space),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -51,6 +51,12 @@ class MeasuringRun(Run[S, R, J]):
             if value not in (getattr(usual, name), "gaussian"):  # noise has no classes
                 words += [f"--{name.replace('_', '-')}", str(value)]
         return shlex.join(words)
+
+    def versions(self, kept: Mapping[str, str] | None) -> Mapping[str, str]:
+        """As the base does, with the kernel by which all sessions measure."""
+        from asvit.runs.measurement_pool import with_kernel
+
+        return with_kernel(kept)
 
     def check(self) -> None:
         """Find the table before the long part."""

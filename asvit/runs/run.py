@@ -192,7 +192,11 @@ class Run(ABC, Generic[S, R, J]):
                 kept = getattr(begun, "versions", None)
                 check_same_versions(self.folder, kept, self.libraries)
         if isinstance(journal, Journal):
-            journal.start(self.settings, **now, versions=journal.versions or versions())
+            journal.start(self.settings, **now, versions=self.versions(journal.versions))
+
+    def versions(self, kept: Mapping[str, str] | None) -> Mapping[str, str]:
+        """The versions to keep with the run, which has ``kept`` some if it was started before."""
+        return kept or versions()
 
     @abstractmethod
     def execute(self, journal: J) -> R:

@@ -19,7 +19,6 @@ from asvit.core.settings import (
     fields_of,
     setting,
 )
-from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
@@ -194,7 +193,12 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                     self.check_same(**{name: (stored.get(name), now[name]) for name in now})
                 check_same_versions(self.folder, stored.get("versions"), self.libraries)
             kept = keep_start(
-                journal, stored, self.settings, **now, versions=versions(), shared=self.shared
+                journal,
+                stored,
+                self.settings,
+                **now,
+                versions=self.versions(stored.get("versions")),
+                shared=self.shared,
             )
 
     def execute(self, journal: Study) -> SearchResult:

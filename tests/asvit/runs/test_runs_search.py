@@ -34,6 +34,7 @@ from asvit.search.study import quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
+from proxies.forward_mode import blocks_are_faster, use_blocks
 from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
@@ -248,7 +249,9 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
         monkeypatch.setattr(study_module, "keep_start", keep)
         with monkeypatch.context() as changed:
-            changed.setattr("asvit.runs.search.versions", lambda: {**now, "torch": torch})
+            changed.setattr(
+                "asvit.runs.measurement_pool.versions", lambda: {**now, "torch": torch}
+            )
             search(there, storage=url, seed=seed, steps=2)
         return keep(*given, **named)
 
@@ -259,9 +262,19 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
         with pytest.raises(ValueError, match=told):
             search(here, storage=url, steps=2)
     study = optuna.load_study(study_name="run", storage=url)
-    assert study.user_attrs["versions"] == {**now, "torch": torch}
+    assert {**study.user_attrs["versions"], **now, "torch": torch} == study.user_attrs["versions"]
     assert study.user_attrs["settings"]["seed"] == seed
     assert len(study.trials) == 2
+
+
+def test_every_session_measures_with_the_first_ones_kernel(tmp_path: Path) -> None:
+    try:
+        for steps, faster_today in ((1, True), (2, False), (3, False)):
+            use_blocks(faster_today)
+            search(tmp_path / "run", steps=steps)
+            assert blocks_are_faster()
+    finally:
+        use_blocks(None)
 
 
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
