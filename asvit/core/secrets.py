@@ -33,7 +33,8 @@ def public_url(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: the port is no number
         return _scheme_only(url) if re.search("[@=?%]", url) else url
-    if "@" in f"{parsed.host}" or (parsed.host and re.search("[@=]", f"{parsed.database}")):
+    database = unquote(f"{parsed.database}")  # SQLAlchemy 2.0 has left it encoded
+    if "@" in f"{parsed.host}" or (parsed.host and re.search("[@=]", database)):
         return _scheme_only(url)
     query = {
         name: value if _HARMLESS.fullmatch(name) else HIDDEN

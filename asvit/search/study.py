@@ -88,7 +88,7 @@ def open_url(url: str) -> RDBStorage:
             return _open(url)
     except Exception as error:  # noqa: BLE001 - drivers raise anything
         public = one_line(public_url(url))
-        why = censored(first_line(error), [url])
+        why = censored(first_line(error), ["--storage", url])
         if isinstance(error, TypeError) and url.startswith("postgresql"):
             # psycopg gives bytes where others give text.
             why = f"{why}; its encoding may be SQL_ASCII: create it with ENCODING 'UTF8'"

@@ -92,7 +92,11 @@ def _spelt_out(x: Tensor, group: int, step: int) -> Tensor:
     *groups, rest = x.split([group] * len(DIRECTIONS) + [x.shape[1] - 4 * group], dim=1)
     padded = []
     for part, (axis, sense) in zip(groups, DIRECTIONS, strict=True):
-        move = sense * min(step, x.shape[axis])
+        if step >= x.shape[axis]:
+            # As a pad, ONNX Runtime 1.20 fills it with whatever its memory holds.
+            padded.append(torch.zeros_like(part))
+            continue
+        move = sense * step
         padded.append(F.pad(part, (move, -move) if axis == 3 else (0, 0, move, -move)))
     return torch.cat([*padded, rest], dim=1)
 
