@@ -12,7 +12,7 @@ from pathlib import Path
 #: oneDNN's, which has these for anything that it cannot set up.
 OUT_OF_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory"),
-    *("can't start new thread", "could not create a primitive"),
+    *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
 )
 
 _MAX_TEXT = 400  # characters of a message that may contain untrusted text
