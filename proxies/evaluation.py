@@ -5,6 +5,7 @@ import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -234,7 +235,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 
-def checked_value(value: float) -> float | str:
+def checked_value(value: Any) -> float | str:
     """A measure's value, NaN if it is undefined, or the reason why it is none.
 
     Raises:
@@ -242,11 +243,11 @@ def checked_value(value: float) -> float | str:
     """
     if math.isinf(value):
         return "the value is infinite"
-    if not isinstance(value, float | int):
-        value = float(value)  # 32-bit numbers cannot be compared with so large ones
-    if abs(value) > LARGEST:
-        return f"the value {value:g} is too large to be averaged; scale it below {LARGEST:g}"
-    return value
+    # Numbers of 32 bits cannot be compared with so large ones.
+    found = value if isinstance(value, float | int) else float(value)
+    if abs(found) > LARGEST:
+        return f"the value {found:g} is too large to be averaged; scale it below {LARGEST:g}"
+    return found
 
 
 @functools.lru_cache(maxsize=32)
