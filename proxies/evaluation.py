@@ -5,7 +5,7 @@ import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from typing import SupportsFloat
+from typing import Any
 
 import numpy as np
 import torch
@@ -235,7 +235,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 
-def checked_value(value: SupportsFloat) -> float | str:
+def checked_value(value: Any) -> float | str:
     """A measure's value, NaN if it is undefined, or the reason why it is none.
 
     Raises:
@@ -243,11 +243,11 @@ def checked_value(value: SupportsFloat) -> float | str:
     """
     if math.isinf(value):
         return "the value is infinite"
-    # 32-bit numbers cannot be compared with so large ones.
-    number = value if isinstance(value, float | int) else float(value)
-    if abs(number) > LARGEST:
-        return f"the value {number:g} is too large to be averaged; scale it below {LARGEST:g}"
-    return number
+    # Numbers of 32 bits cannot be compared with so large ones.
+    found = value if isinstance(value, float | int) else float(value)
+    if abs(found) > LARGEST:
+        return f"the value {found:g} is too large to be averaged; scale it below {LARGEST:g}"
+    return found
 
 
 @functools.lru_cache(maxsize=32)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
+from proxies.messages import OUT_OF_MEMORY
+
 log = logging.getLogger(__name__)
 
 # Key of a computation -> index of the first choice that has not run out of memory.
@@ -65,7 +67,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that an accelerator or the host ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    known = isinstance(error, RuntimeError)
+    return known and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def trim_host_memory(*, every: int = 1) -> None:

@@ -8,6 +8,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+#: Words of libraries where memory ran out, beside errors of a type of their own. The last are
+#: oneDNN's, which has these for anything that it cannot set up.
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "Cannot allocate memory"),
+    *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
+)
+
 _MAX_TEXT = 400  # characters of a message that may contain untrusted text
 _MAX_NAME = 200  # of a name; finding close matches of a longer one would take minutes
 _MAX_LIST = 600  # of a list of known names

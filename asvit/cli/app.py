@@ -25,7 +25,7 @@ from asvit.cli.options import Session, debug_option
 from asvit.core.display import say
 from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
-from proxies.messages import fault, hint, legible, one_line, shown
+from proxies.messages import OUT_OF_MEMORY, fault, hint, legible, one_line, shown
 
 USAGE, FAILED, INTERRUPTED, BUG = 2, 3, 130, 1
 
@@ -49,7 +49,13 @@ COMMANDS = {
 }
 
 # What is raised when the user's input or machine is at fault, not our code.
-EXPECTED = (ValueError, OSError, MemoryError)
+EXPECTED = (ValueError, OSError)
+
+_MEMORY = "memory ran out"
+_LESS_MEMORY = (
+    "the same command goes on with more memory or fewer --jobs or --workers, another one with "
+    "smaller batches or images"
+)
 
 
 def commands() -> dict[str, str]:
@@ -172,10 +178,16 @@ def _verdict(error: BaseException) -> tuple[int, str]:
         return USAGE, f"{_one_line(error.format_message()).rstrip('.')} (see {path} --help)"
     if isinstance(error, click.ClickException):
         return FAILED, _one_line(error.format_message()) or type(error).__name__
+    if _is_out_of_memory(error):
+        told = _one_line(str(error))
+        if told.startswith(_MEMORY):  # with advice of its own
+            return FAILED, told
+        told = f"{_MEMORY} ({told})" if told else _MEMORY
+        return FAILED, f"{told}; what was saved is whole: {_LESS_MEMORY}"
     if isinstance(error, OSError) and error.strerror:
         named = "" if error.filename is None else f": {legible(str(error.filename))}"
         return FAILED, _one_line(f"{error.strerror}{named}")
-    if isinstance(error, EXPECTED) or _is_missing_extra(error) or _is_out_of_memory(error):
+    if isinstance(error, EXPECTED) or _is_missing_extra(error):
         return FAILED, _one_line(str(error)) or type(error).__name__
     if isinstance(error, SystemExit):
         return FAILED, f"something ended the program before it was done: {fault(error)}"
@@ -201,9 +213,10 @@ def _is_missing_extra(error: BaseException) -> bool:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: torch's own error, whose import would take seconds, or its words."""
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    known = isinstance(error, RuntimeError | OSError)
+    return known and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _one_line(text: str) -> str:

@@ -141,7 +141,7 @@ def _max_workers(gigabytes: float) -> int:
     for limit in _MEMORY_LIMITS:
         with suppress(OSError, ValueError):  # not there, or "max"
             memory = min(memory, int(Path(limit).read_text()))
-    return max(1, min(cores(), int(_MEMORY_SHARE * memory / (1e9 * gigabytes))))
+    return max(1, min(cores(), int(_MEMORY_SHARE * memory / 1e9 / gigabytes)))
 
 
 @contextmanager

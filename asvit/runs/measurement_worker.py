@@ -15,10 +15,10 @@ from asvit.spaces.base import Architecture
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
 from proxies.forward_mode import use_blocks
-from proxies.messages import fault
+from proxies.messages import OUT_OF_MEMORY, fault
 from proxies.registry import UnknownNameError
 
-_NO_MEMORY = ("out of memory", "can't allocate memory")  # as torch says it
+_NO_MEMORY = ("out of memory", *OUT_OF_MEMORY)
 
 
 def measuring_work(

@@ -23,7 +23,7 @@ from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
-from proxies.messages import one_line, unknown
+from proxies.messages import first_line, one_line, unknown
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 CHECK_EVERY = 50  # steps; reading the losses waits for the device
@@ -155,8 +155,9 @@ class Engine:
                     if not out_of_memory(error):
                         raise
                     raise MemoryError(
-                        f"memory ran out in epoch {epoch + 1}, step {step + 1}; nothing of this "
-                        "epoch was kept; use a larger accumulate or a smaller batch_size"
+                        f"memory ran out in epoch {epoch + 1}, step {step + 1} "
+                        f"({first_line(error)}); nothing of this epoch was kept; use a larger "
+                        "accumulate or a smaller batch_size"
                     ) from error
                 seen += len(images) * self.processes.world
                 if not self._check_due(step):

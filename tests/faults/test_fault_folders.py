@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from tiny_runs import ALONE, LONG, QUICK, begun, goes_on, left_alone, marked, told
+from tiny_runs import ALONE, LONG, QUICK, begun, fails, goes_on, left_alone, marked, told
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from asvit.core.run_files import previous
@@ -210,6 +210,16 @@ def values(folder: Path) -> dict[str, dict[str, str]]:
     """The rows of a search, by architecture."""
     with (folder / RUN / "trials.csv").open(encoding="utf-8") as file:
         return {row["architecture"]: row for row in csv.DictReader(file)}
+
+
+def test_a_training_with_too_little_memory_says_so_and_goes_on_with_more(
+    campaign: Campaign,
+) -> None:
+    folder = campaign.new("train", "starved")
+    prepare = partial(limit_memory, 8)
+    fails(words("train"), folder, "memory ran out", prepare=prepare)
+    assert not list((folder / RUN).glob(".*.part"))
+    goes_on(campaign, "train", folder, "after memory ran out")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import SearchResult, run_search
+from asvit.runs import SearchResult, measurement_pool, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun
 from asvit.search import (

@@ -3,10 +3,14 @@
 import json
 import math
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +94,12 @@ def test_two_processes_accumulate_and_go_on_where_one_has_stopped(
     assert again.stdout.count("folder: ") == 1  # one process talks
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> None:
+Pair = list["subprocess.Popen[str]"]
+
+
+@contextmanager
+def pair(folder: Path, *more: str) -> Iterator[Pair]:
+    """The two processes of a training in ``folder``, without a launcher that would end both."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -103,7 +110,7 @@ def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> Non
     }  # fmt: skip
     both = [
         subprocess.Popen(
-            [*ALONE, "asvit", *ASKED, "--epochs", "1000", "--out", str(tmp_path / "run")],
+            [*ALONE, "asvit", *ASKED, *more, "--out", str(folder)],
             env={**environment, "RANK": rank, "LOCAL_RANK": rank},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -112,18 +119,102 @@ def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> Non
         for rank in "01"
     ]
     try:
-        deadline = time.monotonic() + 300
-        while not (tmp_path / "run" / "checkpoint.safetensors").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        both[victim].kill()
-        _, told = both[1 - victim].communicate(timeout=120)
+        yield both
     finally:
         for one in both:
             one.kill()
             one.communicate()
-    assert both[1 - victim].returncode == 3, told
+
+
+def ended(both: Pair) -> list[tuple[int, str]]:
+    """Exit code and messages of each process."""
+    told = [one.communicate(timeout=600)[1] for one in both]
+    return [(one.returncode, text) for one, text in zip(both, told, strict=True)]
+
+
+def wait_for_an_epoch(folder: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not (folder / "checkpoint.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> None:
+    with pair(tmp_path / "run", "--epochs", "1000") as both:
+        wait_for_an_epoch(tmp_path / "run")
+        both[victim].kill()
+        code, told = ended(both)[1 - victim]
+    assert code == 3, told
     assert "another of the 2 processes of this training ended" in told.splitlines()[-1]
+
+
+LONGER = ("--epochs", "8", "--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training in two processes, each with a worker that prepares images."""
+    folder = tmp_path_factory.mktemp("two") / "run"
+    with pair(folder, *LONGER) as both:
+        assert [code for code, _ in ended(both)] == [0, 0]
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_worker_of_one_process_changes_nothing(
+    tmp_path: Path, undisturbed: Path, victim: int
+) -> None:
+    folder = tmp_path / "run"
+    with pair(folder, *LONGER) as both:
+        wait_for_an_epoch(folder)
+        pid = both[victim].pid
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert workers
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
+        found = ended(both)
+    assert [code for code, _ in found] == [0, 0], found
+    said = ["lost a worker that prepares images" in told for _, told in found]
+    assert said == [victim == 0, victim == 1]
+    weights = [path / "model.safetensors" for path in (folder, undisturbed)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    last, before = (folder / f"checkpoint{more}.safetensors" for more in ("", ".previous"))
+    for name in ("result.json", "model.safetensors"):
+        (folder / name).unlink()
+
+    def damage(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+
+    damage(last)
+    with pair(folder, *LONGER) as both:
+        found = ended(both)
+    assert [code for code, _ in found] == [0, 0], found
+    told = "checkpoint.safetensors was damaged; the one before it is used"
+    assert [told in text for _, text in found] == [True, False]
+    weights = [path / "model.safetensors" for path in (folder, undisturbed)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    (folder / "result.json").unlink()
+    damage(last)
+    damage(before)
+    kept = last.read_bytes(), before.read_bytes()
+    with pair(folder, *LONGER) as both:
+        found = ended(both)
+    assert [code for code, _ in found] == [3, 3], found
+    assert "the digest is another one" in found[0][1].splitlines()[-1]
+    assert (last.read_bytes(), before.read_bytes()) == kept
 
 
 @pytest.mark.slow
