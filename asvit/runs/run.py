@@ -269,7 +269,7 @@ class Run(ABC, Generic[S, R, J]):
         more = f" ({cls.written})" if cls.written else f", after {clock(result.wall_seconds)}"
         screen.print(f"folder: {result.folder}{more}")
         if result.next_command:
-            screen.print(f"next:   {result.next_command}")
+            screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
     @property
     def first(self) -> bool:
