@@ -83,9 +83,12 @@ _TIMES = frozenset(
     | {"time_fraction", "time"}
     | {"crc32", "sha256"}  # of times, too
 )
-_DURATION = re.compile(r" in \d+ (h \d+ min|min|s)\.")  # in a report
-# It also records trials in flight; trials.csv has all others.
-_STUDY = "study.journal"
+#: Of a report: durations, and figures, which are files of their own.
+_TIMED = re.compile(
+    r" in \d+ (h \d+ min|min|s)\.|<svg.*?</svg>|<h2>Tokens</h2>.*?</section>", re.DOTALL
+)
+# The study also records trials in flight, and trials.csv all others; pace.svg shows throughput.
+_NOT_COMPARED = ("study.journal", "pace.svg")
 
 
 @dataclass
@@ -278,7 +281,7 @@ def _is_torn(path: Path) -> bool:
 
 
 def _content(path: Path) -> object:
-    if path.name == _STUDY:
+    if path.name in _NOT_COMPARED:
         return None
     if path.suffix == ".json":
         return _timeless(json.loads(path.read_bytes()))
@@ -288,7 +291,7 @@ def _content(path: Path) -> object:
     if path.suffix == ".csv":
         return _columns(path.read_text(encoding="utf-8"))
     if path.suffix == ".html":
-        return _DURATION.sub("", path.read_text(encoding="utf-8"))
+        return _TIMED.sub("", path.read_text(encoding="utf-8"))
     if path.suffix == ".safetensors":
         return _tensors(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

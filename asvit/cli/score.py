@@ -20,13 +20,16 @@ from asvit.cli.options import (
     registered,
 )
 from asvit.cli.output import emit_json, write_json
-from asvit.core.console import clock, console, networks, table
+from asvit.core.console import clock, console, fitting, networks, number, table
 from asvit.core.display import progress_display, say
 from asvit.core.files import check_target
 from asvit.core.settings import MeasuringSettings, fields_of
+from proxies.tables import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
 
     from asvit.search import SearchSettings
     from proxies import Score
@@ -52,12 +55,14 @@ SCHEMA_VERSION = 1
     help="File to write the scores to as JSON, too.",
 )
 @quiet_option
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV on stdout, a row for each ARCH.")
 @json_option
 def command(
     architectures: tuple[str, ...],
     *,
     out: Path | None,
     quiet: bool,
+    as_csv: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -69,6 +74,8 @@ def command(
     from asvit.search import SearchSettings
     from proxies import PROXIES
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
     for name in given.setdefault("proxies", tuple(PROXIES)):
         known("proxy", name, list(PROXIES))
@@ -89,6 +96,8 @@ def command(
     try:
         if as_json:
             emit_json(data)
+        elif as_csv:
+            click.echo(_csv(found, settings), nl=False)
         else:
             _show(found, settings)
     finally:  # also when the reader of our output has left
@@ -100,27 +109,54 @@ command.params[2:2] = parameters(MeasuringSettings)
 
 
 def _show(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> None:
-    """Write a table for each architecture on stdout, and what was measured on."""
+    """Write the scores side by side on stdout, and what was measured on."""
     screen = console()
-    for text, scores in found.items():
+    places = {str(place): text for place, text in enumerate(found, 1)}
+
+    def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
         cells = [
-            [name, score.value, score.std, score.better, score.reason]
-            for name, score in scores.items()
+            [name, *(_cell(found[places[one]][name]) for one in columns), score.better]
+            for name, score in next(iter(found.values())).items()
         ]
-        columns = ["measure", "value", "std", "better", "reason"]
-        shown = 5 if any(score.reason for score in scores.values()) else 4
-        screen.print(
-            table(
-                columns[:shown],
-                [row[:shown] for row in cells],
-                title=text,
-                left=("measure", "better", "reason"),
-            )
+        headings = ["value"] if title else columns
+        return table(
+            ["measure", *headings, "better"], cells, title=title, left=("measure", "better")
         )
+
+    if len(found) == 1:
+        screen.print(made(["1"], places["1"]))
+    else:
+        for place, text in places.items():
+            screen.print(f"{place}  {text}", soft_wrap=True)
+        for columns in fitting(places, made, screen):
+            screen.print(made(columns))
+    for place, text in places.items():
+        for name, score in found[text].items():
+            if score.reason:
+                screen.print(f"{name} of {place}: {score.reason}")
     screen.print(
         f"{networks(settings.repeats)} each, {settings.image_size} px, {settings.images} images "
         f"({settings.data}), {settings.points} points, seed {settings.seed}"
     )
+
+
+def _cell(score: Score) -> str:
+    """The value, with the standard deviation over several networks."""
+    told = number(score.value)
+    return f"{told} ± {number(score.std, 2)}" if len(score.values) > 1 and score.std > 0 else told
+
+
+def _csv(found: Mapping[str, Mapping[str, Score]], settings: SearchSettings) -> str:
+    """A row for each architecture: values, standard deviations if any, and why others failed."""
+    stds = settings.proxies if settings.repeats > 1 else ()
+    rows: list[list[object]] = [
+        ["architecture", *settings.proxies, *(f"{name}_std" for name in stds), "reason"]
+    ]
+    for text, scores in found.items():
+        told = (f"{name}: {score.reason}" for name, score in scores.items() if score.reason)
+        values = [scores[name].value for name in settings.proxies]
+        rows.append([text, *values, *(scores[name].std for name in stds), "; ".join(told)])
+    return csv_text(rows)
 
 
 def _measure(

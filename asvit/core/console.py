@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from proxies.messages import legible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table
 
 _SHORT = {"length_distortion": "L^E", "ntk_condition_number": "kappa"}
 
+ARCHITECTURE = "architecture"  # heading of a column
+_COUNTS = ("params", "multiply-adds")
 MISSING = "–"  # an absent or failed value in a table
 PIPE_WIDTH = 200  # columns of a table nobody watches: wide enough to keep every text whole
 
@@ -33,6 +37,9 @@ def console(*, err: bool = False) -> Console:
             lines = (legible(line) for line in text.split("\n"))
             return super().render_str("\n".join(lines), **options)
 
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*objects, **{"crop": False, **options})  # what does not wrap stays whole
+
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size().columns)
     return Legible(file=stream, width=width, markup=False, highlight=False, emoji=False)
@@ -45,30 +52,95 @@ def table(
     title: str | None = None,
     left: Sequence[str] = (),
     rule: int = 0,
-) -> Table:
+) -> RenderableType:
     """A table for people, with numbers to the right but the columns ``left`` to the left.
 
-    A cell is a text, a number, or None; a line across the table lies below ``rule`` rows.
+    A cell is a text, a number, or None; a line across the table lies below ``rule`` rows. The
+    title, and texts in a column ``architecture``, are never broken, as people copy them; counts
+    beside them are rounded.
     """
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(
-        box=box.SIMPLE_HEAD,
-        title=None if title is None else Text(legible(title), style="bold"),
-        title_justify="left",
-        pad_edge=False,
-        header_style="bold",
-    )
+    counted = [ARCHITECTURE in columns and column in _COUNTS for column in columns]
+    cells = [
+        [
+            legible(cell) if isinstance(cell, str) else (count if rounded else number)(cell)
+            for cell, rounded in zip(row, counted, strict=True)
+        ]
+        for row in rows
+    ]
+    headings = [
+        legible(column).replace("-", "-\n") if rounded else legible(column)
+        for column, rounded in zip(columns, counted, strict=True)
+    ]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column, heading in zip(columns, headings, strict=True):
+        justify: Any = "left" if column in left else "right"
+        made.add_column(Text(heading), justify=justify, overflow="fold")
+    for place, row in enumerate(cells, 1):
+        made.add_row(*map(Text, row), end_section=place == rule)
+    shown = _Whole(headings, cells, made) if ARCHITECTURE in columns else made
+    if title is None:
+        return shown
+    return Group(Text(legible(title), style="bold", no_wrap=True, overflow="ignore"), shown)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A table whose cells are never broken: where it has no room, each row is a paragraph."""
+
+    headings: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    table: Table
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        columns = zip(self.headings, *self.cells, strict=True)
+        texts = ([*heading.split("\n"), *cells] for heading, *cells in columns)
+        if sum(max(map(cell_len, each)) + 3 for each in texts) <= options.max_width + 1:
+            yield self.table
+            return
+        place = self.headings.index(ARCHITECTURE)
+        names = [heading.replace("-\n", "-") for heading in self.headings]
+        for row in self.cells:
+            told = [f"{name} {cell}".strip() for name, cell in zip(names, row, strict=True)]
+            first = [*told[:place], row[place]]
+            yield Text("  ".join(first), no_wrap=True, overflow="ignore")
+            # Only the spaces of ASCII are places to break at.
+            rest = "  ".join(one.replace(" ", "\N{NO-BREAK SPACE}") for one in told[place + 1 :])
+            room = max(1, options.max_width - 2)
+            lines = textwrap.wrap(rest, room, break_long_words=False, break_on_hyphens=False)
+            whole = "\n".join(f"  {line}" for line in lines).replace("\N{NO-BREAK SPACE}", " ")
+            yield Text(whole, no_wrap=True, overflow="ignore")
+
+
+def fitting(
+    columns: Iterable[str], made: Callable[[Sequence[str]], RenderableType], screen: Console
+) -> list[list[str]]:
+    """The columns in groups, the table ``made`` of each of which fits the screen; one at least."""
+    groups: list[list[str]] = [[]]
+    wide = screen.options.update(width=1000)
     for column in columns:
-        made.add_column(
-            Text(legible(column)), justify="left" if column in left else "right", overflow="fold"
-        )
-    for place, row in enumerate(rows, 1):
-        cells = (Text(legible(cell) if isinstance(cell, str) else number(cell)) for cell in row)
-        made.add_row(*cells, end_section=place == rule)
-    return made
+        more = [*groups[-1], column]
+        if groups[-1] and screen.measure(made(more), options=wide).maximum > screen.width:
+            groups.append([column])
+        else:
+            groups[-1] = more
+    return groups
+
+
+def count(value: object) -> str:
+    """A number of parameters or multiply-adds with three digits: ``2.37M``."""
+    if not isinstance(value, int) or value < 1000:
+        return number(value)
+    digits, exponent = f"{value:.2e}".split("e")
+    power = int(exponent) // 3
+    return f"{float(digits) * 10 ** (int(exponent) - 3 * power):.3g}{' KMGTPE'[power]}"
 
 
 def number(value: object, digits: int = 4) -> str:

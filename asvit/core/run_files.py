@@ -26,10 +26,12 @@ CORRELATION_FIGURES = ("tau",)  # and a scatter plot for each measure
 # Of a reference table.
 TRAININGS = "trainings.jsonl"
 TABLE = "table.csv"
+REFERENCE_FIGURES = ("spread", "seeds")
 
 # Of a supernet.
 SUPERNET_WEIGHTS = "supernet.safetensors"
 LOSSES = "losses.csv"
+SUPERNET_FIGURES = ("loss",)
 
 # Of an evolution over its paths.
 ACCURACIES = "accuracies.jsonl"
@@ -45,6 +47,8 @@ MODEL = "model.safetensors"
 METRICS_CSV = "metrics.csv"
 METRICS_JSONL = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+PREDICTIONS = "predictions.json"
+TRAINING_FIGURES = ("curves", "pace", "confusion")
 
 
 def previous(state: str) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from asvit.core.files import write_text
 from asvit.core.results import Result
-from asvit.core.run_files import REPORT
+from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import Settings
 from asvit.report.pictures import Picture
 from asvit.report.style import PALETTE
@@ -25,6 +25,7 @@ from proxies.messages import legible
 PAGE = {"page": ("#f6f7f8", "#0e1217")}  # behind the cards
 
 Cell = str | int | float | None
+R = TypeVar("R", bound=Result)
 T = TypeVar("T")
 
 
@@ -41,18 +42,35 @@ def write_report(
     return _write(folder, drawn, page(run, drawn))
 
 
+def read_result(folder: Path, kind: type[R]) -> R:
+    """The result of a finished run.
+
+    Raises:
+        FileNotFoundError: If it has not finished.
+        ValueError: If the result cannot be read.
+    """
+    if not (folder / RESULT).is_file():
+        raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")
+    return kind.read(folder / RESULT)
+
+
 def write_result_page(
-    command: str, result: Result, told: Mapping[str, str], drawn: Sequence[Picture]
+    command: str,
+    result: Result,
+    told: Mapping[str, str],
+    drawn: Sequence[Picture],
+    more: Iterable[str] = (),
 ) -> list[Path]:
     """Write the report of a finished run of any kind, from what it came to and its figures.
 
-    It returns the files written, the page last.
+    ``more`` are sections below the figures. It returns the files written, the page last.
     """
     name = result.folder.resolve().name
     parts = [
         header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
         section("Result", card(facts(told.items()))),
         figures(drawn) if drawn else "",
+        *more,
         origin(result.settings, result),
     ]
     return _write(result.folder, drawn, page(f"{name}: {result.noun}", parts))
@@ -89,7 +107,7 @@ def _policy(page: str) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -167,6 +185,16 @@ def section(title: str, *parts: str) -> str:
 def card(*parts: str) -> str:
     """``parts``, which are HTML already, on a card."""
     return f'<div class="card">{"".join(parts)}</div>'
+
+
+def thumbnails(pictures: Iterable[tuple[str, str, str]]) -> str:
+    """Small pictures, each a JPEG in base64, its name, and the words below it."""
+    cards = (
+        f'<figure class="card"><img src="data:image/jpeg;base64,{_text(jpeg)}" alt="">'
+        f"<figcaption><b>{_text(name)}</b>{_text(words)}</figcaption></figure>"
+        for jpeg, name, words in pictures
+    )
+    return f'<div class="thumbnails">{"".join(cards)}</div>'
 
 
 def paragraph(text: str, kind: str = "") -> str:

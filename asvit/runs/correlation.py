@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from asvit.core.console import number, rounded, short, table, with_interval
+from asvit.core.console import fitting, number, rounded, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, Tell, ignore, images_told
 from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCORES, VALUES
@@ -32,7 +32,6 @@ from asvit.runs.run import Run, imported
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable, Target
@@ -358,13 +357,12 @@ def _heading(reference: str, target: Target) -> str:
     return f"{reference}, {target.name}: {target.description}{known_ceiling}"
 
 
-def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[Table]:
+def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[RenderableType]:
     """The findings of a target, the counts above the line; several tables on a narrow screen."""
     cells = [_cells(one) for one in found]
     counts = sum(one.trivial for one in found)
-    wide = screen.options.update(width=1000)
 
-    def made(columns: Sequence[str], title: str | None) -> Table:
+    def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
         rows = zip(found, cells, strict=True)
         return table(
             ["measure", *columns],
@@ -374,14 +372,8 @@ def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[Table
             rule=counts if counts < len(found) else 0,
         )
 
-    tables: list[list[str]] = [[]]
-    for column in _COLUMNS:
-        more = [*tables[-1], column]
-        if tables[-1] and screen.measure(made(more, None), options=wide).maximum > screen.width:
-            tables.append([column])
-        else:
-            tables[-1] = more
-    return [made(columns, None if place else title) for place, columns in enumerate(tables)]
+    groups = fitting(_COLUMNS, made, screen)
+    return [made(columns, None if place else title) for place, columns in enumerate(groups)]
 
 
 def _cells(one: Finding) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, percent, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
-from asvit.core.run_files import TABLE, TRAININGS
+from asvit.core.run_files import REFERENCE_FIGURES, TABLE, TRAININGS
 from asvit.core.settings import setting
 from asvit.core.versions import versions
 from asvit.reference.build_result import BuildResult, BuiltRow
@@ -42,7 +42,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
 
     command = "reference build"
     summary = "Train random architectures of a space."
-    files = RunFiles("reference", "reference table", TRAININGS, (TABLE,))
+    files = RunFiles(
+        "reference", "reference table", TRAININGS, (TABLE,), figures=REFERENCE_FIGURES
+    )
     settings_type = BuildSettings
     result_type = BuildResult
     journal_type = imported("asvit.reference.build:TrainingJournal")
@@ -52,7 +54,8 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
     )
     needs, inputs = ("architectures", "devices"), ("trainer",)
-    written = "table.csv, result.json"
+    report = imported("asvit.report:write_reference_report")  # imports matplotlib
+    written = "report.html, table.csv, result.json"
     may_grow = ("n", "seeds")
 
     device: str = setting(
@@ -138,8 +141,9 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         return super().settled(journal, result) and not self._missing(journal)
 
     def complete(self, journal: TrainingJournal, result: BuildResult) -> None:
-        """Write the table, which a kill may have left behind the journal."""
+        """Write the table, which a kill may have left behind the journal, and the report."""
         self._write_table(journal)
+        super().complete(journal, result)
 
     def _trainings(self) -> list[Training]:
         """All trainings, architecture by architecture: a part of them makes whole rows."""

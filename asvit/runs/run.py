@@ -241,11 +241,9 @@ class Run(ABC, Generic[S, R, J]):
         """
         if cls.report is not None:
             return cls.report(folder)  # type: ignore[no-any-return]
-        from asvit.report.html import write_result_page
+        from asvit.report.html import read_result, write_result_page
 
-        if not (folder / RESULT).is_file():
-            raise FileNotFoundError(f"{folder} has no {RESULT} yet; the same command continues it")
-        result = cls.result_type.read(folder / RESULT)
+        result: R = read_result(folder, cls.result_type)
         drawn = cls.pictures(result)
         if drawn is None:
             return None

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, percent
 from asvit.core.files import write_text
 from asvit.core.progress import images_told
-from asvit.core.run_files import LOSSES, SUPERNET_WEIGHTS, previous
+from asvit.core.run_files import LOSSES, SUPERNET_FIGURES, SUPERNET_WEIGHTS, previous
 from asvit.core.settings import setting
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
-from asvit.runs.run import Run
+from asvit.runs.run import Run, imported
 from asvit.training.supernets.result import PathAccuracies, SupernetResult
 from asvit.training.supernets.settings import SupernetSettings
 
@@ -45,7 +45,11 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
     command = "supernet train"
     summary = "Train all paths of a space at once."
     files = RunFiles(
-        "supernet", "supernet", SUPERNET_WEIGHTS, (LOSSES, previous(SUPERNET_WEIGHTS))
+        "supernet",
+        "supernet",
+        SUPERNET_WEIGHTS,
+        (LOSSES, previous(SUPERNET_WEIGHTS)),
+        figures=SUPERNET_FIGURES,
     )
     settings_type = SupernetSettings
     result_type = SupernetResult
@@ -55,7 +59,8 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
     )
     needs, inputs = ("space", "where"), ("parts",)
-    written = "supernet.safetensors, losses.csv, result.json"
+    report = imported("asvit.report:write_supernet_report")  # imports matplotlib
+    written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)
 

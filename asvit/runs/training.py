@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Self
 from asvit._version import __version__
 from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore, images_told
-from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, previous
+from asvit.core.run_files import (
+    BEST,
+    CHECKPOINT,
+    METRICS_CSV,
+    METRICS_JSONL,
+    MODEL,
+    PREDICTIONS,
+    TRAINING_FIGURES,
+    previous,
+)
 from asvit.core.settings import fields_of, setting
 from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles
@@ -54,13 +63,15 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         "training",
         "training",
         CHECKPOINT,
-        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, previous(CHECKPOINT)),
+        (METRICS_CSV, METRICS_JSONL, MODEL, BEST, PREDICTIONS, previous(CHECKPOINT)),
         state_kind="training checkpoint",
+        figures=TRAINING_FIGURES,
     )
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
     inputs = ("sets",)
-    written = "model.safetensors, best.safetensors, metrics.csv, result.json"
+    report = imported("asvit.report:write_training_report")  # imports matplotlib
+    written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)

@@ -42,11 +42,15 @@ class Step:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """The training part of an epoch: mean loss of its steps, nats; throughput; last rate."""
+    """The training part of an epoch: mean loss of its steps, nats; throughput; last rate.
+
+    And the accuracy on the images as they were trained on, per cent; None where they are mixed.
+    """
 
     loss: float
     images_per_second: float
     learning_rate: float
+    top1: float | None
 
 
 @dataclass(eq=False)
@@ -137,6 +141,8 @@ class Engine:
         """
         settings, steps = self.settings, self.steps_per_epoch
         losses = torch.zeros(steps, device=self._device)
+        self._hits = torch.zeros((), device=self._device)
+        mixed = False
         seen, checked, began = 0, 0, time.monotonic()
         rate = 0.0
         self.network.train()
@@ -160,6 +166,7 @@ class Engine:
                         "accumulate or a smaller batch_size"
                     ) from error
                 seen += len(images) * self.processes.world
+                mixed = targets.is_floating_point()
                 if not self._check_due(step):
                     continue
                 recent = self._checked_mean(losses[checked : step + 1], epoch, checked)
@@ -178,7 +185,8 @@ class Engine:
                 f"weights became infinite or NaN in epoch {epoch + 1}, step {steps}; "
                 f"{self._advice}"
             )
-        return EpochResult(mean, speed, rate)
+        top1 = 100 * float(self.processes.sum(self._hits)) / seen
+        return EpochResult(mean, speed, rate, None if mixed else top1)
 
     def validate(self, batches: Batches) -> tuple[Accuracy, Accuracy | None]:
         """Evaluate the network and its average, each process on its share of the images."""
@@ -237,8 +245,11 @@ class Engine:
         with autocast(self._device, settings.precision):
             outputs: Outputs = self._wrapped(images)
             teacher_logits = None if self.teacher is None else self.teacher(images)
-        criterion = self._soft if targets.is_floating_point() else self._hard
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        criterion = self._soft
+        if not targets.is_floating_point():
+            criterion = self._hard
+            self._hits += (logits.detach().argmax(1) == targets).sum()
         loss: Tensor = criterion(logits.float(), targets)
         if teacher_logits is None:
             return loss

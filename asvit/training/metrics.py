@@ -101,6 +101,7 @@ class EpochRow:
     average_top5: float | None
     images_per_second: float  # in training, over all processes
     seconds: float  # wall-clock time, validation included
+    train_top1: float | None = None  # on augmented images, per cent; None where they are mixed
 
     @property
     def best_top1(self) -> float:

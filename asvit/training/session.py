@@ -16,7 +16,7 @@ from torch import nn
 
 from asvit.core.console import number
 from asvit.core.progress import Progress, Tell
-from asvit.core.run_files import BEST, CHECKPOINT, MODEL
+from asvit.core.run_files import BEST, CHECKPOINT, MODEL, PREDICTIONS
 from asvit.data import TrainingSets
 from asvit.models.retokenization import Tokens, token_stages
 from asvit.networks import Network, WeightsFile
@@ -26,6 +26,7 @@ from asvit.training.distributed import ProcessGroup
 from asvit.training.engine import Engine, Step
 from asvit.training.images.loaders import Batching, Loader, train_loader, validation_loader
 from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
+from asvit.training.predictions import predict
 from asvit.training.token_plan import saved
 from proxies.counts import count
 
@@ -112,8 +113,24 @@ class Session:
                         board.add(row)
                 done = Step(epoch, self.steps, self.steps, row.train_loss, row.images_per_second)
                 follow(done, row)
+            self._write_predictions()
         if board is not None:
             board.close()
+
+    def _write_predictions(self) -> None:
+        """Write what the trained network takes the validation images for; likewise."""
+        last, engine = self.history[-1], self._engine
+        tokens = self._tokens(last.epoch - 1)
+        if tokens is not None:
+            engine.use_tokens(tokens)
+        average = engine.average if last.average_is_better else None
+        network = engine.network if average is None else average
+        precision = self.origin.settings.precision
+        found = predict(
+            network, self._validation, self.sets.validation, self.processes, precision=precision
+        )
+        if self.processes.first:
+            found.write(self.folder / PREDICTIONS)
 
     def finish(self) -> None:
         """Write the trained network; it follows from the checkpoint."""
@@ -150,6 +167,7 @@ class Session:
             average_top5=None if average is None else average.top5,
             images_per_second=trained.images_per_second,
             seconds=time.monotonic() - began,
+            train_top1=trained.top1,
         )
 
     def _save(self, row: EpochRow) -> None:

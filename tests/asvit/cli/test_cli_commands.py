@@ -1,5 +1,6 @@
 """The commands on small settings: what they write where, and how they end."""
 
+import csv
 import math
 import re
 import shutil
@@ -61,17 +62,31 @@ def test_score_gives_every_measure(tmp_path: Path) -> None:
     assert data["settings"]["image_size"] == 32
 
 
-def test_score_shows_a_table_each(tmp_path: Path) -> None:
+def test_score_shows_all_side_by_side(tmp_path: Path) -> None:
     texts = [OTHER, "timm:resnet18", OTHER]
     result = run("score", *texts, *SMALL, "--proxy", "length_distortion", "--proxy", "params")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.count(OTHER) == 1
     assert result.stdout.count("timm:resnet18") == 1
     assert "11,689,512" in result.stdout
-    assert "reason" not in result.stdout
+    heading = next(line for line in result.stdout.splitlines() if "measure" in line)
+    assert heading.split() == ["measure", "1", "2", "better"]
+    assert "±" not in result.stdout  # of one network
     first, second = result.stderr.splitlines()
     assert first == f"measuring {OTHER} on cpu (1/2)"
     assert re.fullmatch(r"measuring timm:resnet18 on cpu \(2/2\)  ETA \d+:\d\d", second)
+
+
+def test_score_gives_a_table_as_csv() -> None:
+    asked = ["score", SEED, OTHER, *SMALL, "--repeats", "2", "--proxy", "params,length_distortion"]
+    rows = list(csv.DictReader(run(*asked, "--csv").stdout.splitlines()))
+    assert [row["architecture"] for row in rows] == [SEED, OTHER]
+    assert float(rows[0]["params"]) == 2_319_624
+    assert all(float(row["length_distortion_std"]) > 0 for row in rows)
+    assert list(rows[0])[-1] == "reason"
+    shown = run(*asked).stdout
+    assert re.search(r"length_distortion +\S+ ± \S+ +\S+ ± \S+ +higher", shown)
+    assert run(*asked, "--csv", "--json").exit_code == 2
 
 
 def test_quiet_scores_write_only_scores(tmp_path: Path) -> None:

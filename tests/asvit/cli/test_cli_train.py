@@ -16,6 +16,7 @@ from PIL import Image
 from asvit.core import tensor_files
 from asvit.core.display import Lines
 from asvit.core.progress import Progress
+from asvit.core.run_files import TRAINING_FIGURES, figure_files
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
 from tests.asvit.cli.commands import QUICK, RUNS, run
@@ -78,12 +79,13 @@ def test_the_run_folder(trained: tuple[Path, Result]) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {
         "checkpoint.safetensors", "best.safetensors", "model.safetensors", "metrics.csv",
-        "metrics.jsonl", "result.json", "checkpoint.previous.safetensors",
+        "metrics.jsonl", "result.json", "checkpoint.previous.safetensors", "predictions.json",
+        "report.html", *figure_files(TRAINING_FIGURES),
     }  # fmt: skip
     rows = (folder / "metrics.csv").read_text().splitlines()
     assert rows[0] == (
         "epoch,tokens,learning_rate,train_loss,loss,top1,top5,average_loss,average_top1,"
-        "average_top5,images_per_second,seconds"
+        "average_top5,images_per_second,seconds,train_top1"
     )
     file = WeightsFile.read(folder / "model.safetensors")
     assert file.network == Network(ARCH, 32, 3)

@@ -249,9 +249,7 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
         monkeypatch.setattr(study_module, "keep_start", keep)
         with monkeypatch.context() as changed:
-            changed.setattr(
-                "asvit.runs.measurement_pool.versions", lambda: {**now, "torch": torch}
-            )
+            changed.setattr(measurement_pool, "versions", lambda: {**now, "torch": torch})
             search(there, storage=url, seed=seed, steps=2)
         return keep(*given, **named)
 

@@ -12,6 +12,7 @@ from asvit.networks import WeightsFile
 from asvit.runs.training import TrainRun, run_training
 from asvit.training.checkpoint import Checkpoint
 from asvit.training.metrics import EpochRow
+from asvit.training.predictions import read_predictions
 
 ARCH = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 TINY: dict[str, Any] = {
@@ -56,6 +57,11 @@ def test_the_written_network_has_the_accuracy_that_is_told(tmp_path: Path) -> No
         loader = validation_loader(sets.validation, batching)
         (found,) = evaluate([file.load()], loader, ProcessGroup("cpu"))
         assert found.top1 == file.facts["top1"] == row.best_top1
+    kept = read_predictions(folder / "predictions.json")
+    assert kept is not None
+    right = sum(pair.images for pair in kept.confusion if pair.label == pair.predicted)
+    assert 100 * right / 9 == pytest.approx(result.last.best_top1)
+    assert len(kept.mistakes) == 9 - right
 
 
 def test_the_seed_is_of_everything_that_is_drawn(tmp_path: Path) -> None:

@@ -97,9 +97,10 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
         assert [(step.epoch, step.done, step.steps) for step in steps] == [
             (epoch, done, STEPS) for done in range(1, STEPS + 1)
         ]
-        total = 0.0
+        total, hits = 0.0, 0
         for images, targets in batches(epoch, soft=soft):
             logits = plain(images)
+            hits += int((logits.argmax(1) == (targets.argmax(1) if soft else targets)).sum())
             loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if soft else 0.1)
             optimizer.zero_grad()
             loss.backward()
@@ -115,6 +116,7 @@ def test_three_epochs_equal_an_explicit_loop(soft: bool) -> None:
         assert told.loss == pytest.approx(total / STEPS, rel=1e-5)
         assert sum(step.loss for step in steps) == pytest.approx(total, rel=1e-5)
         assert told.learning_rate == rate
+        assert told.top1 == (None if soft else pytest.approx(100 * hits / (STEPS * BATCH)))
     close(model, plain)
     close(ours.average, average)
 

@@ -1,0 +1,96 @@
+"""The report of a reference table: how far its accuracies lie apart, and how far seeds agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.report import html
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, dots, figure, note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """Accuracy of an architecture with a training seed, per cent; NaN where training failed."""
+
+    architecture: str
+    seed: int
+    accuracy: float
+
+
+def write_reference_report(folder: Path | str) -> list[Path]:
+    """Write the report of a finished table; see :func:`asvit.report.write_report`."""
+    result = html.read_result(Path(folder), BuildResult)
+    apart, several = result.spread, result.settings.seeds > 1
+    told = {
+        "architectures": html.number(len(result.rows)),
+        "failed trainings": html.number(len(result.failures)),
+        "accuracy": f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}",
+        "std between architectures": f"{apart.between:.2f} points",
+    }
+    if several:
+        told["std between seeds"] = f"{apart.within:.2f} points"
+        told["tau between seeds"] = html.number(result.noise_ceiling, 3)
+    rows = [
+        SeedRow(row.architecture, seed, accuracy)
+        for row in result.rows
+        for seed, accuracy in enumerate(row.accuracies)
+    ]
+    drawn = [
+        Picture(
+            "spread",
+            "Distribution of accuracies",
+            "Architectures by their mean accuracy over the seeds. The closer they lie, the less "
+            "a measure can tell them apart.",
+            lambda: draw_spread(result.rows),
+            (rows, SeedRow),
+        ),
+        Picture(
+            "seeds",
+            "Agreement between seeds",
+            "Accuracy of every architecture with the first seed and with each other one; on the "
+            "line they are equal.",
+            lambda: draw_seeds(result.rows),
+            (rows, SeedRow),
+        ),
+    ]
+    drawn = drawn if several else drawn[:1]
+    return html.write_result_page("asvit reference build", result, told, drawn)
+
+
+def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
+    """How many architectures have which mean accuracy, per cent."""
+    made = figure()
+    axes = made.subplots()
+    means = [row.mean for row in rows if math.isfinite(row.mean)]
+    if means:
+        bins = min(40, max(5, round(1.5 * math.sqrt(len(means)))))
+        axes.hist(means, bins=bins, color=COLOUR["first"])
+        axes.set(xlabel="mean accuracy (%)", ylabel="architectures")
+    else:
+        note(axes, "no architecture without a failed training")
+    return made
+
+
+def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
+    """Accuracy with every other seed over that with the first, per cent."""
+    made = figure(height=3.4)
+    axes = made.subplots()
+    points = [(row.accuracies[0], other) for row in rows for other in row.accuracies[1:]]
+    points = [point for point in points if all(map(math.isfinite, point))]
+    if points:
+        ends = [end(map(end, points)) for end in (min, max)]
+        axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle="--")
+        dots(axes, [x for x, _ in points], [y for _, y in points])
+        axes.set(xlabel="accuracy, first seed (%)", ylabel="accuracy, other seeds (%)")
+    else:
+        note(axes, "no architecture was trained with two seeds")
+    return made

@@ -1,0 +1,197 @@
+"""The report of a training: its epochs, its plan of tokens, and what it takes images for.
+
+It needs a result.json; predictions.json beside it, which folders of earlier versions lack, has
+the confusion matrix and the worst mistakes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asvit.core.run_files import PREDICTIONS
+from asvit.report import html
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
+from asvit.training.metrics import EpochRow
+from asvit.training.predictions import Confusion, Predictions, read_predictions
+from asvit.training.result import TrainResult
+from proxies.messages import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
+MOST_PAIRS = 20
+
+_LINES = {"training": "muted", "validation": "first", "validation, averaged weights": "second"}
+_CURVES = {
+    "loss (nats)": ("train_loss", "loss", "average_loss"),
+    "accuracy (%)": ("train_top1", "top1", "average_top1"),
+}
+_PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
+
+
+def write_training_report(folder: Path | str) -> list[Path]:
+    """Write the report of a finished training; see :func:`asvit.report.write_report`."""
+    result = html.read_result(Path(folder), TrainResult)
+    kept = read_predictions(Path(folder) / PREDICTIONS)
+    told = {
+        "architecture": result.network.architecture,
+        "parameters": html.number(result.params),
+        "multiply-adds": html.number(result.macs),
+        "classes": html.number(result.network.num_classes),
+    }
+    for name, row in (("best", result.best_row), ("last", result.last)):
+        if row is not None:
+            told[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
+    drawn = training_pictures(result.history, kept)
+    more = [_tokens(result), *_mistakes(kept)]
+    return html.write_result_page("asvit train", result, told, drawn, more)
+
+
+def training_pictures(rows: Sequence[EpochRow], kept: Predictions | None) -> list[Picture]:
+    """The pictures of a training with these epochs; no matrix of many classes, or of none."""
+    made = [
+        Picture(
+            "curves",
+            "Loss and accuracy",
+            "Training images are augmented, and their loss has what the recipe adds to it, such "
+            "as label smoothing; accuracy on them is left out where they are mixed. A dotted "
+            "line marks a change of tokens.",
+            lambda: draw_epochs(rows, _CURVES),
+            (rows, EpochRow),
+        ),
+        Picture(
+            "pace",
+            "Learning rate and throughput",
+            "The learning rate of the last update of each epoch, and the images trained on in a "
+            "second, over all processes.",
+            lambda: draw_epochs(rows, _PACE),
+            (rows, EpochRow),
+        ),
+    ]
+    if kept is not None and len(kept.classes) <= MOST_CLASSES:
+        matrix = Picture(
+            "confusion",
+            "Confusion matrix",
+            "Validation images of each class (row) by the class that the trained network takes "
+            "them for (column); the stronger, the larger its share of the row.",
+            lambda: draw_confusion(kept),
+            (kept.confusion, Confusion),
+        )
+        made.append(matrix)
+    return made
+
+
+def draw_epochs(rows: Sequence[Any], shown: Mapping[str, Sequence[str]]) -> Figure:
+    """Values over epochs in panels: the title of each, and the fields of ``rows`` in it.
+
+    Fields are of training, validation and averaged weights; one that is empty is left out.
+    """
+    made, epochs = figure(height=2.1 * len(shown)), [row.epoch for row in rows]
+    grid = panels(made, len(shown), columns=1, sharex=True)
+    for axes, (title, fields) in zip(grid, shown.items(), strict=True):
+        axes.set_title(title)
+        for field, (name, colour) in zip(fields, _LINES.items(), strict=False):
+            found = [getattr(row, field, None) for row in rows]
+            values = [math.nan if value is None else value for value in found]
+            if any(map(math.isfinite, values)):
+                look: Any = {"color": COLOUR[colour], "marker": "o" if len(rows) == 1 else ""}
+                axes.plot(epochs, values, label=name if len(fields) > 2 else None, **look)
+        for before, row in pairwise(rows):
+            if getattr(row, "tokens", "") != getattr(before, "tokens", ""):
+                axes.axvline(row.epoch - 0.5, color=COLOUR["muted"], linewidth=1, linestyle=":")
+    grid[-1].set_xlabel("epoch")
+    whole(grid[-1].xaxis)
+    legend(made)
+    return made
+
+
+def draw_confusion(kept: Predictions) -> Figure:
+    """The confusion matrix: a row for each class, a column for what it was taken for."""
+    from matplotlib.patches import Rectangle
+
+    place = {name: at for at, name in enumerate(kept.classes)}
+    sizes, shades, count = _sizes(kept), levels(5), len(kept.classes)
+    made = figure(max(5.2, 1.6 + 0.44 * count), max(2.4, 1.4 + 0.3 * count))
+    axes = made.subplots()
+    for pair in kept.confusion:
+        x, y = place[pair.predicted], place[pair.label]
+        level = min(4, int(5 * pair.images / sizes[pair.label]))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=shades[level], linewidth=0))
+        ink = COLOUR["card" if level > 2 else "ink"]
+        axes.text(x, y, f"{pair.images}", ha="center", va="center", color=ink, fontsize=9)
+    names = [one_line(name, most=20) for name in kept.classes]
+    axes.set_xticks(range(count), names, rotation=90)
+    axes.set_yticks(range(count), names)
+    axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), xlabel="taken for")
+    axes.grid(visible=False)
+    return made
+
+
+def _sizes(kept: Predictions) -> Counter[str]:
+    """Images of each class."""
+    sizes = Counter[str]()
+    for pair in kept.confusion:
+        sizes[pair.label] += pair.images
+    return sizes
+
+
+def _tokens(result: TrainResult) -> str:
+    """The plan of tokens; nothing for a training without."""
+    if result.saved is None:
+        return ""
+    columns = [
+        "tokens",
+        "epochs",
+        "multiply-adds",
+        "of full (%)",
+        "ms an image",
+        "of full time (%)",
+    ]
+    cells: list[list[html.Cell]] = [
+        [
+            f"({stage['stride']},{stage['dilation']})",
+            *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
+            *(1000 * stage["seconds"], 100 * stage["time_fraction"]),
+        ]
+        for stage in result.stages
+    ]
+    words = (
+        f"Coarser tokens saved {result.saved['macs']:.1%} of the multiply-adds of the training "
+        f"and about {result.saved['time']:.1%} of its time."
+    )
+    table = html.table(columns, cells, numeric=set(columns[1:]))
+    return html.section("Tokens", html.paragraph(words), html.card(table))
+
+
+def _mistakes(kept: Predictions | None) -> list[str]:
+    """The most confused pairs of classes, and the images with the highest loss."""
+    if kept is None or not kept.mistakes:
+        return []
+    sizes = _sizes(kept)
+    wrong = [pair for pair in kept.confusion if pair.label != pair.predicted]
+    wrong.sort(key=lambda pair: -pair.images)
+    columns = ["class", "taken for", "images", "of the class (%)"]
+    cells: list[list[html.Cell]] = [
+        [pair.label, pair.predicted, pair.images, 100 * pair.images / sizes[pair.label]]
+        for pair in wrong[:MOST_PAIRS]
+    ]
+    pictures = (
+        (one.picture, one.name, f"{one.label}, taken for {one.predicted} ({one.confidence:.0f} %)")
+        for one in kept.mistakes
+    )
+    about = (
+        "The validation images with the highest loss among those taken for another class, with "
+        "its probability. Often the label is wrong, or the image shows both."
+    )
+    table = html.table(columns, cells, numeric=set(columns[2:]))
+    return [
+        html.section("Most confused classes", html.card(table)),
+        html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures)),
+    ]
