@@ -39,7 +39,7 @@ _DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
         ("search", "scale", "correlate"),
         ("Only tell what the run would do and take; write nothing.", show_estimate),
     ),
-    "train": ("Show what would be done, and end.", show_plan),
+    "train": ("Only tell what would be done and how long it would take.", show_plan),
 }
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",
