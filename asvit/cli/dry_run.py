@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,15 +12,18 @@ import click
 from asvit.cli.output import emit_json
 from asvit.core.console import clock, console
 from asvit.core.display import say
-from asvit.core.run_files import JOURNAL, REPORT, RESULT, TRIALS
+from asvit.core.run_files import REPORT, RESULT, figure_files
+from asvit.core.settings import WrongOption
 
 if TYPE_CHECKING:
+    from asvit.runs.correlation import CorrelationRun
     from asvit.runs.estimate import Estimate
+    from asvit.runs.scaling import ScaleRun
     from asvit.runs.search import SearchRun
     from asvit.runs.training import TrainRun
 
 SCHEMA_VERSION = 1
-_WRITTEN = (JOURNAL, TRIALS, RESULT, REPORT, "*.svg", "*.csv", ".lock")
+LOCK = ".lock"
 
 
 def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
@@ -35,31 +39,37 @@ def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
             screen.print(line)
 
 
-def show_estimate(run: SearchRun, *, quiet: bool, as_json: bool) -> None:
-    """Show what a search would do and take; a storage of its own is not opened.
+def show_estimate(
+    run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
+) -> None:
+    """Show what a run would do and take; a storage of a search of its own is not opened.
 
     Raises:
         ValueError: If the run would be refused.
         OSError: If the folder could not be written to, or images cannot be found.
     """
-    from asvit.runs.estimate import estimate_search
     from asvit.runs.folder import check_folder
+    from asvit.runs.search import SearchRun
 
-    stored = run.storage is not None
+    stored = isinstance(run, SearchRun) and run.storage is not None
+    if not isinstance(run, SearchRun):
+        _checked(run)
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=stored)
-    done = 0 if run.fresh or stored else run.steps_done()
     if not quiet:
         say("measuring a few architectures; nothing is written")
-    found = estimate_search(run.settings, run.workers, done=done)
+    found = run.estimate()
+    files = run.files
+    tables = [name for name in files.outputs if name not in figure_files(files.figures)]
+    written = ([] if stored else [files.state], tables, [RESULT, REPORT, "*.svg", "*.csv", LOCK])
     data = {
         "schema_version": SCHEMA_VERSION,
-        "kind": "search",
+        "kind": files.kind,
         "dry_run": True,
         "settings": run.settings.to_json(),
-        "space_size": run.space.size,
+        **({"space_size": run.space.size} if isinstance(run, SearchRun) else {}),
         "folder": str(run.folder),
-        "files": [name for name in _WRITTEN if not stored or name != JOURNAL],
-        "steps_done": done,
+        "files": [*chain(*written)],
+        "steps_done": found.done,
         "estimate": found,
         "machine": machine(found.device),
     }
@@ -67,6 +77,14 @@ def show_estimate(run: SearchRun, *, quiet: bool, as_json: bool) -> None:
         emit_json(data)
     if not (as_json and quiet):
         _show(run.title, data, found, err=as_json)
+
+
+def _checked(run: ScaleRun | CorrelationRun) -> None:
+    """Refuse what the run would refuse, options that do not suit as wrong usage."""
+    try:
+        run.check()
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -90,14 +108,15 @@ def _show(title: str, data: dict[str, Any], found: Estimate, *, err: bool) -> No
     click.echo(title, err=err)
     for name, text in {
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in data["settings"].items()),
-        "space": f"{data['space_size']:,} architectures",
+        "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{data['folder']}/: {', '.join(data['files'])}",
         "steps": _steps(data["steps_done"], found),
         "time": _time(found),
         "memory": _memory(found),
         "machine": _machine(data["machine"]),
     }.items():
-        click.echo(f"{name:9}{text}", err=err)
+        if text:
+            click.echo(f"{name:9}{text}", err=err)
 
 
 def _plain(value: object) -> str:

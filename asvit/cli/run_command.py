@@ -35,8 +35,11 @@ logger = logging.getLogger(__name__)
 Kind = type[Run[Any, Any, Any]]
 #: Command -> help of its ``--dry-run``, and what that does instead of the run.
 _DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
-    "search": ("Only tell what the run would do and take; write nothing.", show_estimate),
-    "train": ("Show what would be done, and end.", show_plan),
+    **dict.fromkeys(
+        ("search", "scale", "correlate"),
+        ("Only tell what the run would do and take; write nothing.", show_estimate),
+    ),
+    "train": ("Only tell what would be done and how long it would take.", show_plan),
 }
 _GROUPS = {
     "supernet": "Search with shared weights: train a supernet, then choose among its paths.",

@@ -41,6 +41,10 @@ class GrowthJournal(Journal[ScaleSettings]):
         self.append({"depths": list(shape.depths), "width": shape.width, "scores": found})
         self._scores[shape] = scores
 
+    def __len__(self) -> int:
+        """Number of shapes with scores."""
+        return len(self._scores)
+
     def take(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the file."""
         found = from_json(record, _Measured)

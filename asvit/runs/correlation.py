@@ -19,6 +19,7 @@ from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCOR
 from asvit.core.settings import (
     MeasuringSettings,
     WrongOption,
+    check_same_settings,
     check_same_versions,
     fields_of,
     setting,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
     from asvit.report.pictures import Picture
-    from asvit.runs.measurement_pool import EvalContext
+    from asvit.runs.estimate import Estimate
+    from asvit.runs.measurement_pool import EvalContext, MeasurementJob
     from proxies import Score
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
@@ -178,12 +180,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """The journal of scores, if it is of this table."""
         journal = super().open()
         journal.check_table(self.table)
-        texts = self.table.architectures
-        missing = {
-            row: journal.missing(texts[row], self.plan.measures, failed=self.retry)
-            for row in self.plan.rows
-        }
-        self._due = {row: names for row, names in missing.items() if names}
+        self._due = self._missing(journal)
         return journal
 
     def settled(self, journal: ScoreJournal, result: CorrelationResult) -> bool:
@@ -237,16 +234,20 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             question=self.query,
         )
 
+    def _counted(self, row: int, name: str) -> float:
+        """What a table that comes along has at the image size asked for; NaN if it has not."""
+        if self._side(row) != self.table.image_sizes[row] or name not in self.table.counts:
+            return math.nan
+        return self.table.counts[name][row]
+
     def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]]) -> None:
-        """Take from a table that comes along what was counted at the image size asked for."""
+        """Take from the table what need not be counted again."""
         from asvit.reference.query import direction
         from proxies import Score
 
-        counts, texts, total = self.table.counts, self.table.architectures, len(self.plan.rows)
+        texts, total = self.table.architectures, len(self.plan.rows)
         for row, names in list(due.items()):
-            if self._side(row) != self.table.image_sizes[row]:
-                continue
-            known = {name: counts[name][row] for name in names if name in counts}
+            known = {name: self._counted(row, name) for name in names}
             found = {
                 name: Score(value, 0.0, (value,), direction(name))
                 for name, value in known.items()
@@ -260,15 +261,46 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
                 del due[row]
                 self.tell(Progress("row", total - len(due), total, state=texts[row]))
 
-    def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
-        """Measure what is due: row to measures. Every row is kept as soon as it is there."""
-        from asvit.runs.measurement_pool import MeasurementJob, MeasurementPool, Workload
+    def estimate(self) -> Estimate:
+        """The time that the run would take."""
+        from asvit.runs.estimate import estimate_jobs
+        from asvit.runs.measurement_pool import Workload
+
+        journal = self.peeked()
+        check_same_settings(self.folder, journal.settings, self.settings)
+        due = {
+            row: [name for name in names if math.isnan(self._counted(row, name))]
+            for row, names in self._missing(journal).items()
+        }
+        jobs = self._jobs({row: names for row, names in due.items() if names})
+        load = Workload(len(jobs), len(jobs), _GIGABYTES)
+        classes = self.table.num_classes
+        found = estimate_jobs(jobs, self.settings, load, self.workers, num_classes=classes)
+        return replace(found, done=len(self.plan.rows) - len(jobs))
+
+    def _missing(self, journal: ScoreJournal) -> dict[int, list[str]]:
+        """What has to be measured: row to measures."""
+        texts = self.table.architectures
+        missing = {
+            row: journal.missing(texts[row], self.plan.measures, failed=self.retry)
+            for row in self.plan.rows
+        }
+        return {row: names for row, names in missing.items() if names}
+
+    def _jobs(self, due: Mapping[int, Sequence[str]]) -> list[MeasurementJob]:
+        from asvit.runs.measurement_pool import MeasurementJob
 
         texts = self.table.architectures
-        jobs = [
+        return [
             MeasurementJob(texts[row], tuple(names), texts[row], self._side(row))
             for row, names in due.items()
         ]
+
+    def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
+        """Measure what is due: row to measures. Every row is kept as soon as it is there."""
+        from asvit.runs.measurement_pool import MeasurementPool, Workload
+
+        jobs = self._jobs(due)
         contexts = {job.side: self._context(job.side) for job in jobs}
         for side, context in contexts.items():
             self.check_same(images=(journal.images_of.get(side), context.provenance))

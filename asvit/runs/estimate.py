@@ -1,36 +1,46 @@
-"""The time that a search would take, from measuring a few of its architectures.
+"""The time that a run would take, from measuring a few of its networks.
 
 Multiply-adds predict the time of an architecture only roughly, and counting many takes as long as
-measuring a few more. So the estimate is the mean time of architectures drawn as the run would draw
-its first ones, times the number that is left. Nothing is written. A run measures every
-architecture once; how many draws are repeated depends on how fast the policy narrows, and little
-on what is measured, so a controller is simulated on made-up measures.
+measuring a few more. So the estimate of a search is the mean time of architectures drawn as the
+run would draw its first ones, times the number that is left. Nothing is written. A run measures
+every architecture once; how many draws are repeated depends on how fast the policy narrows, and
+little on what is measured, so a controller is simulated on made-up measures. A scaling or a
+correlation is timed on networks spread evenly over those that it would measure.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import optuna
 
+from asvit.core.settings import MeasuringSettings
 from asvit.data.sources import fractal_classes
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.runs.checks import find_directions, find_space
-from asvit.runs.measurement_pool import Evaluator
+from asvit.runs.measurement_pool import (
+    EvalContext,
+    Evaluator,
+    MeasurementJob,
+    MeasurementPool,
+    Workload,
+)
 from asvit.search import SearchSettings, get_controller
 from asvit.search.front import BEST, objectives
 from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
 from asvit.spaces import SearchSpace
-from asvit.spaces.base import Architecture
+from proxies.evaluation import resolve_device
 
 Clock = Callable[[], float]
 
@@ -39,6 +49,7 @@ _CONFIDENCE = 0.95
 _SIMULATIONS = 3
 _RECENT = 100  # last draws of a simulation cut short, whose rate is extrapolated
 _CHECK_EVERY = 20
+_GOLDEN = (5**0.5 - 1) / 2
 _CACHED = ("fractal", "torchvision", "hf")  # images that loading would write to the cache
 
 
@@ -66,6 +77,7 @@ class Estimate:
     memory: int | None = None  # as peak_memory has it
     failures: int = 0  # samples with a measure that failed
     device: str = ""  # where they were measured
+    done: int = 0  # steps of earlier sessions
 
 
 def estimate_search(
@@ -103,34 +115,95 @@ def estimate_search(
     get_controller(settings.controller)
     find_directions(settings.proxies)
     space = find_space(settings.space, image_size=settings.image_size)
-    timing = _Timing(space, settings, workers, clock)
+    shown = _uncached(settings)
+    single = Evaluator(space, replace(shown, repeats=1), workers=Workers(jobs=1))
+    whole = Evaluator(space, shown, workers=Workers(jobs=1))
+    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
+    timing = _Timing(
+        lambda: space.sample(rng),
+        lambda arch: bool(single(arch).reasons),
+        lambda arch: bool(whole(arch).reasons),
+        jobs=Evaluator(space, shown, workers=workers).workers.jobs or 1,
+        device=single.context.device,
+        clock=clock,
+    )
     left = settings.steps - done
     if left <= 0:
-        return Estimate(0, memory=peak_memory(timing.device), device=timing.device)
-    samples = timing.samples(min(candidates, max(2, left)), min(_AT_MOST, left), seconds)
-    growth = timing.growth(samples, seconds) if settings.repeats > 1 else 1.0
-    fresh = fresh_draws(space, settings, done=done)
-    expected = statistics.fmean(fresh)
-    # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
-    tasks = settings.batch * (settings.repeats if timing.device == "cpu" else 1)
-    speed = speed_of(timing.jobs, tasks, timing.device)
-    each = [sample.seconds * growth / speed for sample in samples]
-    mean = statistics.fmean(each)
-    again = (min(BEST, settings.steps) + 1) * settings.recheck / settings.repeats
-    return Estimate(
-        steps=left,
-        architectures=expected,
-        seconds=(expected + again) * mean,
-        low=(min(fresh) + again) * max(0.0, mean - _margin(each, min(fresh))),
-        high=(max(fresh) + again) * (mean + _margin(each, max(fresh))),
-        samples=tuple(samples),
-        growth=growth,
-        jobs=timing.jobs,
-        speed=speed,
-        memory=peak_memory(timing.device),
-        failures=timing.failures,
-        device=timing.device,
+        return Estimate(0, memory=peak_memory(timing.device), device=timing.device, done=done)
+    least, most = min(candidates, max(2, left)), min(_AT_MOST, left)
+    found = timing.estimate(
+        lambda: fresh_draws(space, settings, done=done),
+        repeats=settings.repeats,
+        at_once=settings.batch,
+        least=least,
+        most=most,
+        seconds=seconds,
+        again=(min(BEST, settings.steps) + 1) * settings.recheck / settings.repeats,
     )
+    return replace(found, steps=left, done=done)
+
+
+def estimate_jobs(
+    jobs: Sequence[MeasurementJob],
+    settings: MeasuringSettings,
+    workload: Workload,
+    workers: Workers | None,
+    *,
+    counts: Sequence[float] | None = None,
+    num_classes: int = 1000,
+    seconds: float = 3.0,
+    clock: Clock = time.perf_counter,
+) -> Estimate:
+    """Estimate what measuring ``jobs`` would take, as :func:`estimate_search` does.
+
+    Networks evenly spaced in ``jobs`` are measured, at least 3. ``counts`` are guesses of how many
+    there will be, where their number is not known.
+    """
+    shown, contexts = _uncached(settings), dict[tuple[int, int], EvalContext]()
+
+    def pool(side: int, repeats: int, workers: Workers | None) -> MeasurementPool:
+        if (side, repeats) not in contexts:
+            chosen = replace(shown, repeats=repeats)
+            contexts[side, repeats] = EvalContext(chosen, image_size=side)
+        chosen_context = {side: contexts[side, repeats]}
+        return MeasurementPool(chosen_context, workers, workload, num_classes=num_classes)
+
+    def measured(job: MeasurementJob, repeats: int) -> bool:
+        ((_, found),) = pool(job.side, repeats, Workers(jobs=1)).measure([job])
+        return not all(score.valid for score in found.scores.values())
+
+    if not jobs:
+        device = str(resolve_device(settings.device))
+        return Estimate(0, memory=peak_memory(device), device=device)
+    # Multiples of the golden ratio are spread evenly, however many are taken.
+    spread = sorted(range(len(jobs)), key=lambda place: place * _GOLDEN % 1)
+    order = itertools.cycle([jobs[place] for place in (0, *spread)])  # the first warms up
+    resolved = pool(jobs[0].side, settings.repeats, workers)
+    timing = _Timing(
+        lambda: next(order),
+        lambda job: measured(job, 1),
+        lambda job: measured(job, settings.repeats),
+        jobs=resolved.workers.jobs or 1,
+        device=contexts[jobs[0].side, settings.repeats].device,
+        clock=clock,
+    )
+    found = timing.estimate(
+        lambda: counts or [len(jobs)],
+        repeats=settings.repeats,
+        at_once=workload.at_once,
+        least=3,
+        most=max(3, min(_AT_MOST, len(jobs))),
+        seconds=seconds,
+    )
+    return replace(found, steps=round(found.architectures))
+
+
+def _uncached(settings: Any) -> Any:
+    """``settings`` with noise in the place of images that loading would write to the cache."""
+    kind = settings.data.partition(":")[0]
+    if kind == "fractal":
+        fractal_classes(settings.data)
+    return replace(settings, data="gaussian") if kind in _CACHED else settings
 
 
 def speed_of(jobs: int, tasks: int, device: str) -> float:
@@ -157,55 +230,98 @@ def peak_memory(device: str) -> int | None:
 
 
 class _Timing:
-    """Times architectures of a space, drawn by the seed of a run."""
+    """Times what ``draw`` gives, with one network and with all.
+
+    ``single`` and ``whole`` measure one, and say whether a measure failed.
+    """
 
     def __init__(
-        self, space: SearchSpace, settings: SearchSettings, workers: Workers | None, clock: Clock
+        self,
+        draw: Callable[[], Any],
+        single: Callable[[Any], bool],
+        whole: Callable[[Any], bool],
+        *,
+        jobs: int,
+        device: str,
+        clock: Clock,
     ) -> None:
-        self._space = space
-        self._clock = clock
-        kind = settings.data.partition(":")[0]
-        if kind == "fractal":
-            fractal_classes(settings.data)
-        shown = replace(settings, data="gaussian") if kind in _CACHED else settings
-        self._single = Evaluator(space, replace(shown, repeats=1), workers=Workers(jobs=1))
-        self._whole = Evaluator(space, shown, workers=Workers(jobs=1))
-        self.jobs = Evaluator(space, shown, workers=workers).workers.jobs or 1
-        self._rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
-        self.device = self._single.context.device
+        self._draw, self._single, self._whole, self._clock = draw, single, whole, clock
+        self.jobs, self.device = jobs, device
         self.failures = 0
 
-    def samples(self, least: int, most: int, seconds: float) -> list[Sample]:
-        """Time ``least`` architectures, and for so many seconds more of them, up to ``most``."""
-        self._time(self._single, self._space.sample(self._rng))  # the first one also warms up
+    def estimate(
+        self,
+        counts: Callable[[], Sequence[float]],
+        *,
+        repeats: int,
+        at_once: int,
+        least: int,
+        most: int,
+        seconds: float,
+        again: float = 0.0,
+    ) -> Estimate:
+        """The time of as many as ``counts`` guesses, and ``again``; ``at_once`` go together."""
+        drawn = self.samples(least, most, seconds)
+        samples = [Sample(_text(one), took) for one, took in drawn]
+        growth = self.growth(drawn, seconds) if repeats > 1 else 1.0
+        fresh = counts()
+        expected = statistics.fmean(fresh)
+        # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
+        tasks = at_once * (repeats if self.device == "cpu" else 1)
+        speed = speed_of(self.jobs, tasks, self.device)
+        each = [sample.seconds * growth / speed for sample in samples]
+        mean = statistics.fmean(each)
+        return Estimate(
+            steps=0,
+            architectures=expected,
+            seconds=(expected + again) * mean,
+            low=(min(fresh) + again) * max(0.0, mean - _margin(each, min(fresh))),
+            high=(max(fresh) + again) * (mean + _margin(each, max(fresh))),
+            samples=tuple(samples),
+            growth=growth,
+            jobs=self.jobs,
+            speed=speed,
+            memory=peak_memory(self.device),
+            failures=self.failures,
+            device=self.device,
+        )
+
+    def samples(self, least: int, most: int, seconds: float) -> list[tuple[Any, float]]:
+        """Time ``least`` of them, and for so many seconds more, up to ``most``."""
+        self._time(self._single, self._draw())  # the first one also warms up
         started = self._clock()
-        taken: list[Sample] = []
+        taken: list[tuple[Any, float]] = []
         while len(taken) < least or (len(taken) < most and self._clock() - started < seconds):
-            arch = self._space.sample(self._rng)
-            took, failed = self._time(self._single, arch)
-            taken.append(Sample(str(arch), took))
+            one = self._draw()
+            took, failed = self._time(self._single, one)
+            taken.append((one, took))
             self.failures += failed
         return taken
 
-    def growth(self, samples: Sequence[Sample], seconds: float) -> float:
+    def growth(self, samples: Sequence[tuple[Any, float]], seconds: float) -> float:
         """Time with all networks over time with one, from ordinary samples first."""
-        middle = statistics.median(sample.seconds for sample in samples)
-        started, one, every = self._clock(), 0.0, 0.0
-        for sample in sorted(samples, key=lambda sample: abs(sample.seconds - middle)):
+        middle = statistics.median(took for _, took in samples)
+        started, total, every = self._clock(), 0.0, 0.0
+        for one, took in sorted(samples, key=lambda sample: abs(sample[1] - middle)):
             # Costs are cached: the first time less that of one network again is that of counting.
-            again, _ = self._time(self._single, sample.architecture)
-            whole, _ = self._time(self._whole, sample.architecture)
-            one += sample.seconds
-            every += sample.seconds - again + whole
+            again, _ = self._time(self._single, one)
+            whole, _ = self._time(self._whole, one)
+            total += took
+            every += took - again + whole
             if self._clock() - started > seconds:
                 break
-        return max(1.0, every / one)
+        return max(1.0, every / total)
 
-    def _time(self, evaluate: Evaluator, arch: Architecture | str) -> tuple[float, bool]:
-        """Seconds of measuring an architecture, and whether a measure of it failed."""
+    def _time(self, measure: Callable[[Any], bool], one: Any) -> tuple[float, bool]:
+        """Seconds of measuring one, and whether a measure of it failed."""
         started = self._clock()
-        measurement = evaluate(arch)
-        return self._clock() - started, bool(measurement.reasons)
+        failed = measure(one)
+        return self._clock() - started, failed
+
+
+def _text(one: Any) -> str:
+    """The text of an architecture, or of that of a job."""
+    return str(getattr(one, "architecture", one))
 
 
 def _margin(samples: Sequence[float], count: float) -> float:

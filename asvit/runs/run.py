@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import shlex
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from asvit.core.console import clock, number
 from asvit.core.display import in_notebook, progress_display
+from asvit.core.files import check_plain
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
@@ -344,6 +348,17 @@ class Run(ABC, Generic[S, R, J]):
                 self.finish(result)
             self.complete(journal, result)
         return result
+
+    def peeked(self) -> J:
+        """What the folder holds, read from a copy: opening a journal may repair it."""
+        state = self.folder / self.files.state
+        with TemporaryDirectory() as place:
+            if state.exists() and not self.fresh:
+                check_plain(state)
+                shutil.copy(state, place)
+            copied = copy.copy(self)
+            copied.out = place
+            return copied.open()
 
     def result(self, journal: J, kept: Mapping[str, Any] | None = None, **values: Any) -> R:
         """The result of a run with the fields of its own kind, ``values``.

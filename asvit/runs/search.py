@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.report.pictures import Picture
+    from asvit.runs.estimate import Estimate
     from asvit.runs.measurement_pool import Evaluator
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
@@ -297,6 +298,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         public = copy.copy(self)
         public.storage = public_url(self.storage)
         return super(SearchRun, public).command_line()
+
+    def estimate(self) -> Estimate:
+        """The time that the run would take; a storage of its own is not opened."""
+        from asvit.runs.estimate import estimate_search
+
+        done = 0 if self.fresh or self.storage is not None else self.steps_done()
+        return estimate_search(self.settings, self.workers, done=done)
 
     def steps_done(self) -> int:
         """Steps that the run in the folder has measured; nothing there is touched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from asvit._version import __version__
 from asvit.core.console import clock, number, table
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+_TIMED_BATCH = 16  # images of a process, when the time of a training is estimated
 _LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
@@ -263,9 +265,23 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             super().finish(result)
 
     def plan(self) -> dict[str, Any]:
-        """What the run would do; coarser tokens are timed."""
+        """What the run would do and how long it would take; coarser tokens are timed."""
         self.prepare()
-        return self._plan(self._session(None, 0))
+        session = self._session(None, 0)
+        speed = self._images_per_second()
+        # An image to validate with takes a forward pass, one to train on about three.
+        images = session.steps * self.settings.batch_size + len(self.sets.validation) / 3
+        epoch = images / speed
+        times = {"images_per_second": speed, "epoch": epoch, "seconds": epoch * session.work}
+        return {**self._plan(session), "time": times}
+
+    def _images_per_second(self) -> float:
+        """Throughput of a few small batches at the network's own tokens."""
+        probe, world = copy.copy(self), self.processes.world
+        batch = min(self.settings.batch_size, _TIMED_BATCH * world)
+        whole = {"accumulate": 1, "compile": False, "retokenize": "off"}
+        probe.settings = replace(self.settings, batch_size=batch, **cast("Any", whole))
+        return probe._session(None, 0).images_per_second()
 
     def command_line(self) -> str:
         """As the base does, with the architecture as it was given."""
@@ -410,6 +426,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
             f"coarser tokens save {saved['macs']:.1%} of the multiply-adds and about "
             f"{saved['time']:.1%} of the time; at the published costs they would save "
             f"{saved['published']:.1%} of the multiply-adds"
+        )
+    if (times := plan.get("time")) is not None:
+        speed = number(times["images_per_second"])
+        lines.append(
+            f"time: about {clock(times['seconds'])}, {clock(times['epoch'])} an epoch at the "
+            f"network's own tokens; from a few small batches, {speed} images/s with images "
+            "prepared in this process"
         )
     return lines
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import InitVar, dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from asvit.training.metrics import EpochRow, TensorBoard, write_metrics
 from asvit.training.predictions import predict
 from asvit.training.token_plan import saved
 from proxies.counts import count
+
+_TIMED = 3  # batches
 
 
 @dataclass(eq=False)
@@ -131,6 +133,17 @@ class Session:
         )
         if self.processes.first:
             found.write(self.folder / PREDICTIONS)
+
+    def images_per_second(self) -> float:
+        """Throughput of a few batches, images prepared by this process; the weights are spent."""
+        with closing(self._train):
+            self._engine.train(0, islice(self._train, 1))  # warms up
+            return self._engine.train(0, islice(self._train, _TIMED)).images_per_second
+
+    @property
+    def work(self) -> float:
+        """Epochs at the network's own tokens that take as long as the training."""
+        return self._work[-1]
 
     def finish(self) -> None:
         """Write the trained network; it follows from the checkpoint."""

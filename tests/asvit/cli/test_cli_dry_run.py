@@ -1,4 +1,4 @@
-"""``asvit search --dry-run``: tells what the run would do and take, and writes nothing."""
+"""``--dry-run``: tells what the run would do and take, and writes nothing."""
 
 import json
 import os
@@ -14,6 +14,16 @@ from asvit.cli.app import app
 
 SMALL = ["search", "--space", "asvit-tiny", "--steps", "7", "--image-size", "32"]
 SMALL += ["--repeats", "2", "--images", "2", "--points", "3"]
+
+
+FILES = {
+    "scale": ("scale", ["measured.jsonl", "steps.csv", "candidates.csv", "result.json"]),
+    "correlate": ("correlation", ["scores.jsonl", "values.csv", "correlations.csv"]),
+}
+MEASURED = {
+    "scale": lambda result: sum(len(step["candidates"]) or 1 for step in result["steps"]),
+    "correlate": lambda result: result["rows"],
+}
 
 
 def in_a_world(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -85,6 +95,26 @@ def test_it_gives_the_same_as_json() -> None:
     assert estimate["memory"] > 1e8
     assert data["machine"]["cores"] >= 1
     assert not Path("not-opened.db").exists()
+
+
+@pytest.mark.parametrize("kind", ["scale", "correlate"])
+def test_other_runs_are_estimated_alike(kind: str, words: Any, finished: Any) -> None:
+    place, done = finished(kind)
+    before = files(place)
+    new = [*words(kind)[:-2], "--out", str(place.with_name(f"{kind}-new")), "--jobs", "1"]
+    result = CliRunner().invoke(app, [*new, "--dry-run", "--json", "--quiet"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    data = json.loads(result.stdout, parse_constant=pytest.fail)
+    estimate = data["estimate"]
+    assert (data["kind"], data["dry_run"], data["steps_done"]) == (FILES[kind][0], True, 0)
+    assert data["files"][: len(FILES[kind][1])] == FILES[kind][1]
+    assert 0 < estimate["low"] <= estimate["seconds"] <= estimate["high"] or kind == "correlate"
+    networks = MEASURED[kind](json.loads(done.stdout))
+    assert 0.4 * networks <= estimate["architectures"] <= 2.5 * networks
+    assert not place.with_name(f"{kind}-new").exists()
+    again = CliRunner().invoke(app, [*words(kind), "--dry-run", "--quiet"])
+    assert "all are done: the run would only show its result" in again.stdout
+    assert files(place) == before
 
 
 def test_a_run_that_is_there_is_looked_at_and_left_alone(folder: Path) -> None:

@@ -105,6 +105,14 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert plan["steps_per_epoch"] == 3
     assert plan["images"] == {"train": 24, "validation": 9}
     assert plan["settings"]["learning_rate"] == 8e-3 * 8 / 512
+    speed, times = plan["time"]["images_per_second"], plan["time"]
+    assert speed > 0
+    assert times["epoch"] == pytest.approx((24 + 9 / 3) / speed)
+    assert times["seconds"] == pytest.approx(2 * times["epoch"])
+    staged = ["--retokenize", "1/0/1", "--dry-run", "--out", tmp_path / "run"]
+    shown = run("train", ARCH, *QUICK, *staged).stdout
+    assert "\ntime: about 0:" in shown
+    assert "coarser tokens save" in shown
     assert not (tmp_path / "run").exists()
 
 
