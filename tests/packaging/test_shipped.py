@@ -184,6 +184,17 @@ def test_every_documentation_page_is_linked() -> None:
     assert pages - {"docs/index.md"} <= linked  # which is the README with tables of contents
 
 
+def test_the_readme_takes_a_minute() -> None:
+    opening, _, rest = README.partition("\n## Sixty seconds\n")
+    assert "**For you**" in opening
+    assert "fine-tune a pretrained model" in opening
+    lines, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
+    assert len(lines.splitlines()) == 6
+    assert "The finalists" in output
+    trust = README.split("## How far to trust it\n")[1].split("\n## ")[0]
+    assert len([line for line in trust.splitlines() if line.startswith("* ")]) == 5
+
+
 def test_ci_runs_the_readme_s_test_command() -> None:
     block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
     assert "\n" not in block

@@ -85,8 +85,8 @@ def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
     assert math.isnan(frame.value[0])
     assert frame.value[1] == 2.5
     assert frame.reason.tolist() == ["", ""]
-    with pytest.raises(ValueError, match="unknown table 'toi'; did you mean 'toy'"):
-        made.to_dataframe("toi")
+    with pytest.raises(ValueError, match="unknown table 'toyy'; did you mean 'toy'"):
+        made.to_dataframe("toyy")
 
 
 def test_without_a_report_there_is_no_figure() -> None:
