@@ -102,14 +102,13 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def measured(model: nn.Module, *, norms: Norms, final_norm: bool = False) -> Iterator[nn.Module]:
+def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
     """Put a model into the state that feature measures are defined for, then restore it.
 
-    As :func:`evaluating`; in addition the final normalisation is the identity unless
-    ``final_norm``, and so are all others with ``norms="bypassed"``. An activation that is fused
-    into a normalisation is kept.
+    As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
+    others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
     """
-    bypassed = {} if final_norm else {id(module): module for module in _final_norms(model)}
+    bypassed = {id(module): module for module in _final_norms(model)}
     if norms == "bypassed":
         bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
     with evaluating(model):

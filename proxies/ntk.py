@@ -23,7 +23,7 @@ from proxies.messages import first_line
 from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
 
 
-def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
+def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
     """Kernel ``Θ`` of a batch, ``[n, n]`` float64, on the CPU.
 
     One forward and one backward pass for the batch, and one device synchronisation, at the end.
@@ -33,29 +33,27 @@ def ntk_matrix(model: nn.Module, images: Tensor, *, final_norm: bool = False) ->
     Args:
         model: Any module whose samples do not interact.
         images: ``[n, C, H, W]``, cast to the model's dtype and device.
-        final_norm: Whether to take the feature after the final normalisation, as the head does;
-            the measure is defined before it.
 
     Raises:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
     """
     images = _checked_images(model, images)
-    state = measured(model, norms="kept", final_norm=final_norm)
+    state = measured(model, norms="kept")
     with state, _require_weight_gradients(model) as weights:
         return _kernel_in_pieces(_Network(model, weights), images)
 
 
-def ntk_spectrum(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> Tensor:
+def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
-    kernel = ntk_matrix(model, images, final_norm=final_norm)
+    kernel = ntk_matrix(model, images)
     if not kernel.isfinite().all():
         raise ValueError("the kernel is not finite")
     spectrum: Tensor = torch.linalg.eigvalsh(kernel)
     return spectrum
 
 
-def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool = False) -> float:
+def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
     NaN if the kernel is singular to working precision, since the smallest eigenvalue is then
@@ -64,13 +62,11 @@ def ntk_condition_number(model: nn.Module, images: Tensor, *, final_norm: bool =
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
     """
-    spectrum = ntk_spectrum(model, images, final_norm=final_norm)
-    return _condition_number(spectrum, reference_tensor(model).dtype)
+    spectrum = ntk_spectrum(model, images)
+    return condition_number(spectrum, reference_tensor(model).dtype)
 
 
-def ntk_condition_numbers(
-    models: Sequence[nn.Module], images: Tensor, *, final_norm: bool = False
-) -> list[float]:
+def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[float]:
     """:func:`ntk_condition_number` of several networks of one architecture, in one pass.
 
     Equal to the separate values up to rounding, which a condition number amplifies. NaN also for a
@@ -79,7 +75,7 @@ def ntk_condition_numbers(
     """
 
     def kernels(rows: slice) -> Tensor:
-        return ntk_matrices(models[rows], images, final_norm=final_norm)
+        return ntk_matrices(models[rows], images)
 
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
@@ -87,14 +83,12 @@ def ntk_condition_numbers(
     finite = found.isfinite().all(2).all(1)
     spectra = torch.linalg.eigvalsh(found.where(finite[:, None, None], 1))
     return [
-        _condition_number(spectrum, dtype) if is_finite else math.nan
+        condition_number(spectrum, dtype) if is_finite else math.nan
         for spectrum, is_finite in zip(spectra, finite.tolist(), strict=True)
     ]
 
 
-def ntk_matrices(
-    models: Sequence[nn.Module], images: Tensor, *, final_norm: bool = False
-) -> Tensor:
+def ntk_matrices(models: Sequence[nn.Module], images: Tensor) -> Tensor:
     """:func:`ntk_matrix` of several networks of one architecture at once, ``[networks, n, n]``.
 
     Memory grows with the number of networks.
@@ -108,11 +102,11 @@ def ntk_matrices(
     weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
-            states.enter_context(measured(model, norms="kept", final_norm=final_norm))
+            states.enter_context(measured(model, norms="kept"))
         return _kernel(_StackedNetworks(models[0], weights, stack), images)
 
 
-def _condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
+def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
     """λmax/λmin of ascending eigenvalues; NaN if the smallest is rounding error in ``dtype``."""
     largest, smallest = float(spectrum[-1]), float(spectrum[0])
     if not smallest > len(spectrum) * torch.finfo(dtype).eps * largest:

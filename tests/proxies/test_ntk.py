@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.networks import NETWORKS, Lambda, Table
-from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
+from tests.proxies.oracles import ntk_by_images, ntk_by_single_images
 
 
 def test_linear_network_has_the_inputs_gram_matrix() -> None:
@@ -97,19 +97,3 @@ def test_random_and_interacting_samples_are_refused(
     score = measure(build, ["ntk_condition_number"], **settings)["ntk_condition_number"]
     assert not score.valid
     assert "Lambda gives an image alone another feature than in a batch" in score.reason
-
-
-def test_the_feature_may_be_what_the_head_reads() -> None:
-    import timm
-
-    torch.manual_seed(0)
-    model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=0
-    ).double()
-    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    model.eval()
-    # Without classes: the class token behind the last norm.
-    expected = gram([weight_gradients(model, model(image[None]).sum()) for image in images])
-    kernel = ntk_matrix(model, images, final_norm=True)
-    torch.testing.assert_close(kernel, expected)
-    assert not torch.allclose(kernel, ntk_matrix(model, images))
