@@ -35,15 +35,15 @@ from proxies.registry import PROXIES, register
 
 EXPANSION = "length_distortion"
 KERNEL = "ntk_condition_number"
-NORMED = "ntk_condition_number_normed"
+GRAM = "feature_condition_number"
 COUNTS = ("params", "macs")
 SUMS = (
     f"{EXPANSION}+{KERNEL}",
-    f"{EXPANSION}+{NORMED}",
+    f"{EXPANSION}+{GRAM}",
     f"params+{EXPANSION}",
-    f"params+{NORMED}",
-    f"macs+{NORMED}",
-    f"params+{EXPANSION}+{NORMED}",
+    f"params+{GRAM}",
+    f"macs+{GRAM}",
+    f"params+{EXPANSION}+{GRAM}",
 )
 
 
@@ -81,9 +81,9 @@ VARIANTS = (
     Variant("L^E, 5 points", EXPANSION, {"points": 5}),
     Variant("L^E, 20 points", EXPANSION, {"points": 20}),
     Variant("κ of noise", KERNEL, {"data": "gaussian"}),
-    Variant("κ behind the final norm, of noise", NORMED, {"data": "gaussian"}),
-    Variant("κ behind the final norm, 8 images", NORMED, {"images": 8}),
-    Variant("κ behind the final norm, 32 images", NORMED, {"images": 32}),
+    Variant("Gram matrix of the features, of noise", GRAM, {"data": "gaussian"}),
+    Variant("Gram matrix of the features, 8 images", GRAM, {"images": 8}),
+    Variant("Gram matrix of the features, 32 images", GRAM, {"images": 32}),
 )
 LABELS = {
     "params": "parameters",
@@ -92,7 +92,7 @@ LABELS = {
     NORMS_KEPT.name: "L^E, norms kept",
     TOKENS.name: "L^E, all tokens",
     KERNEL: "κ",
-    NORMED: "κ behind the final norm",
+    GRAM: "Gram matrix of the features",
 }
 Row = tuple[str, dict[str, Correlation]]
 
@@ -122,7 +122,7 @@ def _study(options: argparse.Namespace) -> tuple[list[str], list[Row]]:
     named = [name for name in LABELS if name not in COUNTS]
     base = _run(options, "default", [*named, *SUMS], {})
     rows = [_findings(base, name, _label(name)) for name in (*COUNTS, *named)]
-    for name in (KERNEL, NORMED):
+    for name in (KERNEL, GRAM):
         logs = _of_logarithms(base, name, seed=options.seed)
         rows.append((f"{_label(name)}, mean of logarithms", logs))
     for variant in VARIANTS:

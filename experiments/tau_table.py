@@ -19,13 +19,13 @@ from experiments.growing import markdown
 MAIN = (
     "length_distortion",
     "ntk_condition_number",
-    "ntk_condition_number_normed",
+    "feature_condition_number",
     "length_distortion+ntk_condition_number",
-    "length_distortion+ntk_condition_number_normed",
+    "length_distortion+feature_condition_number",
     "params+length_distortion",
-    "params+ntk_condition_number_normed",
-    "macs+ntk_condition_number_normed",
-    "params+length_distortion+ntk_condition_number_normed",
+    "params+feature_condition_number",
+    "macs+feature_condition_number",
+    "params+length_distortion+feature_condition_number",
 )
 RIVALS = (
     "synflow",

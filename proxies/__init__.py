@@ -11,6 +11,7 @@ from proxies.registry import PROXIES, Inputs, Proxy, Readings, Score, combine, g
 if TYPE_CHECKING:
     from proxies.activations import (
         contribution_cosine_similarity,
+        feature_condition_number,
         head_similarities,
         jacobian_covariance,
         naswot,
@@ -58,6 +59,7 @@ __all__ = [
     "dss",
     "embedding_width",
     "extrinsic_curvature",
+    "feature_condition_number",
     "fisher",
     "gauss_map_length",
     "gauss_map_speed",

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.features import evaluating, reference_tensor
+from proxies.features import evaluating, pooled_feature, reference_tensor
 from proxies.forward_mode import normalize_arguments
 from proxies.functional import InterceptOperations, Operation, network_output
 from proxies.memory import in_chunks, to_host
+from proxies.ntk import condition_number
 from proxies.structure import is_attention
 
 # Keeps the logarithm and the inverse finite; the paper's value.
@@ -23,6 +24,33 @@ _OFFSET = 1e-5
 _BLOCK_SIGNS = 1 << 22
 
 _SOFTMAX = {torch.softmax, F.softmax, Tensor.softmax, torch.special.softmax}
+
+
+def feature_condition_number(model: nn.Module, images: Tensor) -> float:
+    """How close the features of different images are to linear dependence.
+
+    The condition number λmax/λmin of the Gram matrix ``F Fᵀ`` of the pooled features that the head
+    reads, ``[n, F]``, behind the final normalisation, in float64 from the Gram matrix on.
+    Dimensionless; lower is better, 1 is the best. NaN if λmin is rounding error. One forward pass,
+    without derivatives. Images ``[n, C, H, W]``; compare values of equal n only.
+
+    Raises:
+        ValueError: If there is no image, there are more images than features, or the features are
+            not finite.
+    """
+    if not len(images):
+        raise ValueError("0 images have no Gram matrix; use at least 1")
+    with torch.no_grad(), evaluating(model):
+        feature = pooled_feature(model, images.to(reference_tensor(model)))
+    if len(feature) > feature.shape[1]:
+        raise ValueError(
+            f"{len(feature)} images have {feature.shape[1]} features each, which are linearly "
+            f"dependent; use at most {feature.shape[1]} images"
+        )
+    gram = (feature.double() @ feature.double().T).cpu()
+    if not gram.isfinite().all():
+        raise ValueError("the features are not finite")
+    return condition_number(torch.linalg.eigvalsh(gram), feature.dtype)
 
 
 def jacobian_covariance(model: nn.Module, images: Tensor) -> float:

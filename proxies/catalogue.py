@@ -37,20 +37,6 @@ def _measure(
     return Proxy(name or function.__name__, description, better, paper, value, **more)
 
 
-def _condition_number(name: str, description: str, *, final_norm: bool) -> Proxy:
-    return _measure(
-        partial(ntk.ntk_condition_number, final_norm=final_norm),
-        description,
-        EXPANSION_PAPER,
-        "lower",
-        name=name,
-        undefined="the kernel is singular",
-        together=lambda models, inputs: ntk.ntk_condition_numbers(
-            models, inputs[0].images, final_norm=final_norm
-        ),
-    )
-
-
 def _on_noise(function: Callable[..., float]) -> Callable[..., float]:
     return lambda model, images, seed: function(model, az_nas.standard_normal_like(images, seed))
 
@@ -67,15 +53,20 @@ _MEASURES = (
             models, [i.circle for i in inputs]
         ),
     ),
-    _condition_number(
-        "ntk_condition_number",
+    _measure(
+        ntk.ntk_condition_number,
         "condition number κ_Θ of the neural tangent kernel of a batch",
-        final_norm=False,
+        EXPANSION_PAPER,
+        "lower",
+        undefined="the kernel is singular",
+        together=lambda models, inputs: ntk.ntk_condition_numbers(models, inputs[0].images),
     ),
-    _condition_number(
-        "ntk_condition_number_normed",
-        "κ_Θ of the feature after the final normalisation, the input of the head",
-        final_norm=True,
+    _measure(
+        activations.feature_condition_number,
+        "condition number of the Gram matrix of the features that the head reads",
+        "none",
+        "lower",
+        undefined="the features of the images are linearly dependent",
     ),
     _measure(
         lambda model, circle: circle.integrate(expansion.extrinsic_curvature(model, circle)),

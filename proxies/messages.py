@@ -21,6 +21,9 @@ _MAX_LIST = 600  # of a list of known names
 
 _TOLD = (ValueError, RuntimeError, AssertionError, OSError, ImportError, SyntaxError)
 
+# Names of before, in folders and scripts.
+_RENAMED = {"ntk_condition_number_normed": "feature_condition_number"}
+
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = _MAX_NAME
 
@@ -36,6 +39,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def hint(name: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name instead of ``name``, or list all of them."""
     names = list(known)
+    if (now := _RENAMED.get(name)) in names:
+        return f"it is called {now!r} now"
     near = nearest(name, names)
     return f"use one of {listed(names)}" if near is None else f"did you mean {shown(near)}?"
 

@@ -84,8 +84,8 @@ def values(
     ("build", "images", "without"),
     [
         (vit, IMAGES[:1], {"zico", "jacob_cov", "naswot"}),
-        (vit, EQUAL, {"ntk_condition_number", "ntk_condition_number_normed", "naswot"}),
-        (vit, COLOURS, {"ntk_condition_number", "ntk_condition_number_normed"}),
+        (vit, EQUAL, {"ntk_condition_number", "feature_condition_number", "naswot"}),
+        (vit, COLOURS, {"ntk_condition_number", "feature_condition_number"}),
         (zero_head, IMAGES, {"synflow", "jacob_cov"}),
         (lambda: vit(0), IMAGES, {*GRADIENTS, "jacob_cov"}),
         (lambda: times(math.nan), IMAGES, set(proxies.PROXIES) - COUNTS),

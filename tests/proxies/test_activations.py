@@ -14,15 +14,27 @@ from torch.nn import functional as F
 import asvit
 import proxies.activations
 from asvit.models import PSViT, convert
-from proxies import jacobian_covariance, naswot
+from proxies import feature_condition_number, jacobian_covariance, naswot
 from proxies.activations import (
     contribution_cosine_similarity,
     head_similarities,
     pair_mean,
 )
-from tests.proxies.networks import NETWORKS, Lambda, MultiHead, asvit_network
+from tests.proxies.networks import NETWORKS, Lambda, MultiHead, asvit_network, timm_network
 
 K = 1e-5
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_patch16_224", "convnext_atto", "resnet18"])
+def test_features_have_the_condition_of_their_gram_matrix(name: str) -> None:
+    model = timm_network(name)[0]().double().eval()
+    model.reset_classifier(0)
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        feature = model(images)  # what the head reads
+    expected = float(torch.linalg.cond(feature @ feature.T))
+    assert feature_condition_number(model, images) == pytest.approx(expected, rel=1e-6)
+    assert math.isnan(feature_condition_number(model, images[[0, 1, 1]]))
 
 
 def half_square() -> nn.Module:

@@ -76,6 +76,62 @@ def test_singular_kernels_have_no_condition_number() -> None:
     assert math.isnan(ntk_condition_number(model, images[[0, 1, 2, 0]]))
 
 
+def normed_less(name: str, last: str, **settings: object) -> tuple[nn.Module, nn.Module]:
+    """A classifier of timm, and the same with an identity in place of its last norm."""
+    import timm
+
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(timm.create_model(name, img_size=64, num_classes=3, **settings).double())
+    path, _, attribute = last.rpartition(".")
+    setattr(models[1].get_submodule(path), attribute, nn.Identity())
+    return models[0], models[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "settings"),
+    [
+        ("coat_lite_tiny", "norm4", {"serial_depths": (1, 1, 1, 1)}),
+        ("samvit_base_patch16", "neck.3", {"depth": 1, "embed_dim": 48, "num_heads": 3}),
+    ],
+)
+def test_a_final_norm_is_found_by_what_becomes_of_it(
+    name: str, last: str, settings: dict[str, object]
+) -> None:
+    model, without = normed_less(name, last, **settings)
+    images = torch.randn(3, 3, 64, 64, dtype=torch.float64)
+    with torch.enable_grad():
+        feature = without.eval().forward_head(without.forward_features(images), pre_logits=True)
+        expected = gram([weight_gradients(without, total) for total in feature.sum(dim=1)])
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-8, atol=0)
+    assert ntk_condition_number(model, images) < 30
+
+
+class PostNorm(nn.Module):
+    """A classifier whose residual branch and whose stem end in norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.LayerNorm(12))
+        self.branch = nn.Sequential(nn.Linear(12, 12), nn.GELU(), nn.LayerNorm(12))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return x + self.branch(x)
+
+    def forward_head(self, x: Tensor, *, pre_logits: bool) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_kernel_of_norm_gains_alone_has_a_reason(together: bool) -> None:
+    settings = {"repeats": 2, "image_size": 8, "device": "cpu", "together": together}
+    score = measure(PostNorm, ["ntk_condition_number"], **settings)["ntk_condition_number"]
+    assert not score.valid
+    assert "norm gains hold 100.0% of the kernel's trace" in score.reason
+
+
 def dropout(model: nn.Module, x: Tensor) -> Tensor:
     return model.map(F.dropout(x.flatten(1), 0.1, training=True))
 
@@ -97,19 +153,3 @@ def test_random_and_interacting_samples_are_refused(
     score = measure(build, ["ntk_condition_number"], **settings)["ntk_condition_number"]
     assert not score.valid
     assert "Lambda gives an image alone another feature than in a batch" in score.reason
-
-
-def test_the_feature_may_be_what_the_head_reads() -> None:
-    import timm
-
-    torch.manual_seed(0)
-    model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=32, depth=2, embed_dim=24, num_heads=2, num_classes=0
-    ).double()
-    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    model.eval()
-    # Without classes: the class token behind the last norm.
-    expected = gram([weight_gradients(model, model(image[None]).sum()) for image in images])
-    kernel = ntk_matrix(model, images, final_norm=True)
-    torch.testing.assert_close(kernel, expected)
-    assert not torch.allclose(kernel, ntk_matrix(model, images))

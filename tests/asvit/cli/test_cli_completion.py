@@ -84,7 +84,7 @@ def test_words_complete(terminal: Terminal) -> None:
         ("asvit search --contr\t", "--controller"),
         ("asvit search --controller evo\t", "evolution"),
         ("asvit search --space asvit-ti\t", "asvit-tiny"),
-        ("asvit search --proxy macs,ntk_condition_number_n\t", "number_normed"),
+        ("asvit search --proxy macs,feature_c\t", "condition_number"),
         ("asvit train --weights weights-o\t", "weights-of-mine.pth"),
         ("asvit train runs/sca\t", "runs/scale-of-mine"),
     ):
