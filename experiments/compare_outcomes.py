@@ -107,6 +107,7 @@ def _trainings(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int
             likeliest = next(one for one in found.finalists if one.likeliest)
             yield POLICY, seed, trained(likeliest.architecture), training
             yield PICKED, seed, trained(found.seed_architecture), training
+        for seed in range(options.searches):
             drawn = search(options, "random", seed)
             yield BEST, seed, trained(drawn.seed_architecture), training
         yield PUBLISHED, 0, trained(SEED), training
