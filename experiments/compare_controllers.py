@@ -83,6 +83,7 @@ def _search(options: argparse.Namespace, controller: str, seed: int) -> SearchRe
         "repeats": options.repeats,
         "controller": controller,
         "seed": seed,
+        "pick": "policy",  # what the controller ends in
     }
     folder = options.out / SearchRun.make(**chosen).folder.name
     print(f"{controller}, seed {seed}: {folder}", flush=True)

@@ -12,17 +12,15 @@ continues when the command is given again.
 
 import argparse
 import csv
-import io
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import asvit
-from asvit.core.files import write_text
 from asvit.core.run_files import TRIALS
 from asvit.runs.evolution import evolve_supernet
 from asvit.runs.supernet import train_supernet
@@ -32,6 +30,7 @@ from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.retraining import train_alone
 from asvit.training.supernets.settings import SupernetSettings
 from asvit.training.supernets.splits import Splits, load_splits
+from experiments.growing import read_rows, write_rows
 from proxies import count
 
 # So many classes that no network learns all of them.
@@ -61,7 +60,7 @@ def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "trainings.csv"
-    rows = _read(table)
+    rows = read_rows(table, Row)
     for seed in range(options.seeds):
         folder = options.out / f"seed{seed}"
         supernet = train_supernet(
@@ -75,7 +74,7 @@ def main() -> None:
             if (seed, origin, fitted) not in {(r.seed, r.origin, r.architecture) for r in rows}:
                 rows.append(_train(seed, origin, fitted, supernet.settings, parts))
                 print(f"seed {seed}, {origin}: {rows[-1].accuracy:.2f} %", flush=True)
-                _write(table, rows)
+                write_rows(table, rows)
     print(_trainings(rows))
     print()
     print("\n".join(_differences(rows)))
@@ -162,25 +161,6 @@ def _train(seed: int, origin: str, text: str, settings: SupernetSettings, parts:
     trained = train_alone(text, settings, parts)
     cost = count(trained.model, settings.image_size)
     return Row(seed, origin, text, cost.params, cost.macs, trained.accuracy)
-
-
-def _read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    kinds = {field.name: field.type for field in fields(Row)}
-    with path.open(newline="") as file:
-        return [
-            Row(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
-            for row in csv.DictReader(file)
-        ]
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(asdict(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_text(path, buffer.getvalue())
 
 
 def _trainings(rows: Sequence[Row]) -> str:

@@ -2,11 +2,13 @@
 
 import argparse
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from asvit.core.files import write_text
 from asvit.growth import ScaleSettings
 from asvit.growth.journal import GrowthJournal
 from asvit.runs.growable import Growable
@@ -17,6 +19,8 @@ from scaling.growth import DEFAULT_MEASURES, CandidateMeasurer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+D = TypeVar("D", bound="DataclassInstance")
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"  # the published result of the search
 
@@ -150,12 +154,23 @@ def settings_of(options: argparse.Namespace, seed: int) -> ScaleSettings:
 
 
 def write_rows(path: Path, rows: Sequence["DataclassInstance"]) -> None:
-    """Write dataclass instances of one class as CSV."""
+    """Write dataclass instances of one class as CSV, as a whole or not at all."""
     names = [one.name for one in fields(rows[0])]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(row, name) for name in names] for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path, kind: type[D]) -> list[D]:
+    """Undo :func:`write_rows` for a dataclass of texts and numbers; no rows without a file."""
+    if not path.exists():
+        return []
+    types = {one.name: one.type for one in fields(kind)}
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = csv.DictReader(file)
+        return [kind(**{name: types[name](text) for name, text in one.items()}) for one in lines]  # type: ignore[operator]
 
 
 def markdown(columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,9 +1,11 @@
 """Comparisons run, at their smallest; tables that come with asvit are made."""
 
 import math
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -13,15 +15,18 @@ from run_script import Script, read_rows
 
 import asvit
 from asvit.reference import load_reference
+from asvit.runs.search import SearchRun
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
+    compare_outcomes,
     compare_precision,
     compare_psvit,
     compare_published,
     compare_scalings,
     study_measures,
+    study_stem,
     tau_table,
 )
 from experiments.baselines import FAMILIES, compound, deeper, scale_at_random, scale_by_rule
@@ -173,6 +178,101 @@ def test_what_does_not_fit_at_any_width_is_refused() -> None:
     settings = SupernetSettings.make(image_size=32)
     with pytest.raises(ValueError, match="more than 10 multiply-adds at its smallest width"):
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
+
+
+def test_outcomes_are_trained_once_each_and_kept(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    trained: list[Any] = []
+
+    class Trainer:
+        def __init__(self, *_settings: object) -> None: ...
+
+        def __call__(self, training: Any) -> SimpleNamespace:
+            trained.append(training)
+            return SimpleNamespace(accuracy=50.0 + crc32(repr(training).encode()) % 30)
+
+    def searched(*, controller: str, seed: int, steps: int, **_: Any) -> SimpleNamespace:
+        assert steps == 7
+        likeliest = SimpleNamespace(
+            likeliest=True, architecture=f"8,2,3|4,1,2|4,1,4|4,1,{seed + 2}|32"
+        )
+        other = SimpleNamespace(
+            likeliest=False, architecture=f"5,2,3|4,1,2|4,1,4|4,1,{seed + 2}|32"
+        )
+        # Seed 0 hands the policy's own on, so that one training serves both kinds.
+        best = likeliest if (controller, seed) == ("reinforce", 0) else other
+        return SimpleNamespace(seed_architecture=best.architecture, finalists=[likeliest, other])
+
+    monkeypatch.setattr(compare_outcomes, "Trainer", Trainer)
+    monkeypatch.setattr(asvit, "run_search", searched, raising=False)
+    line = "--searches 2 --steps 7 --random 2 --trainings 2 --table table.csv"
+    printed = script(compare_outcomes.main, line).splitlines()
+    rows = read_rows("table.csv")
+    assert len(rows) == 2 * (3 * 2 + 1 + 2)
+    assert {row["architecture"].rpartition(",")[2] for row in rows} == {"16"}
+    assert (
+        len(trained)
+        == len(set(trained))
+        == len({(r["architecture"], r["training"]) for r in rows})
+    )
+    again = script(compare_outcomes.main, line).splitlines()
+    assert again == printed[len(rows) :]
+    assert len(trained) == len(set(trained))  # nothing is trained again
+    assert script(compare_outcomes.main, f"{line} --print").splitlines() == again
+
+
+def test_finalists_are_measured_once_more(monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    small = partial(asvit.run_search, images=2, points=3, repeats=1, recheck=1)
+    monkeypatch.setattr(asvit, "run_search", small, raising=False)
+    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    compare_outcomes.write_rows(
+        Path("table.csv"),
+        [
+            compare_outcomes.Row(k, n, "x", 0, 50.0 + n)
+            for k in compare_outcomes.KINDS
+            for n in (0, 1)
+        ],
+    )
+    line = "--print --finalists --searches 1 --steps 3 --networks 1 --table table.csv"
+    printed = script(compare_outcomes.main, line).splitlines()
+    for kind, text in zip(
+        ("policy's likeliest", "best measured", "measured again"), printed[-3:], strict=True
+    ):
+        assert text.startswith(f"| 0 | {kind} | `")
+    assert all(float(value) > 0 for line in printed[-3:] for value in line[:-2].split(" | ")[3:])
+
+
+def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
+    def made(kind: str, *accuracies: tuple[float, ...]) -> list[compare_outcomes.Row]:
+        return [
+            compare_outcomes.Row(kind, search, "", training, accuracy)
+            for search, own in enumerate(accuracies)
+            for training, accuracy in enumerate(own)
+        ]
+
+    policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
+    rows = [*made(policy, (50, 50), (70, 70)), *made(picked, (53, 53), (73, 73))]
+    rng = np.random.default_rng(0)
+    assert compare_outcomes.difference(rows, picked, policy, rng) == (3, 3, 3)
+    rows += made(compare_outcomes.RANDOM, (50, 50), (70, 70))
+    mean, low, high = compare_outcomes.difference(rows, picked, compare_outcomes.RANDOM, rng)
+    assert (mean, low, high) == (3, -17, 23)  # of no pairs: any two may be compared
+    noisy = [*made(policy, (50, 60)), *made(picked, (50, 60))]
+    mean, low, high = compare_outcomes.difference(noisy, picked, policy, rng)
+    assert (mean, low, high) == (0, -10, 10)
+
+
+def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:
+    text = "8,2,3|4,1,2|4,1,4|4,1,6|32"
+    assert study_stem.with_stem(text, 5) == "5,2,3|4,1,2|4,1,4|4,1,6|32"
+    columns = {"length_distortion": [6.0, 6.0]}
+    effect = {"length_distortion": {5: 2.0, 8: 3.0}}
+    texts = [study_stem.with_stem(text, 5), text]
+    assert study_stem.without_stem(columns, texts, effect) == {"length_distortion": [3.0, 2.0]}
+    printed = script(study_stem.main, "--sides 32 --rest 1 --rows 5")
+    assert "| L^E | 32 px | 1.00 |" in printed
+    assert "| L^E without K1's part | 32 px |" in printed
 
 
 def test_gaps_are_those_within_a_seed() -> None:
