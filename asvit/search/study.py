@@ -70,11 +70,7 @@ def quiet_optuna() -> Iterator[None]:
 
 
 def open_url(url: str) -> BaseStorage:
-    """The storage at ``url``, which is any that Optuna knows; with heartbeats in a database.
-
-    Raises:
-        ValueError: If it cannot be opened.
-    """
+    """The storage at ``url``, which is any that Optuna knows; with heartbeats in a database."""
     try:
         try:
             return _open(url)

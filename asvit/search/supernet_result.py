@@ -261,11 +261,7 @@ def write_paths(rows: Sequence[PathRow]) -> str:
 
 
 def read_paths(text: str) -> list[PathRow]:
-    """Undo :func:`write_paths`.
-
-    Raises:
-        ValueError: If it is no such table.
-    """
+    """Undo :func:`write_paths`."""
     kinds = get_type_hints(PathRow)
     try:
         return [
