@@ -115,10 +115,6 @@ class Stack:
     """Networks that differ only in their parameters and buffers; else a ValueError.
 
     The first one's modules run, in the state they are in.
-
-    Attributes:
-        models: The networks.
-        tensors: The networks' tensors, ``[networks, ...]``, by slot of parameter or buffer.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:

@@ -23,12 +23,7 @@ Part = Literal["validation", "test"]
 
 
 class SupernetOrigin(TypedDict):
-    """The supernet whose weights are inherited.
-
-    Attributes:
-        folder: Its run folder.
-        digest: SHA-256 of its weights, in hexadecimal digits.
-    """
+    """The supernet whose weights are inherited."""
 
     folder: str
     digest: str
