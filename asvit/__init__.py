@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from asvit.genotype import Genotype
     from asvit.models import convert, merge, retokenize
     from asvit.networks import backbone
+    from asvit.reference.build_result import BuildResult
     from asvit.runs import (
+        CorrelationResult,
+        EvolutionResult,
+        ScaleResult,
+        SearchResult,
+        SupernetResult,
         build_reference,
         evolve_supernet,
         export_network,
@@ -18,13 +24,22 @@ if TYPE_CHECKING:
         run_scaling,
         run_search,
         run_training,
+        score,
         train_supernet,
     )
     from asvit.spaces import build, cost, load_space
+    from asvit.training.result import TrainResult
 
 # Name -> module that defines it. Heavy imports wait until a name is used.
 _LAZY = {
+    "BuildResult": "asvit.reference.build_result",
+    "CorrelationResult": "asvit.runs",
+    "EvolutionResult": "asvit.runs",
     "Genotype": "asvit.genotype",
+    "ScaleResult": "asvit.runs",
+    "SearchResult": "asvit.runs",
+    "SupernetResult": "asvit.runs",
+    "TrainResult": "asvit.training.result",
     "backbone": "asvit.networks",
     "build": "asvit.spaces",
     "build_reference": "asvit.runs",
@@ -39,11 +54,19 @@ _LAZY = {
     "run_scaling": "asvit.runs",
     "run_search": "asvit.runs",
     "run_training": "asvit.runs",
+    "score": "asvit.runs",
     "train_supernet": "asvit.runs",
 }
 
 __all__ = [
+    "BuildResult",
+    "CorrelationResult",
+    "EvolutionResult",
     "Genotype",
+    "ScaleResult",
+    "SearchResult",
+    "SupernetResult",
+    "TrainResult",
     "__version__",
     "backbone",
     "build",
@@ -59,6 +82,7 @@ __all__ = [
     "run_scaling",
     "run_search",
     "run_training",
+    "score",
     "train_supernet",
 ]
 

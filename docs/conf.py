@@ -1,11 +1,13 @@
 """How the site is built: ``python -m sphinx -W --keep-going -b html docs BUILD``, offline."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING
 from pathlib import Path
 
 import click
+from docutils import nodes
 from pygments.lexers import TextLexer
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -22,8 +24,9 @@ author = "The asvit authors"
 copyright = f"2026, {author}"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+copybutton_prompt_text = "$ "
 
 # Links to headings are those that GitHub makes, so that a page reads the same there.
 myst_heading_anchors = 3
@@ -56,8 +59,30 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
     sphinx.add_lexer("csv", TextLexer)  # GitHub colours tables; Pygments does not
     sphinx.connect("source-read", add_help)
     sphinx.connect("autodoc-process-docstring", add_options)
+    sphinx.connect("doctree-read", set_formulas)
     sphinx.connect("env-get-outdated", outdated_pages)
     return {"parallel_read_safe": True}
+
+
+# L^E and (v·v)^(-3/2); κ_Θ and A_i, but no names with underscores.
+FORMULA = re.compile(r"(?<=[\w)])\^(\([^()]*\)|\w+)|(?<=\b[A-Za-zκ])_([A-Za-zΘ])(?!\w)")
+
+
+def set_formulas(_sphinx: Sphinx | None, page: nodes.Node) -> None:
+    """Raise and lower what stands behind ^ and _ in running text: no script, no network."""
+    for text in list(page.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.raw):
+            continue
+        words, raised, lowered = ((parts := FORMULA.split(text.astext()))[i::3] for i in range(3))
+        if len(parts) == 1:
+            continue
+        made: list[nodes.Node] = [nodes.Text(words[0])]
+        for high, low, rest in zip(raised, lowered, words[1:], strict=True):
+            made.append(
+                nodes.superscript("", high.strip("()")) if high else nodes.subscript("", low)
+            )
+            made.append(nodes.Text(rest))
+        text.parent.replace(text, made)
 
 
 def add_help(_sphinx: Sphinx, page: str, source: list[str]) -> None:

@@ -9,15 +9,19 @@ tables into ``asvit/reference``. The same input gives the same bytes.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import nn
 
 from asvit.core.files import write_text
 from asvit.reference import ReferenceTable, Target, load_reference
 from asvit.reference.loading import find_layout
 from asvit.reference.schema import Cell, Sheet, format_table, read_sheet
 from asvit.spaces.architectures import build_on_meta
+from proxies import structure
 from proxies.counts import count
 
 OUT = Path(__file__).parent.parent / "asvit" / "reference"
@@ -34,6 +38,8 @@ class Source:
         provenance: Key -> value.
         targets: Columns of accuracies.
         kept: Other columns to copy unchanged.
+        counts: Measures without weights to count, beside params and macs, where counting again
+            takes minutes.
     """
 
     extract: str
@@ -41,6 +47,7 @@ class Source:
     provenance: Mapping[str, str]
     targets: tuple[Target, ...]
     kept: tuple[str, ...]
+    counts: tuple[str, ...] = ()
 
 
 def _vitbench(network: str, extract: str) -> dict[str, str]:
@@ -120,6 +127,7 @@ SOURCES = (
             Target("v2_top1", "ImageNetV2 matched frequency, top-1", "scratch"),
         ),
         ("tag", "module", "kind"),
+        ("depth", "width", "expansions"),
     ),
 )
 
@@ -133,22 +141,40 @@ def make(source: Source, folder: Path) -> str:
     path = folder / source.extract
     table = load_reference(path)
     _, sheet = find_layout(read_sheet(path))
-    macs = [
-        count(build_on_meta(text, image_size=side, num_classes=table.num_classes), side).macs
-        for text, side in zip(table.architectures, table.image_sizes, strict=True)
-    ]
+    counted: dict[str, list[float]] = {name: [] for name in ("macs", *source.counts)}
+    for text, side in zip(table.architectures, table.image_sizes, strict=True):
+        network = build_on_meta(text, image_size=side, num_classes=table.num_classes)
+        for name, values in counted.items():
+            values.append(_value(name, network, side))
+    macs = [int(value) for value in counted.pop("macs")]
     _compare(table, sheet, macs)
     columns: dict[str, Sequence[Cell]] = {
         "architecture": table.architectures,
         "image_size": table.image_sizes,
         "params": table.params or (),
         "macs": macs,
+        **counted,
     }
     for target in source.targets:
         columns[target.name] = [round(value, DECIMALS) for value in table.accuracies[target.name]]
     for name in source.kept:
         columns[name] = [row.cells[name] for row in sheet.rows]
     return format_table(source.provenance, source.targets, columns)
+
+
+def _value(name: str, network: nn.Module, side: int) -> float:
+    """A count of a network on the meta device; NaN where it has none."""
+    if name == "macs":
+        return count(network, side).macs
+    counts = {
+        "depth": structure.depth,
+        "width": structure.embedding_width,
+        "expansions": structure.total_expansion,
+    }
+    try:
+        return counts[name](network)
+    except ValueError:
+        return math.nan
 
 
 def _compare(table: ReferenceTable, sheet: Sheet, macs: Sequence[int]) -> None:
@@ -179,6 +205,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the extracts are")
     parser.add_argument("--out", type=Path, default=OUT, help="where the tables go")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     for source in SOURCES:
         write_text(options.out / source.table, make(source, options.folder))
 

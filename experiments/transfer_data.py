@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tvf
 
+from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE
 from asvit.data.files import FORMATS, list_folder, read_image
 from proxies.evaluation import seed_for
@@ -39,7 +40,7 @@ def library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         top = name.partition(".")[0]
-        raise ImportError(f"this needs {top}: pip install 'asvit[transfer]'") from error
+        raise missing("this", top, "transfer") from error
 
 
 class CocoImages(Dataset[Sample]):

@@ -3,7 +3,7 @@
 import copy
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -83,6 +83,7 @@ def count_by_module(
     image = torch.empty(1, channels, image_size, image_size, dtype=dtype, device="meta")
     with torch.no_grad(), _unfused_encoder(), FlopCounterMode(display=False) as counter:
         try:
+            _name_containers(skeleton, counter.mod_tracker.parents)
             with _ProductsOnly(counter) as products:
                 skeleton(image)
         except MemoryError:
@@ -96,11 +97,36 @@ def count_by_module(
     macs = Counter({n: sum(ops.values()) // 2 for n, ops in counter.get_flop_counts().items()})
     if rules == "fvcore":
         macs.update(products.charges)
-    macs[type(skeleton).__name__] = macs["Global"]
+    whole = type(skeleton).__name__
+    macs[whole] = macs["Global"]
     return {
-        name: Cost(_parameters(part), macs[f"{type(skeleton).__name__}.{name}".rstrip(".")])
+        name: Cost(_parameters(part), macs[f"{whole}.{name}".rstrip(".")])
         for name, part in skeleton.named_modules()
     }
+
+
+def _name_containers(skeleton: nn.Module, running: set[str]) -> None:
+    """Have calls of a module count for all that it lies in: lists of layers are never called.
+
+    ``running`` has the names of the modules that are being called.
+    """
+
+    def watch(part: nn.Module, names: Sequence[str]) -> None:
+        added: list[list[str]] = []
+
+        def enter(*_: object) -> None:
+            added.append([name for name in names if name not in running])
+            running.update(added[-1])
+
+        def leave(*_: object) -> None:
+            running.difference_update(added.pop())
+
+        part.register_forward_pre_hook(enter)
+        part.register_forward_hook(leave)
+
+    for name, part in skeleton.named_modules():
+        path = [type(skeleton).__name__, *name.split(".")]
+        watch(part, [".".join(path[:end]) for end in range(2, len(path))])
 
 
 class _ProductsOnly(InterceptOperations):

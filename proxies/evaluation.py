@@ -5,6 +5,7 @@ import logging
 import math
 import zlib
 from collections.abc import Callable, Collection, Sequence
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -211,7 +212,7 @@ def _measure_together(
         if proxy.together is None or len(built) < len(models):
             continue
         try:
-            values = [_checked(value) for value in proxy.together(built, inputs)]
+            values = [checked_value(value) for value in proxy.together(built, inputs)]
         except FAILURES as error:
             log.info("%s one by one: %s", proxy.name, fault(error))
             continue
@@ -226,7 +227,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     if isinstance(model, str):
         return model
     try:
-        value = _checked(proxy.value(model, inputs))
+        value = checked_value(proxy.value(model, inputs))
     except MemoryError:
         raise
     except FAILURES as error:
@@ -234,7 +235,7 @@ def _measure_one(proxy: Proxy, model: nn.Module | str, inputs: Inputs) -> float 
     return proxy.undefined if not isinstance(value, str) and math.isnan(value) else value
 
 
-def _checked(value: float) -> float | str:
+def checked_value(value: SupportsFloat) -> float | str:
     """A measure's value, NaN if it is undefined, or the reason why it is none.
 
     Raises:
@@ -242,9 +243,11 @@ def _checked(value: float) -> float | str:
     """
     if math.isinf(value):
         return "the value is infinite"
-    if abs(value) > LARGEST:
-        return f"the value {value:g} is too large to be averaged; scale it below {LARGEST:g}"
-    return value if isinstance(value, float | int) else float(value)
+    # 32-bit numbers cannot be compared with so large ones.
+    number = value if isinstance(value, float | int) else float(value)
+    if abs(number) > LARGEST:
+        return f"the value {number:g} is too large to be averaged; scale it below {LARGEST:g}"
+    return number
 
 
 @functools.lru_cache(maxsize=32)

@@ -27,6 +27,7 @@ from proxies.forward_mode import (
     DualOperations,
     ExplicitAttention,
     StackedDualOperations,
+    load_rules,
     pack,
     unpack,
 )
@@ -245,6 +246,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     """
     model, like = models[0], reference_tensor(models[0])
     stack = Stack(models)
+    load_rules()
     with torch.no_grad(), measured(model, norms="bypassed"), forward_ad.dual_level():
         points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
         images, tangents = (torch.stack(found) for found in points)
@@ -340,6 +342,7 @@ def _forward_mode(
 ) -> Tensor:
     """Derivatives at all points, in chunks if memory runs out; errors name the model."""
     key = (what, circle.points, circle.shape, str(reference_tensor(model).device))
+    load_rules()
     try:
         return in_chunks(derivative, circle.points, key=key)
     except NotImplementedError as error:

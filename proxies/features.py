@@ -4,7 +4,8 @@ The feature of a classifier is the input of its head, before the final normalisa
 ``forward_features``, pooled. The feature of a plain module is its flattened output.
 
 A value must not depend on where it was measured: reduced precision, autocast and inference mode
-of the surrounding code are off during a measurement.
+of the surrounding code are off during a measurement. Weights in bfloat16 or half precision are
+measured in float32.
 """
 
 import re
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from proxies.functional import checked_rows, model_errors, shape_or_type
+from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
 Norms = Literal["bypassed", "kept"]
 Feature = Literal["pooled", "tokens"]
@@ -81,14 +82,21 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
     Samples do not interact through batch statistics, and there is no dropout. Global torch state
-    has no influence: see :mod:`proxies.features`.
+    has no influence, and tensors with fewer digits than float32 are in float32: see
+    :mod:`proxies.features`.
     """
     training = [module for module in model.modules() if module.training]
+    tensors = (*model.parameters(), *model.buffers())
+    narrow = [(tensor, tensor.data) for tensor in tensors if tensor.dtype in NARROW]
     model.eval()
     try:
+        for tensor, data in narrow:
+            tensor.data = widened(data)
         with full_precision():
             yield model
     finally:
+        for tensor, data in narrow:
+            tensor.data = data
         for module in training:
             module.training = True
 
@@ -115,10 +123,10 @@ def measured(model: nn.Module, *, norms: Norms, final_norm: bool = False) -> Ite
 
 
 def reference_tensor(model: nn.Module) -> Tensor:
-    """The model's first floating parameter or buffer, for its dtype and device."""
+    """A tensor with the dtype and device that the model is measured with."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
-            return tensor
+            return widened(tensor.detach().flatten()[:0])
     return torch.empty(0)
 
 

@@ -4,13 +4,17 @@ Forward-mode rules come twice: for one network, and for all networks of a
 :class:`proxies.functional.Stack`, whose dual numbers are hidden behind vmap's tensors.
 
 Softmax attention has its derivatives in blocks that stay in the processor's cache. PyTorch's fused
-attention has no forward-mode rule, and on narrow heads its CPU kernels spend most of their time on
-overhead. Here a block of scores, its softmax and their derivatives never leave the cache, and the
-rest are matrix products padded to the width of a vector register.
+attention has no forward-mode rule, and some processors spend most of their time on overhead in its
+kernels for narrow heads. Here a block of scores, its softmax and their derivatives never leave the
+cache, and the rest are matrix products padded to the width of a vector register.
 """
 
+import math
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -28,6 +32,11 @@ _BLOCK_SCORES = {"cpu": 1 << 19}
 _BLOCK_SCORES_ELSEWHERE = 1 << 28
 # Products with fewer columns than a vector register is wide take up to twice as long.
 _REGISTER_COLUMNS = 16
+_PROBE = (8, 8, 196, 8)  # of the attention that is timed: samples, heads, tokens, width
+_PROBE_RUNS = 5
+_GAIN = 0.9  # of the time of PyTorch's kernel: blocks that are hardly faster are not worth it
+
+_blocked: bool | None = None  # not known yet
 
 
 class AttentionCall(NamedTuple):
@@ -90,15 +99,69 @@ def attention_with_tangent(
 def attention(call: AttentionCall) -> Tensor:
     """Attention for a backward pass, by the faster of two kernels.
 
-    Narrow heads on a CPU use blocks in both directions. PyTorch's kernel handles all others, and a
-    bias that requires a gradient.
+    Narrow heads on a CPU use blocks in both directions where :func:`blocks_are_faster`. PyTorch's
+    kernel handles all others, and a bias that requires a gradient.
     """
     query, key, value, bias, scale = call
     narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
-    if not narrow or (bias is not None and bias.requires_grad):
+    if not narrow or (bias is not None and bias.requires_grad) or not blocks_are_faster():
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
     out: Tensor = _BlockedAttention.apply(query, key, value, bias, call.factor)
     return out
+
+
+def blocks_are_faster() -> bool:
+    """Whether narrow heads use blocks: what :func:`use_blocks` said last, else measured once.
+
+    Processors differ: forward and backward pass of the blocks take 1.4 times as long as PyTorch's
+    on an Intel Xeon, and three quarters as long on an AMD EPYC. The values differ by rounding.
+    """
+    global _blocked
+    if _blocked is None:
+        # A new thread has none of the modes and transforms around the caller.
+        with ThreadPoolExecutor(1) as threads:
+            _blocked = threads.submit(_measure_kernels).result()
+    return _blocked
+
+
+def use_blocks(blocked: bool | None) -> None:
+    """Choose the kernel of narrow heads for this process; None measures again when needed.
+
+    Processes that are to agree in the last digits need the same choice.
+    """
+    global _blocked
+    _blocked = blocked
+
+
+def _measure_kernels() -> bool:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other where other programs run
+    try:
+        return _blocks_win()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _blocks_win() -> bool:
+    def tokens(turn: float) -> Tensor:
+        count = math.prod(_PROBE)
+        return torch.linspace(-turn, turn, count, dtype=torch.float32, device="cpu").sin()
+
+    query, key, value = (
+        tokens(turn).reshape(_PROBE).requires_grad_() for turn in (50.0, 70.0, 90.0)
+    )
+    call = AttentionCall(query, key, value)
+    kernels: list[Callable[[], Tensor]] = [
+        lambda: _BlockedAttention.apply(*call[:4], call.factor),
+        lambda: F.scaled_dot_product_attention(*call[:4]),
+    ]
+    best = [math.inf, math.inf]
+    for _ in range(_PROBE_RUNS):
+        for number, kernel in enumerate(kernels):
+            start = time.thread_time()  # without the time of other programs
+            torch.autograd.grad(kernel(), call[:3], value.detach())
+            best[number] = min(best[number], time.thread_time() - start)
+    return best[0] < _GAIN * best[1]
 
 
 def explicit_attention(call: AttentionCall) -> Tensor:
@@ -244,6 +307,18 @@ def _blocks(maps: int, rows: int, columns: int, device: str) -> Iterator[tuple[s
     for first in range(0, maps, together):
         for row in range(0, rows, height):
             yield slice(first, first + together), slice(row, row + height)
+
+
+@cache
+def load_rules() -> None:
+    """Have torch load its own rules, which it does at its first dual number.
+
+    It warns of its own use of ``torch.jit`` then: nothing that a caller could act on.
+    """
+    with warnings.catch_warnings(), torch.inference_mode(False), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.")
+        zero = torch.zeros(1, device="cpu")
+        forward_ad.make_dual(zero, zero.clone())
 
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:

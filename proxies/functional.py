@@ -77,6 +77,15 @@ def shape_or_type(out: object) -> str:
     return str(tuple(out.shape)) if isinstance(out, Tensor) else type(out).__name__
 
 
+# Dtypes that keep too few digits to measure in.
+NARROW = frozenset({torch.bfloat16, torch.float16})
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """``tensor``, in float32 if its dtype keeps fewer digits."""
+    return tensor.float() if tensor.dtype in NARROW else tensor
+
+
 Operation = Callable[..., Any]
 
 
@@ -115,6 +124,11 @@ class Stack:
     """Networks that differ only in their parameters and buffers; else a ValueError.
 
     The first one's modules run, in the state they are in.
+
+    Attributes:
+        models: The networks.
+        tensors: The networks' tensors, ``[networks, ...]``, by slot of parameter or buffer; in
+            float32 or better.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -126,7 +140,7 @@ class Stack:
         for (_, first), *tensors in zip(named_slots(models[0]), *held, strict=True):
             # A tensor in two slots is stacked once, so the slots stay tied.
             if id(first) not in stacked:
-                stacked[id(first)] = torch.stack(tensors)
+                stacked[id(first)] = widened(torch.stack(tensors))
         self.tensors: Mapping[str, Tensor] = substitutes(
             models[0], lambda tensor: stacked[id(tensor)]
         )

@@ -162,7 +162,9 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
             raise ValueError(
                 f"no weight of {type(networks.model).__name__} reaches its pooled feature"
             )
-        mixed, to_verify = _mixed_samples(networks, images, uses)
+        with torch.no_grad():
+            alone, single = networks.forward(images[:1])
+        mixed, to_verify = _mixed_samples(len(images), uses, single)
         weights = networks.weights
         # Uses with a rule are detached, so only uses without one have a gradient here.
         others = torch.autograd.grad(total, [uses.seed, *weights.values()], allow_unused=True)[1:]
@@ -171,7 +173,14 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     grams = uses.grams
     _recompute(grams, mixed | without_rule, networks, images)
     # The only device synchronisation: the kernel, and whether its terms are valid.
-    kernel, *valid = to_host([_sum(grams), *(is_valid for _, is_valid in to_verify)])
+    checks = [_is_independent(alone, feature), *(is_valid for _, is_valid in to_verify)]
+    kernel, independent, *valid = to_host([_sum(grams), *checks])
+    if not independent:
+        kind = type(networks.model).__name__
+        raise ValueError(
+            f"{kind} gives an image alone another feature than in a batch: its samples interact, "
+            "or it draws random numbers; a measure needs neither"
+        )
     wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
         _recompute(grams, wrong, networks, images)
@@ -193,7 +202,7 @@ def _recompute(
 
 
 def _mixed_samples(
-    networks: _Network, images: Tensor, uses: GramAccumulator
+    samples: int, uses: GramAccumulator, single: GramAccumulator
 ) -> tuple[set[str], list[tuple[str, Tensor]]]:
     """Find weights whose input does not have the samples in order along its first axis.
 
@@ -202,22 +211,31 @@ def _mixed_samples(
     the lengths of the inputs and, if these are multiples of the sample count, by their values,
     compared on the device: the second result has weights, and whether they are valid.
     """
-    with torch.no_grad():
-        single = networks.forward(images[:1])[1]
     pairs = zip(uses.lengths, single.lengths, strict=True)
-    mixed = {name for (name, length), (_, one) in pairs if one * len(images) != length}
+    mixed = {name for (name, length), (_, one) in pairs if one * samples != length}
     to_verify: list[tuple[str, Tensor]] = []
     for number, x in uses.folded.items():
         name, alone = uses.lengths[number][0], single.folded.get(number)
         if (
             alone is None
-            or alone.shape[1] * len(images) != x.shape[1]
+            or alone.shape[1] * samples != x.shape[1]
             or alone.shape[2:] != x.shape[2:]
         ):
             mixed.add(name)
         elif name not in mixed:
             to_verify.append((name, _is_first_part(alone, x)))
     return mixed, to_verify
+
+
+def _is_independent(alone: Tensor, feature: Tensor) -> Tensor:
+    """Whether the feature of the first image, ``[..., 1, F]``, is the one it has in the batch.
+
+    Up to rounding, which grows with depth. Features that are not finite pass: the kernel tells.
+    """
+    difference = (feature[..., :1, :] - alone).abs().amax(-1)
+    tolerance = math.sqrt(torch.finfo(feature.dtype).eps)
+    equal: Tensor = ~(difference > tolerance * alone.abs().amax(-1)).any()
+    return equal
 
 
 def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
 _REMOUNT, _BIND, _PRIVATE = 32, 0x1000, 0x4000 | 0x40000
 _CAPABILITY_VERSION = 0x20080522
+_NOBODY = 54321
 
 #: Where a process stops itself: a point, the how-manieth time it passes there, and the signal.
 Stop = tuple[str, int, int]
@@ -154,6 +155,14 @@ def drop_privileges() -> None:
     """Let permissions hold for root, too."""
     header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
     _checked(_libc.capset(header, nothing))
+
+
+def become_nobody() -> None:
+    """Be a user who owns nothing, is not in the list of users, and whose home is root's."""
+    os.setgroups([])
+    os.setgid(_NOBODY)
+    os.setuid(_NOBODY)
+    os.environ["HOME"] = "/"
 
 
 def mislead_clock(seconds: float) -> None:

@@ -22,6 +22,7 @@ import click
 from asvit._version import __version__
 from asvit.cli.manual import ENVIRONMENT, EXIT_CODES, FIRST_STEPS, write_section
 from asvit.cli.options import Session, debug_option
+from asvit.core.display import say
 from asvit.core.extensions import VARIABLE, load_extensions, raised_in_extension
 from asvit.core.secrets import censored
 from proxies.messages import fault, hint, legible, one_line, shown
@@ -156,9 +157,9 @@ def _explain(error: BaseException, session: Session) -> int:
     with suppress(OSError):  # where nothing can be told the code still says it
         if session.debug and not isinstance(error, click.ClickException | click.Abort):
             for told in "".join(traceback.format_exception(error)).splitlines():
-                click.echo(legible(censored(told, session.arguments)), err=True)
+                say(legible(censored(told, session.arguments)))
         if line:
-            click.echo(f"asvit: {censored(line, session.arguments)}", err=True)
+            say(f"asvit: {censored(line, session.arguments)}")
     return code
 
 
@@ -211,7 +212,7 @@ def _one_line(text: str) -> str:
 
 
 class _Stderr(logging.Handler):
-    """Writes on whatever stderr is at the time: a progress bar stands in for it for a while."""
+    """Writes on whatever stderr is at the time, above a progress bar."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
@@ -219,7 +220,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         told = censored(_one_line(self.format(record)), self._session.arguments)
-        click.echo(f"asvit: {told}", err=True)
+        say(f"asvit: {told}")
 
 
 @contextmanager
@@ -227,7 +228,9 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     """Show what our packages log, from notices up, for as long as a command runs."""
     handler = _Stderr(session)
     loggers = [logging.getLogger(name) for name in ("asvit", "scaling", "proxies")]
-    before = [(logger.level, logger.propagate) for logger in loggers]
+    matplotlib = logging.getLogger("matplotlib")  # warns of its own folders that it can do without
+    before = [(logger.level, logger.propagate) for logger in (*loggers, matplotlib)]
+    matplotlib.setLevel(logging.ERROR)
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -235,7 +238,7 @@ def _logging_on_stderr(session: Session) -> Iterator[None]:
     try:
         yield
     finally:
-        for logger, (level, propagate) in zip(loggers, before, strict=True):
+        for logger, (level, propagate) in zip((*loggers, matplotlib), before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate

@@ -27,3 +27,5 @@ def command(shell: str) -> None:
     source = kind(app, {}, "asvit", "_ASVIT_COMPLETE").source()
     # click's script for fish loses what stands behind a comma in a value, as in a list of names.
     click.echo(source.replace('string split ","', 'string split --max 1 ","'))
+    if shell == "bash":  # which takes a colon for the end of a word, as in timm:NAME
+        click.echo("COMP_WORDBREAKS=${COMP_WORDBREAKS//:}")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import TIMM, architectures_argument, canonical, json_option, parameters
+from asvit.cli.options import (
+    TIMM,
+    Setting,
+    architectures_argument,
+    canonical,
+    data_names,
+    json_option,
+    parameters,
+)
 from asvit.cli.output import emit_json
 from asvit.core.console import console, table
 from asvit.core.settings import MeasuringSettings
@@ -20,20 +28,54 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
 
 @click.command(cls=Documented)
 @architectures_argument
+@click.option(
+    "--classes",
+    cls=Setting,
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="those of --data, else 1000",
+    help="Classes to count with.",
+)
+@click.option(
+    "--data",
+    metavar="DATA",
+    shell_complete=data_names,
+    help="Images whose classes to count with, as asvit train takes them.",
+)
 @json_option
-def command(architectures: tuple[str, ...], image_size: int | None, as_json: bool) -> None:
+def command(
+    architectures: tuple[str, ...],
+    *,
+    image_size: int | None,
+    classes: int | None,
+    data: str | None,
+    as_json: bool,
+) -> None:
     """Count parameters and multiply-adds of each ARCH, part by part.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME.
+    ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
+    that ended in an architecture.
     """
     from asvit.spaces import cost
 
     side = 224 if image_size is None else image_size
-    parts = {text: _parts(text, side) for text in canonical(architectures)}
-    totals = {text: asdict(cost(text, image_size=side)) for text in parts}
+    texts = canonical(architectures)
+    if classes is None and data is not None:
+        from asvit.data.training_sets import class_count
+
+        classes = class_count(data)
+    classes = 1000 if classes is None else classes
+    parts = {text: _parts(text, side, classes) for text in texts}
+    totals = {text: asdict(cost(text, side, classes)) for text in parts}
     if as_json:
         counted = [
-            {"architecture": text, "image_size": side, **totals[text], "parts": parts[text]}
+            {
+                "architecture": text,
+                "image_size": side,
+                "classes": classes,
+                **totals[text],
+                "parts": parts[text],
+            }
             for text in parts
         ]
         emit_json({"schema_version": SCHEMA_VERSION, "architectures": counted})
@@ -47,22 +89,24 @@ def command(architectures: tuple[str, ...], image_size: int | None, as_json: boo
         screen.print(
             table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
         )
-    screen.print(f"multiply-adds, batch 1, {side} px, 1000 classes")
+    screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
 
 
 command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
 
 
-def _parts(text: str, side: int) -> list[Part]:
+def _parts(text: str, side: int, classes: int) -> list[Part]:
     """The stages of an architecture of ours; what a timm model is put together of."""
     from asvit.spaces import build, stage_table
-    from proxies.counts import count_by_module
+    from proxies.counts import Cost, count_by_module
 
     if not text.startswith(TIMM):
-        return [asdict(row) for row in stage_table(text, image_size=side)]
-    counted = count_by_module(build(text, image_size=side), side)
-    return [
-        {"part": name, "params": cost.params, "macs": cost.macs}
-        for name, cost in counted.items()
-        if name and "." not in name and (cost.params or cost.macs)
-    ]
+        return [asdict(row) for row in stage_table(text, image_size=side, num_classes=classes)]
+    counted = count_by_module(build(text, side, classes), side)
+    parts = {name: cost for name, cost in counted.items() if name and "." not in name}
+    # Tokens and positions are parameters of the network itself; it may multiply by itself, too.
+    parts["other"] = Cost(
+        counted[""].params - sum(cost.params for cost in parts.values()),
+        counted[""].macs - sum(cost.macs for cost in parts.values()),
+    )
+    return [{"part": name, **asdict(cost)} for name, cost in parts.items() if any(astuple(cost))]

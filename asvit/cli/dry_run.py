@@ -10,6 +10,7 @@ import click
 
 from asvit.cli.output import emit_json
 from asvit.core.console import clock, console
+from asvit.core.display import say
 from asvit.core.run_files import JOURNAL, REPORT, RESULT, TRIALS
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def show_estimate(run: SearchRun, *, quiet: bool, as_json: bool) -> None:
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=stored)
     done = 0 if run.fresh or stored else run.steps_done()
     if not quiet:
-        click.echo("measuring a few architectures; nothing is written", err=True)
+        say("measuring a few architectures; nothing is written")
     found = estimate_search(run.settings, run.workers, done=done)
     data = {
         "schema_version": SCHEMA_VERSION,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import canonical, json_option, parameters, quiet_option
 from asvit.cli.output import emit_json
 from asvit.core.console import console, number, table
+from asvit.core.display import say
 from asvit.export.settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     _check(given)
     from asvit.runs.exporting import export_network
 
-    exported = export_network(**given, progress=None if quiet else partial(click.echo, err=True))
+    exported = export_network(**given, progress=None if quiet else say)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):

@@ -9,9 +9,10 @@ from importlib import import_module
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import json_option
+from asvit.cli.options import TIMM, json_option, timm_models
 from asvit.cli.output import emit_json
 from asvit.core.console import console, table
+from asvit.core.display import say
 
 Row = dict[str, object]
 
@@ -27,9 +28,7 @@ def _described(module: str, registry: str, *columns: str) -> Callable[[], list[R
 
 
 def _models() -> list[Row]:
-    import timm  # with ours, which asvit registers
-
-    return [{"name": f"timm:{name}"} for name in timm.list_models()]
+    return [{"name": name} for name in timm_models()]
 
 
 def _presets() -> list[Row]:
@@ -73,10 +72,15 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 def command(kind: str, pattern: str, as_json: bool) -> None:
     """List what can be named: proxies, spaces, controllers, models, presets, data, references.
 
-    PATTERN is a wildcard on the names, such as "ntk*" or "*vit*"; quote it, or the shell may
-    take it for files.
+    PATTERN is a wildcard on the names, such as "ntk*" or "*vit*", without the timm: of models;
+    quote it, or the shell may take it for files.
     """
-    rows = [row for row in KINDS[kind]() if fnmatch(str(row["name"]).lower(), pattern.lower())]
+    wanted = pattern.lower().removeprefix(TIMM)
+    rows = [
+        row
+        for row in KINDS[kind]()
+        if fnmatch(str(row["name"]).lower().removeprefix(TIMM), wanted)
+    ]
     if as_json:
         emit_json(rows)
     elif rows:
@@ -85,7 +89,7 @@ def command(kind: str, pattern: str, as_json: bool) -> None:
         words = [name for name in columns if not isinstance(rows[0][name], int)]
         console().print(table([name.replace("_", " ") for name in columns], cells, left=words))
     if not rows:
-        click.echo(f"no {kind} match {pattern!r}", err=True)
+        say(f"no {kind} match {pattern!r}")
 
 
 def _cell(value: object) -> object:

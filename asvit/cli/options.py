@@ -74,14 +74,15 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     return complete
 
 
+def names_in(module: str, registry: str) -> list[str]:
+    """The names in ``registry`` of ``module``, or that it gives when called."""
+    found = getattr(import_module(module), registry)
+    return list(cast("Iterable[str]", found() if callable(found) else found))
+
+
 def registered(module: str, registry: str) -> Callable[..., list[str]]:
-    """A completion from the names in ``registry`` of ``module``, or that it gives when called."""
-
-    def listed() -> Iterable[str]:
-        found = getattr(import_module(module), registry)
-        return cast("Iterable[str]", found() if callable(found) else found)
-
-    return completes(listed)
+    """A completion from :func:`names_in`."""
+    return completes(lambda: names_in(module, registry))
 
 
 def paths(
@@ -103,6 +104,27 @@ def data_names(
 def run_folders() -> list[str]:
     """The folders in ``runs`` with a result."""
     return sorted(str(path.parent) for path in Path("runs").glob(f"*/{RESULT}"))
+
+
+def timm_models() -> list[str]:
+    """The models of timm, as architectures."""
+    import timm  # with ours, which asvit registers
+
+    return [f"{TIMM}{name}" for name in timm.list_models()]
+
+
+def timm_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """A completion of models of timm; it takes long to import, so only once they are begun."""
+    begun = incomplete.startswith(TIMM) or (incomplete and TIMM.startswith(incomplete))
+    return completes(timm_models)(context, parameter, incomplete) if begun else []
+
+
+def architecture_names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """A completion of what names an architecture: finished runs, and models of timm."""
+    runs = completes(run_folders)(context, parameter, incomplete)
+    return [*runs, *timm_names(context, parameter, incomplete)]
 
 
 class Setting(click.Option):
@@ -174,20 +196,25 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
 
 
 architectures_argument = click.argument(
-    "architectures", metavar="ARCH...", nargs=-1, required=True
+    "architectures",
+    metavar="ARCH...",
+    nargs=-1,
+    required=True,
+    shell_complete=architecture_names,
 )
 
 
 def canonical(texts: Sequence[str]) -> list[str]:
-    """The texts in canonical form, each architecture once.
+    """The architectures of texts and of runs that ended in one, each once.
 
     Raises:
         click.UsageError: If one is no architecture of a space or a family and no model of timm.
+        FileNotFoundError: If a folder holds no finished run.
     """
-    from asvit.spaces import architectures
+    from asvit.runs.architectures import find_architecture
 
     try:
-        return list(dict.fromkeys(map(architectures.canonical, texts)))
+        return list(dict.fromkeys(find_architecture(text).text for text in texts))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -258,7 +285,12 @@ def _completion(option: Option) -> Any:
     module, _, registry = option.complete.partition(":")
     if registry:
         return registered(module, registry)
-    known_kinds = {"paths": paths, "data": data_names, "runs": completes(run_folders)}
+    known_kinds = {
+        "paths": paths,
+        "data": data_names,
+        "runs": completes(run_folders),
+        "architectures": architecture_names,
+    }
     return known_kinds.get(option.complete)
 
 

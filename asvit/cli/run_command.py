@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from asvit.cli.display import progress_display
 from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
@@ -18,12 +17,14 @@ from asvit.cli.options import (
     debug_option,
     json_option,
     known,
+    names_in,
     parameters,
     quiet_option,
     with_workers,
 )
 from asvit.cli.output import emit_json
 from asvit.core.console import console
+from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_of
@@ -47,7 +48,13 @@ def command_of(name: str) -> click.Command:
     """The command of the program with this name: a kind of run, or the group of several."""
     if name in RUNS:
         return run_command(RUNS[name])
-    group = click.Group(name, help=_GROUPS.get(name), no_args_is_help=True)
+
+    @click.pass_context
+    def check(context: click.Context) -> None:
+        if context.invoked_subcommand is None:
+            raise click.UsageError(f"missing command; use {' or '.join(group.commands)}", context)
+
+    group = click.Group(name, callback=check, help=_GROUPS.get(name), invoke_without_command=True)
     for words, kind in RUNS.items():
         if words.startswith(f"{name} "):
             group.add_command(run_command(kind))
@@ -100,8 +107,6 @@ def run_command(kind: Kind) -> click.Command:
         *(_bare(option) for option in (quiet_option, json_option)),
         debug_option(),
     ]
-    arguments = (param for param in command.params if isinstance(param, click.Argument))
-    command.no_args_is_help = any(param.required for param in arguments)
     return command
 
 
@@ -125,10 +130,8 @@ def _check_known(option: Option, name: str, value: object) -> None:
     """Check a value against the registry that completes it, which lists all there is."""
     if not option.listed:
         return
-    from importlib import import_module
-
     module, _, registry = option.complete.partition(":")
-    choices = list(getattr(import_module(module), registry))
+    choices = names_in(module, registry)
     for one in value if isinstance(value, tuple) else (value,):
         known(option.name or name, str(one), choices)
 
@@ -156,12 +159,12 @@ def _followed(context: click.Context, run: Run[Any, Any, Any], *, quiet: bool) -
         if last is not None and last.unit != "image":
             of_all = "" if last.total is None else f" of {last.total}"
             where = f"after {last.unit} {last.done}{of_all}"
-        click.echo(f"stopped {where}; to go on: {again(context)}", err=True)
+        say(f"stopped {where}; to go on: {again(context)}")
         raise
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
     if not run.work_done and not quiet:
-        click.echo(run.no_work.format(noun=run.files.noun), err=True)
+        say(run.no_work.format(noun=run.files.noun))
     return result
 
 

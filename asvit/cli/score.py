@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.display import progress_display
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
@@ -23,8 +21,8 @@ from asvit.cli.options import (
 )
 from asvit.cli.output import emit_json, write_json
 from asvit.core.console import clock, console, networks, table
+from asvit.core.display import progress_display, say
 from asvit.core.files import check_target
-from asvit.core.progress import images_told
 from asvit.core.settings import MeasuringSettings, fields_of
 
 if TYPE_CHECKING:
@@ -65,8 +63,8 @@ def command(
 ) -> None:
     """Measure each ARCH with every measure, or with those of --proxy.
 
-    ARCH is an architecture text, quoted because of its bars, or timm:NAME. A measure that fails
-    has no value but a reason.
+    ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
+    that ended in an architecture. A measure that fails has no value but a reason.
     """
     from asvit.search import SearchSettings
     from proxies import PROXIES
@@ -129,30 +127,18 @@ def _measure(
     texts: Sequence[str], settings: SearchSettings, *, quiet: bool
 ) -> dict[str, dict[str, Score]]:
     """The scores of every architecture, with a line on stderr as each one's turn comes."""
-    from asvit.runs.measurement_pool import EvalContext
-    from asvit.spaces import build, cost
-    from proxies import measure
-    from proxies.evaluation import resolve_device
+    from asvit.runs.scoring import measured, measuring_context
 
-    side = settings.image_size
-    device = resolve_device(settings.device)
-    for text in texts:
-        cost(text, image_size=side)  # refuses sizes that do not suit, before the long part
     with progress_display("", quiet=quiet) as tell:
-        context = EvalContext(settings, progress=images_told(tell))
+        context = measuring_context(texts, settings, tell)
     found: dict[str, dict[str, Score]] = {}
     started = time.monotonic()
     for place, text in enumerate(texts):
         if not quiet:
-            line = f"measuring {text} on {device} ({place + 1}/{len(texts)})"
+            line = f"measuring {text} on {context.device} ({place + 1}/{len(texts)})"
             if place:
                 left = (time.monotonic() - started) / place * (len(texts) - place)
                 line += f"  ETA {clock(left)}"
-            click.echo(line, err=True)
-        found[text] = measure(
-            partial(build, text, image_size=side),
-            settings.proxies,
-            key=text,
-            **context.arguments,
-        )
+            say(line)
+        found[text] = dict(measured(text, settings.proxies, context).scores)
     return found

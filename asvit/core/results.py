@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from asvit.core.codec import MALFORMED, check_values, from_json, to_json
-from asvit.core.files import check_plain, write_text
+from asvit.core.files import check_plain, read_text, write_text
 from asvit.core.records import parse_json
 from asvit.core.run_files import RESULT
 from proxies.messages import first_line, shown
+from proxies.registry import Registry
+from proxies.tables import read_cells
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Every kind of run, a class of :mod:`asvit.runs.run`, by the command that starts it.
+RUNS: Registry[Any] = Registry("kind of run", entries="asvit.runs.kinds")
 
 #: Types of what a result keeps of its making; what has no type here may be anything.
 _PROVENANCE: Mapping[str, Any] = {
@@ -21,6 +30,13 @@ _PROVENANCE: Mapping[str, Any] = {
     "versions": Mapping[str, Any] | None,
     "command": str | Sequence[str] | None,
 }
+
+
+# Of a result.json, beside what the run came to.
+_ABOUT = (
+    *("schema_version", "kind", "wall_seconds", "next_command"),
+    *("device", "command", "digest", "reason"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +60,71 @@ class Result:
     schema_version: ClassVar[int] = 1
     provenance_keys: ClassVar[tuple[str, ...]] = ("images", "device", "versions", "command")
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that stand in the file in another form
+    rows_in: ClassVar[str] = ""  # the table of the run folder with its rows, without ending
+    also_called: ClassVar[Mapping[str, str]] = {}  # other names of figures
 
     folder: Path
     settings: Any
     wall_seconds: float
     provenance: Mapping[str, Any]
     next_command: str = ""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # A dataclass makes a representation of every field unless its class has one.
+        cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        known = {**self.facts(), "folder": str(self.folder)}
+        order = sorted(known, key=lambda name: "architecture" not in name)
+        words = (
+            f"{name}={known[name]:.5g}"
+            if isinstance(known[name], float)
+            else f"{name}={known[name]!r}"
+            for name in order
+        )
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def facts(self) -> dict[str, Any]:
+        """Every number and text that the run came to, under its name in result.json."""
+        return {
+            name: value
+            for name, value in self.to_json().items()
+            if isinstance(value, str | float | int) and name not in _ABOUT
+        }
+
+    def to_dataframe(self, table: str = "") -> DataFrame:
+        """A table of the run folder as a pandas data frame, one row a row.
+
+        Args:
+            table: Name of the CSV file without its ending, such as ``"candidates"`` or
+                ``"front"``; by default the run's own rows: a search's architectures, a scaling's
+                steps, a correlation's findings, a training's epochs.
+
+        Raises:
+            ValueError: If the run folder has no such table; the message suggests the nearest one.
+            ImportError: If pandas is not installed.
+        """
+        found = Registry("table", {path.stem: path for path in self.folder.glob("*.csv")})
+        return _data_frame(found[table or self.rows_in])
+
+    def plot(self, figure: str) -> Any:
+        """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.
+
+        Args:
+            figure: Its name, that of its files in the run folder: a search has ``"entropy"``,
+                ``"reward"``, ``"measures"``, ``"front"`` and ``"choices"``, a scaling
+                ``"trajectory"``, ``"sizes"``, ``"measures"`` and ``"clouds"``, a correlation
+                ``"tau"`` and a ``"scatter-..."`` for each measure.
+
+        Raises:
+            ValueError: If there is no such figure; the message suggests the nearest one.
+        """
+        kinds = (kind for kind in RUNS.values() if kind.result_type is type(self))
+        kind = next(kinds, None)
+        drawn = (kind.pictures(self) if kind else None) or ()
+        named: Registry[Any] = Registry("figure", {one.name: one for one in drawn})
+        return named[self.also_called.get(figure, figure)]
 
     def derived(self) -> Mapping[str, Any]:
         """What follows from the fields and stands in the file, too."""
@@ -107,6 +182,29 @@ class Result:
                 f"{path} is not the result of {article(cls.noun)} that this version can read: "
                 f"{f'it has no {fault}' if type(error) is KeyError else fault}"
             ) from error
+
+
+def data_frames() -> Any:
+    """The library pandas."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("data frames need pandas: pip install pandas") from error
+    return pd
+
+
+def _data_frame(path: Path) -> DataFrame:
+    """The rows of a CSV file, below the comments of a reference table."""
+    pd = data_frames()
+    lines = read_text(path).splitlines(keepends=True)
+    above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
+    text = io.StringIO("".join(lines[above:]))
+    frame = pd.read_csv(text, keep_default_na=False, na_values=["", "nan"], dtype={"reason": str})
+    for name in frame.columns:
+        if not pd.api.types.is_numeric_dtype(frame[name]):
+            frame[name] = read_cells(frame[name].fillna("").astype(str))
+    named: DataFrame = frame.rename(columns=lambda name: read_cells([name])[0])
+    return named
 
 
 def article(noun: str) -> str:

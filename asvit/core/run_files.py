@@ -7,7 +7,7 @@ REPORT = "report.html"
 
 # Of a search.
 JOURNAL = "study.journal"
-STUDY = "search"  # name of the Optuna study in it
+STUDY = "search"  # name of the Optuna study in one of earlier versions
 TRIALS = "trials.csv"
 SEARCH_FIGURES = ("entropy", "reward", "measures", "front", "choices")
 

@@ -52,8 +52,9 @@ class Option:
         choices: The texts allowed; any that is not empty unless given.
         convert: A value as given to the value as kept; raises ValueError. It replaces the checks.
         parse: The text of an option to its value; raises ValueError. By its type unless given.
-        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"`` or
-            ``"runs"``, the folders of finished runs.
+        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``,
+            ``"runs"``, the folders of finished runs, or ``"architectures"``, those and models of
+            timm.
         repeats: Whether it is a part of the command that gives the same result again.
         argument: Whether it is typed without the option's name.
         listed: Whether the registry that completes it has every value allowed.
@@ -319,17 +320,25 @@ class MeasuringSettings(Settings):
 
 
 def check_same_settings(
-    folder: Path, stored: Settings | None, wanted: Settings, *, growing: Sequence[str] = ()
+    folder: Path,
+    stored: Settings | None,
+    wanted: Settings,
+    *,
+    growing: Sequence[str] = (),
+    changing: Sequence[str] = (),
 ) -> None:
     """Check that the run in ``folder`` goes on with the settings it was started with, if it was.
 
-    The numbers called ``growing`` may be larger than they were. Raises ValueError with each
+    The numbers called ``growing`` may be larger than they were, and those called ``changing`` may
+    be other ones. Raises ValueError with each
     difference.
     """
     changed = {} if stored is None else stored.difference(wanted)
     for name in growing:
         if name in changed and changed[name][0] < changed[name][1]:
             del changed[name]
+    for name in changing:
+        changed.pop(name, None)
     if changed:
         differences = ", ".join(
             f"{name} {one_line(str(before))} (now {now})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,10 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
             del header[_DIGEST]
         elif header is not None and next(iter(header), None) not in _OLDER:
             raise ValueError("the header is damaged")
-        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if sys.platform == "win32":  # which lets nobody replace a mapped file, as these are
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+        return header, tensors
 
 
 def _check_digest(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Versions of the libraries that the numbers of a run depend on."""
+"""Versions of the libraries that the numbers of a run depend on, and what installs others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from asvit._version import __version__
 
-# How many parts of a version have to agree: timm changes its networks in the third.
+# How many parts of a version have to agree: timm changes its networks in the third; of asvit, all.
 _COMPARED = {"torch": 2, "timm": 3, "numpy": 2, "optuna": 2}
 
 
@@ -16,6 +16,13 @@ def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
     libraries = {name: version(name) for name in _COMPARED}
     return {"asvit": __version__, "python": platform.python_version(), **libraries}
+
+
+def missing(what: str, library: str, extra: str) -> ImportError:
+    """The error where ``what`` needs a library of an extra; asvit itself is on no index."""
+    return ImportError(
+        f"{what} needs {library}: in the checkout of asvit, pip install '.[{extra}]'"
+    )
 
 
 def changed_versions(
@@ -30,4 +37,4 @@ def changed_versions(
 
 
 def _compared(library: str, version: str) -> list[str]:
-    return version.partition("+")[0].split(".")[: _COMPARED[library]]
+    return version.partition("+")[0].split(".")[: _COMPARED.get(library)]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asvit.core.files import expanded
+from asvit.core.versions import missing
 from asvit.data.base import UNREADABLE, LabelledImages
 from asvit.data.files import FORMATS, read_image, to_rgb
 from asvit.data.store import cache_folder
@@ -209,8 +210,7 @@ def _hub_table(name: str, part: str | None, download: bool) -> Any:
     try:
         import datasets
     except ImportError as error:
-        message = f"images 'hf:{name}' need the datasets library: pip install 'asvit[train]'"
-        raise ImportError(message) from error
+        raise missing(f"reading 'hf:{name}'", "datasets", "train") from error
     from datasets.exceptions import DatasetsError
 
     _check_hub_name(name, download)

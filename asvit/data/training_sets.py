@@ -19,7 +19,7 @@ _PER_CLASS = (100, 10)  # default numbers of fractals for training and validatio
 
 _VALIDATION_FOLDERS = ("val", "validation", "valid", "test")  # best first
 
-_TRAINED, _VALIDATED = "to train on", "to validate with"  # words for the two parts
+_TRAINED, _VALIDATED = "for training", "for validation"  # words for the two parts
 
 _Pair = tuple[LabelledImages, LabelledImages | None]
 _Counts = Mapping[str, int | None]  # by what the images are for
@@ -94,7 +94,7 @@ def open_training_sets(
             raise ValueError(f"{count} images {what} were requested; use 1 or more")
     if spec.partition(":")[0] == "fractal":
         if validation is not None:
-            raise ValueError(f"{spec!r} has images to validate with; leave {validation!r} out")
+            raise ValueError(f"{spec!r} has images for validation; leave {validation!r} out")
         made = fractal_classes(spec, classes)
         if made < 2:
             raise ValueError(f"training needs two classes or more, got {made} fractal classes")
@@ -108,7 +108,7 @@ def open_training_sets(
         other = _chosen(other, validation_images, seed, _VALIDATED)
     if len(train) < len(train.classes):
         raise ValueError(
-            f"{len(train)} images to train on are too few for {len(train.classes)} classes:"
+            f"{len(train)} images for training are too few for {len(train.classes)} classes:"
             f" {train.source}"
         )
     digest = hashlib.sha256()
@@ -120,6 +120,26 @@ def open_training_sets(
     provenance = {"source": train.source, "validation": other.source}
     provenance["digest"] = digest.hexdigest()
     return TrainingSets(train, other, train.classes, provenance)
+
+
+def class_count(spec: str) -> int | None:
+    """How many classes a training on the images that ``spec`` names has.
+
+    None where it names none: for noise, for fractals without a number, and for a folder without
+    class folders.
+
+    Raises:
+        FileNotFoundError: If a folder or dataset does not exist.
+        ImportError: If the library that ``spec`` needs is not installed.
+        ValueError: If ``spec`` is unknown, or names something without images.
+    """
+    if spec in ("fractal", "gaussian"):
+        return None
+    if spec.startswith("fractal:"):
+        return fractal_classes(spec)
+    library = spec.partition(":")[0] in {"torchvision", "hf"}
+    classes = len((open_dataset(spec) if library else _parts(spec, None)[0]).classes)
+    return classes if classes > 1 else None
 
 
 def _fractals(

@@ -7,9 +7,10 @@ import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ Worker = Callable[[Task], Any]  # maps a task to its result, JSON types only
 RETRIES = 2
 _MIN_PARALLEL_SECONDS = 60.0  # with less work than this, starting workers does not pay off
 _MEMORY_SHARE = 0.5  # of the machine's memory, for workers the user did not ask for
+# Of a container, as it sees them: by cgroup v2 and v1.
+_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,11 @@ def _max_workers(gigabytes: float) -> int:
     """The number of workers the cores allow, and memory if each needs so many gigabytes."""
     if not hasattr(os, "sysconf"):
         return cores()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    return max(1, min(cores(), int(_MEMORY_SHARE * memory / gigabytes)))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit in _MEMORY_LIMITS:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            memory = min(memory, int(Path(limit).read_text()))
+    return max(1, min(cores(), int(_MEMORY_SHARE * memory / (1e9 * gigabytes))))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from asvit.core.versions import changed_versions, versions
+from asvit.core.versions import changed_versions, missing, versions
 from asvit.executors.base import Event, Task, Work, perform
 from proxies.messages import first_line
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CONNECT_SECONDS = 10.0
-_LIBRARIES = ("torch", "timm", "numpy")  # that results depend on
+_LIBRARIES = ("asvit", "torch", "timm", "numpy")  # that results depend on
 
 
 class RayBackend:
@@ -36,7 +36,7 @@ class RayBackend:
         try:
             ray: Any = import_module("ray")
         except ImportError as error:
-            raise ImportError("--ray needs ray: pip install 'asvit[ray]'") from error
+            raise missing("--ray", "ray", "ray") from error
         self._ray = ray
         self._joined = not ray.is_initialized()
         if self._joined:

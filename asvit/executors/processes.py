@@ -2,7 +2,7 @@
 
 A process reads its settings and then tasks from stdin, and writes answers to stdout; a message is
 one line of JSON. It exits when stdin closes, so it never outlives its parent, even if that is
-killed.
+killed; on Windows, it ends its task first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -141,9 +141,10 @@ def _environment(processes: int) -> dict[str, str]:
 def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")  # by line
     os.dup2(2, 1)  # keeps what libraries print out of the answers
-    content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(content,), daemon=True).start()
-    head, arrays = json.loads(content.get()), content.get()
+    # On Windows, libraries cannot be loaded while a thread waits for a pipe.
+    content = _read() if sys.platform == "win32" else _read_ahead()
+    head = json.loads(next(content))
+    arrays = next(content)
     try:
         from safetensors.numpy import load  # after the thread, which does not need it
 
@@ -153,20 +154,30 @@ def _serve() -> None:
         return
     del arrays
     answers.write(_line({"kind": "ready"}))
-    while True:
-        answers.write(_line({"kind": "answered", **perform(worker, json.loads(content.get()))}))
+    for task in content:
+        answers.write(_line({"kind": "answered", **perform(worker, json.loads(task))}))
 
 
-def _read(content: queue.SimpleQueue[bytes]) -> None:
-    """Read ahead, so that the process exits even in the middle of a task."""
+def _read() -> Iterator[bytes]:
+    """The head, the arrays and each task, as they come on stdin."""
     stdin = sys.stdin.buffer
-    head = stdin.readline()
-    if head:
-        content.put(head)
-        content.put(stdin.read(json.loads(head)["bytes"]))
-    for line in stdin:
-        content.put(line)
+    if head := stdin.readline():
+        yield head
+        yield stdin.read(json.loads(head)["bytes"])
+    yield from stdin
     os._exit(0)
+
+
+def _read_ahead() -> Iterator[bytes]:
+    """The same by a thread, so that the process exits even in the middle of a task."""
+    content: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        for one in _read():
+            content.put(one)
+
+    threading.Thread(target=read, daemon=True).start()
+    return iter(content.get, b"")
 
 
 if __name__ == "__main__":

@@ -202,11 +202,11 @@ def _training(exported: Exported) -> str:
         return "None: the weights are random. The copy is only useful for measuring speed."
     tokens = _text(facts["tokens"]) if facts.get("tokens") else None
     points = {
-        "weights from": _code(str(exported.weights)),
+        "weights from": _code(_shared(str(exported.weights))),
         **_words(facts, "recipe", "epochs", "images"),
         "accuracy": _accuracy(exported),
         "last trained with tokens of stride and dilation": tokens,
-        "command": _code(facts["command"]) if "command" in facts else None,
+        "command": _code(_shared(facts["command"])) if "command" in facts else None,
         "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
     }
     others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
@@ -260,7 +260,7 @@ def _making(exported: Exported) -> dict[str, str | None]:
     trained = exported.content.facts.get("asvit")
     return {
         "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
-        "command": _code(exported.command),
+        "command": _code(_shared(exported.command)),
         "trained with": None if trained is None else f"asvit {_plain(trained)}",
     }
 
@@ -273,8 +273,15 @@ def _text(fact: object) -> str:
     """A fact as text; numbers and lists in JSON."""
     if fact is None:
         return UNKNOWN
-    text = fact if isinstance(fact, str) else json.dumps(fact)
+    text = _shared(fact if isinstance(fact, str) else json.dumps(fact))
     return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
+
+
+def _shared(text: str) -> str:
+    """``text`` with the last part alone of every absolute path: cards are read elsewhere."""
+    text = re.sub(r"(?<=folder )/.*/(?=[^/]+, [0-9]+ images)", "", text)  # may have spaces
+    text = re.sub(r"(?<=')/[^']*/(?=[^'/]+')", "", text)
+    return re.sub(r"(?<![^\s'\"=])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
 
 
 def _plain(text: str) -> str:

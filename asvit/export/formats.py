@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from asvit.core.files import check_target
+from asvit.core.versions import missing
 from proxies.registry import Registry
 
 # Files of a folder for timm; the names are timm's.
@@ -42,8 +45,15 @@ class Format:
     libraries: tuple[str, ...] = ()
 
     def card_path(self, out: Path) -> Path:
-        """Path of the model card of a copy at ``out``."""
-        return out.with_suffix(".md") if self.suffix else out / README
+        """Path of the model card of a copy at ``out``.
+
+        It is called like the copy, by its whole name where that is the card of another format.
+        """
+        if not self.suffix:
+            return out / README
+        card = out.with_suffix(".md")
+        taken = _format_of(card) not in (None, self.name)
+        return out.with_name(f"{out.name}.md") if taken else card
 
     def part_path(self, out: Path) -> Path:
         """Temporary path of a copy, beside ``out``, until it is verified."""
@@ -55,9 +65,7 @@ class Format:
             try:
                 import_module(library)
             except ImportError as error:
-                raise ImportError(
-                    f"the format {self.name} needs {library}: pip install 'asvit[export]'"
-                ) from error
+                raise missing(f"the format {self.name}", library, "export") from error
 
     def check_out(self, out: Path, *, card: bool, force: bool) -> None:
         """Check that a copy, and a ``card``, can be written to ``out``, without creating anything.
@@ -89,6 +97,14 @@ class Format:
         there = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
         if there and not force:
             raise FileExistsError(f"{str(there[0])!r} exists; name another one or give --force")
+
+
+def _format_of(card: Path) -> str | None:
+    """The format that a model card names; None if there is none, or it is no card."""
+    with suppress(OSError, UnicodeDecodeError):
+        found = re.search(r"^\* format: (\w+)$", card.read_text(encoding="utf-8"), re.MULTILINE)
+        return None if found is None else found[1]
+    return None
 
 
 _ALL = (

@@ -28,6 +28,7 @@ class ExportSettings(Settings):
         "or a run folder in its place is taken for the weights.",
         metavar="[ARCH]",
         argument=True,
+        complete="architectures",
     )
     weights: str | None = setting(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from asvit.core.codec import flattened, to_json
 from asvit.core.results import Result
@@ -31,6 +31,8 @@ class ScaleResult(Result):
     noun = "scaling"
     provenance_keys = ("seed_run", "images", "device", "versions", "command")
     hidden = ("series", "candidates")
+    rows_in = "steps"
+    also_called: ClassVar[Mapping[str, str]] = {"trajectory": "growth"}
 
     settings: ScaleSettings
     space: str
@@ -50,6 +52,10 @@ class ScaleResult(Result):
             (budget, min(self.series, key=lambda row: abs(budget.gap(row))))
             for budget in self.settings.limits
         ]
+
+    def facts(self) -> dict[str, Any]:
+        """As the base has them, with the measures of the last model."""
+        return {**super().facts(), **self.series[-1].values}
 
     def derived(self) -> Mapping[str, Any]:
         """The last model, the nearest to each budget, and the steps with their candidates."""

@@ -39,7 +39,8 @@ class ScaleSettings(MeasuringSettings):
 
     architecture: str = setting(
         ...,
-        "Architecture to start from, whose depths and width are the start.",
+        "Architecture to start from, or the folder of a run that ended in one; its depths and "
+        "width are the start.",
         name="arch",
         metavar="ARCH",
         shown="the result of the newest search in runs",
@@ -74,6 +75,12 @@ class ScaleSettings(MeasuringSettings):
     )
     count_size: int = setting(
         224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
+    )
+    classes: int = setting(
+        1000,
+        "Classes that sizes are counted with, as a training will build them.",
+        shown="those of --data, else 1000",
+        at_least=1,
     )
     proxies: tuple[str, ...] = setting(
         ("length_distortion", "ntk_condition_number"),

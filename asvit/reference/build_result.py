@@ -125,6 +125,7 @@ class BuildResult(Result):
     kind = "reference"
     noun = "reference table"
     hidden = ("rows",)
+    rows_in = "table"
 
     settings: BuildSettings
     rows: Sequence[BuiltRow]

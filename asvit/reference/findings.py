@@ -150,11 +150,10 @@ def verdict(findings: Sequence[Finding]) -> str:
     best = max(known, key=lambda name: known[name])
     told = f"The best count is {best} with tau {known[best]:.3f};"
     better = [f"{one.measure} ({one.correlation.tau:.3f})" for one in winners(findings)]
+    meaning = "the 95 % interval of the difference is above 0"
     if not better:
-        return f"{told} no measure is better with the interval of the difference clear of zero."
-    return (
-        f"{told} better, with the interval of the difference clear of zero: {', '.join(better)}."
-    )
+        return f"{told} no measure ranks significantly better ({meaning} for none)."
+    return f"{told} significantly better: {', '.join(better)} ({meaning})."
 
 
 def to_csv(findings: Sequence[Finding]) -> str:

@@ -42,6 +42,9 @@ REFERENCES: Registry[str] = Registry(
 )
 
 
+#: Measures that do not depend on the weights, which a table that comes along may have as columns.
+COUNTS = ("params", "macs", "depth", "width", "expansions")
+
 #: Chooses rows of a table whose architectures are still as the file has them.
 Use = Callable[[ReferenceTable], Sequence[int]]
 
@@ -122,6 +125,7 @@ def read_reference(
         targets={target.name: target for target in targets},
         accuracies=accuracies,
         default_target=find_default(sheet, targets),
+        counts=_counts(sheet) if shipped else {},
     )
     used: Sequence[int] = range(len(texts))
     if use is not None:
@@ -202,6 +206,15 @@ def _wholes(
         return int(text) if text.isdecimal() else int(value)
 
     return tuple(map(read, sheet.rows)) if name in sheet.columns else None
+
+
+def _counts(sheet: Sheet) -> dict[str, tuple[float, ...]]:
+    """The columns of a table that comes along that hold counts."""
+    return {
+        name: tuple(float(row.cells[name] or "nan") for row in sheet.rows)
+        for name in COUNTS
+        if name in sheet.columns
+    }
 
 
 def _counted(
@@ -321,6 +334,7 @@ _OTHERS = frozenset(
         *("image_size", "img_size", "resolution", "eval224_256", "seed", "seeds", "epochs"),
         *("params", "params_m", "macs", "macs_m", "gmacs", "flops", "flops_g", "gflops"),
         *("base_dim", "hidden_dim", "mlp_ratio", "depth", "depths", "num_heads", "heads", "width"),
+        "expansions",
     }
 )
 _OTHER_ENDS = ("_std", "_spread", "_seed")

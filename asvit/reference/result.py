@@ -105,6 +105,7 @@ class CorrelationResult(Result):
     kind = "correlation"
     noun = "correlation"
     hidden = ("values",)
+    rows_in = "correlations"
 
     settings: CorrelationSettings
     reference: str
@@ -133,6 +134,16 @@ class CorrelationResult(Result):
             if (one.measure, one.target) == (measure, wanted):
                 return one
         raise KeyError(f"nothing was asked of {measure!r} and {wanted!r}")
+
+    def facts(self) -> dict[str, Any]:
+        """As the base has them, with tau of each measure for the first target."""
+        first = self.targets[0].name
+        found = (one for one in self.correlations if one.target == first)
+        return {
+            **super().facts(),
+            "target": first,
+            **{f"tau of {one.measure}": one.correlation.tau for one in found},
+        }
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], folder: Path) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -54,6 +54,9 @@ class ReferenceTable:
         targets: Name -> what the column is.
         accuracies: Name of a target -> one accuracy per row in per cent, NaN where there is none.
         default_target: The target used where none is named.
+        counts: Count -> its value of each row at that image size and with these classes, NaN
+            where it has none: ``params``, ``macs``, ``depth`` and others, of tables that come
+            with asvit. Other tables have none: theirs may have been counted by other rules.
     """
 
     name: str
@@ -68,6 +71,7 @@ class ReferenceTable:
     targets: Mapping[str, Target]
     accuracies: Mapping[str, tuple[float, ...]]
     default_target: str
+    counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.architectures)

@@ -23,6 +23,12 @@ from asvit.report.style import LONGEST
 from proxies.messages import one_line
 
 _OPEN_FAILURES = 10  # rows with a failed measure up to which they are shown unfolded
+_TRAINED = {
+    "scratch": "trained from scratch",
+    "distilled": "distilled from a teacher",
+    "inherited": "weights inherited from a supernet",
+    "unknown": "how the networks were trained is not known",
+}
 _TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
 
 
@@ -109,7 +115,7 @@ def _header(result: CorrelationResult) -> str:
 def _target(result: CorrelationResult, target: Target) -> str:
     """The verdict on a target and the table of its findings."""
     found = [one for one in result.correlations if one.target == target.name]
-    words = [f"{target.description}; trained: {target.training}."]
+    words = [f"{_described(target)}."]
     if target.noise_ceiling is not None:
         words.append(
             f"Two training seeds agree with tau {target.noise_ceiling:.2f}: training each network "
@@ -135,6 +141,13 @@ def _target(result: CorrelationResult, target: Target) -> str:
             "quiet",
         ),
     )
+
+
+def _described(target: Target) -> str:
+    """What a target is, and how its networks were trained, which the former may say already."""
+    trained = _TRAINED[target.training]
+    told = trained in target.description or target.training in target.description
+    return target.description if told else f"{target.description}; {trained}"
 
 
 def _findings_table(found: Sequence[Finding]) -> str:

@@ -161,7 +161,8 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
         if not group:
             note(axes, "no architecture has both")
             continue
-        dots(axes, *pairs(group, "value", "accuracy"))
+        told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in group)
+        dots(axes, *pairs(group, "value", "accuracy"), told)
         log_scale(axes, "x", [row.value for row in group])
         axes.set_ylabel(f"{one_line(name, most=LONGEST)} (%)")
     made.supxlabel(measure_label(measure), fontsize=SMALL, color=COLOUR["muted"])

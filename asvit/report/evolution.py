@@ -14,7 +14,7 @@ from asvit.core.files import read_text
 from asvit.core.run_files import RESULT, TRIALS
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, dots, figure, legend, note, pairs, remark, whole
+from asvit.report.style import COLOUR, dots, figure, legend, note, pairs, remark, thinned, whole
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
+MOST_PATHS = 2000  # that figures show; more are thinned
+MOST_ROWS = 1000  # of the table of paths; trials.csv has them all
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,11 @@ def write_evolution_report(folder: Path | str) -> list[Path]:
 
 def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
     """Draw every picture of ``run``."""
-    generations = run.result.generations
+    generations, winner = run.result.generations, run.result.winner.architecture
+    even = thinned(run.candidates, MOST_PATHS)
+    won = (one for one in run.candidates if one.architecture == winner)
+    shown = sorted({one.number: one for one in (*even, *won)}.values(), key=lambda one: one.number)
+    generations = thinned(generations, MOST_PATHS)
     random = {words: paths.validation.median for words, paths in _random_paths(run.result).items()}
     return [
         Picture(
@@ -74,7 +80,7 @@ def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
             "The first generation is random.",
-            lambda: draw_generations(generations, run.candidates, random=random),
+            lambda: draw_generations(generations, shown, random=random),
             (generations, Generation),
         ),
         Picture(
@@ -82,12 +88,8 @@ def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
             "allowed.",
-            lambda: draw_costs(
-                run.candidates,
-                limit=run.result.settings.max_macs or 0,
-                winner=run.result.winner.architecture,
-            ),
-            (run.candidates, PathRow),
+            lambda: draw_costs(shown, limit=run.result.settings.max_macs or 0, winner=winner),
+            (shown, PathRow),
         ),
     ]
 
@@ -104,7 +106,8 @@ def draw_generations(
     if not rows:
         note(axes, "no path has been evaluated yet")
         return made
-    dots(axes, *pairs(candidates, "generation", "validation"))
+    told = (f"{one.architecture}: {one.validation:.4g} %" for one in candidates)
+    dots(axes, *pairs(candidates, "generation", "validation"), told)
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
     name = "median of the generation"
     axes.plot(*pairs(rows, "generation", "median"), color=COLOUR["muted"], label=name, **shape)
@@ -180,10 +183,20 @@ def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
             _header(run.result, run.name),
             _winner(run.result),
             _compared(run.result),
-            html.figures(drawn),
+            html.figures(drawn, _thinned(run)),
             _candidates(run),
             html.origin(run.result.settings, run.result),
         ],
+    )
+
+
+def _thinned(run: EvolutionFolder) -> str:
+    """What figures leave out; empty if they show all."""
+    if len(run.candidates) <= MOST_PATHS:
+        return ""
+    return (
+        f"The figures and their CSV files show {MOST_PATHS} of {len(run.candidates)} paths, "
+        "evenly spaced, and the winner; trials.csv has all."
     )
 
 
@@ -243,9 +256,12 @@ def _compared(result: EvolutionResult) -> str:
 def _candidates(run: EvolutionFolder) -> str:
     columns = ["number", "generation", "origin", "architecture", "cells", "multiply-adds"]
     columns.append("validation")
-    cells: list[list[html.Cell]] = [list(vars(one).values()) for one in run.candidates]
+    shown = run.candidates[-MOST_ROWS:]
+    cells: list[list[html.Cell]] = [list(vars(one).values()) for one in shown]
     numeric = {"number", "generation", "multiply-adds", "validation"}
     table = html.table(columns, cells, numeric=numeric, long=True)
     words = f"{len(cells)} paths"
+    if len(cells) < len(run.candidates):
+        words = f"The last {len(cells)} of {len(run.candidates)} paths; trials.csv has all"
     unfolded = len(cells) <= OPEN_CANDIDATES
     return html.section("Paths", html.folded(words, table, unfolded=unfolded))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from asvit.report.style import ALIKE, FONT, style
+from asvit.report.style import ALIKE, FONT, style, titled, with_titles
 from proxies.tables import csv_text
 
 if TYPE_CHECKING:
@@ -33,22 +34,41 @@ class Picture:
     name: str
     title: str
     caption: str
-    draw: Callable[[], Figure] = field(compare=False)
-    shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]]
+    draw: Callable[[], Figure] = field(compare=False, repr=False)
+    shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
     wide: bool = False
 
     @cached_property
     def svg(self) -> str:
         """The figure as its file holds it."""
         buffer = io.StringIO()
+        with self._drawn() as figure:
+            points = titled(figure)
+            # No date and no version: the same run gives the same file.
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        text = buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
+        return with_titles(text, points)
+
+    def savefig(self, file: Any, **options: Any) -> None:
+        """Draw the figure and write it, as matplotlib's ``Figure.savefig`` does.
+
+        Args:
+            file: Path, whose ending tells the format (``.png``, ``.pdf``, ``.svg``), or an open
+                file.
+            **options: As matplotlib has them: ``dpi``, ``format`` and others.
+        """
+        with self._drawn() as figure:
+            figure.savefig(file, **options)
+
+    @contextmanager
+    def _drawn(self) -> Iterator[Figure]:
+        """The figure, and the settings to write it with."""
         with style(self.name), warnings.catch_warnings():
             # A viewer may lack the font that the text was laid out with.
             warnings.filterwarnings("ignore", r"Glyph .* missing from font")
             # Names of any length may leave no room for axes; the page has them as text as well.
             warnings.filterwarnings("ignore", "constrained_layout not applied")
-            # No date and no version: the same run gives the same file.
-            self.draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
+            yield self.draw()
 
     @property
     def csv(self) -> str:

@@ -20,12 +20,13 @@ from asvit.report import html
 from asvit.report import scale_figures as draw
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
-from asvit.report.search import direction
+from asvit.report.search import dimensions, direction
 from asvit.report.style import label
 from scaling.budget import UNIT_NAMES
 from scaling.trajectory import from_csv
 
 if TYPE_CHECKING:
+    from asvit.spaces import SearchSpace
     from proxies.registry import Better
     from scaling import Row
 
@@ -49,6 +50,15 @@ class Scaling:
     def better(self) -> Mapping[str, Better]:
         """Measure to its direction."""
         return {name: direction(name) for name in (self.series[0].values if self.series else ())}
+
+    def space(self) -> SearchSpace | None:
+        """The space of the architectures; None where it is not known here."""
+        from asvit.spaces.architectures import find
+
+        try:
+            return None if self.settings is None else find(self.settings.architecture)[0]
+        except (KeyError, ValueError):
+            return None
 
 
 def read_scaling(folder: Path) -> Scaling:
@@ -117,8 +127,8 @@ def scale_pictures(run: Scaling) -> list[Picture]:
         Picture(
             "clouds",
             "Candidates",
-            "What each step chose from: the colour is the stage with one more block, a larger "
-            f"point is wider. {_ways(run)}",
+            "What each step chose from: colour and shape tell the stage with one more block, a "
+            f"larger point is wider. {_ways(run)}",
             lambda: draw.draw_clouds(clouds, (*ranking, "", "")),
             (clouds, draw.CloudRow),
             wide=True,
@@ -135,6 +145,7 @@ def page(run: Scaling, drawn: Sequence[Picture]) -> str:
             _nearest(run),
             _series(run),
             html.figures(drawn),
+            dimensions(run.space()),
             trust(run.result.reliability if run.result else None),
             _candidates(run),
             html.origin(run.settings, run.result),
@@ -146,7 +157,7 @@ def _header(run: Scaling) -> str:
     told, goal, steps = [], "", html.count(max(0, len(run.series) - 1), "step")
     if run.settings is not None:
         told = [
-            f"measured at px {run.settings.image_size}",
+            f"measured at {run.settings.image_size} px",
             f"width ratio {run.settings.ratio}",
             f"seed {run.settings.seed}",
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import cycle, groupby, pairwise
 from typing import TYPE_CHECKING
 
 from asvit.report.style import (
@@ -16,12 +16,13 @@ from asvit.report.style import (
     figure,
     label,
     legend,
-    levels,
     log_scale,
     note,
     pairs,
     panels,
     remark,
+    series_styles,
+    tell,
     thinned,
     whole,
 )
@@ -143,7 +144,7 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
         return made
     above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
-    for stage, colour in zip(stages, levels(len(stages) + 1)[1:], strict=True):
+    for stage, (colour, line, mark) in zip(stages, cycle(series_styles()), strict=False):
         own = [row for row in rows if row.stage == stage]
         above.plot(
             [row.params / 1e6 for row in own],
@@ -151,8 +152,9 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
             [row.depth + 0.05 * (stage - (1 + len(stages)) / 2) for row in own],
             color=colour,
             drawstyle="steps-post",
-            marker="o",
-            markersize=3,
+            linestyle=line,
+            marker=mark,
+            markersize=4,
             label=f"stage {stage}",
         )
     whole(above.yaxis)
@@ -195,14 +197,16 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     """Every measure over steps: all candidates, and a line through the chosen ones."""
 
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
-        axes.scatter(
-            *pairs([row for row in good if not row.chosen], "step", "value"),
+        others = [row for row in good if not row.chosen]
+        drawn = axes.scatter(
+            *pairs(others, "step", "value"),
             s=9,
             linewidths=0,
             alpha=0.6,
             color=COLOUR["first"],
             label="other candidates",
         )
+        tell(drawn, (f"step {row.step}: {row.value:.4g}" for row in others))
         chosen = pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
@@ -245,18 +249,21 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     from matplotlib.ticker import MaxNLocator
 
-    shades = levels(5)
+    styles = series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
-        axes.scatter(
+        colour, _, mark = styles[(stage - 1) % len(styles)]
+        drawn = axes.scatter(
             *pairs(own, "x", "y"),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
-            color=COLOUR["muted"] if alone else shades[min(stage, 4)],
-            linewidths=0,
+            color=COLOUR["muted"] if alone else colour,
+            marker="x" if alone else mark,
+            linewidths=1 if alone else 0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
+        tell(drawn, (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own))
     axes.scatter(
         *pairs([row for row in rows if row.chosen], "x", "y"),
         s=110,

@@ -13,29 +13,31 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
+    CHOICE_WINDOW,
     MOST_STEPS,
     WINDOW,
     ChoiceRow,
     EntropyRow,
     MeasureRow,
     PointRow,
-    RewardRow,
+    StandingRow,
     choice_rows,
     draw_choices,
     draw_entropy,
     draw_measures,
     draw_points,
-    draw_reward,
+    draw_standings,
     entropy_rows,
     measure_rows,
     point_rows,
-    reward_rows,
     shown_steps,
+    standing_rows,
 )
 from asvit.report.style import label
 from asvit.search.front import pareto_front
@@ -132,11 +134,11 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
         return None, []
     from asvit.search.journal import read_journal  # Optuna and torch, for unfinished runs only
     from asvit.search.loop import History
-    from asvit.search.study import STUDY, find_study, stored_settings
+    from asvit.search.study import first_study, stored_settings
     from asvit.spaces import load_space
 
-    study = find_study(read_journal(journal), STUDY)
-    settings = None if study is None else stored_settings(study)
+    study = first_study(read_journal(journal))
+    settings = None if study is None else stored_settings(study.user_attrs)
     if study is None or settings is None:
         return None, []
     better = {name: direction(name) for name in settings.proxies}
@@ -168,7 +170,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
     steps = shown_steps(trials, better, points)
     points = [row for row in points if row.step in steps]
     entropies = [row for row in entropy_rows(trials) if row.step in steps]
-    rewards = [row for row in reward_rows(trials) if row.step in steps]
+    standings = standing_rows(trials, better, steps)
     measures = measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
@@ -189,11 +191,12 @@ def pictures(run: SearchTrials) -> list[Picture]:
         ),
         Picture(
             "reward",
-            "Reward",
-            "Change of the measures from one architecture to the next, as a share of their recent "
-            "range, and its moving average: the baseline that a policy compares with.",
-            lambda: draw_reward(rewards),
-            (rewards, RewardRow),
+            "Learning",
+            "How good what is drawn is beside everything that the run drew: the share of it that "
+            f"the last {WINDOW} architectures are better than, on average. Random draws stay "
+            "about 50 %; the lines of a controller that learns rise.",
+            lambda: draw_standings(standings),
+            (standings, StandingRow),
         ),
         Picture(
             "measures",
@@ -213,7 +216,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
         Picture(
             "choices",
             "Choices",
-            "How often each choice of each dimension was drawn of late.",
+            f"Share of each choice in the last {CHOICE_WINDOW} architectures drawn.",
             lambda: draw_choices(choices),
             (choices, ChoiceRow),
             wide=True,
@@ -228,7 +231,9 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
         [
             _header(run),
             _seed(run.result),
+            _finalists(run.result),
             html.figures(drawn, _thinned(run)),
+            dimensions(run.space()),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
@@ -250,8 +255,11 @@ def _thinned(run: SearchTrials) -> str:
 def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
     told = [
-        f"{name.replace('_', ' ')} {getattr(settings, name)}"
-        for name in ("space", "controller", "image_size", "seed")
+        words.format(s=settings)
+        for words in (
+            *("space {s.space}", "controller {s.controller}"),
+            *("{s.image_size} px", "seed {s.seed}"),
+        )
         if settings is not None
     ]
     whole = html.count(done, "architecture")
@@ -280,6 +288,43 @@ def _seed(result: SearchResult | None) -> str:
     if result.reason:
         parts.append(html.paragraph(result.reason, "quiet"))
     return html.section("Seed architecture", html.card(*parts))
+
+
+def dimensions(space: SearchSpace | None) -> str:
+    """What the names of a space's dimensions stand for; empty where it does not say."""
+    if space is None or not space.legend:
+        return ""
+    shown = html.table(["name", "what it is"], [*space.legend.items()])
+    words = f"Space {space.name}: {space.description}."
+    return html.section("What the letters mean", html.paragraph(words), html.card(shown))
+
+
+def _finalists(result: SearchResult | None) -> str:
+    """What the search could hand on, the seed first; empty where there were no finalists."""
+    if result is None or not result.finalists:
+        return ""
+    measures = without_sizes(result.values)
+    again = any(one.again for one in result.finalists)
+    numeric = ["parameters", "multiply-adds"]
+    for measure in measures:
+        numeric += [label(measure), f"{label(measure)}, again"] if again else [label(measure)]
+    cells: list[list[html.Cell]] = []
+    for one in result.seed_first:
+        cells.append([one.origin, one.architecture, one.params, one.macs])
+        for measure in measures:
+            cells[-1] += [one.values[measure], *([one.again.get(measure)] if again else [])]
+    words = "The first is the seed architecture: " + (
+        "the policy's likeliest, as --pick policy asks."
+        if result.settings.pick == "policy"
+        else "the one with the smallest sum of ranks among them."
+    )
+    if again:
+        words = (
+            f"Measured again on {networks(result.settings.recheck)} each, with fresh initial "
+            f"weights and another circle. The best of many noisy values owes much to luck. {words}"
+        )
+    shown = html.table(["from", "architecture", *numeric], cells, numeric=set(numeric))
+    return html.section("Finalists", html.paragraph(words), html.card(shown))
 
 
 def _front(run: SearchTrials) -> str:
@@ -311,7 +356,7 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
     columns = ["step", "architecture", *numeric, "state", "reason"]
     cells: list[list[html.Cell]] = [
         [
-            t.number + 1,
+            t.number,
             t.architecture,
             t.params,
             t.macs,

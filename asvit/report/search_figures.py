@@ -1,6 +1,6 @@
 """The figures of a search: the rows, which JSON, CSV, HTML and tests see, and their drawings.
 
-A step is the place of a trial among those measured, counted from 1. A trial that failed keeps its
+A step is the number of a trial in trials.csv, from 0. A trial that failed keeps its
 place, so that gaps in a curve are where the failures were.
 """
 
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import TYPE_CHECKING
 
 from asvit.report.style import (
@@ -29,10 +30,11 @@ from asvit.report.style import (
     pairs,
     panels,
     remark,
+    series_styles,
+    tell,
     thinned,
 )
 from asvit.search.front import non_dominated
-from asvit.search.reward import MovingBaseline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,11 +56,11 @@ def shown_steps(
     The best are those of the front among ``points``, thinned like the steps if there are more, and
     the lowest and the highest of each measure.
     """
-    every = range(1, len(trials) + 1)
+    every = range(len(trials))
     front = sorted((row for row in points if row.on_front), key=lambda row: row.x)
     ends = []
     for name in better:
-        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials, 1)]
+        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
     return frozenset(
@@ -78,7 +80,7 @@ def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
     """The policy's entropy over steps; empty for a controller that has none."""
     return [
         EntropyRow(step, trial.entropy)
-        for step, trial in enumerate(trials, 1)
+        for step, trial in enumerate(trials)
         if math.isfinite(trial.entropy)
     ]
 
@@ -103,37 +105,63 @@ def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) ->
 
 
 @dataclass(frozen=True)
-class RewardRow:
-    """Reward of one step and the policy's baseline with it: a bias-corrected moving average."""
+class StandingRow:
+    """How an architecture stands among all of the run by one measure, and a moving mean of that.
+
+    ``standing`` is the share of them, in per cent, that it is better than, half of its equals
+    among them: 50 is the middle of the run, and 0 what failed. ``average`` is over the last
+    ``WINDOW`` steps.
+    """
 
     step: int
-    reward: float
+    measure: str
+    standing: float
     average: float
 
 
-def reward_rows(trials: Sequence[TrialRow]) -> list[RewardRow]:
-    """Rewards over steps with their moving average; empty for a controller without rewards."""
-    baseline = MovingBaseline()
-    return [
-        RewardRow(step, trial.reward, baseline.update(trial.reward))
-        for step, trial in enumerate(trials, 1)
-        if math.isfinite(trial.reward)
-    ]
+def standing_rows(
+    trials: Sequence[TrialRow], better: Mapping[str, Better], steps: Iterable[int] | None = None
+) -> list[StandingRow]:
+    """The standings over ``steps``, or all, by every measure that has a better side."""
+    rows = []
+    shown = range(len(trials)) if steps is None else sorted(steps)
+    for name, way in better.items():
+        if way == "reported":
+            continue
+        sign = 1.0 if way == "higher" else -1.0
+        found = (sign * trial.values.get(name, math.nan) for trial in trials)
+        values = [value if math.isfinite(value) else -math.inf for value in found]
+        order = sorted(values)
+        half = 50 / len(values) if values else 0.0
+        standings = [
+            half * (bisect_left(order, value) + bisect_right(order, value))
+            if value > -math.inf
+            else 0.0
+            for value in values
+        ]
+        for step in shown:
+            window = standings[max(0, step + 1 - WINDOW) : step + 1]
+            rows.append(StandingRow(step, name, standings[step], statistics.fmean(window)))
+    return rows
 
 
-def draw_reward(rows: Sequence[RewardRow]) -> Figure:
-    """Rewards over steps and their moving average."""
+def draw_standings(rows: Sequence[StandingRow]) -> Figure:
+    """The moving means of the standings over steps: a line for each measure."""
     made = figure()
     axes = made.subplots()
     if not rows:
-        note(axes, "this controller learns from no reward")
+        note(axes, "no measure has a better side")
         return made
-    steps, rewards = pairs(rows, "step", "reward")
-    axes.axhline(0, color=COLOUR["muted"], linewidth=0.8)
-    dots(axes, steps, rewards)
-    averages = pairs(rows, "step", "average")
-    axes.plot(*averages, color=COLOUR["second"], label="moving average")
-    axes.set_ylabel("reward")
+    axes.axhline(50, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
+    for (name, group), (colour, line, mark) in zip(
+        series.items(), cycle(series_styles()), strict=False
+    ):
+        steps, averages = pairs(group, "step", "average")
+        shape = {"color": colour, "linestyle": line, "marker": mark if len(steps) == 1 else ""}
+        axes.plot(steps, averages, label=label(name), **shape)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("better than ... % of the run")
     count_steps(axes)
     legend(made)
     return made
@@ -157,12 +185,13 @@ def measure_rows(
 ) -> list[MeasureRow]:
     """Every measure over ``steps``, or all, with its moving median, measure by measure."""
     rows = []
-    shown = range(1, len(trials) + 1) if steps is None else sorted(steps)
+    shown = range(len(trials)) if steps is None else sorted(steps)
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
         for step in shown:
-            value = values[step - 1]
-            window = [v for v in values[max(0, step - WINDOW) : step] if math.isfinite(v)]
+            value = values[step]
+            recent = values[max(0, step + 1 - WINDOW) : step + 1]
+            window = [v for v in recent if math.isfinite(v)]
             middle = statistics.median(window) if window else math.nan
             rows.append(MeasureRow(step, name, value, middle))
     return rows
@@ -172,7 +201,8 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
     """Every measure over steps, one below the other, with its moving median and its failures."""
 
     def draw(axes: Axes, group: Sequence[MeasureRow], good: Sequence[MeasureRow]) -> None:
-        dots(axes, *pairs(good, "step", "value"))
+        told = (f"step {row.step}: {row.value:.4g}" for row in good)
+        dots(axes, *pairs(good, "step", "value"), told)
         medians = pairs(group, "step", "median")
         axes.plot(*medians, color=COLOUR["second"], label="moving median")
         failed = [row.step for row in group if not math.isfinite(row.value)]
@@ -213,7 +243,7 @@ def point_rows(trials: Sequence[TrialRow], better: Mapping[str, Better]) -> list
     (x_name, x_better), (y_name, y_better) = list(better.items())[:2]
     finite = [
         (step, trial.architecture, x, y)
-        for step, trial in enumerate(trials, 1)
+        for step, trial in enumerate(trials)
         for x, y in [[trial.values.get(name, math.nan) for name in (x_name, y_name)]]
         if math.isfinite(x) and math.isfinite(y)
     ]
@@ -236,13 +266,14 @@ def draw_points(
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
-        axes.scatter(
+        drawn = axes.scatter(
             *pairs(part, "x", "y"),
             s=24 if len(rows) <= 60 else 14,
             linewidths=0,
             color=colour,
             label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
         )
+        tell(drawn, (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part))
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],
@@ -289,16 +320,18 @@ def choice_rows(
     *,
     most: int = 100,
 ) -> list[ChoiceRow]:
-    """How often each choice was drawn of late, at no more than ``most`` evenly spaced steps.
+    """How often each choice was drawn lately, at no more than ``most`` evenly spaced steps.
 
     ``encode`` gives the choices of an architecture's text, ``dimensions`` all there are, in their
     order. The last step is always reported.
     """
     count = len(trials)
-    steps = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
+    ends = sorted({round((i + 1) * count / min(count, most)) for i in range(min(count, most))})
     windows = {
-        step: [encode(trial.architecture) for trial in trials[max(0, step - CHOICE_WINDOW) : step]]
-        for step in steps
+        end - 1: [
+            encode(trial.architecture) for trial in trials[max(0, end - CHOICE_WINDOW) : end]
+        ]
+        for end in ends
     }
     rows = []
     for name, choices in dimensions.items():
@@ -335,7 +368,7 @@ def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
     steps = sorted({row.step for row in rows})
     shares = [[row.frequency for row in rows if row.choice == choice] for choice in choices]
     if len(steps) == 1:  # one step has no width: draw it as a band
-        steps, shares = [0, steps[0]], [share * 2 for share in shares]
+        steps, shares = [0, steps[0] + 1], [share * 2 for share in shares]
     axes.stackplot(steps, shares, colors=levels(len(choices)), linewidth=0, labels=choices)
     axes.legend(
         loc="lower right",

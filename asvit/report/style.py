@@ -8,12 +8,14 @@ figures too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from proxies.messages import one_line
+from proxies.messages import legible, one_line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -32,6 +34,11 @@ PALETTE = {
     "first": ("#2862a5", "#6ba6e8"),
     "second": ("#bd5519", "#ee9a5c"),
     "bad": ("#b3243b", "#f2788a"),
+    # Series without an order: apart in lightness, too, for grey paper and colour-blind readers.
+    "series1": ("#2a1a70", "#6a5ae6"),
+    "series2": ("#a3307f", "#d05cba"),
+    "series3": ("#dc6a3c", "#f0986a"),
+    "series4": ("#d9a520", "#fae28a"),
     "level0": ("#dfeaf4", "#2a3b4d"),
     "level1": ("#93bade", "#42698f"),
     "level2": ("#6499cb", "#5586b5"),
@@ -66,6 +73,13 @@ def levels(count: int) -> list[str]:
     if count <= 1:
         return shades[3:4] * count
     return [shades[round(i * (len(shades) - 1) / (count - 1))] for i in range(count)]
+
+
+def series_styles() -> list[tuple[str, Any, str]]:
+    """Colour, line and marker of each of four series, which any one of them tells apart."""
+    lines: list[Any] = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
+    colours = [COLOUR[f"series{place}"] for place in range(1, 5)]
+    return list(zip(colours, lines, "os^D", strict=True))
 
 
 @contextmanager
@@ -122,12 +136,65 @@ def note(axes: Axes, text: str) -> None:
     )
 
 
-def dots(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """Single observations, faint enough to show where they crowd."""
+def dots(axes: Axes, x: Sequence[float], y: Sequence[float], titles: Iterable[str] = ()) -> None:
+    """Single observations, faint enough to show where they crowd; ``titles`` tell of each."""
     few = len(x) <= 60
-    axes.scatter(
+    drawn = axes.scatter(
         x, y, color=COLOUR["first"], s=20 if few else 9, linewidths=0, alpha=0.8 if few else 0.5
     )
+    tell(drawn, titles)
+
+
+def tell(points: Artist, titles: Iterable[str]) -> None:
+    """Give each point what a browser tells where the pointer hovers over it."""
+    setattr(points, _TITLES, list(titles))
+
+
+def titled(figure: Figure) -> list[Artist]:
+    """The points of a figure that have titles; each gets an id to find them by in an SVG."""
+    found = [one for one in figure.findobj() if getattr(one, _TITLES, None)]
+    for place, points in enumerate(found):
+        points.set_gid(f"titled-{place}")
+    return found
+
+
+def with_titles(svg: str, points: Iterable[Artist]) -> str:
+    """``svg`` with the titles of these points in it, which :func:`titled` gave their ids."""
+    for artist in points:
+        group = f'<g id="{artist.get_gid()}">'
+        before, found, rest = svg.partition(group)
+        defined, mark, drawn = rest.partition("</defs>") if _is_marked(rest) else ("", "", rest)
+        length = _length_of_group(drawn, depth=1)
+        shapes = _SHAPE.split(drawn[:length])
+        titles: list[str] = getattr(artist, _TITLES)
+        if found and len(shapes) // 3 == len(titles):
+            told = iter(titles)
+            for place in range(1, len(shapes), 3):
+                name, rest_of_tag = shapes[place : place + 2]
+                words = escape(legible(next(told)))
+                shapes[place : place + 2] = [
+                    "", f"<{name}{rest_of_tag}><title>{words}</title></{name}>"
+                ]  # fmt: skip
+            svg = "".join((before, group, defined, mark, *shapes, drawn[length:]))
+    return svg
+
+
+_TITLES = "asvit_titles"  # attribute of an artist
+_SHAPE = re.compile(r"<(use|path)\b([^>]*)/>")
+
+
+def _is_marked(group: str) -> bool:
+    """Whether what follows the beginning of a group defines a marker that its points use."""
+    return group.lstrip().startswith("<defs>")
+
+
+def _length_of_group(text: str, depth: int) -> int:
+    """Where the group that ``text`` is in ends, ``depth`` groups deep."""
+    for tag in re.finditer(r"<g\b|</g>", text):
+        depth += 1 if tag[0] == "<g" else -1
+        if depth == 0:
+            return tag.start()
+    return len(text)
 
 
 def log_scale(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:

@@ -1,14 +1,15 @@
 """Whole runs: what a command does from its settings to a folder with results and a report.
 
-Each function but ``export_network`` takes, beside what it documents, ``out`` (the run folder;
-by default one in ``runs`` named after the settings), ``fresh`` (start over), ``preset`` (settings
-to start from) and ``progress`` (called with a :class:`asvit.core.progress.Progress` as the run
-goes on). ``workers`` is an :class:`asvit.executors.Workers`, the processes that measure;
-``reference`` the name or path of a table, with whose accuracies the measures are correlated in
-the end. All return what result.json holds. They raise ``ValueError`` if a setting is not allowed,
-images do not suit, or the folder's run has other settings, images or device or is in use;
-``OSError`` if the folder cannot be written to or something cannot be found; and ``TypeError`` if
-there is no such setting.
+Each function but ``export_network`` and ``score`` takes, beside what it documents, ``out`` (the
+run folder; by default one in ``runs`` named after the settings), ``fresh`` (start over),
+``preset`` (settings to start from) and ``progress`` (called with a
+:class:`asvit.core.progress.Progress` as the run goes on; unless it is given, a notebook shows a
+bar). ``workers`` is an :class:`asvit.executors.Workers`, the processes that measure; ``reference``
+the name or path of a table, with whose accuracies the measures are correlated in the end. All
+return what result.json holds. They raise ``ValueError`` if a setting is not allowed, images do not
+suit, or the folder's run has other settings, images or device or is in use; ``OSError`` if the
+folder cannot be written to or something cannot be found; and ``TypeError`` if there is no such
+setting.
 """
 
 from importlib import import_module
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from asvit.runs.exporting import export_network
     from asvit.runs.reference import build_reference
     from asvit.runs.scaling import run_scaling
+    from asvit.runs.scoring import score
     from asvit.runs.search import run_search
     from asvit.runs.supernet import train_supernet
     from asvit.runs.training import run_training
@@ -45,6 +47,7 @@ __all__ = [
     "run_scaling",
     "run_search",
     "run_training",
+    "score",
     "train_supernet",
 ]
 
@@ -57,6 +60,7 @@ _LAZY = {
     "export_network": "asvit.runs.exporting",
     "run_correlation": "asvit.runs.correlation",
     "run_scaling": "asvit.runs.scaling",
+    "score": "asvit.runs.scoring",
     "run_search": "asvit.runs.search",
     "run_training": "asvit.runs.training",
     "train_supernet": "asvit.runs.supernet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,10 +38,25 @@ class FoundArchitecture:
     by: Mapping[str, Any] | None = None
 
 
+def run_folder(text: str) -> Path | None:
+    """The folder that a text names, itself or by a result.json in it; None for other texts."""
+    path = expanded(text)
+    with suppress(OSError, ValueError):  # no path at all
+        if path.name == RESULT and path.is_file():
+            return path.parent
+        return path if path.is_dir() else None
+    return None
+
+
 def find_architecture(text: str) -> FoundArchitecture:
-    """The architecture of a text, or the one that the run in a folder ended in."""
-    folder = expanded(text)
-    if not folder.is_dir():
+    """The architecture of a text, or the one that a run ended in, by its folder or result.json.
+
+    Raises:
+        ValueError: If it is no architecture, or the run ended in none that is known here.
+        FileNotFoundError: If the run has not finished.
+    """
+    folder = run_folder(text)
+    if folder is None:
         return FoundArchitecture(canonical(text))
     content = _result(folder)
     kind = content.get("kind")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable, Target
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
+    from asvit.report.pictures import Picture
     from asvit.runs.measurement_pool import EvalContext
     from proxies import Score
 
@@ -215,6 +217,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         from asvit.reference.query import correlate_all, gather
 
         if self._due:
+            self._take_counts(journal, self._due)
+        if self._due:
             self._measure(journal, self._due)
         plan, found = self.plan, self.table
         values = gather(plan, self.settings, journal)
@@ -232,6 +236,29 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             wall_seconds=journal.seconds,
             question=self.query,
         )
+
+    def _take_counts(self, journal: ScoreJournal, due: dict[int, list[str]]) -> None:
+        """Take from a table that comes along what was counted at the image size asked for."""
+        from asvit.reference.query import direction
+        from proxies import Score
+
+        counts, texts, total = self.table.counts, self.table.architectures, len(self.plan.rows)
+        for row, names in list(due.items()):
+            if self._side(row) != self.table.image_sizes[row]:
+                continue
+            known = {name: counts[name][row] for name in names if name in counts}
+            found = {
+                name: Score(value, 0.0, (value,), direction(name))
+                for name, value in known.items()
+                if math.isfinite(value)
+            }
+            if not found:
+                continue
+            journal.add(texts[row], found, 0.0)
+            due[row] = [name for name in names if name not in found]
+            if not due[row]:
+                del due[row]
+                self.tell(Progress("row", total - len(due), total, state=texts[row]))
 
     def _measure(self, journal: ScoreJournal, due: Mapping[int, Sequence[str]]) -> None:
         """Measure what is due: row to measures. Every row is kept as soon as it is there."""
@@ -273,6 +300,13 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return self.result_type.read(folder / RESULT).figures
         except (FileNotFoundError, ValueError):
             return ()
+
+    @classmethod
+    def pictures(cls, result: CorrelationResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.correlate import correlation_pictures
+
+        return correlation_pictures(result)
 
     @classmethod
     def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:

@@ -25,7 +25,7 @@ from asvit.executors.base import cores
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.measurement_pool import Evaluator
 from asvit.search import SearchSettings, get_controller
-from asvit.search.front import objectives
+from asvit.search.front import BEST, objectives
 from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
@@ -81,9 +81,10 @@ def estimate_search(
 
     Architectures are drawn uniformly, as by a policy that has learned nothing, and measured with
     one network each; some of them again with all networks. The start, the study and the report
-    are left out: a few seconds. The interval is a prediction interval for the mean time of the
-    remaining architectures, and for how many draws are new. It does not cover a policy that comes
-    to prefer slower architectures, or other work on the machine.
+    are left out: a few seconds. Finalists, which are measured again, count as more architectures.
+    The interval is a prediction interval for the mean time of the remaining architectures, and
+    for how many draws are new. It does not cover a policy that comes to prefer slower
+    architectures, or other work on the machine.
 
     Images are noise unless they are read from a folder: others would be kept in the cache.
 
@@ -115,12 +116,13 @@ def estimate_search(
     speed = speed_of(timing.jobs, tasks, timing.device)
     each = [sample.seconds * growth / speed for sample in samples]
     mean = statistics.fmean(each)
+    again = (min(BEST, settings.steps) + 1) * settings.recheck / settings.repeats
     return Estimate(
         steps=left,
         architectures=expected,
-        seconds=expected * mean,
-        low=min(fresh) * max(0.0, mean - _margin(each, min(fresh))),
-        high=max(fresh) * (mean + _margin(each, max(fresh))),
+        seconds=(expected + again) * mean,
+        low=(min(fresh) + again) * max(0.0, mean - _margin(each, min(fresh))),
+        high=(max(fresh) + again) * (mean + _margin(each, max(fresh))),
         samples=tuple(samples),
         growth=growth,
         jobs=timing.jobs,

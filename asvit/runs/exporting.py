@@ -24,6 +24,7 @@ from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
 from asvit.networks import Network, WeightsFile, read_state
+from asvit.runs.architectures import find_architecture, run_folder
 from asvit.runs.run import typed_options
 from asvit.spaces.architectures import canonical
 from asvit.training.pretrained import load_pretrained, weights_path
@@ -175,10 +176,25 @@ def _versions(form: Format) -> dict[str, str]:
 
 
 def name_weights(settings: ExportSettings) -> ExportSettings:
-    """Take a file or folder in the architecture's place for the weights."""
-    if settings.random or settings.weights is not None:
+    """Take a run in the architecture's place for the one that it ended in, or for its weights.
+
+    So is a file of weights.
+
+    Raises:
+        ValueError: If there are no weights.
+        FileNotFoundError: If the run has not finished.
+    """
+    if settings.architecture is None:
         return settings
-    text = str(settings.architecture)
+    text, folder = settings.architecture, run_folder(settings.architecture)
+    if settings.random or settings.weights is not None:
+        return replace(settings, architecture=find_architecture(text).text) if folder else settings
+    if folder is not None and (folder / RESULT).exists() and not weights_path(text).exists():
+        kind = (find_architecture(text).by or {})["kind"]
+        raise ValueError(
+            f"{folder}, a {kind}, has no weights; train it first (asvit train {folder}), or give "
+            "--random"
+        )
     if not expanded(text).exists():
         raise ValueError(
             f"no weights of {text} are named; give --weights a file or a run folder, or --random"

@@ -41,7 +41,8 @@ class Growable:
 
     def cost(self, depths: tuple[int, ...], width: int) -> Cost:
         """Parameters, and multiply-adds at the size they are counted for."""
-        return cost(self.name(depths, width), image_size=self._settings.count_size)
+        chosen = self._settings
+        return cost(self.name(depths, width), chosen.count_size, chosen.classes)
 
     def _check_measured_width(self) -> None:
         small = measured_shape(self.start, self._settings.ratio)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asvit.core.settings import MeasuringSettings
@@ -19,7 +19,7 @@ from asvit.search import Measurement, SearchSettings
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
-from proxies.evaluation import FAILURES, resolve_device
+from proxies.evaluation import FAILURES, resolve_device, seed_for
 from proxies.messages import fault
 
 _SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
@@ -88,6 +88,7 @@ class MeasurementJob:
     side: int  # of the images, in pixels
     counted: bool = False  # whether to count its parameters and multiply-adds, too
     refused: str = ""  # why there is no such network, so that all measures fail
+    other: Mapping[str, int] = field(default_factory=dict)  # seed and repeats, unless the run's
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ class MeasurementPool:
                 yield number, self._measure(job)
         if self.workers.in_process or not possible:
             return
-        tasks = [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        tasks = self._shared_out(
+            [(number, task) for number in possible for task in self._tasks(jobs[number])]
+        )
         missing = Counter(number for number, _ in tasks)
         answers: dict[int, list[Answer]] = {number: [] for number in possible}
         with closing(self._opened().run([task for _, task in tasks])) as answered:
@@ -182,7 +185,7 @@ class MeasurementPool:
                     job.names,
                     key=job.key,
                     together=takes_all(self._device),
-                    **self._contexts[side].arguments,
+                    **{**self._contexts[side].arguments, **job.other},
                 )
         except MemoryError as error:
             return Measured(failed(job.names, str(error) or "out of memory"))
@@ -195,7 +198,7 @@ class MeasurementPool:
 
     def _tasks(self, job: MeasurementJob) -> list[Task]:
         """What workers are sent: each repeat alone on a CPU, else all of them together."""
-        repeats = list(range(self._repeats))
+        repeats = list(range(job.other.get("repeats", self._repeats)))
         portions = [repeats] if takes_all(self._device) else [[repeat] for repeat in repeats]
         if not any(get_proxy(name).random for name in job.names):
             portions = [[0]]
@@ -207,9 +210,25 @@ class MeasurementPool:
                 "side": job.side,
                 "only": only,
                 "counted": job.counted and 0 in only,
+                "other": job.other,
             }
             for only in portions
         ]
+
+    def _shared_out(self, tasks: list[tuple[int, Task]]) -> list[tuple[int, Task]]:
+        """The tasks, of which the last ones, too few for all workers, are split by measures.
+
+        Else, with five networks on two workers, one would wait while the other measures the fifth.
+        """
+        jobs = self.workers.jobs or 1
+        whole = len(tasks) - len(tasks) % jobs
+        split = [
+            (number, {**task, "names": names, "counted": task["counted"] and not part})
+            for number, task in tasks[whole:]
+            for part, names in enumerate(task["names"][part::jobs] for part in range(jobs))
+            if names
+        ]
+        return tasks[:whole] + split
 
 
 def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
@@ -222,7 +241,10 @@ def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:
     if failures:
         return Measured(failed(job.names, failures[-1]), size)
     readings = [Readings.from_json(result["readings"]) for result in results]
-    return Measured(combine(readings), size)
+    taken: defaultdict[int, dict[str, float | str]] = defaultdict(dict)
+    for repeat, found in (item for part in readings for item in part.taken.items()):
+        taken[repeat].update(found)
+    return Measured(combine([Readings(job.names, readings[0].repeats, taken)]), size)
 
 
 def failed(names: Sequence[str], why: str) -> dict[str, Score]:
@@ -267,15 +289,21 @@ class Evaluator(MeasurementPool):
         super().__init__({settings.image_size: self.context}, workers, load, space=space)
         self.open()
 
-    def all(self, architectures: Sequence[Architecture | str]) -> Iterator[Measurement]:
+    def all(
+        self, architectures: Sequence[Architecture | str], *, again: bool = False
+    ) -> Iterator[Measurement]:
         """Measure several architectures, or those of texts, side by side where there are workers.
 
-        The measurements come in order. One that the space rejects, although a choice in each
-        dimension leads to it, has size 0, and all its measures have failed.
+        The measurements come in order. ``again`` measures on the settings' ``recheck`` networks
+        with other initial weights and another circle, on the same images. An architecture that
+        the space rejects, although a choice in each dimension leads to it, has size 0, and all
+        its measures have failed.
         """
         names, side = self._settings.proxies, self._settings.image_size
+        fresh = seed_for(self._settings.seed, "measured again")
+        other = {"seed": fresh, "repeats": self._settings.recheck} if again else {}
         jobs = [
-            MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch))
+            MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch), other)
             for arch in architectures
         ]
         for found in in_order(self.measure(jobs)):

@@ -14,6 +14,7 @@ from asvit.spaces import SearchSpace, build, cost, load_space
 from asvit.spaces.base import Architecture
 from proxies import Cost, measure_repeats
 from proxies.evaluation import FAILURES
+from proxies.forward_mode import blocks_are_faster, use_blocks
 from proxies.messages import fault
 from proxies.registry import UnknownNameError
 
@@ -40,7 +41,13 @@ def measuring_work(
     settings = {name: shared[name] for name in ("repeats", "seed", "points", "radius")}
     return Work(
         "asvit.runs.measurement_worker:MeasurementWorker",
-        {"space": space, "num_classes": num_classes, "measuring": settings},
+        {
+            "space": space,
+            "num_classes": num_classes,
+            "measuring": settings,
+            # All workers agree in the last digits, whatever their processors.
+            "blocked": blocks_are_faster() if shared["device"] == "cpu" else None,
+        },
         arrays,
     )
 
@@ -55,6 +62,7 @@ class MeasurementWorker:
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
         self._device = device
+        use_blocks(settings["blocked"])
         self._arrays = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
     def __call__(self, task: Task) -> dict[str, Any]:
@@ -71,7 +79,7 @@ class MeasurementWorker:
                 labels=self._arrays.get(f"labels {side}"),
                 device=self._device,
                 together=takes_all(self._device),
-                **self._measuring,
+                **{**self._measuring, **task["other"]},
             )
         for found in readings.taken.values():
             for what in found.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,16 @@ class MeasuringRun(Run[S, R, J]):
     )
     workers: Workers | None = None  # the result does not depend on them
 
+    @property
+    def training_command(self) -> str:
+        """What trains the architecture of the finished run, on the images it was measured on."""
+        words, usual = ["asvit", "train", str(self.folder)], MeasuringSettings()
+        for name in ("data", "image_size", "seed", "device"):
+            value = getattr(self.settings, name)
+            if value not in (getattr(usual, name), "gaussian"):  # noise has no classes
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
+
     def check(self) -> None:
         """Find the table before the long part."""
         if self.reference is not None:
@@ -49,9 +60,9 @@ class MeasuringRun(Run[S, R, J]):
             self.reference = find_table(self.reference)
         super().check()
 
-    def run(self) -> R:
+    def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""
-        result = super().run()
+        result = super().perform()
         if self.reference is None:
             return result
         from asvit.runs.checks import find_table

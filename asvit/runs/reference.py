@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, number, percent, table
+from asvit.core.console import clock, percent, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import TABLE, TRAININGS
@@ -186,14 +187,17 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         apart = result.spread
         yield (
             f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}; standard "
-            f"deviation {apart.between:.2f} points between architectures, {apart.within:.2f} "
-            "between seeds"
+            f"deviation {apart.between:.2f} points between architectures"
+            + (f", {apart.within:.2f} between seeds" if math.isfinite(apart.within) else "")
         )
-        yield (
-            f"noise ceiling, tau between two seeds: {number(result.noise_ceiling, 3)}; with the "
-            f"means of {result.settings.seeds} a perfect measure would reach about "
-            f"{number(result.reachable, 3)}"
-        )
+        if math.isfinite(result.noise_ceiling):
+            line = f"noise ceiling: tau between two training seeds is {result.noise_ceiling:.3f}"
+            if math.isfinite(result.reachable):
+                line += (
+                    "; a measure that knew every expected accuracy would reach a tau of about "
+                    f"{result.reachable:.3f} with the means over {result.settings.seeds} seeds"
+                )
+            yield line
         told = f"{result.settings.n * result.settings.seeds} trainings"
         yield f"{told} in {clock(result.wall_seconds)}, {len(result.failures)} failed"
         yield from (f"failed: {one}: {reason}" for one, reason in result.failures.items())

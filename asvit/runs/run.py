@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from asvit.core.console import clock, number
+from asvit.core.display import in_notebook, progress_display
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
 from asvit.core.results import Result
@@ -74,13 +75,6 @@ def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
     return next((kind for kind, name in outputs if not found and (folder / name).is_file()), None)
 
 
-# Of a result.json, beside what the run came to.
-_ABOUT = (
-    *("schema_version", "kind", "wall_seconds", "next_command"),
-    *("device", "command", "reason"),
-)
-
-
 class UnusableRunError(ValueError):
     """Another run that this one starts from cannot be used: no fault of the options."""
 
@@ -131,6 +125,7 @@ class Run(ABC, Generic[S, R, J]):
     report: ClassVar[Any] = None  # writes figures and report.html of a folder
     written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
+    may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
     libraries: ClassVar[Sequence[str]] = ("torch", "timm", "numpy")  # that must not change
     always_typed: ClassVar[Sequence[str]] = ()  # settings that the command line always names
     no_work: ClassVar[str] = "this {noun} had finished before; --fresh starts it over"
@@ -221,15 +216,11 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def facts(cls, result: R) -> Mapping[str, object]:
         """What a run came to, as names and values: every number and text of its result.json."""
-        return {
-            name.replace("_", " "): value
-            for name, value in result.to_json().items()
-            if isinstance(value, str | float | int) and name not in _ABOUT
-        }
+        return {name.replace("_", " "): value for name, value in result.facts().items()}
 
     @classmethod
     def pictures(cls, result: R) -> Sequence[Picture] | None:
-        """The figures of the report; None for a kind without a report."""
+        """The figures of the report and of ``result.plot``; None for a kind without a report."""
         return None
 
     @classmethod
@@ -271,7 +262,7 @@ class Run(ABC, Generic[S, R, J]):
         more = f" ({cls.written})" if cls.written else f", after {clock(result.wall_seconds)}"
         screen.print(f"folder: {result.folder}{more}")
         if result.next_command:
-            screen.print(f"next:   {result.next_command}")
+            screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
     @property
     def first(self) -> bool:
@@ -319,11 +310,20 @@ class Run(ABC, Generic[S, R, J]):
     def run(self) -> R:
         """Start, continue or extend the run, or find that it has finished.
 
+        A notebook shows a bar meanwhile, unless :attr:`progress` was given.
+
         Raises:
             ValueError: If the folder's run has other settings, images or device, or is in use, or
                 something does not suit.
             OSError: If the folder cannot be written to, or something cannot be found.
         """
+        if self.progress is not ignore or not in_notebook():
+            return self.perform()
+        with progress_display(lambda: self.title) as self.progress:
+            return self.perform()
+
+    def perform(self) -> R:
+        """What :meth:`run` does, whoever shows its progress."""
         self.check()
         folder = self.folder
         check_folder(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)
@@ -332,7 +332,7 @@ class Run(ABC, Generic[S, R, J]):
         with self.claim():
             journal = self.open()
             stored = self.stored_settings(journal)
-            check_same_settings(folder, stored, self.settings, growing=self.may_grow)
+            self.check_settings(stored)
             result = self._stored_result(journal)
             if result is None:
                 self.prepare()
@@ -380,6 +380,11 @@ class Run(ABC, Generic[S, R, J]):
         except (FileNotFoundError, ValueError):
             return None  # it follows from the journal and is written again
         return result if self.settled(journal, result) else None
+
+    def check_settings(self, stored: S | None) -> None:
+        """Check that the settings are those that the folder's run was started with, if it was."""
+        free = {"growing": self.may_grow, "changing": self.may_change}
+        check_same_settings(self.folder, stored, self.settings, **free)
 
     def check_same(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
+from asvit.core.settings import fields_of
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.growth.journal import GrowthJournal
+    from asvit.report.pictures import Picture
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
     from proxies import Score
@@ -54,8 +55,10 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     needs, inputs = ("growable",), ("context",)
     report = imported("asvit.report:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
+    always_typed = ("budgets",)
 
     seed_run: Path | None = None  # whose result growth starts from
+    classes_of_data: bool = False  # sizes are counted with the classes that the images have
 
     @classmethod
     def make(cls, preset: str = "default", **given: Any) -> Self:
@@ -63,17 +66,24 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         if given.get("architecture") is None:
             given["seed_run"] = newest_run("search")
             given["architecture"] = _seed_of(given["seed_run"])
+        from asvit.runs.architectures import find_architecture
         from asvit.runs.growable import find_growable
 
+        given["architecture"] = find_architecture(str(given["architecture"])).text
         made = super().make(preset, **given)
+        made.classes_of_data = "classes" not in given
         _, architecture = find_growable(made.settings.architecture)
         made.settings = replace(made.settings, architecture=str(architecture))
         return made
 
     def check(self) -> None:
         """Refuse unknown measures, and a start that cannot be grown as asked."""
+        from asvit.data.training_sets import class_count
         from scaling.growth import directions
 
+        if self.classes_of_data:
+            found = class_count(self.settings.data)
+            self.settings = replace(self.settings, classes=found or self.settings.classes)
         super().check()
         directions(self.settings.proxies)
 
@@ -103,6 +113,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
+        if chosen.classes != fields_of(ScaleSettings)["classes"].default:
+            grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
 
     def stored_settings(self, journal: GrowthJournal) -> ScaleSettings | None:
@@ -136,7 +148,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             series=series,
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
-            next_command=f"asvit cost {shlex.quote(series[-1].architecture)}",
+            next_command=self.training_command,
         )
 
     def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
@@ -186,6 +198,13 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             except ValueError as error:
                 jobs.append(MeasurementJob("", names, SEED_KEY, side, refused=first_line(error)))
         return (measured.scores for measured in in_order(pool.measure(jobs)))
+
+    @classmethod
+    def pictures(cls, result: ScaleResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.scale import read_scaling, scale_pictures
+
+        return scale_pictures(read_scaling(result.folder))
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, short, table
+from asvit.core.console import clock, networks, short, table
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, STUDY, TRIALS
-from asvit.core.settings import check_same_settings, check_same_versions, setting
+from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, TRIALS
+from asvit.core.settings import (
+    MeasuringSettings,
+    check_same_versions,
+    fields_of,
+    setting,
+)
 from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
-from asvit.search.rows import without_sizes, write_trials
+from asvit.search.rows import evaluated, without_sizes, write_trials
 from asvit.search.settings import SearchSettings
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from optuna.study import Study
     from rich.console import Console, RenderableType
 
+    from asvit.report.pictures import Picture
     from asvit.runs.measurement_pool import Evaluator
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
+_GROWTH = 10  # the budget of the next command over the seed's parameters
 
 
 @dataclass(kw_only=True)
@@ -54,6 +60,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
     may_grow = ("steps",)
+    may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
     storage: str | None = setting(
@@ -86,7 +93,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return find_space(self.settings.space, image_size=self.settings.image_size)
 
     @cached_property
-    def shared(self) -> BaseStorage | None:
+    def shared(self) -> RDBStorage | None:
         """The storage that other processes may share; None for a journal in the folder."""
         from asvit.search.study import open_url
 
@@ -102,8 +109,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     @property
     def study_name(self) -> str:
-        """Name of the study: a folder with a journal may be moved, so its name is fixed there."""
-        return STUDY if self.storage is None else self.folder.resolve().name
+        """Name of a new study: that of the folder, as dashboards show it."""
+        return self.folder.resolve().name or "search"
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -147,17 +154,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The study, a new one if there is none."""
         from asvit.search.front import objectives
         from asvit.search.journal import open_journal
-        from asvit.search.study import create_study, find_study
+        from asvit.search.study import create_study, find_study, first_study
 
-        storage = self.shared or open_journal(self.folder / JOURNAL)
-        study = find_study(storage, self.study_name)
+        if self.shared is None:
+            storage: BaseStorage = open_journal(self.folder / JOURNAL)
+            study = first_study(storage)
+        else:
+            storage = self.shared
+            study = find_study(storage, self.study_name)
         return study or create_study(storage, self.study_name, objectives(self.better))
 
     def stored_settings(self, journal: Study) -> SearchSettings | None:
         """What the study was started with."""
         from asvit.search.study import stored_settings
 
-        stored = stored_settings(journal)
+        stored = stored_settings(journal.user_attrs)
         if stored is None and journal.trials:
             raise ValueError(f"{self.folder} holds an Optuna study that asvit did not start")
         return stored
@@ -170,19 +181,26 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
-        """Check images, device and versions, and keep them."""
-        from asvit.search.study import keep_start
+        """Check images, device and versions, and keep them; of several processes, one is first."""
+        from asvit.search.study import keep_start, stored_settings
 
-        stored, now = journal.user_attrs, self.start_values()
-        if self.evaluate is None:
-            self.check_same(**{name: (stored.get(name), now[name]) for name in now})
-        if self.stored_settings(journal) is not None:
-            check_same_versions(self.folder, stored.get("versions"), self.libraries)
-        keep_start(journal, self.settings, **now, versions=versions())
+        now, kept = self.start_values(), False
+        while not kept:
+            stored = journal.user_attrs
+            settings = stored_settings(stored)
+            self.check_settings(settings)
+            if settings is not None:
+                if self.evaluate is None:
+                    self.check_same(**{name: (stored.get(name), now[name]) for name in now})
+                check_same_versions(self.folder, stored.get("versions"), self.libraries)
+            kept = keep_start(
+                journal, stored, self.settings, **now, versions=versions(), shared=self.shared
+            )
 
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search import Search, pareto_front
+        from asvit.search.front import picked
         from asvit.search.study import StudyLease
 
         search = Search(
@@ -191,32 +209,53 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.settings,
             self.better,
             evaluate=self._measure,
+            evaluate_again=None if self.evaluate is not None else self._measure_again,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
-        arch, measurement = search.outcome()
+        for progress in search.recheck():
+            self.tell(progress)
+        seed = picked(search.finalists, self.better, self.settings.pick)
         rows = search.rows
         return self.result(
             journal,
             self.start_values(),
-            seed_architecture=str(arch),
-            params=measurement.params,
-            macs=measurement.macs,
-            values=measurement.values,
-            reason=measurement.reason,
+            seed_architecture=seed.architecture,
+            params=seed.params,
+            macs=seed.macs,
+            values=seed.values,
+            reason=seed.reason,
             steps=len(rows),
             failures=sum(row.state == "failed" for row in rows),
             entropy=(rows[0].entropy, rows[-1].entropy),
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
-            next_command=_next_command(arch),
+            finalists=search.finalists,
+            next_command=self._next_command(seed.architecture, seed.params),
         )
+
+    def _next_command(self, arch: str, params: int) -> str:
+        """Grow the seed, measured as it was found, or train it where it cannot be grown."""
+        from asvit.runs.scaling import ScaleRun
+
+        names = (*fields_of(MeasuringSettings), "proxies")
+        kept = {name: getattr(self.settings, name) for name in names}
+        try:
+            grown = ScaleRun.make(architecture=arch, budgets=_budget(params), **kept)
+        except ValueError:
+            return self.training_command
+        return grown.command_line()
 
     def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
         """Measure architectures, in order."""
         if self.evaluate is not None:
-            return map(self.evaluate, map(str, architectures))
+            names = self.settings.proxies
+            return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
         return self.evaluator.all(architectures)
+
+    def _measure_again(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
+        """Measure architectures on fresh networks, in order."""
+        return self.evaluator.all(architectures, again=True)
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -259,35 +298,32 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Steps that the run in the folder has measured; nothing there is touched."""
         from asvit.search.journal import read_journal
         from asvit.search.sampler import measured_trials
-        from asvit.search.study import find_study
+        from asvit.search.study import first_study
 
         with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
             if SearchResult.read(self.folder / RESULT).settings == self.settings:
                 return self.settings.steps
         if not (self.folder / JOURNAL).exists():
             return 0
-        study = find_study(read_journal(self.folder / JOURNAL), STUDY)
+        study = first_study(read_journal(self.folder / JOURNAL))
         if study is None:
             return 0
         stored = self.stored_settings(study)
-        check_same_settings(self.folder, stored, self.settings, growing=self.may_grow)
+        self.check_settings(stored)
         return len(measured_trials(study))
 
     @classmethod
+    def pictures(cls, result: SearchResult) -> Sequence[Picture]:
+        """The figures of the report."""
+        from asvit.report.search import pictures, read_run
+
+        return pictures(read_run(result.folder))
+
+    @classmethod
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
-        """The seed, and the best of those measured."""
-        measures = without_sizes(result.values)
-        columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
-
-        def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
-            values = [of.values[measure] for measure in measures]
-            return [name, architecture, of.params, of.macs, *values]
-
-        rows = [line("seed", result, result.seed_architecture)]
-        rows += [line(f"step {row.number + 1}", row, row.architecture) for row in result.front]
-        title = "The seed architecture, and the best of those measured"
+        """The seed, and what it could have been."""
         yield ""
-        yield table(columns, rows, title=title, left=("", "architecture"), rule=1)
+        yield _finalists(result) if result.finalists else _front(result)
         told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
@@ -298,17 +334,55 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
         yield from rank_table(result.reliability)
+        if f"--budget {_budget(result.params)} " in f"{result.next_command} ":
+            yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
 
-def _next_command(arch: Architecture) -> str:
-    """What to do with the seed: grow it, or train it where it cannot be grown."""
-    from asvit.runs.growable import find_growable
+def _finalists(result: SearchResult) -> RenderableType:
+    """What the search could hand on, the seed first, with both values of each measure."""
+    measures = without_sizes(result.values)
+    again = any(one.again for one in result.finalists)
+    columns = ["", "architecture", "params"]
+    for measure in measures:
+        columns += [short(measure), "again"] if again else [short(measure)]
+    lines: list[list[object]] = []
+    for one in result.seed_first:
+        line: list[object] = [one.origin, one.architecture, one.params]
+        for measure in measures:
+            line += [one.values[measure], *([one.again.get(measure)] if again else [])]
+        lines.append(line)
+    title = "The finalists; the first is the seed architecture"
+    if again:
+        title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
+        title += "is the seed architecture"
+    if result.settings.pick == "policy":
+        title += " (--pick policy)"
+    return table(columns, lines, title=title, left=("", "architecture"), rule=1)
 
-    try:
-        find_growable(arch)
-    except ValueError:
-        return f"asvit train {shlex.quote(str(arch))}"
-    return f"asvit scale --budget 88M --arch {shlex.quote(str(arch))}"
+
+def _front(result: SearchResult) -> RenderableType:
+    """The seed and the best measured, of results from before there were finalists."""
+    measures = without_sizes(result.values)
+    columns = ["", "architecture", "params", "multiply-adds", *map(short, measures)]
+
+    def line(name: str, of: SearchResult | TrialRow, architecture: str) -> list[object]:
+        values = [of.values[measure] for measure in measures]
+        return [name, architecture, of.params, of.macs, *values]
+
+    rows = [line("seed", result, result.seed_architecture)]
+    rows += [line(f"step {row.number}", row, row.architecture) for row in result.front]
+    title = "The seed architecture, and the best of those measured"
+    return table(columns, rows, title=title, left=("", "architecture"), rule=1)
+
+
+def _budget(params: int) -> str:
+    """The budget of the next command: ten times the seed's parameters, in two digits.
+
+    The paper goes to 38 times, in hours; this is a first step at any image size.
+    """
+    from scaling import Budget
+
+    return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
 def run_search(**given: Any) -> SearchResult:
@@ -324,6 +398,8 @@ def run_search(**given: Any) -> SearchResult:
             of; ``reference``, ``workers``; ``storage``, the URL of any Optuna storage, in which
             the study is named after the run folder, so that runs of that name in other folders
             share it; and ``evaluate``, a function that measures the architecture of a text in
-            place of the proxies, called in this process.
+            place of the proxies, called in this process. It gives an
+            :class:`asvit.search.Measurement`; an architecture for which it raises an error, or
+            gives no number, has failed with the reason.
     """
     return SearchRun.make(**given).run()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ from asvit._version import __version__
 from asvit.core.console import clock, number, table
 from asvit.core.progress import ignore, images_told
 from asvit.core.run_files import BEST, CHECKPOINT, METRICS_CSV, METRICS_JSONL, MODEL, previous
-from asvit.core.settings import setting
+from asvit.core.settings import fields_of, setting
 from asvit.core.versions import versions
 from asvit.runs.folder import LOCK, RunFiles
 from asvit.runs.run import Run, imported
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from asvit.training.result import TrainResult
     from asvit.training.session import Session
 
+logger = logging.getLogger(__name__)
+
 MOST_WORKERS = 8
 FEW_IMAGES = 2000  # with fewer, worker processes cost more than they save
+_LEAST_UPDATES = 8  # of an epoch, where the recipe's batch is larger than all images
 
 
 @dataclass(kw_only=True)
@@ -69,6 +73,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     )
     tensorboard: bool = setting(False, "Also write the epochs for TensorBoard.", repeats=False)
     resume: bool = setting(False, "Only continue; an error where there is no run.", repeats=False)
+    asked: Mapping[str, Any] | None = None  # settings given, where the batch may follow the data
     typed: str = ""  # what was given for the architecture: its text, or a run folder
     found_by: Mapping[str, Any] | None = None  # the run of that folder
     planned: Mapping[str, Any] | None = None
@@ -82,8 +87,13 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             raise ValueError("--fresh and --resume contradict each other; give one of them")
         typed = str(given["architecture"])
         found = find_architecture(typed)
-        made = super().make(preset, **{**given, "architecture": found.text})
+        given["architecture"] = found.text
+        made = super().make(preset, **given)
         made.typed, made.found_by = typed, found.by
+        if "batch_size" not in given:
+            known = fields_of(TrainSettings)
+            asked = {name: value for name, value in given.items() if name in known}
+            made.asked = {**asked, "preset": preset}
         return made
 
     @property
@@ -161,6 +171,37 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
             yield
             self.processes.wait()
 
+    def prepare(self) -> None:
+        """Open the images; where they are fewer than the recipe's batch, take a smaller one."""
+        super().prepare()
+        images, batch = len(self.sets.train), self.settings.batch_size
+        size = 4 * self.processes.world  # mixing takes pairs in every process
+        if self.asked is None or batch <= images or images < size:
+            return
+        while 2 * size * _LEAST_UPDATES <= images:
+            size *= 2
+        self._use_batch(size)
+        if self.first:
+            logger.warning(
+                "%d images to train on are fewer than the usual batch of %d; going on with "
+                "batches of %d and a learning rate for them (--batch-size takes another size)",
+                *(images, batch, size),
+            )
+
+    def _use_batch(self, size: int) -> None:
+        """Take batches of so many images, and the settings that follow from them."""
+        if self.asked is not None and size != self.settings.batch_size:
+            self.settings = TrainSettings.make(**{**self.asked, "batch_size": size})
+
+    def stored_settings(self, journal: Checkpoint | None) -> TrainSettings | None:
+        """What the run was started with; bad images may be replaced from now on."""
+        stored = super().stored_settings(journal)
+        if stored is None:
+            return None
+        if stored.batch_size < self.settings.batch_size:
+            self._use_batch(stored.batch_size)
+        return replace(stored, bad_images=self.settings.bad_images)
+
     def open(self) -> Checkpoint | None:
         """The checkpoint; None in a new run."""
         from asvit.training.checkpoint import Checkpoint, read_or_restore
@@ -212,6 +253,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
 
     def plan(self) -> dict[str, Any]:
         """What the run would do; coarser tokens are timed."""
+        self.prepare()
         return self._plan(self._session(None, 0))
 
     def command_line(self) -> str:
@@ -238,7 +280,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
                 drop_path=chosen.drop_path or None, drop=chosen.drop or None
             )
         if stored is not None:
-            origin = stored.origin
+            origin = replace(stored.origin, settings=chosen)
         else:
             if chosen.weights is not None:
                 load_pretrained(model, chosen.weights, new_head=chosen.new_head)
@@ -305,7 +347,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     @classmethod
     def told(cls, result: TrainResult, screen: Console) -> Iterator[RenderableType]:
         """The best and the last epoch."""
-        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "average's top-1", "images/s"]
+        columns = ["epoch", "train loss", "loss", "top-1", "top-5", "top-1 (EMA)", "images/s"]
         best = [] if result.best_row is None else [("best", result.best_row)]
         rows: list[Sequence[object]] = [
             [
@@ -333,12 +375,13 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     parts = [word for word in (s.attention and "hallucinated attention", s.ffn) if word]
     made = f" with {' and '.join(parts)}" if parts else ""
     where, processes = plan["device"], plan["processes"]
+    source = plan["source"].partition("; ")[0]  # how many of them is told below
     where = where if processes == 1 else f"{processes} processes, {where}"
     lines = [
         f"training {network.architecture}{made}: {plan['params']:,} params, "
         f"{plan['macs']:,} multiply-adds at {s.image_size} px, {network.num_classes} classes",
-        f"images: {plan['source']}; {images['train']:,} to train on, {images['validation']:,} to "
-        "validate on",
+        f"images: {source}: {images['train']:,} for training, {images['validation']:,} for "
+        "validation",
         f"recipe {s.recipe}: {s.epochs} epochs of {plan['steps_per_epoch']} updates with "
         f"{s.batch_size} images, {s.optimizer}, learning rate {s.learning_rate:g}, weight decay "
         f"{s.weight_decay:g}, warm-up {s.warmup_epochs} epoch(s); {where}, {s.precision}, "

@@ -91,7 +91,7 @@ def _reseeded(place: str) -> Make:
 
 register(
     "reinforce",
-    "policy gradient on a joint categorical policy; the result is its likeliest architecture",
+    "policy gradient on a joint categorical policy",
     paper="arXiv:2202.11921",
 )(_own("ReinforceSampler"))
 register(

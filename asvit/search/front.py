@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.search.rows import TrialRow
+from asvit.search.rows import Finalist, TrialRow
 from scaling.ranking import Better, rank_sums
+
+BEST = 10  # architectures worth a look
 
 
 def objectives(better: Mapping[str, Better]) -> dict[str, Better]:
@@ -22,15 +24,46 @@ def best_row(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> TrialRow
 
     None if no row has a valid value of every objective.
     """
-    valid = _valid(rows, better)
-    if not valid:
-        return None
-    sums = _sums(valid, better)
+    return next(iter(best_rows(rows, better, count=1)), None)
+
+
+def best_rows(
+    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = BEST
+) -> list[TrialRow]:
+    """Up to ``count`` distinct architectures with the smallest sums of dense ranks, best first.
+
+    Arguments as :func:`pareto_front`; of equals the earlier comes first.
+    """
+    distinct = _distinct(rows, better)
+    sums = _sums(distinct, better)
+    places = sorted(range(len(distinct)), key=sums.__getitem__)
+    return [distinct[place] for place in places[:count]]
+
+
+def picked(finalists: Sequence[Finalist], better: Mapping[str, Better], how: str) -> Finalist:
+    """The finalist that a search hands on.
+
+    With ``how="policy"`` it is the first one. With ``"measured"`` it is the one with the smallest
+    sum of dense ranks among the finalists, by what measuring them again gave (or by their values,
+    where nothing was measured again); the first of equals, and the first of all where none has
+    every value.
+    """
+    goals = objectives(better)
+    values = {one.architecture: one.again or one.values for one in finalists}
+    valid = [
+        one
+        for one in finalists
+        if all(math.isfinite(values[one.architecture][name]) for name in goals)
+    ]
+    if how == "policy" or not valid:
+        return finalists[0]
+    columns = {name: [values[one.architecture][name] for one in valid] for name in goals}
+    sums = rank_sums(columns, goals)
     return valid[min(range(len(valid)), key=sums.__getitem__)]
 
 
 def pareto_front(
-    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = 10
+    rows: Sequence[TrialRow], better: Mapping[str, Better], *, count: int = BEST
 ) -> list[TrialRow]:
     """Up to ``count`` distinct architectures from the front of the objectives.
 
@@ -43,8 +76,7 @@ def pareto_front(
         better: Direction of each measure. Measures that are merely reported do not count.
         count: Rows to return at most.
     """
-    distinct = list({row.architecture: row for row in reversed(_valid(rows, better))}.values())
-    distinct.sort(key=lambda row: row.number)
+    distinct = _distinct(rows, better)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))
     goals = objectives(better)
     chosen: list[TrialRow] = []
@@ -57,9 +89,14 @@ def pareto_front(
     return chosen[:count]
 
 
-def _valid(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[TrialRow]:
+def _distinct(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[TrialRow]:
+    """The first row of each architecture that has a value of every objective, in order."""
     goals = objectives(better)
-    return [row for row in rows if all(math.isfinite(row.values[name]) for name in goals)]
+    distinct: dict[str, TrialRow] = {}
+    for row in rows:
+        if all(math.isfinite(row.values[name]) for name in goals):
+            distinct.setdefault(row.architecture, row)
+    return list(distinct.values())
 
 
 def _sums(rows: Sequence[TrialRow], better: Mapping[str, Better]) -> list[int]:

@@ -18,9 +18,9 @@ from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
 from asvit.core.progress import Progress
 from asvit.search.controllers import get_controller
-from asvit.search.front import best_row, objectives
+from asvit.search.front import best_row, best_rows, objectives
 from asvit.search.reward import WindowedReward, WorstSoFar
-from asvit.search.rows import EvaluateAll, Measurement, TrialRow
+from asvit.search.rows import EvaluateAll, Finalist, Measurement, TrialRow
 from asvit.search.sampler import ReinforceSampler, distributions, measured_trials
 from asvit.search.settings import SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MEASURED = "measured"  # user attribute of a trial
+_UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
+_AGAIN = "finalists on {} networks"
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
 
 
@@ -116,6 +118,7 @@ class Search:
         settings: Settings of the search.
         better: Measure to its direction; the measures with one are the objectives.
         evaluate: Measures architectures.
+        evaluate_again: The same on fresh networks; None where measuring again tells nothing new.
         lease: Shares the study with other processes.
 
     Raises:
@@ -127,12 +130,14 @@ class Search:
     settings: SearchSettings
     better: Mapping[str, Better]
     evaluate: EvaluateAll = field(kw_only=True)
+    evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)
     lease: StudyLease = field(kw_only=True)
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
+        self.finalists: Sequence[Finalist] = ()
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -180,26 +185,76 @@ class Search:
                         yield self._progress(trial, resumed)
                         self._check_hope()
 
-    def outcome(self) -> tuple[Architecture, Measurement]:
-        """The architecture that the search ends in, measured.
+    def recheck(self) -> Iterator[Progress]:
+        """Measure the finalists again; :attr:`finalists` has them afterwards.
 
-        It is the policy's likeliest one, or, for a controller without a policy, the one with the
-        smallest sum of dense ranks over the objectives.
+        The best of many noisy values owes much to luck, which fresh networks take away. The
+        study keeps what is measured here, too. Yields the progress after each finalist.
 
         Raises:
             ValueError: If every architecture failed.
+            OSError: If the storage cannot be written.
         """
-        best = best_row(self.rows, self._history.objectives)
-        if best is None:
+        chosen, likeliest = self._chosen()
+        drawn, again = self._history.known, _AGAIN.format(self.settings.recheck)
+        undrawn = {text: arch for text, arch in chosen.items() if text not in drawn}
+        for _ in self._add(_UNDRAWN, undrawn, self.evaluate):
+            pass
+        if self.evaluate_again is not None:
+            started, resumed = time.monotonic(), len(chosen.keys() & self._kept(again).keys())
+            added = self._add(again, chosen, self.evaluate_again)
+            for done, _ in enumerate(added, start=resumed + 1):
+                seconds = time.monotonic() - started
+                yield Progress("finalist", done, len(chosen), resumed=resumed, seconds=seconds)
+        first = {row.architecture: row.number for row in reversed(self.rows)}
+        found, found_again = {**self._kept(_UNDRAWN), **drawn}, self._kept(again)
+        self.finalists = [
+            Finalist(
+                architecture=text,
+                number=first.get(text),
+                likeliest=text == likeliest,
+                params=found[text].params,
+                macs=found[text].macs,
+                values={name: found[text].values[name] for name in self.better},
+                again={} if text not in found_again else found_again[text].values,
+                reason=found[text].reason,
+            )
+            for text in chosen
+        ]
+
+    def _chosen(self) -> tuple[Mapping[str, Architecture], str | None]:
+        """The finalists by their texts, and which of them is the policy's likeliest.
+
+        That one comes first, then the ten with the smallest sums of dense ranks over the
+        objectives.
+        """
+        best = best_rows(self.rows, self._history.objectives)
+        if not best:
             raise ValueError(self._despair())
-        sampler = self.study.sampler
+        sampler, trials = self.study.sampler, measured_trials(self.study)
+        params = [trials[row.number].params for row in best]
         if isinstance(sampler, ReinforceSampler):
-            params = sampler.likeliest(self.study)
-        else:
-            params = measured_trials(self.study)[best.number].params
-        arch = self.space.decode(params)
-        (measurement,) = self._measure([arch])
-        return arch, measurement
+            params.insert(0, sampler.likeliest(self.study))
+        chosen = {str(arch): arch for arch in map(self.space.decode, params)}
+        return chosen, next(iter(chosen)) if len(params) > len(best) else None
+
+    def _kept(self, name: str) -> dict[str, Measurement]:
+        """The measurements in an attribute of the study, by text."""
+        kept = self.study.user_attrs.get(name, {})
+        return {text: from_json(record, Measurement) for text, record in kept.items()}
+
+    def _add(
+        self, name: str, wanted: Mapping[str, Architecture], evaluate: EvaluateAll
+    ) -> Iterator[None]:
+        """Measure what an attribute of the study does not have yet; it has each one at once."""
+        kept = dict(self.study.user_attrs.get(name, {}))
+        missing = {text: arch for text, arch in wanted.items() if text not in kept}
+        measured = evaluate(list(missing.values())) if missing else ()
+        for text, measurement in zip(missing, measured, strict=True):
+            kept[text] = to_json(measurement)
+            with _storing():
+                self.study.set_user_attr(name, kept)
+            yield
 
     def _measure(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""

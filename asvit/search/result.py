@@ -10,7 +10,7 @@ from typing import Any
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.reference.findings import Reliability
-from asvit.search.rows import TrialRow, without_sizes
+from asvit.search.rows import Finalist, TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
 
 
@@ -19,23 +19,25 @@ class SearchResult(Result):
     """What a search ended in.
 
     Attributes:
-        seed_architecture: Text of the architecture: the policy's likeliest, or the best measured
-            one by rank sum for a controller without a policy.
+        seed_architecture: Text of the finalist that the search hands on, as the settings' ``pick``
+            says; the policy's likeliest one in results of before there were finalists.
         params: Its parameters.
         macs: Its multiply-adds for one image.
-        values: Its measures by name; NaN where one failed.
+        values: Its measures by name, as the search measured it; NaN where one failed.
         reason: Why a measure of it failed, else empty.
         steps: Architectures measured.
         failures: How many of them failed.
         entropy: Joint entropy in nats of the policy that drew the first and the last of them;
             NaN without a policy.
         front: The best measured architectures, those on the front of the objectives first.
+        finalists: What it could have been, with what measuring them again gave.
         reliability: How well the measures rank a reference table, where one was asked for.
     """
 
     kind = "search"
     noun = "search"
     hidden = ("entropy", "front")
+    rows_in = "trials"
 
     settings: SearchSettings
     seed_architecture: str
@@ -47,7 +49,13 @@ class SearchResult(Result):
     failures: int
     entropy: tuple[Nullable, Nullable]
     front: Sequence[TrialRow]
+    finalists: Sequence[Finalist] = ()
     reliability: Reliability | None = None
+
+    @property
+    def seed_first(self) -> Sequence[Finalist]:
+        """The finalists, the seed architecture before the others."""
+        return sorted(self.finalists, key=lambda one: one.architecture != self.seed_architecture)
 
     @property
     def length_distortion(self) -> float:
@@ -58,6 +66,10 @@ class SearchResult(Result):
     def ntk_condition_number(self) -> float:
         """NTK condition number of the seed; NaN if it failed or was not asked for."""
         return self.values.get("ntk_condition_number", math.nan)
+
+    def facts(self) -> dict[str, Any]:
+        """As the base has them, with every measure of the seed."""
+        return {**super().facts(), **self.values}
 
     def derived(self) -> Mapping[str, Any]:
         """What was searched, the seed's main measures, and the front as the table has it."""
@@ -75,10 +87,15 @@ class SearchResult(Result):
         """The entropies as a pair, and the measures of each row of the front in one place."""
         measures = SearchSettings.from_json(content["settings"]).proxies
         entropy, front = content["entropy"], content["front"]
+        known = content.get("finalists", ())  # results of before have none
         return {
             **content,
             "values": {name: content["values"][name] for name in measures},
             "entropy": (entropy["first"], entropy["last"]),
+            "finalists": [
+                {**one, "values": {name: one["values"][name] for name in measures}}
+                for one in known
+            ],
             "front": [{**row, "values": {name: row[name] for name in measures}} for row in front],
         }
 

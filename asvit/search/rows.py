@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import Nullable
 from asvit.core.files import check_plain, write_text
-from proxies.messages import first_line, shown
+from proxies.messages import fault, first_line, one_line, shown
 from proxies.tables import csv_text, read_cells
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ State = Literal["complete", "failed"]
 
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
+_BELOW = 2**63  # parameters and multiply-adds
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,87 @@ class Measurement:
         return "; ".join(f"{name}: {why}" for name, why in self.reasons.items())
 
 
+@dataclass(frozen=True)
+class Finalist:
+    """An architecture that the search may hand on.
+
+    Attributes:
+        architecture: Its text.
+        number: Place of its first draw among the measured trials, from 0; None if it was never
+            drawn.
+        likeliest: Whether it is the policy's likeliest architecture.
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        values: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where
+            it failed.
+        again: The same on fresh networks; empty where nothing was measured again.
+        reason: Why a measure failed, else empty.
+    """
+
+    architecture: str
+    number: int | None
+    likeliest: bool
+    params: int
+    macs: int
+    values: Mapping[str, Nullable]
+    again: Mapping[str, Nullable]
+    reason: str
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words."""
+        drawn = [] if self.number is None else [f"step {self.number + 1}"]
+        return ", ".join(["policy"] * self.likeliest + drawn)
+
+
 # Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
 # Measures several architectures, in their order; the first are ready before the last are begun.
 EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
+
+
+def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measurement:
+    """What a function of the user's makes of the architecture of a text.
+
+    Anything that it raises, but for an interrupt, is why the architecture failed, and so is
+    anything else than a number that it gives for one of the measures ``names``.
+    """
+    from proxies.evaluation import FAILURES  # torch, which rows alone do not need
+
+    try:
+        found = evaluate(text)
+        if not isinstance(found, Measurement):
+            raise ValueError(f"evaluate gave {shown(found)}, not a Measurement")
+        params, macs = _size(found.params), _size(found.macs)
+        taken = {name: _taken(found.values[name]) for name in names if name in found.values}
+        reasons = {str(name): one_line(str(why)) for name, why in found.reasons.items()}
+    except FAILURES as error:
+        return Measurement(
+            0, 0, dict.fromkeys(names, math.nan), dict.fromkeys(names, fault(error))
+        )
+    taken |= {name: "evaluate gave no value of it" for name in names if name not in taken}
+    reasons = {name: why for name, why in taken.items() if isinstance(why, str)} | reasons
+    values = {n: math.nan if isinstance(taken[n], str) else float(taken[n]) for n in names}
+    return Measurement(params, macs, values, reasons)
+
+
+def _size(count: object) -> int:
+    """Parameters or multiply-adds."""
+    number = operator.index(count)  # type: ignore[arg-type]  # or a TypeError
+    if not 0 <= number < _BELOW:
+        raise ValueError(f"evaluate gave the size {shown(number)}; use a whole number from 0")
+    return number
+
+
+def _taken(value: Any) -> float | str:
+    """The value of a measure, or why it is none."""
+    from proxies.evaluation import FAILURES, checked_value
+
+    try:
+        found = checked_value(value)
+        return "the value is nan" if not isinstance(found, str) and math.isnan(found) else found
+    except FAILURES:
+        return f"evaluate gave {shown(value)}, not a number"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from proxies.registry import Registry
@@ -45,6 +45,19 @@ class SearchSettings(MeasuringSettings):
         1,
         "Architectures drawn before the controller learns from any, and measured side by side.",
         at_least=1,
+    )
+    recheck: int = setting(
+        8,
+        "Fresh networks on which the finalists are measured again in the end: what the policy "
+        "ends in, and the ten best by the sum of their ranks.",
+        at_least=1,
+    )
+    pick: Literal["measured", "policy"] = setting(
+        "measured",
+        "Which finalist the search hands on: the best when measured again (measured), or the "
+        "policy's likeliest architecture, as in the paper (policy; for a controller without a "
+        "policy the best drawn).",
+        choices=("measured", "policy"),
     )
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ machines; each sends a heartbeat for its trials in flight every few seconds.
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -28,6 +29,7 @@ from optuna.exceptions import (
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import column, insert, table
 from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
@@ -37,7 +39,6 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
-from asvit.core.run_files import STUDY as STUDY
 from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
@@ -54,6 +55,9 @@ POLL_SECONDS = 0.5  # between two checks whether others have finished
 _MAKING_SECONDS = 2.0
 _OWNER = "measured_by"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+_ATTRIBUTES = table(
+    "study_user_attributes", column("study_id"), column("key"), column("value_json")
+)
 _Record = Callable[[int], None]  # records the heartbeat of a trial
 _DIRECTIONS = {"higher": StudyDirection.MAXIMIZE, "lower": StudyDirection.MINIMIZE}
 
@@ -69,8 +73,17 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+<<<<<<< HEAD
 def open_url(url: str) -> BaseStorage:
     """The storage at ``url``, which is any that Optuna knows; with heartbeats in a database."""
+=======
+def open_url(url: str) -> RDBStorage:
+    """The database at ``url``, any that Optuna knows; with heartbeats where it supports them.
+
+    Raises:
+        ValueError: If it cannot be opened.
+    """
+>>>>>>> main
     try:
         try:
             return _open(url)
@@ -90,19 +103,18 @@ def open_url(url: str) -> BaseStorage:
         )
 
 
-def _open(url: str) -> BaseStorage:
+def _open(url: str) -> RDBStorage:
     if url.partition(":")[0].partition("+")[0] not in _DATABASES:
-        return optuna.storages.get_storage(url)
+        return RDBStorage(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        database = RDBStorage(
+        return RDBStorage(
             url,
             # A connection for each question: none is left open, or gone after a long measurement.
             engine_kwargs={"poolclass": NullPool},
             heartbeat_interval=BEAT_SECONDS,
             grace_period=GONE_SECONDS,
         )
-    return optuna.storages.get_storage(database)
 
 
 @contextmanager
@@ -132,37 +144,78 @@ def find_study(storage: BaseStorage, name: str) -> Study | None:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+def first_study(storage: BaseStorage) -> Study | None:
+    """The study of a run folder's journal, or None; its name stays when the folder is renamed."""
+    names = optuna.get_all_study_names(storage)
+    return find_study(storage, names[0]) if names else None
+
+
 def create_study(storage: BaseStorage, name: str, objectives: Mapping[str, Better]) -> Study:
     """A new study with one value per objective, or what another process made of it just now."""
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=storage,
         study_name=name,
         directions=[_DIRECTIONS[way] for way in objectives.values()],
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names(list(objectives))
+    return study
 
 
 def keep_start(
     study: Study,
+    kept: Mapping[str, Any],
     settings: SearchSettings,
     images: Mapping[str, str] | None,
     device: str | None = None,
     versions: Mapping[str, str] | None = None,
-) -> None:
-    """Keep with ``study`` what it was started with, after all of it was checked."""
-    if stored_settings(study) != settings:
+    shared: RDBStorage | None = None,
+) -> bool:
+    """Keep with ``study`` what it was started with, after its attributes ``kept`` were checked.
+
+    Returns:
+        Whether it is kept; False where another process was faster, in the database ``shared``:
+        what that process has kept has to be checked.
+    """
+    before = stored_settings(kept)
+    now = {"images": images, "device": device, "versions": versions}
+    known = set() if before is None else kept.keys()
+    missing = {name: now[name] for name in now if now[name] is not None and name not in known}
+    if before is None:
+        missing["settings"] = settings.to_json()  # last: with settings, a study has all
+    if not _add(study, missing, shared):
+        return False
+    if before not in (None, settings):
         study.set_user_attr("settings", settings.to_json())
-    if images is not None and "images" not in study.user_attrs:
-        study.set_user_attr("images", dict(images))
-    if device is not None and "device" not in study.user_attrs:
-        study.set_user_attr("device", device)
-    if versions is not None and "versions" not in study.user_attrs:
-        study.set_user_attr("versions", dict(versions))
+    return True
 
 
-def stored_settings(study: Study) -> SearchSettings | None:
-    """The settings that ``study`` was started with (the steps as last extended)."""
-    stored: Mapping[str, Any] | None = study.user_attrs.get("settings")
+def _add(study: Study, attributes: Mapping[str, Any], shared: RDBStorage | None) -> bool:
+    """Whether ``attributes``, which ``study`` lacks, are added: all, or none if it has any now."""
+    if shared is None:
+        for name, value in attributes.items():
+            study.set_user_attr(name, value)
+        return True
+    number = shared.get_study_id_from_name(study.study_name)
+    rows = [
+        {"study_id": number, "key": name, "value_json": json.dumps(value)}
+        for name, value in attributes.items()
+    ]
+    try:
+        if rows:
+            # Optuna's own call replaces what another process has just written.
+            with shared.engine.begin() as connection:
+                connection.execute(insert(_ATTRIBUTES).values(rows))
+    except IntegrityError:
+        return False
+    return True
+
+
+def stored_settings(kept: Mapping[str, Any]) -> SearchSettings | None:
+    """The settings that the study with attributes ``kept`` was started with, or extended to."""
+    stored: Mapping[str, Any] | None = kept.get("settings")
     return None if stored is None else SearchSettings.from_json(stored)
 
 
@@ -180,9 +233,10 @@ class StudyLease:
         self._owner = f"{socket.gethostname()}:{self.folder.resolve()}"
 
     def tidy(self) -> int:
-        """Mark the trials that a killed run left in flight as failed; return how many there were.
+        """Give up the trials that a killed run left in flight; return how many there were.
 
-        Those of other processes are left alone.
+        In a journal they are measured again under their numbers, which thus stay those of
+        trials.csv. In a shared storage those of this process are marked as failed.
         """
         left = self._running()
         if self.storage is not None:
@@ -190,7 +244,11 @@ class StudyLease:
                 time.sleep(0.1)
             left = [trial for trial in left if trial.user_attrs.get(_OWNER) == self._owner]
         for trial in left:
-            self.study.tell(trial.number, state=TrialState.FAIL)
+            if self.storage is None:
+                journal = self.study._storage
+                journal.set_trial_state_values(self._id(journal, trial), TrialState.WAITING)
+            else:
+                self.study.tell(trial.number, state=TrialState.FAIL)
         if left:
             logger.info(
                 "%d trial(s) in flight when the run was stopped are measured again", len(left)
@@ -262,7 +320,7 @@ class StudyLease:
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
-    def _id(self, storage: BaseStorage, trial: Trial) -> int:
+    def _id(self, storage: BaseStorage, trial: FrozenTrial | Trial) -> int:
         study = storage.get_study_id_from_name(self.study.study_name)
         return storage.get_trial_id_from_study_id_trial_number(study, trial.number)
 

@@ -180,6 +180,7 @@ class EvolutionResult(Result):
     noun = "evolution"
     provenance_keys = ("supernet", "images", "device", "versions", "command")
     hidden = ("winner", "in_window", "anywhere")
+    rows_in = "trials"
 
     settings: EvolutionSettings
     space: str
@@ -241,8 +242,10 @@ class PathRow:
 def generations_of(rows: Sequence[PathRow]) -> list[Generation]:
     """The generations of these paths in numbers, in order."""
     found: list[Generation] = []
-    for number in sorted({row.generation for row in rows}):
-        accuracies = [row.validation for row in rows if row.generation == number]
+    by_number: dict[int, list[float]] = {}
+    for row in rows:
+        by_number.setdefault(row.generation, []).append(row.validation)
+    for number, accuracies in sorted(by_number.items()):
         best = max(accuracies)
         so_far = max([best, *(one.best_so_far for one in found[-1:])])
         median = statistics.median(accuracies)

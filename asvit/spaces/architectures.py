@@ -59,26 +59,32 @@ def build(
     )
 
 
-def cost(arch: str | Genotype | Architecture | nn.Module, image_size: int = 224) -> Cost:
-    """Parameters and multiply-adds of one forward pass of one image, with 1000 classes.
+def cost(
+    arch: str | Genotype | Architecture | nn.Module,
+    image_size: int = 224,
+    num_classes: int = 1000,
+) -> Cost:
+    """Parameters and multiply-adds of one forward pass of one image.
 
     Costs of architectures are cached.
 
     Args:
         arch: What :func:`build` takes, or any module that takes ``[1, 3, side, side]``.
         image_size: Side of the image in pixels.
+        num_classes: Classes of an architecture; a module has its own.
 
     Raises:
         ValueError: As :func:`build`, or if the module cannot be counted.
     """
     if isinstance(arch, nn.Module):
         return count(arch, image_size)
-    return _cost(parse(arch), image_size)
+    return _cost(parse(arch), image_size, num_classes)
 
 
 @lru_cache(maxsize=4096)
-def _cost(arch: Architecture, image_size: int) -> Cost:
-    return count(build_on_meta(arch, image_size=image_size), image_size)
+def _cost(arch: Architecture, image_size: int, num_classes: int) -> Cost:
+    built = build_on_meta(arch, image_size=image_size, num_classes=num_classes)
+    return count(built, image_size)
 
 
 def build_on_meta(
@@ -141,7 +147,9 @@ class StageRow:
     macs: int
 
 
-def stage_table(arch: str | Architecture, *, image_size: int = 224) -> list[StageRow]:
+def stage_table(
+    arch: str | Architecture, *, image_size: int = 224, num_classes: int = 1000
+) -> list[StageRow]:
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
     ``params`` and ``macs`` add up to :func:`cost`.
@@ -149,15 +157,17 @@ def stage_table(arch: str | Architecture, *, image_size: int = 224) -> list[Stag
     Args:
         arch: What :func:`build` takes.
         image_size: Side of the image in pixels.
+        num_classes: Classes.
 
     Raises:
         ValueError: As :func:`build`.
     """
     g = parse(arch)
     if not isinstance(g, Genotype):
-        total = cost(g, image_size=image_size)
+        total = cost(g, image_size, num_classes)
         return [StageRow("network", None, None, None, None, None, total.params, total.macs)]
-    parts = count_by_module(build_on_meta(g, image_size=image_size), image_size)
+    built = build_on_meta(g, image_size=image_size, num_classes=num_classes)
+    parts = count_by_module(built, image_size)
     embedding = ["patch_embed", *(f"layers.{i}.downsample" for i in range(STAGES - 1))]
     rows = []
     for i, side in enumerate(g.token_sides(image_size)):

@@ -33,6 +33,15 @@ class AsVitSpace(SearchSpace):
         **{f"E{i}": choices for i, choices in enumerate(EXPANSION_CHOICES, 1)},
         "H": HEAD_CHOICES,
     }
+    legend: ClassVar[Mapping[str, str]] = {
+        "K1": "kernel of the convolution that makes tokens of the image (stride 4), in pixels",
+        "K2 to K4": "kernel of the convolution before stages 2 to 4 (stride 2), in tokens",
+        "S1 to S3": "attention of stages 1 to 3 is within S × S windows; stage 4 attends globally",
+        "E1 to E4": "hidden width of the feed-forward layers, times the width of the stage",
+        "H": "attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them",
+        "K,S,E|K,S,E|K,S,E|K,S,E|H": "the text of an architecture, stage by stage; a grown one "
+        "has the number of blocks behind each E, and behind H the width of stage 1",
+    }
 
     def values(self, arch: Genotype) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""

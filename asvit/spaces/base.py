@@ -32,6 +32,7 @@ class SearchSpace(ABC):
         prefix: Start of its texts, unique among the spaces; empty for As-ViT.
         architecture: Class of its architectures.
         dimensions: Name of each dimension -> its choices, in order.
+        legend: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class SearchSpace(ABC):
     prefix: ClassVar[str] = ""
     architecture: ClassVar[type[Architecture]]
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
+    legend: ClassVar[Mapping[str, str]] = {}
 
     @property
     def size(self) -> int:

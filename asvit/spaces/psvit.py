@@ -41,6 +41,10 @@ class PSViTSpace(SearchSpace):
         )
         for cell in range(1, CELLS + 1)
     }
+    legend: ClassVar[Mapping[str, str]] = {
+        f"S1C1 to S{STAGES}C{CELLS}": f"cell of a stage: {BASIC}, one layer; {SHARED}, two layers "
+        f"that share attention maps; {IDENTITY}, nothing",
+    }
 
     def sample(self, rng: np.random.Generator) -> PSViTPath:
         """Draw uniformly among the paths with layers."""

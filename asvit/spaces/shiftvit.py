@@ -107,6 +107,12 @@ class ShiftViTSpace(SearchSpace):
         **{"L1": (1, 2, 3), "L2": (1, 2, 3), "L3": (2, 4, 6), "L4": (1, 2, 3)},
         **{"R": (1, 2, 3, 4), "N": (20, 16, 12, 8), "S": (1, 2)},
     }
+    legend: ClassVar[Mapping[str, str]] = {
+        "L1 to L4": "blocks in each stage",
+        "R": "hidden width of the feed-forward layers, times the width of the stage",
+        "N": "each of the four shifted groups has 1/N of the channels",
+        "S": "positions by which a group is shifted",
+    }
 
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from asvit.core.versions import missing
 from proxies.evaluation import resolve_device
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,7 @@ class ProcessGroup:
         try:
             from accelerate import Accelerator
         except ImportError as error:
-            message = "training needs accelerate: pip install 'asvit[train]'"
-            raise ImportError(message) from error
+            raise missing("training", "accelerate", "train") from error
         launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
         asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
         where = resolve_device("cpu" if launched and asked_for_cpu else device)

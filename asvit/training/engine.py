@@ -23,8 +23,9 @@ from asvit.training.metrics import Accuracy, Batches, autocast, evaluate
 from asvit.training.settings import TrainSettings
 from proxies.evaluation import seed_for
 from proxies.memory import out_of_memory
-from proxies.messages import unknown
+from proxies.messages import one_line, unknown
 
+_COMPILERS = ("torch._dynamo", "torch._inductor")
 CHECK_EVERY = 50  # steps; reading the losses waits for the device
 
 
@@ -127,10 +128,10 @@ class Engine:
         ``[b, classes]``, on the CPU.
 
         Raises:
-            ValueError: If the loss or a weight is no longer finite.
+            ValueError: If the loss or a weight is no longer finite, or torch.compile fails.
             MemoryError: If memory runs out.
         """
-        steps = self.steps_per_epoch
+        settings, steps = self.settings, self.steps_per_epoch
         losses = torch.zeros(steps, device=self._device)
         seen, checked, began = 0, 0, time.monotonic()
         rate = 0.0
@@ -142,6 +143,11 @@ class Engine:
                 try:
                     losses[step] = self._update(images, targets, epoch * steps + step)
                 except (RuntimeError, MemoryError) as error:
+                    if settings.compile and type(error).__module__.startswith(_COMPILERS):
+                        told = " ".join(str(error).partition("\n\n")[0].split())  # advice follows
+                        raise ValueError(
+                            f"torch.compile failed ({one_line(told)}); leave out --compile"
+                        ) from error
                     if not out_of_memory(error):
                         raise
                     raise MemoryError(

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from asvit.core.codec import Nullable, to_json
 from asvit.core.files import write_text
 from asvit.core.run_files import METRICS_CSV, METRICS_JSONL, TENSORBOARD
+from asvit.core.versions import missing
 from asvit.training.distributed import ProcessGroup
 from proxies.tables import csv_text
 
@@ -137,8 +138,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            message = "--tensorboard needs tensorboard: pip install 'asvit[train]'"
-            raise ImportError(message) from error
+            raise missing("--tensorboard", "tensorboard", "train") from error
         where = folder / TENSORBOARD
         for old in where.glob("events.out.tfevents.*"):
             old.unlink()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.files import check_plain, expanded
-from asvit.core.run_files import MODEL
+from asvit.core.run_files import INHERITED, MODEL, RESULT, RETRAINED
 from asvit.networks import load_state, read_state
 
 _BIAS_TABLE = "relative_position_bias_table"
@@ -21,12 +21,15 @@ _MAX_PREFIX_TOKENS = 2  # before the grid: class token, distillation token
 
 
 def weights_path(text: str) -> Path:
-    """The file of weights at a path, which may be a run folder."""
+    """The file of weights at a path, which may be a run folder or its result.json."""
     path = expanded(text)
+    path = path.parent if path.name == RESULT else path
     if not path.is_dir():
         return path
-    check_plain(path / MODEL)
-    return path / MODEL
+    known = (path / name for name in (MODEL, RETRAINED, INHERITED))
+    found = next((one for one in known if one.exists()), path / MODEL)
+    check_plain(found)
+    return found
 
 
 def load_pretrained(model: nn.Module, text: str, *, new_head: bool) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class TrainResult(Result):
     noun = "training"
     provenance_keys = ("found_by", "images", "device", "processes", "versions", "command")
     hidden = ("best",)
+    rows_in = "metrics"
 
     settings: TrainSettings
     network: Network

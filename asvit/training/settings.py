@@ -66,7 +66,7 @@ class TrainSettings(Settings):
         "Architecture, or the folder of a run that ended in one.",
         metavar="ARCH",
         argument=True,
-        complete="runs",
+        complete="architectures",
     )
     attention: str | None = setting(
         None, "Attention: hallucinated computes half of the maps from the others.", shown=_OWN
@@ -119,7 +119,12 @@ class TrainSettings(Settings):
         "Parts each process splits its batch into, to save memory; gradients stay the same.",
         at_least=1,
     )
-    optimizer: str = setting("adamw", "Optimiser, by timm's name.", shown=_RECIPE)
+    optimizer: str = setting(
+        "adamw",
+        "Optimiser, by timm's name.",
+        shown=_RECIPE,
+        complete="timm.optim:list_optimizers",
+    )
     learning_rate: float = setting(
         1e-3,
         "Peak learning rate, after the warm-up.",

@@ -26,7 +26,7 @@ _MEASURED = f"{_SMALL} --repeats 1 --images 2 --points 3"
 
 # Command -> what makes it small; of equal options the last one counts.
 TINY = {
-    "search": f"{_MEASURED} --steps 2 --fresh",
+    "search": f"{_MEASURED} --steps 2 --recheck 1 --fresh",
     "scale": f"{_MEASURED} --stop-within 10% --fresh",
     "score": _MEASURED,
     "correlate": f"{_MEASURED} --rows 5 --fresh",

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tiny_runs import ALONE, QUICK, fails, goes_on, marked
 
 from experiments import forked
 from experiments.kill_runs import RUN, Campaign, differences, outcome, words
-from tests.traps import drop_privileges, small_disk
+from tests.traps import become_nobody, drop_privileges, small_disk
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux' system calls")
 
@@ -190,6 +190,35 @@ def test_what_a_run_goes_on_without(campaign: Campaign, what: str) -> None:
     assert "Traceback" not in said
     assert ("cannot cache images in /proc/nowhere" in said) == (what == "image cache")
     assert any((folder / "asvit-cache").rglob("*.safetensors")) == (what == "home")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("cached", [None, 0o755, 0o700], ids=["empty", "readable", "unreadable"])
+def test_a_cache_that_is_root_s(campaign: Campaign, open_folder: Path, cached: int | None) -> None:
+    folder = open_folder / "work"
+    if cached is None:
+        (folder / forked.CACHE).mkdir(parents=True)
+    else:
+        campaign.finish("train", folder)
+        (folder / RUN).rename(open_folder / "root's")
+        for path in (folder / forked.CACHE).rglob("*"):
+            path.chmod(cached if path.is_dir() else cached & 0o666)
+        (folder / forked.CACHE).chmod(cached)
+    before = forked.printed(folder)
+    folder.chmod(0o777)
+    assert forked.run(forked.command, words("train"), folder, prepare=become_nobody) == 0
+    campaign.check_same("train", folder, what="beside a cache of root's")
+    assert (folder / RUN).stat().st_uid != 0
+    said = forked.printed(folder).removeprefix(before)
+    assert said.count("asvit: ") == said.count("cannot cache images in") == (cached != 0o755)
 
 
 @pytest.mark.parametrize("trap", [to_nobody, to_full_disk])

@@ -25,7 +25,7 @@ KILL, INTERRUPT = signal.SIGKILL, signal.SIGINT
 KILLED: Mapping[str, Mapping[str, Sequence[int]]] = {
     # Two fsyncs make a trial, asked for and told; those before are of the study.
     "search": {
-        "fsync": (1, 3, 4, 12), "measure": (1, 6), "unlink": (12,), "trials.csv": (2,),
+        "fsync": (1, 3, 4, 12), "measure": (1, 6, 14), "unlink": (12,), "trials.csv": (2,),
         "result.json": (1,), "report.html": (1,),
     },
     "scale": {
@@ -93,7 +93,7 @@ CASES: Sequence[tuple[str, str, Stop]] = [
 
 #: Command -> where it is killed again and again, and how often until it has ended.
 REPEATED: Mapping[str, tuple[str, int, int]] = {
-    "search": ("measure", 4, 2),
+    "search": ("measure", 6, 3),
     "scale": ("measure", 3, 1),
     "correlate": ("measure", 3, 2),
     "reference build": ("step", 9, 2),

@@ -148,7 +148,7 @@ def test_every_page_is_in_the_contents_once() -> None:
 @pytest.mark.parametrize("package", ["asvit", "proxies", "scaling"])
 def test_every_public_name_is_in_the_reference_once(package: str) -> None:
     page = (DOCS / f"api/{package}.rst").read_text()
-    described = re.findall(rf"^\.\. (?!automodule)[\w:]+:: {package}\.(\w+)$", page, re.M)
+    described = re.findall(rf"^\.\. (?!automodule)[\w:]+:: {package}\.(\w+)(?:\(\))?$", page, re.M)
     public = set(import_module(package).__all__) - {"__version__"}
     assert sorted(described) == sorted(public)
 
@@ -188,3 +188,11 @@ def test_ci_runs_the_readme_s_test_command() -> None:
     block = README.split("<!-- test command -->\n```sh\n")[1].split("\n```")[0]
     assert "\n" not in block
     assert "-m pytest" in block
+
+
+def test_what_installs_an_extra_is_said_alike_everywhere() -> None:
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("asvit/**/*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in pages]
+    assert not [text for text in texts if "install 'asvit[" in text]  # asvit is on no index
+    extras = [one for text in texts for one in re.findall(r"install '\.\[([\w,]+)\]'", text)]
+    assert {"ray", "train,export"} <= set(extras) <= {*declared(), "train,export"}

@@ -127,6 +127,30 @@ def test_parts_add_up(rules):
     assert parts["1.1"] == Cost(0, 0)
 
 
+class Looped(nn.Module):
+    """Calls the parts of containers, never these themselves, and multiplies by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = nn.Parameter(torch.ones(4, 4))
+        self.layers = nn.ModuleList([nn.Conv2d(3, 4, 1), nn.ModuleList([nn.Conv2d(4, 4, 1)])])
+        self.last = nn.Sequential(nn.Conv2d(4, 4, 1), nn.GELU())
+
+    def forward(self, x):
+        x = self.layers[1][0](self.layers[0](x))
+        x = self.last(self.last[0](x))
+        return x.flatten(2).transpose(1, 2) @ self.own
+
+
+def test_lists_of_layers_have_the_sum_of_what_is_in_them():
+    parts = count_by_module(Looped(), 8)
+    assert list(parts)[1:5] == ["layers", "layers.0", "layers.1", "layers.1.0"]
+    assert parts["layers.1"] == parts["layers.1.0"] == Cost(20, 64 * 16)
+    assert parts["layers"] == Cost(36, 64 * (12 + 16))
+    assert parts["last"] == parts["last.0"] == Cost(20, 2 * 64 * 16)  # called in part, too
+    assert parts[""] == parts["layers"] + parts["last"] + Cost(16, 64 * 16)
+
+
 def test_charges_are_those_of_the_module_they_arise_in():
     module = nn.Sequential(
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), nn.GroupNorm(1, 4)

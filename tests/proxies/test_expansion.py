@@ -1,6 +1,10 @@
 """The circle, and the curve of its features: closed forms and brute force."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -86,6 +90,21 @@ def test_tokens_are_what_is_pooled() -> None:
     longer = length_distortion(model, circle, feature="tokens")
     assert longer == pytest.approx(circle.integrate(tokens.norm(dim=1)))
     assert longer > length_distortion(model, circle)
+
+
+def test_the_first_call_warns_of_nothing() -> None:
+    """Torch loads rules at its first dual number, and warns of its own use of torch.jit."""
+    words = "import proxies, torch; c = proxies.Circle.random((3, 4, 4), 3)\n"
+    words += "m = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 6))\n"
+    words += "print(proxies.length_distortion(m, c) > 0)"
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", words],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_plain_module_has_nothing_to_pool() -> None:

@@ -1,5 +1,8 @@
 """The feature and state of a network; values that do not depend on what torch is set to."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -157,3 +160,35 @@ def test_threads_take_turns() -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(some, "abcd"))
     assert repr(found) == repr(expected)
+
+
+NARROW = """
+import torch
+import asvit, proxies
+for dtype in (torch.bfloat16, torch.float16):
+    build = lambda: asvit.build("8,2,3|4,1,2|4,1,4|4,1,6|32", image_size=32).to(dtype)
+    asked = dict(names=["length_distortion", "ntk_condition_number", "snip"], repeats=1)
+    asked |= dict(images=torch.randn(8, 3, 32, 32), device="cpu")
+    found = proxies.measure(build, **asked)
+    assert found == proxies.measure(lambda: build().float(), **asked), found
+    model, circle = build(), proxies.Circle.random((3, 32, 32), 3)
+    wide, images = build().float(), torch.randn(8, 3, 32, 32).to(dtype)
+    wide.load_state_dict(model.state_dict())
+    for measure, inputs in ((proxies.curve_speed, circle), (proxies.ntk_matrix, images)):
+        value = measure(model, inputs)
+        assert torch.equal(value, measure(wide, inputs)), measure
+        assert value.dtype in (torch.float32, torch.float64)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+"""
+
+
+def test_weights_of_few_digits_are_measured_in_float32() -> None:
+    """In a process of its own: on one thread, products of torch may end the process (AMX)."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NARROW],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr[-1000:]

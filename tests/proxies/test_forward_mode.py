@@ -1,6 +1,7 @@
 """Forward-mode rules and attention against PyTorch's own derivatives."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,11 @@ from proxies.forward_mode import (
     ExplicitAttention,
     attention,
     attention_with_tangent,
+    blocks_are_faster,
     explicit_attention,
     pack,
     unpack,
+    use_blocks,
 )
 
 TOKENS = torch.randn(2, 4, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -87,6 +90,25 @@ def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(proxies.forward_mode._BLOCK_SCORES, "cpu", request.param)
 
 
+@pytest.fixture(params=[True, False], ids=["blocks", "PyTorch's"])
+def _blocked(request: pytest.FixtureRequest) -> Iterator[None]:
+    use_blocks(request.param)
+    yield
+    use_blocks(None)
+
+
+@pytest.mark.usefixtures("_blocked")
+def test_the_faster_kernel_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_blocks(None)
+    clock = itertools.accumulate(itertools.cycle([1.0, 0.1, 1.0, 0.2]))
+    monkeypatch.setattr("time.thread_time", lambda: next(clock))
+    assert blocks_are_faster()
+    clock = itertools.accumulate(itertools.cycle([1.0, 0.2, 1.0, 0.1]))
+    assert blocks_are_faster()
+    use_blocks(None)
+    assert not blocks_are_faster()
+
+
 @pytest.fixture(
     params=[
         (12, 4, None),
@@ -138,7 +160,7 @@ def test_explicit_attention_in_blocks(monkeypatch: pytest.MonkeyPatch, step: int
         torch.testing.assert_close(found, plain(q, k, v, bias, 0.5))
 
 
-@pytest.mark.usefixtures("_block")
+@pytest.mark.usefixtures("_block", "_blocked")
 def test_backward_pass_equals_pytorch_s(arguments: tuple[list[Tensor], Tensor | None]) -> None:
     inputs, added = arguments
     for x in inputs:

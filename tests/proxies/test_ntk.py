@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import proxies.per_sample_gradients
-from proxies import ntk_condition_number, ntk_matrix, ntk_spectrum
+from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.networks import NETWORKS, Lambda, Table
 from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
@@ -73,6 +74,29 @@ def test_singular_kernels_have_no_condition_number() -> None:
     images = torch.randn(3, 3, 8, 8)
     assert math.isfinite(ntk_condition_number(model, images))
     assert math.isnan(ntk_condition_number(model, images[[0, 1, 2, 0]]))
+
+
+def dropout(model: nn.Module, x: Tensor) -> Tensor:
+    return model.map(F.dropout(x.flatten(1), 0.1, training=True))
+
+
+def minus_the_batch_s_mean(model: nn.Module, x: Tensor) -> Tensor:
+    rows = model.map(x.flatten(1))
+    return rows - rows.mean(0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("function", [dropout, minus_the_batch_s_mean])
+def test_random_and_interacting_samples_are_refused(
+    function: Callable[[nn.Module, Tensor], Tensor], together: bool
+) -> None:
+    def build() -> nn.Module:
+        return Lambda(function, map=nn.Linear(192, 5))
+
+    settings = {"repeats": 2, "image_size": 8, "device": "cpu", "together": together}
+    score = measure(build, ["ntk_condition_number"], **settings)["ntk_condition_number"]
+    assert not score.valid
+    assert "Lambda gives an image alone another feature than in a batch" in score.reason
 
 
 def test_the_feature_may_be_what_the_head_reads() -> None:

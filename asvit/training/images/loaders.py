@@ -155,7 +155,8 @@ class _ImageBatches(Dataset[_Batch]):
                 return self.images.picture(candidate), int(self.images.labels[candidate])
             except ValueError as error:
                 if self.batching.bad == "stop":
-                    raise
+                    advice = "repair or remove it, or give --bad-images replace"
+                    raise ValueError(f"{error}; {advice}") from error
                 bad.append((candidate, str(error)))
         raise ValueError(f"none of the images can be read: {self.images.source}")
 
@@ -350,7 +351,8 @@ def train_loader(images: LabelledImages, batching: Batching) -> Loader:
         )
     if size > len(images):
         raise ValueError(
-            f"a batch of {size} images is more than there are to train on: {images.source}"
+            f"a batch of {size} images is more than there are to train on: {images.source}; use "
+            f"--batch-size {len(images)} or less"
         )
     if augmentation.mixes and size // world % 2:
         raise ValueError(

@@ -40,6 +40,7 @@ class SupernetResult(Result):
 
     kind = "supernet"
     noun = "supernet"
+    rows_in = "losses"
 
     settings: SupernetSettings
     losses: Sequence[float]

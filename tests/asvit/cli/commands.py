@@ -20,7 +20,7 @@ QUICK = [
 ]  # fmt: skip
 #: Kind -> the command of a small run; TABLE and SUPERNET stand for what others made.
 RUNS = {
-    "search": ["search", "--space", "asvit-tiny", "--steps", "6", *TINY],
+    "search": ["search", "--space", "asvit-tiny", "--steps", "6", "--recheck", "1", *TINY],
     "scale": ["scale", "--arch", SEED, "--budget", "1.5M,2M", *TINY],
     "correlate": [
         "correlate", "--reference", "TABLE", *SMALL,

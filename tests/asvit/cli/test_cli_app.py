@@ -1,5 +1,6 @@
 """The program around the commands: help, lazy imports, exit codes, one-line errors."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -35,6 +36,20 @@ def ending(monkeypatch):
         monkeypatch.setattr(app_module, "import_module", lambda name: module)
 
     return raising
+
+
+def test_matplotlib_does_not_tell_of_its_own_folders(monkeypatch) -> None:
+    """It makes others where these may not be written to, as where they are root's."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    seen: list[bool] = []
+    look = click.Command(
+        "cost", callback=lambda: seen.append(logger.isEnabledFor(logging.WARNING))
+    )
+    module = types.SimpleNamespace(command=look)
+    monkeypatch.setattr(app_module, "import_module", lambda name: module)
+    assert CliRunner().invoke(app, ["cost"]).exit_code == 0
+    assert seen == [False]
+    assert logger.isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize("args", [(), ("search",), ("score",), ("report",), ("completion",)])
@@ -113,7 +128,7 @@ def test_usage_errors_are_one_line_with_code_2(args: list[str], words: list[str]
         (ValueError("split 3 does\nnot divide 56"), 3, "asvit: split 3 does not divide 56"),
         (FileNotFoundError(2, "No such folder", "pics"), 3, "asvit: No such folder: pics"),
         (PermissionError("folder x cannot be written"), 3, "asvit: folder x cannot be written"),
-        (ImportError("needs ray: pip install 'asvit[ray]'"), 3, "asvit: needs ray"),
+        (ImportError("needs ray: pip install '.[ray]'"), 3, "asvit: needs ray"),
         (ImportError("cannot import name", name="x"), 1, "asvit: unexpected ImportError"),
         (click.UsageError("no such thing."), 2, "asvit: no such thing (see asvit cost --help)"),
         (TypeError("oops"), 1, "asvit: unexpected TypeError: oops (a bug"),

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
-from tests.asvit.cli.commands import RUNS, run, strict
+from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 OTHER = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -160,11 +161,63 @@ def test_cost_of_timm_is_by_child() -> None:
     assert sum(part["macs"] for part in data["parts"]) == data["macs"]
 
 
+@pytest.mark.parametrize(
+    ("name", "busiest"),
+    [
+        ("asvit_small", "layers"),
+        ("psvit_1d_tiny", "stages"),
+        ("vit_tiny_patch16_224", "blocks"),
+        ("hallucinated_pvt_v2_b1", "stages"),  # a converted model
+    ],
+)
+def test_cost_of_parts_sums_to_the_whole(name: str, busiest: str) -> None:
+    (data,) = strict(run("cost", f"timm:{name}", "--json").stdout)["architectures"]
+    for cost in ("params", "macs"):
+        assert sum(part[cost] for part in data["parts"]) == data[cost], data["parts"]
+    macs = {part["part"]: part["macs"] for part in data["parts"]}
+    assert max(macs, key=lambda part: macs[part]) == busiest
+    assert macs.get("other", 0) == 0  # only tokens and positions lie there
+
+
 def test_cost_says_what_it_counts() -> None:
     result = run("cost", SEED, OTHER, "--image-size", "64")
     assert result.exit_code == 0
     assert "multiply-adds, batch 1, 64 px" in result.stdout
     assert result.stdout.count("total") == 2
+
+
+def test_cost_counts_the_classes_that_a_training_will_have(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / "pets" / f"class{number}").mkdir(parents=True)
+        (tmp_path / "pets" / f"class{number}" / "1.png").touch()
+    (four,) = strict(run("cost", SEED, "--data", "pets", "--json").stdout)["architectures"]
+    head = 256 + 1  # weights and bias of a class
+    assert (four["classes"], four["params"]) == (4, 2_319_624 - 996 * head)
+    assert sum(part["params"] for part in four["parts"]) == four["params"]
+    three = run("cost", "timm:resnet18", "--classes", "3", "--data", "pets")
+    assert "multiply-adds, batch 1, 224 px, 3 classes" in three.stdout
+    check_refused(run("cost", SEED, "--data", "no/such"), 3, "no/such")
+
+
+# a run in the place of an architecture
+
+
+@pytest.mark.parametrize("kind", ["search", "scale", "train", "supernet evolve"])
+def test_a_run_stands_for_what_it_ended_in(kind: str, finished: Any) -> None:
+    folder, done = finished(kind)
+    data = strict(done.stdout)
+    text = data["seed_architecture" if kind == "search" else "architecture"]
+    for named in (folder, folder / "result.json"):
+        found = strict(run("cost", named, "--image-size", "32", "--json").stdout)
+        assert [one["architecture"] for one in found["architectures"]] == [text]
+    scored = strict(run("score", folder, *SMALL, "--proxy", "params", "--json").stdout)
+    assert [one["architecture"] for one in scored["architectures"]] == [text]
+
+
+def test_an_export_of_a_run_without_weights_says_so(finished: Any) -> None:
+    searched = finished("search")[0]
+    refused = run("export", searched, "--to", "pt2", "--out", "a.pt2")
+    check_refused(refused, 2, f"{searched}, a search, has no weights; train it first (asvit train")
 
 
 # list
@@ -196,6 +249,25 @@ def commands_with_presets(group: click.Group, context: click.Context, words: str
             yield from commands_with_presets(command, context, f"{words}{name} ")
         elif command and any(parameter.name == "preset" for parameter in command.params):
             yield f"{words}{name}"
+
+
+@pytest.mark.parametrize("pattern", ["vit_tiny*", "timm:vit_tiny*"])
+def test_list_takes_patterns_of_models_with_and_without_timm(pattern: str) -> None:
+    names = [row["name"] for row in strict(run("list", "models", pattern, "--json").stdout)]
+    assert "timm:vit_tiny_patch16_224" in names
+    assert all(name.startswith("timm:vit_tiny") for name in names)
+
+
+@pytest.mark.parametrize("command", ["cost", "score", "train"])
+def test_models_of_timm_are_completed(command: str) -> None:
+    def completed(begun: str) -> list[str]:
+        made = BashComplete(app, {}, "asvit", "_ASVIT_COMPLETE")
+        return [item.value for item in made.get_completions([command], begun)]
+
+    assert "timm:vit_tiny_patch16_224" in completed("timm:vit_ti")
+    assert "timm:asvit_small" in completed("ti")
+    assert not any(name.startswith("timm:") for name in completed(""))
+    assert "COMP_WORDBREAKS" in run("completion", "bash").stdout  # else bash ends a word at ":"
 
 
 def test_list_has_the_presets_of_every_command() -> None:

@@ -47,4 +47,4 @@ def test_without_onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = run(*RANDOM, "--to", "onnx", "--out", "a.onnx")
     assert result.exit_code == 3
-    assert "the format onnx needs onnx: pip install 'asvit[export]'" in result.stderr
+    assert "needs onnx: in the checkout of asvit, pip install '.[export]'" in result.stderr

@@ -123,6 +123,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--data ./none", 3, "no folder './none'; give a folder of images"),
         ("--device nowhere", 3, "device 'nowhere' is not available"),
     ],
+    "supernet": [("", 2, "missing command; use train or evolve (see asvit supernet --help)")],
     "supernet evolve": [
         ("--max-macs 20X", 2, "'20X' is no number of multiply-adds such as 20M"),
         ("--population 10", 2, "25 crossovers and 25 mutations do not fit"),
@@ -139,9 +140,9 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ("--teacher timm:resnet18", 2, "knows nothing without weights"),
         ("--resume --fresh", 2, "--fresh and --resume contradict each other"),
         ("--resume --out new", 3, "no training to go on with"),
-        ("--batch-size 64", 3, "a batch of 64 images is more than there are"),
+        ("--batch-size 64", 3, "; use --batch-size 24 or less"),
         ("--data nowhere/at/all", 3, "no folder 'nowhere/at/all'"),
-        ("--optimizer adamv", 3, "unknown optimizer 'adamv'"),
+        ("--optimizer adamv", 2, "unknown optimizer 'adamv'; did you mean 'adam"),
         ("--weights no.safetensors", 3, "no file of weights 'no.safetensors'"),
         ("--auto-augment rnd", 3, "timm cannot read auto_augment 'rnd'"),
         ("--device cuda:77", 3, "device 'cuda:77' is not available"),
@@ -155,6 +156,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
         ),
     ],
     "train": [
+        ("", 2, "Missing argument 'ARCH' (see asvit train --help)"),
         ("8,2,3", 2, "8,2,3"),
         ("timm:no_such_model", 2, "no_such_model"),
         (".", 3, "has no result.json"),
@@ -182,7 +184,7 @@ REFUSED: dict[str, Sequence[tuple[str, int, str]]] = {
     **dict.fromkeys(
         ("score", "cost"),
         (
-            ("", 2, "ARCH"),
+            ("", 2, "Missing argument 'ARCH...' (see asvit "),
             ("'8,2,3|4,1,2'", 2, ""),
             ("timm:resnet19", 2, "did you mean 'timm:resnet1"),
             ("resnet18", 2, "timm:resnet18"),

@@ -11,6 +11,7 @@ from asvit.runs import run as runs
 from asvit.runs.correlation import CorrelationRun
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
+from scaling import Budget
 from tests.asvit.cli.commands import RUNS, SEED, check_refused, run, strict
 
 COMMON = {
@@ -21,7 +22,7 @@ KEYS = {
     "search": {
         "space", "controller", "seed_architecture", "params", "macs", "length_distortion",
         "ntk_condition_number", "values", "reason", "steps", "failures", "entropy", "front",
-        "next_command",
+        "finalists", "next_command",
     },
     "scale": {
         "space", "seed_architecture", "budget", "reached", "reason", "architecture", "params",
@@ -48,7 +49,7 @@ KEYS = {
     },
 }  # fmt: skip
 SHOWN = {
-    "search": "The seed architecture, and the best of those measured",
+    "search": "The finalists, measured again on 1 network; the first is the seed architecture",
     "scale": "nearest to 1.5M: step ",
     "correlate": "noise ceiling 0.900",
     "reference build": "The best 5 of 5 architectures",
@@ -70,6 +71,24 @@ def test_the_result_is_json_on_stdout_and_in_the_folder(kind: str, finished: Any
     assert any(line.startswith("folder: ") for line in result.stderr.splitlines())
     if "next_command" in data:
         assert f"next: {data['next_command']}" in " ".join(result.stderr.split())
+
+
+def test_the_next_command_keeps_the_settings(finished: Any) -> None:
+    folder, done = finished("search")
+    found = strict(done.stdout)
+    words = shlex.split(found["next_command"])
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    budget = Budget.parse(given.pop("--budget"))
+    assert words[:2] == ["asvit", "scale"]
+    assert given == {
+        "--arch": found["seed_architecture"], "--image-size": "32", "--repeats": "1",
+        "--images": "2", "--points": "3", "--data": "gaussian",
+    }  # fmt: skip
+    assert budget.amount == pytest.approx(10 * found["params"], rel=0.05)
+    assert "next grows the seed to 10 times its size; --budget takes another" in done.stderr
+    folder, done = finished("scale")
+    next_command = strict(done.stdout)["next_command"]
+    assert next_command == f"asvit train {folder} --image-size 32"  # noise is nothing to train on
 
 
 @each

@@ -1,10 +1,13 @@
 """``asvit scale`` and its progress, on small settings."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asvit.networks import Network
+from asvit.runs.scaling import ScaleRun
 from asvit.runs.scaling import _progress as progress_of
 from proxies import Cost, Score
 from scaling import Candidate, GrowthEvent, Step
@@ -55,3 +58,21 @@ def test_the_time_left_is_a_geometric_series() -> None:
     for unknown in ({"step": 0}, {"done": 0.0}, {"fresh": 0}):
         assert math.isnan(progress_of(event(**unknown), []).remaining)
     assert progress_of(event(done=1.0), []).remaining == 0.0
+
+
+@pytest.mark.parametrize(("given", "classes"), [({}, 4), ({"classes": 7}, 7)])
+def test_sizes_are_those_of_the_network_that_is_trained(
+    tmp_path: Path, given: dict[str, int], classes: int
+) -> None:
+    for number in range(4):
+        (tmp_path / f"class{number}").mkdir()
+        (tmp_path / f"class{number}" / "1.png").touch()
+    run = ScaleRun.make(architecture=SEED, budgets="2M", data=str(tmp_path), **given)
+    run.check()
+    assert run.settings.classes == classes
+    start = run.growable.start
+    trained = Network(SEED, 224, classes).build()
+    assert run.growable.cost(*start).params == sum(p.numel() for p in trained.parameters())
+    plain = ScaleRun.make(architecture=SEED, budgets="2M")
+    plain.check()
+    assert plain.settings.classes == 1000

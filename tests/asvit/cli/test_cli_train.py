@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from asvit.cli.display import Lines
 from asvit.core import tensor_files
+from asvit.core.display import Lines
 from asvit.core.progress import Progress
 from asvit.networks import Network, WeightsFile
 from asvit.training.checkpoint import Checkpoint
@@ -63,7 +64,7 @@ def test_it_gives_its_result_as_json(trained: tuple[Path, Result]) -> None:
 def test_it_tells_people_on_stderr(trained: tuple[Path, Result]) -> None:
     text = trained[1].stderr
     assert f"training {ARCH}: 94,531 params" in text
-    assert "24 to train on, 9 to validate on" in text
+    assert re.search(r"\nimages: [^;]*: 24 for training, 9 for validation\n", text)
     assert "recipe small: 2 epochs of 3 updates with 8 images, adamw" in text
     assert "13.2%" in text
     assert "at the published costs they would save 43.4% of the multiply-adds" in text
@@ -121,7 +122,37 @@ def test_a_truncated_image_stops_training_and_is_named(tmp_path: Path) -> None:
     result = train_on(folder, "--out", tmp_path / "run")
     assert result.exit_code == 3
     assert ".png" in last_line(result)
+    assert last_line(result).endswith("; repair or remove it, or give --bad-images replace")
     assert "Traceback" not in result.stderr
+
+
+def test_a_training_that_a_bad_image_stopped_goes_on_as_it_says(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data")
+    words = ["--out", tmp_path / "run", "--validation", tmp_path / "data", "--quiet"]
+    assert train_on(folder, *words).exit_code == 0
+    path = folder / "cats" / "2.png"
+    path.write_bytes(path.read_bytes()[:300])
+    words += ["--ema", "0"]
+    (tmp_path / "run" / "model.safetensors").unlink()
+    on = train_on(folder, *words, "--bad-images", "replace")
+    assert on.exit_code == 0, on.stderr
+
+
+def test_few_images_get_a_smaller_batch_than_the_recipe_has(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data", per_class=16)
+    words = ["train", ARCH, "--preset", "quick", "--data", folder, "--device", "cpu"]
+    words += ["--epochs", "1", "--out", tmp_path / "run"]
+    done = run(*words, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = "28 images to train on are fewer than the usual batch of 50; going on with batches of 4"
+    assert done.stderr.count(told) == 1
+    data = json.loads(done.stdout)
+    assert data["settings"]["batch_size"] == 4
+    assert data["settings"]["learning_rate"] == 8e-3 * 4 / 512
+    assert "--batch-size 4 " in data["command"] + " "
+    again = run(*words)  # it is the same run
+    assert "had finished before" in again.stderr
+    assert run(*words, "--batch-size", "50").exit_code == 3
 
 
 def test_a_truncated_image_is_replaced_and_counted(tmp_path: Path) -> None:
@@ -178,7 +209,7 @@ def test_lines_within_an_epoch_are_rare(
 ) -> None:
     now = 0.0
     clock = SimpleNamespace(monotonic=lambda: now)
-    monkeypatch.setattr("asvit.cli.display.time", clock)
+    monkeypatch.setattr("asvit.core.display.time", clock)
     lines = Lines("training it")
     for step in range(1, 8):
         lines(told(state=f"step {step}"))

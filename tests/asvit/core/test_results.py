@@ -65,3 +65,30 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         (tmp_path / "result.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match=name):
             ToyResult.read(tmp_path / "result.json")
+
+
+def test_it_is_shown_in_a_line() -> None:
+    assert repr(RIGHT) == "ToyResult(folder='run')"
+    whole = ToyResult(**{**vars(RIGHT), "rows": (ToyRow(0, 1.23456789),) * 9, "note": "so"})
+    assert repr(whole) == "ToyResult(total=11.111, note='so', folder='run')"
+
+
+def test_tables_of_the_folder_are_data_frames(tmp_path: Path) -> None:
+    made = ToyResult(**{**vars(RIGHT), "folder": tmp_path})
+    (tmp_path / "toy.csv").write_text(
+        "# a comment\nstep,name,value,reason\n0,'=x,nan,\n1,b,2.5,\n"
+    )
+    frame = made.to_dataframe("toy")
+    assert list(frame.columns) == ["step", "name", "value", "reason"]
+    assert frame.step.tolist() == [0, 1]
+    assert frame.name.tolist() == ["=x", "b"]  # as it was before a spreadsheet might read it
+    assert math.isnan(frame.value[0])
+    assert frame.value[1] == 2.5
+    assert frame.reason.tolist() == ["", ""]
+    with pytest.raises(ValueError, match="unknown table 'toi'; did you mean 'toy'"):
+        made.to_dataframe("toi")
+
+
+def test_without_a_report_there_is_no_figure() -> None:
+    with pytest.raises(ValueError, match="unknown figure 'growth'"):
+        RIGHT.plot("growth")

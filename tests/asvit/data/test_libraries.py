@@ -39,7 +39,7 @@ def test_digits() -> None:
     ("spec", "module", "message"),
     [
         ("digits", "sklearn.datasets", "pip install scikit-learn"),
-        ("hf:me/set", "datasets", r"'hf:me/set' need .*pip install 'asvit\[train\]'"),
+        ("hf:me/set", "datasets", r"'hf:me/set' needs .*pip install '\.\[train\]'"),
     ],
 )
 def test_a_library_that_is_missing(

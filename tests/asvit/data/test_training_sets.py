@@ -7,7 +7,7 @@ import pytest
 from image_folders import fill, write_mnist
 
 from asvit.data import open_training_sets
-from asvit.data.training_sets import TrainingSets
+from asvit.data.training_sets import TrainingSets, class_count
 
 
 def opened(spec: object, **given: object) -> TrainingSets:
@@ -31,8 +31,8 @@ def test_a_folder_of_classes_is_divided(tmp_path: Path) -> None:
             number = int(Path(part.name(index)).stem)
             assert part.name(index).startswith(f"{sets.classes[label]}/")
             assert part.picture(index).getpixel((0, 0)) == (number, label, 0)
-    assert "40 images, 2 classes; 32 of them to train on" in sets.provenance["source"]
-    assert sets.provenance["validation"].endswith("; 8 of them to validate with")
+    assert "40 images, 2 classes; 32 of them for training" in sets.provenance["source"]
+    assert sets.provenance["validation"].endswith("; 8 of them for validation")
 
 
 def test_the_digest_follows_the_seed_and_the_images_and_not_their_place(tmp_path: Path) -> None:
@@ -151,10 +151,10 @@ def bad_folders(root: Path) -> dict[str, Path]:
         ("good", {"validation": "parts/val"}, "class 'dog' of folder .*good.* is missing in"),
         ("parts/val", {"validation": "good"}, "training needs two classes"),
         ("good", {"classes": 10}, "10 classes requested, but there are 2: folder .*good"),
-        ("good", {"train_images": 5}, "5 images to train on were requested, but there are 4"),
-        ("good", {"validation_images": 3}, "3 images to validate with were requested, but there"),
-        ("good", {"train_images": 1}, "1 images to train on are too few for 2 classes"),
-        ("good", {"train_images": 0}, "0 images to train on were requested; use 1 or more"),
+        ("good", {"train_images": 5}, "5 images for training were requested, but there are 4"),
+        ("good", {"validation_images": 3}, "3 images for validation were requested, but there"),
+        ("good", {"train_images": 1}, "1 images for training are too few for 2 classes"),
+        ("good", {"train_images": 0}, "0 images for training were requested; use 1 or more"),
         ("good", {"held_out": 1.0}, "held_out is 1.0; use a share above 0 and below 1"),
         ("good", {"seed": -1}, "seed -1; use 0 or more"),
         ("good", {"validation": "good/cat/000.png"}, "is a file; give a folder of images"),
@@ -179,8 +179,8 @@ def test_wrong_folders(
         ("gaussian", {}, "'gaussian' is noise without classes; use e.g. 'fractal' or a folder"),
         ("fractal:1", {}, "training needs two classes or more, got 1 fractal"),
         ("fractal:3", {"classes": 4}, "4 classes requested, but 'fractal:3' has 3"),
-        ("fractal:3", {"train_images": 2}, "2 images to train on are too few for 3 classes"),
-        ("fractal", {"validation": "pets"}, "'fractal' has images to validate with"),
+        ("fractal:3", {"train_images": 2}, "2 images for training are too few for 3 classes"),
+        ("fractal", {"validation": "pets"}, "'fractal' has images for validation"),
         ("fractals", {}, "unknown images 'fractals'; did you mean 'fractal'"),
         ("hf:", {}, "'hf:' names no dataset; use hf:NAME"),
     ],
@@ -189,3 +189,13 @@ def test_wrong_sources(spec: str, given: dict[str, object], message: str) -> Non
     error = FileNotFoundError if message == "no folder" else ValueError
     with pytest.raises(error, match=message):
         opened(spec, **given)
+
+
+@pytest.mark.parametrize(
+    ("spec", "classes"),
+    [("fractal", None), ("gaussian", None), ("fractal:7", 7), ("digits", 10), ("pets", 3)],
+)
+def test_the_classes_of_a_training(spec: str, classes: int | None, tmp_path: Path) -> None:
+    fill(tmp_path / "pets" / "train", cat=2, dog=2, ox=2)
+    fill(tmp_path / "pets" / "val", cat=1, dog=1, ox=1)
+    assert class_count(str(tmp_path / spec) if spec == "pets" else spec) == classes

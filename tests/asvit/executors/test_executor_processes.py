@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
-from asvit.executors import Answer, Pool, Work, Workers, open_pool
+from asvit.executors import Answer, Pool, Work, Workers, base, open_pool
 from asvit.executors.processes import ProcessBackend
 
 HERE = Path(__file__).parent
+ROOT = Path(base.__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +169,36 @@ def _runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def test_a_worker_without_a_thread_that_reads_ahead() -> None:
+    """As on Windows."""
+    code = "from asvit.executors import processes as p; p._read_ahead = p._read; p._serve()"
+    arrays = save({"offset": np.array([42])})
+    head = {"factory": "fake_workers:Fake", "settings": {}, "device": "cpu", "bytes": len(arrays)}
+    lines = [json.dumps(one).encode() + b"\n" for one in (head, *tasks(2))]
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
+        input=lines[0] + arrays + b"".join(lines[1:]),
+        capture_output=True,
+        check=True,
+    )
+    ready, *answers = map(json.loads, ended.stdout.splitlines())
+    assert ready == {"kind": "ready"}
+    assert [answer["result"]["sum"] for answer in answers] == [142, 143]
+
+
+def test_no_more_workers_than_a_container_has_memory_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "cores", lambda: 8)
+    limits = [tmp_path / name for name in ("memory.max", "memory.limit_in_bytes")]
+    monkeypatch.setattr(base, "_MEMORY_LIMITS", limits)
+    limits[0].write_text("max\n")
+    unlimited = base._max_workers(1e-3)
+    limits[0].write_text("5000000\n")
+    assert (unlimited, base._max_workers(1e-3)) == (8, 2)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import asvit
 from asvit.core.versions import versions
 from asvit.executors import Work, Workers, on_ray, open_pool
 from asvit.runs import run_search
@@ -24,7 +24,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     workers = Workers(ray="auto")
     with (
-        pytest.raises(ImportError, match=r"--ray needs ray: pip install 'asvit\[ray\]'"),
+        pytest.raises(ImportError, match=r"--ray needs ray: .*pip install '\.\[ray\]'"),
         open_pool(workers, Work("nothing:there", {}), "cpu"),
     ):
         pass
@@ -38,15 +38,44 @@ def test_a_cluster_that_is_not_there(address: str, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_worker_with_other_versions_than_the_run_is_refused() -> None:
+@pytest.mark.parametrize("library", ["asvit", "torch", "timm", "numpy"])
+def test_a_worker_with_other_versions_than_the_run_is_refused(library: str) -> None:
     # The class of the actors, without a cluster: it has what they are sent.
-    actor = on_ray._Actor(("nothing:there", {}, {}), "cpu", {**versions(), "torch": "9.1.0"})
+    actor = on_ray._Actor(("nothing:there", {}, {}), "cpu", {**versions(), library: "9.1.0"})
     told = actor.ready()
     assert told["kind"] == "refused"
-    assert (
-        f"has other versions than this process: torch 9.1.0 (there {version('torch')}"
-        in (told["reason"])
+    there = f"{library} 9.1.0 (there {versions()[library]}); install the same ones everywhere"
+    assert f"has other versions than this process: {there}" in told["reason"]
+
+
+_CLAIMS = """
+import ray
+from asvit.cli.app import app
+from asvit.core.versions import versions
+from asvit.executors import on_ray
+ray.init(num_cpus=1, log_to_driver=False, logging_level="error", include_dashboard=False)
+on_ray.versions = lambda: {**versions(), "timm": "0.4.12"}
+app.main("search --space asvit-tiny --steps 2 --data gaussian --image-size 32 --images 2"
+         " --repeats 1 --points 3 --device cpu --ray auto --out run".split())
+"""
+
+
+@pytest.mark.slow
+def test_a_search_with_workers_of_other_versions_ends_in_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    more = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(asvit.__file__).parents[1])}
+    ended = subprocess.run(
+        [sys.executable, "-c", _CLAIMS],
+        cwd=tmp_path,
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
+    assert ended.returncode == 3, ended.stderr
+    assert "has other versions than this process: timm 0.4.12" in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.slow

@@ -89,6 +89,29 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
     return model_card(replace(exported, content=replace(exported.content, facts=facts)))
 
 
+def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
+    facts = {
+        "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
+        "found_by": {"kind": "scale", "run": "/home/me/runs/scale-1"},
+        "command": "asvit train /home/me/runs/scale-1 --data '/home/me/my pictures/pets' --seed 1",
+        "teacher": ["/home/me/teacher.safetensors"],
+    }
+    weights = Path("/home/me/runs/train/model.safetensors")
+    command = "asvit export --weights /home/me/runs/train --to onnx --out '/home/me/a b.onnx'"
+    content = replace(exported.content, facts=facts)
+    card = model_card(replace(exported, content=content, weights=weights, command=command))
+    assert "/home" not in card
+    for line in (
+        "* weights from: `model.safetensors`",
+        "* images: folder pets, 160 images, 4 classes",
+        "* run: scale-1",
+        "* command: `asvit train scale-1 --data 'pets' --seed 1`",
+        "* command: `asvit export --weights train --to onnx --out 'a b.onnx'`",
+        '* teacher: \\["teacher.safetensors"\\]',
+    ):
+        assert line in card.splitlines(), line
+
+
 BOTH = Network("timm:test_vit", 32, 3, attention="hallucinated", ffn="compact", branches=2)
 
 

@@ -23,7 +23,7 @@ def test_cards_lie_beside_files_and_in_folders() -> None:
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"needs onnxruntime: pip install 'asvit\[export\]'"):
+    with pytest.raises(ImportError, match=r"needs onnxruntime: .* pip install '\.\[export\]'"):
         ONNX.check_libraries()
     FORMATS["pt2"].check_libraries()
 
@@ -50,6 +50,14 @@ def test_what_is_there_is_replaced_only_if_asked(there: str, tmp_path: Path) -> 
     ONNX.check_out(tmp_path / "a.onnx", card=True, force=True)
     if there == "a.md":
         ONNX.check_out(tmp_path / "a.onnx", card=False, force=False)
+
+
+def test_copies_in_two_formats_have_a_card_each(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.onnx", tmp_path / "a.pt2"
+    ONNX.card_path(first).write_text("# a\n\n* format: onnx\n")
+    FORMATS["pt2"].check_out(second, card=True, force=False)
+    assert FORMATS["pt2"].card_path(second) == tmp_path / "a.pt2.md"
+    assert ONNX.card_path(first) == tmp_path / "a.md"
 
 
 def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path: Path) -> None:

@@ -87,11 +87,14 @@ def test_a_winner_is_clear_of_zero() -> None:
     unsure = replace(GOOD.correlation, difference_interval=Interval(0.0, 0.2))
     assert winners([replace(GOOD, correlation=unsure), COUNT]) == []
     assert verdict([COUNT, replace(GOOD, correlation=unsure)]).endswith(
-        "no measure is better with the interval of the difference clear of zero."
+        "no measure ranks significantly better "
+        "(the 95 % interval of the difference is above 0 for none)."
     )
     best = replace(GOOD, correlation=sure)
     assert winners([COUNT, best, BAD, replace(best, trivial=True)]) == [best]
-    assert verdict([COUNT, best]).endswith("clear of zero: good (1.000).")
+    assert verdict([COUNT, best]).endswith(
+        "significantly better: good (1.000) (the 95 % interval of the difference is above 0)."
+    )
     assert f"params with tau {COUNT.correlation.tau:.3f}" in verdict([COUNT, best])
 
 

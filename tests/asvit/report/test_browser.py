@@ -44,6 +44,19 @@ def test_everything_can_be_read_at_any_width(browser: Browser, report: Path, wid
     assert figures_that_do_not_show(browser) == []
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_what_scrolls_sideways_says_so(browser: Browser, report: Path, width: int) -> None:
+    browser.open(report, width=width)
+    wrong, hints = browser.ask(
+        "const boxes = [...document.querySelectorAll('.scroll')];"
+        "const told = box => getComputedStyle(box, '::before').content.includes('sideways');"
+        "const wide = box => box.scrollWidth > box.clientWidth + 1;"
+        "return [boxes.filter(box => told(box) !== wide(box)).length, boxes.filter(told).length];"
+    )
+    assert wrong == 0
+    assert hints > 0 or width == DESKTOP
+
+
 def test_paper_is_light_and_nothing_is_cut_off(browser: Browser, report: Path) -> None:
     browser.open(report, width=PAPER, height=20_000, dark=True, printed=True)
     assert faint_texts(browser) == []

@@ -99,6 +99,8 @@ def test_everything_is_on_one_page_and_escaped(finished: Path) -> None:
         assert words in text
     assert "8 architectures; 3 above 100M parameters; measured in 26 min." in text
     assert "32 to 64 px" in text
+    assert "ImageNet &lt;b&gt;val&lt;/b&gt;; trained from scratch." in text
+    assert "something else; how the networks were trained is not known." in text
     assert "Two training seeds agree with tau 0.87" in text
     assert "The best count is params with tau" in text
 

@@ -3,12 +3,16 @@
 import io
 import math
 import re
+from itertools import combinations
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from asvit.report import correlate_figures, evolution, scale_figures
 from asvit.report import search_figures as figures
+from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
     CHOICE_WINDOW,
     WINDOW,
@@ -16,14 +20,22 @@ from asvit.report.search_figures import (
     EntropyRow,
     MeasureRow,
     PointRow,
-    RewardRow,
+    StandingRow,
     choice_rows,
     entropy_rows,
     measure_rows,
     point_rows,
-    reward_rows,
+    standing_rows,
 )
-from asvit.report.style import LONGEST, PALETTE, label, levels, log_scale, style
+from asvit.report.style import (
+    LONGEST,
+    PALETTE,
+    label,
+    levels,
+    log_scale,
+    series_styles,
+    style,
+)
 from asvit.search.rows import TrialRow
 from asvit.search.supernet_result import Generation, PathRow
 
@@ -40,15 +52,60 @@ def test_entropy_is_empty_without_a_policy() -> None:
     assert entropy_rows([trial(0, entropy=math.nan), trial(1, entropy=math.nan)]) == []
 
 
-def test_entropy_counts_steps_from_one() -> None:
+def test_entropy_counts_steps_as_the_table_of_trials_does() -> None:
     rows = entropy_rows([trial(0, entropy=3.0), trial(1, entropy=2.0)])
-    assert [(row.step, row.entropy) for row in rows] == [(1, 3.0), (2, 2.0)]
+    assert [(row.step, row.entropy) for row in rows] == [(0, 3.0), (1, 2.0)]
 
 
-def test_reward_average_is_bias_corrected() -> None:
-    rows = reward_rows([trial(0, reward=1.0), trial(1, reward=0.0)])
-    assert rows[0].average == pytest.approx(1.0)
-    assert rows[1].average == pytest.approx(0.09 / 0.19)
+def test_standings_are_ranks_among_all_of_the_run() -> None:
+    values = [4.0, 1.0, math.nan, 4.0, 9.0]
+    rows = standing_rows([trial(i, kappa=v) for i, v in enumerate(values)], {"kappa": "lower"})
+    # Of five, the failed one the worst: lower is better.
+    assert [row.standing for row in rows] == [60.0, 90.0, 0.0, 60.0, 30.0]
+    assert [row.average for row in rows[:3]] == pytest.approx([60, 75, 50])
+    assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}) == []
+
+
+def test_the_line_of_a_run_that_learns_rises() -> None:
+    rows = standing_rows([trial(i, length=float(i)) for i in range(99)], {"length": "higher"})
+    averages = [row.average for row in rows]
+    assert averages == sorted(averages)
+    assert averages[0] < 5
+    assert averages[-1] > 85
+
+
+def lab(colour: str, seen: str = "by all") -> list[float]:
+    """CIE L*a*b* of a colour as someone sees it (Machado et al. 2009)."""
+    share = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(SEEN[seen]) @ linear, 0, 1)
+    x, y, z = np.cbrt(np.array(XYZ) @ linear / np.array([0.9505, 1, 1.089]))
+    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
+
+
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+SEEN = {
+    "by all": np.eye(3),
+    "without red cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "without green cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "without blue cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_series_are_told_apart_without_colour_too(theme: int) -> None:
+    colours = [PALETTE[f"series{place}"][theme] for place in range(1, 5)]
+    for one, other in combinations(colours, 2):
+        assert abs(lab(one)[0] - lab(other)[0]) > 9  # on grey paper
+        for seen in SEEN:
+            assert math.dist(lab(one, seen), lab(other, seen)) > 15, (one, other, seen)
+    assert len({(str(line), mark) for _, line, mark in series_styles()}) == 4
+
+
+def test_stages_have_a_colour_a_line_and_a_marker_each() -> None:
+    lines = scale_figures.draw_growth(STAGES).axes[0].lines
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len({look[0] for look in looks}) == len({look[2] for look in looks}) == 2
 
 
 def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
@@ -83,7 +140,7 @@ def test_points_leave_out_failures_and_keep_their_steps() -> None:
         ],
         BOTH,
     )
-    assert [(row.step, row.on_front) for row in rows] == [(1, False), (3, True)]
+    assert [(row.step, row.on_front) for row in rows] == [(0, False), (2, True)]
 
 
 def test_one_measure_has_no_plane() -> None:
@@ -96,23 +153,25 @@ def test_choice_frequencies_sum_to_one_over_a_moving_window() -> None:
     rows = choice_rows(trials, lambda text: {"letter": text}, {"letter": ("x", "y")}, most=30)
     steps = sorted({row.step for row in rows})
     assert len(steps) == 30
-    assert steps[-1] == count
+    assert steps[-1] == count - 1
     for step in steps:
         assert sum(row.frequency for row in rows if row.step == step) == pytest.approx(1.0)
-    assert [row.frequency for row in rows if row.step == count] == [0.0, 1.0]
-    assert next(r.frequency for r in rows if r.step == CHOICE_WINDOW and r.choice == "x") == 1.0
+    assert [row.frequency for row in rows if row.step == count - 1] == [0.0, 1.0]
+    assert (
+        next(r.frequency for r in rows if r.step == CHOICE_WINDOW - 1 and r.choice == "x") == 1.0
+    )
 
 
 def test_no_trials_no_rows() -> None:
     assert entropy_rows([]) == []
-    assert reward_rows([]) == []
+    assert standing_rows([], BOTH) == []
     assert measure_rows([], ["kappa"]) == []
     assert point_rows([], BOTH) == []
     assert choice_rows([], lambda text: {"letter": text}, {"letter": ("x", "y")}) == []
 
 
 ENTROPY = [EntropyRow(i, 15.0 - i) for i in range(1, 9)]
-REWARD = [RewardRow(i, (-1.0) ** i, 1 / i) for i in range(1, 9)]
+STANDINGS = [StandingRow(i, name, 9.0 * i, 8.0 * i) for name in BOTH for i in range(1, 9)]
 MEASURES = [
     MeasureRow(i, name, math.nan if i == 3 else 10.0**i, 10.0**i)
     for name in ("length_distortion", "<my measure>")
@@ -146,7 +205,7 @@ PATHS = [PathRow(i, i, "random", "a", "b", 10 * i, 50.0 + i) for i in range(1, 9
 DRAWINGS = {
     "entropy": lambda part: figures.draw_entropy(ENTROPY[part], uniform=15.3),
     "entropy, bare": lambda part: figures.draw_entropy(ENTROPY[part]),
-    "reward": lambda part: figures.draw_reward(REWARD[part]),
+    "standings": lambda part: figures.draw_standings(STANDINGS[part]),
     "measures": lambda part: figures.draw_measures(MEASURES[part]),
     "points": lambda part: figures.draw_points(POINTS[part], NAMES),
     "points with seed": lambda part: figures.draw_points(POINTS[part], NAMES, seed=(2.0, 9.0)),
@@ -228,7 +287,7 @@ def test_choices_have_a_panel_a_dimension_with_every_choice_named() -> None:
     assert [text.get_text() for text in shown[0].get_legend().get_texts()] == ["2", "4", "8"]
 
 
-@pytest.mark.parametrize("name", ["reward", "measures", "points with seed"])
+@pytest.mark.parametrize("name", ["standings", "measures", "points with seed"])
 def test_what_is_shown_is_named_below_it(name: str) -> None:
     with style("salt"):
         made = DRAWINGS[name](slice(None))
@@ -274,3 +333,24 @@ def test_levels(count: int) -> None:
 def test_palette_values_are_unique_so_that_a_theme_can_find_them() -> None:
     light = [pair[0] for pair in PALETTE.values()]
     assert len(set(light)) == len(light)
+
+
+TITLED = {"measures": 14, "points": 8, "scores": 4, "clouds": 8, "pairs": 8, "generations": 8}
+
+
+@pytest.mark.parametrize("name", TITLED)
+def test_points_tell_what_they_are_where_the_pointer_hovers(name: str) -> None:
+    picture = Picture(name, "", "", lambda: DRAWINGS[name](slice(None)), ((), EntropyRow))
+    titles = re.findall(r"<(use|path)[^>]*><title>([^<]+)</title></\1>", picture.svg)
+    assert len(titles) == TITLED[name]
+    ElementTree.fromstring(picture.svg)  # well-formed
+    assert picture.svg.count("<title>") == len(titles)
+
+
+def test_titles_are_of_their_points_and_safe() -> None:
+    rows = [PointRow(1, "a<b>", 1.0, 2.0, True), PointRow(2, "\x1b[2J", 3.0, 4.0, False)]
+    picture = Picture("p", "", "", lambda: figures.draw_points(rows, NAMES), ((), PointRow))
+    found = re.findall(r'x="([\d.]+)" y="[\d.]+"[^>]*><title>([^<]+)', picture.svg)
+    assert [words for _, words in sorted(found, key=lambda pair: float(pair[0]))] == [
+        "step 1: a&lt;b&gt; (1, 2)", "step 2: \\x1b[2J (3, 4)",
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What holds for the report of every kind of run, whatever its folder holds."""
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from asvit.report import correlate, evolution, scale, search, write_report
 from asvit.report.evolution import read_evolution_run
 from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
+from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from experiments.sample_runs import MEASURES, write_sample
 from proxies.messages import legible
 from tests.hostile import FIXED, changed_json, refused_or
@@ -155,6 +157,38 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, object], words
         refused(content, f"{name} may not be")
     del right["steps"]
     refused(right, "has no 'steps'")
+
+
+def long_evolution(folder: Path, paths: int) -> int:
+    """Write the sample with so many paths, one of which, in a place of its own, is the winner."""
+    write_sample("evolution", folder)
+    rows = [
+        PathRow(place, 1 + place // 50, "mutation", f"psvit2d:{place}", "b|s|b", place, place % 97)
+        for place in range(paths)
+    ]
+    winner = paths // 2 + 1
+    (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
+    content = json.loads((folder / "result.json").read_text())
+    content |= {"architecture": f"psvit2d:{winner}", "evaluated": paths}
+    content["generations"] = [vars(one) for one in generations_of(rows)]
+    (folder / "result.json").write_text(json.dumps(content))
+    return winner
+
+
+def test_a_long_evolution_is_thinned_but_keeps_the_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evolution, "MOST_PATHS", 20)
+    monkeypatch.setattr(evolution, "MOST_ROWS", 30)
+    winner = long_evolution(tmp_path / "run", 400)
+    text = write_report(tmp_path / "run")[-1].read_text(encoding="utf-8")
+    assert "show 20 of 400 paths, evenly spaced, and the winner; trials.csv has all" in text
+    assert "The last 30 of 400 paths; trials.csv has all" in text
+    with (tmp_path / "run" / "costs.csv").open(encoding="utf-8") as file:
+        shown = [int(row["number"]) for row in csv.DictReader(file)]
+    assert {0, winner, 399} <= set(shown)
+    assert shown == sorted(shown)
+    assert len(shown) == 21
 
 
 UNREADABLE = r"result\.json is not the result of {} that this version can"

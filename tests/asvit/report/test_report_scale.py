@@ -99,6 +99,13 @@ def test_a_finished_run(finished: Path) -> None:
     assert "finer than the published rule" in text
 
 
+def test_a_result_gives_its_trajectory(finished: Path) -> None:
+    result = ScaleResult.read(finished / "result.json")
+    assert result.plot("trajectory").svg == (finished / "growth.svg").read_text(encoding="utf-8")
+    assert result.to_dataframe().width.tolist() == [32, 34, 37]
+    assert len(result.to_dataframe("candidates")) == len(CANDIDATES)
+
+
 def test_the_rows_beside_the_figures(finished: Path) -> None:
     found = {
         name: list(csv.DictReader((finished / f"{name}.csv").read_text().splitlines()))
@@ -113,6 +120,12 @@ def test_the_rows_beside_the_figures(finished: Path) -> None:
     assert [(r["step"], r["stage"], r["chosen"]) for r in found["clouds"]] == [
         ("1", "1", "True"), ("1", "4", "False"), ("2", "0", "True"),
     ]  # fmt: skip
+
+
+def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
+    text = words_of(finished)
+    assert "measured at 224 px" in text
+    assert "hidden width of the feed-forward layers" in text  # E
 
 
 def test_an_end_that_was_not_reached_is_explained(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from asvit.report.style import label
 from asvit.search import SearchSettings
 from asvit.search.journal import open_journal
 from asvit.search.result import SearchResult
-from asvit.search.rows import TrialRow, write_trials
-from asvit.search.study import STUDY, create_study, keep_start, quiet_optuna
+from asvit.search.rows import Finalist, TrialRow, write_trials
+from asvit.search.study import create_study, keep_start, quiet_optuna
+from asvit.spaces.asvit import AsVitSpace
 from tests.asvit.runs.stored_results import ORIGIN, RIGHT
 
 FILES = {"entropy", "reward", "measures", "front", "choices"}
@@ -55,8 +56,8 @@ def make_run(
     settings_ = SearchSettings(proxies=names, **{"steps": max(1, len(rows)), **settings})
     if not finished:
         with quiet_optuna():
-            study = create_study(open_journal(folder / "study.journal"), STUDY, {"x": "higher"})
-        keep_start(study, settings_, None)
+            study = create_study(open_journal(folder / "study.journal"), "any", {"x": "higher"})
+        keep_start(study, {}, settings_, None)
         with (folder / "study.journal").open("a") as journal:
             journal.write('{"op_co')  # being written
         return folder
@@ -69,6 +70,10 @@ def make_run(
         values=dict.fromkeys(names, 2.5),
         steps=len(rows),
         front=rows[:1],
+        finalists=[
+            Finalist(ARCHITECTURES[1], None, True, 10, 20, *[dict.fromkeys(names, 2.25)] * 2, ""),
+            Finalist(ARCHITECTURES[0], 3, False, 10, 20, *[dict.fromkeys(names, 2.5)] * 2, ""),
+        ],
         wall_seconds=1563.2,
         provenance={**ORIGIN, **told},
         reliability=None,
@@ -108,8 +113,23 @@ def test_a_finished_run(finished: Path) -> None:
     assert "asvit search --steps 12" in text
     assert "2.15.0" in text
     assert ARCHITECTURES[0] in text
+    assert "Measured again on 8 networks each" in text
+    assert text.index("Finalists") < text.index(">step 4<") < text.index(">policy<")
     assert text.count("<svg ") == len(FILES)
     assert text.index("Versions") > text.index("Trials")
+
+
+def test_a_result_gives_its_figures_and_its_table(finished: Path, tmp_path: Path) -> None:
+    result = SearchResult.read(finished / "result.json")
+    picture = result.plot("front")
+    assert picture.svg == (finished / "front.svg").read_text(encoding="utf-8")
+    assert repr(picture).count("step") <= 1  # not every row
+    picture.savefig(tmp_path / "front.png")
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="unknown figure 'fornt'; did you mean 'front'"):
+        result.plot("fornt")
+    assert result.to_dataframe().architecture.tolist() == [*ARCHITECTURES] * 6
+    assert result.to_dataframe("front").on_front.dtype == bool
 
 
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
@@ -189,6 +209,8 @@ def test_sizes_that_are_measures_have_one_column(tmp_path: Path) -> None:
     text = words_of(make_run(tmp_path / "run", trials(3, names), names=names))
     for head in re.findall(r"<thead>.*?</thead>", text, re.DOTALL):
         words = re.sub(r"<[^>]+>", " ", head).split()
+        if "architecture" not in words:
+            continue
         assert words.count("parameters") + words.count("params") == 1
 
 
@@ -197,6 +219,15 @@ def test_a_controller_without_a_policy_has_no_entropy(tmp_path: Path) -> None:
     text = page_of(make_run(tmp_path / "run", rows, controller="random"))
     assert "no policy" in text
     assert (tmp_path / "run" / "entropy.csv").read_text() == "step,entropy\n"
+
+
+def test_sizes_and_letters_are_told_in_words(finished: Path) -> None:
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert "controller reinforce · 224 px · seed" in text
+    assert "in the last 50 architectures drawn" in text
+    for name, words in AsVitSpace.legend.items():
+        assert f"<td>{name}</td>" in text
+        assert words in text
 
 
 def test_an_unknown_space_has_no_choices(tmp_path: Path) -> None:
@@ -221,10 +252,10 @@ def test_figures_of_a_long_search_are_thinned_but_keep_the_best(
     text = page_of(folder)
     assert "show 20 of 400 architectures, evenly spaced, and those of the front" in text
     points = rows_of(folder / "front.csv")
-    assert [int(row["step"]) for row in points if row["on_front"] == "True"] == [151]
+    assert [int(row["step"]) for row in points if row["on_front"] == "True"] == [150]
     for name in ("front", "entropy", "reward", "measures"):
         steps = {int(row["step"]) for row in rows_of(folder / f"{name}.csv")}
-        assert {1, 151, 400} <= steps
+        assert {0, 150, 399} <= steps
         assert 20 <= len(steps) <= 20 + 1 + 2 * len(NAMES), name
     medians = [float(row["median"]) for row in rows_of(folder / "measures.csv")]
     assert medians[19 + 2] == statistics.median(r.values[NAMES[0]] for r in rows[-20:])
@@ -233,10 +264,10 @@ def test_figures_of_a_long_search_are_thinned_but_keep_the_best(
 def test_rows_beside_the_figures_are_what_they_show(finished: Path) -> None:
     rows = rows_of(finished / "front.csv")
     assert list(rows[0]) == ["step", "architecture", "x", "y", "on_front"]
-    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    assert [int(row["step"]) for row in rows] == list(range(12))
     shares = rows_of(finished / "choices.csv")
     assert {row["dimension"] for row in shares} >= {"K1", "E4"}
     total = sum(
-        float(r["frequency"]) for r in shares if (r["dimension"], r["step"]) == ("K1", "12")
+        float(r["frequency"]) for r in shares if (r["dimension"], r["step"]) == ("K1", "11")
     )
     assert total == pytest.approx(1.0)

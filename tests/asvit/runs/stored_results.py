@@ -28,6 +28,7 @@ from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 from asvit.search import SearchSettings, TrialRow
 from asvit.search.result import SearchResult
+from asvit.search.rows import Finalist
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -94,6 +95,8 @@ COLUMNS = {"macs": (9.0,) * 5, "length_distortion": (1.0, 2.0, 3.0, 5.0, math.na
 VALUES = Values((SEED,) * 5, (32,) * 5, {"top1": (1.0,) * 5}, COLUMNS, ("",) * 5)
 ACCURACIES = PathAccuracies(4, 1.0, 2.0, 3.0)
 MEASURES = ("length_distortion", "ntk_condition_number")
+FAILED = {"length_distortion": 1.5, "ntk_condition_number": math.nan}
+FINALIST = Finalist(SEED, 0, True, 10, 20, dict.fromkeys(MEASURES, 1.0), FAILED, "singular")
 
 Show = Callable[[Any, Console], None]
 Kind = type[Result]
@@ -105,7 +108,8 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 folder=HERE, settings=SearchSettings(steps=2, proxies=MEASURES),
                 seed_architecture=SEED, params=10, macs=20, values=dict.fromkeys(MEASURES, 1.0),
                 reason="", steps=2, failures=1, entropy=(9.0, math.nan), wall_seconds=3.5,
-                front=(trial(0), trial(1)), provenance=ORIGIN, next_command="asvit scale",
+                front=(trial(0), trial(1)), finalists=(FINALIST,), provenance=ORIGIN,
+                next_command="asvit scale",
                 reliability=from_json(RELIABILITY, Reliability),
             ),
             SearchRun.show,

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+import asvit
 from asvit.core.results import Result
 from asvit.runs import newest_run
 from asvit.runs.architectures import find_architecture
@@ -35,6 +36,15 @@ def check(kind: Kind, folder: Path, data: bytes) -> bool:
     RIGHT[kind][1](found, screen)
     json.dumps(found.to_json(), allow_nan=False)
     return True
+
+
+@each
+def test_it_is_shown_in_a_line_and_importable_from_asvit(kind: Kind) -> None:
+    line = repr(RIGHT[kind][0])
+    assert line.startswith(f"{kind.__name__}(")
+    assert "'run'" in line
+    assert len(line) < 400  # not a page of nested dataclasses
+    assert getattr(asvit, kind.__name__) is kind
 
 
 def test_every_kind_of_result_is_here() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,3 +207,27 @@ def test_every_option_of_every_kind_has_help_in_a_sentence(kind: Any) -> None:
             if option is not None:
                 assert option.help.endswith("."), name
                 assert option.help[0] == option.help[0].upper() or name in ("data", "device"), name
+
+
+def test_a_notebook_shows_a_bar_unless_progress_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Progress] = []
+    run(tmp_path / "a")
+    assert capsys.readouterr().err == ""
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+    notebook: Any = ModuleType("IPython.display")
+    notebook.HTML, notebook.display = str, lambda html, **_: shown.append(html) or handle
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    result = run(tmp_path / "b")
+    assert result.folder == tmp_path / "b"
+    assert "toy in" in shown[0]
+    assert 'value="1.0000"' in shown[-1]
+    assert "step 3/3" in shown[-1]
+    del shown[:]
+    run(tmp_path / "c", progress=given.append)
+    assert shown == []
+    assert capsys.readouterr().err == ""
+    assert [one.done for one in given] == [1, 2, 3]

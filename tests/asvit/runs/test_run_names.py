@@ -1,5 +1,6 @@
 """Default run folders: one plain folder in runs, whatever the settings hold."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def test_settings_do_not_lead_out_of_the_folder_of_runs(text: str) -> None:
     for kind in (BuildRun, SupernetRun):
         check(kind.make(space=text).folder)
     check(TrainRun(settings=TrainSettings(text)).folder)
+
+
+@pytest.mark.parametrize("text", [*NASTY, "CON", "aux.txt", "a:b", "a.", "a ", "größe", "a|b"])
+def test_any_system_takes_the_names_of_folders(text: str) -> None:
+    runs = [
+        SearchRun(settings=SearchSettings(space=text, controller=text)),
+        ScaleRun(settings=ScaleSettings(text)),
+        BuildRun.make(space=text),
+        SupernetRun.make(space=text),
+        TrainRun(settings=TrainSettings(text)),
+    ]
+    for run in runs:
+        name = run.folder.name
+        assert re.fullmatch(f"{run.command.split()[0]}-[A-Za-z0-9_.-]*[A-Za-z0-9]", name), name
 
 
 def test_long_names_that_differ_stay_apart() -> None:

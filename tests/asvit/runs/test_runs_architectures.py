@@ -36,6 +36,7 @@ def test_a_text_is_taken_in_its_canonical_form() -> None:
 @pytest.mark.parametrize("kind", RESULTS)
 def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str) -> None:
     found = find_architecture(finished(tmp_path, {"kind": kind, **RESULTS[kind]}))
+    assert find_architecture(str(tmp_path / "result.json")) == found
     assert found.text == (GROWN if kind == "scale" else ARCH)
     assert found.by is not None
     measured = MEASURED if kind in ("search", "scale") else {}

@@ -45,16 +45,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], float]]:
 
 
 def test_it_is_the_mean_of_samples_times_what_is_left(clock: Callable[[], float]) -> None:
-    settings = SearchSettings.make(**SMALL, steps=100, repeats=3, device="cpu")
+    settings = SearchSettings.make(**SMALL, steps=100, repeats=3, recheck=6, device="cpu")
     found = estimate_search(settings, Workers(jobs=1), 4, done=20, seconds=0.0, clock=clock)
     assert [sample.seconds for sample in found.samples] == [4.0, 2.0, 4.0, 2.0]
     assert found.growth == pytest.approx(2.0)  # two more networks at half the time each
     assert (found.steps, found.architectures) == (80, 80)
-    assert found.seconds == pytest.approx(80 * 3 * 2)
+    measured = 80 + 11 * 2  # eleven finalists again, on twice as many networks
+    assert found.seconds == pytest.approx(measured * 3 * 2)
     deviation = 2 * math.sqrt(4 / 3)  # of 8, 4, 8, 4
     half = t.ppf(0.975, 3) * deviation * math.sqrt(1 / 4 + 1 / 80)
-    assert found.low == pytest.approx(max(0, 80 * (6 - half)))
-    assert found.high == pytest.approx(80 * (6 + half))
+    assert found.low == pytest.approx(max(0, measured * (6 - half)))
+    assert found.high == pytest.approx(measured * (6 + half))
 
 
 def test_more_are_measured_while_there_is_time(clock: Callable[[], float]) -> None:

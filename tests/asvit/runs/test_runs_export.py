@@ -18,9 +18,10 @@ from asvit.export.exported import Exported
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs import exporting
-from asvit.runs.exporting import export_network
+from asvit.runs.exporting import export_network, name_weights
 from asvit.runs.run import typed_options
 from asvit.runs.training import run_training
+from asvit.training.pretrained import weights_path
 
 NETWORK = Network("shift:1,1,1,1|1|8|1|16", image_size=32, num_classes=3)
 GRID = Network("psvit2d:b-----|b-----|------", image_size=32, num_classes=3)
@@ -53,6 +54,24 @@ def trained(folder: Path, network: Network = NETWORK, **facts: Any) -> Path:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def test_random_weights_of_what_a_run_ended_in(tmp_path: Path) -> None:
+    found = {"kind": "search", "seed_architecture": NETWORK.architecture}
+    (tmp_path / "result.json").write_text(json.dumps(found))
+    sizes = {"image_size": 32, "num_classes": 3}
+    made = export_network(str(tmp_path), to="pt2", random=True, out="random.pt2", **sizes)
+    assert made.content.network == NETWORK
+
+
+@pytest.mark.parametrize("name", ["model", "retrained"])
+def test_a_run_stands_for_its_weights(name: str, tmp_path: Path) -> None:
+    for path in (tmp_path / f"{name}.safetensors", tmp_path / "result.json"):
+        path.write_text("{}")
+        asked = name_weights(ExportSettings("pt2", str(path)))
+        assert asked == ExportSettings("pt2", weights=str(path))
+        assert weights_path(str(path)) == tmp_path / f"{name}.safetensors"
+    assert weights_path(str(tmp_path)) == tmp_path / f"{name}.safetensors"
 
 
 def test_a_run_folder_is_exported_beside_its_weights(tmp_path: Path) -> None:

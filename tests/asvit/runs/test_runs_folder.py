@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from asvit.core.run_files import TENSORBOARD, figure_files, previous
+from asvit.reference.result import scatter_name
 from asvit.runs import folder as folders
 from asvit.runs.folder import claimed, newest_run, remove_files
 from asvit.runs.search import SearchRun
+from proxies import PROXIES
 
 SEARCH = SearchRun.files
 
@@ -19,6 +22,14 @@ def make_run(root: Path, name: str, *, age: float, kind: str = "search") -> Path
     (folder / "result.json").write_text(json.dumps({"kind": kind}))
     os.utime(folder / "result.json", (1e9 - age, 1e9 - age))
     return folder
+
+
+def test_no_two_files_of_a_run_differ_in_case_alone() -> None:
+    """They would be one where the file system does not tell the cases apart."""
+    scatters = figure_files(map(scatter_name, PROXIES))
+    for kind in folders.known_files():
+        names = [*kind.names, previous(kind.state), folders.LOCK, TENSORBOARD, *scatters]
+        assert len({name.lower() for name in names}) == len(set(names))
 
 
 def test_the_newest_finished_run_of_its_kind(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from asvit.core.progress import Progress
 from asvit.reference.build_result import BuildResult
 from asvit.runs import build_reference, newest_run
-from asvit.runs.reference import find_devices
+from asvit.runs.reference import BuildRun, find_devices
 from tests.asvit.runs import fakes
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}
@@ -40,6 +41,14 @@ def test_a_run_folder_holds_the_table(tmp_path: Path) -> None:
         row.architecture for row in result.rows
     ]
     assert newest_run("reference", tmp_path) == tmp_path / "run"
+
+
+def test_one_seed_has_no_noise_to_tell_of(tmp_path: Path) -> None:
+    one, two = (build(tmp_path / str(seeds), n=9, seeds=seeds) for seeds in (1, 2))
+    lines = ["\n".join(map(str, BuildRun.told(result, Console()))) for result in (one, two)]
+    assert "noise ceiling" not in lines[0]
+    assert "between seeds" not in lines[0]
+    assert "noise ceiling: tau between two training seeds is" in lines[1]
 
 
 def test_a_failed_training_is_told_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth import ScaleSettings
 from asvit.runs import ScaleResult, SearchResult, run_scaling
+from asvit.runs.scaling import ScaleRun
 from asvit.spaces import cost
 from scaling import Budget
 from tests.asvit.runs import fakes
@@ -89,6 +90,13 @@ def test_the_newest_search_is_the_start_and_is_named() -> None:
     assert result.series[0].architecture == SEED
     assert result.provenance["seed_run"] == "runs/one"
     assert scale(Path("other")).provenance["seed_run"] is None
+
+
+def test_the_start_may_be_a_run_that_ended_in_one(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(
+        json.dumps({"kind": "search", "seed_architecture": SEED})
+    )
+    assert ScaleRun.make(architecture=str(tmp_path)).settings.architecture == SEED
 
 
 def test_a_search_of_a_space_that_is_not_known_is_refused() -> None:

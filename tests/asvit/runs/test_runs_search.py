@@ -1,12 +1,23 @@
 import json
+import math
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import torch
 
+from asvit.core.console import console
 from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
+from asvit.core.versions import versions
+from asvit.data import load_images
 from asvit.runs import SearchResult, run_search
 from asvit.runs.checks import find_space
 from asvit.runs.search import SearchRun
@@ -16,8 +27,14 @@ from asvit.search import (
     SearchSettings,
     read_trials,
 )
+from asvit.search import study as study_module
+from asvit.search.front import picked
+from asvit.search.journal import read_journal
 from asvit.search.study import quiet_optuna
-from asvit.spaces import SPACES, cost, load_space
+from asvit.spaces import SPACES, build, cost, load_space
+from proxies import measure
+from proxies.evaluation import seed_for
+from scaling import Budget
 from tests.asvit.runs.fakes import fake_evaluate
 
 QUICK: dict[str, Any] = {"space": "asvit-tiny", "steps": 6}
@@ -57,6 +74,57 @@ def test_a_run_folder_holds_the_result(tmp_path: Path, controller: str) -> None:
     assert {row.architecture for row in result.front} <= {row.architecture for row in rows}
 
 
+SMALL: dict[str, Any] = {
+    "data": "gaussian", "image_size": 32, "images": 4, "repeats": 1, "points": 3, "recheck": 2,
+}  # fmt: skip
+
+
+def test_finalists_are_measured_again_on_other_networks(tmp_path: Path) -> None:
+    result = search(tmp_path, evaluate=None, **{**SMALL, "steps": 3})
+    assert result.finalists[0].likeliest
+    for one in result.finalists[:2]:
+        fresh = measure(
+            lambda text=one.architecture: build(text, 32, 1000),
+            result.settings.proxies,
+            key=one.architecture,
+            repeats=2,
+            seed=seed_for(0, "measured again"),
+            images=load_images("gaussian", count=4, image_size=32, seed=0).pixels,
+            points=3,
+        )
+        assert one.again == {name: score.value for name, score in fresh.items()}
+        assert one.again != one.values
+    again = picked(result.finalists, SearchRun.make(**QUICK).better, "measured")
+    assert (result.seed_architecture, result.values) == (again.architecture, again.values)
+    assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
+
+
+def test_what_is_handed_on_can_be_chosen_after_the_search(tmp_path: Path) -> None:
+    measured = search(tmp_path, steps=60)
+    likeliest = next(one for one in measured.finalists if one.likeliest)
+    assert measured.seed_architecture != likeliest.architecture
+    policy = search(tmp_path, steps=60, pick="policy")
+    assert (policy.seed_architecture, policy.params) == (likeliest.architecture, likeliest.params)
+    assert likeliest.architecture in policy.next_command
+    assert policy.finalists == measured.finalists
+    assert search(tmp_path, steps=60).seed_architecture == measured.seed_architecture
+    with pytest.raises(ValueError, match=r"other settings: seed 0 \(now 1\)"):
+        search(tmp_path, steps=60, pick="policy", seed=1)
+
+
+def test_results_from_before_there_were_finalists_are_shown_as_they_are(tmp_path: Path) -> None:
+    search(tmp_path)
+    path = tmp_path / "result.json"
+    content = json.loads(path.read_text())
+    del content["finalists"], content["settings"]["pick"], content["settings"]["recheck"]
+    path.write_text(json.dumps(content))
+    result = search(tmp_path)
+    assert result.finalists == ()
+    with (screen := console()).capture() as shown:
+        SearchRun.show(result, screen)
+    assert "The seed architecture, and the best of those measured" in shown.get()
+
+
 def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> None:
     result = search(tmp_path)
     rows = read_trials(tmp_path / "trials.csv")
@@ -67,7 +135,11 @@ def test_the_entropy_is_that_of_the_first_and_the_last_trial(tmp_path: Path) -> 
 
 def test_the_next_command_and_this_one_can_be_pasted(tmp_path: Path) -> None:
     result = search(tmp_path / "my run", proxies=["length_distortion"], seed=7)
-    assert result.next_command == f"asvit scale --budget 88M --arch '{result.seed_architecture}'"
+    budget = Budget("params", round(float(f"{10 * result.params:.2g}")))
+    assert result.next_command == (
+        f"asvit scale --arch '{result.seed_architecture}' --budget {budget} "
+        "--proxy length_distortion --seed 7"
+    )
     assert result.provenance["command"] == (
         "asvit search --space asvit-tiny --proxy length_distortion --steps 6 --seed 7 "
         f"--out '{tmp_path}/my run'"
@@ -128,12 +200,20 @@ def test_fresh_removes_nothing_before_all_is_checked(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_run_folder_can_be_moved(tmp_path: Path) -> None:
-    search(tmp_path / "here", steps=4)
+@pytest.mark.parametrize("of_an_earlier_version", [False, True])
+def test_a_run_folder_can_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_an_earlier_version: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        if of_an_earlier_version:
+            patch.setattr(SearchRun, "study_name", "search")
+        search(tmp_path / "here", steps=4)
     (tmp_path / "here").rename(tmp_path / "there")
     events: list[Progress] = []
     search(tmp_path / "there", steps=6, progress=events.append)
     assert [event.resumed for event in events] == [4, 4]
+    names = optuna.get_all_study_names(read_journal(tmp_path / "there" / "study.journal"))
+    assert names == ["search" if of_an_earlier_version else "here"]
 
 
 def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
@@ -147,6 +227,41 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
     assert f"--storage {url}" in result.provenance["command"]
     search(tmp_path / "url", storage=url, fresh=True, seed=1)
     assert optuna.get_all_study_names(url) == ["url"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({}, None),
+        ({"torch": "9.1.0"}, r"was started with torch 9\.1\.0 \(now"),
+        ({"seed": 3}, r"other settings: seed 3 \(now 0\)"),
+    ],
+)
+def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any], told: str | None
+) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    here, there = (tmp_path / machine / "run" for machine in ("here", "there"))
+    seed, torch, now = theirs.get("seed", 0), theirs.get("torch", version("torch")), versions()
+    keep = study_module.keep_start
+
+    def later(*given: Any, **named: Any) -> bool:  # all was checked, and nothing was there
+        monkeypatch.setattr(study_module, "keep_start", keep)
+        with monkeypatch.context() as changed:
+            changed.setattr("asvit.runs.search.versions", lambda: {**now, "torch": torch})
+            search(there, storage=url, seed=seed, steps=2)
+        return keep(*given, **named)
+
+    monkeypatch.setattr(study_module, "keep_start", later)
+    if told is None:
+        assert search(here, storage=url, steps=2).steps == 2
+    else:
+        with pytest.raises(ValueError, match=told):
+            search(here, storage=url, steps=2)
+    study = optuna.load_study(study_name="run", storage=url)
+    assert study.user_attrs["versions"] == {**now, "torch": torch}
+    assert study.user_attrs["settings"]["seed"] == seed
+    assert len(study.trials) == 2
 
 
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
@@ -211,6 +326,86 @@ def test_a_search_that_only_fails_says_why_again_and_again(tmp_path: Path) -> No
     rows = read_trials(tmp_path / "trials.csv")
     assert [row.state for row in rows] == ["failed"] * 10
     assert not (tmp_path / "result.json").exists()
+
+
+def changed(**fields: Any) -> Callable[[], Any]:
+    """A function that gives a good measurement but for these fields."""
+    good = fake_evaluate("4,8,2|2,4,2|2,2,2|2,1,2|16")
+    return lambda: replace(good, **fields)
+
+
+def length(value: object) -> Callable[[], Any]:
+    return changed(values={"length_distortion": value, "ntk_condition_number": 2.0}, reasons={})
+
+
+#: What a function of the user's does for an architecture, and why that has failed.
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "key": (lambda: {}["x"], "KeyError: 'x' (test_runs_search.py:"),
+    "zero": (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+    "exit": (lambda: sys.exit(0), "SystemExit: 0"),
+    "stop": (lambda: next(iter(())), "StopIteration"),
+    "memory": (lambda: bytearray(2**62), "MemoryError"),
+    "nothing": (lambda: None, "evaluate gave None, not a Measurement"),
+    "number": (lambda: 3.5, "evaluate gave 3.5, not a Measurement"),
+    "no value": (changed(values={}), "ntk_condition_number: evaluate gave no value of it"),
+    "no mapping": (changed(values=3.0), "TypeError"),
+    "no reasons": (changed(reasons=None), "AttributeError"),
+    "size": (changed(params=-1), "evaluate gave the size -1; use a whole number from 0"),
+    "size of a kind": (changed(macs=1.5), "TypeError: 'float' object cannot be interpreted"),
+    "large size": (changed(macs=2**63), "the size 9223372036854775808"),
+    "large": (length(1e308), "length_distortion: the value 1e+308 is too large to be averaged"),
+    "small": (length(-1e308), "the value -1e+308 is too large to be averaged"),
+    "infinite": (length(math.inf), "length_distortion: the value is infinite"),
+    "nan": (length(math.nan), "length_distortion: the value is nan"),
+    "text": (length("large"), "length_distortion: evaluate gave 'large', not a number"),
+    "none": (length(None), "evaluate gave None, not a number"),
+    "complex": (length(1j), "evaluate gave 1j, not a number"),
+    "shape": (length(torch.ones(2)), "evaluate gave tensor([1., 1.]), not a number"),
+    "digits": (length(10**400), "not a number"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_function_of_the_users_may_fail_in_any_way(
+    tmp_path: Path, mistake: str, every: int
+) -> None:
+    fails, told = MISTAKES[mistake]
+    asked: list[str] = []
+
+    def evaluate(text: str) -> Measurement:
+        asked.append(text)
+        good = Measurement(3, 5, {"length_distortion": 2.0, "ntk_condition_number": 1.0}, {})
+        made: Measurement = good if len(asked) % every else fails()
+        return made
+
+    given: dict[str, Any] = {"evaluate": evaluate, "controller": "random", "space": "asvit"}
+    if every == 1:
+        with pytest.raises(ValueError, match="all of the first 6 architectures failed") as caught:
+            search(tmp_path, **given)
+        assert told in str(caught.value)
+    else:
+        assert search(tmp_path, **given).failures == 2
+    for _ in range(2):  # as it was written, and as the journal gives it back
+        failed = [row for row in read_trials(tmp_path / "trials.csv") if row.state == "failed"]
+        assert len(failed) == 6 // every
+        assert all(told in row.reason for row in failed)
+        (tmp_path / "trials.csv").unlink()
+        with suppress(ValueError):
+            search(tmp_path, **given)
+    assert len(asked) == len(set(asked)) == 6
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, torch.tensor])
+def test_numbers_of_any_kind_are_kept(tmp_path: Path, kind: Callable[[int], Any]) -> None:
+    def evaluate(text: str) -> Measurement:
+        found = fake_evaluate(text)
+        values = {"length_distortion": kind(7), "ntk_condition_number": kind(len(text))}
+        return Measurement(np.int64(found.params), np.int64(found.macs), values, {})
+
+    assert search(tmp_path, evaluate=evaluate, steps=3).failures == 0
+    (tmp_path / "result.json").unlink()
+    assert search(tmp_path, evaluate=evaluate, steps=3).length_distortion == 7
 
 
 def test_the_library_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,25 @@
 """Runs whose networks are measured by worker processes give what one process gives."""
 
+import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asvit.executors import Workers
+from asvit.core.codec import to_json
+from asvit.executors import Task, Workers
+from asvit.executors.base import Answer
 from asvit.reference import load_reference
 from asvit.runs import run_correlation, run_scaling, run_search
 from asvit.runs.correlation import CorrelationRun
+from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
+from asvit.runs.measurement_worker import measuring_work
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
+from asvit.search import SearchSettings
 
 SMALL: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
@@ -31,8 +37,11 @@ def trials(
     out: Path, workers: Workers, progress: Callable[[Any], None] | None = None, **more: Any
 ) -> bytes:
     given: dict[str, Any] = {"space": "asvit-tiny", "steps": 10, "batch": 4, **SMALL, **more}
+    given = {"recheck": 2, **given}
     result = run_search(out=out, workers=workers, progress=progress, **given)
-    return result.seed_architecture.encode() + (out / "trials.csv").read_bytes()
+    assert result.finalists
+    ended = json.dumps([result.seed_architecture, to_json(result.finalists)])
+    return ended.encode() + (out / "trials.csv").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,34 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def test_a_search_does_not_depend_on_its_workers(tmp_path: Path, alone: bytes) -> None:
     assert trials(tmp_path / "run", Workers(jobs=3)) == alone
+
+
+def test_the_last_network_is_shared_by_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SearchSettings(space="asvit-tiny", **SMALL)
+    pool = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=2), Workload(1, 1, 1.0))
+    job = MeasurementJob(SEED, settings.proxies, SEED, 32, counted=True)
+    sent: list[tuple[list[int], tuple[str, ...], bool]] = []
+
+    class InThisProcess:
+        def run(self, tasks: list[Task]) -> Iterator[tuple[int, Answer]]:
+            work = measuring_work({32: EvalContext(settings).arguments})
+            worker = work.worker("cpu")
+            for place, task in reversed(list(enumerate(tasks))):
+                sent.append((task["only"], task["names"], task["counted"]))
+                yield place, Answer(worker(task))
+
+    monkeypatch.setattr(pool, "_opened", InThisProcess)
+    ((_, found),) = pool.measure([job])
+    first, second = settings.proxies
+    both = (first, second)
+    assert sent[::-1] == [
+        ([0], both, True),
+        ([1], both, False),
+        ([2], (first,), False),
+        ([2], (second,), False),
+    ]
+    alone = MeasurementPool({32: EvalContext(settings)}, Workers(jobs=1), Workload(1, 1, 1.0))
+    assert list(alone.measure([job])) == [(0, found)]
 
 
 def test_threads_of_this_process_do_not_matter(tmp_path: Path, alone: bytes) -> None:
@@ -63,7 +100,7 @@ def test_a_search_survives_its_workers(tmp_path: Path, alone: bytes) -> None:
     killed: list[int] = []
 
     def kill(event: Any) -> None:
-        if event.done == 4:
+        if event.unit == "step" and event.done == 4:
             killed.extend(_children())
             for child in _children():
                 os.kill(child, signal.SIGKILL)

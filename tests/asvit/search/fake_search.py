@@ -68,6 +68,7 @@ def make_search(
     evaluate: Evaluate = fake_evaluate,
     better: Mapping[str, Better] = BETTER,
     lease: StudyLease | None = None,
+    again: Evaluate | None = None,
     **settings: Any,
 ) -> Search:
     """A search of 12 steps, or of other settings; in memory unless a study is given."""
@@ -82,5 +83,6 @@ def make_search(
         SearchSettings(**{"steps": 12, "proxies": tuple(better), **settings}),
         better,
         evaluate=lambda architectures: map(evaluate, map(str, architectures)),
+        evaluate_again=None if again is None else lambda found: map(again, map(str, found)),
         lease=lease or StudyLease(study, None, Path("runs/x")),
     )

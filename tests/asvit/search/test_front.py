@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.search import TrialRow, best_row, pareto_front
-from asvit.search.front import non_dominated
+from asvit.search.front import best_rows, non_dominated, picked
+from asvit.search.rows import Finalist
 from scaling.ranking import Better, rank_sums
 
 BETTER: dict[str, Better] = {"length": "higher", "kappa": "lower", "curvature": "reported"}
@@ -64,6 +65,30 @@ def beats(one: TrialRow, other: TrialRow) -> bool:
 def test_an_architecture_drawn_twice_is_there_once() -> None:
     rows = make_rows((1, 1), (2, 2), (1, 1), names="aba")
     assert sorted(numbers(pareto_front(rows, BETTER))) == [0, 1]
+
+
+def finalist(name: str, values: tuple[float, float], *again: float) -> Finalist:
+    both = [dict(zip(("length", "kappa"), of, strict=True)) for of in (values, again) if of]
+    return Finalist(name, 0, False, 1, 1, both[0], both[1] if again else {}, "")
+
+
+def test_what_a_search_hands_on_is_the_best_measured_again() -> None:
+    lucky, steady = finalist("a", (9, 1), 4, 5), finalist("b", (5, 3), 5, 3)
+    failed = finalist("c", (9, 1), math.nan, 1)
+    assert picked([lucky, steady], BETTER, "measured") is steady
+    assert picked([lucky, steady], BETTER, "policy") is lucky
+    assert picked([failed, lucky], BETTER, "measured") is lucky
+    assert picked([failed], BETTER, "measured") is failed
+    assert picked([lucky, finalist("d", (5, 3), 4, 5)], BETTER, "measured") is lucky
+    # Nothing was measured again: the values of the search decide.
+    only = [finalist("e", (5, 3)), finalist("f", (9, 1))]
+    assert picked(only, BETTER, "measured") is only[1]
+
+
+def test_the_best_rows_are_distinct_and_by_rank_sum() -> None:
+    rows = make_rows((1, 5), (3, 1), (2, 2), (3, 1), (math.nan, 0), names="abcbd")
+    assert numbers(best_rows(rows, BETTER)) == [1, 2, 0]
+    assert numbers(best_rows(rows, BETTER, count=1)) == [1]
 
 
 def test_ten_rows_unless_told_otherwise() -> None:

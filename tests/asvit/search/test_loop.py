@@ -3,7 +3,10 @@ import math
 import re
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import optuna
 import pytest
@@ -18,7 +21,11 @@ from asvit.search import (
     Search,
     best_row,
 )
+from asvit.search.front import best_rows
+from asvit.search.journal import open_journal
 from asvit.search.reward import WindowedReward
+from asvit.search.rows import Finalist
+from asvit.search.sampler import measured_trials
 from scaling.ranking import Better
 
 
@@ -29,6 +36,11 @@ def _quiet() -> None:
 
 def run(search: Search) -> list[Progress]:
     return list(search.run())
+
+
+def finalists(search: Search) -> Sequence[Finalist]:
+    list(search.recheck())
+    return search.finalists
 
 
 def test_events_count_up_and_carry_the_row() -> None:
@@ -74,23 +86,25 @@ def test_a_search_is_rebuilt_from_its_study_and_continued() -> None:
     assert repr(again.rows) == repr(whole.rows)
     assert [event.resumed for event in events] == [5] * 7
     assert [event.done for event in events] == list(range(6, 13))
-    assert again.outcome() == whole.outcome()
+    assert finalists(again) == finalists(whole)
     assert run(again) == []
 
 
 @pytest.mark.parametrize("controller", ["reinforce", "random", "evolution"])
-def test_a_batch_that_was_interrupted_goes_on_identically(controller: str) -> None:
+def test_a_batch_that_was_interrupted_goes_on_identically(controller: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"controller": controller, "batch": 4, "steps": 70}
     whole = make_search(**settings)
     run(whole)
-    study = optuna.create_study(directions=["maximize", "minimize"])
+    journal = open_journal(tmp_path / "study.journal")
+    study = optuna.create_study(storage=journal, directions=["maximize", "minimize"])
     for event in make_search(study, **settings).run():
         if event.done in (58, 61):  # inside a batch; its other trials stay in flight
             break
     again = make_search(study, **settings)
     run(again)
     assert repr(again.rows) == repr(whole.rows)  # NaN is not equal to itself
-    assert sum(trial.state is TrialState.FAIL for trial in study.trials) == 2
+    assert [trial.number for trial in measured_trials(study)] == list(range(70))
+    assert len(study.trials) == 70  # what was in flight has kept its number
 
 
 @pytest.mark.parametrize("controller", ["random", "evolution"])
@@ -159,7 +173,7 @@ def test_failures_alone_end_the_search_with_the_reason_after_ten_or_at_its_end()
     search = make_search(evaluate=every, steps=3)
     run(search)
     with pytest.raises(ValueError, match=r"all of the first 3 .* the kernel is singular"):
-        search.outcome()
+        finalists(search)
 
 
 def test_a_failed_report_does_not_end_a_search() -> None:
@@ -173,7 +187,7 @@ def test_a_failed_report_does_not_end_a_search() -> None:
     events = run(search)
     assert " best " in events[-1].state
     assert events[-1].state.endswith("failed 12")
-    assert search.outcome()
+    assert finalists(search)
 
 
 def test_one_objective_is_enough() -> None:
@@ -183,20 +197,66 @@ def test_one_objective_is_enough() -> None:
     assert list(search.rows[0].values) == ["length_distortion"]
 
 
-def test_the_outcome_of_reinforce_is_the_likeliest_and_is_measured() -> None:
-    search = make_search(steps=200)
+def noisy(text: str) -> Measurement:
+    """As measured on other networks: what was best is not any more."""
+    found = fake_evaluate(text)
+    values = {
+        name: value + crc32(f"{name} {text}".encode()) % 97 for name, value in found.values.items()
+    }
+    return replace(found, values=values)
+
+
+def test_the_finalists_are_the_likeliest_and_the_ten_best_measured_again() -> None:
+    search = make_search(steps=200, again=noisy)
     run(search)
-    text, measurement = search.outcome()
-    assert measurement == fake_evaluate(text)
-    assert measurement.values["length_distortion"] > search.rows[0].values["length_distortion"]
+    events = list(search.recheck())
+    likeliest, *others = search.finalists
+    assert [one.likeliest for one in search.finalists] == [True] + [False] * len(others)
+    assert likeliest.values["length_distortion"] > search.rows[0].values["length_distortion"]
+    best = [row.architecture for row in best_rows(search.rows, BETTER)]
+    assert [one.architecture for one in others] == [t for t in best if t != likeliest.architecture]
+    drawn = [row.architecture for row in search.rows]
+    for one in search.finalists:
+        assert one.values == fake_evaluate(one.architecture).values
+        assert one.again == noisy(one.architecture).values
+        assert one.number == (drawn.index(one.architecture) if one.architecture in drawn else None)
+    assert [event.done for event in events] == list(range(1, len(search.finalists) + 1))
+    assert {(event.unit, event.total) for event in events} == {("finalist", len(events))}
 
 
-def test_the_outcome_of_another_controller_is_its_best_row() -> None:
+def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> None:
+    asked: list[str] = []
+
+    def counted(text: str) -> Measurement:
+        asked.append(text)
+        return noisy(text)
+
+    whole = make_search(steps=200, again=noisy)
+    run(whole)
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    run(make_search(study, steps=200))
+    for event in make_search(study, counted, steps=200, again=counted).recheck():
+        if event.done == 4:
+            break
+    events = list((resumed := make_search(study, counted, steps=200, again=counted)).recheck())
+    assert [event.resumed for event in events] == [4] * (len(resumed.finalists) - 4)
+    assert resumed.finalists == finalists(whole)
+    drawn = {row.architecture for row in whole.rows}
+    undrawn = [one.architecture for one in whole.finalists if one.architecture not in drawn]
+    assert sorted(asked) == sorted([one.architecture for one in whole.finalists] + undrawn)
+    assert list(make_search(study, counted, steps=200, again=counted).recheck()) == []
+    # Another number of networks is another measurement.
+    assert list(make_search(study, steps=200, again=noisy, recheck=3).recheck())
+
+
+def test_without_a_policy_the_best_row_comes_first() -> None:
     search = make_search(controller="random")
     run(search)
     best = best_row(search.rows, BETTER)
     assert best is not None
-    assert search.outcome()[0] == best.architecture
+    found = finalists(search)
+    assert found[0].architecture == best.architecture
+    assert not any(one.likeliest or one.again for one in found)
 
 
 def test_a_storage_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

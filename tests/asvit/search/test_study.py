@@ -22,15 +22,24 @@ def make_study() -> optuna.Study:
         study = create_study(storage, "search", {"x": "lower", "length": "higher"})
         assert find_study(storage, "search") is not None
     assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert study.metric_names == ["x", "length"]
     return study
 
 
 def test_what_a_study_was_started_with_comes_back() -> None:
     study, images = make_study(), {"source": "fractal", "digest": "a" * 64}
-    assert stored_settings(study) is None
-    keep_start(study, SearchSettings(steps=10), images, "cuda")
-    keep_start(study, SearchSettings(steps=20), {"source": "mine", "digest": "b" * 64}, "cpu")
-    assert stored_settings(study) == SearchSettings(steps=20)  # extended; the rest stays
+    assert stored_settings(study.user_attrs) is None
+    keep_start(study, study.user_attrs, SearchSettings(steps=10), images, "cuda")
+    keep_start(
+        study,
+        study.user_attrs,
+        SearchSettings(steps=20),
+        {"source": "mine", "digest": "b" * 64},
+        "cpu",
+    )
+    assert stored_settings(study.user_attrs) == SearchSettings(
+        steps=20
+    )  # extended; the rest stays
     assert (study.user_attrs["images"], study.user_attrs["device"]) == (images, "cuda")
 
 

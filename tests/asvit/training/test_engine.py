@@ -228,6 +228,21 @@ def test_bfloat16_is_near() -> None:
 
 
 @pytest.mark.slow
+def test_a_network_that_cannot_be_compiled_is_refused_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where there is no compiler, or its cache is another user's."""
+    original = nn.Module.compile
+
+    def broken(*_given: object) -> None:
+        raise PermissionError(13, "Permission denied", "/tmp/torchinductor_root")
+
+    monkeypatch.setattr(nn.Module, "compile", lambda self: original(self, backend=broken))
+    with pytest.raises(ValueError, match=r"torch\.compile failed .*denied.*; leave out --compile"):
+        engine(network(), settings(compile=True)).train(0, batches(0))
+
+
+@pytest.mark.slow
 def test_a_compiled_network_follows_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     original = nn.Module.compile
     # All but code generation, which takes minutes.

@@ -8,16 +8,38 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.core.console import clock, console, number
 from asvit.core.progress import Progress, Tell, ignore
+from proxies.messages import legible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Title = str | Callable[[], str]
 
 _LINES = 20  # for the whole work: one for every 5 %
+_EVERY_FRAME = 0.25  # seconds, in a notebook
 _EVERY_SECONDS = 60.0  # longest time without one
+
+_bars: list[Console] = []  # of the bar that is on the screen, if there is one
+
+
+def say(line: str) -> None:
+    """Write a line for people on stderr: above the bar while there is one.
+
+    Click writes past the stream that a bar puts in the place of stderr, and the bar's next frame
+    wipes what lies below the last one.
+    """
+    if _bars:
+        _bars[-1].print(line, soft_wrap=True)  # whole, so that paths and commands can be copied
+    else:
+        click.echo(line, err=True)
 
 
 @contextmanager
@@ -31,11 +53,18 @@ def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
     """
     if quiet:
         yield ignore
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+    elif in_notebook():
+        yield NotebookBar(title)
+    elif sys.stderr.isatty():
         with _bar(title) as tell:
             yield tell
     else:
         yield Lines(title)
+
+
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook."""
+    return "ipykernel" in sys.modules
 
 
 @dataclass
@@ -51,11 +80,11 @@ class Lines:
         """Write the line of ``progress`` if it is time for one."""
         if progress.unit == "image":
             if progress.unit != self._unit and progress.done < (progress.total or 0):
-                click.echo(f"preparing {progress.total} images", err=True)
+                say(f"preparing {progress.total} images")
                 self._unit = progress.unit
             return
         if self.title is not None:
-            click.echo(opening(self.title, progress), err=True)
+            say(opening(self.title, progress))
             self.title = None
         if progress.unit != self._unit:
             self._unit, self._written = progress.unit, -1
@@ -63,7 +92,36 @@ class Lines:
         due = self._written if math.isnan(part) else int(_LINES * part + 1e-9)
         if due > self._written or now - self._last >= _EVERY_SECONDS:
             self._last, self._written = now, due
-            click.echo(f"{count(progress)}  {progress.state}", err=True)
+            say(f"{count(progress)}  {progress.state}")
+
+
+@dataclass
+class NotebookBar:
+    """A bar below a cell, by what every notebook has: rich's needs ipywidgets."""
+
+    title: Title
+    _opening: str = ""
+    _handle: Any = None
+    _last: float = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        """Show ``progress``, four times a second at most."""
+        now = time.monotonic()
+        if now - self._last < _EVERY_FRAME and progress.done != progress.total:
+            return
+        self._last = now
+        if not self._opening and progress.unit != "image":
+            self._opening = opening(self.title, progress)
+        known = not math.isnan(progress.part)
+        value = f' value="{progress.part:.4f}"' if known else ""
+        lines = (self._opening, f"{count(progress)}  {progress.state}")
+        above, below = (f"<pre>{escape(legible(line))}</pre>" for line in lines)
+        shown = import_module("IPython.display")
+        bar = shown.HTML(f'{above}<progress style="width: 100%"{value}></progress>{below}')
+        if self._handle is None:
+            self._handle = shown.display(bar, display_id=True)
+        else:
+            self._handle.update(bar)
 
 
 @contextmanager
@@ -82,7 +140,7 @@ def _bar(title: Title) -> Iterator[Tell]:
         expand=True,
     )
     task = bar.add_task("", total=None, told="")
-    state = Text("getting ready")
+    state = Text("getting ready", no_wrap=False, overflow="fold")  # also where a line above is not
     screen = console(err=True)
     opened = False
 
@@ -90,7 +148,7 @@ def _bar(title: Title) -> Iterator[Tell]:
         nonlocal opened
         if not opened and progress.unit != "image":
             opened = True
-            screen.print(opening(title, progress))
+            say(opening(title, progress))
         part = progress.part
         known = part == part  # not NaN
         bar.update(
@@ -103,7 +161,11 @@ def _bar(title: Title) -> Iterator[Tell]:
         state.plain = progress.state
 
     with Live(Group(bar, state), console=screen, refresh_per_second=4, transient=True):
-        yield tell
+        _bars.append(screen)
+        try:
+            yield tell
+        finally:
+            _bars.remove(screen)
 
 
 def opening(title: Title, progress: Progress) -> str:

@@ -1,20 +1,23 @@
 """The progress of any run: a bar on a terminal, lines in a pipe, nothing when quiet."""
 
+import fcntl
 import io
 import math
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
 import asvit
-from asvit.cli.display import progress_display
 from asvit.core.console import clock
+from asvit.core.display import progress_display
 from asvit.core.progress import Progress
 
 
@@ -131,6 +134,97 @@ def test_the_bar_shows_what_coarser_tokens_leave_of_the_time(
     assert "growing it; resuming after epoch 1" in terminal.shown
     assert "1/4  ETA 1:00" in terminal.shown
     assert "step 5/10 of epoch 2  loss 1.500" in terminal.shown
+
+
+WARNING = f"{'/a/long/folder' * 9}/checkpoint.safetensors was damaged; the one before it is used"
+SAID = f"measuring {'8,2,3,5|4,1,2,2|4,1,4,5|4,1,6,2|32,180 ' * 3}"
+TALKING = f"""
+import logging, time
+from asvit.cli.app import _logging_on_stderr
+from asvit.core.display import progress_display, say
+from asvit.cli.options import Session
+from asvit.core.progress import Progress
+
+with _logging_on_stderr(Session()), progress_display("growing it") as tell:
+    for done in range(3):
+        tell(Progress("step", done, 3, seconds=9.0, state="a long state of the run " * 9))
+        time.sleep(0.3)  # it is drawn four times a second
+        if done == 1:
+            logging.getLogger("asvit").warning({WARNING!r})
+            say({SAID!r})
+            time.sleep(0.3)
+say("done")
+"""
+
+
+def in_a_terminal(columns: int) -> tuple[subprocess.Popen[bytes], int]:
+    """A process that shows a bar in a pseudo-terminal, and the other end of that."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {
+        **os.environ,
+        "TERM": "xterm",
+        "PYTHONPATH": str(Path(asvit.__file__).parents[1]),
+    }
+    environment.pop("COLUMNS", None)
+    command = [sys.executable, "-c", TALKING]
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def written(terminal: int) -> str:
+    """All that a terminal was sent."""
+    sent = b""
+    while True:
+        try:
+            sent += os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            return sent.decode()
+
+
+def on_screen(sent: str, columns: int) -> list[str]:
+    """The lines that a terminal shows after this; one too long goes on in the next."""
+    rows, row, column = [" " * columns], 0, 0
+    for control, plain in re.findall(r"(\x1b\[[0-9;?]*[A-Za-z]|[\r\n])|([^\x1b\r\n])", sent):
+        if plain:
+            if column == columns:
+                row, column = row + 1, 0
+            rows += [" " * columns] * (row + 1 - len(rows))
+            rows[row] = rows[row][:column] + plain + rows[row][column + 1 :]
+            column += 1
+        elif control == "\r":
+            column = 0
+        elif control == "\n":
+            row += 1
+            rows += [" " * columns] * (row + 1 - len(rows))
+        elif control.endswith("A"):
+            row -= int(control[2:-1])
+        elif control.endswith("2K"):
+            rows[row] = " " * columns
+        else:
+            assert control[-1] in "mhl", control
+    return rows
+
+
+def test_what_is_said_during_a_bar_stays_on_the_screen() -> None:
+    widths = (60, 80, 160)
+    started = [(columns, *in_a_terminal(columns)) for columns in widths]
+    for columns, process, terminal in started:
+        sent = written(terminal)
+        os.close(terminal)
+        assert process.wait() == 0, sent
+        assert "getting ready" in sent
+        assert "2/3" in sent
+        rows = on_screen(sent, columns)
+        whole = "".join(rows)
+        for line in ("growing it", f"asvit: {WARNING}", SAID.rstrip(), "done"):
+            assert whole.count(line) == 1, (columns, rows)
+        left = [row for row in rows if row.strip()]
+        lines = 2 + math.ceil(len(f"asvit: {WARNING}") / columns) + math.ceil(len(SAID) / columns)
+        assert len(left) == lines, (columns, rows)  # nothing of the bar
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Scores: measures of single architectures, without a run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
+
+from asvit.core.display import in_notebook, progress_display
+from asvit.core.progress import Progress, Tell, ignore, images_told
+from asvit.core.settings import MeasuringSettings, fields_of, proxy_names
+from proxies.messages import unknown
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from asvit.runs.measurement_pool import EvalContext
+    from asvit.spaces.base import Architecture
+    from proxies import Score
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """The measures of one architecture.
+
+    Attributes:
+        architecture: Its canonical text.
+        scores: Measure to score.
+    """
+
+    architecture: str
+    scores: Mapping[str, Score]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Measure to mean value; NaN where it failed."""
+        return {name: float(score.value) for name, score in self.scores.items()}
+
+    @property
+    def reason(self) -> str:
+        """Why measures failed, in a line; empty where none did."""
+        failed = ((name, score) for name, score in self.scores.items() if not score.valid)
+        return "; ".join(f"{name}: {score.reason or score.value}" for name, score in failed)
+
+
+class Scores(Sequence[ScoreRow]):
+    """The measures of several architectures, a row each, in the order in which they were given."""
+
+    def __init__(self, rows: Sequence[ScoreRow]) -> None:
+        self._rows = tuple(rows)
+
+    @overload
+    def __getitem__(self, place: int) -> ScoreRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> Scores: ...
+    def __getitem__(self, place: int | slice) -> ScoreRow | Scores:
+        return Scores(self._rows[place]) if isinstance(place, slice) else self._rows[place]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        measures = ", ".join(self._rows[0].scores) if self._rows else "none"
+        return f"Scores({len(self)} architectures; {measures})"
+
+    def to_dataframe(self) -> DataFrame:
+        """A pandas data frame: ``architecture``, a column for each measure, and ``reason``.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        from asvit.core.results import data_frames
+
+        rows = ({"architecture": r.architecture, **r.values, "reason": r.reason} for r in self)
+        frame: DataFrame = data_frames().DataFrame(list(rows))
+        return frame
+
+
+def measuring_context(
+    texts: Sequence[str], settings: MeasuringSettings, tell: Tell = ignore
+) -> EvalContext:
+    """Device and images to measure the architectures of canonical texts on.
+
+    Raises:
+        ValueError: If an architecture or the images do not suit the image size.
+        OSError: If images cannot be found.
+    """
+    from asvit.runs.measurement_pool import EvalContext
+    from asvit.spaces import cost
+
+    for text in texts:
+        cost(text, image_size=settings.image_size)
+    return EvalContext(settings, progress=images_told(tell))
+
+
+def measured(text: str, proxies: Sequence[str], context: EvalContext) -> ScoreRow:
+    """Measure the architecture of a canonical text, in this process."""
+    from asvit.spaces import build
+    from proxies import measure
+
+    network = partial(build, text, image_size=context.arguments["image_size"])
+    return ScoreRow(text, measure(network, proxies, key=text, **context.arguments))
+
+
+def score(
+    architectures: str | Architecture | Sequence[str | Architecture],
+    proxies: str | Sequence[str] | None = None,
+    *,
+    progress: Tell | None = None,
+    **given: Any,
+) -> Scores:
+    """Measure architectures, as ``asvit score`` does.
+
+    Args:
+        architectures: Texts, ``"timm:NAME"`` or parsed architectures, or one of them; each is
+            measured once.
+        proxies: Measures; all registered ones by default.
+        progress: Called with a :class:`asvit.core.progress.Progress` as it goes on; unless it is
+            given, a notebook shows a bar.
+        **given: ``image_size``, ``repeats``, ``data`` and the other fields of
+            :class:`asvit.core.settings.MeasuringSettings`.
+
+    Returns:
+        A :class:`Scores`: a sequence of :class:`ScoreRow`, with ``to_dataframe()``.
+
+    Raises:
+        ValueError: If an architecture, a measure or the value of a setting is not known or does
+            not suit.
+        TypeError: If there is no such setting.
+        OSError: If images cannot be found.
+    """
+    from asvit.spaces.architectures import canonical
+    from proxies import PROXIES, get_proxy
+
+    for name in given:
+        if name not in fields_of(MeasuringSettings):
+            raise TypeError(unknown("setting", name, fields_of(MeasuringSettings)))
+    settings = MeasuringSettings(**given)
+    names = proxy_names(tuple(PROXIES) if proxies is None else proxies)
+    for name in names:
+        get_proxy(name)
+    one = isinstance(architectures, str) or not isinstance(architectures, Sequence)
+    every: Any = [architectures] if one else architectures
+    texts = list(dict.fromkeys(canonical(str(each)) for each in every))
+    quiet = progress is not None or not in_notebook()
+    with progress_display(f"measuring {len(texts)} architectures", quiet=quiet) as shown:
+        tell = progress or shown
+        context = measuring_context(texts, settings, tell)
+        rows: list[ScoreRow] = []
+        started = time.monotonic()
+        for place, text in enumerate(texts):
+            rows.append(measured(text, names, context))
+            seconds = time.monotonic() - started
+            tell(Progress("architecture", place + 1, len(texts), seconds=seconds, state=text))
+    return Scores(rows)
