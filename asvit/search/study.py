@@ -73,17 +73,12 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-<<<<<<< HEAD
-def open_url(url: str) -> BaseStorage:
-    """The storage at ``url``, which is any that Optuna knows; with heartbeats in a database."""
-=======
 def open_url(url: str) -> RDBStorage:
     """The database at ``url``, any that Optuna knows; with heartbeats where it supports them.
 
     Raises:
         ValueError: If it cannot be opened.
     """
->>>>>>> main
     try:
         try:
             return _open(url)
