@@ -212,11 +212,7 @@ def _four(name: str, field: str, values: Iterable[int], choices: Sequence[Choice
 
 
 def checked_choice(what: str, value: object, choices: Choices) -> int:
-    """``value`` as a plain int.
-
-    Raises:
-        ValueError: If it is not one of the choices.
-    """
+    """``value`` as a plain int."""
     if not isinstance(value, SupportsIndex) or operator.index(value) not in choices:
         raise _not_allowed(what, value, choices)
     return operator.index(value)

@@ -205,11 +205,7 @@ class PSViT2dPath(PSViTPath):
 
 
 def patches_of(side: int, patch: int) -> int:
-    """Patches of ``patch`` pixels along an image side in pixels.
-
-    Raises:
-        ValueError: If they do not tile it.
-    """
+    """Patches of ``patch`` pixels along an image side in pixels."""
     if side < patch or side % patch:
         below, above = side // patch * patch, (side // patch + 1) * patch
         sizes = f"{below} or {above}" if below > 0 else f"{patch}"
@@ -220,11 +216,7 @@ def patches_of(side: int, patch: int) -> int:
 
 
 def layers_of(cells: str) -> int:
-    """Number of layers in the cells of a stage.
-
-    Raises:
-        ValueError: If a cell is unknown.
-    """
+    """Number of layers in the cells of a stage."""
     for cell in cells:
         if cell not in CELL_LAYERS:
             raise ValueError(f"cell {shown(cell)} is not allowed; use {', '.join(CELL_LAYERS)}")

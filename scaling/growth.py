@@ -46,13 +46,7 @@ class ScoreCache(Protocol):
 
 @dataclass
 class CandidateMeasurer:
-    """Measures shapes at reduced width, each once; arguments as :func:`grow`.
-
-    Attributes:
-        arguments: Further arguments of :func:`proxies.measure`.
-        better: Direction of each measure.
-        fresh: Number of shapes measured rather than found in ``known``.
-    """
+    """Measures shapes at reduced width, each once; arguments as :func:`grow`."""
 
     build: Build
     measures: Sequence[str]

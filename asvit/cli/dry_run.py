@@ -42,12 +42,7 @@ def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
 def show_estimate(
     run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
 ) -> None:
-    """Show what a run would do and take; a storage of a search of its own is not opened.
-
-    Raises:
-        ValueError: If the run would be refused.
-        OSError: If the folder could not be written to, or images cannot be found.
-    """
+    """Show what a run would do and take; a storage of a search of its own is not opened."""
     from asvit.runs.folder import check_folder
     from asvit.runs.search import SearchRun
 

@@ -45,11 +45,7 @@ command.params[:0] = parameters(ExportSettings)
 
 
 def _check(given: dict[str, Any]) -> None:
-    """Check what the options ask for.
-
-    Raises:
-        click.UsageError: If a value is not allowed, or there is no such architecture.
-    """
+    """Check what the options ask for."""
     from asvit.runs.exporting import name_weights
 
     try:

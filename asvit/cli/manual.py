@@ -31,13 +31,7 @@ ENVIRONMENT: Rows = (
 
 @dataclass(frozen=True)
 class Page:
-    """What the help of a command says behind its options.
-
-    Attributes:
-        examples: Lines to type, each with what it does.
-        files: What is written, each with what it holds.
-        see: Commands that go with it, each with what for.
-    """
+    """What the help of a command says behind its options."""
 
     examples: Rows
     files: Rows = ()

@@ -172,11 +172,7 @@ class WorkerOptions:
 
 
 def with_workers(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``.
-
-    Raises:
-        click.UsageError: If a value is not allowed.
-    """
+    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``."""
     given = {name: options.pop(name) for name in fields_of(WorkerOptions) if name in options}
     if not given:
         return options

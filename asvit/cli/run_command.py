@@ -114,11 +114,7 @@ def run_command(kind: Kind) -> click.Command:
 
 
 def _made(kind: Kind, preset: str, given: dict[str, Any]) -> Run[Any, Any, Any]:
-    """The run that the options ask for.
-
-    Raises:
-        click.UsageError: If a name is unknown or a value is not allowed.
-    """
+    """The run that the options ask for."""
     known("preset", preset, list(kind.settings_type.presets))
     for owner in kind.option_types():
         for name, field in fields_of(owner).items():

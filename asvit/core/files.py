@@ -74,9 +74,6 @@ def check_plain(path: Path) -> None:
 
     In a folder from somebody else, a link may lead to any file of the user, and a pipe or a device
     may never end.
-
-    Raises:
-        ValueError: If it is anything else.
     """
     if kind := oddity(path):
         raise ValueError(
@@ -96,12 +93,7 @@ def oddity(path: Path) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of a run.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is no UTF-8, or not a file of its own.
-    """
+    """The text of a file of a run."""
     check_plain(path)
     return path.read_bytes().decode("utf-8")  # with the line ends that are in it
 
@@ -110,12 +102,7 @@ _ODD = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket
 
 
 def check_target(path: Path) -> None:
-    """Check that ``path`` can be written, without creating anything.
-
-    Raises:
-        OSError: If its folder does not exist, is a file, or is not writable.
-        ValueError: If the path is something else than a file, such as a folder or a device.
-    """
+    """Check that ``path`` can be written, without creating anything."""
     folder = path.parent
     if not folder.exists():
         raise FileNotFoundError(f"no folder {str(folder)!r} for {path.name!r}; make it first")

@@ -73,11 +73,7 @@ class SummedFile:
         self._size = self._sum = 0
 
     def sealed(self, lines: Iterable[str]) -> bytes:
-        """The lines, JSON objects with keys, with sums for the end of the file as it is now.
-
-        Raises:
-            OSError: If the file cannot be read.
-        """
+        """The lines, JSON objects with keys, with sums for the end of the file as it is now."""
         self._catch_up()
         total, all_lines = self._sum, b""
         for line in lines:

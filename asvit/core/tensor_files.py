@@ -36,10 +36,6 @@ def write_tensors(
 
     With them goes a SHA-256 of the whole file, which reading checks. The old file is kept as
     ``previous``, if that is given.
-
-    Raises:
-        ValueError: If the header holds NaN or infinity.
-        OSError: If the file cannot be written.
     """
     text = json.dumps({_DIGEST: _UNKNOWN, **header}, allow_nan=False)
     content = save(dict(tensors), {_HEADER: text})
@@ -86,11 +82,7 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
 
 
 def _check_digest(path: Path) -> bool:
-    """Check the digest of a file; False if it has none.
-
-    Raises:
-        ValueError: If it is another one.
-    """
+    """Check the digest of a file; False if it has none."""
     with path.open("rb") as file:
         length = file.read(8)
         head = length + file.read(int.from_bytes(length, "little"))

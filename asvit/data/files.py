@@ -138,9 +138,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     An image whose EXIF data cannot be read stays as it is stored. Transparent pixels are blended
     with black. 16-bit grey keeps its upper byte.
-
-    Raises:
-        ValueError: If the range of the pixel values is unknown.
     """
     image.load()  # what is damaged in the pixels must not be taken for damaged EXIF data
     with suppress(*UNREADABLE):

@@ -83,11 +83,7 @@ class ExportSettings(Settings):
     force: bool = setting(False, "Replace an existing copy.", repeats=False)
 
     def check(self) -> None:
-        """Check values that depend on each other.
-
-        Raises:
-            ValueError: If they contradict each other.
-        """
+        """Check values that depend on each other."""
         if self.batch is not None and self.to not in _GRAPHS:
             raise ValueError(f"batch={self.batch} is for onnx and pt2; {self.to} takes any")
         if self.opset is not None and self.to != "onnx":

@@ -301,9 +301,6 @@ def find_layout(sheet: Sheet) -> tuple[Layout, Sheet]:
 
     A column ``primary`` selects the rows in which it is true. If several of them share an
     ``arch``, as weights of different recipes do, ``model`` names the architecture if there is one.
-
-    Raises:
-        ValueError: If the sheet follows no layout, or ``primary`` is neither true nor false.
     """
     layout = next((one for one in LAYOUTS if set(one.columns) <= set(sheet.columns)), None)
     if layout is None:
@@ -351,9 +348,6 @@ def find_targets(sheet: Sheet) -> tuple[Target, ...]:
     Without ``# target`` lines, a column is a target if its name is not a known other one and it
     either is named like an accuracy (``accuracy``, ``acc``, ``top1``, ``..._acc``) or holds
     numbers from 0 to 100 in at least half of its cells.
-
-    Raises:
-        ValueError: If the file declares a column that it does not have, or none can be guessed.
     """
     for target in sheet.targets:
         if target.name not in sheet.columns:
@@ -377,9 +371,6 @@ def find_default(sheet: Sheet, targets: Sequence[Target]) -> str:
 
     The most likely one is the first named like an accuracy that is not known to be distilled or
     inherited; if there is none, the first of all.
-
-    Raises:
-        ValueError: If the file declares one that it does not have.
     """
     names = [target.name for target in targets]
     default = sheet.provenance.get("default_target")
@@ -407,9 +398,6 @@ def read_accuracies(sheet: Sheet, target: Target) -> tuple[float, ...]:
     """The accuracies of a column in per cent, NaN where a cell is empty.
 
     If no value of a column is above 1, they are taken as fractions and multiplied by 100.
-
-    Raises:
-        ValueError: If a cell is not a number from 0 to 100, or fewer than 5 rows have one.
     """
 
     def read(row: Row) -> float:

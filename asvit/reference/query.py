@@ -42,11 +42,7 @@ def is_trivial(name: str) -> bool:
 
 
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
-    """The counts, then the requested measures, each once and ``"all"`` expanded.
-
-    Raises:
-        ValueError: If there is no such measure, or a rank sum has one without a direction.
-    """
+    """The counts, then the requested measures, each once and ``"all"`` expanded."""
     first = [proxy.name for proxy in counts()]
     rest = [one for name in proxies for one in (PROXIES if name == ALL else (_checked(name),))]
     return tuple(dict.fromkeys([*first, *rest]))

@@ -67,11 +67,7 @@ class ScoreJournal(Journal[CorrelationSettings]):
         ]
 
     def check_table(self, table: ReferenceTable) -> None:
-        """Check that the scores are of this table, or that there are none yet.
-
-        Raises:
-            ValueError: If they are of another one.
-        """
+        """Check that the scores are of this table, or that there are none yet."""
         stored = self.start_values.get("table")
         if stored is not None and stored["digest"] != table.digest:
             before, now = (

@@ -46,12 +46,7 @@ class EvolutionFolder:
 
 
 def read_evolution_run(folder: Path) -> EvolutionFolder:
-    """Read the run folder of an evolution.
-
-    Raises:
-        FileNotFoundError: If no evolution has finished in it yet.
-        ValueError: If one of its files is not what it should be.
-    """
+    """Read the run folder of an evolution."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit supernet evolve makes one")
     if not all((folder / name).is_file() for name in (RESULT, TRIALS)):

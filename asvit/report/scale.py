@@ -62,12 +62,7 @@ class Scaling:
 
 
 def read_scaling(folder: Path) -> Scaling:
-    """Read the run folder of a scaling.
-
-    Raises:
-        FileNotFoundError: If the folder holds no finished step.
-        ValueError: If one of its files is not what it should be.
-    """
+    """Read the run folder of a scaling."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit scale makes one")
     name, settings = folder.resolve().name, GrowthJournal.peek(folder / MEASURED)

@@ -96,10 +96,6 @@ def read_run(folder: Path) -> SearchTrials:
 
     The table of trials is as good as the study once a search is finished. Before that the study
     is ahead of it, while the search is running or after it was stopped.
-
-    Raises:
-        FileNotFoundError: If the folder holds no trials.
-        ValueError: If one of its files is not what it should be.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
@@ -133,9 +129,6 @@ def _recalled(journal: Path) -> tuple[SearchSettings | None, list[TrialRow]]:
 
     There are no architectures where the space or the controller are not known here. The journal
     is left as it is, so a search may be writing to it.
-
-    Raises:
-        ValueError: If the journal is corrupt, or a newer version wrote it.
     """
     if not journal.is_file():
         return None, []

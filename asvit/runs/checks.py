@@ -41,11 +41,7 @@ def find_table(
 
 
 def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
-    """Measure to its direction, for the measures called ``names``.
-
-    Raises:
-        ValueError: If there is no such measure, or none of them can be searched for.
-    """
+    """Measure to its direction, for the measures called ``names``."""
     better: dict[str, Better] = {name: get_proxy(name).better for name in names}
     if not objectives(better):
         raise ValueError(

@@ -170,9 +170,6 @@ def kinds_in(folder: Path, *own: RunFiles) -> set[str]:
     A result, the first line of a journal and the header of a checkpoint name their kind, those of
     kinds that this version does not know as well. A damaged state counts as its name says, and
     where several kinds call it so, as ``own``.
-
-    Raises:
-        ValueError: If a link, a pipe or a device is in the place of a file of a run.
     """
     if not folder.is_dir():
         return set()

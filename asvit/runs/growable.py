@@ -19,10 +19,6 @@ class Growable:
 
     ValueError is raised where it has none, does not fit the image sizes, cannot be built at the
     measured width, or the budget is out of its reach.
-
-    Attributes:
-        space: Space of the architecture.
-        start: Its own depths and width.
     """
 
     def __init__(self, settings: ScaleSettings) -> None:

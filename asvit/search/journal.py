@@ -101,10 +101,6 @@ def read_journal(path: Path) -> JournalStorage:
 
     It is neither locked nor repaired, so a search may be writing to it; an incomplete last record
     is left out.
-
-    Raises:
-        ValueError: If a line is not a record, or the records do not make a study.
-        OSError: If the file cannot be read.
     """
     check_plain(path)
     if path.is_file():
@@ -152,11 +148,7 @@ def _repair(path: Path) -> None:
 
 
 def _check(path: Path, content: bytes) -> bytes:
-    """Check every line of a journal; returns an unfinished last one, or nothing.
-
-    Raises:
-        ValueError: If one is no record, or not what was written.
-    """
+    """Check every line of a journal; returns an unfinished last one, or nothing."""
     *lines, tail = content.split(b"\n")
     for number, (line, right) in enumerate(unsealed(lines), start=1):
         if not _is_record(line):

@@ -42,9 +42,6 @@ class History:
     """The measured architectures of a study, in the order in which they were asked for.
 
     The controller of the study is made anew.
-
-    Raises:
-        ValueError: If a trial of the study was not measured by a search.
     """
 
     def __init__(

@@ -23,12 +23,7 @@ Part = Literal["validation", "test"]
 
 
 class SupernetOrigin(TypedDict):
-    """The supernet whose weights are inherited.
-
-    Attributes:
-        folder: Its run folder.
-        digest: SHA-256 of its weights, in hexadecimal digits.
-    """
+    """The supernet whose weights are inherited."""
 
     folder: str
     digest: str
@@ -264,11 +259,7 @@ def write_paths(rows: Sequence[PathRow]) -> str:
 
 
 def read_paths(text: str) -> list[PathRow]:
-    """Undo :func:`write_paths`.
-
-    Raises:
-        ValueError: If it is no such table.
-    """
+    """Undo :func:`write_paths`."""
     kinds = get_type_hints(PathRow)
     try:
         return [

@@ -58,11 +58,7 @@ class EvolutionSession:
         self._supernet.to(self.parts.train[0].device)
 
     def evolve(self) -> None:
-        """Go through all generations, or up to one without anything new.
-
-        Raises:
-            ValueError: If the first one is empty.
-        """
+        """Go through all generations, or up to one without anything new."""
         settings = self.allowed.settings
         known, began = 0, time.monotonic()
         for generation in range(1, settings.generations + 1):

@@ -15,11 +15,7 @@ _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
 def parse_macs(text: str) -> int:
-    """A number of multiply-adds written as ``20M``, ``1.3G`` or ``2e7``.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """A number of multiply-adds written as ``20M``, ``1.3G`` or ``2e7``."""
     found = _COUNT.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r} is no number of multiply-adds such as 20M or 1.3G")
@@ -82,11 +78,7 @@ class EvolutionSettings(Settings):
     seed: int = seed_setting()
 
     def check(self) -> None:
-        """Check that the limits leave a window, and that the children fit in a generation.
-
-        Raises:
-            ValueError: If they do not.
-        """
+        """Check that the limits leave a window, and that the children fit in a generation."""
         if self.max_macs is not None and self.max_macs < self.min_macs:
             raise ValueError(f"max_macs must be at least {self.min_macs}, got {self.max_macs}")
         if self.crossovers + self.mutations > self.population:

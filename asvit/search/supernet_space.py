@@ -45,11 +45,7 @@ _DEIT_LAYERS = 12
 
 
 class SupernetSpace:
-    """The space of a supernet at its width and image size.
-
-    Raises:
-        ValueError: If the space has no supernet, or width or image size do not suit it.
-    """
+    """The space of a supernet at its width and image size."""
 
     def __init__(self, settings: SupernetSettings) -> None:
         space = SPACES.get(settings.space)
@@ -135,11 +131,7 @@ class PathCosts:
         self.most = self(tuple(SHARED * CELLS for _ in range(STAGES)))
 
     def __call__(self, path: Cells) -> Cost:
-        """Parameters and multiply-adds of one image.
-
-        Raises:
-            ValueError: If ``path`` has no layer.
-        """
+        """Parameters and multiply-adds of one image."""
         filled = [i for i, stage in enumerate(path) if layers_of(stage)]
         if not filled:
             raise ValueError(f"path {'|'.join(path)!r} has no layer; use at least one 'b' or 's'")
@@ -175,9 +167,6 @@ class AllowedPaths:
     paths so far: crossovers take each cell from either of two of them, mutations draw each cell
     anew with probability ``mutation_probability`` (among all its choices), and random paths fill
     it up. No two paths of a run are the same network.
-
-    Raises:
-        ValueError: If the window holds no path.
 
     References:
         Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling",

@@ -267,12 +267,7 @@ class TimmModel:
         drop_path: float | None = None,
         drop: float | None = None,
     ) -> nn.Module:
-        """A freshly initialised model; nothing is downloaded. None stands for its own rate.
-
-        Raises:
-            ValueError: If the model cannot take images of this size, or has no drop-path or
-                dropout.
-        """
+        """A freshly initialised model; nothing is downloaded. None stands for its own rate."""
         config = timm.get_pretrained_cfg(self.name)
         # Models whose input size timm fixes at construction take it as an argument.
         size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}

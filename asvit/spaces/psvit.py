@@ -25,9 +25,6 @@ class PSViTSpace(SearchSpace):
     One of the ``3**18`` paths has no layer. It can be decoded, so that a search that draws it can
     go on, but neither parsed nor built, and :meth:`sample` never returns it.
 
-    Attributes:
-        pooling: Whether tokens are a list or a grid.
-
     References:
         Chen et al. 2021, arXiv:2108.03428.
     """

@@ -69,11 +69,7 @@ class EngineState:
     numbers: Mapping[str, Any]
 
     def load(self, network: nn.Module, average: nn.Module | None) -> None:
-        """Load the weights.
-
-        Raises:
-            ValueError: If they belong to another network, or hold NaN or infinity.
-        """
+        """Load the weights."""
         check_finite(self.weights, what="the weights of the checkpoint")
         check_finite(self.average, what="the averages of the checkpoint")
         load_state(network, self.weights, what="the weights of the checkpoint")
@@ -119,12 +115,7 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Read the file.
-
-        Raises:
-            FileNotFoundError: If there is none.
-            ValueError: If it is no checkpoint, damaged, or of a newer version.
-        """
+        """Read the file."""
 
         def parse(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Checkpoint:
             value_from_json(header["numbers"], _Numbers)
@@ -232,11 +223,7 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
-    """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors.
-
-    Raises:
-        ValueError: If one holds NaN or infinity.
-    """
+    """Reject NaN and infinity: training cannot recover from them. ``what`` names the tensors."""
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
@@ -273,11 +260,7 @@ def optimizer_state(
 def load_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
-    """Load what :func:`optimizer_state` returned into an optimiser of the same parameters.
-
-    Raises:
-        ValueError: If the state belongs to other parameters or is malformed.
-    """
+    """Load what :func:`optimizer_state` returned into an optimiser of the same parameters."""
     try:
         optimizer.load_state_dict(_state_dict(optimizer.state_dict(), tensors, numbers))
     except MALFORMED as error:

@@ -118,11 +118,7 @@ class Engine:
         return [self.network] if self.average is None else [self.network, self.average]
 
     def use_tokens(self, tokens: Tokens) -> None:
-        """Re-tokenize the network and its average; weights and optimiser state are kept.
-
-        Raises:
-            ValueError: If the network does not support it.
-        """
+        """Re-tokenize the network and its average; weights and optimiser state are kept."""
         for network in self._networks:
             retokenize(network, tokens)
 
@@ -205,11 +201,7 @@ class Engine:
         )
 
     def load_state(self, state: EngineState, *, epochs: int) -> None:
-        """Resume from the :meth:`state` after so many epochs.
-
-        Raises:
-            ValueError: If it belongs to another network or optimiser.
-        """
+        """Resume from the :meth:`state` after so many epochs."""
         state.load(self.network, self.average)
         load_optimizer(self._optimizer, state.moments, state.numbers)
         self._schedule.step_update(epochs * self.steps_per_epoch)

@@ -44,9 +44,6 @@ def evaluate(
     Every process must call this with its share of the images. The networks, each
     ``[B, 3, S, S] -> [B, classes]``, may not be wrapped for distributed training: processes may
     have different numbers of batches.
-
-    Raises:
-        ValueError: If there are no images.
     """
     device = processes.device
     seen = 0
@@ -121,9 +118,6 @@ def write_metrics(folder: Path, rows: Sequence[EpochRow]) -> None:
     """Write metrics.csv and metrics.jsonl, one row per epoch.
 
     Rewriting the whole files keeps a resumed training from listing an epoch twice.
-
-    Raises:
-        OSError: If a file cannot be written.
     """
     content = [to_json(row) for row in rows]
     table = [COLUMNS, *([row[name] for name in COLUMNS] for row in content)]

@@ -257,11 +257,7 @@ class TrainSettings(Settings):
         return TokenPlan.parse(self.retokenize, self.epochs)
 
     def check(self) -> None:
-        """Check values that depend on each other.
-
-        Raises:
-            ValueError: If they contradict each other.
-        """
+        """Check values that depend on each other."""
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} leaves nothing of epochs={self.epochs}; "

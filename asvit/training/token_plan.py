@@ -116,11 +116,7 @@ class TokenPlan:
         return tuple(sorted({start for start in starts if start > 0}))
 
     def stage(self, epoch: int) -> int:
-        """The stage of an epoch, both from 0.
-
-        Raises:
-            ValueError: If the plan has no such epoch.
-        """
+        """The stage of an epoch, both from 0."""
         if not 0 <= epoch < self.total:
             raise ValueError(f"epoch {epoch} is none of {self.total}; they count from 0")
         return next(i for i, end in enumerate(accumulate(self.epochs)) if epoch < end)

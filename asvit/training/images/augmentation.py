@@ -91,9 +91,6 @@ class Augmentation(Settings):
 
         It draws from the global generators of Python, numpy and PyTorch; ``mean`` is the fill
         colour of pixels from outside the image.
-
-        Raises:
-            ValueError: If timm does not know ``auto_augment``.
         """
         from timm.data import create_transform
 

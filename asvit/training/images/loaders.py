@@ -79,11 +79,7 @@ class Batching(Settings):
     pin_memory: bool = setting(False, "Pin batches, for faster copies to a CUDA device.")
 
     def check(self) -> None:
-        """Check the rank.
-
-        Raises:
-            ValueError: If there is no such process.
-        """
+        """Check the rank."""
         if self.rank >= self.world:
             raise ValueError(f"process {self.rank} of {self.world}; use 0 to {self.world - 1}")
 
@@ -152,9 +148,6 @@ class _ImageBatches(Dataset[_Batch]):
         """Read an image; if bad images are replaced, read the next one that is readable.
 
         ``bad`` collects the index of each unreadable image, with the reason.
-
-        Raises:
-            ValueError: If it is unreadable and not replaced.
         """
         count = len(self.images)
         for candidate in (place % count for place in range(index, index + count)):

@@ -86,12 +86,7 @@ class SupernetFile:
 
     @classmethod
     def read(cls, path: Path) -> SupernetFile:
-        """Read the file.
-
-        Raises:
-            FileNotFoundError: If there is none.
-            ValueError: If it is no supernet, damaged, or of a newer version.
-        """
+        """Read the file."""
 
         def parse(header: Mapping[str, Any], state: Mapping[str, Tensor]) -> SupernetFile:
             if _LOSSES not in state or state[_LOSSES].ndim != 1:
@@ -103,12 +98,7 @@ class SupernetFile:
 
     @classmethod
     def read_finished(cls, folder: Path) -> SupernetFile:
-        """Read the finished supernet in a run folder.
-
-        Raises:
-            FileNotFoundError: If there is none.
-            ValueError: If it is unfinished, cannot be read, or has infinite or NaN weights.
-        """
+        """Read the finished supernet in a run folder."""
         trained = cls.read(folder / SUPERNET_WEIGHTS)
         if not trained.finished:
             raise ValueError(

@@ -50,9 +50,6 @@ def train_alone(
     by to train on as well. The file ``state`` holds how far training is, replaced as a whole at
     the end of every epoch and each minute within longer ones. With it the same call goes on after
     a kill, on a CPU to the same bits; what it holds of another training is not used.
-
-    Raises:
-        OSError: If ``state`` cannot be written.
     """
     images, labels = (torch.cat(both) for both in zip(parts.train, parts.validation, strict=True))
     drawn = seed_for(settings.seed, f"alone {architecture}", seed)

@@ -147,11 +147,7 @@ class SupernetTraining(Generic[P]):
         return {**copies, _LOSSES: torch.tensor(self.losses, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Resume from what :meth:`state` returned.
-
-        Raises:
-            ValueError: If it has no losses or belongs to another network.
-        """
+        """Resume from what :meth:`state` returned."""
         if _LOSSES not in state:
             raise ValueError("the state of the training has no losses")
         weights = under("weights/", state)

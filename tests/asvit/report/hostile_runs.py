@@ -22,7 +22,7 @@ COLOUR = '#fefefe id="m" url(#m)'  # what the figures of a page are searched for
 TEXTS = (MARKUP, FORMULA, CONTROL, COLOUR)
 NAME = "<b onclick=alert(1)>\"' & ${title}\x1b$x^$"  # of a folder
 
-_KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius", "state"}
+_KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius", "state", "pick"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
 _SIZES = {"params", "macs"}  # whose columns are fixed where they are no measures
 _FIXED_COLUMNS = _TEXT_COLUMNS | {

@@ -8,18 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import asvit
-from asvit.data import load_images
 from asvit.training import short
 from asvit.training.short import LabelledTensors, Recipe, accuracy, fit
 
-TINY = "4,2,2|2,1,2|2,1,2|2,1,2|16,8"
 RECIPE = Recipe(steps=4, batch_size=6, learning_rate=1e-2, warmup=1)
-
-
-def tiny(classes: int = 10, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return asvit.build(TINY, 32, classes)
 
 
 def linear(seed: int = 0) -> nn.Module:
@@ -35,17 +27,6 @@ def generator() -> torch.Generator:
 def small() -> LabelledTensors:
     generator = torch.Generator().manual_seed(1)
     return torch.randn(16, 3, 8, 8, generator=generator), torch.arange(16) % 3
-
-
-def test_a_tiny_network_learns_digits() -> None:
-    images = load_images("digits", count=900, image_size=32, seed=0)
-    train, test = ((images.pixels[s], images.labels[s]) for s in (slice(600), slice(600, 900)))
-    recipe = Recipe(steps=100, batch_size=32, learning_rate=4e-3, warmup=10)
-    fitted = fit(tiny(), train, test, recipe, seed=0)
-    assert fitted.accuracy > 50  # chance is 10
-    assert (len(fitted.losses), fitted.reason) == (100, None)
-    assert fitted.losses[0] == pytest.approx(math.log(10), abs=0.1)
-    assert fitted.losses[-1] < 1.5
 
 
 @pytest.mark.parametrize("augmented", [{}, {"shift": 2, "flip": True}], ids=["plain", "augmented"])
