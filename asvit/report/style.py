@@ -15,7 +15,7 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from proxies.messages import legible, one_line
+from proxies.messages import one_line
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -171,7 +171,7 @@ def with_titles(svg: str, points: Iterable[Artist]) -> str:
             told = iter(titles)
             for place in range(1, len(shapes), 3):
                 name, rest_of_tag = shapes[place : place + 2]
-                words = escape(legible(next(told)))
+                words = escape(one_line(next(told), most=_LONGEST_TITLE))
                 shapes[place : place + 2] = [
                     "", f"<{name}{rest_of_tag}><title>{words}</title></{name}>"
                 ]  # fmt: skip
@@ -180,6 +180,7 @@ def with_titles(svg: str, points: Iterable[Artist]) -> str:
 
 
 _TITLES = "asvit_titles"  # attribute of an artist
+_LONGEST_TITLE = 300  # characters: names may come from outside
 _SHAPE = re.compile(r"<(use|path)\b([^>]*)/>")
 
 

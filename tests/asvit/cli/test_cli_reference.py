@@ -41,7 +41,7 @@ def test_build_tells_people_on_stderr(finished: Any) -> None:
         )
         == 10
     )
-    assert "noise ceiling, tau between two seeds" in finished("reference build")[1].stderr
+    assert "noise ceiling: tau between two training seeds" in finished("reference build")[1].stderr
     assert lines[-1].startswith("next:   asvit correlate --reference ")
 
 

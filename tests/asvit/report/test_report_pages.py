@@ -32,7 +32,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
 }
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = ("svg", "g", "defs", "style", "path", "use", "text", "tspan", "clipPath", "rect")
-DRAWN += ("metadata",)
+DRAWN += ("metadata", "title")
 
 
 def test_the_same_run_gives_the_same_bytes(report: Path) -> None:
