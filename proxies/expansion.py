@@ -182,7 +182,7 @@ def curve_velocity(
     Raises:
         ValueError: If the model does not return a differentiable row for each image.
     """
-    with torch.no_grad(), measured(model, norms=norms):
+    with torch.no_grad(), measured(model, norms=norms, images=circle.at(circle.angles[:1])):
         images, tangents = _on_device(circle, reference_tensor(model))
 
         def velocity(rows: slice) -> Tensor:
@@ -245,9 +245,10 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     """
     model, like = models[0], reference_tensor(models[0])
     stack = Stack(models)
-    with torch.no_grad(), measured(model, norms="bypassed"), forward_ad.dual_level():
-        points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
-        images, tangents = (torch.stack(found) for found in points)
+    points = zip(*(_on_device(circle, like) for circle in circles), strict=True)
+    images, tangents = (torch.stack(found) for found in points)
+    state = measured(model, norms="bypassed", images=images[0])
+    with torch.no_grad(), state, forward_ad.dual_level():
         with StackedDualOperations():
             feature = stack.run(pooled_feature, pack(images, tangents), shared=False)
         speeds: Tensor = torch.linalg.vector_norm(_tangent(model, feature), dim=2)
@@ -302,7 +303,7 @@ def _speed_and_turning(model: nn.Module, circle: Circle, norms: Norms) -> tuple[
             theta = angles[rows]
             return torch.stack(jvp(speed, (theta,), (torch.ones_like(theta),)), 1)
 
-    with torch.no_grad(), measured(model, norms=norms):
+    with torch.no_grad(), measured(model, norms=norms, images=circle.at(circle.angles[:1])):
         derivatives = _forward_mode(model, both, circle, "the feature curve's acceleration")
     # In float64: the component of a orthogonal to v is a difference of large squares.
     v, a = derivatives.double().unbind(1)

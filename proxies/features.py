@@ -10,12 +10,13 @@ measured in float32.
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from proxies.functional import NARROW, checked_rows, model_errors, shape_or_type, widened
 
@@ -32,6 +33,12 @@ _NORM_TYPES: tuple[type[nn.Module], ...] = (
 _NORM_NAMES = re.compile(r"(Rms|Simple|Layer|Group|Batch|FilterResponse)Norm")
 # Attributes of classifiers that hold the normalisation between the last block and the head.
 _FINAL_NORMS = ("norm", "fc_norm", "head.norm")
+# What autograd calls the operations that select, pool, and combine tokens, linearly.
+_POOLING = re.compile(
+    r"(Mean|Sum|AdaptiveAvgPool2D|AvgPool2D|Select|Slice|Index|Split|SplitWithSizes|Unbind|Cat|"
+    r"Stack|Add|Mul|Div|Convolution|View|UnsafeView|Reshape|ReshapeAlias|Permute|Transpose|T|"
+    r"Squeeze|Unsqueeze|Expand|Clone|Alias|AsStrided)Backward\d+"
+)
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -102,22 +109,26 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def measured(model: nn.Module, *, norms: Norms) -> Iterator[nn.Module]:
+def measured(model: nn.Module, *, norms: Norms, images: Tensor) -> Iterator[nn.Module]:
     """Put a model into the state that feature measures are defined for, then restore it.
 
     As :func:`evaluating`; in addition the final normalisation is the identity, and so are all
     others with ``norms="bypassed"``. An activation that is fused into a normalisation is kept.
+
+    A final normalisation that does not have one of the usual names is found by what becomes of its
+    output, in a pass of the first of ``images``, ``[n, C, H, W]``.
     """
-    bypassed = {id(module): module for module in _final_norms(model)}
-    if norms == "bypassed":
-        bypassed |= {id(module): module for module in model.modules() if is_norm(module)}
     with evaluating(model):
-        for module in bypassed.values():
+        if norms == "bypassed":
+            bypassed = [module for module in model.modules() if is_norm(module)]
+        else:
+            bypassed = _final_norms(model, images[:1])
+        for module in bypassed:
             module.forward = _without_norm(module)
         try:
             yield model
         finally:
-            for module in bypassed.values():
+            for module in bypassed:
                 del module.forward
 
 
@@ -129,7 +140,8 @@ def reference_tensor(model: nn.Module) -> Tensor:
     return torch.empty(0)
 
 
-def _final_norms(model: nn.Module) -> list[nn.Module]:
+def _final_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
+    """The norms between the last block and the head of a classifier, each once."""
     if not hasattr(model, "forward_features"):
         return []
     modules = dict(model.named_modules())
@@ -137,7 +149,62 @@ def _final_norms(model: nn.Module) -> list[nn.Module]:
     if not found and isinstance(stages := modules.get("stages"), nn.Sequential | nn.ModuleList):
         # In pyramid transformers each stage ends in a norm; the last stage's is the final one.
         found = _norms_of(getattr(stages[-1], "norm", None))
-    return found
+    return list(dict.fromkeys(found or _pooled_norms(model, image)))
+
+
+def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
+    """The norms whose outputs are all that the feature of an image pools.
+
+    None of them may be in front of another, as where residual branches end in norms. Batch norms
+    do not count, being affine maps in evaluation mode, nor do norms with a fused activation. Reads
+    no value from the device.
+    """
+    made: dict[Node, nn.Module] = {}  # by the node of the output in autograd's graph
+
+    def note(norm: nn.Module, inputs: object, out: object) -> None:
+        if isinstance(out, Tensor) and out.grad_fn is not None:
+            made[out.grad_fn] = norm
+
+    with ExitStack() as hooks, torch.enable_grad():
+        for norm in filter(_is_plain_norm, model.modules()):
+            hooks.callback(norm.register_forward_hook(note).remove)
+        image = image.to(reference_tensor(model)).detach().requires_grad_()
+        try:
+            feature = pooled_feature(model, image)
+        except (RuntimeError, ValueError):
+            return []  # the measure's own pass gives the reason
+    norms: set[nn.Module] = set()
+    behind: list[Node | None] = []
+    for node in _graph([feature.grad_fn], until=made):
+        if node in made:
+            norms.add(made[node])
+            behind += [source for source, _ in node.next_functions]
+        elif not _POOLING.fullmatch(node.name()) and getattr(node, "variable", image) is image:
+            return []
+    return [] if any(made.get(node) in norms for node in _graph(behind)) else list(norms)
+
+
+def _is_plain_norm(module: nn.Module) -> bool:
+    fused = getattr(module, "act", None)
+    return (
+        is_norm(module)
+        and "BatchNorm" not in type(module).__name__
+        and (fused is None or isinstance(fused, nn.Identity))
+    )
+
+
+def _graph(starts: Iterable[Node | None], until: Container[Node] = ()) -> Iterator[Node]:
+    """Nodes of autograd's graph behind ``starts``, each once; ``until`` has where to turn back."""
+    seen: set[Node] = set()
+    waiting = list(starts)
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if node not in until:
+            waiting += [source for source, _ in node.next_functions]
 
 
 def _norms_of(module: object) -> list[nn.Module]:

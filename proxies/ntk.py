@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from proxies.features import measured, pooled_feature, reference_tensor
+from proxies.features import is_norm, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import ExplicitAttention
 from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substitutes
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
@@ -38,31 +38,35 @@ def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
         ValueError: If there is no image, no weight reaches the feature, or the per-sample gradient
             of a weight cannot be formed.
     """
-    images = _checked_images(model, images)
-    state = measured(model, norms="kept")
-    with state, _require_weight_gradients(model) as weights:
-        return _kernel_in_pieces(_Network(model, weights), images)
+    return _kernels(model, images)[0]
 
 
 def ntk_spectrum(model: nn.Module, images: Tensor) -> Tensor:
     """Eigenvalues of the kernel, ``[n]`` float64, ascending; arguments as :func:`ntk_matrix`."""
-    kernel = ntk_matrix(model, images)
-    if not kernel.isfinite().all():
-        raise ValueError("the kernel is not finite")
-    spectrum: Tensor = torch.linalg.eigvalsh(kernel)
-    return spectrum
+    return _spectrum(ntk_matrix(model, images))
 
 
 def ntk_condition_number(model: nn.Module, images: Tensor) -> float:
     """Condition number κ_Θ = λmax/λmin of the kernel; lower is better, 1 is the best.
 
     NaN if the kernel is singular to working precision, since the smallest eigenvalue is then
-    rounding error. Arguments and errors as :func:`ntk_matrix`.
+    rounding error. Arguments as :func:`ntk_matrix`.
+
+    Raises:
+        ValueError: As :func:`ntk_matrix`, or if the gains of norms hold more than 99 % of the
+            kernel's trace: the sum of a normalised feature is constant, so that a norm at the end
+            of the network hides what is in front of it.
 
     References:
         As-ViT, arXiv:2202.11921, section 3; Xiao et al. 2020, arXiv:1912.13053.
     """
-    spectrum = ntk_spectrum(model, images)
+    kernel, others = _kernels(model, images)
+    spectrum = _spectrum(kernel)
+    if _hides_weights(kernel, others):
+        raise ValueError(
+            f"norm gains hold {1 - others.trace() / kernel.trace():.1%} of the kernel's trace: "
+            f"{type(model).__name__} ends in a normalisation, which hides all other weights"
+        )
     return condition_number(spectrum, reference_tensor(model).dtype)
 
 
@@ -70,21 +74,21 @@ def ntk_condition_numbers(models: Sequence[nn.Module], images: Tensor) -> list[f
     """:func:`ntk_condition_number` of several networks of one architecture, in one pass.
 
     Equal to the separate values up to rounding, which a condition number amplifies. NaN also for a
-    kernel that is not finite. Arguments and errors as :func:`ntk_matrices`; fewer networks at a
-    time if memory runs out.
+    kernel that is not finite or has hardly more than the gains of norms. Arguments and errors as
+    :func:`ntk_matrices`; fewer networks at a time if memory runs out.
     """
 
     def kernels(rows: slice) -> Tensor:
-        return ntk_matrices(models[rows], images)
+        return _stacked_kernels(models[rows], images)
 
     key = ("the tangent kernels", len(models), tuple(images.shape), str(images.device))
     dtype = reference_tensor(models[0]).dtype
-    found = in_chunks(kernels, len(models), key=key)
-    finite = found.isfinite().all(2).all(1)
-    spectra = torch.linalg.eigvalsh(found.where(finite[:, None, None], 1))
+    found, others = in_chunks(kernels, len(models), key=key).unbind(1)
+    valid = found.isfinite().all(2).all(1) & ~_hides_weights(found, others)
+    spectra = torch.linalg.eigvalsh(found.where(valid[:, None, None], 1))
     return [
-        condition_number(spectrum, dtype) if is_finite else math.nan
-        for spectrum, is_finite in zip(spectra, finite.tolist(), strict=True)
+        condition_number(spectrum, dtype) if is_valid else math.nan
+        for spectrum, is_valid in zip(spectra, valid.tolist(), strict=True)
     ]
 
 
@@ -97,13 +101,40 @@ def ntk_matrices(models: Sequence[nn.Module], images: Tensor) -> Tensor:
         ValueError: As :func:`ntk_matrix`, or if the networks differ in more than their tensors.
         RuntimeError: If the architecture cannot be vectorised over its weights.
     """
+    return _stacked_kernels(models, images)[:, 0]
+
+
+def _kernels(model: nn.Module, images: Tensor) -> Tensor:
+    """The kernel, and the part of it that is not due to gains of norms, ``[2, n, n]``."""
+    images = _checked_images(model, images)
+    state = measured(model, norms="kept", images=images)
+    with state, _require_weight_gradients(model) as weights:
+        return _kernel_in_pieces(_Network(model, weights), images)
+
+
+def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """:func:`_kernels` of several networks of one architecture."""
     images = _checked_images(models[0], images)
     stack = Stack(models)
     weights = {name: stack.tensors[name].requires_grad_() for name in _weights(models[0])}
     with ExitStack() as states:
         for model in models:
-            states.enter_context(measured(model, norms="kept"))
+            state = measured(model, norms="kept", images=images)
+            states.enter_context(state)
         return _kernel(_StackedNetworks(models[0], weights, stack), images)
+
+
+def _spectrum(kernel: Tensor) -> Tensor:
+    if not kernel.isfinite().all():
+        raise ValueError("the kernel is not finite")
+    spectrum: Tensor = torch.linalg.eigvalsh(kernel)
+    return spectrum
+
+
+def _hides_weights(kernel: Tensor, others: Tensor) -> Tensor:
+    """Whether others than the gains of norms hold less than 1 % of a kernel ``[..., n, n]``."""
+    held, whole = (x.diagonal(dim1=-2, dim2=-1).sum(-1) for x in (others, kernel))
+    return held < 0.01 * whole
 
 
 def condition_number(spectrum: Tensor, dtype: torch.dtype) -> float:
@@ -166,9 +197,10 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     without_rule = {name for name, grads in zip(weights, others, strict=True) if grads is not None}
     grams = uses.grams
     _recompute(grams, mixed | without_rule, networks, images)
-    # The only device synchronisation: the kernel, and whether its terms are valid.
+    # The only device synchronisation: the kernels, and whether their terms are valid.
     checks = [_is_independent(alone, feature), *(is_valid for _, is_valid in to_verify)]
-    kernel, independent, *valid = to_host([_sum(grams), *checks])
+    gains = _norm_gains(networks.model)
+    kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
     if not independent:
         kind = type(networks.model).__name__
         raise ValueError(
@@ -178,12 +210,22 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     wrong = {name for (name, _), is_valid in zip(to_verify, valid, strict=True) if not is_valid}
     if wrong:
         _recompute(grams, wrong, networks, images)
-        return _sum(grams).cpu()
+        return _sums(grams, gains).cpu()
     return kernel
 
 
-def _sum(grams: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(grams.values())).sum(0)
+def _norm_gains(model: nn.Module) -> set[str]:
+    """Names of the weights of norms."""
+    norms = [(path, module) for path, module in model.named_modules() if is_norm(module)]
+    return {name for path, norm in norms for name, _ in norm.named_parameters(path)}
+
+
+def _sums(grams: Mapping[str, Tensor], gains: Collection[str]) -> Tensor:
+    """The kernel, and the part of it that is not due to ``gains``, ``[..., 2, n, n]``."""
+    kernel = torch.stack(list(grams.values())).sum(0)
+    others = [gram for name, gram in grams.items() if name not in gains]
+    part = torch.stack(others).sum(0) if others else torch.zeros_like(kernel)
+    return torch.stack([kernel, part], -3)
 
 
 def _recompute(
@@ -249,10 +291,10 @@ def _kernel_in_pieces(network: _Network, images: Tensor) -> Tensor:
         if pieces == 1:
             return _kernel(network, images)
         groups = torch.arange(len(images)).tensor_split(pieces)
-        kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
+        kernel = torch.zeros(2, len(images), len(images), dtype=torch.float64)
         for pair in itertools.combinations(groups, 2):
             rows = torch.cat(pair)
-            kernel[rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
+            kernel[:, rows[:, None], rows] = _kernel(network, images[rows.to(images.device)])
         return kernel
 
     # A pair of two or three pieces would hardly be smaller than the batch.

@@ -52,7 +52,8 @@ def synflow(model: nn.Module, images: Tensor) -> float:
     References:
         Tanaka et al. 2020, arXiv:2006.05467; summed over a network in arXiv:2101.08134.
     """
-    with measured(model, norms="bypassed"), torch.enable_grad(), _OnlyWeightsAct():
+    state = measured(model, norms="bypassed", images=images)
+    with state, torch.enable_grad(), _OnlyWeightsAct():
         factor = torch.ones((), dtype=torch.float64, device=reference_tensor(model).device)
         factor.requires_grad_()
         weights = {p: factor * size for p, size in absolute_parameters(model).items()}

@@ -32,8 +32,8 @@ def test_other_modules_are_no_norms() -> None:
 
 def test_a_fused_activation_stays() -> None:
     fused = BatchNormAct2d(4, act_layer=nn.ReLU)
-    with measured(fused, norms="bypassed"):
-        x = torch.randn(2, 4, 3, 3)
+    x = torch.randn(2, 4, 3, 3)
+    with measured(fused, norms="bypassed", images=x):
         torch.testing.assert_close(fused(x), x.relu())
 
 
@@ -42,8 +42,9 @@ def test_a_fused_activation_stays() -> None:
 )
 def test_the_feature_is_what_the_head_reads_before_the_last_norm(name: str, side: int) -> None:
     model = timm.create_model(name, num_classes=4, **({"img_size": side} if "vit" in name else {}))
-    with measured(model, norms="kept"):
-        feature = pooled_feature(model, torch.randn(2, 3, side, side))
+    images = torch.randn(2, 3, side, side)
+    with measured(model, norms="kept", images=images):
+        feature = pooled_feature(model, images)
     assert feature.shape == (2, model.num_features)
     # A final norm would leave unit variance over the features.
     assert (feature.std(dim=1) - 1).abs().min() > 0.05

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import proxies.per_sample_gradients
 from proxies import measure, ntk_condition_number, ntk_matrix, ntk_spectrum
 from tests.proxies.networks import NETWORKS, Lambda, Table
-from tests.proxies.oracles import ntk_by_images, ntk_by_single_images
+from tests.proxies.oracles import gram, ntk_by_images, ntk_by_single_images, weight_gradients
 
 
 def test_linear_network_has_the_inputs_gram_matrix() -> None:
@@ -74,6 +74,62 @@ def test_singular_kernels_have_no_condition_number() -> None:
     images = torch.randn(3, 3, 8, 8)
     assert math.isfinite(ntk_condition_number(model, images))
     assert math.isnan(ntk_condition_number(model, images[[0, 1, 2, 0]]))
+
+
+def normed_less(name: str, last: str, **settings: object) -> tuple[nn.Module, nn.Module]:
+    """A classifier of timm, and the same with an identity in place of its last norm."""
+    import timm
+
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(timm.create_model(name, img_size=64, num_classes=3, **settings).double())
+    path, _, attribute = last.rpartition(".")
+    setattr(models[1].get_submodule(path), attribute, nn.Identity())
+    return models[0], models[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "settings"),
+    [
+        ("coat_lite_tiny", "norm4", {"serial_depths": (1, 1, 1, 1)}),
+        ("samvit_base_patch16", "neck.3", {"depth": 1, "embed_dim": 48, "num_heads": 3}),
+    ],
+)
+def test_a_final_norm_is_found_by_what_becomes_of_it(
+    name: str, last: str, settings: dict[str, object]
+) -> None:
+    model, without = normed_less(name, last, **settings)
+    images = torch.randn(3, 3, 64, 64, dtype=torch.float64)
+    with torch.enable_grad():
+        feature = without.eval().forward_head(without.forward_features(images), pre_logits=True)
+        expected = gram([weight_gradients(without, total) for total in feature.sum(dim=1)])
+    torch.testing.assert_close(ntk_matrix(model, images), expected, rtol=1e-8, atol=0)
+    assert ntk_condition_number(model, images) < 30
+
+
+class PostNorm(nn.Module):
+    """A classifier whose residual branch and whose stem end in norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Flatten(), nn.Linear(192, 12), nn.LayerNorm(12))
+        self.branch = nn.Sequential(nn.Linear(12, 12), nn.GELU(), nn.LayerNorm(12))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return x + self.branch(x)
+
+    def forward_head(self, x: Tensor, *, pre_logits: bool) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_kernel_of_norm_gains_alone_has_a_reason(together: bool) -> None:
+    settings = {"repeats": 2, "image_size": 8, "device": "cpu", "together": together}
+    score = measure(PostNorm, ["ntk_condition_number"], **settings)["ntk_condition_number"]
+    assert not score.valid
+    assert "norm gains hold 100.0% of the kernel's trace" in score.reason
 
 
 def dropout(model: nn.Module, x: Tensor) -> Tensor:

@@ -217,7 +217,7 @@ def test_a_kernel_that_is_not_finite_is_alone_in_it() -> None:
 def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxies.memory, "_first_choice", {})
     tried: list[int] = []
-    whole = proxies.ntk.ntk_matrices
+    whole = proxies.ntk._stacked_kernels
 
     def small(models: Sequence[nn.Module], images: Tensor) -> Tensor:
         tried.append(len(models))
@@ -225,7 +225,7 @@ def test_fewer_networks_at_a_time_when_memory_runs_out(monkeypatch: pytest.Monke
             raise torch.OutOfMemoryError("out of memory")
         return whole(models, images)
 
-    monkeypatch.setattr("proxies.ntk.ntk_matrices", small)
+    monkeypatch.setattr("proxies.ntk._stacked_kernels", small)
     models, images = networks("tokens", torch.float64, 5), torch.randn(2, 3, 8, 8)
     found = ntk_condition_numbers(models, images)
     assert tried == [5, 3, 2, 2, 1]
