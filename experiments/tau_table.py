@@ -18,6 +18,8 @@ from experiments.growing import markdown
 
 MAIN = (
     "length_distortion",
+    "extrinsic_curvature",
+    "gauss_map_length",
     "ntk_condition_number",
     "feature_condition_number",
     "length_distortion+ntk_condition_number",

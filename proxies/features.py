@@ -169,7 +169,10 @@ def _pooled_norms(model: nn.Module, image: Tensor) -> list[nn.Module]:
         for norm in filter(_is_plain_norm, model.modules()):
             hooks.callback(norm.register_forward_hook(note).remove)
         image = image.to(reference_tensor(model)).detach().requires_grad_()
-        feature = pooled_feature(model, image)
+        try:
+            feature = pooled_feature(model, image)
+        except (RuntimeError, ValueError):
+            return []  # the measure's own pass gives the reason
     norms: set[nn.Module] = set()
     behind: list[Node | None] = []
     for node in _graph([feature.grad_fn], until=made):

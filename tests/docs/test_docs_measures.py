@@ -11,6 +11,7 @@ from doc_examples import ROOT
 from torch import Tensor, nn
 
 import proxies
+from experiments import tau_table
 
 SIDE = 32
 IMAGES = torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -169,6 +170,11 @@ def test_the_correlations_are_those_of_the_evidence() -> None:
             found = re.search(rf"^\| {name} \| (\S+)", page, re.MULTILINE)
             assert found is not None
             assert found[1] == value
+
+
+def test_every_measure_has_its_correlations() -> None:
+    assert [name for name in proxies.PROXIES if f"\n| {name} |" not in EVIDENCE] == ["ccs"]
+    assert {*proxies.PROXIES} - COUNTS - {"ccs"} <= {*tau_table.MAIN, *tau_table.RIVALS}
 
 
 def test_every_measure_is_on_the_page_with_its_edges() -> None:
