@@ -116,11 +116,11 @@ def test_every_preset_fits_every_space(preset: str) -> None:
 
 def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
+    storage = optuna.storages.RDBStorage(url)
     with quiet_optuna():
-        study = optuna.create_study(
-            storage=open_url(url), study_name="run", directions=["maximize"] * 2
-        )
+        study = optuna.create_study(storage=storage, study_name="run", directions=["maximize"] * 2)
     study.tell(study.ask(), [1.0, 1.0])
+    storage.engine.dispose()
     with pytest.raises(ValueError, match="that asvit did not start"):
         search(tmp_path / "run", storage=url)
 
