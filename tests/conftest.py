@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 
@@ -12,6 +13,10 @@ def pytest_configure() -> None:
     """Set up the process before anything imports torch, for what the tests start as well."""
     # On networks this small threads only wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A busy machine is slow, and no test of ours is about time.
+    slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("ours")
     # A shell starts its background jobs with Ctrl-C ignored; ours, and theirs, are to be tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

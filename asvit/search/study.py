@@ -179,7 +179,7 @@ def keep_start(
     known = set() if before is None else kept.keys()
     missing = {name: now[name] for name in now if now[name] is not None and name not in known}
     if before is None:
-        missing["settings"] = settings.to_json()  # last: with settings, a study has all
+        missing = {"settings": settings.to_json(), **missing}
     if not _add(study, missing, shared):
         return False
     if before not in (None, settings):

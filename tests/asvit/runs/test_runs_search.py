@@ -30,7 +30,7 @@ from asvit.search import (
 from asvit.search import study as study_module
 from asvit.search.front import picked
 from asvit.search.journal import read_journal
-from asvit.search.study import quiet_optuna
+from asvit.search.study import open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure
 from proxies.evaluation import seed_for
@@ -186,9 +186,11 @@ def test_every_preset_fits_every_space(preset: str) -> None:
 
 def test_a_study_with_trials_but_no_settings_is_not_ours(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
+    storage = optuna.storages.RDBStorage(url)
     with quiet_optuna():
-        study = optuna.create_study(storage=url, study_name="run", directions=["maximize"] * 2)
+        study = optuna.create_study(storage=storage, study_name="run", directions=["maximize"] * 2)
     study.tell(study.ask(), [1.0, 1.0])
+    storage.engine.dispose()
     with pytest.raises(ValueError, match="that asvit did not start"):
         search(tmp_path / "run", storage=url)
 
@@ -227,7 +229,7 @@ def test_another_storage_gives_the_same_trials(tmp_path: Path) -> None:
     assert not (tmp_path / "url" / "study.journal").exists()
     assert f"--storage {url}" in result.provenance["command"]
     search(tmp_path / "url", storage=url, fresh=True, seed=1)
-    assert optuna.get_all_study_names(url) == ["url"]
+    assert optuna.get_all_study_names(open_url(url)) == ["url"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_of_two_machines_that_start_a_study_at_once_the_first_decides(
     else:
         with pytest.raises(ValueError, match=told):
             search(here, storage=url, steps=2)
-    study = optuna.load_study(study_name="run", storage=url)
+    study = optuna.load_study(study_name="run", storage=open_url(url))
     assert {**study.user_attrs["versions"], **now, "torch": torch} == study.user_attrs["versions"]
     assert study.user_attrs["settings"]["seed"] == seed
     assert len(study.trials) == 2

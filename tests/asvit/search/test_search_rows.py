@@ -21,7 +21,9 @@ def test_the_columns_are_those_of_the_run_folder(tmp_path: Path) -> None:
     )
     pandas = pytest.importorskip("pandas")
     table = pandas.read_csv(tmp_path / "trials.csv")
-    assert (list(table.number), list(table.length_distortion)) == ([0], [0.1 + 0.2])
+    assert list(table.number) == [0]
+    # By default, pandas 2 reads the last digit wrong.
+    assert list(table.length_distortion) == [pytest.approx(0.1 + 0.2, rel=1e-15)]
 
 
 @given(st.lists(st.tuples(FLOATS, FLOATS, FLOATS, st.text(st.characters(codec="utf-8")))))
