@@ -42,7 +42,7 @@ def main() -> None:
     killer = Thread(target=kill, daemon=True)
 
     def order(event: Progress) -> None:
-        if event.done == HALF_WAY:
+        if event.unit == "step" and event.done == HALF_WAY:
             half_way.order(second.node_id)
             killer.start()
 
