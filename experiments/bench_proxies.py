@@ -16,6 +16,7 @@ import torch
 import asvit
 import proxies
 from experiments.timing import forward, hardware, seconds, shortest
+from proxies.evaluation import resolve_device
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images, ntk_by_single_images
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     """Print the table and its averages."""
     options = _options()
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    device = proxies.evaluation.resolve_device(options.device)
+    device = resolve_device(options.device)
     print(
         f"{hardware(device)}, {options.image_size} px, {options.points} points, "
         f"{options.images} images, float32"

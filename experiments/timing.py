@@ -5,8 +5,11 @@ time without interference. On a CPU with one thread the clock is processor time,
 time of other programs on the core; they still slow it down a little.
 """
 
+import os
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +43,21 @@ def by_processor(device: torch.device) -> bool:
 def hardware(device: torch.device) -> str:
     """A description of the device, the clock and the version of torch."""
     clock = "processor time" if by_processor(device) else "wall-clock time"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return f"torch {torch.__version__}, {name}, threads {torch.get_num_threads()}, {clock}"
+
+
+def processor() -> str:
+    """The name of the processor, with its cache of the second level where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    told = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    name = next(told, "") or platform.processor() or platform.machine()
+    known = "SC_LEVEL2_CACHE_SIZE" in getattr(os, "sysconf_names", {})
+    cache = os.sysconf("SC_LEVEL2_CACHE_SIZE") / 2**20 if known else 0.0
+    return f"{name}, L2 cache {cache:g} MiB a core" if cache > 0 else name
 
 
 @torch.no_grad()
