@@ -177,26 +177,17 @@ def _accuracies(axes: Axes, candidates: Sequence[PathRow]) -> None:
 
 def page(run: EvolutionFolder, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
+    left_out = html.left_out(MOST_PATHS, len(run.candidates), "paths", "the winner")
     return html.page(
         f"{run.name}: evolution over a supernet",
         [
             _header(run.result, run.name),
             _winner(run.result),
             _compared(run.result),
-            html.figures(drawn, _thinned(run)),
+            html.figures(drawn, left_out),
             _candidates(run),
             html.origin(run.result.settings, run.result),
         ],
-    )
-
-
-def _thinned(run: EvolutionFolder) -> str:
-    """What figures leave out; empty if they show all."""
-    if len(run.candidates) <= MOST_PATHS:
-        return ""
-    return (
-        f"The figures and their CSV files show {MOST_PATHS} of {len(run.candidates)} paths, "
-        "evenly spaced, and the winner; trials.csv has all."
     )
 
 

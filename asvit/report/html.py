@@ -149,6 +149,16 @@ def figures(drawn: Sequence[Picture], remark: str = "") -> str:
     return section("Figures", paragraph(remark), f'<div class="figures">{"".join(cards)}</div>')
 
 
+def left_out(most: int, every: int, noun: str, beside: str) -> str:
+    """What figures leave out that show ``most`` of ``every`` trial; empty if they show all."""
+    if every <= most:
+        return ""
+    return (
+        f"The figures and their CSV files show {most} of {every} {noun}, evenly spaced, and "
+        f"{beside}; trials.csv has all."
+    )
+
+
 def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:
     """Everything that is needed to get a run again: settings, images, versions, the command."""
     known = result.provenance if result else {}

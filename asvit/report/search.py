@@ -226,29 +226,21 @@ def pictures(run: SearchTrials) -> list[Picture]:
 
 def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
+    beside = "those of the front beside them"
+    left_out = html.left_out(MOST_STEPS, len(run.trials), "architectures", beside)
     return html.page(
         f"{run.name}: search for a seed architecture",
         [
             _header(run),
             _seed(run.result),
             _finalists(run.result),
-            html.figures(drawn, _thinned(run)),
+            html.figures(drawn, left_out),
             dimensions(run.space()),
             _front(run),
             trust(run.result.reliability if run.result else None),
             _trials(run),
             html.origin(run.settings, run.result),
         ],
-    )
-
-
-def _thinned(run: SearchTrials) -> str:
-    """What figures leave out; empty if they show all."""
-    if len(run.trials) <= MOST_STEPS:
-        return ""
-    return (
-        f"The figures and their CSV files show {MOST_STEPS} of {len(run.trials)} architectures, "
-        "evenly spaced, and those of the front beside them; trials.csv has all."
     )
 
 
