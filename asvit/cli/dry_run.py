@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from asvit.runs.training import TrainRun
 
 SCHEMA_VERSION = 1
-LOCK = ".lock"
 
 
 def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
@@ -43,7 +42,7 @@ def show_estimate(
     run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
 ) -> None:
     """Show what a run would do and take; a storage of a search of its own is not opened."""
-    from asvit.runs.folder import check_folder
+    from asvit.runs.folder import LOCK, check_folder
     from asvit.runs.search import SearchRun
 
     stored = isinstance(run, SearchRun) and run.storage is not None

@@ -19,7 +19,6 @@ from asvit.core.run_files import CORRELATION_FIGURES, CORRELATIONS, RESULT, SCOR
 from asvit.core.settings import (
     MeasuringSettings,
     WrongOption,
-    check_same_settings,
     check_same_versions,
     fields_of,
     setting,
@@ -267,7 +266,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         from asvit.runs.measurement_pool import Workload
 
         journal = self.peeked()
-        check_same_settings(self.folder, journal.settings, self.settings)
+        self.check_settings(journal.settings)
         due = {
             row: [name for name in names if math.isnan(self._counted(row, name))]
             for row, names in self._missing(journal).items()

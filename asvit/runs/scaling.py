@@ -15,7 +15,7 @@ from asvit.core.console import clock, number, short, table
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
-from asvit.core.settings import check_same_settings, fields_of
+from asvit.core.settings import fields_of
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
@@ -208,7 +208,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         from scaling.growth import SEED_KEY
 
         journal = self.peeked()
-        check_same_settings(self.folder, self.stored_settings(journal), self.settings)
+        self.check_settings(self.stored_settings(journal))
         done = len(journal)
         if done and self._stored_result(journal) is not None:
             paths: list[list[Shape]] = [[]]
