@@ -114,7 +114,7 @@ def blocks_are_faster() -> bool:
     """Whether narrow heads use blocks: what :func:`use_blocks` said last, else measured once.
 
     Processors differ: forward and backward pass of the blocks take 1.4 times as long as PyTorch's
-    on an Intel Xeon, and three quarters as long on an AMD EPYC. The values differ by rounding.
+    on an Intel Xeon, and less time on an AMD EPYC. The values differ by rounding.
     """
     global _blocked
     if _blocked is None:
