@@ -1,0 +1,147 @@
+"""The Gaussian process: from columns of features to accuracies with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    Kernel,
+    Matern,
+    WhiteKernel,
+)
+from threadpoolctl import threadpool_limits
+
+from asvit.predictor.features import SIZES, missing
+from asvit.predictor.kernels import GaussianProcessWithPriors, OnColumns
+from asvit.predictor.scale import NormalScores
+
+Array = NDArray[np.float64]
+
+#: A predictor is not fitted to fewer networks.
+LEAST_TRAININGS: Final = 5
+
+# Medians of the priors. Variances are in units of that of normal scores, for rows at the usual
+# distance; length scales are per root of the number of columns, whose variance is 1 each.
+_LINEAR: Final = {"all": 0.5, "sizes": 0.1}
+_SMOOTH: Final = {"all": 0.2, "sizes": 0.1}
+_LENGTH: Final = 1.5
+_OWN: Final = 0.5
+_OWN_BESIDE_NOISE: Final = 0.1
+# Standard deviations of the priors of the logarithms.
+_VARIANCE_SPREAD: Final = 2.0
+_LENGTH_SPREAD: Final = 0.7
+_OWN_SPREAD: Final = 1.0
+_BOUNDS: Final = (1e-6, 1e3)
+#: Length scale at which only equal rows have anything in common.
+_EQUAL: Final = 1e-3
+
+
+class Process:
+    """Fits accuracies by columns of features; :class:`asvit.Predictor` takes architectures.
+
+    The score of a network is a sum: a linear and a smooth function of all columns, the same of the
+    sizes alone, and a deviation of its own, which no column explains. The columns of a function
+    share its parameters, so that a dozen rows are enough.
+    """
+
+    def fit(
+        self,
+        names: Sequence[str],
+        values: Array,
+        accuracies: Array,
+        noise: Array | float | None = None,
+    ) -> Self:
+        """Fit to rows whose features are ``values``, ``[rows, columns]``.
+
+        Args:
+            names: Names of the columns.
+            values: NaN where a row has no such feature.
+            accuracies: Per cent, ``[rows]``, all finite.
+            noise: Standard deviation of each accuracy between training seeds, or one for all;
+                None if unknown.
+        """
+        self._names = list(names)
+        known = np.isfinite(values)
+        filled = np.where(known, values, 0.0)
+        self._mean = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        self._std = np.where(known, values, self._mean).std(axis=0)
+        varied = self._std > 1e-9
+        self._varied = np.flatnonzero(varied if varied.any() else ~varied)
+        self._scale = NormalScores(accuracies)
+        alpha = np.full(len(accuracies), 1e-8)
+        if noise is not None and self._scale.spread > 0:
+            alpha += (noise / self._scale.spread) ** 2
+        kernel, spreads = self._kernel(known_noise=noise is not None)
+        self._process = GaussianProcessWithPriors(kernel, spreads=spreads, alpha=alpha)
+        with threadpool_limits(1, "blas"):
+            self._process.fit(self._columns(values), self._scale.scores)
+        return self
+
+    def predict(self, names: Sequence[str], values: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the accuracies of rows, per cent, ``[rows]`` each."""
+        with threadpool_limits(1, "blas"):
+            mean, std = self._process.predict(
+                self._columns(self._aligned(names, values)), return_std=True
+            )
+        low, middle, high = map(self._scale.accuracies, (mean - std, mean, mean + std))
+        return middle, (high - low) / 2
+
+    def sample(self, names: Sequence[str], values: Array, n: int, seed: int) -> Array:
+        """Joint draws of the accuracies of rows from the posterior, per cent, ``[n, rows]``."""
+        with threadpool_limits(1, "blas"):
+            mean, covariance = self._process.predict(
+                self._columns(self._aligned(names, values)), return_cov=True
+            )
+            rng = np.random.default_rng(seed)
+            drawn = rng.multivariate_normal(mean, covariance, size=n, method="eigh")
+        return self._scale.accuracies(drawn)
+
+    def _aligned(self, names: Sequence[str], values: Array) -> Array:
+        """The columns that the process was fitted to, ``[rows, columns]``."""
+        place = {name: i for i, name in enumerate(names)}
+        nothing = np.full(len(values), 1.0)
+        return np.column_stack(
+            [
+                values[:, place[name]] if name in place else nothing * missing(name)
+                for name in self._names
+            ]
+        )
+
+    def _columns(self, values: Array) -> Array:
+        """The columns that vary, standardised by the rows fitted to."""
+        deviations = np.where(np.isfinite(values), values - self._mean, 0.0)
+        found: Array = (deviations / np.where(self._std > 0, self._std, 1.0))[:, self._varied]
+        return found
+
+    def _kernel(self, *, known_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
+        """The kernel at the medians of the priors, and the spreads of the priors."""
+        kernel = (
+            ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
+            if known_noise
+            else WhiteKernel(_OWN, _BOUNDS)
+        )
+        spreads = [_OWN_SPREAD]
+        places = range(len(self._varied))
+        groups = {
+            "all": (tuple(places), len(places)),
+            # Not how many of them vary: those that follow from the choices alone count less.
+            "sizes": (
+                tuple(i for i in places if self._names[self._varied[i]] in SIZES),
+                len(SIZES),
+            ),
+        }
+        for group, (columns, usual) in groups.items():
+            if not columns:
+                continue
+            linear = OnColumns(DotProduct(0.0, "fixed"), columns)
+            smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
+            kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
+            kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
+            spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
+        return kernel, tuple(spreads)
