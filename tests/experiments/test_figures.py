@@ -169,8 +169,8 @@ def test_every_view_is_a_file(script: Script) -> None:
 
 def test_an_unknown_kind_is_refused(script: Script, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        script(screenshot_reports.main, "out --kind training")
-    assert "'training'" in capsys.readouterr().err
+        script(screenshot_reports.main, "out --kind trainings")
+    assert "'trainings'" in capsys.readouterr().err
     assert not Path("out").exists()
 
 
