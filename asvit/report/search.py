@@ -43,6 +43,7 @@ from asvit.report.style import label
 from asvit.search.front import pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
+from asvit.search.settings import ACCURACY
 
 if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
@@ -153,6 +154,8 @@ def direction(measure: str) -> Better:
     """The direction of ``measure``; merely reported where it is not known here."""
     from proxies import get_proxy
 
+    if measure == ACCURACY:
+        return "higher"
     try:
         return get_proxy(measure).better
     except KeyError:

@@ -1,0 +1,109 @@
+"""Which architecture to train next: what a predictor of accuracy learns most from, or hopes for.
+
+The choice follows from what was trained before and from a random generator, so that a search that
+was stopped goes on identically, and the same rules can be simulated on tables of trained networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+from scipy.special import ndtr
+
+Array = NDArray[np.float64]
+
+
+class Fitted(Protocol):
+    """A predictor of accuracy, as :class:`asvit.Predictor`."""
+
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike) -> Fitted:
+        """Learn from trainings."""
+
+    def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
+        """Expected accuracies and their standard deviations, ``[architectures]``."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Chooses trainings, one after another.
+
+    The first ones are spread over the space. After them every ``again``-th training repeats a
+    favourite with another seed: the architecture with the highest upper confidence bound among
+    those trained, where fewer trainings leave a higher bound. The others go to the candidate with
+    the largest expected improvement over the best prediction among those trained. What is chosen
+    but not trained yet counts as trained with the accuracy that is predicted for it ("Kriging
+    believer"), so that the choices of a batch differ.
+
+    The choice does not depend on how many trainings there will be: a longer search begins as a
+    shorter one.
+
+    Attributes:
+        first: Trainings before the predictor is asked.
+        again: Every how-manieth training after them repeats a favourite.
+        bound: Standard deviations above the prediction at which favourites are compared.
+
+    References:
+        Jones et al. 1998, "Efficient global optimization of expensive black-box functions".
+        Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization".
+    """
+
+    first: int = 10
+    again: int = 4
+    bound: float = 1.0
+
+    def choose(
+        self,
+        predictor: Callable[[], Fitted],
+        known: Sequence[tuple[str, float]],
+        pending: Sequence[str],
+        candidates: Sequence[str],
+        *,
+        place: int,
+    ) -> str:
+        """The architecture of training ``place``, from 0.
+
+        Args:
+            predictor: Makes a predictor.
+            known: Trained architectures with their accuracies, one for each training.
+            pending: Those chosen since, in their order.
+            candidates: Distinct architectures to choose among, beside those known.
+            place: How many trainings were chosen before.
+        """
+        texts = [text for text, _ in known]
+        values = [value for _, value in known]
+        fitted = predictor().fit(texts, values)
+        if pending:
+            believed, _ = fitted.predict(pending)
+            fitted = predictor().fit([*texts, *pending], [*values, *believed])
+        trained = list(dict.fromkeys([*texts, *pending]))
+        mean, std = fitted.predict(trained)
+        seen = set(trained)
+        fresh = [text for text in candidates if text not in seen]
+        if not fresh or (place - self.first) % self.again == self.again - 1:
+            return trained[int(np.argmax(mean + self.bound * std))]
+        return fresh[int(np.argmax(improvement(*fitted.predict(fresh), mean.max())))]
+
+
+def improvement(mean: Array, std: Array, best: float) -> Array:
+    """Expected improvement over ``best`` of normal values, ``[values]``."""
+    above = (mean - best) / np.maximum(std, 1e-12)
+    density = np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi)
+    found: Array = (mean - best) * ndtr(above) + std * density
+    return found
+
+
+def farthest(points: Array, others: Array) -> int:
+    """Index of the point whose nearest of ``others`` is farthest; the first one of equals.
+
+    Args:
+        points: ``[points, features]``.
+        others: ``[others, features]``; with none, the point nearest to the centre is taken.
+    """
+    if not len(others):
+        return int(np.argmin(((points - points.mean(0)) ** 2).sum(1)))
+    return int(np.argmax(cdist(points, others).min(1)))
