@@ -394,6 +394,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The time that the run would take; a storage of its own is not opened."""
         from asvit.runs.estimate import estimate_search
 
+        _ = self.before  # a table that does not suit is refused
         done = 0 if self.fresh or self.storage is not None else self.steps_done()
         return estimate_search(self.settings, self.workers, done=done)
 

@@ -75,13 +75,7 @@ class TrainingPool:
         )
         self._trainer = trainer.Trainer(s, self.device, images=self._images)
         self.provenance, self.num_classes = self._trainer.provenance, self._trainer.num_classes
-        pixels = settings.trials * s.steps * s.batch_size * s.image_size**2
-        self.workers = (workers or Workers()).resolved(
-            self.device,
-            tasks=settings.batch,
-            seconds=pixels / _PIXELS_A_SECOND,
-            gigabytes=_GIGABYTES,
-        )
+        self.workers = training_workers(workers, settings, self.device)
         self._stack = ExitStack()
         self._pool: Pool | None = None
         if not self.workers.in_process:
@@ -150,6 +144,18 @@ class TrainingPool:
             )
             self._pool = self._stack.enter_context(open_pool(self.workers, work, self.device))
         return self._pool
+
+
+def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
+    """The workers of a search that trains: as many as it deserves, unless given."""
+    s = settings.training
+    pixels = settings.trials * s.steps * s.batch_size * s.image_size**2
+    return (workers or Workers()).resolved(
+        device,
+        tasks=settings.batch,
+        seconds=pixels / _PIXELS_A_SECOND,
+        gigabytes=_GIGABYTES,
+    )
 
 
 def training_worker(

@@ -17,12 +17,14 @@ from scipy.special import ndtr
 
 Array = NDArray[np.float64]
 
+PRIOR_REPEATS = 4
+
 
 class Fitted(Protocol):
     """A predictor of accuracy, as :class:`asvit.Predictor`."""
 
-    def fit(self, architectures: Sequence[str], accuracies: ArrayLike) -> Fitted:
-        """Learn from trainings."""
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike) -> Fitted:
+        """Learn from trainings, with the standard deviation between training seeds."""
 
     def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
         """Expected accuracies and their standard deviations, ``[architectures]``."""
@@ -34,10 +36,10 @@ class Acquisition:
 
     The first ones are spread over the space. After them every ``again``-th training repeats a
     favourite with another seed: the architecture with the highest upper confidence bound among
-    those trained, where fewer trainings leave a higher bound. The others go to the candidate with
-    the largest expected improvement over the best prediction among those trained. What is chosen
-    but not trained yet counts as trained with the accuracy that is predicted for it ("Kriging
-    believer"), so that the choices of a batch differ.
+    those trained, which is lower the more often one was trained. The others go to the candidate
+    with the largest expected improvement over the best prediction among those trained. What is
+    chosen but not trained yet counts as trained, with the accuracy that is predicted for it
+    ("Kriging believer"), so that the choices of a batch differ.
 
     The choice does not depend on how many trainings there will be: a longer search begins as a
     shorter one.
@@ -64,6 +66,7 @@ class Acquisition:
         candidates: Sequence[str],
         *,
         place: int,
+        repeatable: Callable[[str], bool] = lambda _text: True,
     ) -> str:
         """The architecture of training ``place``, from 0.
 
@@ -73,20 +76,46 @@ class Acquisition:
             pending: Those chosen since, in their order.
             candidates: Distinct architectures to choose among, beside those known.
             place: How many trainings were chosen before.
+            repeatable: Whether an architecture may be trained again.
         """
         texts = [text for text, _ in known]
         values = [value for _, value in known]
-        fitted = predictor().fit(texts, values)
+        noise = seed_noise(known)
+        fitted = predictor().fit(texts, values, noise)
         if pending:
             believed, _ = fitted.predict(pending)
-            fitted = predictor().fit([*texts, *pending], [*values, *believed])
+            fitted = predictor().fit([*texts, *pending], [*values, *believed], noise)
         trained = list(dict.fromkeys([*texts, *pending]))
         mean, std = fitted.predict(trained)
         seen = set(trained)
         fresh = [text for text in candidates if text not in seen]
         if not fresh or (place - self.first) % self.again == self.again - 1:
-            return trained[int(np.argmax(mean + self.bound * std))]
+            allowed = np.array([repeatable(text) for text in trained])
+            if allowed.any() or not fresh:
+                return trained[int(np.argmax(np.where(allowed, mean + self.bound * std, -np.inf)))]
         return fresh[int(np.argmax(improvement(*fitted.predict(fresh), mean.max())))]
+
+
+def seed_noise(known: Sequence[tuple[str, float]]) -> float:
+    """Standard deviation of accuracy between training seeds, points.
+
+    It is pooled over architectures that were trained several times. As a few of them say little,
+    a third of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more repeats.
+
+    Args:
+        known: Trained architectures with their accuracies, one for each training.
+    """
+    groups: dict[str, list[float]] = {}
+    for text, value in known:
+        groups.setdefault(text, []).append(value)
+    means = [float(np.mean(values)) for values in groups.values()]
+    squares = sum(
+        sum((value - mean) ** 2 for value in values)
+        for mean, values in zip(means, groups.values(), strict=True)
+    )
+    repeats = len(known) - len(groups)
+    prior = float(np.var([value for _, value in known])) / 3
+    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
 
 
 def improvement(mean: Array, std: Array, best: float) -> Array:

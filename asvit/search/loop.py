@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -250,7 +251,9 @@ class Search:
 
         settings, before = self.settings, trained_before(self.study)
         trained = gathered(self.rows, before, self.space, settings)
-        make = Predictor if settings.controller == PREDICTOR else None
+        make = None
+        if settings.controller == PREDICTOR:
+            make = partial(Predictor, settings.image_size)
         self.finalists = finalists_of(trained, make, count=BEST)
         if not self.finalists:
             raise ValueError(self._despair())

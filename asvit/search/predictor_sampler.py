@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from asvit.predictor import Predictor
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
 from asvit.search.seeds import seed_for
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import LEAST_TRAININGS, SearchSettings
 from asvit.search.trained import as_trained, trained_before
 from asvit.spaces import SearchSpace
 from scaling.ranking import Better
@@ -74,11 +75,11 @@ class PredictorSampler(SpaceSampler):
             **{text: self._space.encode(self._space.parse(text)) for text in given},
             **{self._text(one.params): one.params for one in before},
         }
-        if spent < self._acquisition.first or len({text for text, _ in known}) < 2:
+        if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
             return self._spread(place, list(others.values()))
         candidates = {self._text(params): params for params in self._candidates(start, known)}
         chosen = self._acquisition.choose(
-            Predictor,
+            partial(Predictor, self._settings.image_size),
             known,
             [self._text(one.params) for one in before[start:]],
             list(candidates),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asvit.reference.findings import NO_INTERVAL, Interval
-from asvit.search.acquisition import Fitted
+from asvit.search.acquisition import Fitted, seed_noise
 from asvit.search.rows import Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
 from asvit.search.seeds import seed_for
 from asvit.search.settings import ACCURACY, SearchSettings
@@ -210,12 +210,10 @@ def check_predictor(
 
 def _flat(
     accuracies: Mapping[str, Sequence[float]], texts: Sequence[str]
-) -> tuple[list[str], list[float]]:
-    """A row for each training of some architectures."""
-    return (
-        [text for text in texts for _ in accuracies[text]],
-        [value for text in texts for value in accuracies[text]],
-    )
+) -> tuple[list[str], list[float], float]:
+    """What a predictor is fitted to: a row for each training of some architectures."""
+    known = [(text, value) for text in texts for value in accuracies[text]]
+    return [text for text, _ in known], [value for _, value in known], seed_noise(known)
 
 
 def _signs(values: NDArray[np.float64]) -> NDArray[np.float64]:

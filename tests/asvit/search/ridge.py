@@ -15,7 +15,9 @@ Array = NDArray[np.float64]
 class Ridge:
     """Stands in for :class:`asvit.Predictor`."""
 
-    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, **_: object) -> Ridge:
+    def __init__(self, _image_size: int | None = None) -> None: ...
+
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: float = 0) -> Ridge:
         x, y = _columns(architectures), np.asarray(accuracies, dtype=float)
         self._inverse = np.linalg.inv(x.T @ x + np.eye(x.shape[1]))
         self._mean = y.mean()

@@ -1,5 +1,6 @@
 """The rules that choose trainings, with predictors whose answers are known."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,13 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.search.acquisition import Acquisition, farthest, improvement
+from asvit.search.acquisition import (
+    PRIOR_REPEATS,
+    Acquisition,
+    farthest,
+    improvement,
+    seed_noise,
+)
 
 Array = NDArray[np.float64]
 
@@ -22,7 +29,9 @@ class Known:
     def __call__(self) -> "Known":
         return self
 
-    def fit(self, architectures: Sequence[str], accuracies: ArrayLike) -> "Known":
+    def fit(
+        self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
+    ) -> "Known":
         values = np.asarray(accuracies, dtype=float)
         self.shown.append(list(zip(architectures, values.tolist(), strict=True)))
         return self
@@ -68,6 +77,24 @@ def test_favourites_are_trained_again_by_their_upper_bound() -> None:
     places = [RULES.choose(known, TRAINED, [], ["c", "d"], place=n) in "ab" for n in range(2, 8)]
     assert places == [False, False, True, False, False, True]
     assert RULES.choose(known, TRAINED, [], ["c"], place=4) == "b"  # 69 + 3 beats 70 + 1
+
+
+def test_only_what_may_be_is_trained_again() -> None:
+    def chosen(*allowed: str) -> str:
+        return RULES.choose(
+            Known(ANSWERS), TRAINED, [], ["c", "d"], place=4, repeatable=allowed.__contains__
+        )
+
+    assert [chosen("a", "b"), chosen("a"), chosen()] == ["b", "a", "d"]
+
+
+def test_the_noise_of_seeds_is_that_of_repeats_with_a_prior() -> None:
+    assert seed_noise([("a", 60.0), ("b", 66.0)]) == pytest.approx(math.sqrt(9 / 3))
+    rng = np.random.default_rng(0)
+    many = [(str(n), 70 + rng.normal(0, 2)) for n in [*range(10)] * 40]
+    assert seed_noise(many) == pytest.approx(2, rel=0.05)
+    again = [("a", 60.0), ("a", 62.0)]
+    assert seed_noise(again) == pytest.approx(math.sqrt((2 + PRIOR_REPEATS / 3) / 5))
 
 
 def test_without_anything_new_a_favourite_is_trained_again() -> None:

@@ -39,7 +39,9 @@ class Linear:
     def __init__(self, sign: float = 1.0) -> None:
         self._sign = sign
 
-    def fit(self, architectures: Sequence[str], accuracies: ArrayLike) -> "Linear":
+    def fit(
+        self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
+    ) -> "Linear":
         self.shown = list(architectures)
         return self
 
@@ -96,9 +98,11 @@ def test_every_training_is_a_row_for_the_predictor() -> None:
     seen: list[tuple[str, float]] = []
 
     class Recorder(Linear):
-        def fit(self, architectures: Sequence[str], accuracies: ArrayLike) -> Linear:
+        def fit(
+            self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
+        ) -> Linear:
             seen.extend(zip(architectures, np.asarray(accuracies).tolist(), strict=True))
-            return super().fit(architectures, accuracies)
+            return super().fit(architectures, accuracies, noise)
 
     predicted(Recorder, {"1": [50.0, 60.0], "2": [70.0]})
     assert seen == [("1", 50.0), ("1", 60.0), ("2", 70.0)]
