@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from asvit.genotype import Genotype
     from asvit.models import convert, merge, retokenize
     from asvit.networks import backbone
+    from asvit.predictor import Predictor, cross_validate
     from asvit.reference.build_result import BuildResult
     from asvit.runs import (
         CorrelationResult,
@@ -36,6 +37,7 @@ _LAZY = {
     "CorrelationResult": "asvit.runs",
     "EvolutionResult": "asvit.runs",
     "Genotype": "asvit.genotype",
+    "Predictor": "asvit.predictor",
     "ScaleResult": "asvit.runs",
     "SearchResult": "asvit.runs",
     "SupernetResult": "asvit.runs",
@@ -45,6 +47,7 @@ _LAZY = {
     "build_reference": "asvit.runs",
     "convert": "asvit.models",
     "cost": "asvit.spaces",
+    "cross_validate": "asvit.predictor",
     "evolve_supernet": "asvit.runs",
     "export_network": "asvit.runs",
     "load_space": "asvit.spaces",
@@ -63,6 +66,7 @@ __all__ = [
     "CorrelationResult",
     "EvolutionResult",
     "Genotype",
+    "Predictor",
     "ScaleResult",
     "SearchResult",
     "SupernetResult",
@@ -73,6 +77,7 @@ __all__ = [
     "build_reference",
     "convert",
     "cost",
+    "cross_validate",
     "evolve_supernet",
     "export_network",
     "load_space",

@@ -170,12 +170,18 @@ def resamples(rows: int, samples: int, *, seed: int) -> Array:
 def resampled_kendall(x: Array, y: Array, drawn: Array) -> Array:
     """Kendall's tau-b of every resample, ``[samples]``; NaN where x or y is constant in it.
 
-    With w the number of times that each row was drawn, tau-b is a ratio of quadratic forms in w:
-    the sum over pairs of w_i w_j sign(x_i - x_j) sign(y_i - y_j), over the square root of the
-    pairs untied in x times those untied in y. A row drawn twice is tied with itself. Time grows
-    with samples times rows squared: 0.05 s for 2000 resamples of 200 rows.
+    ``x`` and ``y`` are ``[rows]`` and finite, ``drawn`` is ``[samples, rows]``. Time grows with
+    samples times rows squared: 0.05 s for 2000 resamples of 200 rows.
+    """
+    return tau_of(pair_counts(x, y, drawn))
 
-    ``x`` and ``y`` are ``[rows]`` and finite, ``drawn`` is ``[samples, rows]``.
+
+def pair_counts(x: Array, y: Array, drawn: Array) -> Array:
+    """Weighed pairs that Kendall's tau-b is made of, in every resample: ``[3, samples]``.
+
+    Those that agree minus those that disagree, those untied in x, and those untied in y. With w
+    the number of times that each row was drawn, the first is the sum over pairs of
+    w_i w_j sign(x_i - x_j) sign(y_i - y_j). A row drawn twice is tied with itself.
     """
 
     def weighed(matrix: Array) -> Array:
@@ -183,16 +189,21 @@ def resampled_kendall(x: Array, y: Array, drawn: Array) -> Array:
         forms: Array = np.einsum("sr,sr->s", drawn @ matrix, drawn)
         return forms
 
-    in_x, in_y = _signs(x), _signs(y)
-    agreeing = weighed(in_x * in_y)
-    untied = weighed(np.abs(in_x)) * weighed(np.abs(in_y))
+    in_x, in_y = signs(x), signs(y)
+    return np.array([weighed(in_x * in_y), weighed(np.abs(in_x)), weighed(np.abs(in_y))])
+
+
+def tau_of(pairs: Array) -> Array:
+    """Tau-b from :func:`pair_counts`, or from sums of them over groups of rows, ``[samples]``."""
+    agreeing, untied_x, untied_y = pairs
+    untied = untied_x * untied_y
     taus: Array = np.divide(
-        agreeing, np.sqrt(untied), out=np.full(len(drawn), np.nan), where=untied > 0
+        agreeing, np.sqrt(untied), out=np.full(len(agreeing), np.nan), where=untied > 0
     )
     return taus
 
 
-def _signs(values: Array) -> Array:
+def signs(values: Array) -> Array:
     """The sign of ``values[i] - values[j]``, ``[rows, rows]``."""
     # Compared, not subtracted: differences of large values overflow.
     above = values[:, None] > values

@@ -190,6 +190,20 @@ def parse(arch: str | Architecture) -> Architecture:
     return find(arch)[1] if fixed is None else fixed
 
 
+def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
+    """The kind of an architecture, and its choices as numbers: name -> number.
+
+    The kind is the name of its space, or the prefix of its family or of timm.
+
+    Raises:
+        ValueError: As :func:`parse`.
+    """
+    if (fixed := _fixed(arch)) is not None:
+        return fixed.prefix.removesuffix(":"), fixed.features()
+    space, known = find(arch)
+    return space.name, space.features(known)
+
+
 def canonical(text: str) -> str:
     """The canonical text of an architecture of a space, a family or timm.
 

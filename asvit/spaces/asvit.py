@@ -11,7 +11,7 @@ from asvit.genotype import (
     Genotype,
 )
 from asvit.models import AsViT
-from asvit.spaces.base import Choice, SearchSpace, register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space, size_features, stage_features
 
 
 @register_space
@@ -46,6 +46,11 @@ class AsVitSpace(SearchSpace):
     def values(self, arch: Genotype) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
         return (*arch.kernels, *arch.splits[:3], *arch.expansions, arch.heads)
+
+    def features(self, arch: Genotype) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; with depths and width."""
+        sizes = size_features(sum(arch.depths), arch.width)
+        return super().features(arch) | sizes | stage_features("blocks", arch.depths)
 
     def from_values(self, values: Sequence[int]) -> Genotype:
         """See :meth:`SearchSpace.from_values`."""

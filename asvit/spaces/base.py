@@ -1,10 +1,12 @@
 """The interface of a search space, a base for those of users, and the registry of spaces."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from statistics import fmean
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 from torch import nn
@@ -16,6 +18,9 @@ Choice = int | float | str
 #: Each space has its own class of architectures, frozen and hashable, as cached costs require;
 #: ``str()`` gives the canonical text.
 Architecture = Any
+
+#: Choices that span at least this factor count as logarithms.
+_WIDE: Final = 4
 
 
 class SearchSpace(ABC):
@@ -87,6 +92,30 @@ class SearchSpace(ABC):
         params = dict(zip(self.dimensions, self.values(arch), strict=True))
         self.check_choices(params)
         return params
+
+    def features(self, arch: Architecture) -> dict[str, float]:
+        """The choices of an architecture as numbers, for predictors of accuracy: name -> number.
+
+        A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
+        least four times the smallest; a dimension of texts has a 0 or 1 for every choice. Numbered
+        dimensions, such as E1 to E4, also have their mean.
+
+        A space may override this: with what is known about its choices, less data is needed.
+        ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
+        they are missing, they are found by building the network.
+        """
+        found: dict[str, float] = {}
+        for (name, choices), choice in zip(
+            self.dimensions.items(), self.values(arch), strict=True
+        ):
+            numbers = [one for one in choices if not isinstance(one, str)]
+            if isinstance(choice, str) or len(numbers) < len(choices):
+                found |= {f"{name}={one}": float(choice == one) for one in choices}
+            elif min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
+                found[name] = math.log2(choice)
+            else:
+                found[name] = float(choice)
+        return found | _means(found)
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
@@ -177,6 +206,26 @@ class SearchSpace(ABC):
                     f"{name}={params[name]!r} is not in space {self.name!r}; "
                     f"use one of {list(choices)}"
                 )
+
+
+def size_features(depth: int, width: float) -> dict[str, float]:
+    """Features of the number of blocks and of the channels of the first: logarithms to base 2."""
+    return {"depth": math.log2(max(depth, 1)), "width": math.log2(width)}
+
+
+def stage_features(name: str, values: Iterable[float]) -> dict[str, float]:
+    """Features of one value for each stage: the values, numbered from 1, and their mean."""
+    numbered = {f"{name}{i}": float(value) for i, value in enumerate(values, 1)}
+    return numbered | _means(numbered)
+
+
+def _means(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Means of numbered features: E1 to E4 give ``"E mean"``."""
+    series: dict[str, list[float]] = {}
+    for name, number in numbers.items():
+        if found := re.fullmatch(r"(.*\D)\d+", name):
+            series.setdefault(found[1], []).append(number)
+    return {f"{name} mean": fmean(values) for name, values in series.items() if len(values) > 1}
 
 
 S = TypeVar("S", bound=SearchSpace)

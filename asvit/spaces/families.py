@@ -5,23 +5,27 @@ PiT and AutoFormer are as ViT-Bench-101 trained them; their texts stand in refer
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from reprlib import repr as short  # escaped, and cut when long
 from typing import Any, ClassVar, Final, Self, get_args, get_origin, get_type_hints
 
+import numpy as np
 import timm
 from timm.models.pit import PoolingVisionTransformer
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from asvit.spaces.base import size_features, stage_features
 from proxies.messages import first_line, nearest, one_line, shown
 
 PREFIX: Final = "timm:"
 PATCH: Final = 16  # pixels per side of a patch, in both families
 PIT_STRIDE: Final = 8  # pixels from one patch of a PiT to the next
 PIT_STAGES: Final = 3
+_THIRDS: Final = 3  # groups of blocks of an AutoFormer
 
 #: Wide limits that catch typos before they exhaust memory.
 _WIDTHS: Final = (1, 4096)
@@ -87,6 +91,10 @@ class _Family:
             drop_path_rate=drop_path,
         )
 
+    def features(self) -> dict[str, float]:
+        """See :meth:`asvit.spaces.SearchSpace.features`."""
+        raise NotImplementedError
+
     def _network(self, **options: Any) -> nn.Module:
         raise NotImplementedError
 
@@ -132,6 +140,16 @@ class PitArchitecture(_Family):
                     f"{self}: {after} heads after {before}; a stage pools each channel into a "
                     f"whole number of new ones, so use a multiple of {before}"
                 )
+
+    def features(self) -> dict[str, float]:
+        """Ratio, blocks and logarithms of the heads by stage, and of the channels of a head."""
+        return {
+            **size_features(sum(self.depths), self.base_dim * self.heads[0]),
+            "head width": math.log2(self.base_dim),
+            "ratio": self.mlp_ratio,
+            **stage_features("blocks", self.depths),
+            **stage_features("heads", map(math.log2, self.heads)),
+        }
 
     def _network(self, **options: Any) -> nn.Module:
         network: nn.Module = PoolingVisionTransformer(
@@ -185,6 +203,18 @@ class AutoFormerArchitecture(_Family):
                     f"{one_line(str(self))}: {heads} heads do not divide a width of {self.width}; "
                     f"use {_divisors_near(self.width, heads)}"
                 )
+
+    def features(self) -> dict[str, float]:
+        """Means of heads and ratios over each third of the blocks, since their number varies."""
+        thirds = {
+            name: np.repeat(values, _THIRDS).reshape(_THIRDS, -1).mean(axis=1)
+            for name, values in (("heads", self.heads), ("ratio", self.mlp_ratios))
+        }
+        return {
+            **size_features(len(self.heads), self.width),
+            **stage_features("heads", thirds["heads"]),
+            **stage_features("ratio", thirds["ratio"]),
+        }
 
     def _network(self, **options: Any) -> nn.Module:
         network: nn.Module = VisionTransformer(
@@ -258,6 +288,10 @@ class TimmModel:
 
     def __str__(self) -> str:
         return PREFIX + self.name
+
+    def features(self) -> dict[str, float]:
+        """None: a name has no choices."""
+        return {}
 
     def build(
         self,

@@ -16,7 +16,7 @@ from asvit.psvit_path import (
     PSViT2dPath,
     PSViTPath,
 )
-from asvit.spaces.base import Choice, SearchSpace, register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space, size_features, stage_features
 
 
 class PSViTSpace(SearchSpace):
@@ -56,6 +56,12 @@ class PSViTSpace(SearchSpace):
     def values(self, arch: PSViTPath) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
         return "".join(arch.cells)
+
+    def features(self, arch: PSViTPath) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; the positions of identities make no difference."""
+        pairs = [stage.count(SHARED) for stage in arch.stage_cells]
+        sizes = size_features(arch.layers, arch.width)
+        return sizes | stage_features("layers", arch.depths) | stage_features("pairs", pairs)
 
     def from_values(self, values: Sequence[str]) -> PSViTPath:
         """See :meth:`SearchSpace.from_values`; accepts the path without layers."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Self
 
 from asvit.genotype import Growable, checked_choice
 from asvit.models import ShiftViT
-from asvit.spaces.base import Choice, SearchSpace, register_space
+from asvit.spaces.base import Choice, SearchSpace, register_space, size_features
 
 PREFIX: Final = "shift:"
 FORM: Final = f"{PREFIX}L,L,L,L|RATIO|N_DIV|STEP|WIDTH, as in {PREFIX}2,2,6,2|4|12|1|96"
@@ -117,6 +117,10 @@ class ShiftViTSpace(SearchSpace):
     def values(self, arch: ShiftArchitecture) -> Iterable[Choice]:
         """See :meth:`SearchSpace.values`."""
         return (*arch.depths, arch.ratio, arch.n_div, arch.step)
+
+    def features(self, arch: ShiftArchitecture) -> dict[str, float]:
+        """See :meth:`SearchSpace.features`; with the number of blocks and the width."""
+        return super().features(arch) | size_features(sum(arch.depths), arch.width)
 
     def from_values(self, values: Sequence[int]) -> ShiftArchitecture:
         """See :meth:`SearchSpace.from_values`."""

@@ -1,0 +1,354 @@
+"""How well a predictor of accuracy ranks networks that it was not fitted to."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from asvit.predictor.features import SIZES, features
+from asvit.predictor.process import LEAST_TRAININGS, Process
+from asvit.reference import ReferenceTable, load_reference
+from asvit.reference.findings import Interval
+from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
+from asvit.reference.statistics import TOP, best_count, resampled_kendall
+from proxies.messages import shown
+
+Array = NDArray[np.float64]
+
+#: Fewer rows than this are too few to be ranked as a test.
+LEAST_TESTS = 5
+#: Of the interval whose coverage is reported.
+COVERED = 0.90
+_SEED = re.compile(r"(.+)_seed\d+")
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a predictor is compared with, on the same test rows.
+
+    Attributes:
+        name: The count or measure that was chosen, most often if every split chooses; empty if
+            there was none to choose from.
+        tau: Kendall's tau-b between what was chosen and accuracy.
+        tau_interval: Its interval.
+        difference: Tau of the predictor minus ``tau``.
+        difference_interval: Its interval over the same resamples.
+    """
+
+    name: str
+    tau: float
+    tau_interval: Interval
+    difference: float
+    difference_interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """How well a predictor ranks the rows of a table after it was fitted to a few others.
+
+    Values are means over the splits, each judged on the rows that it was not fitted to. The
+    95 % percentile intervals are over 1000 resamples of the rows and of the splits. The test rows
+    of different splits overlap, so the spread over splits divided by the root of their number
+    would promise too much.
+
+    Attributes:
+        reference: Name of the table.
+        target: Name of the accuracies.
+        rows: Rows with an accuracy.
+        trainings: Rows that each split is fitted to.
+        splits: Number of splits.
+        tau: Kendall's tau-b between prediction and accuracy.
+        tau_interval: Its interval.
+        spearman: Spearman's rank correlation between them.
+        spearman_interval: Its interval.
+        regret: k -> the best accuracy minus the best one among the k rows predicted best, in
+            points.
+        regret_intervals: k -> its interval.
+        coverage: Share of accuracies inside the 90 % interval of their prediction, the mean plus
+            and minus 1.645 standard deviations. These include the noise between training seeds
+            if the table has columns of single seeds.
+        coverage_interval: Its interval.
+        count: The best count: each split chooses the one that ranks the rows it is fitted to
+            best, of equal ones the first. ``name`` is the one chosen most often.
+        overall_count: The count that ranks all rows best: a stricter rival, chosen in hindsight.
+        measure: As ``count``, of the measures given.
+        taus: Tau of each split.
+    """
+
+    reference: str
+    target: str
+    rows: int
+    trainings: int
+    splits: int
+    tau: float
+    tau_interval: Interval
+    spearman: float
+    spearman_interval: Interval
+    regret: Mapping[int, float]
+    regret_intervals: Mapping[int, Interval]
+    coverage: float
+    coverage_interval: Interval
+    count: Rival
+    overall_count: Rival
+    measure: Rival
+    taus: tuple[float, ...]
+
+    @property
+    def best_count(self) -> str:
+        """Name of the count chosen most often."""
+        return self.count.name
+
+    @property
+    def best_count_tau(self) -> float:
+        """Tau of the counts that the splits chose."""
+        return self.count.tau
+
+    @property
+    def difference_interval(self) -> Interval:
+        """Interval of ``tau`` minus :attr:`best_count_tau`."""
+        return self.count.difference_interval
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was predicted after fitting to some rows of a table.
+
+    Attributes:
+        train: The rows fitted to.
+        test: The others, ``[tests]``.
+        mean: Predicted accuracies, per cent, ``[tests]``.
+        std: Their standard deviations.
+    """
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    mean: Array
+    std: Array
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table that have an accuracy.
+
+    Attributes:
+        target: Name of the accuracies.
+        names: Names of the features.
+        values: Features, ``[rows, features]``.
+        accuracies: Per cent, ``[rows]``.
+        by_seed: The accuracies of single training seeds, ``[seeds, rows]``; empty if unknown.
+        seeds: Training seeds that each accuracy is a mean of.
+        counts: Name -> plain count, ``[rows]``; more counts as better.
+        measures: Name -> measure, ``[rows]``; likewise, NaN where it failed.
+    """
+
+    target: str
+    names: Sequence[str]
+    values: Array
+    accuracies: Array
+    by_seed: Array
+    seeds: int
+    counts: Mapping[str, Array]
+    measures: Mapping[str, Array]
+
+    def noise(self, rows: NDArray[np.int64]) -> float | None:
+        """Standard deviation of an accuracy between seeds, pooled over rows; None if unknown."""
+        of_seeds = self.by_seed[:, rows]
+        enough = np.isfinite(of_seeds).sum(axis=0) > 1
+        if not enough.any():
+            return None
+        pooled = np.nanvar(of_seeds[:, enough], axis=0, ddof=1).mean()
+        return math.sqrt(pooled / self.seeds)
+
+
+def cross_validate(
+    table: ReferenceTable | str | Path,
+    target: str | None = None,
+    trainings: int = 12,
+    splits: int = 30,
+    seed: int = 0,
+    image_size: int | None = None,
+    *,
+    measures: Mapping[str, ArrayLike] | None = None,
+) -> CrossValidation:
+    """Fit a predictor to some rows of a table, rank the others, and repeat.
+
+    Args:
+        table: A reference table, its name, or the path of a CSV file.
+        target: Name of the accuracies; None for the default ones of the table.
+        trainings: Rows that each split is fitted to, drawn at random.
+        splits: Number of splits.
+        seed: Seed of splits and resamples.
+        image_size: Side in pixels of the images that multiply-adds are counted for; None for that
+            of each row.
+        measures: Name -> a measure of every row of the table, higher is better, to compare with.
+
+    Raises:
+        FileNotFoundError: If there is no such table.
+        ValueError: If the table or the target is wrong, fewer than ``trainings`` + 5 rows have an
+            accuracy, or the accuracies are all equal.
+    """
+    found = table if isinstance(table, ReferenceTable) else load_reference(table, check=False)
+    rows = gather_rows(found, target, image_size, measures or {})
+    _check(rows, trainings, splits)
+    made = [make_split(rows, trainings, seed, number) for number in range(splits)]
+    drawn = Resamples(len(rows.accuracies), splits, seed=seed)
+    taus = _over_splits(rows, made, drawn, resampled_kendall, [split.mean for split in made])
+
+    def rival(columns: Mapping[str, Array], chosen: Sequence[str]) -> Rival:
+        values = [
+            columns[name][split.test] if name else np.full(len(split.test), math.nan)
+            for name, split in zip(chosen, made, strict=True)
+        ]
+        own = _over_splits(rows, made, drawn, resampled_kendall, values)
+        (tau, interval), (difference, between) = drawn.estimate(own), drawn.estimate(taus - own)
+        return Rival(Counter(chosen).most_common(1)[0][0], tau, interval, difference, between)
+
+    def best(columns: Mapping[str, Array]) -> list[str]:
+        return [_best(columns, rows.accuracies, split.train) for split in made]
+
+    def mean_of(statistic: Statistic) -> tuple[float, Interval]:
+        return drawn.estimate(
+            _over_splits(rows, made, drawn, statistic, [split.mean for split in made])
+        )
+
+    tau, tau_interval = drawn.estimate(taus)
+    spearman, spearman_interval = mean_of(resampled_spearman)
+    regrets = {k: mean_of(partial(resampled_regret, k=k)) for k in TOP}
+    coverage, coverage_interval = drawn.estimate(_covered(rows, made, drawn))
+    overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
+    return CrossValidation(
+        reference=found.name,
+        target=rows.target,
+        rows=len(rows.accuracies),
+        trainings=trainings,
+        splits=splits,
+        tau=tau,
+        tau_interval=tau_interval,
+        spearman=spearman,
+        spearman_interval=spearman_interval,
+        regret={k: value for k, (value, _) in regrets.items()},
+        regret_intervals={k: interval for k, (_, interval) in regrets.items()},
+        coverage=coverage,
+        coverage_interval=coverage_interval,
+        count=rival(rows.counts, best(rows.counts)),
+        overall_count=rival(rows.counts, [overall] * splits),
+        measure=rival(rows.measures, best(rows.measures)),
+        taus=tuple(map(float, taus[0])),
+    )
+
+
+def gather_rows(
+    table: ReferenceTable,
+    target: str | None,
+    image_size: int | None = None,
+    measures: Mapping[str, ArrayLike] | None = None,
+) -> Rows:
+    """The rows of a table that have an accuracy; see :func:`cross_validate`."""
+    name = table.target(target).name
+    accuracies = np.asarray(table.accuracies[name])
+    kept = np.flatnonzero(np.isfinite(accuracies))
+    columns = {**table.counts, "params": table.params, "macs": table.macs}
+    known = {name: column for name, column in columns.items() if column is not None}
+    if image_size is not None:
+        known.pop("macs", None)
+    given = {key: np.asarray(column, dtype=np.float64) for key, column in (measures or {}).items()}
+    for key, column in given.items():
+        if column.shape != (len(table),):
+            raise ValueError(f"measure {key} has shape {column.shape} for {len(table)} rows")
+    names, values = features(
+        [table.architectures[row] for row in kept],
+        [image_size or table.image_sizes[row] for row in kept],
+        num_classes=table.num_classes,
+        counts={size: np.asarray(known[size])[kept] for size in SIZES if size in known},
+    )
+    found = _SEED.fullmatch(name)
+    stem = found[1] if found else name
+    by_seed = [
+        of for key, of in table.accuracies.items() if (s := _SEED.fullmatch(key)) and s[1] == stem
+    ]
+    return Rows(
+        target=name,
+        names=names,
+        values=values,
+        accuracies=accuracies[kept],
+        by_seed=np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, kept],
+        seeds=1 if found else max(len(by_seed), 1),
+        counts={size: values[:, names.index(size)] for size in SIZES},
+        measures={key: column[kept] for key, column in given.items()},
+    )
+
+
+def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
+    """Fit to rows drawn by the seed and the number of the split, and predict the others."""
+    order = np.random.default_rng([seed, number]).permutation(len(rows.accuracies))
+    train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
+    noise = rows.noise(train)
+    process = Process().fit(rows.names, rows.values[train], rows.accuracies[train], noise)
+    return Split(train, test, *process.predict(rows.names, rows.values[test]))
+
+
+#: From prediction and accuracy ``[tests]`` and how often each is drawn, ``[samples, tests]``, to
+#: its value in every resample, ``[samples]``.
+Statistic = Callable[[Array, Array, Array], Array]
+
+
+def _over_splits(
+    rows: Rows,
+    made: Sequence[Split],
+    drawn: Resamples,
+    statistic: Statistic,
+    values: Sequence[Array],
+) -> Array:
+    """A statistic of ``values`` and accuracies of the test rows, ``[samples, splits]``."""
+    return np.column_stack(
+        [
+            statistic(
+                np.nan_to_num(x, nan=-np.inf),
+                rows.accuracies[split.test],
+                drawn.rows[:, split.test],
+            )
+            for x, split in zip(values, made, strict=True)
+        ]
+    )
+
+
+def _covered(rows: Rows, made: Sequence[Split], drawn: Resamples) -> Array:
+    """Share of the test rows inside the interval of their prediction, ``[samples, splits]``."""
+    z = float(stats.norm.ppf((1 + COVERED) / 2))
+    columns = []
+    for split in made:
+        width = z * np.hypot(split.std, rows.noise(split.train) or 0.0)
+        inside = np.abs(rows.accuracies[split.test] - split.mean) <= width
+        weights = drawn.rows[:, split.test]
+        columns.append((weights @ inside) / np.maximum(weights.sum(axis=1), 1))
+    return np.column_stack(columns)
+
+
+def _best(columns: Mapping[str, Array], accuracies: Array, rows: NDArray[np.int64]) -> str:
+    """The column that ranks some rows best; empty if none ranks them at all."""
+    return best_count({name: of[rows] for name, of in columns.items()}, accuracies[rows])[0]
+
+
+def _check(rows: Rows, trainings: int, splits: int) -> None:
+    n = len(rows.accuracies)
+    if trainings < LEAST_TRAININGS or splits < 1:
+        raise ValueError(
+            f"trainings={trainings}, splits={splits}; "
+            f"use at least {LEAST_TRAININGS} trainings and 1 split"
+        )
+    if n < trainings + LEAST_TESTS:
+        raise ValueError(
+            f"{n} row(s) have a value of {shown(rows.target)}: too few to fit to {trainings} and "
+            f"test on {LEAST_TESTS} others; use at most {n - LEAST_TESTS} trainings"
+        )
+    if np.ptp(rows.accuracies) == 0:
+        raise ValueError(f"{shown(rows.target)} is the same in all rows: there is nothing to rank")

@@ -1,0 +1,188 @@
+"""Predictors judged on rows that they were not fitted to."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import asvit
+from asvit.predictor.validation import gather_rows, make_split
+from asvit.reference import load_reference
+
+PIT = "vitbench101-pit"
+
+
+def pit_texts(n):
+    rng = np.random.default_rng(0)
+    texts = {}
+    while len(texts) < n:
+        base, ratio = rng.choice([16, 24, 32, 40]), rng.choice([2, 4, 6])
+        depths, first = rng.integers(1, 7, size=3), rng.choice([1, 2])
+        blocks = ",".join(map(str, depths))
+        texts[f"pit:{base},{ratio}|{blocks}|{first},{2 * first},{4 * first}"] = 0
+    return list(texts)
+
+
+def write(path, **columns):
+    texts = pit_texts(len(next(iter(columns.values()))))
+    params = [2_000_000 + 1000 * i for i in range(len(texts))]
+    cells = {"architecture": texts, "params": params, "macs": params, **columns}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(cells)
+        writer.writerows(zip(*cells.values(), strict=True))
+    return path
+
+
+def ratios(n):
+    return np.array([float(text.split(",")[1].split("|")[0]) for text in pit_texts(n)])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return asvit.cross_validate(PIT, splits=6)
+
+
+def test_all_numbers_are_there_and_inside_their_intervals(found):
+    assert (found.reference, found.target) == (PIT, "c100_base_acc")
+    assert (found.rows, found.trainings, found.splits) == (100, 12, 6)
+    for name in ("tau", "spearman", "coverage"):
+        low, high = getattr(found, f"{name}_interval")
+        assert low < getattr(found, name) < high
+    for k in (1, 5, 10):
+        low, high = found.regret_intervals[k]
+        assert low <= found.regret[k] <= high
+    assert found.best_count == "params"
+    low, high = found.difference_interval
+    assert low < found.tau - found.best_count_tau < high
+    assert found.measure.name == ""
+    assert np.isnan(found.measure.tau)
+    assert found.tau == pytest.approx(np.mean(found.taus))
+
+
+def test_tau_is_that_of_the_predictions(found):
+    rows = gather_rows(load_reference(PIT), None)
+    split = make_split(rows, 12, seed=0, number=0)
+    assert sorted([*split.train, *split.test]) == list(range(100))
+    assert len(split.train) == 12
+    tau = stats.kendalltau(split.mean, rows.accuracies[split.test]).statistic
+    assert found.taus[0] == pytest.approx(tau)
+
+
+def test_predictions_do_not_depend_on_the_test_accuracies():
+    table = load_reference(PIT)
+    rows = gather_rows(table, None)
+    split = make_split(rows, 12, seed=0, number=0)
+    rows.accuracies[split.test] = 50.0
+    np.testing.assert_array_equal(make_split(rows, 12, seed=0, number=0).mean, split.mean)
+
+
+def test_same_seed_gives_the_same_numbers_another_one_does_not(found):
+    assert asvit.cross_validate(PIT, splits=6).taus == found.taus
+    assert asvit.cross_validate(PIT, splits=6, seed=1).taus != found.taus
+
+
+def test_a_path_and_a_table_are_taken_as_well(found):
+    table = load_reference(PIT)
+    assert asvit.cross_validate(table, splits=6).taus == found.taus
+    by_path = asvit.cross_validate(table.path, splits=6)
+    assert (by_path.reference, by_path.taus) == ("vitbench101_pit", found.taus)
+
+
+def test_what_choices_decide_is_learned_and_chance_is_not(tmp_path):
+    noise = np.random.default_rng(0).uniform(0, 1, size=40)
+    path = write(tmp_path / "own.csv", learned_acc=50 + ratios(40) + noise, chance_acc=50 + noise)
+    learned = asvit.cross_validate(path, "learned_acc", splits=8)
+    assert learned.tau_interval.low > 0.3
+    assert learned.difference_interval.low > 0
+    chance = asvit.cross_validate(path, "chance_acc", splits=8)
+    assert chance.tau_interval.low < 0 < chance.tau_interval.high
+
+
+def test_rivals_are_chosen_on_the_training_rows_and_judged_on_the_others(tmp_path):
+    rows = 30
+    accuracies = 50 + np.arange(rows, dtype=float)  # as params
+    path = write(tmp_path / "own.csv", accuracy=accuracies)
+    rng = np.random.default_rng(1)
+    measures = {"chance": rng.normal(size=rows), "good": accuracies + rng.normal(size=rows)}
+    found = asvit.cross_validate(path, splits=5, measures=measures)
+    assert (found.best_count, found.best_count_tau) == ("params", pytest.approx(1))
+    assert found.overall_count.tau == pytest.approx(1)
+    assert found.measure.name == "good"
+    assert 0.8 < found.measure.tau < 1
+    # A measure that fails everywhere but in training is no help.
+    split = make_split(gather_rows(load_reference(path, check=False), None), 12, 0, 0)
+    lucky = np.full(rows, np.nan)
+    lucky[split.train] = accuracies[split.train]
+    judged = asvit.cross_validate(path, splits=1, measures={"lucky": lucky})
+    assert judged.measure.name == "lucky"
+    assert not judged.measure.tau > 0
+
+
+def test_rows_without_an_accuracy_are_left_out(tmp_path):
+    accuracies = [*(50 + ratios(30)[:20]), *[""] * 10]
+    found = asvit.cross_validate(write(tmp_path / "own.csv", accuracy=accuracies), splits=3)
+    assert found.rows == 20
+
+
+def test_columns_of_seeds_tell_the_noise(tmp_path):
+    rng = np.random.default_rng(0)
+    expected = 50 + ratios(40)
+    seeds = {f"accuracy_seed{i}": expected + 2 * rng.normal(size=40) for i in range(4)}
+    path = write(tmp_path / "own.csv", accuracy=np.mean(list(seeds.values()), axis=0), **seeds)
+    rows = gather_rows(load_reference(path, check=False), "accuracy")
+    assert rows.noise(np.arange(40)) == pytest.approx(1, rel=0.2)
+    single = gather_rows(load_reference(path, check=False), "accuracy_seed1")
+    assert single.noise(np.arange(40)) == pytest.approx(2, rel=0.2)
+    assert asvit.cross_validate(path, "accuracy", splits=10).coverage == pytest.approx(
+        0.9, abs=0.08
+    )
+    assert gather_rows(load_reference(PIT), None).noise(np.arange(9)) is None
+
+
+def test_kinds_mix(tmp_path):
+    others = [
+        "8,2,3|4,1,2|4,1,4|4,1,6|32",
+        "timm:vit_tiny_patch16_224",
+        "timm:deit_tiny_patch16_224",
+    ]
+    texts = [*pit_texts(17), *others]
+    lines = [f'"{text}",{50 + i / 3}' for i, text in enumerate(texts)]
+    path = tmp_path / "mixed.csv"
+    path.write_text("\n".join(["architecture,accuracy", *lines]))
+    assert np.isfinite(asvit.cross_validate(path, splits=3).tau)
+
+
+def test_image_size_counts_again():
+    own = asvit.cross_validate(PIT, splits=2)
+    small = asvit.cross_validate(PIT, splits=2, image_size=64)
+    assert own.taus != small.taus
+    assert own.tau == pytest.approx(small.tau, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"target": "c100_base"}, "has no target 'c100_base'; did you mean 'c100_base_acc'"),
+        ({"trainings": 4}, "trainings=4, splits=30; use at least 5 trainings and 1 split"),
+        ({"splits": 0}, "trainings=12, splits=0; use at least 5"),
+        ({"trainings": 96}, "100 row.* 'c100_base_acc': too few .* at most 95 trainings"),
+        ({"measures": {"snip": [1.0]}}, r"measure snip has shape \(1,\) for 100 rows"),
+    ],
+)
+def test_bad_input_gets_one_line(given, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        asvit.cross_validate(PIT, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_equal_accuracies_cannot_be_ranked(tmp_path):
+    path = write(tmp_path / "own.csv", accuracy=[50.0] * 30)
+    with pytest.raises(ValueError, match="'accuracy' is the same in all rows"):
+        asvit.cross_validate(path)
+
+
+def test_no_such_table():
+    with pytest.raises(FileNotFoundError, match="no reference table"):
+        asvit.cross_validate("nowhere.csv")

@@ -1,0 +1,180 @@
+"""Predictors as callers see them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+import asvit
+
+SPACE = asvit.load_space("asvit")
+SIDE = 32
+
+
+def drawn(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return [SPACE.sample(rng) for _ in range(n)]
+
+
+def truth(architectures):
+    """Expected accuracies that are linear in some choices, per cent."""
+    return np.array(
+        [60 + 2 * sum(arch.expansions) - 3 * sum(arch.kernels[1:]) for arch in architectures]
+    )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return drawn(25)
+
+
+@pytest.fixture(scope="module")
+def candidates():
+    return drawn(30, seed=1)
+
+
+def fitted(architectures, accuracies=None, noise=None):
+    accuracies = truth(architectures) if accuracies is None else accuracies
+    return asvit.Predictor(SIDE).fit(architectures, accuracies, noise)
+
+
+def test_learns_what_accuracy_depends_on(trained, candidates):
+    mean, std = fitted(trained).predict(candidates)
+    assert mean.shape == std.shape == (30,)
+    assert stats.kendalltau(mean, truth(candidates)).statistic > 0.75
+    assert np.abs(mean - truth(candidates)).mean() < 0.5 * truth(candidates).std()
+    assert (std > 0).all()
+
+
+def test_takes_texts_as_well_as_architectures(trained, candidates):
+    mean, std = fitted(trained).predict(candidates)
+    by_text = fitted(list(map(str, trained)), truth(trained)).predict(map(str, candidates))
+    assert np.array_equal(by_text, (mean, std))
+
+
+def test_order_of_rows_makes_no_difference(trained, candidates):
+    order = np.random.default_rng(3).permutation(len(trained))
+    shuffled = [trained[i] for i in order]
+    for one, other in zip(
+        fitted(trained).predict(candidates), fitted(shuffled).predict(candidates), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=0.01)
+
+
+def test_monotone_map_of_accuracies_leaves_the_ranking(trained, candidates):
+    mean, _ = fitted(trained).predict(candidates)
+    bent, _ = fitted(trained, 100 * (truth(trained) / 100) ** 4).predict(candidates)
+    assert stats.kendalltau(mean, bent).statistic == pytest.approx(1)
+
+
+def test_nan_rows_are_left_out(trained, candidates):
+    accuracies = truth(trained).astype(float)
+    with_nan = fitted([*trained, *drawn(2, seed=9)], [*accuracies, np.nan, np.nan])
+    assert np.array_equal(with_nan.predict(candidates), fitted(trained).predict(candidates))
+
+
+def test_same_trainings_give_the_same_numbers_on_any_number_of_threads(trained, candidates):
+    with threadpool_limits(1):
+        one = fitted(trained).predict(candidates)
+    with threadpool_limits(2):
+        two = fitted(trained).predict(candidates)
+    assert np.array_equal(one, two)
+
+
+def test_more_noise_means_less_spread_of_means(trained, candidates):
+    quiet, _ = fitted(trained, noise=0.1).predict(candidates)
+    loud, _ = fitted(trained, noise=np.full(len(trained), 30.0)).predict(candidates)
+    assert loud.std() < 0.5 * quiet.std()
+
+
+def test_trained_without_noise_is_predicted_as_trained(trained):
+    mean, std = fitted(trained, noise=0.0).predict(trained)
+    np.testing.assert_allclose(mean, truth(trained), atol=0.05)
+    assert std.max() < 0.5
+
+
+def test_repeated_trainings_of_one_architecture_count_as_such(trained):
+    one = trained[0]
+    apart = [*trained, one, one]
+    accuracies = [*truth(trained), *truth([one, one])]
+    once, often = (
+        fitted(architectures, values, noise=5.0).predict([one])[1]
+        for architectures, values in ((trained, None), (apart, accuracies))
+    )
+    assert often < once
+
+
+def test_samples_have_the_moments_of_the_prediction(trained, candidates):
+    predictor = fitted(trained)
+    mean, std = predictor.predict(candidates)
+    draws = predictor.sample(candidates, 4000, seed=1)
+    assert draws.shape == (4000, 30)
+    np.testing.assert_allclose(np.median(draws, axis=0), mean, atol=0.5)
+    assert np.corrcoef(draws.std(axis=0), std)[0, 1] > 0.8
+    assert np.array_equal(draws, predictor.sample(candidates, 4000, seed=1))
+    assert not np.array_equal(draws, predictor.sample(candidates, 4000, seed=2))
+
+
+def test_samples_of_one_architecture_twice_agree(trained, candidates):
+    draws = fitted(trained, noise=1.0).sample([candidates[0], candidates[0]], 50)
+    np.testing.assert_allclose(draws[:, 0], draws[:, 1], atol=0.02)
+
+
+def test_predictions_stay_within_per_cent(candidates):
+    few = drawn(12, seed=5)
+    mean, _ = fitted(few, [99.0 + i / 20 for i in range(12)]).predict(candidates)
+    assert (mean < 100).all()
+    assert len(np.unique(mean)) == len(set(candidates))
+
+
+def test_equal_accuracies_are_predicted_as_such(trained, candidates):
+    mean, std = fitted(trained, np.full(len(trained), 5.0)).predict(candidates)
+    assert (mean == 5).all()
+    assert (std == 0).all()
+
+
+def test_kinds_mix():
+    networks = [
+        *drawn(5),
+        *("pit:16,2|1,2,2|2,2,2", "pit:32,4|2,4,2|2,4,4", "autoformer:192|3,3|4,4"),
+        *("timm:vit_tiny_patch16_224", "shift:1,1,2,1|2|12|1|48", "psvit2d:b-----|b-----|s-----"),
+    ]
+    predictor = asvit.Predictor().fit(networks, np.linspace(50, 80, len(networks)))
+    mean, std = predictor.predict([*networks, "autoformer:192|3,3,3|4,4,4"])
+    assert np.isfinite([mean, std]).all()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "noise", "message"),
+    [
+        ([50.0] * 24, None, r"accuracies has shape \(24,\) for 25"),
+        ([50.0] * 24 + [101.0], None, "accuracy 101 is not in per cent; use 0 to 100"),
+        ([50.0] * 24 + [np.inf], None, "accuracy inf is not in per cent"),
+        ([50.0] * 4 + [np.nan] * 21, None, "4 architecture.* at least 5"),
+        ([50.0] * 25, [1.0], r"noise has shape \(1,\)"),
+        ([50.0] * 25, -1.0, "noise must be 0 or more"),
+        ([50.0] * 25, [np.nan] * 25, "noise must be 0 or more"),
+    ],
+)
+def test_bad_input_gets_one_line(trained, accuracies, noise, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        fitted(trained, accuracies, noise)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_architectures_are_refused(trained):
+    with pytest.raises(ValueError, match="nonsense"):
+        fitted(trained).predict(["nonsense"])
+
+
+def test_predicting_needs_a_fit():
+    with pytest.raises(ValueError, match="is not fitted"):
+        asvit.Predictor().predict(drawn(1))
+
+
+def test_import_loads_no_scikit_learn():
+    code = "import asvit, sys; sys.exit('sklearn' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

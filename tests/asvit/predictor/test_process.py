@@ -1,0 +1,143 @@
+"""The Gaussian process on plain columns, its kernels and its scale."""
+
+import numpy as np
+import pytest
+from scipy import optimize
+from scipy.stats import norm
+from sklearn.base import clone
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
+
+from asvit.predictor.kernels import GaussianProcessWithPriors, OnColumns
+from asvit.predictor.process import Process
+from asvit.predictor.scale import NormalScores
+
+NAMES = ["params", "macs", *(f"E{i}" for i in range(6))]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_linear_kernel_with_known_noise_is_bayesian_regression(rng):
+    x, new = rng.normal(size=(20, 3)), rng.normal(size=(5, 3))
+    noise = rng.uniform(0.1, 1, size=20)
+    y = x @ [1.0, -2.0, 0.5] + noise * rng.normal(size=20)
+    kernel = ConstantKernel(4.0, "fixed") * OnColumns(DotProduct(0.0, "fixed"), (0, 2))
+    process = GaussianProcessWithPriors(kernel, spreads=(), alpha=noise**2).fit(x, y)
+    mean, std = process.predict(new, return_std=True)
+    used, known = new[:, [0, 2]], x[:, [0, 2]]
+    precision = known.T @ (known / noise[:, None] ** 2) + np.eye(2) / 4
+    weights = np.linalg.solve(precision, known.T @ (y / noise**2))
+    np.testing.assert_allclose(mean, used @ weights, rtol=1e-6)
+    expected = np.sqrt(np.einsum("ri,ij,rj->r", used, np.linalg.inv(precision), used))
+    np.testing.assert_allclose(std, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [RBF(0.7), Matern(1.3, nu=2.5), ConstantKernel(2.0) * RBF(0.7)])
+def test_kernel_of_columns_is_that_of_the_columns_alone(rng, inner):
+    x, y = rng.normal(size=(6, 4)), rng.normal(size=(3, 4))
+    kernel = OnColumns(inner, (1, 3))
+    np.testing.assert_array_equal(kernel(x, y), inner(x[:, [1, 3]], y[:, [1, 3]]))
+    np.testing.assert_array_equal(kernel.diag(x), inner.diag(x[:, [1, 3]]))
+    for found, expected in zip(
+        kernel(x, eval_gradient=True), inner(x[:, [1, 3]], eval_gradient=True), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    other = kernel.clone_with_theta(kernel.theta + 1)
+    np.testing.assert_allclose(other.theta, inner.theta + 1)
+    assert np.array_equal(clone(kernel).bounds, inner.bounds)
+    assert kernel.is_stationary() == inner.is_stationary()
+
+
+def test_gradient_of_the_posterior_is_its_slope(rng):
+    x, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+    kernel = ConstantKernel(0.5) * OnColumns(RBF(1.0), (0, 1)) + ConstantKernel(0.2) * DotProduct()
+    process = GaussianProcessWithPriors(kernel, spreads=(1.0, 0.5, 1.0, 2.0), alpha=0.1)
+    process.fit(x, y)
+    theta = kernel.theta + np.array([0.3, -0.2, 0.1, 0.4])
+    _, gradient = process.log_marginal_likelihood(theta, eval_gradient=True)
+    slope = optimize.approx_fprime(theta, process.log_marginal_likelihood, 1e-6)
+    np.testing.assert_allclose(gradient, slope, atol=1e-4)
+
+
+def test_narrow_priors_keep_the_parameters_and_wide_ones_let_go(rng):
+    x = rng.normal(size=(30, 1))
+    y = 5 * np.sin(3 * x[:, 0])
+
+    def moved(spread):
+        kernel = ConstantKernel(1.0) * RBF(3.0)
+        process = GaussianProcessWithPriors(kernel, spreads=(spread, spread), alpha=1e-2)
+        return np.abs(process.fit(x, y).kernel_.theta - kernel.theta).max()
+
+    assert moved(1e-3) < 1e-2
+    assert moved(10.0) > 0.5
+
+
+def test_scores_are_normal_and_map_back(rng):
+    accuracies = rng.uniform(20, 90, size=40)
+    scale = NormalScores(accuracies)
+    assert scale.scores.std() == pytest.approx(1)
+    assert np.array_equal(np.argsort(scale.scores), np.argsort(accuracies))
+    np.testing.assert_allclose(scale.accuracies(scale.scores), accuracies)
+    middle = norm.ppf(0.5)
+    assert scale.accuracies(np.array([middle]))[0] == pytest.approx(np.median(accuracies), abs=1)
+
+
+def test_scores_of_equal_accuracies_are_equal():
+    scale = NormalScores(np.array([50.0, 60.0, 60.0, 70.0]))
+    assert scale.scores[1] == scale.scores[2]
+    np.testing.assert_allclose(scale.accuracies(scale.scores), [50, 60, 60, 70])
+
+
+@pytest.mark.parametrize("accuracies", [[50.0, 60.0, 70.0], [0.0, 1.0, 2.0], [99.0, 99.9, 100.0]])
+def test_scores_map_to_per_cent_without_turning_back(accuracies):
+    found = NormalScores(np.array(accuracies)).accuracies(np.linspace(-9, 9, 200))
+    assert (np.diff(found) >= 0).all()
+    assert found.min() >= 0
+    assert found.max() <= 100
+
+
+def test_missing_columns_are_taken_as_average(rng):
+    values = rng.normal(size=(20, len(NAMES)))
+    accuracies = 60 + 5 * values[:, 0]
+    process = Process().fit(NAMES, values, accuracies)
+    average = values[:5].copy()
+    average[:, 3] = values[:, 3].mean()
+    expected = process.predict(NAMES, average)
+    names = [name for name in NAMES if name != "E1"]
+    without = process.predict([*names, "other"], np.insert(np.delete(average, 3, 1), 7, 9, 1))
+    unknown = average.copy()
+    unknown[:, 3] = np.nan
+    np.testing.assert_allclose(without, expected)
+    np.testing.assert_allclose(process.predict(NAMES, unknown), expected)
+
+
+def test_rows_that_differ_in_nothing_are_predicted_alike(rng):
+    process = Process().fit(NAMES, np.ones((8, len(NAMES))), rng.uniform(40, 60, size=8))
+    mean, std = process.predict(NAMES, np.ones((2, len(NAMES))))
+    assert mean[0] == mean[1]
+    assert (std > 1).all()
+
+
+def test_intervals_hold_on_data_like_the_priors(rng):
+    inside = []
+    for _ in range(20):
+        values = rng.normal(size=(60, len(NAMES)))
+        effects = rng.normal(size=len(NAMES))
+        accuracies = 60 + 2 * values @ effects + 2 * rng.normal(size=60)
+        mean, std = Process().fit(NAMES, values[:25], accuracies[:25]).predict(NAMES, values[25:])
+        inside.append(np.abs(accuracies[25:] - mean) < 1.645 * std)
+    assert 0.82 < np.mean(inside) < 0.96
+
+
+def test_intervals_of_means_hold_with_known_noise(rng):
+    inside = []
+    for _ in range(20):
+        values = rng.normal(size=(60, len(NAMES)))
+        expected = 60 + 2 * values @ rng.normal(size=len(NAMES)) + rng.normal(size=60)
+        accuracies = expected[:25] + 4 * rng.normal(size=25)
+        process = Process().fit(NAMES, values[:25], accuracies, np.full(25, 4.0))
+        mean, std = process.predict(NAMES, values[25:])
+        inside.append(np.abs(expected[25:] - mean) < 1.645 * std)
+    assert 0.82 < np.mean(inside) < 0.97
