@@ -20,6 +20,7 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 # Where the default depends on what is measured: without training, and with it.
 _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
+_GROUP = "Search by short trainings"  # heading of their options
 
 _OF_TRAININGS = (
     *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
@@ -100,29 +101,42 @@ class SearchSettings(MeasuringSettings):
         "on images held out.",
         shown=f"{_TRAININGS} with --controller predictor",
         at_least=1,
+        group=_GROUP,
     )
-    training_steps: int = setting(700, "Batches of each training.", at_least=1)
-    batch_size: int = setting(64, "Images in a batch of a training.", at_least=1)
+    training_steps: int = setting(700, "Batches of each training.", at_least=1, group=_GROUP)
+    batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
     learning_rate: float = setting(
-        1e-3, "Highest learning rate of a training.", metavar="N", above=0
+        1e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
     )
     width: int = setting(
         16,
         "Channels of the first stage in trainings; spaces whose networks have no width of their "
         "own are left as they are.",
         at_least=1,
+        group=_GROUP,
     )
     train_images: int = setting(
-        4_000, "Images to train on; four fifths of them all where there are fewer.", at_least=2
+        4_000,
+        "Images to train on; four fifths of them all where there are fewer.",
+        at_least=2,
+        group=_GROUP,
     )
     test_images: int = setting(
-        5_000, "Other images to test on; those left where there are fewer.", at_least=1
+        5_000,
+        "Other images to test on; those left where there are fewer.",
+        at_least=1,
+        group=_GROUP,
     )
     classes: int = setting(
-        20, "Classes of the fractals to train on; other images have their own.", at_least=2
+        20,
+        "Classes of the fractals to train on; other images have their own.",
+        at_least=2,
+        group=_GROUP,
     )
-    shift: int = setting(0, "Shift training images by up to N pixels along each axis.", at_least=0)
-    flip: bool = setting(False, "Mirror half of the training images.")
+    shift: int = setting(
+        0, "Shift training images by up to N pixels along each axis.", at_least=0, group=_GROUP
+    )
+    flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
 
     def __post_init__(self) -> None:
         trains = _trains(vars(self))
