@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from asvit.core.console import clock, networks, short, table, with_interval
 from asvit.core.files import write_text
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, TRAINED, TRIALS
+from asvit.core.run_files import (
+    JOURNAL,
+    PREDICTED,
+    RESULT,
+    SEARCH_FIGURES,
+    TRAINED,
+    TRIALS,
+)
 from asvit.core.settings import (
     ELSEWHERE,
     MeasuringSettings,
@@ -58,7 +65,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
     command = "search"
     summary = "Search a space for a seed architecture."
-    files = RunFiles("search", "search", JOURNAL, (TRIALS, TRAINED), figures=SEARCH_FIGURES)
+    files = RunFiles(
+        "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
+    )
     settings_type = SearchSettings
     result_type = SearchResult
     folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
@@ -478,7 +487,8 @@ def _trained(result: SearchResult) -> RenderableType:
     for one in result.seed_first:
         line: list[object] = [one.architecture, one.params, one.trainings, one.values[ACCURACY]]
         if one.predicted is not None:
-            line.append(with_interval(one.predicted.mean, one.predicted.low, one.predicted.high))
+            found = one.predicted
+            line.append(with_interval(found.mean, found.low, found.high, digits=1))
         lines.append(line)
     columns = ["architecture", "params", "trainings", "accuracy"]
     columns += ["predicted [90 %]"] * predicted
