@@ -93,7 +93,17 @@ class Acquisition:
             allowed = np.array([repeatable(text) for text in trained])
             if allowed.any() or not fresh:
                 return trained[int(np.argmax(np.where(allowed, mean + self.bound * std, -np.inf)))]
-        return fresh[int(np.argmax(improvement(*fitted.predict(fresh), mean.max())))]
+        return fresh[int(np.argmax(self.worth(*fitted.predict(fresh), mean.max())))]
+
+    def worth(self, mean: Array, std: Array, best: float) -> Array:
+        """What training new architectures promises, ``[architectures]``; the highest is chosen.
+
+        Args:
+            mean: Predicted accuracies.
+            std: Their standard deviations.
+            best: The highest prediction among architectures that were trained.
+        """
+        return improvement(mean, std, best)
 
 
 def seed_noise(known: Sequence[tuple[str, float]]) -> float:
