@@ -19,7 +19,8 @@ from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, p
 from asvit.search.seeds import seed_for
 from asvit.search.settings import LEAST_TRAININGS, SearchSettings
 from asvit.search.trained import as_trained, trained_before
-from asvit.spaces import SearchSpace
+from asvit.spaces import SearchSpace, cost
+from proxies.evaluation import FAILURES
 from scaling.ranking import Better
 
 Params = Mapping[str, Any]
@@ -67,9 +68,13 @@ class PredictorSampler(SpaceSampler):
         given = trained_before(study)  # in a table
         known = [
             *((text, value) for text, values in given.items() for value in values),
-            *((self._text(one.params), one.values[0]) for one in measured),
+            *(
+                (self._text(one.params), one.values[0])
+                for one in measured
+                if self._fits(one.params)
+            ),
         ]
-        spent = len(known) - len(measured) + place
+        spent = sum(map(len, given.values())) + place
         known = [(text, value) for text, value in known if math.isfinite(value)]
         others = {
             **{text: self._space.encode(self._space.parse(text)) for text in given},
@@ -77,11 +82,15 @@ class PredictorSampler(SpaceSampler):
         }
         if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
             return self._spread(place, list(others.values()))
-        candidates = {self._text(params): params for params in self._candidates(start, known)}
+        candidates = {
+            self._text(params): params
+            for params in self._candidates(start, known)
+            if self._fits(params)
+        }
         chosen = self._acquisition.choose(
             partial(Predictor, self._settings.image_size),
             known,
-            [self._text(one.params) for one in before[start:]],
+            [self._text(one.params) for one in before[start:] if self._fits(one.params)],
             list(candidates),
             place=spent,
         )
@@ -89,6 +98,18 @@ class PredictorSampler(SpaceSampler):
 
     def _text(self, params: Params) -> str:
         return str(as_trained(self._space.decode(params), self._settings.width))
+
+    def _fits(self, params: Params) -> bool:
+        """Whether the network can be built, as a predictor needs; some spaces cannot say before.
+
+        Costs are cached, and the predictor asks for them, too.
+        """
+        try:
+            arch = as_trained(self._space.decode(params), self._settings.width)
+            cost(arch, self._settings.image_size)
+        except FAILURES:
+            return False
+        return True
 
     def _spread(self, place: int, others: Sequence[Params]) -> dict[str, Any]:
         """Of many random draws the one farthest from all others."""

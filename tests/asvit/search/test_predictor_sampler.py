@@ -26,6 +26,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Predictor", Ridge)
     monkeypatch.setattr(module, "_SAMPLED", 60)
     monkeypatch.setattr(module, "_SPREAD", 64)
+    monkeypatch.setattr(module, "cost", lambda *_: None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -119,6 +120,17 @@ def test_failed_trainings_are_left_out_where_nothing_else_is_known() -> None:
     for _ in range(12):
         study.tell(study.ask(DRAWN), -math.inf)
     assert {*study.ask(DRAWN).params} == {*SPACE.dimensions}
+
+
+def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(arch: Any, _side: int) -> None:
+        if arch.heads == 32:
+            raise ValueError("it does not fit")
+
+    monkeypatch.setattr(module, "cost", cost)
+    drawn = go_on(make_study(), 20)
+    assert {params["H"] for params in drawn[:FIRST]} == {16, 32}
+    assert {params["H"] for params in drawn[FIRST:]} == {16}
 
 
 def test_a_space_of_two_architectures_is_trained_again_and_again(
