@@ -26,14 +26,15 @@ Array = NDArray[np.float64]
 #: A predictor is not fitted to fewer networks.
 LEAST_TRAININGS: Final = 5
 
-# Medians of the priors, in units of the variance of normal scores; for the length scales, in
-# distances between two rows of the group of columns, which are about 1.4.
-_LINEAR: Final = {"sizes": 0.5, "choices": 0.2}
-_SMOOTH: Final = {"sizes": 0.2, "choices": 0.15}
+# Medians of the priors. Variances are in units of that of normal scores, for rows at the usual
+# distance; length scales are per root of the number of columns, whose variance is 1 each.
+_LINEAR: Final = {"all": 0.5, "sizes": 0.1}
+_SMOOTH: Final = {"all": 0.2, "sizes": 0.1}
 _LENGTH: Final = 1.5
 _OWN: Final = 0.3
+_OWN_BESIDE_NOISE: Final = 0.1
 # Standard deviations of the priors of the logarithms.
-_VARIANCE_SPREAD: Final = 1.5
+_VARIANCE_SPREAD: Final = 2.0
 _LENGTH_SPREAD: Final = 0.7
 _OWN_SPREAD: Final = 1.0
 _BOUNDS: Final = (1e-6, 1e3)
@@ -44,9 +45,9 @@ _EQUAL: Final = 1e-3
 class Process:
     """Fits accuracies by columns of features; :class:`asvit.Predictor` takes architectures.
 
-    The score of a network is a sum of four parts: linear in the sizes, linear in the choices, and
-    a smooth deviation in each of both; and of its own deviation, which no column explains. All
-    columns of a group share their parameters, so that a dozen rows are enough.
+    The score of a network is a sum: a linear and a smooth function of all columns, the same of the
+    sizes alone, and a deviation of its own, which no column explains. The columns of a function
+    share its parameters, so that a dozen rows are enough.
     """
 
     def fit(
@@ -72,8 +73,6 @@ class Process:
         self._std = np.where(known, values, self._mean).std(axis=0)
         varied = self._std > 1e-9
         self._varied = np.flatnonzero(varied if varied.any() else ~varied)
-        sizes = np.array([self._names[i] in SIZES for i in self._varied], dtype=bool)
-        self._groups = {"sizes": np.flatnonzero(sizes), "choices": np.flatnonzero(~sizes)}
         self._scale = NormalScores(accuracies)
         alpha = np.full(len(accuracies), 1e-8)
         if noise is not None and self._scale.spread > 0:
@@ -115,30 +114,34 @@ class Process:
         )
 
     def _columns(self, values: Array) -> Array:
-        """The columns that vary, standardised; those of a group have a variance of 1 together."""
-        filled = np.where(np.isfinite(values), values, self._mean)
-        found: Array = ((filled - self._mean) / np.where(self._std > 0, self._std, 1))[
-            :, self._varied
-        ]
-        for columns in self._groups.values():
-            found[:, columns] /= np.sqrt(max(len(columns), 1))
+        """The columns that vary, standardised by the rows fitted to."""
+        deviations = np.where(np.isfinite(values), values - self._mean, 0.0)
+        found: Array = (deviations / np.where(self._std > 0, self._std, 1.0))[:, self._varied]
         return found
 
     def _kernel(self, *, known_noise: bool) -> tuple[Kernel, tuple[float, ...]]:
         """The kernel at the medians of the priors, and the spreads of the priors."""
-        own = (
-            ConstantKernel(_OWN, _BOUNDS) * RBF(_EQUAL, "fixed")
+        kernel = (
+            ConstantKernel(_OWN_BESIDE_NOISE, _BOUNDS) * RBF(_EQUAL, "fixed")
             if known_noise
             else WhiteKernel(_OWN, _BOUNDS)
         )
-        kernel, spreads = own, [_OWN_SPREAD]
-        for group, columns in self._groups.items():
-            if not len(columns):
+        spreads = [_OWN_SPREAD]
+        places = range(len(self._varied))
+        groups = {
+            "all": (tuple(places), len(places)),
+            # Not how many of them vary: those that follow from the choices alone count less.
+            "sizes": (
+                tuple(i for i in places if self._names[self._varied[i]] in SIZES),
+                len(SIZES),
+            ),
+        }
+        for group, (columns, usual) in groups.items():
+            if not columns:
                 continue
-            indices = tuple(map(int, columns))
-            linear = OnColumns(DotProduct(0.0, "fixed"), indices)
-            smooth = OnColumns(Matern(_LENGTH, _BOUNDS, nu=2.5), indices)
-            kernel += ConstantKernel(_LINEAR[group], _BOUNDS) * linear
+            linear = OnColumns(DotProduct(0.0, "fixed"), columns)
+            smooth = OnColumns(Matern(_LENGTH * usual**0.5, _BOUNDS, nu=2.5), columns)
+            kernel += ConstantKernel(_LINEAR[group] / usual, _BOUNDS) * linear
             kernel += ConstantKernel(_SMOOTH[group], _BOUNDS) * smooth
             spreads += [_VARIANCE_SPREAD, _VARIANCE_SPREAD, _LENGTH_SPREAD]
         return kernel, tuple(spreads)

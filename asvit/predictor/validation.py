@@ -251,15 +251,24 @@ def gather_rows(
     target: str | None,
     image_size: int | None = None,
     measures: Mapping[str, ArrayLike] | None = None,
+    among: Sequence[int] | None = None,
+    counts: Mapping[str, Array] | None = None,
 ) -> Rows:
-    """The rows of a table that have an accuracy; see :func:`cross_validate`."""
+    """The rows of a table, or of those ``among`` it, that have an accuracy.
+
+    ``counts`` has what was counted of these rows already. The other arguments are those of
+    :func:`cross_validate`.
+    """
     name = table.target(target).name
     accuracies = np.asarray(table.accuracies[name])
-    kept = np.flatnonzero(np.isfinite(accuracies))
+    usable = np.arange(len(table)) if among is None else np.asarray(among, dtype=np.int64)
+    kept = usable[np.isfinite(accuracies[usable])]
     columns = {**table.counts, "params": table.params, "macs": table.macs}
     known = {name: column for name, column in columns.items() if column is not None}
     if image_size is not None:
         known.pop("macs", None)
+    inside = {name: np.asarray(column)[kept] for name, column in known.items()}
+    inside |= {name: column[np.isin(usable, kept)] for name, column in (counts or {}).items()}
     given = {key: np.asarray(column, dtype=np.float64) for key, column in (measures or {}).items()}
     for key, column in given.items():
         if column.shape != (len(table),):
@@ -268,7 +277,7 @@ def gather_rows(
         [table.architectures[row] for row in kept],
         [image_size or table.image_sizes[row] for row in kept],
         num_classes=table.num_classes,
-        counts={size: np.asarray(known[size])[kept] for size in SIZES if size in known},
+        counts={size: inside[size] for size in SIZES if size in inside},
     )
     found = _SEED.fullmatch(name)
     stem = found[1] if found else name

@@ -1,11 +1,9 @@
 """The interface of a search space, a base for those of users, and the registry of spaces."""
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
@@ -97,8 +95,7 @@ class SearchSpace(ABC):
         """The choices of an architecture as numbers, for predictors of accuracy: name -> number.
 
         A dimension of numbers is a number, its logarithm to base 2 where the largest choice is at
-        least four times the smallest; a dimension of texts has a 0 or 1 for every choice. Numbered
-        dimensions, such as E1 to E4, also have their mean.
+        least four times the smallest; a dimension of texts has a 0 or 1 for every choice.
 
         A space may override this: with what is known about its choices, less data is needed.
         ``"depth"`` and ``"width"`` stand for all blocks and for the channels of the first; where
@@ -115,7 +112,7 @@ class SearchSpace(ABC):
                 found[name] = math.log2(choice)
             else:
                 found[name] = float(choice)
-        return found | _means(found)
+        return found
 
     def decode(self, params: Mapping[str, Choice]) -> Architecture:
         """The architecture with these choices.
@@ -214,18 +211,8 @@ def size_features(depth: int, width: float) -> dict[str, float]:
 
 
 def stage_features(name: str, values: Iterable[float]) -> dict[str, float]:
-    """Features of one value for each stage: the values, numbered from 1, and their mean."""
-    numbered = {f"{name}{i}": float(value) for i, value in enumerate(values, 1)}
-    return numbered | _means(numbered)
-
-
-def _means(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Means of numbered features: E1 to E4 give ``"E mean"``."""
-    series: dict[str, list[float]] = {}
-    for name, number in numbers.items():
-        if found := re.fullmatch(r"(.*\D)\d+", name):
-            series.setdefault(found[1], []).append(number)
-    return {f"{name} mean": fmean(values) for name, values in series.items() if len(values) > 1}
+    """Features of one value for each stage, numbered from 1."""
+    return {f"{name}{i}": float(value) for i, value in enumerate(values, 1)}
 
 
 S = TypeVar("S", bound=SearchSpace)

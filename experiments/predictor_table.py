@@ -1,0 +1,190 @@
+"""How well does a predictor rank after a few trainings? Tables of docs/predictor.md.
+
+Run from a checkout: ``python -m experiments.predictor_table`` prints what
+``asvit.cross_validate`` finds on every table that comes along, and ``--rivals`` compares the
+Gaussian process with other models on the same splits: mean tau, share of accuracies inside the
+90 % interval where the model has one, and processor time of a fit with its predictions. BoTorch is
+compared where it is installed. Takes about 10 minutes of one core.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.linear_model import RidgeCV
+
+import asvit
+from asvit.predictor.process import Process
+from asvit.predictor.scale import NormalScores
+from asvit.predictor.validation import Rows, gather_rows
+from asvit.reference import REFERENCES, load_reference
+from asvit.reference.findings import Interval
+from asvit.reference.statistics import kendall
+from experiments.growing import markdown
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+#: Features, accuracies and noise of the rows fitted to, features of the others -> mean and, if
+#: known, standard deviation.
+Model = Callable[[Rows, Indices, Indices], tuple[Array, Array | None]]
+
+TRAININGS = (12, 25, 50)
+LEAST_TESTS = 10
+
+
+def main() -> None:
+    """Print the table."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--reference", help="names of tables or CSV files, separated by commas")
+    made.add_argument("--splits", type=int, default=30)
+    made.add_argument("--rivals", action="store_true", help="compare with other models")
+    given = made.parse_args()
+    names = given.reference.split(",") if given.reference else list(REFERENCES)
+    columns, rows = (compared if given.rivals else validated)(names, given.splits)
+    print(markdown(dict.fromkeys(columns, "l"), rows))
+
+
+def validated(names: list[str], splits: int) -> tuple[list[str], list[list[str]]]:
+    """One row per table, target and number of trainings."""
+    columns = ["table, target", "trained", "τ", "best count", "difference", "hindsight count"]
+    columns += ["difference ", "coverage", "regret 1 5 10"]
+    cells = []
+    for name in names:
+        table = load_reference(name)
+        for target in table.targets:
+            for trainings in usable(table.accuracies[target]):
+                found = asvit.cross_validate(table, target, trainings, splits)
+                cells.append(
+                    [
+                        f"{table.name}, {target}",
+                        f"{trainings}",
+                        within(found.tau, found.tau_interval),
+                        f"{found.best_count} {found.best_count_tau:.3f}",
+                        within(found.count.difference, found.count.difference_interval),
+                        f"{found.overall_count.name} {found.overall_count.tau:.3f}",
+                        within(
+                            found.overall_count.difference,
+                            found.overall_count.difference_interval,
+                        ),
+                        f"{found.coverage:.2f}",
+                        " ".join(f"{points:.2f}" for points in found.regret.values()),
+                    ]
+                )
+                print("...", *cells[-1], flush=True)
+    return columns, cells
+
+
+def compared(names: list[str], splits: int) -> tuple[list[str], list[list[str]]]:
+    """One row per model, one column per table and number of trainings."""
+    models: dict[str, Model] = {
+        "Gaussian process": ours,
+        "ridge": by(lambda: RidgeCV(np.logspace(-2, 4, 25))),
+        "random forest": by(lambda: RandomForestRegressor(200, random_state=0)),
+        "gradient boosting": by(lambda: GradientBoostingRegressor(random_state=0)),
+    }
+    if find_spec("botorch"):
+        models["BoTorch SingleTaskGP"] = botorch
+    cells = {model: [model] for model in models}
+    columns = ["model"]
+    for name in names:
+        rows = gather_rows(load_reference(name), None)
+        for trainings in usable(rows.accuracies):
+            columns.append(f"{name}, {trainings}")
+            for model, fit in models.items():
+                cells[model].append(judged(fit, rows, trainings, splits))
+                print("...", name, trainings, model, cells[model][-1], flush=True)
+    return columns, list(cells.values())
+
+
+def judged(fit: Model, rows: Rows, trainings: int, splits: int) -> str:
+    """Mean tau, coverage and time of a model."""
+    taus, inside = [], []
+    began = time.process_time()
+    for number in range(splits):
+        order = np.random.default_rng([0, number]).permutation(len(rows.accuracies))
+        train, test = np.sort(order[:trainings]), np.sort(order[trainings:])
+        mean, std = fit(rows, train, test)
+        taus.append(kendall(mean, rows.accuracies[test]))
+        if std is not None:
+            width = 1.645 * np.hypot(std, rows.noise(train) or 0.0)
+            inside.append(np.mean(np.abs(rows.accuracies[test] - mean) <= width))
+    took = (time.process_time() - began) / splits
+    covered = f", {np.mean(inside):.2f}" if inside else ""
+    return f"{np.nanmean(taus):.3f}{covered}, {1000 * took:.0f} ms"
+
+
+def ours(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+    """The predictor."""
+    process = Process().fit(
+        rows.names, rows.values[train], rows.accuracies[train], rows.noise(train)
+    )
+    return process.predict(rows.names, rows.values[test])
+
+
+def by(make: Callable[[], object]) -> Model:
+    """A model of scikit-learn, on the same columns and scores."""
+
+    def fit(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+        scores = NormalScores(rows.accuracies[train]).scores
+        known, new = standardised(rows.values, train, test)
+        return make().fit(known, scores).predict(new), None  # type: ignore[attr-defined]
+
+    return fit
+
+
+def botorch(rows: Rows, train: Indices, test: Indices) -> tuple[Array, Array | None]:
+    """BoTorch's usual model with its own priors, on the same columns and scores."""
+    import torch
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models import SingleTaskGP
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    torch.set_num_threads(1)
+    scale = NormalScores(rows.accuracies[train])
+    known, new = standardised(rows.values, train, test)
+    low, wide = known.min(axis=0), np.ptp(known, axis=0)
+    noise = rows.noise(train)
+    given = {}
+    if noise is not None:
+        variance = (noise / scale.spread) ** 2
+        given["train_Yvar"] = torch.full((len(train), 1), variance, dtype=torch.float64)
+    model = SingleTaskGP(
+        torch.tensor((known - low) / wide),
+        torch.tensor(scale.scores)[:, None],
+        outcome_transform=None,
+        **given,
+    )
+    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+    found = model.posterior(torch.tensor((new - low) / wide), observation_noise=noise is None)
+    mean, std = (
+        part[:, 0].detach().numpy() for part in (found.mean, found.variance.clamp_min(0).sqrt())
+    )
+    low_end, middle, high_end = map(scale.accuracies, (mean - std, mean, mean + std))
+    return middle, (high_end - low_end) / 2
+
+
+def standardised(values: Array, train: Indices, test: Indices) -> tuple[Array, Array]:
+    """The columns that vary among the rows fitted to, by their mean and deviation."""
+    known = values[train]
+    varied = known.std(axis=0) > 1e-9
+    mean, std = known[:, varied].mean(axis=0), known[:, varied].std(axis=0)
+    return (known[:, varied] - mean) / std, (values[test][:, varied] - mean) / std
+
+
+def usable(accuracies: object) -> Iterator[int]:
+    """The numbers of trainings that leave enough rows to test on."""
+    known = int(np.isfinite(np.asarray(accuracies, dtype=np.float64)).sum())
+    return (trainings for trainings in TRAININGS if trainings + LEAST_TESTS <= known)
+
+
+def within(value: float, interval: Interval) -> str:
+    """A value with its interval."""
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()
