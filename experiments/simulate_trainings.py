@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor import features
 from asvit.predictor.process import Process
@@ -81,7 +81,9 @@ class Rows:
         """Where the rows lie for distances, ``[rows, columns]``."""
         values = self.features[1]
         spread = np.nanstd(values, axis=0)
-        return np.nan_to_num((values - np.nanmean(values, axis=0)) / np.where(spread, spread, 1))
+        away = (values - np.nanmean(values, axis=0)) / np.where(spread, spread, 1)
+        found: Array = np.nan_to_num(away)
+        return found
 
     def drawn(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Accuracies of trainings ``[rows, trainings]``, and those that judge, ``[rows]``."""
@@ -102,12 +104,12 @@ class RowPredictor:
         self._names, self._values = rows.features
 
     def fit(
-        self, architectures: Sequence[str], accuracies: Sequence[float], noise: float
+        self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
     ) -> RowPredictor:
         """See :class:`asvit.Predictor`."""
         values = self._values[[int(text) for text in architectures]]
-        known = np.full(len(values), max(noise, 1e-3))
-        self._process = Process().fit(self._names, values, np.array(accuracies), known)
+        known = np.full(len(values), np.maximum(noise, 1e-3))
+        self._process = Process().fit(self._names, values, np.asarray(accuracies), known)
         return self
 
     def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:

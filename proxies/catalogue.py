@@ -9,6 +9,7 @@ from torch import nn
 
 from proxies import activations, az_nas, counts, expansion, ntk, saliency, structure, synaptic
 from proxies.registry import Better, Inputs, Proxy, register
+from proxies.samples import independent_curve, independent_images, repeatable_images
 
 EXPANSION_PAPER = "As-ViT, arXiv:2202.11921"
 CURVATURE_PAPER = "Poole et al. 2016, arXiv:1606.05340"
@@ -24,6 +25,7 @@ def _measure(
     better: Better = "higher",
     *,
     name: str = "",
+    check: Callable[[nn.Module, Inputs], str] | None = repeatable_images,
     **more: Any,
 ) -> Proxy:
     """A measure by a function of a network and of the :class:`Inputs` that its parameters name."""
@@ -34,7 +36,8 @@ def _measure(
     def value(model: nn.Module, inputs: Inputs) -> float:
         return float(function(model, **{given: getattr(inputs, given) for given in names}))
 
-    return Proxy(name or function.__name__, description, better, paper, value, **more)
+    name = name or function.__name__
+    return Proxy(name, description, better, paper, value, check=check, **more)
 
 
 def _on_noise(function: Callable[..., float]) -> Callable[..., float]:
@@ -42,13 +45,14 @@ def _on_noise(function: Callable[..., float]) -> Callable[..., float]:
 
 
 # A trivial baseline, which does not depend on the initial weights.
-_baseline = partial(_measure, paper="none", random=False)
+_baseline = partial(_measure, paper="none", random=False, check=None)
 
 _MEASURES = (
     _measure(
         expansion.length_distortion,
         "manifold expansion L^E: how much the network lengthens a circle of inputs",
         EXPANSION_PAPER,
+        check=independent_curve,
         together=lambda models, inputs: expansion.length_distortions(
             models, [i.circle for i in inputs]
         ),
@@ -59,6 +63,8 @@ _MEASURES = (
         EXPANSION_PAPER,
         "lower",
         undefined="the kernel is singular",
+        check=independent_curve,
+        checks_itself=True,
         together=lambda models, inputs: ntk.ntk_condition_numbers(models, inputs[0].images),
     ),
     _measure(
@@ -67,6 +73,7 @@ _MEASURES = (
         "none",
         "lower",
         undefined="the features of the images are linearly dependent",
+        check=independent_images,
     ),
     _measure(
         lambda model, circle: circle.integrate(expansion.extrinsic_curvature(model, circle)),
@@ -74,12 +81,14 @@ _MEASURES = (
         CURVATURE_PAPER,
         "reported",
         name="extrinsic_curvature",
+        check=independent_curve,
     ),
     _measure(
         expansion.gauss_map_length,
         "Gauss-map length L^G: how far the feature curve's unit tangent travels",
         CURVATURE_PAPER,
         "reported",
+        check=independent_curve,
     ),
     _baseline(
         lambda model, images: counts.count(model, images.shape[-1]).params,
@@ -113,6 +122,7 @@ _MEASURES = (
         saliency.grasp,
         "gradient signal preservation, −θᵀHg: how much the weights reduce the gradient",
         "Wang et al. 2020, arXiv:2002.07376",
+        check=independent_images,  # H is summed over parts of the batch
     ),
     _measure(
         saliency.fisher,
@@ -143,12 +153,14 @@ _MEASURES = (
         "how little the input gradients of different images correlate",
         NASWOT_PAPER,
         name="jacob_cov",
+        check=independent_images,
     ),
     _measure(
         activations.naswot,
         "number of units that are on for one image and off for another: ln det of a kernel",
         NASWOT_PAPER,
         undefined="two images have the same code, or there are too few units",
+        check=independent_images,
     ),
     # AZ-NAS, whose inputs are always standard normal noise; its complexity measure is macs.
     _measure(

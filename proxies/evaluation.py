@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -194,8 +194,34 @@ def _take_repeats(
             p.name: ready[p.name][place] if p.name in ready else _measure_one(p, model, own)
             for p in due
         }
+        if repeat == 0:
+            taken[repeat] |= _faults(due, taken[repeat], model, own)
         failed |= {name for name, value in taken[repeat].items() if isinstance(value, str)}
     return taken
+
+
+def _faults(
+    proxies: Sequence[Proxy],
+    found: Mapping[str, float | str],
+    model: nn.Module | str,
+    inputs: Inputs,
+) -> dict[str, str]:
+    """Why measures whose check finds a fault in the network have no value, though a number."""
+    numbers = [p for p in proxies if not isinstance(found[p.name], str)]
+    answered = {p.check for p in numbers if p.checks_itself}
+
+    @functools.cache
+    def fault_of(check: Callable[[nn.Module, Inputs], str]) -> str:
+        try:
+            return "" if isinstance(model, str) else check(model, inputs)
+        except MemoryError:
+            raise
+        except FAILURES as error:  # no fault: there are numbers
+            log.info("no check %s: %s", check, fault(error))
+            return ""
+
+    asked = {p.name: p.check for p in numbers if p.check is not None and p.check not in answered}
+    return {name: why for name, check in asked.items() if (why := fault_of(check))}
 
 
 def _measure_together(

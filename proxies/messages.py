@@ -13,6 +13,7 @@ from pathlib import Path
 OUT_OF_MEMORY = (
     *("can't allocate memory", "Cannot allocate memory"),
     *("std::bad_alloc", "can't start new thread", "could not create a primitive"),
+    "could not execute a primitive",  # torch 2.9
 )
 
 _MAX_TEXT = 400  # characters of a message that may contain untrusted text

@@ -21,6 +21,7 @@ from proxies.functional import FunctionOfModel, Stack, call_with_tensors, substi
 from proxies.memory import first_that_fits, in_chunks, out_of_memory, to_host
 from proxies.messages import first_line
 from proxies.per_sample_gradients import GramAccumulator, StackedGramAccumulator
+from proxies.samples import same_rows
 
 
 def ntk_matrix(model: nn.Module, images: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def _kernel(networks: _Network, images: Tensor) -> Tensor:
     grams = uses.grams
     _recompute(grams, mixed | without_rule, networks, images)
     # The only device synchronisation: the kernels, and whether their terms are valid.
-    checks = [_is_independent(alone, feature), *(is_valid for _, is_valid in to_verify)]
+    checks = [same_rows(alone, feature[..., :1, :]), *(is_valid for _, is_valid in to_verify)]
     gains = _norm_gains(networks.model)
     kernel, independent, *valid = to_host([_sums(grams, gains), *checks])
     if not independent:
@@ -261,17 +262,6 @@ def _mixed_samples(
         elif name not in mixed:
             to_verify.append((name, _is_first_part(alone, x)))
     return mixed, to_verify
-
-
-def _is_independent(alone: Tensor, feature: Tensor) -> Tensor:
-    """Whether the feature of the first image, ``[..., 1, F]``, is the one it has in the batch.
-
-    Up to rounding, which grows with depth. Features that are not finite pass: the kernel tells.
-    """
-    difference = (feature[..., :1, :] - alone).abs().amax(-1)
-    tolerance = math.sqrt(torch.finfo(feature.dtype).eps)
-    equal: Tensor = ~(difference > tolerance * alone.abs().amax(-1)).any()
-    return equal
 
 
 def _is_first_part(alone: Tensor, x: Tensor) -> Tensor:

@@ -109,6 +109,11 @@ class Proxy:
         random: Whether it depends on the initial weights.
         together: Computes the measure for several networks of one architecture in one vectorised
             pass, each with its own inputs (the images are shared); None if there is no such way.
+        check: Why values of a network would mean nothing, empty if they do; :mod:`proxies.samples`
+            has such checks. Asked of the first network of an architecture that gives a number,
+            once for all measures that have the same one.
+        checks_itself: Whether the measure gives no number where the check finds a fault, so that
+            a number of it answers the check for all measures.
 
     Raises:
         ValueError: If there is no such direction.
@@ -122,6 +127,8 @@ class Proxy:
     undefined: str = "the value is not finite"
     random: bool = True
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
+    check: Callable[[nn.Module, Inputs], str] | None = None
+    checks_itself: bool = False
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):

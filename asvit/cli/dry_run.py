@@ -43,24 +43,28 @@ def show_estimate(
 ) -> None:
     """Show what a run would do and take; a storage of a search of its own is not opened."""
     from asvit.runs.folder import LOCK, check_folder
-    from asvit.runs.search import SearchRun
 
-    stored = isinstance(run, SearchRun) and run.storage is not None
-    if not isinstance(run, SearchRun):
-        _checked(run)
-    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=stored)
+    try:
+        run.check()
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from error
+    check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)
     if not quiet:
         say("measuring a few architectures; nothing is written")
     found = run.estimate()
     files = run.files
     tables = [name for name in files.outputs if name not in figure_files(files.figures)]
-    written = ([] if stored else [files.state], tables, [RESULT, REPORT, "*.svg", "*.csv", LOCK])
+    written = (
+        [] if run.outside else [files.state],
+        tables,
+        [RESULT, REPORT, "*.svg", "*.csv", LOCK],
+    )
     data = {
         "schema_version": SCHEMA_VERSION,
         "kind": files.kind,
         "dry_run": True,
         "settings": run.settings.to_json(),
-        **({"space_size": run.space.size} if isinstance(run, SearchRun) else {}),
+        **run.plan_facts(),
         "folder": str(run.folder),
         "files": [*chain(*written)],
         "steps_done": found.done,
@@ -71,14 +75,6 @@ def show_estimate(
         emit_json(data)
     if not (as_json and quiet):
         _show(run.title, data, found, err=as_json)
-
-
-def _checked(run: ScaleRun | CorrelationRun) -> None:
-    """Refuse what the run would refuse, options that do not suit as wrong usage."""
-    try:
-        run.check()
-    except WrongOption as error:
-        raise click.UsageError(str(error)) from error
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _converter() -> Converter:
         return unstructure
 
     def sequence(kind: Any) -> Callable[[Any, Any], Any]:
-        named = hasattr(kind, "_fields")
+        named = _is_named_tuple(kind)
         inner = tuple(get_type_hints(kind).values()) if named else get_args(kind)
         fixed = named or (get_origin(kind) is tuple and ... not in inner)
         hooks = [made.get_structure_hook(one) for one in (inner if fixed else inner[:1])]
@@ -173,6 +173,10 @@ def _converter() -> Converter:
     made.register_structure_hook_func(_reads_itself, lambda value, cls: cls.from_json(value))
     made.register_unstructure_hook_func(_reads_itself, lambda made: made.to_json())
     made.register_structure_hook_factory(_is_sequence, sequence)
+    # cattrs takes the annotations as they stand, and Python 3.14 cannot resolve texts there.
+    made.register_unstructure_hook_func(
+        _is_named_tuple, lambda row: [made.unstructure(one) for one in row]
+    )
     made.register_structure_hook_factory(lambda cls: cls in _FLAT, unflattened)
     made.register_unstructure_hook_factory(lambda cls: cls in _FLAT, flat)
     return made
@@ -191,7 +195,11 @@ def _number(value: Any, _kind: Any) -> Any:
 
 
 def _is_sequence(kind: Any) -> bool:
-    return get_origin(kind) in (tuple, Sequence) or hasattr(kind, "_fields")
+    return get_origin(kind) in (tuple, Sequence) or _is_named_tuple(kind)
+
+
+def _is_named_tuple(kind: Any) -> bool:
+    return hasattr(kind, "_fields")
 
 
 def _reads_itself(cls: Any) -> bool:

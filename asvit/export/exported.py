@@ -83,7 +83,7 @@ class Exported:
     """A verified copy of a network.
 
     Attributes:
-        content: The exported network, its weights and facts.
+        content: The exported network, its weights and facts, :func:`without_folders`.
         form: Format of the copy.
         out: Path of the copy.
         cost: Parameters, and multiply-adds of one image.
@@ -202,11 +202,11 @@ def _training(exported: Exported) -> str:
         return "None: the weights are random. The copy is only useful for measuring speed."
     tokens = _text(facts["tokens"]) if facts.get("tokens") else None
     points = {
-        "weights from": _code(_shared(str(exported.weights))),
+        "weights from": _code(exported.weights.name),
         **_words(facts, "recipe", "epochs", "images"),
         "accuracy": _accuracy(exported),
         "last trained with tokens of stride and dilation": tokens,
-        "command": _code(_shared(facts["command"])) if "command" in facts else None,
+        "command": _code(facts["command"]) if "command" in facts else None,
         "time": f"{facts['seconds']:,} s" if "seconds" in facts else None,
     }
     others = {_plain(name): _text(fact) for name, fact in facts.items() if name not in _PLACED}
@@ -260,7 +260,7 @@ def _making(exported: Exported) -> dict[str, str | None]:
     trained = exported.content.facts.get("asvit")
     return {
         "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
-        "command": _code(_shared(exported.command)),
+        "command": _code(without_folders(exported.command)),
         "trained with": None if trained is None else f"asvit {_plain(trained)}",
     }
 
@@ -273,13 +273,23 @@ def _text(fact: object) -> str:
     """A fact as text; numbers and lists in JSON."""
     if fact is None:
         return UNKNOWN
-    text = _shared(fact if isinstance(fact, str) else json.dumps(fact))
+    text = fact if isinstance(fact, str) else json.dumps(fact)
     return text if re.fullmatch(r"[\[\]0-9eE.,+ -]*", text) else _plain(text)  # a list of numbers
 
 
-def _shared(text: str) -> str:
-    """``text`` with the last part alone of every absolute path: cards are read elsewhere."""
-    text = re.sub(r"(?<=folder )/.*/(?=[^/]+, [0-9]+ images)", "", text)  # may have spaces
+def without_folders(fact: Any) -> Any:
+    """A fact of JSON types with the last part alone of every absolute path in its texts.
+
+    Copies and cards are read elsewhere.
+    """
+    if isinstance(fact, Mapping):
+        return {name: without_folders(value) for name, value in fact.items()}
+    if isinstance(fact, list):
+        return [without_folders(value) for value in fact]
+    if not isinstance(fact, str):
+        return fact
+    text = re.sub(r"\A/.*/(?=[^/]+\Z)", "", fact)  # may have spaces, as the next two
+    text = re.sub(r"(?<=folder )/.*/(?=[^/]+, [0-9]+ images)", "", text)
     text = re.sub(r"(?<=')/[^']*/(?=[^'/]+')", "", text)
     return re.sub(r"(?<![^\s'\"=])/(?:[^\s'\"/]+/)*(?=[^\s'\"/])", "", text)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import timm
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
@@ -83,11 +84,15 @@ def trace(model: nn.Module, *, image_size: int, batch: int | None = None) -> Exp
     images = torch.zeros(batch or _TRACED, 3, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
-        return torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"torch.export cannot follow this {type(model).__name__}: {first_line(error)}"
         ) from error
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it has the folders of this machine's libraries
+    return program
 
 
 def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:

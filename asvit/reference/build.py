@@ -16,6 +16,7 @@ import numpy as np
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from asvit.core.journal import Journal
+from asvit.genotype import Growable
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
@@ -23,6 +24,8 @@ from asvit.reference.table import Target
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import Cost, count
+
+_WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
 
 class Training(NamedTuple):
@@ -71,7 +74,9 @@ class TrainingJournal(Journal[BuildSettings]):
 
 
 def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
-    """Texts of the architectures of a table: the same for the same space, seed and width.
+    """Texts of the architectures of a table: the same for the same space, seed and sizes.
+
+    A larger table begins with the architectures of a smaller one.
 
     Raises:
         ValueError: If there are too few, or one does not suit the width or the image size.
@@ -80,13 +85,33 @@ def draw(space: SearchSpace, settings: BuildSettings) -> tuple[str, ...]:
         raise ValueError(
             f"n={settings.n}, but space {space.name!r} has {space.size} architectures; use fewer"
         )
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    rng, sizes = (np.random.default_rng((settings.seed, *key)) for key in ((), (1,)))
     drawn: dict[str, None] = {}
     while len(drawn) < settings.n:
         architecture = space.sample(rng)
         space.check(architecture, settings.image_size)
-        drawn[str(architecture.with_(width=settings.width))] = None
+        varies = int((len(drawn) + 1) * settings.varied) > int(len(drawn) * settings.varied)
+        if isinstance(architecture, Growable):
+            shape = _varied(architecture, settings, sizes) if varies else {}
+            architecture = architecture.with_(**{"width": settings.width, **shape})
+        elif varies:
+            raise ValueError(
+                f"varied={settings.varied:g} does not suit space {space.name!r}, whose "
+                "architectures have their own depths and width; use 0"
+            )
+        drawn[str(architecture)] = None
     return tuple(drawn)
+
+
+def _varied(
+    architecture: Any, settings: BuildSettings, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Depths and a width for an architecture whose size varies."""
+    stages, deepest = len(architecture.depths), settings.max_depth
+    return {
+        "depths": rng.integers(1, deepest + 1, size=stages).tolist(),
+        "width": round(settings.width * rng.choice(_WIDTHS)),
+    }
 
 
 @lru_cache(maxsize=4096)
@@ -144,10 +169,11 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
     """
     s = settings
     varied = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
+    rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     return {
         "recipe": (
             f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
-            f"{s.learning_rate:g} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
+            f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
             f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
         ),
@@ -172,12 +198,17 @@ def provenance_of(
     """
     s, apart, ceiling = settings, spread(rows), noise_ceiling(rows)
     images = s.images if journal.images is None else journal.images["source"]
+    sized = f"width C={s.width}"
+    if s.varied:
+        sized += (
+            f", {s.varied:.0%} of them at 1 to {s.max_depth} blocks a stage and half to double C"
+        )
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
         "source": f"asvit {versions['asvit']}, {command}",
         **how_trained(settings, images),
         "accuracies": "top-1 on the test images after the last step, per cent",
-        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at width C={s.width}",
+        "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
         "spread": (
             f"standard deviation {apart.between:.2f} points between architectures, "
             f"{apart.within:.2f} between training seeds"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from asvit.core.settings import Presets, setting
@@ -69,10 +69,32 @@ class BuildSettings(ShortTrainingSettings):
     test_images: int = setting(5_000, "Other images to test on.", at_least=1)
     image_size: int = setting(64, "Side of the square images, in pixels.", at_least=1)
     width: int = setting(32, "Channels of the first stage.", at_least=1)
+    varied: float = setting(
+        0.0,
+        "Share of the architectures whose depths (1 to --max-depth) and width (half of --width to "
+        "its double) are drawn, too.",
+        metavar="N",
+        at_least=0,
+        at_most=1,
+    )
+    max_depth: int = setting(3, "Most blocks in a stage of those.", at_least=1, at_most=256)
     steps: int = setting(3_000, "Batches of each training, the same for all.", at_least=1)
     batch_size: int = setting(64, "Images in a batch.", at_least=1)
+    rate_by_width: bool = setting(
+        False,
+        "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
+    )
 
     @property
     def recipe(self) -> Recipe:
-        """How each network is trained."""
+        """How a network of the width of the table is trained."""
         return self.short_recipe(self.steps)
+
+    def recipe_of(self, architecture: str) -> Recipe:
+        """How the network of an architecture's text is trained."""
+        if not self.rate_by_width:
+            return self.recipe
+        from asvit.spaces.architectures import parse
+
+        width = getattr(parse(architecture), "width", self.width)
+        return replace(self.recipe, learning_rate=self.learning_rate * self.width / width)

@@ -78,7 +78,8 @@ class Trainer:
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
         with one_thread(self._device.type):
             model = self._fresh(training.architecture, seed)
-            fitted = fit(model, self._train, self._test, self._settings.recipe, seed=seed)
+            recipe = self._settings.recipe_of(training.architecture)
+            fitted = fit(model, self._train, self._test, recipe, seed=seed)
         last = fitted.losses[-max(1, len(fitted.losses) // 10) :]
         return Outcome(
             accuracy=fitted.accuracy,

@@ -201,7 +201,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         self.check_same(device=(journal.device, device))
         if journal.settings is not None:
             check_same_versions(self.folder, journal.versions, self.libraries)
-        known = with_kernel(journal.versions)
+        known = with_kernel(journal.versions, device)
         if journal.settings is None:
             table = table_id(self.table)
             journal.start(self.settings, table=table, device=device, versions=known)

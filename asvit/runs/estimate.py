@@ -10,12 +10,13 @@ correlation is timed on networks spread evenly over those that it would measure.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +37,7 @@ from asvit.runs.measurement_pool import (
     MeasurementJob,
     MeasurementPool,
     Workload,
+    parts_of,
 )
 from asvit.runs.training_pool import training_workers
 from asvit.search import SearchSettings, get_controller
@@ -127,15 +129,21 @@ def estimate_search(
             space, settings, workers, candidates, done=done, seconds=seconds, clock=clock
         )
     shown = _uncached(settings)
-    single = Evaluator(space, replace(shown, repeats=1), workers=Workers(jobs=1))
-    whole = Evaluator(space, shown, workers=Workers(jobs=1))
+    asked = Evaluator(space, shown, workers=workers)
+    jobs = asked.workers.jobs or 1
+
+    def measuring(**changes: Any) -> Callable[[Any], bool]:
+        alone = Evaluator(space, replace(shown, **changes), workers=Workers(jobs=1))
+        return lambda arch: bool(alone(arch).reasons)
+
     rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     timing = _Timing(
         lambda: space.sample(rng),
-        lambda arch: bool(single(arch).reasons),
-        lambda arch: bool(whole(arch).reasons),
-        jobs=Evaluator(space, shown, workers=workers).workers.jobs or 1,
-        device=single.context.device,
+        measuring(repeats=1),
+        measuring(),
+        parts=[measuring(repeats=1, proxies=part) for part in parts_of(settings.proxies, jobs)],
+        jobs=jobs,
+        device=asked.context.device,
         clock=clock,
     )
     left = settings.steps - done
@@ -278,13 +286,16 @@ def _uncached(settings: Any) -> Any:
     return replace(settings, data="gaussian") if kind in _CACHED else settings
 
 
-def speed_of(jobs: int, tasks: int, device: str) -> float:
+def speed_of(jobs: int, tasks: int, device: str, shares: Sequence[float] = (1.0,)) -> float:
     """How much faster ``jobs`` workers finish than one, at best: no more than cores on a CPU.
 
-    Tasks are dealt out in turns, of which the last may leave workers idle.
+    The tasks that are left when all workers have had equally many are split into ``shares``.
     """
-    workers = min(jobs, cores()) if device == "cpu" else jobs
-    return tasks / math.ceil(tasks / workers)
+    free = [0.0] * (min(jobs, cores()) if device == "cpu" else jobs)  # when each worker is
+    rest = tasks % jobs
+    for length in [*[1.0] * (tasks - rest), *[*shares] * rest]:
+        heapq.heapreplace(free, free[0] + length)
+    return tasks / max(free)
 
 
 def peak_memory(device: str) -> int | None:
@@ -302,7 +313,8 @@ def peak_memory(device: str) -> int | None:
 class _Timing:
     """Times what ``draw`` gives, with one network and with all.
 
-    ``single`` and ``whole`` measure one, and say whether a measure failed.
+    ``single`` and ``whole`` measure one, and say whether a measure failed; so do ``parts``, which
+    workers may share ``single`` out in.
     """
 
     def __init__(
@@ -311,11 +323,13 @@ class _Timing:
         single: Callable[[Any], bool],
         whole: Callable[[Any], bool],
         *,
+        parts: Sequence[Callable[[Any], bool]] = (),
         jobs: int,
         device: str,
         clock: Clock,
     ) -> None:
         self._draw, self._single, self._whole, self._clock = draw, single, whole, clock
+        self._parts = parts
         self.jobs, self.device = jobs, device
         self.failures = 0
 
@@ -338,7 +352,8 @@ class _Timing:
         expected = statistics.fmean(fresh)
         # On a CPU the networks of an architecture are shared out, elsewhere the architectures.
         tasks = at_once * (repeats if self.device == "cpu" else 1)
-        speed = speed_of(self.jobs, tasks, self.device)
+        shares = self.shares(drawn) if tasks % self.jobs else [1.0]
+        speed = speed_of(self.jobs, tasks, self.device, shares)
         each = [sample.seconds * growth / speed for sample in samples]
         mean = statistics.fmean(each)
         return Estimate(
@@ -370,9 +385,8 @@ class _Timing:
 
     def growth(self, samples: Sequence[tuple[Any, float]], seconds: float) -> float:
         """Time with all networks over time with one, from ordinary samples first."""
-        middle = statistics.median(took for _, took in samples)
         started, total, every = self._clock(), 0.0, 0.0
-        for one, took in sorted(samples, key=lambda sample: abs(sample[1] - middle)):
+        for one, took in _ordinary_first(samples):
             # Costs are cached: the first time less that of one network again is that of counting.
             again, _ = self._time(self._single, one)
             whole, _ = self._time(self._whole, one)
@@ -382,11 +396,23 @@ class _Timing:
                 break
         return max(1.0, every / total)
 
+    def shares(self, samples: Sequence[tuple[Any, float]]) -> Sequence[float]:
+        """Shares of the parts in the time of an ordinary sample; of the whole without parts."""
+        one, _ = next(_ordinary_first(samples))
+        took = [self._time(part, one)[0] for part in self._parts] or [1.0]
+        return [part / sum(took) for part in took]
+
     def _time(self, measure: Callable[[Any], bool], one: Any) -> tuple[float, bool]:
         """Seconds of measuring one, and whether a measure of it failed."""
         started = self._clock()
         failed = measure(one)
         return self._clock() - started, failed
+
+
+def _ordinary_first(samples: Sequence[tuple[Any, float]]) -> Iterator[tuple[Any, float]]:
+    """Samples with their seconds, those nearest to the median first."""
+    middle = statistics.median(took for _, took in samples)
+    return iter(sorted(samples, key=lambda sample: abs(sample[1] - middle)))
 
 
 def _text(one: Any) -> str:

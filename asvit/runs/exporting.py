@@ -19,7 +19,7 @@ from asvit.core.files import expanded, sync_folder, write_text
 from asvit.core.run_files import RESULT
 from asvit.core.versions import versions
 from asvit.export.comparison import TOLERANCE, compare
-from asvit.export.exported import Exported, model_card
+from asvit.export.exported import Exported, model_card, without_folders
 from asvit.export.formats import FORMATS, README, Format
 from asvit.export.settings import ExportSettings
 from asvit.export.writers import classifier_name, write_copy
@@ -79,6 +79,7 @@ def export_network(
     tell = progress or (lambda _: None)
     tell("building the network")
     content, model, trained_size = find_source(chosen)
+    content = replace(content, facts=without_folders(content.facts))
     if chosen.merge:
         network, model = content.network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())

@@ -71,14 +71,17 @@ class EvalContext:
         }
 
 
-def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
+def with_kernel(kept: Mapping[str, str] | None, device: str | None) -> Mapping[str, str]:
     """The versions that a run has ``kept``, or today's with the attention kernel that it uses.
 
-    All sessions and processes of a run use one kernel: they agree to the last digit.
+    All sessions and processes of a run use one kernel: they agree to the last digit. There is a
+    choice on a CPU alone; runs on another device, or on none, do not take the time to make it.
     """
     if kept is not None and "attention" in kept:
         use_blocks(kept["attention"] == "blocks")
-    return kept or {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
+    if kept is not None or device != "cpu":
+        return kept or versions()
+    return {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
 
 
 @dataclass(frozen=True)
@@ -238,10 +241,14 @@ class MeasurementPool:
         split = [
             (number, {**task, "names": names, "counted": task["counted"] and not part})
             for number, task in tasks[whole:]
-            for part, names in enumerate(task["names"][part::jobs] for part in range(jobs))
-            if names
+            for part, names in enumerate(parts_of(task["names"], jobs))
         ]
         return tasks[:whole] + split
+
+
+def parts_of(names: Sequence[str], jobs: int) -> list[Sequence[str]]:
+    """Measures as they are shared among workers, at most one part for each."""
+    return [names[part::jobs] for part in range(min(jobs, len(names)))]
 
 
 def _combined(job: MeasurementJob, answers: Sequence[Answer]) -> Measured:

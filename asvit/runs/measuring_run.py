@@ -59,10 +59,10 @@ class MeasuringRun(Run[S, R, J]):
         return shlex.join(words)
 
     def versions(self, kept: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with the kernel by which all sessions measure."""
+        """As the base does, with the kernel by which all sessions measure on a CPU."""
         from asvit.runs.measurement_pool import with_kernel
 
-        return with_kernel(kept)
+        return with_kernel(kept, self.start_values()["device"])
 
     def check(self) -> None:
         """Find the table before the long part."""

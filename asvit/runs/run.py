@@ -270,6 +270,10 @@ class Run(ABC, Generic[S, R, J]):
         if result.next_command:
             screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 
+    def plan_facts(self) -> Mapping[str, Any]:
+        """What ``--dry-run`` tells of this kind alone, as JSON values."""
+        return {}
+
     @property
     def first(self) -> bool:
         """Whether this process tells of the run and writes its files, where several share it."""
@@ -311,6 +315,11 @@ class Run(ABC, Generic[S, R, J]):
     @property
     def elsewhere(self) -> bool:
         """Whether what a stopped run continues from is kept outside its folder."""
+        return False
+
+    @property
+    def outside(self) -> bool:
+        """Whether the next session would keep that outside the folder; nothing is opened."""
         return False
 
     def run(self) -> R:

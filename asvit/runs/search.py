@@ -83,14 +83,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     evaluate: Evaluate | None = None  # in place of the proxies
 
     def check(self) -> None:
-        """Refuse unknown names, sizes that do not suit, and a storage that cannot be opened."""
+        """Refuse unknown names and sizes that do not suit; a storage is not opened."""
         from asvit.search.controllers import get_controller
 
         super().check()
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
-        _ = self.better, self.space, self.elsewhere, self.before
+        _ = self.better, self.space, self.before
         if self.settings.controller == PREDICTOR and self.space.size < 2:
             raise ValueError(
                 f"space {self.space.name!r} has one architecture: there is nothing to predict"
@@ -139,6 +139,15 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
         with storing():
             return self.shared is not None and find_study(self.shared, self.study_name) is not None
+
+    @property
+    def outside(self) -> bool:
+        """Whether there is a storage."""
+        return self.storage is not None
+
+    def plan_facts(self) -> Mapping[str, Any]:
+        """How many architectures there are."""
+        return {"space_size": self.space.size}
 
     @property
     def study_name(self) -> str:
@@ -403,8 +412,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """The time that the run would take; a storage of its own is not opened."""
         from asvit.runs.estimate import estimate_search
 
-        _ = self.before  # a table that does not suit is refused
-        done = 0 if self.fresh or self.storage is not None else self.steps_done()
+        done = 0 if self.fresh or self.outside else self.steps_done()
         return estimate_search(self.settings, self.workers, done=done)
 
     def steps_done(self) -> int:

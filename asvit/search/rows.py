@@ -154,8 +154,8 @@ class Finalist:
 
     @property
     def origin(self) -> str:
-        """Where it comes from, in words."""
-        drawn = [] if self.number is None else [f"step {self.number + 1}"]
+        """Where it comes from, in words; steps count from 0, as in every table."""
+        drawn = [] if self.number is None else [f"step {self.number}"]
         return ", ".join(["policy"] * self.likeliest + drawn)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asvit.genotype import Growable
 from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.search.acquisition import Fitted, seed_noise
 from asvit.search.rows import Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
@@ -35,7 +36,7 @@ _LEAST = 8  # architectures, of which a ranking can be judged
 
 def as_trained(arch: Architecture, width: int) -> Architecture:
     """The architecture whose network is trained: of this width, where it has one to choose."""
-    return arch.with_(width=width) if hasattr(arch, "with_") else arch
+    return arch.with_(width=width) if isinstance(arch, Growable) else arch
 
 
 def trained_before(study: Study) -> Mapping[str, Sequence[float]]:

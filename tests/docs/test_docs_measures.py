@@ -151,12 +151,13 @@ def test_blocks_that_do_nothing_look_trainable() -> None:
     assert nothing["az_trainability"] == pytest.approx(own["az_trainability"], abs=0.1)
 
 
-def test_only_the_kernel_refuses_batches_that_interact() -> None:
-    found = scores(
-        without_statistics, "length_distortion", "ntk_condition_number", "snip", "grad_norm"
-    )
+def test_measures_of_single_images_refuse_batches_that_interact() -> None:
+    single = "feature_condition_number", "jacob_cov", "grasp"
+    valid = "length_distortion", "snip", "grad_norm"  # norms are bypassed; the loss is a batch's
+    found = scores(without_statistics, "ntk_condition_number", *single, *valid)
     assert "without running statistics" in found["ntk_condition_number"].reason
-    assert all(math.isfinite(s.value) for n, s in found.items() if n != "ntk_condition_number")
+    assert all("its samples interact" in found[name].reason for name in single)
+    assert all(math.isfinite(found[name].value) for name in valid)
 
 
 def test_the_correlations_are_those_of_the_evidence() -> None:

@@ -1,11 +1,13 @@
 """Strictness of the codec: nothing is converted, and what is wrong is named where it is."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,11 @@ class Flat:
     values: Mapping[str, float]
 
 
+class Found(NamedTuple):
+    value: Nullable
+    where: Path
+
+
 @dataclass(frozen=True)
 class Whole:
     name: str
@@ -35,6 +42,7 @@ class Whole:
     where: Path | None
     rows: Sequence[Flat]
     more: Mapping[str, int]
+    found: Found
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -47,10 +55,12 @@ wholes = st.builds(
     st.lists(st.integers()).map(tuple), st.tuples(lost, lost),
     st.none() | st.just(Path("a/b")), st.lists(rows, max_size=3).map(tuple),
     st.dictionaries(st.text(), st.integers(), max_size=2),
+    st.builds(Found, lost, st.just(Path("b"))),
 )  # fmt: skip
 RIGHT = Whole(
     "x", 1, 0.5, math.nan, True, "up", (1, 2), (0.1, math.nan), Path("a"),
     (Flat(1, {"macs": 2.0, "kappa": math.nan}),), {"n": 1},
+    Found(math.nan, Path("b")),
 )  # fmt: skip
 CONTENT = to_json(RIGHT)
 
@@ -65,6 +75,7 @@ def test_round_trip_through_strict_json(made: Whole) -> None:
 def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
     assert CONTENT["rows"] == [{"step": 1, "macs": 2.0, "kappa": None}]
     assert (CONTENT["lost"], CONTENT["ends"], CONTENT["where"]) == (None, [0.1, None], "a")
+    assert CONTENT["found"] == [None, "b"]
     assert (finite(1.5), finite(math.inf), to_json([math.inf])) == (1.5, None, [None])
 
 
@@ -87,6 +98,7 @@ def test_the_form_is_flat_where_it_is_said_and_null_for_nan() -> None:
         ({"rows": [{}]}, "'step'"),
         ({"more": {"n": "x"}}, "more"),
         ({"more": []}, "more"),
+        ({"found": [1.0]}, "found may not be"),
     ],
 )
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:

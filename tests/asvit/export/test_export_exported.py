@@ -1,5 +1,6 @@
 """What is said of an export: its card, and the lines that load the copy, run as shown."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from exported_networks import SHIFT, as_file
 
 from asvit.export import FORMATS, Difference, model_card, write_copy
-from asvit.export.exported import Exported
+from asvit.export.exported import Exported, without_folders
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
 
@@ -92,13 +93,14 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
         "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",
-        "found_by": {"kind": "scale", "run": "/home/me/runs/scale-1"},
+        "found_by": {"kind": "scale", "run": "/home/me/my runs/scale-1"},
         "command": "asvit train /home/me/runs/scale-1 --data '/home/me/my pictures/pets' --seed 1",
         "teacher": ["/home/me/teacher.safetensors"],
     }
     weights = Path("/home/me/runs/train/model.safetensors")
     command = "asvit export --weights /home/me/runs/train --to onnx --out '/home/me/a b.onnx'"
-    content = replace(exported.content, facts=facts)
+    content = replace(exported.content, facts=without_folders(facts))
+    assert "/home" not in json.dumps(content.facts)
     card = model_card(replace(exported, content=content, weights=weights, command=command))
     assert "/home" not in card
     for line in (

@@ -1,21 +1,24 @@
 """What a table is made of: what is drawn, its rows, its spread and noise, and its file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
+from torch import nn
 
 import asvit
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.build import Outcome, Training, draw, rows_of, size_of, to_csv
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
-from asvit.spaces import load_space
+from asvit.spaces import PlainSpace, load_space
+from asvit.spaces.base import Choice
 
 SETTINGS = BuildSettings(n=8, image_size=32, width=8)
 percent = st.floats(0, 100)
@@ -37,6 +40,47 @@ def test_a_larger_table_begins_with_a_smaller_one() -> None:
     few, many = (draw(space, BuildSettings.make(n=n, space="asvit-tiny")) for n in (20, 384))
     assert many[:20] == few
     assert len(set(many)) == space.size == 384
+
+
+def test_a_share_of_a_table_varies_in_depth_and_width() -> None:
+    space = load_space("asvit")
+    some = SETTINGS.make(n=40, width=16, varied=0.5, max_depth=2)
+    drawn = [asvit.Genotype.parse(text) for text in draw(space, some)]
+    plain = [one.width == 16 and one.depths == (1, 1, 1, 1) for one in drawn]
+    assert 18 <= sum(plain) <= 24  # a varied one may be plain by chance
+    assert {one.width for one in drawn} == {8, 12, 16, 24, 32}
+    assert {depth for one in drawn for depth in one.depths} == {1, 2}
+    few = draw(space, SETTINGS.make(n=7, width=16, varied=0.5, max_depth=2))
+    assert few == tuple(map(str, drawn[:7]))
+    choices = [one.with_(depths=(1, 1, 1, 1), width=16) for one in drawn]
+    assert list(map(str, choices)) == list(draw(space, SETTINGS.make(n=40, width=16)))
+
+
+class Sized(PlainSpace):
+    """A space whose architectures cannot be grown."""
+
+    name, prefix, description, paper = "sized", "sized:", "for this test", "none"
+    dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]] = {"depth": (1, 2, 3)}
+
+    def network(self, choices: Mapping[str, Any], **_: Any) -> nn.Module:
+        return nn.Identity()
+
+
+def test_architectures_with_a_size_of_their_own_keep_it() -> None:
+    assert set(draw(Sized(), SETTINGS.make(n=3))) == {"sized:1", "sized:2", "sized:3"}
+    with pytest.raises(
+        ValueError, match=r"varied=0.5 does not suit space 'sized', whose .*; use 0"
+    ):
+        draw(Sized(), SETTINGS.make(n=3, varied=0.5))
+
+
+def test_the_learning_rate_follows_the_width_where_asked() -> None:
+    texts = {width: f"8,2,2|3,1,2|3,1,6|2,1,5|64,{width}" for width in (8, 16, 32)}
+    same = SETTINGS.make(width=16, learning_rate=1e-3)
+    scaled = SETTINGS.make(width=16, learning_rate=1e-3, rate_by_width=True)
+    assert {same.recipe_of(text).learning_rate for text in texts.values()} == {1e-3}
+    found = {width: scaled.recipe_of(text).learning_rate for width, text in texts.items()}
+    assert found == pytest.approx({8: 2e-3, 16: 1e-3, 32: 5e-4})
 
 
 def test_another_seed_draws_others() -> None:

@@ -77,6 +77,15 @@ def test_workers_share_out_the_networks(
     assert shared.seconds == pytest.approx(alone.seconds / 3, rel=0.01)
 
 
+def test_the_network_that_is_left_is_shared_by_measures(
+    clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 8)
+    settings = SearchSettings.make(**SMALL, steps=100, repeats=3, device="cpu")
+    found = estimate_search(settings, Workers(jobs=2), 4, seconds=0.0, clock=clock)
+    assert found.speed == pytest.approx(3 / 1.5)  # on this clock, both measures take equally long
+
+
 def test_nothing_is_measured_for_a_finished_run(clock: Callable[[], float]) -> None:
     settings = SearchSettings.make(**SMALL, steps=20)
     found = estimate_search(settings, done=20, clock=clock)
@@ -112,6 +121,13 @@ def test_the_speed_of_workers(
 ) -> None:
     monkeypatch.setattr(module, "cores", lambda: 8)
     assert speed_of(jobs, tasks, device) == pytest.approx(speed)
+
+
+def test_tasks_that_are_left_are_shared_by_measures() -> None:
+    assert speed_of(2, 5, "cuda", [0.25, 0.75]) == pytest.approx(5 / 2.75)
+    assert speed_of(2, 4, "cuda", [0.25, 0.75]) == 2
+    assert speed_of(8, 5, "cuda", [0.5, 0.5]) == pytest.approx(5)  # ten halves on eight workers
+    assert speed_of(1, 5, "cuda", [1.0]) == 1
 
 
 @given(st.integers(1, 200), st.integers(1, 200))

@@ -114,9 +114,9 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
         device="cpu",
     )
     exported = export_network(str(run), to="timm", out="digits")
-    assert exported.content.facts["command"] == trained.provenance["command"]
-    card = Path("digits/README.md").read_text()
     command = trained.provenance["command"].replace(f"{tmp_path}/", "")
+    assert exported.content.facts["command"] == command
+    card = Path("digits/README.md").read_text()
     assert f"* command: `{command}`" in card
     assert str(tmp_path) not in card
     assert "* recipe: swin" in card
@@ -124,6 +124,21 @@ def test_the_result_beside_the_weights_is_told(tmp_path: Path) -> None:
     (run / "result.json").write_text("{}")
     again = export_network(str(run), to="timm", out="other")
     assert "command" not in again.content.facts
+
+
+@pytest.mark.parametrize("to", ["timm", "onnx", "pt2", "safetensors"])
+def test_no_path_of_this_machine_is_in_a_copy(to: str, tmp_path: Path) -> None:
+    found = {"kind": "search", "run": f"{tmp_path}/runs/seed", "ntk_condition_number": 9.5}
+    source = f"folder {tmp_path}/my pets, 160 images, 3 classes"
+    run = trained(tmp_path / "run", found_by=found, images=source)
+    exported = export_network(str(run), to=to)
+    assert exported.content.facts["found_by"] == {**found, "run": "seed"}
+    assert exported.content.facts["images"] == "folder my pets, 160 images, 3 classes"
+    whole = [exported.out] if exported.out.is_file() else list(exported.out.iterdir())
+    places = [str(place).encode() for place in (tmp_path, Path(exporting.__file__).parents[2])]
+    places.append(str(Path(torch.__file__).parents[1]).encode())  # graphs record their sources
+    for path in whole:
+        assert not [place for place in places if place in path.read_bytes()], path
 
 
 def test_a_folder_for_timm_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import pytest
 from fake_search import make_row
@@ -70,6 +71,13 @@ def test_an_architecture_drawn_twice_is_there_once() -> None:
 def finalist(name: str, values: tuple[float, float], *again: float) -> Finalist:
     both = [dict(zip(("length", "kappa"), of, strict=True)) for of in (values, again) if of]
     return Finalist(name, 0, False, 1, 1, both[0], both[1] if again else {}, "")
+
+
+def test_a_finalist_names_its_step_as_trials_csv_does() -> None:
+    one = finalist("a", (9, 1))
+    assert one.origin == "step 0"
+    assert replace(one, number=7, likeliest=True).origin == "policy, step 7"
+    assert replace(one, number=None, likeliest=True).origin == "policy"
 
 
 def test_what_a_search_hands_on_is_the_best_measured_again() -> None:

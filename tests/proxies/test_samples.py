@@ -1,0 +1,158 @@
+"""Networks that draw random numbers, or whose samples interact, have no value in evaluation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models import VisionTransformer
+from torch import Tensor, nn
+
+from proxies import PROXIES, Inputs, combine, measure, measure_repeats
+from proxies.registry import Proxy
+from proxies.samples import independent_images, repeatable_images, same_rows
+from tests.proxies.networks import Lambda
+
+COUNTS = {"params", "macs", "depth", "width", "expansions"}
+OF_SINGLE_IMAGES = {
+    *("length_distortion", "extrinsic_curvature", "gauss_map_length", "ntk_condition_number"),
+    *("feature_condition_number", "jacob_cov", "naswot", "grasp"),
+}
+
+
+class Twisted(VisionTransformer):
+    """A small vision transformer with a twist behind its blocks."""
+
+    def __init__(self, twist: Callable[[Tensor], Tensor]) -> None:
+        sizes: dict[str, Any] = {"img_size": 16, "patch_size": 8, "embed_dim": 24}
+        super().__init__(**sizes, depth=2, num_heads=2, num_classes=5)
+        self.twist = twist
+
+    def forward_features(self, x: Tensor, **more: Any) -> Tensor:
+        return self.twist(super().forward_features(x, **more))
+
+
+def dropout(x: Tensor) -> Tensor:
+    return F.dropout(x, training=True)
+
+
+def mixed(x: Tensor) -> Tensor:
+    return x + 0.5 * x.roll(1, 0)
+
+
+def reasons(twist: Callable[[Tensor], Tensor], *names: str, **settings: Any) -> dict[str, str]:
+    fixed = {"repeats": 2, "image_size": 16, "points": 4, "device": "cpu", **settings}
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = measure(lambda: Twisted(twist), names, images=images, **fixed)
+    return {name: score.reason for name, score in found.items()}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_random_networks_have_no_value(together: bool) -> None:
+    found = reasons(dropout, *PROXIES, together=together)
+    assert {name for name, reason in found.items() if not reason} == COUNTS
+    own = found.pop("ntk_condition_number")
+    assert "gives an image alone another feature than in a batch" in own
+    told = (
+        "repeat 1 of 2: Twisted draws random numbers: it does not treat an image alike each time"
+    )
+    assert {reason for name, reason in found.items() if name not in COUNTS} == {told}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
+    found = reasons(mixed, *PROXIES, together=together)
+    assert {name for name, reason in found.items() if reason} == OF_SINGLE_IMAGES
+    told = "something else of an image beside another one: its samples interact"
+    for name in OF_SINGLE_IMAGES - {"ntk_condition_number"}:
+        assert found[name] == f"repeat 1 of 2: Twisted makes {told}"
+
+
+def test_ordinary_networks_have_values() -> None:
+    assert not any(reasons(nn.Identity(), *PROXIES).values())
+
+
+def test_each_measure_is_refused_alone_too() -> None:
+    for name in OF_SINGLE_IMAGES:
+        assert reasons(mixed, name)[name]
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[int]:
+    """Registers measures of the values 1 and NaN that share a check; gives its calls."""
+    asked: list[int] = []
+
+    def check(model: nn.Module, inputs: Inputs) -> str:
+        asked.append(inputs.seed)
+        return ""
+
+    for name, value in (("a", 1.0), ("b", 1.0), ("c", float("nan"))):
+        own = {"check": check, **(changes if name == "a" else {})}
+        proxy = Proxy(name, "", "higher", "", lambda *_, value=value: value, **own)
+        monkeypatch.setitem(PROXIES, name, proxy)
+    return asked
+
+
+def test_a_check_is_asked_once_for_an_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counting(monkeypatch)
+    reasons(nn.Identity(), "a", "b", "c", repeats=3)
+    assert len(asked) == 1
+    reasons(nn.Identity(), "c")
+    assert len(asked) == 1
+
+
+def test_a_measure_that_checks_itself_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counting(monkeypatch, checks_itself=True)
+    reasons(nn.Identity(), "a", "b")
+    assert not asked
+    reasons(nn.Identity(), "b")
+    assert len(asked) == 1
+
+
+def test_splits_of_the_repeats_agree() -> None:
+    fixed: dict[str, Any] = {"repeats": 2, "image_size": 16, "points": 4, "device": "cpu"}
+    names = ["length_distortion", "snip"]
+
+    def build() -> nn.Module:
+        return Twisted(mixed)
+
+    parts = [measure_repeats(build, names, only=[repeat], **fixed) for repeat in (1, 0)]
+    assert str(combine(parts)) == str(measure(build, names, **fixed))  # NaN differs from itself
+
+
+def test_what_the_check_cannot_ask_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting(monkeypatch, check=lambda *_: 1 / 0)
+    assert reasons(nn.Identity(), "a") == {"a": ""}
+
+
+def given(images: Tensor) -> Inputs:
+    return Inputs(None, images, torch.zeros(len(images)))  # type: ignore[arg-type]
+
+
+def test_one_image_cannot_interact() -> None:
+    model, pair = Lambda(lambda _, x: x - x.mean(0)), torch.randn(2, 3, 4, 4)
+    assert independent_images(model, given(pair[:1])) == ""
+    assert "its samples interact" in independent_images(model, given(pair))
+    assert repeatable_images(model, given(pair)) == ""
+
+
+def test_rows_are_the_same_up_to_rounding() -> None:
+    row = torch.tensor([[1.0, -100.0]])
+    assert same_rows(row, row + 1e-3)
+    assert not same_rows(row, row + 1e-1)
+    assert not same_rows(row.double(), row.double() + 1e-3)
+    assert not same_rows(torch.zeros(1, 2), torch.tensor([[0.0, 1e-9]]))
+    assert same_rows(torch.full((1, 2), torch.nan), row)
+
+
+def test_amplified_rounding_is_no_interaction() -> None:
+    def chaotic(model: nn.Module, x: Tensor) -> Tensor:
+        rows = model.map(x.flatten(1)).sigmoid() * (1 - len(x) * torch.finfo(x.dtype).eps)
+        for _ in range(30):
+            rows = 4 * rows * (1 - rows)
+        return rows
+
+    model = Lambda(chaotic, map=nn.Linear(48, 5))
+    images = torch.randn(2, 3, 4, 4)
+    assert not same_rows(model(images[:1]), model(images)[:1])
+    assert independent_images(model, given(images)) == ""
