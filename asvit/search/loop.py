@@ -28,7 +28,7 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.settings import PREDICTOR, SearchSettings
+from asvit.search.settings import LEAST_TRAININGS, PREDICTOR, SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
@@ -242,6 +242,7 @@ class Search:
     def conclude(self) -> Finalist:
         """Judge the trainings, and give the best architecture.
 
+        With too few that did not fail for a predictor, it is the one of the highest mean.
         :attr:`finalists` and :attr:`check` have what they come to.
 
         Raises:
@@ -251,14 +252,14 @@ class Search:
 
         settings, before = self.settings, trained_before(self.study)
         trained = gathered(self.rows, before, self.space, settings)
+        known = {text: one.accuracies for text, one in trained.items() if not one.reason}
         make = None
-        if settings.controller == PREDICTOR:
+        if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
             make = partial(Predictor, settings.image_size)
         self.finalists = finalists_of(trained, make, count=BEST)
         if not self.finalists:
             raise ValueError(self._despair())
         if make is not None:
-            known = {text: one.accuracies for text, one in trained.items() if not one.reason}
             self.check = check_predictor(make, known, seed=settings.seed)
         return self.finalists[0]
 

@@ -10,6 +10,7 @@ import pytest
 from asvit.core.console import console
 from asvit.executors import Workers
 from asvit.reference import load_reference
+from asvit.reference.build import Outcome
 from asvit.runs import SearchResult, build_reference, run_search
 from asvit.runs.search import SearchRun
 from asvit.search import predictor_sampler, read_trials
@@ -158,9 +159,43 @@ def test_a_search_whose_trainings_all_fail_says_so(
 
 
 def _failing() -> Any:
-    from asvit.reference.build import Outcome
-
     return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
+
+
+def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
+    monkeypatch.setattr(
+        "asvit.runs.training_pool._outcome", lambda *_: next(outcomes, None) or _failing()
+    )
+    result = search(tmp_path, trainings=6)
+    assert (result.values["accuracy"], result.failures) == (63.0, 2)
+    assert result.prediction is None
+
+
+def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    search(tmp_path / "database", storage=storage)
+    search(tmp_path / "folder")
+    for name in ("trials.csv", "trainings.csv"):
+        found, expected = ((tmp_path / o / name).read_bytes() for o in ("database", "folder"))
+        assert found == expected
+
+
+def test_the_report_has_the_predictions(tmp_path: Path) -> None:
+    result = search(tmp_path)
+    assert result.predictor is not None
+    page = (tmp_path / "report.html").read_text()
+    assert "Predicted and measured" in page
+    assert f"Finished: {result.steps} trainings" in page
+    assert "The predictor ranks architectures that it was not shown with tau" in page
+    assert "predicted accuracy, per cent [90 %]" in page
+    assert (tmp_path / "predicted.csv").read_text().count("\n") == 1 + len(result.predictor.rows)
+    assert not (tmp_path / "entropy.svg").exists()
+    assert [one.name for one in SearchRun.pictures(result)] == [
+        "reward", "measures", "choices", "predicted"
+    ]  # fmt: skip
 
 
 def test_a_space_of_one_architecture_is_refused(
