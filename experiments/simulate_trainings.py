@@ -18,11 +18,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from asvit.predictor import features
 from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.search.acquisition import Acquisition, farthest, seed_noise
+from asvit.search.acquisition import Acquisition, Fitted, farthest, seed_noise
 
 Array = NDArray[np.float64]
 
@@ -33,32 +34,31 @@ SPREAD = 20  # rows of which one is farthest from those before
 TABLES = ("asvit-fractal", "vitbench101-pit:c100_base_acc", "vitbench101-autoformer:c100_kd_acc")
 
 
-class UpperBound(Acquisition):
-    """Goes by the prediction plus one standard deviation."""
+class Improvement(Acquisition):
+    """Takes the largest expected improvement over the best prediction among those trained.
 
-    def worth(self, mean: Array, std: Array, best: float) -> Array:
+    References:
+        Jones et al. 1998, "Efficient global optimization of expensive black-box functions".
+    """
+
+    def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
         """See the base."""
-        return mean + std
-
-
-class Greedy(Acquisition):
-    """Goes by the prediction."""
-
-    def worth(self, mean: Array, std: Array, best: float) -> Array:
-        """See the base."""
-        return mean
+        (mean, std), top = fitted.predict(fresh), fitted.predict(trained)[0].max()
+        above = (mean - top) / np.maximum(std, 1e-12)
+        gain = (mean - top) * stats.norm.cdf(above) + std * stats.norm.pdf(above)
+        return fresh[int(gain.argmax())]
 
 
 #: Name of a rule -> the rule; None trains random rows once each.
 RULES: Mapping[str, Acquisition | None] = {
     "random": None,
-    "improvement, never again": Acquisition(first=10, again=NEVER),
-    "improvement, 10 first, every 4th again": Acquisition(first=10, again=4),
-    "improvement, 6 first, every 3rd again": Acquisition(first=6, again=3),
-    "improvement, 12 first, every 3rd again": Acquisition(first=12, again=3),
-    "improvement, 8 first, every 2nd again": Acquisition(first=8, again=2),
-    "upper bound, 10 first, every 4th again": UpperBound(first=10, again=4),
-    "prediction, 10 first, every 4th again": Greedy(first=10, again=4),
+    "bound, never again": Acquisition(first=10, again=NEVER),
+    "bound, 10 first, every 4th again": Acquisition(first=10, again=4),
+    "bound, 6 first, every 3rd again": Acquisition(first=6, again=3),
+    "bound, 8 first, every 2nd again": Acquisition(first=8, again=2),
+    "prediction, 10 first, every 4th again": Acquisition(first=10, again=4, bound=0.0),
+    "improvement, never again": Improvement(first=10, again=NEVER),
+    "improvement, 10 first, every 4th again": Improvement(first=10, again=4),
 }
 
 

@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
-from scipy.special import ndtr
 
 Array = NDArray[np.float64]
 
@@ -34,12 +33,11 @@ class Fitted(Protocol):
 class Acquisition:
     """Chooses trainings, one after another.
 
-    The first ones are spread over the space. After them every ``again``-th training repeats a
-    favourite with another seed: the architecture with the highest upper confidence bound among
-    those trained, which is lower the more often one was trained. The others go to the candidate
-    with the largest expected improvement over the best prediction among those trained. What is
-    chosen but not trained yet counts as trained, with the accuracy that is predicted for it
-    ("Kriging believer"), so that the choices of a batch differ.
+    The first ones are spread over the space. After them, the next one is that of the highest upper
+    confidence bound: prediction plus ``bound`` standard deviations. Every ``again``-th training
+    repeats one of those trained, with another seed; their bounds sink as they are trained again.
+    The others go to new candidates. What is chosen but not trained yet counts as trained, with the
+    accuracy that is predicted for it ("Kriging believer"), so that the choices of a batch differ.
 
     The choice does not depend on how many trainings there will be: a longer search begins as a
     shorter one.
@@ -47,10 +45,11 @@ class Acquisition:
     Attributes:
         first: Trainings before the predictor is asked.
         again: Every how-manieth training after them repeats a favourite.
-        bound: Standard deviations above the prediction at which favourites are compared.
+        bound: Standard deviations above the prediction.
 
     References:
-        Jones et al. 1998, "Efficient global optimization of expensive black-box functions".
+        Srinivas et al. 2010, "Gaussian process optimization in the bandit setting",
+        arXiv:0912.3995.
         Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization".
     """
 
@@ -86,24 +85,21 @@ class Acquisition:
             believed, _ = fitted.predict(pending)
             fitted = predictor().fit([*texts, *pending], [*values, *believed], noise)
         trained = list(dict.fromkeys([*texts, *pending]))
-        mean, std = fitted.predict(trained)
         seen = set(trained)
         fresh = [text for text in candidates if text not in seen]
-        if not fresh or (place - self.first) % self.again == self.again - 1:
-            allowed = np.array([repeatable(text) for text in trained])
-            if allowed.any() or not fresh:
-                return trained[int(np.argmax(np.where(allowed, mean + self.bound * std, -np.inf)))]
-        return fresh[int(np.argmax(self.worth(*fitted.predict(fresh), mean.max())))]
+        allowed = [text for text in trained if repeatable(text)]
+        repeats = (place - self.first) % self.again == self.again - 1
+        if not fresh or (repeats and allowed):
+            return self._highest(fitted, allowed or trained)
+        return self.best(fitted, fresh, trained)
 
-    def worth(self, mean: Array, std: Array, best: float) -> Array:
-        """What training new architectures promises, ``[architectures]``; the highest is chosen.
+    def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
+        """The new architecture to train, after those that were trained or chosen."""
+        return self._highest(fitted, fresh)
 
-        Args:
-            mean: Predicted accuracies.
-            std: Their standard deviations.
-            best: The highest prediction among architectures that were trained.
-        """
-        return improvement(mean, std, best)
+    def _highest(self, fitted: Fitted, texts: Sequence[str]) -> str:
+        mean, std = fitted.predict(texts)
+        return texts[int(np.argmax(mean + self.bound * std))]
 
 
 def seed_noise(known: Sequence[tuple[str, float]]) -> float:
@@ -126,14 +122,6 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
     repeats = len(known) - len(groups)
     prior = float(np.var([value for _, value in known])) / 3
     return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
-
-
-def improvement(mean: Array, std: Array, best: float) -> Array:
-    """Expected improvement over ``best`` of normal values, ``[values]``."""
-    above = (mean - best) / np.maximum(std, 1e-12)
-    density = np.exp(-(above**2) / 2) / np.sqrt(2 * np.pi)
-    found: Array = (mean - best) * ndtr(above) + std * density
-    return found
 
 
 def farthest(points: Array, others: Array) -> int:

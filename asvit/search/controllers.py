@@ -127,5 +127,5 @@ register(
 register(
     PREDICTOR,
     "short trainings, chosen by a Gaussian process that learns from them",
-    paper="White et al. 2021, arXiv:2104.01177; Jones et al. 1998, J. Global Optim. 13",
+    paper="White et al. 2021, arXiv:2104.01177; Srinivas et al. 2010, arXiv:0912.3995",
 )(_predictor)

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from asvit.search.acquisition import (
     PRIOR_REPEATS,
     Acquisition,
     farthest,
-    improvement,
     seed_noise,
 )
 
@@ -52,17 +50,11 @@ TRAINED = [("a", 71.0), ("b", 68.0)]
 RULES = Acquisition(first=2, again=3)
 
 
-@pytest.mark.parametrize("best", [-2.0, 0.0, 1.0])
-def test_expected_improvement_is_the_integral(best: float) -> None:
-    found = improvement(np.array([0.5]), np.array([2.0]), best)
-    expected = stats.norm(0.5, 2.0).expect(lambda value: max(value - best, 0.0), lb=best)
-    assert found == pytest.approx([expected], rel=1e-6)
-    assert improvement(np.array([3.0]), np.array([0.0]), best) == pytest.approx([3.0 - best])
-
-
-def test_a_new_one_is_that_of_the_largest_expected_improvement() -> None:
+def test_a_new_one_is_that_of_the_highest_bound() -> None:
     known = Known(ANSWERS)
-    assert RULES.choose(known, TRAINED, [], ["c", "d", "e", "a"], place=2) == "d"
+    assert RULES.choose(known, TRAINED, [], ["c", "d", "e", "f", "a"], place=2) == "d"
+    greedy = Acquisition(first=2, again=3, bound=0.0)
+    assert greedy.choose(Known(ANSWERS), TRAINED, [], ["c", "d", "f"], place=2) == "f"
     assert known.shown == [TRAINED]
 
 
