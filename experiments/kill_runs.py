@@ -55,11 +55,18 @@ _CORRELATE = (
 )
 _ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 
+#: Of a search by trainings, of which the last two are chosen by the predictor.
+TRAINED = (
+    "--controller predictor --trainings 12 --training-steps 2 --width 8 --test-images 12"
+    f" {_LEARNING}"
+)
+
 #: Commands by name. Each takes about a second and writes every kind of file.
 COMMANDS: Mapping[str, str] = {
     "search": _SEARCH,
     "search, SQLite": f"{_SEARCH} --controller evolution --storage sqlite:///study.db",
     "search, 2 jobs": f"{_SEARCH} --batch 2 --jobs 2",
+    "search, trainings": f"search --space asvit-tiny {TRAINED}",
     "scale": _SCALE,
     "scale, 2 jobs": f"{_SCALE} --jobs 2",
     "correlate": _CORRELATE,

@@ -96,12 +96,13 @@ def machine(device: str) -> dict[str, Any]:
 
 def _show(title: str, data: dict[str, Any], found: Estimate, *, err: bool) -> None:
     click.echo(title, err=err)
+    trains = data["settings"].get("trainings") is not None
     for name, text in {
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in data["settings"].items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{data['folder']}/: {', '.join(data['files'])}",
-        "steps": _steps(data["steps_done"], found),
-        "time": _time(found),
+        "steps": _steps(data["steps_done"], found, trains=trains),
+        "time": _time(found, trains=trains),
         "memory": _memory(found),
         "machine": _machine(data["machine"]),
     }.items():
@@ -113,23 +114,26 @@ def _plain(value: object) -> str:
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _steps(done: int, found: Estimate) -> str:
+def _steps(done: int, found: Estimate, *, trains: bool) -> str:
     if not found.steps:
         return "all are done: the run would only show its result"
     again = f", after {done} that are done" if done else ""
+    if trains:
+        return f"{found.steps} trainings{again}"
     fresh = round(found.architectures)
     return f"{found.steps}{again}; about {fresh:,} different architectures to measure"
 
 
-def _time(found: Estimate) -> str:
+def _time(found: Estimate, *, trains: bool) -> str:
     if not found.steps:
         return "none"
     mean = sum(sample.seconds for sample in found.samples) / len(found.samples)
     told = (
         f"about {clock(found.seconds)} ({clock(found.low)} to {clock(found.high)}) and a few "
-        f"seconds for start and report; from {len(found.samples)} architectures, "
-        f"{mean:.2g} s each with one network, {found.growth:.2g} times that with all"
+        f"seconds for start and report; from {len(found.samples)} architectures, {mean:.2g} s each"
     )
+    if not trains:
+        told += f" with one network, {found.growth:.2g} times that with all"
     if found.jobs > 1:
         told += f"; {found.jobs} workers, together {found.speed:.2g} times as fast at best"
     if found.failures:

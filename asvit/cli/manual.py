@@ -45,12 +45,15 @@ search
     asvit search --preset quick  # Small images, fewer networks: minutes.
     asvit search --preset quick --dry-run  # What it would do and take.
     asvit search --steps 500  # The default search.
+    asvit search --controller predictor --trainings 24 --data FOLDER
+        # By short trainings on your images: minutes to hours.
     asvit search --space asvit-tiny --controller random --seed 3 --out runs/tiny
         # Another space, controller and folder.
   Writes:
     report.html
     result.json
     trials.csv  # A row for each architecture.
+    trainings.csv  # All trainings as a reference table, with --trainings.
     study.journal  # The Optuna study, which a continued run goes on from.
   See also:
     asvit scale  # Grows what the newest search ended in.
@@ -197,6 +200,15 @@ FIRST_STEPS: Rows = (
 
 class Documented(click.Command):
     """A command whose help ends with its page of the manual."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, those of a group under its heading."""
+        groups: dict[str, list[tuple[str, str]]] = {"": []}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(parameter, "group", ""), []).append(record)
+        for name, rows in groups.items():
+            write_section(formatter, name or "Options", rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples, files and what else to read."""

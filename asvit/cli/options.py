@@ -221,12 +221,13 @@ def canonical(texts: Sequence[str]) -> list[str]:
 
 def parameters(*owners: Any) -> list[click.Parameter]:
     """A parameter for each field of settings, or of a run, that has an option."""
-    return [
-        _parameter(field, option, hints_of(owner)[name])
-        for owner in owners
-        for name, field in fields_of(owner).items()
-        if (option := option_of(field)) is not None
-    ]
+    made = []
+    for owner in owners:
+        for name, field in fields_of(owner).items():
+            if (option := option_of(field)) is not None:
+                made.append(_parameter(field, option, hints_of(owner)[name]))
+                made[-1].group = option.group  # type: ignore[attr-defined]
+    return made
 
 
 def _parameter(field: dataclasses.Field[Any], option: Option, declared: Any) -> click.Parameter:

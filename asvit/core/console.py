@@ -184,7 +184,7 @@ def rounded(value: float, digits: int = 3, sign: str = "") -> str:
     return MISSING if math.isnan(value) else f"{value:{sign}.{digits}f}"
 
 
-def with_interval(value: float, low: float, high: float, sign: str = "") -> str:
+def with_interval(value: float, low: float, high: float, sign: str = "", digits: int = 3) -> str:
     """A number with the ends of its interval, as ``0.512 [0.38, 0.59]``."""
-    told = rounded(value, sign=sign)
-    return told if math.isnan(low) else f"{told} [{low:{sign}.2f}, {high:{sign}.2f}]"
+    told, ends = rounded(value, digits, sign), f"{sign}.{max(1, digits - 1)}f"
+    return told if math.isnan(low) else f"{told} [{low:{ends}}, {high:{ends}}]"

@@ -9,7 +9,9 @@ REPORT = "report.html"
 JOURNAL = "study.journal"
 STUDY = "search"  # name of the Optuna study in one of earlier versions
 TRIALS = "trials.csv"
+TRAINED = "trainings.csv"  # as a reference table
 SEARCH_FIGURES = ("entropy", "reward", "measures", "front", "choices")
+PREDICTED = "predicted"  # figure of a search with a predictor
 
 # Of a scaling.
 MEASURED = "measured.jsonl"

@@ -58,6 +58,7 @@ class Option:
         repeats: Whether it is a part of the command that gives the same result again.
         argument: Whether it is typed without the option's name.
         listed: Whether the registry that completes it has every value allowed.
+        group: Heading of the options in ``--help`` among which it stands; empty for no other.
     """
 
     help: str
@@ -75,6 +76,7 @@ class Option:
     repeats: bool = True
     argument: bool = False
     listed: bool = True
+    group: str = ""
 
 
 def setting(default: Any, help: str, **known: Any) -> Any:

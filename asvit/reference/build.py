@@ -162,6 +162,28 @@ def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: in
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
 
 
+def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
+    """The lines above a table that say how networks were trained, on the images of ``source``.
+
+    Trainings of tables, and of searches, compare only where both lines are equal.
+    """
+    s = settings
+    varied = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
+    rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
+    return {
+        "recipe": (
+            f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
+            f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
+            f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
+            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
+        ),
+        "images": (
+            f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
+            "others to test on"
+        ),
+    }
+
+
 def provenance_of(
     rows: Sequence[BuiltRow],
     journal: TrainingJournal,
@@ -175,9 +197,7 @@ def provenance_of(
     They hold nothing that differs between two runs of the same command, such as times.
     """
     s, apart, ceiling = settings, spread(rows), noise_ceiling(rows)
-    varied = [f"shifts of up to {s.shift} px"] * bool(s.shift) + ["mirroring"] * s.flip
     images = s.images if journal.images is None else journal.images["source"]
-    rate = f"{s.learning_rate:g}" + f" times {s.width}/C" * s.rate_by_width
     sized = f"width C={s.width}"
     if s.varied:
         sized += (
@@ -186,16 +206,7 @@ def provenance_of(
     return {
         "title": f"{len(rows)} random architectures of space {s.space}, trained from scratch",
         "source": f"asvit {versions['asvit']}, {command}",
-        "recipe": (
-            f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
-            f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
-            f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
-            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
-        ),
-        "images": (
-            f"{images}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "
-            "others to test on"
-        ),
+        **how_trained(settings, images),
         "accuracies": "top-1 on the test images after the last step, per cent",
         "rows": f"{len(rows)} of {s.n}, drawn uniformly with seed {s.seed}, at {sized}",
         "spread": (

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asvit.core.codec import from_json, to_json
 from asvit.data import load_images
 from asvit.data.base import Progress
+from asvit.data.sources import Images
 from asvit.executors import Pool, Task, Work, one_thread
 from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
@@ -33,6 +34,7 @@ class Trainer:
         settings: Settings of the table.
         device: Where to train, such as ``"cpu"`` or ``"cuda:1"``.
         progress: Called with how many images are ready, and how many there will be.
+        images: Images to use instead of loading those of the settings.
 
     Attributes:
         num_classes: Classes of the images.
@@ -44,9 +46,14 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: BuildSettings, device: str, *, progress: Progress | None = None
+        self,
+        settings: BuildSettings,
+        device: str,
+        *,
+        progress: Progress | None = None,
+        images: Images | None = None,
     ) -> None:
-        images = load_images(
+        images = images or load_images(
             settings.images,
             count=settings.train_images + settings.test_images,
             image_size=settings.image_size,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
-from asvit.report import html
+from asvit.report import html, search_trained
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
 from asvit.report.search_figures import (
@@ -39,10 +39,12 @@ from asvit.report.search_figures import (
     shown_steps,
     standing_rows,
 )
+from asvit.report.search_trained import predicted_picture
 from asvit.report.style import label
 from asvit.search.front import pareto_front
 from asvit.search.result import SearchResult
 from asvit.search.rows import read_trials, without_sizes
+from asvit.search.settings import ACCURACY
 
 if TYPE_CHECKING:
     from asvit.search import SearchSettings, TrialRow
@@ -80,6 +82,11 @@ class SearchTrials:
     def objectives(self) -> dict[str, Better]:
         """The measures that the search was to improve, with their directions."""
         return {name: way for name, way in self.better.items() if way != "reported"}
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trained networks in place of measuring them."""
+        return ACCURACY in self.better
 
     def space(self) -> SearchSpace | None:
         """The search space; None where it is not known here."""
@@ -153,6 +160,8 @@ def direction(measure: str) -> Better:
     """The direction of ``measure``; merely reported where it is not known here."""
     from proxies import get_proxy
 
+    if measure == ACCURACY:
+        return "higher"
     try:
         return get_proxy(measure).better
     except KeyError:
@@ -180,7 +189,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
         # A search may have drawn one text many times.
         encode = cache(lambda text: space.encode(space.parse(text)))
         choices = choice_rows(trials, encode, space.dimensions)
-    return [
+    made = [
         Picture(
             "entropy",
             "Entropy of the policy",
@@ -222,6 +231,12 @@ def pictures(run: SearchTrials) -> list[Picture]:
             wide=True,
         ),
     ]
+    if not run.trains:
+        return made
+    # There is no policy, and no second objective.
+    made = [one for one in made if one.name not in ("entropy", "front")]
+    check = run.result.predictor if run.result else None
+    return [*made, *([] if check is None else [predicted_picture(check)])]
 
 
 def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
@@ -246,22 +261,23 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
 
 def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
+    what = "training" if run.trains else "architecture"
     told = [
-        words.format(s=settings)
-        for words in (
+        line.format(s=settings)
+        for line in (
             *("space {s.space}", "controller {s.controller}"),
             *("{s.image_size} px", "seed {s.seed}"),
         )
         if settings is not None
     ]
-    whole = html.count(done, "architecture")
+    whole = html.count(done, what)
     if result is not None:
-        what = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
+        words = f"Finished: {whole} in {html.duration(result.wall_seconds)}."
     else:
         if settings is not None:
-            whole = f"{done} of {html.count(settings.steps, 'architecture')}"
-        what = f"Not finished: {whole}. The same command continues it."
-    return html.header("asvit search", run.name, told, what)
+            whole = f"{done} of {html.count(settings.trials, what)}"
+        words = f"Not finished: {whole}. The same command continues it."
+    return html.header("asvit search", run.name, told, words)
 
 
 def _seed(result: SearchResult | None) -> str:
@@ -271,6 +287,9 @@ def _seed(result: SearchResult | None) -> str:
         ("parameters", html.number(result.params)),
         ("multiply-adds", html.number(result.macs)),
     ]
+    if result.prediction is not None:
+        told = search_trained.in_words(result.prediction)
+        pairs.append(("predicted accuracy, per cent [90 %]", told))
     values = ((name, result.values[name]) for name in without_sizes(result.values))
     pairs += [(label(name), html.number(value) or "failed") for name, value in values]
     first, last = result.entropy
@@ -295,6 +314,8 @@ def _finalists(result: SearchResult | None) -> str:
     """What the search could hand on, the seed first; empty where there were no finalists."""
     if result is None or not result.finalists:
         return ""
+    if result.settings.trainings is not None:
+        return search_trained.finalists(result)
     measures = without_sizes(result.values)
     again = any(one.again for one in result.finalists)
     numeric = ["parameters", "multiply-adds"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asvit.reference import ReferenceTable, load_reference
 from asvit.search.front import objectives
+from asvit.search.settings import ACCURACY
 from asvit.spaces import SearchSpace, load_space
 from proxies import get_proxy
 from scaling.ranking import Better
@@ -40,9 +41,14 @@ def find_table(
     return load_reference(reference, use=use)
 
 
+def direction(name: str) -> Better:
+    """The direction of a measure, or of the accuracy of a search that trains."""
+    return "higher" if name == ACCURACY else get_proxy(name).better
+
+
 def find_directions(names: tuple[str, ...]) -> dict[str, Better]:
     """Measure to its direction, for the measures called ``names``."""
-    better: dict[str, Better] = {name: get_proxy(name).better for name in names}
+    better = {name: direction(name) for name in names}
     if not objectives(better):
         raise ValueError(
             f"nothing to search for: {', '.join(names)} {'is' if len(names) == 1 else 'are'} "

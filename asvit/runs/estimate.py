@@ -22,11 +22,14 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 
 from asvit.core.settings import MeasuringSettings
-from asvit.data.sources import fractal_classes
+from asvit.data.sources import Images, fractal_classes
 from asvit.executors import Workers
 from asvit.executors.base import cores
+from asvit.reference.build import Training
+from asvit.reference.trainer import Trainer
 from asvit.runs.checks import find_directions, find_space
 from asvit.runs.measurement_pool import (
     EvalContext,
@@ -36,16 +39,20 @@ from asvit.runs.measurement_pool import (
     Workload,
     parts_of,
 )
+from asvit.runs.training_pool import training_workers
 from asvit.search import SearchSettings, get_controller
 from asvit.search.front import BEST, objectives
 from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
+from asvit.search.trained import as_trained
 from asvit.spaces import SearchSpace
+from asvit.spaces.base import Architecture
 from proxies.evaluation import resolve_device
 
 Clock = Callable[[], float]
 
+_PROBED = 5  # steps of a training that is timed
 _AT_MOST = 30  # architectures to measure, however quick they are
 _CONFIDENCE = 0.95
 _SIMULATIONS = 3
@@ -117,6 +124,10 @@ def estimate_search(
     get_controller(settings.controller)
     find_directions(settings.proxies)
     space = find_space(settings.space, image_size=settings.image_size)
+    if settings.trainings is not None:
+        return _estimate_trainings(
+            space, settings, workers, candidates, done=done, seconds=seconds, clock=clock
+        )
     shown = _uncached(settings)
     asked = Evaluator(space, shown, workers=workers)
     jobs = asked.workers.jobs or 1
@@ -149,6 +160,67 @@ def estimate_search(
         again=(min(BEST, settings.steps) + 1) * settings.recheck / settings.repeats,
     )
     return replace(found, steps=left, done=done)
+
+
+def _estimate_trainings(
+    space: SearchSpace,
+    settings: SearchSettings,
+    workers: Workers | None,
+    candidates: int,
+    *,
+    done: int,
+    seconds: float,
+    clock: Clock,
+) -> Estimate:
+    """The estimate of a search that trains: from a few steps of each network, on noise.
+
+    What the predictor takes is left out.
+    """
+    device, left = str(resolve_device(settings.device)), settings.trials - done
+    if left <= 0:
+        return Estimate(0, memory=peak_memory(device), device=device, done=done)
+    whole = settings.training
+    probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
+    count = probe.train_images + probe.test_images
+    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
+    pixels = rng.standard_normal((count, 3, whole.image_size, whole.image_size), np.float32)
+    labels = torch.arange(count) % 2
+    images = Images(torch.from_numpy(pixels), labels, ("even", "odd"), "noise")
+    train = Trainer(probe, device, images=images)
+
+    def failed(arch: Architecture) -> bool:
+        text = str(as_trained(arch, settings.width))
+        return bool(train(Training(text, 0)).reason)
+
+    timing = _Timing(
+        lambda: space.sample(rng),
+        failed,
+        failed,
+        jobs=training_workers(workers, settings, device).jobs or 1,
+        device=device,
+        clock=clock,
+    )
+    found = timing.estimate(
+        lambda: [left],
+        repeats=1,
+        at_once=settings.batch,
+        least=min(candidates, max(2, left)),
+        most=min(_AT_MOST, max(2, left)),
+        seconds=seconds,
+    )
+    passes, probed = (
+        3 * one.steps * one.batch_size + one.test_images for one in (whole, probe)
+    )  # a step takes three passes of each image
+    longer = passes / probed
+    return replace(
+        found,
+        steps=left,
+        done=done,
+        seconds=found.seconds * longer,
+        low=found.low * longer,
+        high=found.high * longer,
+        samples=tuple(Sample(one.architecture, one.seconds * longer) for one in found.samples),
+    )
 
 
 def estimate_jobs(
@@ -229,8 +301,6 @@ def speed_of(jobs: int, tasks: int, device: str, shares: Sequence[float] = (1.0,
 def peak_memory(device: str) -> int | None:
     """Largest memory so far in bytes: of a GPU, else of this process; None if nothing tells."""
     if device.startswith("cuda"):
-        import torch
-
         return int(torch.cuda.max_memory_allocated(device))
     try:
         import resource

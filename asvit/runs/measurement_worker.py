@@ -77,7 +77,7 @@ class MeasurementWorker:
             )
         for found in readings.taken.values():
             for what in found.values():
-                if isinstance(what, str) and any(words in what for words in _NO_MEMORY):
+                if isinstance(what, str) and out_of_memory(what):
                     raise MemoryError(what)
         size = counted(text, side) if task["counted"] else None
         return {
@@ -85,6 +85,11 @@ class MeasurementWorker:
             "cost": [size.params, size.macs] if isinstance(size, Cost) else None,
             "uncounted": size if isinstance(size, str) else "",
         }
+
+
+def out_of_memory(why: str) -> bool:
+    """Whether the reason of a failure is that memory ran out."""
+    return any(words in why for words in _NO_MEMORY)
 
 
 def counted(arch: Architecture | str, side: int) -> Cost | str:

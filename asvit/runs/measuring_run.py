@@ -34,13 +34,19 @@ class MeasuringRun(Run[S, R, J]):
     reference: str | Path | ReferenceTable | None = setting(
         None,
         "Reference table that tells how far the measures can be trusted, by its name (see asvit "
-        "list references) or path: they are correlated with its accuracies in the end.",
+        "list references) or path: they are correlated with its accuracies in the end. A search "
+        "that trains starts from its trainings.",
         metavar="TABLE",
         complete="asvit.reference:REFERENCES",
         repeats=False,
         listed=False,
     )
     workers: Workers | None = None  # the result does not depend on them
+
+    @property
+    def judged(self) -> bool:
+        """Whether a reference table judges the measures of this run."""
+        return True
 
     @property
     def training_command(self) -> str:
@@ -69,7 +75,7 @@ class MeasuringRun(Run[S, R, J]):
     def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""
         result = super().perform()
-        if self.reference is None:
+        if self.reference is None or not self.judged:
             return result
         from asvit.runs.checks import find_table
         from asvit.runs.correlation import reliability

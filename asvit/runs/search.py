@@ -5,26 +5,37 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asvit.core.console import clock, networks, short, table
+from asvit.core.console import clock, networks, short, table, with_interval
+from asvit.core.files import write_text
 from asvit.core.progress import images_told
-from asvit.core.run_files import JOURNAL, RESULT, SEARCH_FIGURES, TRIALS
+from asvit.core.run_files import (
+    JOURNAL,
+    PREDICTED,
+    RESULT,
+    SEARCH_FIGURES,
+    TRAINED,
+    TRIALS,
+)
 from asvit.core.settings import (
+    ELSEWHERE,
     MeasuringSettings,
     check_same_versions,
     fields_of,
     setting,
 )
+from asvit.reference import REFERENCES
 from asvit.runs.folder import RunFiles
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import imported
 from asvit.search.result import SearchResult
 from asvit.search.rows import evaluated, without_sizes, write_trials
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import ACCURACY, PREDICTOR, SearchSettings
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
     from asvit.runs.measurement_pool import Evaluator
+    from asvit.runs.training_pool import TrainingPool
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -45,21 +57,23 @@ _GROWTH = 10  # the budget of the next command over the seed's parameters
 
 @dataclass(kw_only=True)
 class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
-    """Search for a seed architecture without training.
+    """Search for a seed architecture: without training, or by short trainings on your images.
 
     Given again, the same command continues a run that was stopped, or shows the result of a
-    finished one. More steps than before extend it.
+    finished one. More steps or trainings than before extend it.
     """
 
     command = "search"
     summary = "Search a space for a seed architecture."
-    files = RunFiles("search", "search", JOURNAL, (TRIALS,), figures=SEARCH_FIGURES)
+    files = RunFiles(
+        "search", "search", JOURNAL, (TRIALS, TRAINED), figures=(*SEARCH_FIGURES, PREDICTED)
+    )
     settings_type = SearchSettings
     result_type = SearchResult
     folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
     report = imported("asvit.report:write_search_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, figures"
-    may_grow = ("steps",)
+    may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
 
@@ -76,7 +90,26 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if self.evaluate is not None and self.workers is not None:
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
-        _ = self.better, self.space
+        _ = self.better, self.space, self.before
+        if self.settings.controller == PREDICTOR and self.space.size < 2:
+            raise ValueError(
+                f"space {self.space.name!r} has one architecture: there is nothing to predict"
+            )
+
+    @property
+    def judged(self) -> bool:
+        """Whether the run measures; a table is where its trainings start from otherwise."""
+        return self.settings.trainings is None
+
+    @cached_property
+    def before(self) -> Mapping[str, Sequence[float]]:
+        """The trainings of a table that a search starts from: text to accuracies."""
+        from asvit.runs.checks import find_table
+        from asvit.search.training_tables import trainings_in
+
+        if self.judged or self.reference is None:
+            return {}
+        return trainings_in(find_table(self.reference), self.space, self.settings)
 
     @cached_property
     def better(self) -> Mapping[str, Better]:
@@ -129,17 +162,34 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         told = images_told(self.progress)
         return Evaluator(self.space, self.settings, workers=self.workers, progress=told)
 
+    @cached_property
+    def trainer(self) -> TrainingPool:
+        """Trains on images."""
+        from asvit.runs.training_pool import TrainingPool
+
+        told = images_told(self.progress)
+        return TrainingPool(self.space, self.settings, workers=self.workers, progress=told)
+
     @property
     def title(self) -> str:
         """What is about to be searched, and on what."""
         s = self.settings
-        found = f"searching {s.space} by {s.controller}: {s.steps} architectures"
-        return f"{found}, {s.in_words()}"
+        what = "architectures" if s.trainings is None else "trainings"
+        return f"searching {s.space} by {s.controller}: {s.trials} {what}, {s.in_words()}"
 
     def prepare(self) -> None:
-        """Have the images ready."""
-        if self.evaluate is None:
+        """Have the images ready, and check that a table to start from was trained on them."""
+        if self.evaluate is not None:
+            return
+        if self.judged:
             _ = self.evaluator
+        elif self.reference is None:
+            _ = self.trainer
+        else:
+            from asvit.runs.checks import find_table
+            from asvit.search.training_tables import check_recipe
+
+            check_recipe(find_table(self.reference), self.trainer.lines)
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -155,9 +205,9 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield
 
     def _stop_workers(self) -> None:
-        evaluator = self.__dict__.get("evaluator")
-        if evaluator is not None:
-            evaluator.close()
+        for name in ("evaluator", "trainer"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
     def open(self) -> Study:
         """The study, a new one if there is none."""
@@ -186,12 +236,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
             return {"images": None, "device": None}
-        context = self.evaluator.context
+        context = self.evaluator.context if self.judged else self.trainer
         return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
         """Check images, device and versions, and keep them; of several processes, one is first."""
         from asvit.search.study import keep_start, stored_settings
+        from asvit.search.trained import BEFORE
 
         now, kept = self.start_values(), False
         while not kept:
@@ -202,13 +253,24 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
                 if self.evaluate is None:
                     self.check_same(**{name: (stored.get(name), now[name]) for name in now})
                 check_same_versions(self.folder, stored.get("versions"), self.libraries)
+                self._check_same_trainings(stored.get(BEFORE) or {})
             kept = keep_start(
                 journal,
                 stored,
                 self.settings,
                 **now,
                 versions=self.versions(stored.get("versions")),
+                trainings=self.before or None,
                 shared=self.shared,
+            )
+
+    def _check_same_trainings(self, stored: Mapping[str, Sequence[float]]) -> None:
+        if stored != self.before:
+            counts = (sum(map(len, one.values())) for one in (stored, self.before))
+            raise ValueError(
+                "run folder {} was started from {} trainings of a table (now {}); {}".format(
+                    self.folder, *counts, ELSEWHERE
+                )
             )
 
     def execute(self, journal: Study) -> SearchResult:
@@ -227,9 +289,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
-        for progress in search.recheck():
-            self.tell(progress)
-        seed = picked(search.finalists, self.better, self.settings.pick)
+        if self.judged:
+            for progress in search.recheck():
+                self.tell(progress)
+            seed = picked(search.finalists, self.better, self.settings.pick)
+        else:
+            seed = search.conclude()
+            if self.evaluate is None:
+                self._save_trainings(search.rows)
         rows = search.rows
         return self.result(
             journal,
@@ -245,13 +312,20 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
             finalists=search.finalists,
+            prediction=seed.predicted,
+            predictor=search.check,
             next_command=self._next_command(seed.architecture, seed.params),
         )
 
     def _next_command(self, arch: str, params: int) -> str:
-        """Grow the seed, measured as it was found, or train it where it cannot be grown."""
+        """Grow the seed, measured as it was found, or train it where it cannot be grown.
+
+        One that was found by training is trained on the same images.
+        """
         from asvit.runs.scaling import ScaleRun
 
+        if not self.judged:
+            return self.training_command
         names = (*fields_of(MeasuringSettings), "proxies")
         kept = {name: getattr(self.settings, name) for name in names}
         try:
@@ -260,12 +334,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             return self.training_command
         return grown.command_line()
 
-    def _measure(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
-        """Measure architectures, in order."""
+    def _measure(self, asked: Sequence[Any]) -> Iterable[Measurement]:
+        """Measure architectures, or train those of pairs with a training seed, in order."""
         if self.evaluate is not None:
             names = self.settings.proxies
+            architectures = asked if self.judged else [arch for arch, _ in asked]
             return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
-        return self.evaluator.all(architectures)
+        return (self.evaluator if self.judged else self.trainer).all(asked)
 
     def _measure_again(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
         """Measure architectures on fresh networks, in order."""
@@ -291,22 +366,47 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         write_trials(self.folder / TRIALS, rows, self.settings.proxies)
 
     def complete(self, journal: Study, result: SearchResult) -> None:
-        """Write the table and the report of a finished search, where they are not there."""
+        """Write the tables and the report of a finished search, where they are not there."""
         from asvit.search.loop import History
 
-        if not (self.folder / TRIALS).exists():
-            self._save(History(journal, self.space, self.settings, self.better).rows)
+        tables = [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
+        if not all((self.folder / name).exists() for name in tables):
+            rows = History(journal, self.space, self.settings, self.better).rows
+            self._save(rows)
+            if TRAINED in tables:
+                self._save_trainings(rows)
         super().complete(journal, result)
+
+    def _save_trainings(self, rows: Sequence[TrialRow]) -> None:
+        """Write all trainings as a reference table."""
+        from asvit.search.trained import gathered
+        from asvit.search.training_tables import to_csv
+
+        trained = gathered(rows, self.before, self.space, self.settings)
+        pool = self.trainer
+        content = to_csv(trained, pool.lines, self.settings, pool.num_classes)
+        write_text(self.folder / TRAINED, content)
 
     def command_line(self) -> str:
         """As the base does; passwords in the storage's URL are left out."""
-        if self.storage is None:
-            return super().command_line()
-        from asvit.core.secrets import public_url
-
         public = copy.copy(self)
-        public.storage = public_url(self.storage)
-        return super(SearchRun, public).command_line()
+        if self.storage is not None:
+            from asvit.core.secrets import public_url
+
+            public.storage = public_url(self.storage)
+        command = super(SearchRun, public).command_line()
+        if self.judged or self.reference is None:
+            return command
+        from asvit.runs.checks import find_table
+
+        table = find_table(self.reference)
+        name = table.name if table.name in REFERENCES else table.path
+        return f"{command} {shlex.join(['--reference', str(name)])}"
+
+    @property
+    def always_typed(self) -> Sequence[str]:  # type: ignore[override]
+        """A search that trains is known by its trainings."""
+        return () if self.judged else ("trainings",)
 
     def estimate(self) -> Estimate:
         """The time that the run would take; a storage of its own is not opened."""
@@ -323,7 +423,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
         with contextlib.suppress(FileNotFoundError, ValueError):  # it follows from the journal
             if SearchResult.read(self.folder / RESULT).settings == self.settings:
-                return self.settings.steps
+                return self.settings.trials
         if not (self.folder / JOURNAL).exists():
             return 0
         study = first_study(read_journal(self.folder / JOURNAL))
@@ -344,8 +444,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def told(cls, result: SearchResult, screen: Console) -> Iterator[RenderableType]:
         """The seed, and what it could have been."""
         yield ""
-        yield _finalists(result) if result.finalists else _front(result)
-        told = [f"{result.steps} architectures in {clock(result.wall_seconds)}"]
+        trains = result.settings.trainings is not None
+        if trains:
+            yield _trained(result)
+        else:
+            yield _finalists(result) if result.finalists else _front(result)
+        what = "trainings" if trains else "architectures"
+        told = [f"{result.steps} {what} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
             told.append(f"entropy {first:.2f} to {last:.2f} nats")
@@ -354,6 +459,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         if result.reason:
             told.append(f"of the seed {result.reason}")
         yield "; ".join(told)
+        if result.predictor is not None:
+            yield result.predictor.in_words
         yield from rank_table(result.reliability)
         if f"--budget {_budget(result.params)} " in f"{result.next_command} ":
             yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
@@ -379,6 +486,22 @@ def _finalists(result: SearchResult) -> RenderableType:
     if result.settings.pick == "policy":
         title += " (--pick policy)"
     return table(columns, lines, title=title, left=("", "architecture"), rule=1)
+
+
+def _trained(result: SearchResult) -> RenderableType:
+    """What a search that trains could hand on, the seed first."""
+    predicted = result.prediction is not None
+    lines: list[list[object]] = []
+    for one in result.seed_first:
+        line: list[object] = [one.architecture, one.params, one.trainings, one.values[ACCURACY]]
+        if one.predicted is not None:
+            found = one.predicted
+            line.append(with_interval(found.mean, found.low, found.high, digits=1))
+        lines.append(line)
+    columns = ["architecture", "params", "trainings", "accuracy"]
+    columns += ["predicted [90 %]"] * predicted
+    title = "The best architectures, per cent; the first is the seed architecture"
+    return table(columns, lines, title=title, left=("architecture",), rule=1)
 
 
 def _front(result: SearchResult) -> RenderableType:

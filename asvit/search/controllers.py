@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import PREDICTOR, SearchSettings
 from proxies.registry import Registry
 from scaling.ranking import Better
 
@@ -89,6 +89,16 @@ def _reseeded(place: str) -> Make:
     return make
 
 
+def _predictor(
+    dimensions: Dimensions, better: Mapping[str, Better], settings: SearchSettings
+) -> BaseSampler:
+    from asvit.search.predictor_sampler import PredictorSampler
+    from asvit.spaces import load_space
+
+    space = load_space(settings.space)
+    return PredictorSampler(dimensions, better, space=space, settings=settings)
+
+
 register(
     "reinforce",
     "policy gradient on a joint categorical policy",
@@ -114,3 +124,8 @@ register(
     "the genetic algorithm NSGA-II for several objectives, from Optuna",
     paper="Deb et al. 2002, IEEE TEC 6(2)",
 )(_reseeded("asvit.search.reseeded:OrderedNSGAIISampler"))
+register(
+    PREDICTOR,
+    "short trainings, chosen by a Gaussian process that learns from them",
+    paper="White et al. 2021, arXiv:2104.01177; Srinivas et al. 2010, arXiv:0912.3995",
+)(_predictor)

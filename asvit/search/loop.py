@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -18,12 +19,26 @@ from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
 from asvit.core.progress import Progress
 from asvit.search.controllers import get_controller
-from asvit.search.front import best_row, best_rows, objectives
+from asvit.search.front import BEST, best_row, best_rows, objectives
 from asvit.search.reward import WindowedReward, WorstSoFar
-from asvit.search.rows import EvaluateAll, Finalist, Measurement, TrialRow
-from asvit.search.sampler import ReinforceSampler, distributions, measured_trials
-from asvit.search.settings import SearchSettings
+from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
+from asvit.search.sampler import (
+    ReinforceSampler,
+    active_trials,
+    distributions,
+    measured_trials,
+)
+from asvit.search.settings import LEAST_TRAININGS, PREDICTOR, SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
+from asvit.search.trained import (
+    TRAINING,
+    as_trained,
+    check_predictor,
+    finalists_of,
+    gathered,
+    trained_before,
+    training_seeds,
+)
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -117,7 +132,8 @@ class Search:
         space: What is searched.
         settings: Settings of the search.
         better: Measure to its direction; the measures with one are the objectives.
-        evaluate: Measures architectures.
+        evaluate: Measures architectures; in a search that trains, trains pairs of an architecture
+            and a training seed.
         evaluate_again: The same on fresh networks; None where measuring again tells nothing new.
         lease: Shares the study with other processes.
 
@@ -138,6 +154,7 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self.finalists: Sequence[Finalist] = ()
+        self.check: PredictorCheck | None = None
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -163,7 +180,7 @@ class Search:
             self.lease.tidy()
         self._check_hope()
         resumed = len(self.rows)
-        steps, batch = self.settings.steps, self.settings.batch
+        steps, batch = self.settings.trials, self.settings.batch
         dimensions = distributions(self.space.dimensions)
         while len(self.rows) < steps:
             # The rest of the batch, or of the search; fewer where others have taken some.
@@ -177,7 +194,7 @@ class Search:
                 continue
             drawn = [self.space.decode(trial.params) for trial in asked]
             with self.lease.at_work(asked):
-                measured = self._measure(drawn)
+                measured = self._measure(asked, drawn)
                 for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
                     with _storing():
                         told = self._tell(trial, str(arch), measurement)
@@ -222,6 +239,30 @@ class Search:
             for text in chosen
         ]
 
+    def conclude(self) -> Finalist:
+        """Judge the trainings, and give the best architecture.
+
+        With too few that did not fail for a predictor, it is the one of the highest mean.
+        :attr:`finalists` and :attr:`check` have what they come to.
+
+        Raises:
+            ValueError: If every training failed.
+        """
+        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
+
+        settings, before = self.settings, trained_before(self.study)
+        trained = gathered(self.rows, before, self.space, settings)
+        known = {text: one.accuracies for text, one in trained.items() if not one.reason}
+        make = None
+        if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
+            make = partial(Predictor, settings.image_size)
+        self.finalists = finalists_of(trained, make, count=BEST)
+        if not self.finalists:
+            raise ValueError(self._despair())
+        if make is not None:
+            self.check = check_predictor(make, known, seed=settings.seed)
+        return self.finalists[0]
+
     def _chosen(self) -> tuple[Mapping[str, Architecture], str | None]:
         """The finalists by their texts, and which of them is the policy's likeliest.
 
@@ -256,7 +297,31 @@ class Search:
                 self.study.set_user_attr(name, kept)
             yield
 
-    def _measure(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
+    def _measure(
+        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Iterable[Measurement]:
+        """The measurement of each architecture in order."""
+        if self.settings.trainings is None:
+            return self._measure_new(architectures)
+        with _storing():
+            seeds = self._seeds(asked, architectures)
+        return self.evaluate(list(zip(architectures, seeds, strict=True)))
+
+    def _seeds(
+        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Sequence[int]:
+        """The training seed of each architecture; the study keeps them for other processes."""
+        own = {trial.number for trial in asked}
+        others = [trial for trial in active_trials(self.study) if trial.number not in own]
+        taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
+        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
+        seeds = training_seeds(texts, taken, trained_before(self.study))
+        for trial, text, seed in zip(asked, texts, seeds, strict=True):
+            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
+                trial.set_user_attr(TRAINING, [text, seed])
+        return seeds
+
+    def _measure_new(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""
         known = dict(self._history.known)  # as of now: others may add to it meanwhile
         distinct = {str(arch): arch for arch in architectures}
@@ -280,9 +345,9 @@ class Search:
 
     def _progress(self, trial: Trial, resumed: int) -> Progress:
         row = self.rows[self._history.numbers.index(trial.number)]
-        seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.steps)
-        state = self._state(row)
-        return Progress("step", *counts, resumed=resumed, seconds=seconds, state=state, record=row)
+        seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.trials)
+        unit, state = "step" if self.settings.trainings is None else "training", self._state(row)
+        return Progress(unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row)
 
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
@@ -300,8 +365,9 @@ class Search:
 
     def _despair(self) -> str:
         last = self.rows[-1]
+        what = "architectures" if self.settings.trainings is None else "trainings"
         return (
-            f"all of the first {len(self.rows)} architectures failed; the last one, "
+            f"all of the first {len(self.rows)} {what} failed; the last one, "
             f"{last.architecture}, because {last.reason}"
         )
 

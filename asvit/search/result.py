@@ -10,7 +10,7 @@ from typing import Any
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.reference.findings import Reliability
-from asvit.search.rows import Finalist, TrialRow, without_sizes
+from asvit.search.rows import Finalist, Prediction, PredictorCheck, TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
 
 
@@ -32,6 +32,8 @@ class SearchResult(Result):
         front: The best measured architectures, those on the front of the objectives first.
         finalists: What it could have been, with what measuring them again gave.
         reliability: How well the measures rank a reference table, where one was asked for.
+        prediction: Expected accuracy of the seed, by a search with a predictor.
+        predictor: How far that predictor can be trusted.
     """
 
     kind = "search"
@@ -51,6 +53,8 @@ class SearchResult(Result):
     front: Sequence[TrialRow]
     finalists: Sequence[Finalist] = ()
     reliability: Reliability | None = None
+    prediction: Prediction | None = None
+    predictor: PredictorCheck | None = None
 
     @property
     def seed_first(self) -> Sequence[Finalist]:
@@ -76,6 +80,7 @@ class SearchResult(Result):
         return {
             "space": self.settings.space,
             "controller": self.settings.controller,
+            **({} if self.settings.trainings is None else {"trainings": self.steps}),
             "length_distortion": self.length_distortion,
             "ntk_condition_number": self.ntk_condition_number,
             "entropy": dict(zip(("first", "last"), self.entropy, strict=True)),

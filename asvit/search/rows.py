@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asvit.core.codec import Nullable
 from asvit.core.files import check_plain, write_text
+from asvit.reference.findings import Interval
 from proxies.messages import fault, first_line, one_line, shown
 from proxies.tables import csv_text, read_cells
 
@@ -59,6 +60,69 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """Expected accuracy of an architecture over training seeds, per cent.
+
+    Attributes:
+        mean: The prediction.
+        low: Lower end of its 90 % interval.
+        high: Upper end.
+    """
+
+    mean: Nullable
+    low: Nullable
+    high: Nullable
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """An architecture, as trained and as predicted from others alone.
+
+    Attributes:
+        architecture: Text of the network that was trained.
+        trainings: How many there were.
+        accuracy: Their mean, per cent.
+        predicted: Prediction by predictors that were not shown them, per cent.
+        std: Standard deviation of the prediction.
+    """
+
+    architecture: str
+    trainings: int
+    accuracy: Nullable
+    predicted: Nullable
+    std: Nullable
+
+
+@dataclass(frozen=True)
+class PredictorCheck:
+    """How far a predictor can be trusted, on the trainings of its own search.
+
+    A quarter of the architectures is held out, again and again, and predicted from the others.
+
+    Attributes:
+        tau: Share of pairs, held out together, that are predicted in the right order, minus the
+            share in the wrong one: Kendall's tau; NaN with fewer than 8 architectures.
+        tau_interval: Its bootstrap interval over architectures.
+        rows: The architectures.
+    """
+
+    tau: Nullable
+    tau_interval: Interval
+    rows: Sequence[HeldOut]
+
+    @property
+    def in_words(self) -> str:
+        """A line for people."""
+        if math.isnan(self.tau):
+            return "too few architectures were trained to say how far the predictor can be trusted"
+        low, high = self.tau_interval
+        return (
+            f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
+            f"[{low:.2f}, {high:.2f}] (of {len(self.rows)} architectures, a quarter held out)"
+        )
+
+
+@dataclass(frozen=True)
 class Finalist:
     """An architecture that the search may hand on.
 
@@ -73,6 +137,8 @@ class Finalist:
             it failed.
         again: The same on fresh networks; empty where nothing was measured again.
         reason: Why a measure failed, else empty.
+        trainings: How many there were of it, of whose accuracies ``values`` has the mean.
+        predicted: Its expected accuracy, by a search with a predictor.
     """
 
     architecture: str
@@ -83,6 +149,8 @@ class Finalist:
     values: Mapping[str, Nullable]
     again: Mapping[str, Nullable]
     reason: str
+    trainings: int = 0
+    predicted: Prediction | None = None
 
     @property
     def origin(self) -> str:

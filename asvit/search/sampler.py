@@ -87,6 +87,21 @@ class SpaceSampler(BaseSampler):
             f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
         )
 
+    def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
+        """An architecture drawn uniformly."""
+        return {
+            name: choices[rng.integers(len(choices))] for name, choices in self._dimensions.items()
+        }
+
+    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """``parent`` with another choice in one dimension."""
+        changeable = [name for name, choices in self._dimensions.items() if len(choices) > 1]
+        if not changeable:
+            return dict(parent)
+        name = changeable[rng.integers(len(changeable))]
+        others = [choice for choice in self._dimensions[name] if choice != parent[name]]
+        return {**parent, name: others[rng.integers(len(others))]}
+
 
 class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
@@ -226,10 +241,7 @@ class AgingEvolutionSampler(SpaceSampler):
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._batch]
         if len(trials) < self._population:
-            return {
-                name: choices[rng.integers(len(choices))]
-                for name, choices in self._dimensions.items()
-            }
+            return self._draw(rng)
         return self._mutate(self._parent(trials[-self._population :], rng), rng)
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> dict[str, Any]:
@@ -241,11 +253,3 @@ class AgingEvolutionSampler(SpaceSampler):
         entrants = rng.choice(len(alive), size=self._tournament, replace=False)
         winner: FrozenTrial = alive[min(entrants, key=lambda place: sums[place])]
         return winner.params
-
-    def _mutate(self, parent: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-        changeable = [name for name, choices in self._dimensions.items() if len(choices) > 1]
-        if not changeable:
-            return dict(parent)
-        name = changeable[rng.integers(len(changeable))]
-        others = [choice for choice in self._dimensions[name] if choice != parent[name]]
-        return {**parent, name: others[rng.integers(len(others))]}

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.reference.build_settings import BuildSettings
 from proxies.registry import Registry
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
 
+ACCURACY = "accuracy"  # per cent: the objective of a search that trains
+PREDICTOR = "predictor"  # the controller that needs it
+LEAST_TRAININGS = 5  # of a search with the predictor
+
+_MEASURES = ("length_distortion", "ntk_condition_number")
+# Where the default depends on what is measured: without training, and with it.
+_SIZES = {"image_size": (224, 32), "batch": (1, 4)}
+_TRAININGS = 24
+_GROUP = "Search by short trainings"  # heading of their options
+
+_OF_TRAININGS = (
+    *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
+    *("classes", "shift", "flip"),
+)
+
+#: The preset ``quick`` of a search that trains.
+_QUICK = {
+    "classes": 10,
+    "training_steps": 150,
+    "batch_size": 32,
+    "train_images": 1_000,
+    "test_images": 500,
+}
+
 
 @dataclass(frozen=True)
 class SearchSettings(MeasuringSettings):
-    """Settings of a search. Two runs with equal settings measure the same architectures."""
+    """Settings of a search. Two runs with equal settings measure the same architectures.
+
+    A search that trains has ``trainings``, and one objective: the accuracy on images held out.
+    """
 
     presets: ClassVar[Presets] = Registry(
         "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 2, "images": 8}}
@@ -32,7 +61,7 @@ class SearchSettings(MeasuringSettings):
         complete="asvit.search:CONTROLLERS",
     )
     proxies: tuple[str, ...] = setting(
-        ("length_distortion", "ntk_condition_number"),
+        _MEASURES,
         "Measure to use; repeat it or separate names by commas (see asvit list proxies). Those "
         "with a direction are the objectives, in this order.",
         name="proxy",
@@ -41,9 +70,16 @@ class SearchSettings(MeasuringSettings):
         complete="proxies:PROXIES",
     )
     steps: int = setting(500, "Architectures to measure.", at_least=1)
+    image_size: int = setting(
+        None,
+        "Side of the square images, in pixels.",
+        shown="224; 32 with --trainings",
+        at_least=1,
+    )
     batch: int = setting(
-        1,
+        None,
         "Architectures drawn before the controller learns from any, and measured side by side.",
+        shown="1; 4 with --trainings",
         at_least=1,
     )
     recheck: int = setting(
@@ -59,11 +95,138 @@ class SearchSettings(MeasuringSettings):
         "policy the best drawn).",
         choices=("measured", "policy"),
     )
+    trainings: int | None = setting(
+        None,
+        "Search by short trainings, so many, in place of measures: the objective is the accuracy "
+        "on images held out.",
+        shown=f"{_TRAININGS} with --controller predictor",
+        at_least=1,
+        group=_GROUP,
+    )
+    training_steps: int = setting(700, "Batches of each training.", at_least=1, group=_GROUP)
+    batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
+    learning_rate: float = setting(
+        1e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
+    )
+    width: int = setting(
+        16,
+        "Channels of the first stage in trainings; spaces whose networks have no width of their "
+        "own are left as they are.",
+        at_least=1,
+        group=_GROUP,
+    )
+    train_images: int = setting(
+        4_000,
+        "Images to train on; four fifths of them all where there are fewer.",
+        at_least=2,
+        group=_GROUP,
+    )
+    test_images: int = setting(
+        5_000,
+        "Other images to test on; those left where there are fewer.",
+        at_least=1,
+        group=_GROUP,
+    )
+    classes: int = setting(
+        20,
+        "Classes of the fractals to train on; other images have their own.",
+        at_least=2,
+        group=_GROUP,
+    )
+    shift: int = setting(
+        0, "Shift training images by up to N pixels along each axis.", at_least=0, group=_GROUP
+    )
+    flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
+
+    def __post_init__(self) -> None:
+        trains = _trains(vars(self))
+        if trains:
+            object.__setattr__(self, "proxies", self._objective())
+            if self.trainings is None:
+                object.__setattr__(self, "trainings", _TRAININGS)
+        for name, defaults in _SIZES.items():
+            if getattr(self, name) is None:
+                alone = name == "batch" and self.controller in _ONE_BY_ONE
+                object.__setattr__(self, name, defaults[trains and not alone])
+        super().__post_init__()
+
+    def _objective(self) -> tuple[str, ...]:
+        measures = proxy_names(self.proxies)
+        if measures not in (_MEASURES, (ACCURACY,)):
+            raise ValueError(
+                f"measures {', '.join(measures)} beside trainings, which search by accuracy; "
+                "leave out the measures, or trainings and controller predictor"
+            )
+        return (ACCURACY,)
+
+    @classmethod
+    def make(cls, preset: str = "default", **given: Any) -> Self:
+        """As the base does; a preset may be another one for a search that trains."""
+        if preset == "quick" and _trains(given):
+            return super().make(**{**_QUICK, **given})
+        return super().make(preset, **given)
 
     def check(self) -> None:
-        """Check that the controller can learn from batches."""
+        """Check that the controller can learn from batches, and has what it needs."""
         if self.batch > 1 and self.controller in _ONE_BY_ONE:
             raise ValueError(
                 f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
                 "after every architecture; use batch=1 (repeats are still shared among workers)"
             )
+        if self.trainings is None:
+            for name in _OF_TRAININGS:
+                if (value := getattr(self, name)) != getattr(type(self), name):
+                    raise ValueError(
+                        f"{name}={value} is for trainings, and this search measures without; "
+                        "give trainings, too"
+                    )
+            return
+        if self.steps != type(self).steps:
+            raise ValueError(
+                f"steps={self.steps} counts architectures that are measured, and this search "
+                f"trains; use trainings={self.steps}, or training_steps for batches"
+            )
+        if self.pick == "policy":
+            raise ValueError("pick='policy' does not suit trainings; use 'measured'")
+        if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
+            raise ValueError(
+                f"trainings={self.trainings} are too few to learn from; use at least "
+                f"{LEAST_TRAININGS}"
+            )
+
+    @property
+    def trials(self) -> int:
+        """How many trainings there are to be, or architectures to measure."""
+        return self.steps if self.trainings is None else self.trainings
+
+    @property
+    def training(self) -> BuildSettings:
+        """How networks are trained: as those of a reference table with these settings."""
+        return BuildSettings(
+            space=self.space,
+            data=self.data,
+            steps=self.training_steps,
+            image_size=self.image_size,
+            seed=self.seed,
+            **{name: getattr(self, name) for name in _OF_TRAININGS if name != "training_steps"},
+        )
+
+    def in_words(self) -> str:
+        """How networks are about to be measured or trained, for the title of a run."""
+        if self.trainings is None:
+            return super().in_words()
+        from proxies.evaluation import resolve_device
+
+        return (
+            f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
+            f"C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
+        )
+
+
+def _trains(given: Mapping[str, Any]) -> bool:
+    """Whether settings with these values train networks."""
+    return (
+        given.get("controller") == PREDICTOR
+        or given.get("trainings") is not None
+        or given.get("proxies") in (ACCURACY, (ACCURACY,), [ACCURACY])
+    )

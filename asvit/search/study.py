@@ -42,6 +42,7 @@ from sqlalchemy.pool import NullPool
 from asvit.core.secrets import HIDDEN, censored, public_url
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
+from asvit.search.trained import BEFORE
 from proxies.messages import first_line, one_line
 from scaling.ranking import Better
 
@@ -166,6 +167,7 @@ def keep_start(
     images: Mapping[str, str] | None,
     device: str | None = None,
     versions: Mapping[str, str] | None = None,
+    trainings: Mapping[str, Sequence[float]] | None = None,
     shared: RDBStorage | None = None,
 ) -> bool:
     """Keep with ``study`` what it was started with, after its attributes ``kept`` were checked.
@@ -175,7 +177,7 @@ def keep_start(
         what that process has kept has to be checked.
     """
     before = stored_settings(kept)
-    now = {"images": images, "device": device, "versions": versions}
+    now = {"images": images, "device": device, "versions": versions, BEFORE: trainings}
     known = set() if before is None else kept.keys()
     missing = {name: now[name] for name in now if now[name] is not None and name not in known}
     if before is None:

@@ -22,6 +22,7 @@ from experiments import (
     bench_training,
     compare_controllers,
     compare_heads,
+    simulate_trainings,
 )
 from experiments.bench_cost_growth import AXES, Case, Row, table
 from experiments.bench_gpu import waits
@@ -56,6 +57,16 @@ def test_controllers_are_compared_at_equal_draws(script: Script) -> None:
     assert Path("runs/compare/controllers.svg").stat().st_size > 1000
     assert "| reinforce | 0 |" in table
     assert "| random | 0 |" in table
+
+
+def test_rules_that_spend_trainings_are_compared(script: Script) -> None:
+    printed = script(
+        simulate_trainings.main,
+        "--searches 1 --trainings 11 --table asvit-fractal --table vitbench101-pit:c100_kd_acc",
+    )
+    for name in simulate_trainings.RULES:
+        assert len(re.findall(rf"\| {name} \|( \d\d\.\d\d ± 0\.00 \|){{3}}", printed)) == 2
+    assert "| a random row | 74." in printed  # the mean of the table
 
 
 def test_heads_are_compared_in_a_table_and_figures(script: Script) -> None:

@@ -15,7 +15,16 @@ from asvit.report.search import read_run
 from asvit.runs.folder import RUNS
 from asvit.search import CONTROLLERS
 from experiments import forked
-from experiments.kill_runs import COMMANDS, NEEDS, RUN, Campaign, differences, outcome, words
+from experiments.kill_runs import (
+    COMMANDS,
+    NEEDS,
+    RUN,
+    TRAINED,
+    Campaign,
+    differences,
+    outcome,
+    words,
+)
 from tests.traps import Stop, prepare
 
 ENOUGH = 2.0  # seconds of runs to kill
@@ -72,6 +81,11 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     *(
         ("search", f"--controller {name} --steps 20", ("measure", 15, KILL))
         for name in CONTROLLERS
+        if name != "predictor"
+    ),
+    *(
+        ("search", f"--steps 500 {TRAINED}", (point, count, KILL))
+        for point, count in (("step", 7), ("fsync", 23), ("trainings.csv", 1), ("result.json", 1))
     ),
     *(
         ("search", f"--space {name} --image-size 64", ("fsync", 9, KILL))

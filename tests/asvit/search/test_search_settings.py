@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from asvit.reference.build_settings import BuildSettings
 from asvit.search import SearchSettings
 
 
@@ -24,6 +25,12 @@ from asvit.search import SearchSettings
         ({"radius": True}, "radius must be"),
         ({"radius": float("inf")}, "radius must be"),
         ({"data": ""}, "data must be a name"),
+        ({"controller": "predictor", "trainings": 4}, "trainings=4 are too few to learn from"),
+        ({"controller": "predictor", "steps": 30}, "use trainings=30, or training_steps"),
+        ({"trainings": 9, "proxies": ("snip",)}, "measures snip beside trainings"),
+        ({"trainings": 9, "pick": "policy"}, "pick='policy' does not suit trainings"),
+        ({"trainings": 9, "batch": 2, "controller": "tpe"}, "batch=2 does not suit"),
+        ({"width": 8}, "width=8 is for trainings, and this search measures without"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(given: dict[str, Any], message: str) -> None:
@@ -38,3 +45,41 @@ def test_a_preset_sets_some_and_one_name_is_a_list_of_one() -> None:
     changed = SearchSettings(repeats=3, image_size=64, images=8)
     assert (quick, SearchSettings.make()) == (changed, SearchSettings())
     assert SearchSettings(proxies="length_distortion").proxies == ("length_distortion",)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"controller": "predictor"},
+        {"controller": "random", "trainings": 24},
+        {"controller": "random", "proxies": "accuracy"},
+    ],
+)
+def test_a_search_trains_where_anything_asks_for_trainings(given: dict[str, Any]) -> None:
+    made = SearchSettings(**given)
+    assert (made.proxies, made.trainings, made.trials) == (("accuracy",), 24, 24)
+    assert (made.image_size, made.batch) == (32, 4)
+    assert SearchSettings.from_json(made.to_json()) == made
+    assert SearchSettings(**given, image_size=48, batch=2).image_size == 48
+
+
+def test_a_search_that_measures_has_its_own_defaults() -> None:
+    made = SearchSettings()
+    assert (made.trainings, made.trials, made.image_size, made.batch) == (None, 500, 224, 1)
+    assert SearchSettings(controller="tpe", trainings=9).batch == 1
+
+
+def test_trainings_are_those_of_a_reference_table() -> None:
+    made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
+    assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
+    assert made.training.recipe.learning_rate == 0.1
+    table = BuildSettings.make("asvit-fractal")
+    default = SearchSettings(controller="predictor").training
+    assert (default.recipe, default.images) == (table.recipe, table.images)
+    assert (default.train_images, default.test_images) == (table.train_images, table.test_images)
+
+
+def test_the_quick_preset_of_trainings_is_another_one() -> None:
+    quick = SearchSettings.make("quick", controller="predictor", classes=4)
+    assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
+    assert quick.repeats == SearchSettings().repeats

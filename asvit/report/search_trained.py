@@ -1,0 +1,108 @@
+"""What the report of a search that trains has of its own: the predictions, and their trust."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from asvit.core.console import with_interval
+from asvit.report import html
+from asvit.report.pictures import Picture
+from asvit.report.style import COLOUR, figure, note, tell
+from asvit.search.rows import HeldOut, Prediction, PredictorCheck
+from asvit.search.settings import ACCURACY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from asvit.search.result import SearchResult
+
+
+def predicted_picture(check: PredictorCheck) -> Picture:
+    """Accuracies beside what predictors expected that were not shown them."""
+    return Picture(
+        "predicted",
+        "Predicted and measured",
+        "Every architecture: the accuracy that was measured, the mean of its trainings, over that "
+        "which predictors expected that were fitted to others alone, with their standard "
+        "deviation. On the line both are equal. Filled points were trained several times.",
+        lambda: draw_predicted(check.rows),
+        (check.rows, HeldOut),
+    )
+
+
+def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
+    """Measured over predicted accuracy, per cent."""
+    made = figure(height=3.8)
+    axes = made.subplots()
+    if not rows:
+        note(axes, "too few architectures were trained")
+        return made
+    ends = [f(f(one.accuracy, one.predicted) for one in rows) for f in (min, max)]
+    axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
+    for one in rows:
+        colour = COLOUR["first"]
+        axes.errorbar(
+            one.predicted,
+            one.accuracy,
+            xerr=one.std if math.isfinite(one.std) else 0.0,
+            color=colour,
+            elinewidth=0.6,
+            alpha=0.5,
+        )
+    again = [one.trainings > 1 for one in rows]
+    drawn = axes.scatter(
+        [one.predicted for one in rows],
+        [one.accuracy for one in rows],
+        s=22,
+        facecolors=[COLOUR["first"] if often else "none" for often in again],
+        edgecolors=COLOUR["first"],
+        zorder=3,
+    )
+    tell(
+        drawn,
+        (
+            f"{one.architecture}: measured {one.accuracy:.4g} %, predicted {one.predicted:.4g} %"
+            for one in rows
+        ),
+    )
+    axes.set_xlabel("predicted accuracy (%)")
+    axes.set_ylabel("measured accuracy (%)")
+    return made
+
+
+def finalists(result: SearchResult) -> str:
+    """The best architectures, the seed first, and how far their predictions can be trusted."""
+    columns, numeric = ["architecture"], ["parameters", "multiply-adds", "trainings", "accuracy"]
+    predicted = result.prediction is not None
+    cells: list[list[html.Cell]] = [
+        [
+            one.architecture,
+            one.params,
+            one.macs,
+            one.trainings,
+            one.values[ACCURACY],
+            *([in_words(one.predicted)] * predicted),
+        ]
+        for one in result.seed_first
+    ]
+    columns += [*numeric, *["predicted [90 %]"] * predicted]
+    words = "The first is the seed architecture: the one with the highest " + (
+        "prediction. The predictor is fitted to all trainings."
+        if predicted
+        else "mean accuracy over its trainings."
+    )
+    parts = [html.paragraph(f"Accuracies are per cent, on images held out. {words}")]
+    if result.predictor is not None:
+        told = result.predictor.in_words
+        parts.append(html.paragraph(f"{told[0].upper()}{told[1:]}."))
+    shown = html.table(columns, cells, numeric=set(numeric))
+    return html.section("Finalists", *parts, html.card(shown))
+
+
+def in_words(prediction: Prediction | None) -> str:
+    """A prediction with its interval."""
+    if prediction is None:
+        return ""
+    return with_interval(prediction.mean, prediction.low, prediction.high, digits=1)

@@ -1,0 +1,210 @@
+"""Trains the networks of a search, in this process or in workers; the accuracies are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asvit.core.codec import from_json, to_json
+from asvit.data import load_images
+from asvit.data.base import Progress
+from asvit.data.sources import Images, open_dataset
+from asvit.executors import Pool, Task, Work, Workers, open_pool
+from asvit.reference import trainer
+from asvit.reference.build import Outcome, Training, how_trained
+from asvit.reference.build_settings import BuildSettings
+from asvit.runs.measurement_worker import counted, out_of_memory
+from asvit.search import Measurement, SearchSettings
+from asvit.search.settings import ACCURACY
+from asvit.search.trained import as_trained
+from asvit.spaces import SearchSpace, load_space
+from asvit.spaces.base import Architecture
+from proxies import Cost
+from proxies.evaluation import FAILURES, resolve_device
+from proxies.messages import fault
+from proxies.registry import UnknownNameError
+
+_GIGABYTES = 1.0  # that a training at the default settings may need, with its process
+_PIXELS_A_SECOND = 1_500_000  # of images trained on, by one core, roughly
+_MADE = ("fractal", "gaussian")  # images that never run out
+
+
+class TrainingPool:
+    """Trains architectures of ``space`` as ``settings`` say; ``progress`` is told of images.
+
+    The accuracy follows from the architecture and the training seed alone, and is that of the same
+    training of ``asvit reference build``.
+
+    Attributes:
+        device: Where networks are trained.
+        provenance: Where the images came from (``source``) and what they are (``digest``).
+        settings: How networks are trained, as settings of a reference table.
+        num_classes: Classes of the images.
+
+    Raises:
+        ValueError: If there are too few images, they have no classes, one cannot be read, or the
+            device is not there.
+        OSError: If the images cannot be found.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        *,
+        workers: Workers | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.device = str(resolve_device(settings.device))
+        self._space = space
+        self.settings = affordable(settings.training)
+        s = self.settings
+        self._images = load_images(
+            s.images,
+            count=s.train_images + s.test_images,
+            image_size=s.image_size,
+            seed=s.seed,
+            progress=progress,
+        )
+        self._trainer = trainer.Trainer(s, self.device, images=self._images)
+        self.provenance, self.num_classes = self._trainer.provenance, self._trainer.num_classes
+        self.workers = training_workers(workers, settings, self.device)
+        self._stack = ExitStack()
+        self._pool: Pool | None = None
+        if not self.workers.in_process:
+            self._opened()  # checks early that there can be workers
+
+    def all(self, trainings: Sequence[tuple[Architecture, int]]) -> Iterator[Measurement]:
+        """Train pairs of architecture and training seed; the measurements come in their order."""
+        side = self.settings.image_size
+        texts = [str(as_trained(arch, self.settings.width)) for arch, _ in trainings]
+        jobs = [Training(text, seed) for text, (_, seed) in zip(texts, trainings, strict=True)]
+        for (arch, _), outcome in zip(trainings, self._outcomes(jobs), strict=True):
+            size = counted(arch, side)
+            reason = outcome.reason or (size if isinstance(size, str) else "")
+            params, macs = (size.params, size.macs) if isinstance(size, Cost) else (0, 0)
+            accuracy = math.nan if reason else outcome.accuracy
+            yield Measurement(
+                params, macs, {ACCURACY: accuracy}, {ACCURACY: reason} if reason else {}
+            )
+
+    @property
+    def lines(self) -> Mapping[str, str]:
+        """How networks are trained, and on what, as reference tables say it."""
+        return how_trained(self.settings, self.provenance["source"])
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._stack.close()
+        self._pool = None
+
+    def _outcomes(self, jobs: Sequence[Training]) -> Iterator[Outcome]:
+        """The outcomes of trainings in their order."""
+        if self.workers.in_process:
+            for job in jobs:
+                try:
+                    yield _outcome(self._trainer, job)
+                except MemoryError as error:
+                    yield _failed(str(error) or "out of memory")
+            return
+        held: dict[int, Outcome] = {}
+        tasks = [job._asdict() for job in jobs]
+        with closing(self._opened().run(tasks)) as answers:
+            due = 0
+            for number, answer in answers:
+                held[number] = (
+                    _failed(answer.failure)
+                    if answer.failure
+                    else from_json(answer.result, Outcome)
+                )
+                while due in held:
+                    yield held.pop(due)
+                    due += 1
+
+    def _opened(self) -> Pool:
+        """The workers, started at the first use."""
+        if self._pool is None:
+            images = self._images
+            work = Work(
+                "asvit.runs.training_pool:training_worker",
+                {
+                    "training": self.settings.to_json(),
+                    "space": self._space.name,
+                    "classes": images.classes,
+                    "source": images.source,
+                },
+                {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
+            )
+            self._pool = self._stack.enter_context(open_pool(self.workers, work, self.device))
+        return self._pool
+
+
+def training_workers(workers: Workers | None, settings: SearchSettings, device: str) -> Workers:
+    """The workers of a search that trains: as many as it deserves, unless given."""
+    s = settings.training
+    pixels = settings.trials * s.steps * s.batch_size * s.image_size**2
+    return (workers or Workers()).resolved(
+        device,
+        tasks=settings.batch,
+        seconds=pixels / _PIXELS_A_SECOND,
+        gigabytes=_GIGABYTES,
+    )
+
+
+def training_worker(
+    settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
+) -> Callable[[Task], Any]:
+    """What trains in a worker; made and called as executors do it."""
+    try:
+        load_space(settings["space"])
+    except UnknownNameError as error:
+        raise ValueError(f"a worker does not know what this process does: {error}") from error
+    images = Images(
+        torch.from_numpy(arrays["pixels"]),
+        torch.from_numpy(arrays["labels"]),
+        tuple(settings["classes"]),
+        settings["source"],
+    )
+    train = trainer.Trainer(BuildSettings.from_json(settings["training"]), device, images=images)
+    return lambda task: to_json(_outcome(train, Training(**task)))
+
+
+def _outcome(train: trainer.Trainer, training: Training) -> Outcome:
+    """The outcome of a training, also of a network that cannot be built or trained.
+
+    Raises:
+        MemoryError: If memory ran out.
+    """
+    try:
+        return train(training)
+    except MemoryError:
+        raise
+    except FAILURES as error:
+        why = fault(error)
+    if out_of_memory(why):
+        raise MemoryError(why)
+    return _failed(why)
+
+
+def _failed(why: str) -> Outcome:
+    return Outcome(math.nan, math.nan, 0.0, why)
+
+
+def affordable(settings: BuildSettings) -> BuildSettings:
+    """The settings with no more images than there are, a fifth of them at least to test on."""
+    if settings.images.partition(":")[0] in _MADE:
+        return settings
+    there = len(open_dataset(settings.images))
+    if there < 5 or there >= settings.train_images + settings.test_images:
+        return settings
+    test = min(settings.test_images, max(there - settings.train_images, there // 5))
+    return replace(
+        settings, test_images=test, train_images=min(settings.train_images, there - test)
+    )

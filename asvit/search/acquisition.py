@@ -1,0 +1,136 @@
+"""Which architecture to train next: what a predictor of accuracy learns most from, or hopes for.
+
+The choice follows from what was trained before and from a random generator, so that a search that
+was stopped goes on identically, and the same rules can be simulated on tables of trained networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+
+Array = NDArray[np.float64]
+
+PRIOR_REPEATS = 4
+
+
+class Fitted(Protocol):
+    """A predictor of accuracy, as :class:`asvit.Predictor`."""
+
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike) -> Fitted:
+        """Learn from trainings, with the standard deviation between training seeds."""
+
+    def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:
+        """Expected accuracies and their standard deviations, ``[architectures]``."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Chooses trainings, one after another.
+
+    The first ones are spread over the space. After them, the next one is that of the highest upper
+    confidence bound: prediction plus ``bound`` standard deviations. Every ``again``-th training
+    repeats one of those trained, with another seed; their bounds sink as they are trained again.
+    The others go to new candidates. What is chosen but not trained yet counts as trained, with the
+    accuracy that is predicted for it ("Kriging believer"), so that the choices of a batch differ.
+
+    The choice does not depend on how many trainings there will be: a longer search begins as a
+    shorter one.
+
+    Attributes:
+        first: Trainings before the predictor is asked.
+        again: Every how-manieth training after them repeats a favourite.
+        bound: Standard deviations above the prediction.
+
+    References:
+        Srinivas et al. 2010, "Gaussian process optimization in the bandit setting",
+        arXiv:0912.3995.
+        Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization".
+    """
+
+    first: int = 10
+    again: int = 4
+    bound: float = 1.0
+
+    def choose(
+        self,
+        predictor: Callable[[], Fitted],
+        known: Sequence[tuple[str, float]],
+        pending: Sequence[str],
+        candidates: Sequence[str],
+        *,
+        place: int,
+        repeatable: Callable[[str], bool] = lambda _text: True,
+    ) -> str:
+        """The architecture of training ``place``, from 0.
+
+        Args:
+            predictor: Makes a predictor.
+            known: Trained architectures with their accuracies, one for each training.
+            pending: Those chosen since, in their order.
+            candidates: Distinct architectures to choose among, beside those known.
+            place: How many trainings were chosen before.
+            repeatable: Whether an architecture may be trained again.
+        """
+        texts = [text for text, _ in known]
+        values = [value for _, value in known]
+        noise = seed_noise(known)
+        fitted = predictor().fit(texts, values, noise)
+        if pending:
+            believed, _ = fitted.predict(pending)
+            fitted = predictor().fit([*texts, *pending], [*values, *believed], noise)
+        trained = list(dict.fromkeys([*texts, *pending]))
+        seen = set(trained)
+        fresh = [text for text in candidates if text not in seen]
+        allowed = [text for text in trained if repeatable(text)]
+        repeats = (place - self.first) % self.again == self.again - 1
+        if not fresh or (repeats and allowed):
+            return self._highest(fitted, allowed or trained)
+        return self.best(fitted, fresh, trained)
+
+    def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
+        """The new architecture to train, after those that were trained or chosen."""
+        return self._highest(fitted, fresh)
+
+    def _highest(self, fitted: Fitted, texts: Sequence[str]) -> str:
+        mean, std = fitted.predict(texts)
+        return texts[int(np.argmax(mean + self.bound * std))]
+
+
+def seed_noise(known: Sequence[tuple[str, float]]) -> float:
+    """Standard deviation of accuracy between training seeds, points.
+
+    It is pooled over architectures that were trained several times. As a few of them say little,
+    a third of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more repeats.
+
+    Args:
+        known: Trained architectures with their accuracies, one for each training.
+    """
+    groups: dict[str, list[float]] = {}
+    for text, value in known:
+        groups.setdefault(text, []).append(value)
+    means = [float(np.mean(values)) for values in groups.values()]
+    squares = sum(
+        sum((value - mean) ** 2 for value in values)
+        for mean, values in zip(means, groups.values(), strict=True)
+    )
+    repeats = len(known) - len(groups)
+    prior = float(np.var([value for _, value in known])) / 3
+    return float(np.sqrt((squares + PRIOR_REPEATS * prior) / (repeats + PRIOR_REPEATS)))
+
+
+def farthest(points: Array, others: Array) -> int:
+    """Index of the point whose nearest of ``others`` is farthest; the first one of equals.
+
+    Args:
+        points: ``[points, features]``.
+        others: ``[others, features]``; with none, the point nearest to the centre is taken.
+    """
+    if not len(others):
+        return int(np.argmin(((points - points.mean(0)) ** 2).sum(1)))
+    return int(np.argmax(cdist(points, others).min(1)))

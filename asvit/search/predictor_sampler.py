@@ -1,0 +1,141 @@
+"""The controller that learns from trainings which architectures will be accurate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from asvit.predictor import Predictor
+from asvit.search.acquisition import Acquisition, farthest
+from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
+from asvit.search.seeds import seed_for
+from asvit.search.settings import LEAST_TRAININGS, SearchSettings
+from asvit.search.trained import as_trained, trained_before
+from asvit.spaces import SearchSpace, cost
+from proxies.evaluation import FAILURES
+from scaling.ranking import Better
+
+Params = Mapping[str, Any]
+
+_SPREAD = 256  # random draws of which one is farthest from those before
+_SAMPLED = 200  # candidates drawn from the space, the same in a whole run: counting takes time
+_PARENTS, _CHILDREN = 5, 10  # architectures that are mutated, and into how many candidates
+
+
+class PredictorSampler(SpaceSampler):
+    """Trains what a predictor, fitted to the trainings so far, expects most of.
+
+    It keeps no state, as the other samplers: see :mod:`asvit.search.sampler`. Of a batch, the
+    choices follow from the trainings before the batch, and from those of the batch before them.
+
+    Args:
+        dimensions: Dimension of the space to its choices.
+        better: The one objective, and its direction.
+        space: The space, whose architectures the predictor knows.
+        settings: Of the search.
+    """
+
+    def __init__(
+        self,
+        dimensions: Mapping[str, Sequence[Any]],
+        better: Mapping[str, Better],
+        *,
+        space: SearchSpace,
+        settings: SearchSettings,
+        acquisition: Acquisition | None = None,
+    ) -> None:
+        super().__init__(dimensions, better, seed=settings.seed, batch=settings.batch)
+        self._space = space
+        self._settings = settings
+        self._acquisition = acquisition or Acquisition()
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw far from all others at first, then what the predictor chooses."""
+        place = place_of(study, trial)
+        start = place - place % self._batch
+        before = [one for one in active_trials(study) if one.number < trial.number]
+        measured = measured_trials(study)[:start]
+        given = trained_before(study)  # in a table
+        known = [
+            *((text, value) for text, values in given.items() for value in values),
+            *(
+                (self._text(one.params), one.values[0])
+                for one in measured
+                if self._fits(one.params)
+            ),
+        ]
+        spent = sum(map(len, given.values())) + place
+        known = [(text, value) for text, value in known if math.isfinite(value)]
+        others = {
+            **{text: self._space.encode(self._space.parse(text)) for text in given},
+            **{self._text(one.params): one.params for one in before},
+        }
+        if spent < self._acquisition.first or len(known) < LEAST_TRAININGS:
+            return self._spread(place, list(others.values()))
+        candidates = {
+            self._text(params): params
+            for params in self._candidates(start, known)
+            if self._fits(params)
+        }
+        chosen = self._acquisition.choose(
+            partial(Predictor, self._settings.image_size),
+            known,
+            [self._text(one.params) for one in before[start:] if self._fits(one.params)],
+            list(candidates),
+            place=spent,
+        )
+        return {**candidates, **others}[chosen]
+
+    def _text(self, params: Params) -> str:
+        return str(as_trained(self._space.decode(params), self._settings.width))
+
+    def _fits(self, params: Params) -> bool:
+        """Whether the network can be built, as a predictor needs; some spaces cannot say before.
+
+        Costs are cached, and the predictor asks for them, too.
+        """
+        try:
+            arch = as_trained(self._space.decode(params), self._settings.width)
+            cost(arch, self._settings.image_size)
+        except FAILURES:
+            return False
+        return True
+
+    def _spread(self, place: int, others: Sequence[Params]) -> dict[str, Any]:
+        """Of many random draws the one farthest from all others."""
+        rng = self._rng("spread", place)
+        drawn = [self._draw(rng) for _ in range(_SPREAD)]
+        return drawn[farthest(self._points(drawn), self._points(others))]
+
+    def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
+        """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1]."""
+        places = [
+            [c.index(one[name]) / max(1, len(c) - 1) for name, c in self._dimensions.items()]
+            for one in many
+        ]
+        return np.array(places, dtype=np.float64).reshape(len(many), len(self._dimensions))
+
+    def _candidates(
+        self, start: int, known: Sequence[tuple[str, float]]
+    ) -> Iterator[dict[str, Any]]:
+        """Random architectures, and mutants of the most accurate ones."""
+        rng = self._rng("candidates", 0)
+        yield from (self._draw(rng) for _ in range(_SAMPLED))
+        rng = self._rng("mutants", start)
+        best = dict.fromkeys(text for text, _ in sorted(known, key=lambda one: -one[1]))
+        for text in list(best)[:_PARENTS]:
+            parent = self._space.encode(self._space.parse(text))
+            yield from (self._mutate(parent, rng) for _ in range(_CHILDREN))
+
+    def _rng(self, purpose: str, count: int) -> np.random.Generator:
+        return np.random.default_rng(seed_for(self._seed, f"predictor {purpose}", count))

@@ -1,0 +1,228 @@
+"""What a search that trains ends in: the accuracies of its trainings, and what they predict."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asvit.genotype import Growable
+from asvit.reference.findings import NO_INTERVAL, Interval
+from asvit.search.acquisition import Fitted, seed_noise
+from asvit.search.rows import Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
+from asvit.search.seeds import seed_for
+from asvit.search.settings import ACCURACY, SearchSettings
+from asvit.spaces.architectures import cost
+from proxies.counts import Cost
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from asvit.spaces.base import Architecture, SearchSpace
+
+TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
+BEFORE = "trainings before"  # of the study: text to accuracies, of a table
+
+_WITHIN = 1.6449  # standard deviations, of 90 % of a normal distribution
+_FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
+_RESAMPLES = 2_000
+_LEAST = 8  # architectures, of which a ranking can be judged
+
+
+def as_trained(arch: Architecture, width: int) -> Architecture:
+    """The architecture whose network is trained: of this width, where it has one to choose."""
+    return arch.with_(width=width) if isinstance(arch, Growable) else arch
+
+
+def trained_before(study: Study) -> Mapping[str, Sequence[float]]:
+    """The trainings of a table that the search started from: text to accuracies."""
+    kept: Mapping[str, Sequence[float]] = study.user_attrs.get(BEFORE, {})
+    return kept
+
+
+def training_seeds(
+    texts: Sequence[str], taken: Sequence[tuple[str, int]], before: Mapping[str, Sequence[float]]
+) -> list[int]:
+    """The seed of each next training: the smallest that no other one of its architecture has.
+
+    Args:
+        texts: Architectures to train.
+        taken: Architecture and seed of the trainings so far.
+        before: Architecture to the accuracies of its trainings in a table, from seed 0.
+    """
+    used: dict[str, set[int]] = {}
+    seeds = []
+    for text, seed in taken:
+        used.setdefault(text, set()).add(seed)
+    for text in texts:
+        mine = used.setdefault(text, set())
+        seed = len(before.get(text, ()))
+        while seed in mine:
+            seed += 1
+        mine.add(seed)
+        seeds.append(seed)
+    return seeds
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An architecture of a search with all its trainings.
+
+    Attributes:
+        architecture: Its text, as the search draws it.
+        number: Place of its first draw among the trials; None for one of a table.
+        size: Its parameters and multiply-adds.
+        accuracies: Of its trainings, per cent; NaN where one failed.
+        reason: Why one failed, else empty.
+    """
+
+    architecture: str
+    number: int | None
+    size: Cost
+    accuracies: Sequence[float]
+    reason: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """The mean; NaN if a training failed: the others would flatter it."""
+        return statistics.fmean(self.accuracies)
+
+
+def gathered(
+    rows: Sequence[TrialRow],
+    before: Mapping[str, Sequence[float]],
+    space: SearchSpace,
+    settings: SearchSettings,
+) -> dict[str, Trained]:
+    """All that was trained, by the text of the network: first of a table, then of a search."""
+    found: dict[str, Trained] = {}
+    for text, accuracies in before.items():
+        arch = space.decode(space.encode(space.parse(text)))
+        size = cost(arch, settings.image_size)
+        found[text] = Trained(str(arch), None, size, tuple(accuracies))
+    for row in rows:
+        text = str(as_trained(space.parse(row.architecture), settings.width))
+        size = Cost(row.params, row.macs)
+        one = found.get(text, Trained(row.architecture, row.number, size, ()))
+        found[text] = replace(
+            one,
+            number=row.number if one.number is None else one.number,
+            accuracies=(*one.accuracies, row.values[ACCURACY]),
+            reason=one.reason or row.reason,
+        )
+    return found
+
+
+def finalists_of(
+    trained: Mapping[str, Trained], make: Callable[[], Fitted] | None, *, count: int
+) -> list[Finalist]:
+    """The best architectures, none of whose trainings failed: by prediction, or mean accuracy.
+
+    Args:
+        trained: What was trained, by the text of the network.
+        make: Makes a predictor; None to go by mean accuracy.
+        count: Finalists at most.
+    """
+    whole = {text: one for text, one in trained.items() if math.isfinite(one.accuracy)}
+    known: Mapping[str, Prediction] = {}
+    if make is not None and whole:
+        known = predicted(make, {text: one.accuracies for text, one in whole.items()})
+
+    def worth(text: str) -> float:
+        return known[text].mean if text in known else whole[text].accuracy
+
+    return [
+        Finalist(
+            architecture=whole[text].architecture,
+            number=whole[text].number,
+            likeliest=False,
+            params=whole[text].size.params,
+            macs=whole[text].size.macs,
+            values={ACCURACY: whole[text].accuracy},
+            again={},
+            reason="",
+            trainings=len(whole[text].accuracies),
+            predicted=known.get(text),
+        )
+        for text in sorted(whole, key=lambda text: -worth(text))[:count]
+    ]
+
+
+def predicted(
+    make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]]
+) -> dict[str, Prediction]:
+    """What a predictor fitted to all trainings expects of each architecture.
+
+    Args:
+        make: Makes a predictor.
+        accuracies: Architecture to the accuracies of its trainings, per cent.
+    """
+    texts = list(accuracies)
+    mean, std = make().fit(*_flat(accuracies, texts)).predict(texts)
+    return {
+        text: Prediction(float(m), float(m - _WITHIN * s), float(m + _WITHIN * s))
+        for text, m, s in zip(texts, mean, std, strict=True)
+    }
+
+
+def check_predictor(
+    make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]], *, seed: int
+) -> PredictorCheck:
+    """Judge a predictor on the trainings themselves, as ``PredictorCheck`` tells.
+
+    Cost: 32 fits. Arguments as :func:`predicted`, and the seed of the parts and resamples.
+    """
+    texts = list(accuracies)
+    measured = np.array([statistics.fmean(accuracies[text]) for text in texts])
+    count = len(texts)
+    if count < _LEAST:
+        return PredictorCheck(math.nan, NO_INTERVAL, ())
+    rng = np.random.default_rng(seed_for(seed, "check", count))
+    agreed, together = np.zeros((2, count, count))
+    sums = np.zeros((2, count))
+    for _ in range(_ROUNDS):
+        for part in np.array_split(rng.permutation(count), _FOLDS):
+            kept = [text for place, text in enumerate(texts) if place not in set(part.tolist())]
+            fitted = make().fit(*_flat(accuracies, kept))
+            means, stds = fitted.predict([texts[place] for place in part])
+            sums[0, part] += means
+            sums[1, part] += stds
+            pairs = np.ix_(part, part)
+            agreed[pairs] += _signs(means) * _signs(measured[part])
+            together[pairs] += 1
+    np.fill_diagonal(together, 0)
+    held = sums / _ROUNDS
+    rows = [
+        HeldOut(text, len(accuracies[text]), float(measured[i]), float(held[0, i]), held[1, i])
+        for i, text in enumerate(texts)
+    ]
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(float)
+    taus = _weighted(agreed, weights) / _weighted(together, weights)
+    low, high = np.nanquantile(taus, [0.025, 0.975])
+    return PredictorCheck(
+        float(agreed.sum() / together.sum()), Interval(float(low), float(high)), rows
+    )
+
+
+def _flat(
+    accuracies: Mapping[str, Sequence[float]], texts: Sequence[str]
+) -> tuple[list[str], list[float], float]:
+    """What a predictor is fitted to: a row for each training of some architectures."""
+    known = [(text, value) for text in texts for value in accuracies[text]]
+    return [text for text, _ in known], [value for _, value in known], seed_noise(known)
+
+
+def _signs(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which of two values is larger, ``[values, values]``."""
+    return np.sign(values[:, None] - values[None, :])
+
+
+def _weighted(pairs: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums ``[resamples]`` of a matrix over pairs, weighted by both."""
+    found: NDArray[np.float64] = np.einsum("ri,ij,rj->r", weights, pairs, weights)
+    return found

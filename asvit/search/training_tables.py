@@ -1,0 +1,111 @@
+"""Trainings of a search as a reference table, and those of a table for a search to start from."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping
+
+from asvit.reference.build import size_of
+from asvit.reference.schema import Cell, format_table
+from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target
+from asvit.search.settings import SearchSettings
+from asvit.search.trained import Trained, as_trained
+from asvit.spaces import SearchSpace
+from proxies.messages import first_line, one_line
+
+_SEEDS = re.compile(r"accuracy_seed\d+")
+
+
+def trainings_in(
+    table: ReferenceTable, space: SearchSpace, settings: SearchSettings
+) -> dict[str, list[float]]:
+    """The trainings of a table: text to accuracies, one for each training seed.
+
+    Raises:
+        ValueError: If an architecture is not one that the search could train, or there is no
+            training.
+    """
+    columns = [n for n in table.targets if _SEEDS.fullmatch(n)] or [table.default_target]
+    found: dict[str, list[float]] = {}
+    for place, text in enumerate(table.architectures):
+        try:
+            known = space.parse(text)
+            expected = as_trained(space.decode(space.encode(known)), settings.width)
+        except ValueError as error:
+            raise ValueError(
+                f"table {table.name} has {one_line(text)}, which is not in space {space.name}: "
+                f"{first_line(error)}; use a table of that space"
+            ) from error
+        if expected != known:
+            raise ValueError(
+                f"table {table.name} has {one_line(text)}, where this search would train "
+                f"{expected}; use a table of width {settings.width}, or its width"
+            )
+        values = [table.accuracies[name][place] for name in columns]
+        if known_values := [value for value in values if math.isfinite(value)]:
+            found[str(expected)] = known_values
+    if not found:
+        raise ValueError(f"table {table.name} has no accuracy; use one with trainings")
+    return found
+
+
+def check_recipe(table: ReferenceTable, lines: Mapping[str, str]) -> None:
+    """Check that a table was made by the recipe and on the images that ``lines`` tell of.
+
+    Raises:
+        ValueError: If it was not, or does not say so.
+    """
+    for name, ours in lines.items():
+        theirs = table.provenance.get(name, "not known")
+        if theirs != ours:
+            raise ValueError(
+                f"table {table.name} cannot be started from: its line {name!r} is "
+                f"{one_line(theirs)}; here it is {ours}"
+            )
+
+
+def to_csv(
+    trained: Mapping[str, Trained],
+    lines: Mapping[str, str],
+    settings: SearchSettings,
+    num_classes: int,
+) -> str:
+    """The trainings of a search as a reference table, each architecture with the mean of its own.
+
+    Args:
+        trained: What was trained, by the text of the network.
+        lines: Recipe and images, as reference tables have them.
+        settings: Of the search.
+        num_classes: Classes of the images.
+    """
+    most = max(len(one.accuracies) for one in trained.values())
+    columns: dict[str, list[Cell]] = {
+        name: [] for name in ("architecture", "params", "macs", "accuracy", "accuracy_std")
+    }
+    seeds: dict[str, list[Cell]] = {f"accuracy_seed{seed}": [] for seed in range(most)}
+    for text, one in trained.items():
+        size = size_of(text, settings.image_size, num_classes)
+        several = len(one.accuracies) > 1 and math.isfinite(one.accuracy)
+        std = statistics.stdev(one.accuracies) if several else None
+        row = (text, size.params, size.macs, one.accuracy, std)
+        for name, cell in zip(columns, row, strict=True):
+            columns[name].append(cell)
+        for seed, cells in enumerate(seeds.values()):
+            cells.append(one.accuracies[seed] if seed < len(one.accuracies) else None)
+    targets = [Target("accuracy", "test accuracy, mean of the trainings", "scratch")]
+    targets += [
+        Target(name, "the same of one training seed", "scratch")
+        for name, cells in seeds.items()
+        if sum(cell is not None and math.isfinite(float(cell)) for cell in cells) >= LEAST_ROWS
+    ]
+    above = {
+        "title": f"{len(trained)} architectures of space {settings.space}, trained by a search",
+        **lines,
+        "accuracies": "top-1 on the test images after the last step, per cent",
+        "num_classes": str(num_classes),
+        "image_size": str(settings.image_size),
+        "default_target": "accuracy",
+    }
+    return format_table(above, targets, {**columns, **seeds})

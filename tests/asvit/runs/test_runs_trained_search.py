@@ -1,0 +1,222 @@
+"""Searches that train: from settings to a folder, with trainings that take no time."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asvit.core.console import console
+from asvit.executors import Workers
+from asvit.reference import load_reference
+from asvit.reference.build import Outcome
+from asvit.runs import SearchResult, build_reference, run_search
+from asvit.runs.search import SearchRun
+from asvit.search import predictor_sampler, read_trials
+from asvit.spaces import load_space
+from tests.asvit.runs.fakes import fake_trainings
+from tests.asvit.search.ridge import Ridge
+
+TINY: dict[str, Any] = {
+    "space": "asvit-tiny", "controller": "predictor", "trainings": 16, "train_images": 12,
+    "test_images": 6, "classes": 3, "width": 8, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    fake_trainings(monkeypatch.setattr)
+    monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
+    monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
+    monkeypatch.setattr(predictor_sampler, "cost", lambda *_: None)
+    monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
+    monkeypatch.setattr(predictor_sampler, "_SPREAD", 32)
+    if "report" not in request.node.name:
+        monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+
+
+def search(out: Path, **settings: Any) -> SearchResult:
+    workers = None if "evaluate" in settings else Workers(jobs=1)  # the fakes are in this process
+    return run_search(out=out, workers=workers, **{**TINY, **settings})
+
+
+def test_a_run_folder_holds_the_prediction_and_how_far_to_trust_it(tmp_path: Path) -> None:
+    result = search(tmp_path)
+    content = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert content["trainings"] == content["steps"] == 16
+    assert content["prediction"].keys() == {"mean", "low", "high"}
+    assert content["prediction"]["low"] < content["prediction"]["mean"]
+    assert content["predictor"]["tau_interval"][0] <= content["predictor"]["tau"]
+    assert content["values"].keys() == {"accuracy"}
+    best = result.finalists[0]
+    assert result.seed_architecture == best.architecture
+    assert result.prediction == best.predicted
+    assert sum(one.trainings for one in result.finalists) <= 16
+    assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
+    assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu"
+
+
+def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
+    result = search(tmp_path, seed=2)
+    rows = read_trials(tmp_path / "trials.csv")
+    assert len(rows) == 16
+    assert {len(row.values) for row in rows} == {1}
+    assert sum(row.state == "failed" for row in rows) == result.failures > 0
+    failed = {row.architecture for row in rows if row.state == "failed"}
+    assert not failed & {one.architecture for one in result.finalists}
+    for one in result.finalists:
+        own = [r.values["accuracy"] for r in rows if r.architecture == one.architecture]
+        assert (one.trainings, one.values["accuracy"]) == (len(own), sum(own) / len(own))
+
+
+def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path: Path) -> None:
+    first = search(tmp_path / "first")
+    path = tmp_path / "first" / "trainings.csv"
+    table = load_reference(path)
+    assert table.accuracies["accuracy"]
+    second = search(tmp_path / "second", reference=path, trainings=5)
+    trained = {one.architecture: one.trainings for one in second.finalists}
+    assert max(trained[one.architecture] for one in second.finalists) >= 1
+    assert second.steps == 5
+    assert f"--reference {path}" in second.provenance["command"]
+    assert first.provenance["images"] == second.provenance["images"]
+    again = search(tmp_path / "second", reference=path, trainings=5)
+    assert again.to_json() == second.to_json()
+    longer = search(tmp_path / "second", reference=path, trainings=7)
+    assert longer.steps == 7
+    with pytest.raises(ValueError, match=r"started from \d+ trainings of a table \(now 0\)"):
+        search(tmp_path / "second", trainings=9)
+
+
+def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
+    settings = search(tmp_path / "run", trainings=5).settings
+    same = {
+        name: getattr(settings, name)
+        for name in ("space", "width", "classes", "train_images", "test_images", "image_size")
+    }
+    table = build_reference(out=tmp_path / "table", n=8, steps=700, device="cpu", **same).table
+    found = search(tmp_path / "second", reference=table, trainings=5)
+    assert found.steps == 5
+    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 700 steps.*here it is AdamW, 100"):
+        search(tmp_path / "third", reference=table, training_steps=100)
+    with pytest.raises(ValueError, match="where this search would train"):
+        search(tmp_path / "third", reference=table, width=16)
+    with pytest.raises(ValueError, match="which is not in space shiftvit"):
+        search(tmp_path / "third", reference=table, space="shiftvit")
+    with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
+        search(tmp_path / "third", reference="asvit-fractal", space="asvit", width=16)
+    assert not (tmp_path / "third").exists()
+
+
+def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:
+    result = search(tmp_path, controller="random")
+    assert result.prediction is None
+    assert result.predictor is None
+    rows = [row for row in read_trials(tmp_path / "trials.csv") if row.state == "complete"]
+    assert result.values["accuracy"] == max(row.values["accuracy"] for row in rows)
+    assert "--controller random --trainings 16" in result.provenance["command"]
+
+
+@pytest.mark.parametrize("controller", ["predictor", "evolution"])
+def test_more_trainings_extend_a_search(tmp_path: Path, controller: str) -> None:
+    search(tmp_path / "grown", controller=controller, trainings=10)
+    grown = search(tmp_path / "grown", controller=controller)
+    whole = search(tmp_path / "whole", controller=controller)
+    names = ("trials.csv", "trainings.csv")
+    assert [(tmp_path / "grown" / name).read_bytes() for name in names] == [
+        (tmp_path / "whole" / name).read_bytes() for name in names
+    ]
+    assert grown.finalists == whole.finalists
+    assert grown.predictor == whole.predictor or controller != "predictor"
+
+
+def test_a_deleted_table_is_written_again(tmp_path: Path) -> None:
+    search(tmp_path)
+    before = (tmp_path / "trainings.csv").read_bytes()
+    (tmp_path / "trainings.csv").unlink()
+    search(tmp_path)
+    assert (tmp_path / "trainings.csv").read_bytes() == before
+
+
+def test_the_console_shows_what_is_predicted(tmp_path: Path) -> None:
+    result = search(tmp_path)
+    with (screen := console()).capture() as shown:
+        SearchRun.show(result, screen)
+    assert "predicted [90 %]" in shown.get()
+    assert "16 trainings in" in shown.get()
+    assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
+
+
+def test_a_search_whose_trainings_all_fail_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asvit.runs.training_pool._outcome", lambda *_: _failing())
+    with pytest.raises(ValueError, match="all of the first 6 trainings failed; the last one, "):
+        search(tmp_path / "few", trainings=6)
+    with pytest.raises(ValueError, match="all of the first 10 trainings failed; the last one, "):
+        search(tmp_path / "many")
+
+
+def _failing() -> Any:
+    return Outcome(math.nan, math.nan, 1.0, "the loss became nan in step 1")
+
+
+def test_too_few_trainings_that_did_not_fail_end_in_the_best_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = iter([Outcome(60.0 + n, 1.0, 1.0) for n in range(4)])
+    monkeypatch.setattr(
+        "asvit.runs.training_pool._outcome", lambda *_: next(outcomes, None) or _failing()
+    )
+    result = search(tmp_path, trainings=6)
+    assert (result.values["accuracy"], result.failures) == (63.0, 2)
+    assert result.prediction is None
+
+
+def test_a_search_in_a_database_is_that_in_a_folder(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    search(tmp_path / "database", storage=storage)
+    search(tmp_path / "folder")
+    for name in ("trials.csv", "trainings.csv"):
+        found, expected = ((tmp_path / o / name).read_bytes() for o in ("database", "folder"))
+        assert found == expected
+
+
+def test_the_report_has_the_predictions(tmp_path: Path) -> None:
+    result = search(tmp_path)
+    assert result.predictor is not None
+    page = (tmp_path / "report.html").read_text()
+    assert "Predicted and measured" in page
+    assert f"Finished: {result.steps} trainings" in page
+    assert "The predictor ranks architectures that it was not shown with tau" in page
+    assert "predicted accuracy, per cent [90 %]" in page
+    assert (tmp_path / "predicted.csv").read_text().count("\n") == 1 + len(result.predictor.rows)
+    assert not (tmp_path / "entropy.svg").exists()
+    assert [one.name for one in SearchRun.pictures(result)] == [
+        "reward", "measures", "choices", "predicted"
+    ]  # fmt: skip
+
+
+def test_a_space_of_one_architecture_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = load_space("asvit-tiny")
+    only = {name: choices[:1] for name, choices in space.dimensions.items()}
+    monkeypatch.setattr(type(space), "dimensions", only)
+    with pytest.raises(ValueError, match="has one architecture: there is nothing to predict"):
+        search(tmp_path)
+
+
+def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
+    from asvit.search import Measurement
+
+    asked: list[str] = []
+
+    def train(text: str) -> Measurement:
+        asked.append(text)
+        return Measurement(1, 2, {"accuracy": 50.0 + len(asked) % 7}, {})
+
+    result = search(tmp_path, evaluate=train)
+    assert len(asked) == result.steps == 16
+    assert not (tmp_path / "trainings.csv").exists()

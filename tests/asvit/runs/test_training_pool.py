@@ -1,0 +1,99 @@
+"""Trainings of a search: the same as those of a reference table, in any number of processes."""
+
+import math
+from typing import Any
+
+import pytest
+
+from asvit.executors import Workers
+from asvit.reference.build import Outcome, Training
+from asvit.reference.trainer import Trainer
+from asvit.runs.training_pool import TrainingPool, affordable
+from asvit.search import SearchSettings
+from asvit.spaces import cost, load_space
+
+SPACE = load_space("asvit-tiny")
+FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
+TINY: dict[str, Any] = {
+    "space": "asvit-tiny", "controller": "random", "trainings": 4, "training_steps": 2,
+    "batch_size": 4, "width": 8, "train_images": 12, "test_images": 6, "classes": 3,
+    "device": "cpu",
+}  # fmt: skip
+
+
+def make_pool(workers: Workers | None = None, **settings: Any) -> TrainingPool:
+    return TrainingPool(SPACE, SearchSettings(**{**TINY, **settings}), workers=workers)
+
+
+def pairs(*given: tuple[str, int]) -> list[tuple[Any, int]]:
+    return [(SPACE.parse(text), seed) for text, seed in given]
+
+
+def test_a_training_is_that_of_a_reference_table() -> None:
+    pool = make_pool(Workers(jobs=1))
+    (found,) = pool.all(pairs((FIRST, 1)))
+    table = Trainer(SearchSettings(**TINY).training, "cpu")
+    assert found.values == {"accuracy": table(Training(f"{FIRST},8", 1)).accuracy}
+    size = cost(FIRST, 32)
+    assert (found.params, found.macs, found.reasons) == (size.params, size.macs, {})
+    assert pool.provenance == table.provenance
+
+
+def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
+    asked = pairs((FIRST, 0), (SECOND, 0), (FIRST, 1))
+    alone = make_pool(Workers(jobs=1))
+    shared = make_pool(Workers(jobs=2))
+    try:
+        assert list(shared.all(asked)) == list(alone.all(asked))
+    finally:
+        shared.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("out of memory"), "out of memory"),
+        (RuntimeError("CUDA out of memory"), "CUDA out of memory"),
+        (ValueError("it does not fit"), "it does not fit"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_has_failed(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    pool = make_pool(Workers(jobs=1))
+    train = Trainer.__call__
+
+    def fails(self: Trainer, training: Training) -> Outcome:
+        if training.architecture.startswith(SECOND):
+            raise error
+        return train(self, training)
+
+    monkeypatch.setattr(Trainer, "__call__", fails)
+    good, bad = pool.all(pairs((FIRST, 0), (SECOND, 0)))
+    assert math.isfinite(good.values["accuracy"])
+    assert math.isnan(bad.values["accuracy"])
+    assert reason in bad.reason
+
+
+def test_a_loss_that_is_not_finite_is_why_a_training_failed() -> None:
+    (found,) = make_pool(Workers(jobs=1), learning_rate=1e30, training_steps=9).all(
+        pairs((FIRST, 0))
+    )
+    assert "accuracy: the loss became" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("there", "train", "test"),
+    [(5, 4, 1), (100, 80, 20), (4100, 3280, 820), (5500, 4000, 1500), (9000, 4000, 5000)],
+)
+def test_no_more_images_are_asked_for_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, there: int, train: int, test: int
+) -> None:
+    monkeypatch.setattr("asvit.runs.training_pool.open_dataset", lambda _spec: range(there))
+    found = affordable(SearchSettings(trainings=4, data="folder").training)
+    assert (found.train_images, found.test_images) == (train, test)
+
+
+def test_images_without_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="images of two classes or more; standard normal noise"):
+        make_pool(data="gaussian")

@@ -1,0 +1,148 @@
+"""The controller with a predictor, behind Optuna's ask and tell."""
+
+import math
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from asvit.search import SearchSettings, get_controller
+from asvit.search import predictor_sampler as module
+from asvit.search.sampler import distributions
+from asvit.search.trained import BEFORE
+from asvit.spaces import load_space
+from tests.asvit.search.ridge import Ridge
+
+SPACE = load_space("asvit-tiny")
+DRAWN = distributions(SPACE.dimensions)
+FIRST = 10  # trainings before the predictor is asked
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Predictor", Ridge)
+    monkeypatch.setattr(module, "_SAMPLED", 60)
+    monkeypatch.setattr(module, "_SPREAD", 64)
+    monkeypatch.setattr(module, "cost", lambda *_: None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def make_study(**settings: Any) -> Study:
+    study = optuna.create_study(direction="maximize")
+    give_sampler(study, **settings)
+    return study
+
+
+def give_sampler(study: Study, **given: Any) -> None:
+    settings = SearchSettings(space="asvit-tiny", controller="predictor", **given)
+    make = get_controller("predictor").make
+    study.sampler = make(SPACE.dimensions, {"accuracy": "higher"}, settings)
+
+
+def accuracy(params: dict[str, Any]) -> float:
+    """Higher with every larger choice."""
+    return sum(choices.index(params[name]) for name, choices in SPACE.dimensions.items())
+
+
+def go_on(study: Study, trainings: int, *, batch: int = 4) -> list[dict[str, Any]]:
+    """Draw and train in batches."""
+    drawn: list[dict[str, Any]] = []
+    while len(drawn) < trainings:
+        trials = [study.ask(DRAWN) for _ in range(batch)]
+        for trial in trials:
+            study.tell(trial, accuracy(trial.params))
+        drawn += [trial.params for trial in trials]
+    return drawn
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
+    runs = [go_on(make_study(seed=seed), 16) for seed in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_a_search_that_is_killed_in_a_batch_goes_on_identically() -> None:
+    expected = go_on(make_study(), 24)
+    study, found = make_study(), go_on(make_study(), 0)
+    while len(found) < 24:
+        left = 4 - len(found) % 4
+        trials = [study.ask(DRAWN) for _ in range(left)]
+        study.tell(trials[0], accuracy(trials[0].params))
+        found.append(trials[0].params)
+        for trial in trials[1:]:  # killed in flight
+            study.tell(trial, state=TrialState.FAIL)
+        give_sampler(study)
+    assert found == expected
+
+
+def test_a_longer_search_begins_as_a_shorter_one() -> None:
+    longer = make_study(trainings=40)
+    assert go_on(longer, 16) == go_on(make_study(trainings=20), 16)
+
+
+def test_the_first_trainings_are_spread_and_the_others_accurate() -> None:
+    drawn = go_on(make_study(), 32)
+    for name, choices in SPACE.dimensions.items():
+        assert {params[name] for params in drawn[:FIRST]} == {*choices}
+    values = [accuracy(params) for params in drawn]
+    assert max(values[FIRST:]) == max(map(accuracy, all_of_them()))
+    assert np.mean(values[20:]) > np.mean(values[:FIRST]) + 2
+
+
+def all_of_them() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    return [SPACE.encode(SPACE.sample(rng)) for _ in range(4000)]
+
+
+def test_favourites_are_trained_again() -> None:
+    drawn = [tuple(params.values()) for params in go_on(make_study(), 32)]
+    assert len(set(drawn[:FIRST])) == FIRST
+    assert 26 <= len(set(drawn)) < 32
+
+
+def test_trainings_of_a_table_count_as_the_first_ones() -> None:
+    rng = np.random.default_rng(1)
+    table = {f"{SPACE.sample(rng)},16": [float(n), n + 1.0] for n in range(6)}
+    study = make_study()
+    study.set_user_attr(BEFORE, table)
+    trial = study.ask(DRAWN)  # the twelve of the table are more than FIRST
+    texts, values = zip(*[(t, v) for t, vs in table.items() for v in vs], strict=True)
+    mean, _ = Ridge().fit(texts, values).predict([f"{SPACE.decode(trial.params)},16", *table])
+    assert mean[0] > np.median(mean[1:])
+    assert f"{SPACE.decode(trial.params)},16" not in table
+
+
+def test_failed_trainings_are_left_out_where_nothing_else_is_known() -> None:
+    study = make_study()
+    for _ in range(12):
+        study.tell(study.ask(DRAWN), -math.inf)
+    assert {*study.ask(DRAWN).params} == {*SPACE.dimensions}
+
+
+def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(arch: Any, _side: int) -> None:
+        if arch.heads == 32:
+            raise ValueError("it does not fit")
+
+    monkeypatch.setattr(module, "cost", cost)
+    drawn = go_on(make_study(), 20)
+    assert {params["H"] for params in drawn[:FIRST]} == {16, 32}
+    assert {params["H"] for params in drawn[FIRST:]} == {16}
+
+
+def test_a_space_of_two_architectures_is_trained_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = {name: choices[: 1 + (name == "E1")] for name, choices in SPACE.dimensions.items()}
+    monkeypatch.setattr(type(SPACE), "dimensions", small)
+    study = make_study()
+    drawn = []
+    for _ in range(16):
+        trial = study.ask(distributions(small))
+        study.tell(trial, float(trial.params["E1"]))
+        drawn.append(trial.params["E1"])
+    assert set(drawn) == {2, 4}
+    assert drawn[-1] == 4

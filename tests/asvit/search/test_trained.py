@@ -1,0 +1,135 @@
+"""What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from asvit.search import SearchSettings, TrialRow
+from asvit.search.trained import (
+    Trained,
+    as_trained,
+    check_predictor,
+    finalists_of,
+    gathered,
+    predicted,
+    training_seeds,
+)
+from asvit.spaces import cost, load_space
+from proxies import Cost
+
+SPACE = load_space("asvit-tiny")
+SETTINGS = SearchSettings(space="asvit-tiny", controller="predictor", width=8)
+FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
+
+
+def row(number: int, text: str, accuracy: float) -> TrialRow:
+    failed = math.isnan(accuracy)
+    reason = "accuracy: the loss became nan in step 3" if failed else ""
+    state = "failed" if failed else "complete"
+    return TrialRow(number, text, 10, 20, {"accuracy": accuracy}, 0.0, math.nan, state, reason)  # type: ignore[arg-type]
+
+
+class Linear:
+    """Predicts a number that the texts have, or its opposite, with one deviation for all."""
+
+    def __init__(self, sign: float = 1.0) -> None:
+        self._sign = sign
+
+    def fit(
+        self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
+    ) -> "Linear":
+        self.shown = list(architectures)
+        return self
+
+    def predict(
+        self, architectures: Sequence[str]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        assert not set(architectures) & set(self.shown) or self._sign == 1.0
+        found = np.array([float(text) for text in architectures])
+        return self._sign * found, np.full(len(found), 2.0)
+
+
+def test_each_training_of_an_architecture_has_the_next_seed() -> None:
+    taken = [("a", 0), ("b", 0), ("a", 2)]
+    assert training_seeds(["a", "a", "c", "b", "c"], taken, {}) == [1, 3, 0, 1, 1]
+    assert training_seeds(["a", "d"], [], {"a": [70.0, 71.0]}) == [2, 0]
+
+
+def test_networks_have_the_width_of_trainings_where_they_have_one() -> None:
+    assert str(as_trained(SPACE.parse(FIRST), 8)) == f"{FIRST},8"
+    assert as_trained(object, 8) is object
+
+
+def test_trainings_are_gathered_by_architecture() -> None:
+    rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
+    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, SETTINGS)
+    assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0))
+    assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
+    assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
+    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, SETTINGS)
+    assert math.isnan(failed[f"{FIRST},8"].accuracy)
+    assert "nan in step 3" in failed[f"{FIRST},8"].reason
+
+
+def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
+    size = Cost(1, 2)
+    trained = {
+        "5": Trained("five", 0, size, (70.0, 80.0)),
+        "9": Trained("nine", 1, size, (71.0,)),
+        "7": Trained("seven", 2, size, (99.0, math.nan), "it failed"),
+    }
+    by_mean = finalists_of(trained, None, count=5)
+    assert [one.architecture for one in by_mean] == ["five", "nine"]
+    assert (by_mean[0].values, by_mean[0].trainings) == ({"accuracy": 75.0}, 2)
+    assert by_mean[0].predicted is None
+    by_prediction = finalists_of(trained, Linear, count=1)
+    assert [one.architecture for one in by_prediction] == ["nine"]
+    found = by_prediction[0].predicted
+    assert found is not None
+    low, high = stats.norm(9, 2).interval(0.9)
+    assert (found.mean, found.low, found.high) == pytest.approx((9, low, high), abs=1e-3)
+
+
+def test_every_training_is_a_row_for_the_predictor() -> None:
+    seen: list[tuple[str, float]] = []
+
+    class Recorder(Linear):
+        def fit(
+            self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike
+        ) -> Linear:
+            seen.extend(zip(architectures, np.asarray(accuracies).tolist(), strict=True))
+            return super().fit(architectures, accuracies, noise)
+
+    predicted(Recorder, {"1": [50.0, 60.0], "2": [70.0]})
+    assert seen == [("1", 50.0), ("1", 60.0), ("2", 70.0)]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_predictor_is_judged_on_what_it_was_not_shown(sign: float) -> None:
+    accuracies = {str(n): [n / 2, n / 2 + 0.1] for n in range(12)}
+    found = check_predictor(lambda: Linear(sign), accuracies, seed=0)
+    assert found.tau == sign
+    assert found.tau_interval == (sign, sign)
+    assert [one.architecture for one in found.rows] == list(accuracies)
+    assert found.rows[4].predicted == pytest.approx(sign * 4)
+    assert (found.rows[4].accuracy, found.rows[4].trainings) == (pytest.approx(2.05), 2)
+    assert found.rows[4].std == pytest.approx(2.0)
+
+
+def test_a_predictor_without_skill_is_judged_so() -> None:
+    rng = np.random.default_rng(0)
+    accuracies = {str(n): [value] for n, value in zip(range(40), rng.random(40), strict=True)}
+    found = check_predictor(Linear, accuracies, seed=0)
+    assert abs(found.tau) < 0.3
+    assert found.tau_interval.low < 0 < found.tau_interval.high
+    assert found == check_predictor(Linear, accuracies, seed=0)
+
+
+def test_a_few_architectures_are_too_few_to_judge_by() -> None:
+    found = check_predictor(Linear, {str(n): [float(n)] for n in range(7)}, seed=0)
+    assert math.isnan(found.tau)
+    assert "too few architectures" in found.in_words
