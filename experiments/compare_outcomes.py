@@ -12,9 +12,9 @@ given again; with the table of the repository it only prints.
 
 import argparse
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ POLICY, PICKED, BEST, RANDOM, PUBLISHED = (
 KINDS = (POLICY, PICKED, BEST, RANDOM, PUBLISHED)
 TABLE = Path(__file__).with_name("outcomes.csv")
 RESAMPLES = 10_000
+RECIPE = BuildSettings.make("asvit-fractal")
+
+# Kind to the number of its architectures, and what gives the text of each by its number.
+Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Row:
     """One training: test accuracy in per cent."""
 
     kind: str
-    search: int  # seed of the search, or number of the draw
+    search: int  # seed of the search or growth, or number of the draw
     architecture: str
     training: int  # seed of the training
     accuracy: float
@@ -55,26 +59,46 @@ class Row:
 def main() -> None:
     """Run the missing searches and trainings, then print the tables."""
     options = _options()
-    rows = read_rows(options.table, Row)
-    if not options.print:
-        trainer: Trainer | None = None
-        for kind, search, text, training in _trainings(options):
-            if any(
-                (row.kind, row.search, row.training) == (kind, search, training) for row in rows
-            ):
-                continue
-            same = [r for r in rows if (r.architecture, r.training) == (text, training)]
-            if same:
-                accuracy = same[0].accuracy
-            else:
-                trainer = trainer or Trainer(BuildSettings.make("asvit-fractal"), "cpu")
-                accuracy = trainer(Training(text, training)).accuracy
-            rows.append(Row(kind, search, text, training, accuracy))
-            write_rows(options.table, rows)
-            print(f"{kind} {search}, training {training}: {accuracy:.2f} %", flush=True)
+    if options.print:
+        rows = read_rows(options.table, Row)
+    else:
+        rows = train_missing(options.table, options.trainings, _kinds_of(options))
     print(tables(rows))
     if options.finalists:
         print(f"\n{finalists(options)}")
+
+
+def train_missing(table: Path, trainings: int, kinds: Kinds) -> list[Row]:
+    """The rows of ``table`` after training what it lacks of ``kinds``.
+
+    All architectures are trained once before any is trained again. The table is written after
+    every training; an architecture that it names is not looked for again.
+    """
+    rows = read_rows(table, Row)
+    accuracies = {(row.architecture, row.training): row.accuracy for row in rows}
+    texts = {(row.kind, row.search): row.architecture for row in rows}
+    done = {(row.kind, row.search, row.training) for row in rows}
+    trainer = cache(partial(Trainer, RECIPE, "cpu"))
+    wanted = [
+        (kind, search, training)
+        for training in range(trainings)
+        for kind, (count, _) in kinds.items()
+        for search in range(count)
+    ]
+    order = {one: place for place, one in enumerate(kinds)}
+    for kind, search, training in wanted:
+        if (kind, search, training) in done:
+            continue
+        text = texts.get((kind, search)) or kinds[kind][1](search)
+        texts[kind, search] = text
+        if (text, training) not in accuracies:
+            accuracies[text, training] = trainer()(Training(text, training)).accuracy
+        accuracy = accuracies[text, training]
+        rows.append(Row(kind, search, text, training, accuracy))
+        rows.sort(key=lambda row: (order[row.kind], row.search, row.training))
+        write_rows(table, rows)
+        print(f"{kind} {search}, training {training}: {accuracy:.2f} %", flush=True)
+    return rows
 
 
 def _options() -> argparse.Namespace:
@@ -91,35 +115,34 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _trainings(options: argparse.Namespace) -> Iterator[tuple[str, int, str, int]]:
-    """Kind, search, text and training seed; all with one training seed before the next."""
-    settings = BuildSettings.make("asvit-fractal")
+def _kinds_of(options: argparse.Namespace) -> Kinds:
     space = load_space("asvit")
-
-    def trained(text: str) -> str:
-        return str(space.parse(text).with_(width=settings.width))
-
     rng = np.random.default_rng(1)  # 0 draws the table asvit-fractal
     draws = [str(space.sample(rng)) for _ in range(options.random)]
-    for training in range(options.trainings):
-        for seed in range(options.searches):
-            found = search(options, "reinforce", seed)
-            likeliest = next(one for one in found.finalists if one.likeliest)
-            yield POLICY, seed, trained(likeliest.architecture), training
-            yield PICKED, seed, trained(found.seed_architecture), training
-        for seed in range(options.searches):
-            drawn = search(options, "random", seed)
-            yield BEST, seed, trained(drawn.seed_architecture), training
-        yield PUBLISHED, 0, trained(SEED), training
-        for number, text in enumerate(draws):
-            yield RANDOM, number, trained(text), training
+
+    def likeliest(seed: int) -> str:
+        found = search(options, "reinforce", seed).finalists
+        return next(one.architecture for one in found if one.likeliest)
+
+    kinds: Kinds = {
+        POLICY: (options.searches, likeliest),
+        PICKED: (options.searches, lambda n: search(options, "reinforce", n).seed_architecture),
+        BEST: (options.searches, lambda n: search(options, "random", n).seed_architecture),
+        RANDOM: (options.random, draws.__getitem__),
+        PUBLISHED: (1, lambda _: SEED),
+    }
+
+    def trained(find: Callable[[int], str], number: int) -> str:
+        return str(space.parse(find(number)).with_(width=RECIPE.width))
+
+    return {kind: (count, partial(trained, find)) for kind, (count, find) in kinds.items()}
 
 
 def search(options: argparse.Namespace, controller: str, seed: int) -> SearchResult:
     """A search at the image size of the recipe."""
     return asvit.run_search(
         preset="quick",
-        image_size=BuildSettings.make("asvit-fractal").image_size,
+        image_size=RECIPE.image_size,
         controller=controller,
         steps=options.steps,
         seed=seed,
@@ -178,21 +201,26 @@ def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
 
 
 def difference(
-    rows: Sequence[Row], one: str, other: str, rng: np.random.Generator
+    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Mean accuracy of ``one`` minus that of ``other``, with the ends of its 95 % interval.
+    """Mean accuracy of one kind minus that of another, with the ends of its 95 % interval.
 
-    Both means are over architectures of the mean over their trainings. The bootstrap draws
-    architectures, then trainings of each. Two outcomes of searches with one seed share circle,
-    images and initial weights of the measures, so they are drawn together.
+    Of several pairs of kinds, it is the mean of their differences. Both means are over
+    architectures of the mean over their trainings. The bootstrap draws architectures, then
+    trainings of each. Two outcomes of searches with one seed share circle, images and initial
+    weights of the measures, so they are drawn together.
     """
-    left, right = accuracies(rows, one), accuracies(rows, other)
-    paired = left.keys() == right.keys() and {one, other} <= {POLICY, PICKED, BEST}
-    places = rng.integers(len(left), size=(RESAMPLES, len(left)))
-    others = places if paired else rng.integers(len(right), size=(RESAMPLES, len(right)))
-    low, high = np.quantile(_means(left, places, rng) - _means(right, others, rng), [0.025, 0.975])
-    known = [statistics.fmean(map(statistics.fmean, side.values())) for side in (left, right)]
-    return known[0] - known[1], float(low), float(high)
+    known, drawn = 0.0, np.zeros(RESAMPLES)
+    for pair in pairs:
+        left, right = (accuracies(rows, kind) for kind in pair)
+        paired = left.keys() == right.keys() and {*pair} <= {POLICY, PICKED, BEST}
+        places = rng.integers(len(left), size=(RESAMPLES, len(left)))
+        others = places if paired else rng.integers(len(right), size=(RESAMPLES, len(right)))
+        means = [statistics.fmean(map(statistics.fmean, side.values())) for side in (left, right)]
+        known += (means[0] - means[1]) / len(pairs)
+        drawn += (_means(left, places, rng) - _means(right, others, rng)) / len(pairs)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return known, float(low), float(high)
 
 
 def _means(
@@ -241,10 +269,19 @@ def _differences(rows: Sequence[Row], rng: np.random.Generator) -> str:
     pairs = [(PICKED, POLICY), (PICKED, BEST), (POLICY, BEST)]
     pairs += [(kind, RANDOM) for kind in (PICKED, POLICY, BEST, PUBLISHED)]
     pairs += [(PICKED, PUBLISHED)]
+    return points_more({f"{one} than {other}": [(one, other)] for one, other in pairs}, rows, rng)
+
+
+def points_more(
+    compared: Mapping[str, Sequence[tuple[str, str]]],
+    rows: Sequence[Row],
+    rng: np.random.Generator,
+) -> str:
+    """The differences of labelled pairs of kinds, as Markdown."""
     lines = []
-    for one, other in pairs:
-        mean, low, high = difference(rows, one, other, rng)
-        lines.append((f"{one} than {other}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"))
+    for label, pairs in compared.items():
+        mean, low, high = difference(rows, pairs, rng)
+        lines.append((label, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"))
     return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)
 
 

@@ -4,6 +4,8 @@ Nothing in them was measured. They contain what is hard to lay out: failures wit
 many columns, values over several decades, several budgets.
 """
 
+import base64
+import io
 import json
 import math
 import random
@@ -14,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from asvit.core.codec import from_json
 from asvit.growth.result import ScaleResult
 from asvit.growth.settings import ScaleSettings
+from asvit.networks import Network
+from asvit.reference.build_result import BuildResult, BuiltRow
+from asvit.reference.build_settings import BuildSettings
 from asvit.reference.findings import Finding, Reliability, in_order
 from asvit.reference.result import Values
 from asvit.reference.statistics import correlate
@@ -36,7 +42,12 @@ from asvit.search.supernet_result import (
 )
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import load_space
-from asvit.training.supernets.result import PathAccuracies
+from asvit.training.metrics import EpochRow, write_metrics
+from asvit.training.predictions import Confusion, Mistake, Predictions
+from asvit.training.result import TrainResult
+from asvit.training.settings import TrainSettings
+from asvit.training.supernets.result import PathAccuracies, SupernetResult
+from asvit.training.supernets.settings import SupernetSettings
 from proxies import get_proxy
 from scaling import Row
 from scaling.trajectory import to_csv
@@ -46,6 +57,7 @@ SINGULAR = (
     "ntk_condition_number: the kernel is singular in 3 of 5 repeats, because two images of the "
     "batch have the same feature; more images, or other ones, may help"
 )
+_SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 _ORIGIN = {
     "images": {"source": "fractal", "digest": "5f0c" * 16, "count": 16},
     "device": "cpu",
@@ -140,9 +152,7 @@ def _scale(folder: Path) -> None:
     (folder / "candidates.csv").write_text(to_csv(candidates), encoding="utf-8")
     ScaleResult(
         folder=folder,
-        settings=ScaleSettings(
-            architecture="8,2,3|4,1,2|4,1,4|4,1,6|32", budgets=("5M", "20M"), seed=7
-        ),
+        settings=ScaleSettings(architecture=_SEED, budgets=("5M", "20M"), seed=7),
         space="asvit",
         series=series,
         candidates=candidates,
@@ -287,6 +297,110 @@ def _evolution(folder: Path) -> None:
     ).write()
 
 
+def _training(folder: Path) -> None:
+    classes = ("cat", "dog", "hippopotamus amphibius, the common one", "ox")
+    history = [
+        EpochRow(
+            epoch=epoch,
+            tokens="16,1" if epoch < 9 else "4,1",
+            learning_rate=5e-4 * (1 + math.cos(math.pi * epoch / 20)),
+            train_loss=1.2 * 0.9**epoch,
+            loss=1.3 * 0.93**epoch + 0.2,
+            top1=92 - 60 * 0.85**epoch,
+            top5=100.0,
+            average_loss=1.4 * 0.93**epoch + 0.2,
+            average_top1=93 - 66 * 0.85**epoch,
+            average_top5=100.0,
+            images_per_second=310.0 if epoch < 9 else 120.0,
+            seconds=12.5,
+            train_top1=90 - 55 * 0.87**epoch,
+        )
+        for epoch in range(1, 21)
+    ]
+    stages = [
+        {"stride": stride, "dilation": 1, "epochs": epochs, "macs": macs, "fraction": macs / 9e7,
+         "seconds": macs / 4e9, "time_fraction": macs / 9e7, "published_fraction": 0.5}
+        for stride, epochs, macs in ((16, 8, 30_000_000), (4, 12, 90_000_000))
+    ]  # fmt: skip
+    write_metrics(folder, history)
+    TrainResult(
+        folder=folder,
+        settings=TrainSettings(_SEED, epochs=20, warmup_epochs=2, retokenize="auto"),
+        network=Network(_SEED, 64, len(classes)),
+        params=2_331_004,
+        macs=90_000_000,
+        history=tuple(history),
+        best=20,
+        stages=tuple(stages),
+        saved={"macs": 0.267, "time": 0.261, "published": 0.2},
+        bad_images={"cat/0017.jpg": 3},
+        wall_seconds=251.0,
+        provenance={
+            "found_by": {"kind": "search", "run": "runs/seed"},
+            "processes": 1,
+            **_ORIGIN,
+            "command": "asvit train runs/seed --data pets --epochs 20",
+        },
+    ).write()
+    draw = random.Random(5)
+    confusion = [
+        Confusion(label, taken, 40 if label == taken else draw.randrange(1, 12))
+        for label in classes
+        for taken in classes
+    ]
+    mistakes = [
+        Mistake(
+            f"{one.label}/{number:04}.jpg", one.label, one.predicted, 97.3, 4.1, _picture(number)
+        )
+        for number, one in enumerate(confusion)
+        if one.label != one.predicted
+    ]
+    Predictions(classes, tuple(confusion), tuple(mistakes)).write(folder / "predictions.json")
+
+
+def _picture(number: int) -> str:
+    """A plain JPEG image, base64."""
+    written = io.BytesIO()
+    Image.new("RGB", (96, 64), (10 * number, 90, 200)).save(written, "JPEG")
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def _supernet(folder: Path) -> None:
+    (folder / "losses.csv").touch()
+    SupernetResult(
+        folder=folder,
+        settings=SupernetSettings(),
+        losses=[2.3 * 0.95**epoch for epoch in range(30)],
+        num_classes=10,
+        accuracy=PathAccuracies(paths=20, lowest=41.25, median=57.5, highest=66.0),
+        params=8_123_456,
+        wall_seconds=1870.0,
+        provenance={**_ORIGIN, "command": "asvit supernet train --space psvit2d"},
+    ).write()
+
+
+def _reference(folder: Path) -> None:
+    draw, rng, space = random.Random(6), np.random.default_rng(6), load_space("asvit")
+    rows = []
+    for number in range(40):
+        mean = draw.gauss(74, 2)
+        accuracies = [math.nan if number == 7 else mean + draw.gauss(0, 1) for _ in range(2)]
+        size = draw.randrange(300_000, 900_000)
+        rows.append(BuiltRow(str(space.sample(rng)), size, 90 * size, tuple(accuracies)))
+    failed = f"{rows[7].architecture}, seed 0"
+    (folder / "trainings.jsonl").touch()
+    BuildResult(
+        folder=folder,
+        settings=BuildSettings(n=len(rows)),
+        rows=rows,
+        failures={failed: "the loss became nan in epoch 3, step 17; use a lower learning rate"},
+        num_classes=10,
+        training_seconds=7000.0,
+        wall_seconds=3600.0,
+        provenance={**_ORIGIN, "command": "asvit reference build --n 40"},
+    ).write()
+
+
 def _reliability() -> dict[str, Any]:
     """The reliability section of a run with ``--reference``."""
     length: dict[str, Any] = {
@@ -317,4 +431,7 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "scale": _scale,
     "correlate": _correlate,
     "evolution": _evolution,
+    "training": _training,
+    "supernet": _supernet,
+    "reference": _reference,
 }

@@ -31,7 +31,7 @@ LEAST_TRAININGS: Final = 5
 _LINEAR: Final = {"all": 0.5, "sizes": 0.1}
 _SMOOTH: Final = {"all": 0.2, "sizes": 0.1}
 _LENGTH: Final = 1.5
-_OWN: Final = 0.3
+_OWN: Final = 0.5
 _OWN_BESIDE_NOISE: Final = 0.1
 # Standard deviations of the priors of the logarithms.
 _VARIANCE_SPREAD: Final = 2.0

@@ -291,7 +291,7 @@ def gather_rows(
         accuracies=accuracies[kept],
         by_seed=np.array(by_seed, dtype=np.float64).reshape(-1, len(table))[:, kept],
         seeds=1 if found else max(len(by_seed), 1),
-        counts={size: values[:, names.index(size)] for size in SIZES},
+        counts={**inside, **{size: values[:, names.index(size)] for size in SIZES}},
         measures={key: column[kept] for key, column in given.items()},
     )
 

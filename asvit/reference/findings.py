@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from asvit.core.codec import Nullable, from_json, to_json, value_from_json
 from proxies.registry import Better
@@ -40,6 +40,32 @@ class Interval(NamedTuple):
 
 NO_INTERVAL = Interval(math.nan, math.nan)
 
+#: Start of the name of a predictor; the number of trainings follows.
+PREDICTOR: Final = "predictor@"
+
+
+@dataclass(frozen=True)
+class Within:
+    """Kendall's tau among pairs of rows of about the same size: in the same third by a count.
+
+    Attributes:
+        count: Name of the count that measures the size.
+        tau: Tau-b of measure and accuracy over these pairs.
+        tau_interval: Its bootstrap interval.
+        rival: The count with the highest such tau on the same rows; empty without one.
+        rival_tau: Its tau.
+        difference: ``tau`` minus ``rival_tau``.
+        difference_interval: Its interval over the same resamples.
+    """
+
+    count: str
+    tau: Nullable
+    tau_interval: Interval
+    rival: str
+    rival_tau: Nullable
+    difference: Nullable
+    difference_interval: Interval
+
 
 @dataclass(frozen=True)
 class Correlation:
@@ -64,6 +90,8 @@ class Correlation:
         in_bands: Tau within bands of parameters and of multiply-adds.
         regret: k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
         reason: Why there are no correlations; empty if there are.
+        within: Tau among rows of about the same parameters, and of about the same multiply-adds:
+            what counts where the size is given. Empty in results of earlier versions.
     """
 
     n: int
@@ -79,6 +107,7 @@ class Correlation:
     in_bands: tuple[Band, ...]
     regret: Mapping[int, Nullable]
     reason: str = ""
+    within: tuple[Within, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +115,8 @@ class Finding:
     """How well one measure ranks one column of accuracies.
 
     Attributes:
-        measure: A measure, or several joined by ``+`` for the sum of their ranks.
+        measure: A measure, or several joined by ``+`` for the sum of their ranks; or
+            :data:`PREDICTOR` and the number of trainings that a predictor was fitted to.
         target: Name of the accuracies.
         better: Direction of the measure.
         trivial: Whether it is a count, the baseline for every other measure.
@@ -98,6 +128,11 @@ class Finding:
     better: Better
     trivial: bool
     correlation: Correlation
+
+    @property
+    def predicted(self) -> bool:
+        """Whether it is of a predictor, whose values differ from split to split."""
+        return self.measure.startswith(PREDICTOR)
 
     def to_json(self) -> dict[str, Any]:
         """The finding in the types of strict JSON: None for NaN."""
@@ -117,6 +152,48 @@ class Finding:
 
 
 _OWN: Mapping[str, Any] = {"measure": str, "target": str, "better": Better, "trivial": bool}
+
+
+_SIZES = {"params": "parameters", "macs": "multiply-adds"}
+_WITHIN = ("tau", "rival", "rival_tau", "difference")
+
+
+def by_size(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings of a target: counts first, then by tau among rows of about the same size."""
+
+    def tau(finding: Finding) -> float:
+        taus = [one.tau for one in finding.correlation.within]
+        known = sum(taus) / len(taus) if taus else math.nan
+        return -math.inf if math.isnan(known) else known
+
+    return sorted(findings, key=lambda finding: (not finding.trivial, -tau(finding)))
+
+
+def size_verdict(findings: Sequence[Finding]) -> str:
+    """What ranks networks of about the same size, in a sentence for each count of size."""
+    told = []
+    for count in dict.fromkeys(part.count for one in findings for part in one.correlation.within):
+        own = [
+            (one, part)
+            for one in findings
+            for part in one.correlation.within
+            if part.count == count and not math.isnan(part.tau)
+        ]
+        taus = [(part.tau, one.measure) for one, part in own if one.trivial]
+        best = "no count can be ranked by"
+        if taus:
+            tau, name = max(taus)
+            best = f"the best count is {name} with tau {tau:.3f}"
+        better = [
+            f"{one.measure} ({part.tau:.3f})"
+            for one, part in own
+            if not one.trivial and part.difference_interval.low > 0
+        ]
+        told.append(
+            f"Among networks with about as many {_SIZES.get(count, count)}, {best}; "
+            f"significantly better: {', '.join(better) or 'none'}."
+        )
+    return " ".join(told)
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -171,10 +248,17 @@ def _row(finding: Finding) -> dict[str, object]:
         if isinstance(value, Interval):
             whole = name.removesuffix("_interval")
             row |= {f"{whole}_low": value.low, f"{whole}_high": value.high}
-        elif name not in ("in_bands", "regret", "reason"):
+        elif name not in ("in_bands", "regret", "reason", "within"):
             row[name] = value
     row |= {f"regret_{k}": points for k, points in found.regret.items()}
     row |= {name: band.tau for name, band in band_names(found).items()}
+    for one in found.within:
+        cells: dict[str, object] = {name: getattr(one, name) for name in _WITHIN}
+        cells |= dict(zip(("low", "high"), one.tau_interval, strict=True))
+        cells |= dict(
+            zip(("difference_low", "difference_high"), one.difference_interval, strict=True)
+        )
+        row |= {f"within_{one.count}_{name}": value for name, value in cells.items()}
     return {**row, "reason": found.reason}
 
 

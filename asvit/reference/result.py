@@ -120,7 +120,7 @@ class CorrelationResult(Result):
     @property
     def figures(self) -> tuple[str, ...]:
         """The files of its figures: the taus, and a scatter plot for each measure."""
-        names = (scatter_name(one.measure) for one in self.correlations)
+        names = (scatter_name(one.measure) for one in self.correlations if not one.predicted)
         return figure_files([*CORRELATION_FIGURES, *dict.fromkeys(names)])
 
     def finding(self, measure: str, target: str | None = None) -> Finding:
@@ -158,7 +158,8 @@ class CorrelationResult(Result):
             values = Values.from_csv(read_text(folder / VALUES))
         except ValueError as error:
             raise ValueError(f"{VALUES}: {error}") from error
-        for name in (name for one in found.correlations for name in (one.measure, one.target)):
+        measured = (one for one in found.correlations if not one.predicted)
+        for name in (name for one in measured for name in (one.measure, one.target)):
             if name not in values.measures and name not in values.accuracies:
                 raise ValueError(f"{VALUES} has no column {shown(name)}, as {RESULT} has")
         return replace(found, values=values)

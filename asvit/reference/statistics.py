@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval
+from asvit.reference.findings import NO_INTERVAL, Band, Correlation, Interval, Within
 from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
@@ -80,6 +80,11 @@ def correlate(
     if reason := _nothing_to_rank(x, y):
         return Correlation(**known, **_UNRANKED, reason=reason)
     drawn = resamples(len(x), samples, seed=seed)
+    known["within"] = tuple(
+        tau_within(x, y, columns, drawn, name=name, bands=bands)
+        for name in BANDED
+        if name in columns and np.isfinite(columns[name]).all()
+    )
     taus = resampled_kendall(x, y, drawn)
     tau = kendall(x, y)
     rival, of_rival = best_count(columns, y)
@@ -221,14 +226,62 @@ def taus_in_bands(
     if not known.any():
         return ()
     x, y, count = x[known], y[known], count[known]
-    edges = np.quantile(count, np.arange(1, bands) / bands)
-    place = np.searchsorted(edges, count, side="left")
     found = []
-    for inside in (place == band for band in np.unique(place)):
+    for inside in in_bands(count, bands):
         n, own = int(inside.sum()), count[inside]
         tau = kendall(x[inside], y[inside]) if n >= LEAST_ROWS else math.nan
         found.append(Band(name, float(own.min()), float(own.max()), n, tau))
     return tuple(found)
+
+
+def in_bands(count: Array, bands: int) -> list[NDArray[np.bool_]]:
+    """Which rows are in each quantile band of a count, ``[rows]`` each."""
+    edges = np.quantile(count, np.arange(1, bands) / bands)
+    place = np.searchsorted(edges, count, side="left")
+    return [place == band for band in np.unique(place)]
+
+
+def pooled_kendall(x: Array, y: Array, groups: Sequence[NDArray[np.bool_]], drawn: Array) -> Array:
+    """Kendall's tau-b over the pairs inside groups of rows, of every resample, ``[samples]``."""
+    pairs = [pair_counts(x[rows], y[rows], drawn[:, rows]) for rows in groups]
+    return tau_of(np.sum(pairs, axis=0))
+
+
+def tau_within(
+    x: Array,
+    y: Array,
+    counts: Mapping[str, Array],
+    drawn: Array,
+    *,
+    name: str,
+    bands: int = 3,
+) -> Within:
+    """Kendall's tau over the pairs of rows in the same quantile band of the count ``name``.
+
+    Concordant minus discordant pairs are summed over the bands before they are divided, so that
+    all pairs count alike. The rival is the count that ranks best within the same bands.
+    """
+    inside = in_bands(counts[name], bands)
+    samples = np.vstack([np.ones(len(x)), drawn])
+    taus = pooled_kendall(x, y, inside, samples)
+    rivals = {
+        key: pooled_kendall(of, y, inside, samples)
+        for key, of in counts.items()
+        if np.isfinite(of).all()
+    }
+    ranked = {key: of for key, of in rivals.items() if not math.isnan(of[0])}
+    rival = max(ranked, key=lambda key: ranked[key][0], default="")
+    beside = ranked[rival] if rival else np.full(len(samples), math.nan)
+    difference = taus - beside
+    return Within(
+        count=name,
+        tau=float(taus[0]),
+        tau_interval=_interval(taus[1:]),
+        rival=rival,
+        rival_tau=float(beside[0]),
+        difference=float(difference[0]),
+        difference_interval=_interval(difference[1:]),
+    )
 
 
 def top_regret(x: ArrayLike, y: ArrayLike, k: int) -> float:

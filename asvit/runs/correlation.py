@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +24,16 @@ from asvit.core.settings import (
     setting,
 )
 from asvit.reference import REFERENCES
-from asvit.reference.findings import Finding, RankedMeasure, Reliability, to_csv, verdict
+from asvit.reference.findings import (
+    Finding,
+    RankedMeasure,
+    Reliability,
+    by_size,
+    in_order,
+    size_verdict,
+    to_csv,
+    verdict,
+)
 from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles, plain_name, remove_files
@@ -185,7 +194,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     def settled(self, journal: ScoreJournal, result: CorrelationResult) -> bool:
         """Whether ``result`` answers the query by all measures that are registered now."""
         same = (result.settings, result.question) == (self.settings, self.query)
-        shown = {one.measure for one in result.correlations}
+        shown = {one.measure for one in result.correlations if not one.predicted}
         complete = shown == set(self.plan.shown) and (self.folder / CORRELATIONS).exists()
         return same and complete and not self._due
 
@@ -201,7 +210,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         self.check_same(device=(journal.device, device))
         if journal.settings is not None:
             check_same_versions(self.folder, journal.versions, self.libraries)
-        known = with_kernel(journal.versions, device)
+        known = with_kernel(journal.versions)
         if journal.settings is None:
             table = table_id(self.table)
             journal.start(self.settings, table=table, device=device, versions=known)
@@ -210,7 +219,8 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
 
     def execute(self, journal: ScoreJournal) -> CorrelationResult:
         """Measure what is missing, then correlate."""
-        from asvit.reference.query import correlate_all, gather
+        from asvit.predictor.correlation import predictor_findings
+        from asvit.reference.query import correlate_all, count_columns, gather
 
         if self._due:
             self._take_counts(journal, self._due)
@@ -218,6 +228,14 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             self._measure(journal, self._due)
         plan, found = self.plan, self.table
         values = gather(plan, self.settings, journal)
+        measured = correlate_all(plan, values, seed=self.settings.seed)
+        predicted = predictor_findings(
+            plan,
+            values,
+            counts=count_columns(values),
+            image_size=self.settings.image_size,
+            seed=self.settings.seed,
+        )
         images = {str(size): dict(of) for size, of in sorted(journal.images_of.items())}
         return self.result(
             journal,
@@ -227,7 +245,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             targets=tuple(found.targets[name] for name in plan.targets),
             rows=len(plan.rows),
             excluded=plan.excluded,
-            correlations=correlate_all(plan, values, seed=self.settings.seed),
+            correlations=in_order([*measured, *predicted]),
             values=values,
             wall_seconds=journal.seconds,
             question=self.query,
@@ -344,8 +362,15 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """A table and a conclusion for each target."""
         for target in result.targets:
             found = [one for one in result.correlations if one.target == target.name]
+            heading = _heading(result.reference, target)
+            if any(one.correlation.within for one in found):
+                yield ""
+                yield from _tables(
+                    by_size(found), f"{heading}; at the same size", screen, _size_cells
+                )
+                yield size_verdict(found)
             yield ""
-            yield from _tables(found, _heading(result.reference, target), screen)
+            yield from _tables(found, heading, screen, _cells)
             for one in found:
                 if one.correlation.reason:
                     yield f"{one.measure}: {one.correlation.reason}"
@@ -377,9 +402,10 @@ _COLUMNS = (
     *("τ in params bands", "τ in MACs bands", "regret 1 5 10"),
 )
 _LEGEND = """\
-[95 %]: bootstrap intervals; partial τ: given params; τ − count's: to the best count's on the same
-rows; bands: thirds of the rows by size, from the smallest; regret: what the best of the 1, 5 and
-10 ranked highest lacks to the best of all, in points of accuracy"""
+thirds: τ over the pairs of rows in the same third by size; predictor@12: fitted to 12 rows, judged
+on the others, mean over splits; [95 %]: bootstrap intervals; partial τ: given params; τ − count's:
+to the best count's on the same rows; bands: thirds of the rows by size, from the smallest; regret:
+what the best of the 1, 5 and 10 ranked highest lacks to the best of all, in points of accuracy"""
 
 
 def _heading(reference: str, target: Target) -> str:
@@ -388,23 +414,43 @@ def _heading(reference: str, target: Target) -> str:
     return f"{reference}, {target.name}: {target.description}{known_ceiling}"
 
 
-def _tables(found: Sequence[Finding], title: str, screen: Console) -> list[RenderableType]:
+def _tables(
+    found: Sequence[Finding],
+    title: str,
+    screen: Console,
+    columns_of: Callable[[Finding], dict[str, object]],
+) -> list[RenderableType]:
     """The findings of a target, the counts above the line; several tables on a narrow screen."""
-    cells = [_cells(one) for one in found]
+    cells = [columns_of(one) for one in found]
     counts = sum(one.trivial for one in found)
 
     def made(columns: Sequence[str], title: str | None = None) -> RenderableType:
         rows = zip(found, cells, strict=True)
         return table(
             ["measure", *columns],
-            [[one.measure, *(row[name] for name in columns)] for one, row in rows],
+            [[one.measure, *(row.get(name, "") for name in columns)] for one, row in rows],
             title=title,
             left=("measure",),
             rule=counts if counts < len(found) else 0,
         )
 
-    groups = fitting(_COLUMNS, made, screen)
+    groups = fitting(list(dict.fromkeys(name for row in cells for name in row)), made, screen)
     return [made(columns, None if place else title) for place, columns in enumerate(groups)]
+
+
+_SIZES = {"params": "params", "macs": "MACs"}
+
+
+def _size_cells(one: Finding) -> dict[str, object]:
+    """Tau of a finding among rows of about the same size, and beside the best count's there."""
+    cells: dict[str, object] = {}
+    for part in one.correlation.within:
+        size = _SIZES[part.count]
+        cells[f"τ in {size} thirds [95 %]"] = with_interval(part.tau, *part.tau_interval)
+        cells[f"− count's in {size} thirds"] = with_interval(
+            part.difference, *part.difference_interval, sign="+"
+        )
+    return cells
 
 
 def _cells(one: Finding) -> dict[str, object]:

@@ -71,17 +71,14 @@ class EvalContext:
         }
 
 
-def with_kernel(kept: Mapping[str, str] | None, device: str | None) -> Mapping[str, str]:
+def with_kernel(kept: Mapping[str, str] | None) -> Mapping[str, str]:
     """The versions that a run has ``kept``, or today's with the attention kernel that it uses.
 
-    All sessions and processes of a run use one kernel: they agree to the last digit. There is a
-    choice on a CPU alone; runs on another device, or on none, do not take the time to make it.
+    All sessions and processes of a run use one kernel: they agree to the last digit.
     """
     if kept is not None and "attention" in kept:
         use_blocks(kept["attention"] == "blocks")
-    if kept is not None or device != "cpu":
-        return kept or versions()
-    return {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
+    return kept or {**versions(), "attention": "blocks" if blocks_are_faster() else "torch"}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class MeasuringRun(Run[S, R, J]):
         """As the base does, with the kernel by which all sessions measure on a CPU."""
         from asvit.runs.measurement_pool import with_kernel
 
-        return with_kernel(kept, self.start_values()["device"])
+        return with_kernel(kept)
 
     def check(self) -> None:
         """Find the table before the long part."""

@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from run_script import Script, read_rows
 
 import asvit
+from asvit.genotype import Genotype
 from asvit.reference import load_reference
+from asvit.reference.build import size_of
+from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
+    compare_growths,
     compare_outcomes,
     compare_precision,
     compare_psvit,
@@ -180,9 +184,9 @@ def test_what_does_not_fit_at_any_width_is_refused() -> None:
         compare_psvit.at_limit("psvit2d:b-----|------|------", settings, 10, 10)
 
 
-def test_outcomes_are_trained_once_each_and_kept(
-    monkeypatch: pytest.MonkeyPatch, script: Script
-) -> None:
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would be trained; the accuracies are made up."""
     trained: list[Any] = []
 
     class Trainer:
@@ -192,6 +196,13 @@ def test_outcomes_are_trained_once_each_and_kept(
             trained.append(training)
             return SimpleNamespace(accuracy=50.0 + crc32(repr(training).encode()) % 30)
 
+    monkeypatch.setattr(compare_outcomes, "Trainer", Trainer)
+    return trained
+
+
+def test_outcomes_are_trained_once_each_and_kept(
+    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
+) -> None:
     def searched(*, controller: str, seed: int, steps: int, **_: Any) -> SimpleNamespace:
         assert steps == 7
         likeliest = SimpleNamespace(
@@ -204,9 +215,11 @@ def test_outcomes_are_trained_once_each_and_kept(
         best = likeliest if (controller, seed) == ("reinforce", 0) else other
         return SimpleNamespace(seed_architecture=best.architecture, finalists=[likeliest, other])
 
-    monkeypatch.setattr(compare_outcomes, "Trainer", Trainer)
     monkeypatch.setattr(asvit, "run_search", searched, raising=False)
-    line = "--searches 2 --steps 7 --random 2 --trainings 2 --table table.csv"
+    line = "--searches 2 --steps 7 --random 2 --table table.csv --trainings"
+    script(compare_outcomes.main, f"{line} 1")
+    monkeypatch.setattr(asvit, "run_search", None)  # the table has what the searches found
+    line = f"{line} 2"
     printed = script(compare_outcomes.main, line).splitlines()
     rows = read_rows("table.csv")
     assert len(rows) == 2 * (3 * 2 + 1 + 2)
@@ -217,7 +230,7 @@ def test_outcomes_are_trained_once_each_and_kept(
         == len({(r["architecture"], r["training"]) for r in rows})
     )
     again = script(compare_outcomes.main, line).splitlines()
-    assert again == printed[len(rows) :]
+    assert again == printed[len(rows) // 2 :]
     assert len(trained) == len(set(trained))  # nothing is trained again
     assert script(compare_outcomes.main, f"{line} --print").splitlines() == again
 
@@ -254,13 +267,44 @@ def test_differences_of_outcomes_are_within_pairs_and_seeds() -> None:
     policy, picked = compare_outcomes.POLICY, compare_outcomes.PICKED
     rows = [*made(policy, (50, 50), (70, 70)), *made(picked, (53, 53), (73, 73))]
     rng = np.random.default_rng(0)
-    assert compare_outcomes.difference(rows, picked, policy, rng) == (3, 3, 3)
-    rows += made(compare_outcomes.RANDOM, (50, 50), (70, 70))
-    mean, low, high = compare_outcomes.difference(rows, picked, compare_outcomes.RANDOM, rng)
+    assert compare_outcomes.difference(rows, [(picked, policy)], rng) == (3, 3, 3)
+    random = compare_outcomes.RANDOM
+    rows += made(random, (50, 50), (70, 70))
+    mean, low, high = compare_outcomes.difference(rows, [(picked, random)], rng)
     assert (mean, low, high) == (3, -17, 23)  # of no pairs: any two may be compared
+    both = [(picked, policy), (random, policy)]
+    mean, low, high = compare_outcomes.difference(rows, both, rng)
+    assert (mean, low, high) == (1.5, -8.5, 11.5)  # the mean of +3 and of -20 to +20
     noisy = [*made(policy, (50, 60)), *made(picked, (50, 60))]
-    mean, low, high = compare_outcomes.difference(noisy, picked, policy, rng)
+    mean, low, high = compare_outcomes.difference(noisy, [(picked, policy)], rng)
     assert (mean, low, high) == (0, -10, 10)
+
+
+def test_growths_to_one_budget_are_trained(
+    monkeypatch: pytest.MonkeyPatch, script: Script, trained: list[Any]
+) -> None:
+    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
+    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
+    monkeypatch.setattr(ScaleRun, "write_report", lambda _self, _folder=None: None)
+    line = "--growths 1 --random 2 --trainings 1 --budget 600K --table table.csv"
+    printed = script(compare_growths.main, line).splitlines()
+    rows = read_rows("table.csv")
+    assert [row["kind"] for row in rows] == [
+        f"{start}, {rule}"
+        for start in ("published", "searched")
+        for rule in ("grown", "grown at random", "grown at random")
+    ]
+    for number, (start, _) in enumerate(compare_growths._starts().values()):
+        own = [row["architecture"] for row in rows[3 * number : 3 * number + 3]]
+        assert own[1] != own[2], "the steps are not random"
+        for text in own:
+            grown = Genotype.parse(text)
+            assert str(grown.with_(depths=(1, 1, 1, 1), width=16)) == start
+            params = size_of(text, 32, 20).params
+            assert 0.98 * 600_000 <= params <= 600_000
+    assert len(trained) == len({row["architecture"] for row in rows})
+    assert printed[-1].startswith("| both starts together | ")
+    assert script(compare_growths.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
 def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:

@@ -1,8 +1,8 @@
 """Forward-mode rules and attention against PyTorch's own derivatives."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from proxies.forward_mode import (
     attention_with_tangent,
     blocks_are_faster,
     explicit_attention,
+    made_by_amd,
     pack,
     unpack,
     use_blocks,
@@ -97,16 +98,28 @@ def _blocked(request: pytest.FixtureRequest) -> Iterator[None]:
     use_blocks(None)
 
 
-@pytest.mark.usefixtures("_blocked")
-def test_the_faster_kernel_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_blocks(None)
-    clock = itertools.accumulate(itertools.cycle([1.0, 0.1, 1.0, 0.2]))
-    monkeypatch.setattr("time.thread_time", lambda: next(clock))
-    assert blocks_are_faster()
-    clock = itertools.accumulate(itertools.cycle([1.0, 0.2, 1.0, 0.1]))
-    assert blocks_are_faster()
-    use_blocks(None)
-    assert not blocks_are_faster()
+@pytest.mark.parametrize(
+    ("told", "blocked"),
+    [("vendor_id\t: AuthenticAMD", True), ("vendor_id\t: GenuineIntel", False), (None, True)],
+)
+def test_the_processor_decides_on_the_kernel(
+    told: str | None, blocked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_path: Path) -> str:
+        if told is None:
+            raise FileNotFoundError
+        return told
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr("platform.processor", lambda: "AMD64 Family 25 Model 17, AuthenticAMD")
+    made_by_amd.cache_clear()
+    try:
+        assert blocks_are_faster() is blocked
+        use_blocks(not blocked)
+        assert blocks_are_faster() is not blocked
+    finally:
+        use_blocks(None)
+        made_by_amd.cache_clear()
 
 
 @pytest.fixture(

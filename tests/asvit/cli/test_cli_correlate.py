@@ -27,7 +27,7 @@ def test_what_was_asked_and_what_people_are_told(finished: Any) -> None:
     assert set(data["correlations"][0]) == {
         "measure", "target", "better", "trivial", "n", "dropped", "tau", "tau_interval",
         "spearman", "weighted_tau", "partial_tau", "rival", "difference", "difference_interval",
-        "in_bands", "regret", "reason",
+        "in_bands", "regret", "reason", "within",
     }  # fmt: skip
     asked = [one["measure"] for one in data["correlations"] if not one["trivial"]]
     assert set(asked) == {"length_distortion", "length_distortion+ntk_condition_number"}
@@ -61,7 +61,7 @@ def test_the_table_of_another_question_from_what_is_known(known: Path, table: st
     found = strict((known / "result.json").read_text())["correlations"][-1]
     low, high = found["tau_interval"]
     assert f"{found['tau']:.3f} [{low:.2f}, {high:.2f}]" in result.stdout
-    assert rows.count("params") == 1
+    assert rows.count("params") == 2  # at the same size, then over the whole table
 
 
 def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:

@@ -21,6 +21,7 @@ from asvit.reference.statistics import (
     rank_sum,
     resampled_kendall,
     resamples,
+    tau_within,
     taus_in_bands,
     top_regret,
 )
@@ -353,3 +354,31 @@ def test_two_thousand_resamples_of_two_hundred_rows_are_quick():
     started = time.process_time()
     resampled_kendall(x, y, resamples(200, 2000, seed=0))
     assert time.process_time() - started < 2
+
+
+def test_tau_within_bands_counts_the_pairs_inside_alone():
+    count = np.repeat([1.0, 2.0, 3.0], 4)
+    y = np.arange(12, dtype=float)
+    against = -y + 100 * count  # ranks well by size, and in reverse at a given size
+    drawn = resamples(12, 200, seed=0)
+    found = tau_within(against, y, {"params": count, "other": y}, drawn, name="params")
+    assert kendall(against, y) > 0.4
+    assert (found.count, found.tau) == ("params", -1)
+    assert (found.rival, found.rival_tau, found.difference) == ("other", 1, -2)
+    assert tuple(found.tau_interval) == (-1, -1)
+    itself = tau_within(count, y, {"params": count}, drawn, name="params")
+    assert math.isnan(itself.tau)
+    assert itself.rival == ""
+
+
+def test_a_measure_is_compared_at_the_same_size_by_both_counts():
+    table = load_reference("vitbench101-pit")
+    counts = {"params": table.params, "macs": table.macs}
+    found = correlate(
+        table.macs, table.accuracies["c100_base_acc"], better="higher", counts=counts
+    )
+    assert [part.count for part in found.within] == ["params", "macs"]
+    for part in found.within:
+        assert part.tau_interval.low < part.tau < part.tau_interval.high
+        assert part.tau < found.tau
+        assert part.difference == pytest.approx(part.tau - part.rival_tau)

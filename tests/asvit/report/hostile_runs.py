@@ -23,6 +23,7 @@ TEXTS = (MARKUP, FORMULA, CONTROL, COLOUR)
 NAME = "<b onclick=alert(1)>\"' & ${title}\x1b$x^$"  # of a folder
 
 _KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius", "state", "pick"}
+_KEPT |= {"network", "picture", "recipe", "optimizer", "precision", "distillation"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
 _SIZES = {"params", "macs"}  # whose columns are fixed where they are no measures
 _FIXED_COLUMNS = _TEXT_COLUMNS | {
@@ -37,6 +38,9 @@ def write_hostile(kind: str, folder: Path, text: str) -> Path:
     result = folder / "result.json"
     if result.exists():
         result.write_text(json.dumps(_changed(json.loads(result.read_text()), text)))
+    predictions = folder / "predictions.json"
+    if predictions.exists():
+        predictions.write_text(json.dumps(_changed(json.loads(predictions.read_text()), text)))
     if text == SURROGATE:
         return folder
     for name in ("trials.csv", "steps.csv", "candidates.csv", "values.csv"):
@@ -48,7 +52,7 @@ def write_hostile(kind: str, folder: Path, text: str) -> Path:
 
 
 def _changed(value: Any, text: str, key: str = "") -> Any:
-    if key in _KEPT:
+    if key in _KEPT or value in ("stop", "auto", "16,1", "4,1"):  # choices and tokens
         return value
     if isinstance(value, str):
         return value + text if value or key == "reason" else value
@@ -57,7 +61,7 @@ def _changed(value: Any, text: str, key: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     inner = {name: _changed(one, text, name) for name, one in value.items()}
-    if key == "values" or (key == "images" and "source" not in value):
+    if key in ("values", "bad_images") or (key == "images" and "source" not in value):
         return {name + text: one for name, one in inner.items()}
     if {"rank_sum", "reward"} & value.keys():  # a row, whose other names are measures
         known = _FIXED_COLUMNS | _SIZES | {"candidates"}

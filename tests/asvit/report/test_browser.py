@@ -16,6 +16,11 @@ from proxies.messages import legible
 PAPER = 718  # pixels: A4 less its margins
 
 
+def asked(browser: Browser) -> list[str]:
+    """Addresses that the page asked for, but for pictures that it holds itself."""
+    return [one for one in browser.requests() if not one.startswith("data:image/jpeg;base64,")]
+
+
 def test_every_figure_shows(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert browser.ask("return document.querySelectorAll('figure svg').length") > 0
@@ -26,7 +31,7 @@ def test_nothing_is_asked_for_and_nothing_goes_wrong(browser: Browser, report: P
     browser.open(report)
     browser.ask("for (const one of document.querySelectorAll('th button')) one.click();")
     assert browser.complaints() == []
-    assert browser.requests() == [report.resolve().as_uri()]
+    assert asked(browser) == [report.resolve().as_uri()]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -163,6 +168,8 @@ return wrong;
 
 def test_every_table_of_a_report_sorts_by_every_heading(browser: Browser, report: Path) -> None:
     browser.open(report)
+    if report.parent.name in ("supernet", "reference"):
+        pytest.skip("this report has no table")
     assert browser.ask("return document.querySelectorAll('th button').length") > 0
     assert browser.ask(SORT_ALL) == []
     assert browser.complaints() == []
@@ -172,9 +179,14 @@ def test_no_script_runs_and_nothing_is_asked_for(browser: Browser, hostile: Path
     browser.open(hostile)
     assert browser.ask("return window.ran ?? 'nothing'") == "nothing"
     assert browser.complaints() == []
-    assert browser.requests() == [hostile.resolve().as_uri()]
+    assert asked(browser) == [hostile.resolve().as_uri()]
     assert browser.ask("return document.scripts.length") == 1
-    assert browser.ask("return document.querySelectorAll('img, b:not(figcaption b)').length") == 0
+    assert (
+        browser.ask(
+            "return document.querySelectorAll('img:not([src^=data]), b:not(figcaption b)').length"
+        )
+        == 0
+    )
     assert browser.ask("return document.title").startswith(legible(NAME))
     assert MARKUP in browser.ask("return document.querySelector('main').textContent")
 

@@ -277,16 +277,6 @@ def test_every_session_measures_with_the_first_ones_kernel(tmp_path: Path) -> No
         use_blocks(None)
 
 
-def test_no_kernels_are_timed_where_none_measures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measurement_pool, "blocks_are_faster", lambda: pytest.fail("timed"))
-    assert search(tmp_path / "run", steps=2).steps == 2
-    assert "attention" not in measurement_pool.with_kernel(None, "cuda:0")
-    kept = {"torch": "2.15.0"}
-    assert measurement_pool.with_kernel(kept, "cpu") == kept
-
-
 def test_a_storage_that_goes_away_is_told_and_continued(tmp_path: Path) -> None:
     there, away = tmp_path / "there", tmp_path / "away"
     there.mkdir()

@@ -1,0 +1,163 @@
+"""The predictor beside the measures that ``asvit correlate`` compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from asvit.predictor.validation import LEAST_TESTS, Rows, Split, gather_rows, make_split
+from asvit.reference.findings import PREDICTOR, Band, Correlation, Finding, Within
+from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
+from asvit.reference.statistics import (
+    BANDED,
+    TOP,
+    best_count,
+    in_bands,
+    kendall,
+    partial_kendall,
+    pooled_kendall,
+    resampled_kendall,
+)
+
+if TYPE_CHECKING:
+    from asvit.reference.query import Plan
+    from asvit.reference.result import Values
+
+Array = NDArray[np.float64]
+
+#: Numbers of trainings that are compared, as far as the table has rows for them.
+TRAININGS: Final = (12, 25, 50)
+SPLITS: Final = 20
+_BANDS: Final = 3
+
+
+def predictor_findings(
+    plan: Plan, values: Values, *, counts: Mapping[str, Array], image_size: int | None, seed: int
+) -> list[Finding]:
+    """How well predictors rank the rows of a query that they were not fitted to.
+
+    Each target and number of trainings has a finding of the form of a measure's. Its values are
+    means over 20 random splits, its intervals are over resampled rows and splits. The rival is the
+    count that ranks all rows best, judged on the same test rows.
+
+    Args:
+        plan: Rows and targets.
+        values: Of the rows.
+        counts: Name -> count of each row, in the order of ``plan.rows``.
+        image_size: Side of the images in pixels; None for that of each row.
+        seed: Seed of splits and resamples.
+    """
+    found = []
+    for target in plan.targets:
+        rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
+        known = np.isfinite(np.asarray(values.accuracies[target]))
+        own = {name: column[known] for name, column in counts.items()}
+        n = len(rows.accuracies)
+        for trainings in TRAININGS:
+            if trainings + LEAST_TESTS <= n and np.ptp(rows.accuracies) > 0:
+                made = [make_split(rows, trainings, seed, number) for number in range(SPLITS)]
+                found.append(
+                    Finding(
+                        f"{PREDICTOR}{trainings}",
+                        target,
+                        better="higher",
+                        trivial=False,
+                        correlation=_correlation(rows, made, own, seed),
+                    )
+                )
+    return found
+
+
+def _correlation(
+    rows: Rows, made: list[Split], counts: Mapping[str, Array], seed: int
+) -> Correlation:
+    y = rows.accuracies
+    drawn = Resamples(len(y), len(made), seed=seed)
+
+    def over_splits(statistic: Any, column: Array | None = None) -> Array:
+        """A statistic of predictions, or of a count, on the test rows, ``[samples, splits]``."""
+        return np.column_stack(
+            [
+                statistic(
+                    split.mean if column is None else column[split.test],
+                    y[split.test],
+                    drawn=drawn.rows[:, split.test],
+                )
+                for split in made
+            ]
+        )
+
+    def mean(statistic: Any) -> float:
+        """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
+        return float(np.mean([statistic(split.mean, y[split.test], split.test) for split in made]))
+
+    def within(name: str) -> Within:
+        groups = in_bands(counts[name], _BANDS)
+
+        def taus(column: Array | None) -> Array:
+            return np.column_stack(
+                [
+                    pooled_kendall(
+                        split.mean if column is None else column[split.test],
+                        y[split.test],
+                        [group[split.test] for group in groups],
+                        drawn.rows[:, split.test],
+                    )
+                    for split in made
+                ]
+            )
+
+        own = taus(None)
+        rivals = {key: taus(of) for key, of in counts.items() if np.isfinite(of).all()}
+        known = {key: drawn.estimate(of)[0] for key, of in rivals.items()}
+        ranked = {key: tau for key, tau in known.items() if not math.isnan(tau)}
+        rival = max(ranked, key=lambda key: ranked[key], default="")
+        tau, interval = drawn.estimate(own)
+        beside = rivals[rival] if rival else np.full_like(own, math.nan)
+        difference, between = drawn.estimate(own - beside)
+        return Within(name, tau, interval, rival, ranked.get(rival, math.nan), difference, between)
+
+    def bands(name: str) -> list[Band]:
+        found = []
+        for group in in_bands(counts[name], _BANDS):
+            taus = [
+                kendall(split.mean[inside], y[split.test][inside])
+                for split in made
+                if (inside := group[split.test]).sum() > 1
+            ]
+            size = counts[name][group]
+            known = [tau for tau in taus if not math.isnan(tau)]
+            tau = fmean(known) if known else math.nan
+            found.append(Band(name, float(size.min()), float(size.max()), int(group.sum()), tau))
+        return found
+
+    sized = [name for name in BANDED if name in counts and np.isfinite(counts[name]).all()]
+    taus = over_splits(resampled_kendall)
+    tau, tau_interval = drawn.estimate(taus)
+    rival, _ = best_count(counts, y)
+    beside = over_splits(resampled_kendall, counts[rival]) if rival else np.full_like(taus, np.nan)
+    difference, difference_interval = drawn.estimate(taus - beside)
+    return Correlation(
+        n=len(y),
+        dropped=0,
+        tau=tau,
+        tau_interval=tau_interval,
+        spearman=drawn.estimate(over_splits(resampled_spearman))[0],
+        weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
+        partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
+        if "params" in sized
+        else np.nan,
+        rival=rival,
+        difference=difference,
+        difference_interval=difference_interval,
+        in_bands=tuple(band for name in sized for band in bands(name)),
+        regret={k: drawn.estimate(over_splits(partial(resampled_regret, k=k)))[0] for k in TOP},
+        within=tuple(within(name) for name in sized),
+    )

@@ -1,0 +1,157 @@
+"""Do architectures grown by the measures train better than randomly grown ones?
+
+Two architectures of ``experiments/outcomes.csv`` are grown to one budget, by the measures and by
+random steps of the same kind, and trained with the recipe of that table.
+
+Run from a checkout: ``python -m experiments.compare_growths``. Every training is kept in
+``experiments/growths.csv``, so a stopped comparison continues when the command is given again;
+with the table of the repository it only prints. Growth measures at the width, the image size and
+the classes of the trainings (``MEASURED``).
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import asvit
+from asvit.executors import Workers
+from asvit.growth import ScaleSettings
+from asvit.reference.build import size_of
+from asvit.runs.growable import Growable
+from experiments import compare_outcomes
+from experiments.compare_outcomes import (
+    PICKED,
+    PUBLISHED,
+    RECIPE,
+    Kinds,
+    Row,
+    accuracies,
+    points_more,
+    train_missing,
+)
+from experiments.growing import markdown, read_rows
+from proxies import Score
+from scaling import Shape, grow
+from scaling.growth import DEFAULT_MEASURES
+
+GROWN, AT_RANDOM = "grown", "grown at random"
+STARTS = {"published": PUBLISHED, "searched": PICKED}  # to the kind of it in outcomes.csv
+TABLE = Path(__file__).with_name("growths.csv")
+MEASURED: Mapping[str, Any] = {
+    "preset": "quick",
+    "image_size": RECIPE.image_size,
+    "count_size": RECIPE.image_size,
+    "classes": RECIPE.classes,
+    "ratio": 1,  # these models are small enough to be measured at their own width
+}
+
+
+def main() -> None:
+    """Run the missing growths and trainings, then print the tables."""
+    options = _options()
+    if options.print:
+        rows = read_rows(options.table, Row)
+    else:
+        rows = train_missing(options.table, options.trainings, _kinds_of(options))
+    print(tables(rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--growths", type=int, default=3, help="growths by the measures")
+    parser.add_argument("--random", type=int, default=5, help="random growths of each start")
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
+    parser.add_argument("--budget", default="1.5M")
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-growths"))
+    return parser.parse_args()
+
+
+def _kinds_of(options: argparse.Namespace) -> Kinds:
+    kinds = {}
+    for name, (text, _) in _starts().items():
+        kinds[f"{name}, {GROWN}"] = options.growths, partial(_grown, options, name, text)
+        kinds[f"{name}, {AT_RANDOM}"] = options.random, partial(_grown_at_random, options, text)
+    return kinds
+
+
+def _starts() -> Mapping[str, tuple[str, Sequence[float]]]:
+    """The text of each start, at the width of the trainings, and its own accuracies."""
+    rows = read_rows(compare_outcomes.TABLE, Row)
+    first = {row.kind: row.architecture for row in rows if row.search == 0}
+    return {name: (first[kind], accuracies(rows, kind)[0]) for name, kind in STARTS.items()}
+
+
+def _grown(options: argparse.Namespace, name: str, text: str, seed: int) -> str:
+    result = asvit.run_scaling(
+        text,
+        **MEASURED,
+        budget=options.budget,
+        seed=seed,
+        out=options.out / f"{name}-seed{seed}",
+        workers=Workers(jobs=1),
+    )
+    return result.series[-1].architecture
+
+
+def _grown_at_random(options: argparse.Namespace, text: str, number: int) -> str:
+    """Growth whose every step, the final one included, chooses among its candidates at random."""
+    settings = ScaleSettings.make(architecture=text, budgets=options.budget, **MEASURED)
+    model, rng = Growable(settings), np.random.default_rng(number)
+    name = DEFAULT_MEASURES[0]
+
+    def scored(shapes: Sequence[Shape]) -> Iterator[Mapping[str, Score]]:
+        for value in map(float, rng.random(len(shapes))):
+            yield {name: Score(value, 0.0, (value,), "higher")}
+
+    found = grow(
+        model.build,
+        model.cost,
+        depths=model.start.depths,
+        width=model.start.width,
+        budget=settings.limits[-1],
+        stop_within=settings.stop_within,
+        ratio=settings.ratio,
+        measures=[name],
+        measure_shapes=scored,
+    )
+    last = found.steps[-1].chosen
+    return model.name(last.depths, last.width)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Every architecture, and the differences between the rules, as Markdown."""
+    pairs = [(f"{name}, {GROWN}", f"{name}, {AT_RANDOM}") for name in STARTS]
+    compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
+    compared["both starts together"] = pairs
+    return f"{_each(rows)}\n\n{points_more(compared, rows, np.random.default_rng(0))}"
+
+
+def _each(rows: Sequence[Row]) -> str:
+    lines = []
+    for name, (start, own) in _starts().items():
+        lines.append(_line(f"{name}, start", "", start, own))
+        for kind in (f"{name}, {GROWN}", f"{name}, {AT_RANDOM}"):
+            texts = {row.search: row.architecture for row in rows if row.kind == kind}
+            for number, values in accuracies(rows, kind).items():
+                lines.append(_line(kind, number, texts[number], values))
+    columns = {"architecture": "l", "seed": "l", "text": "l", "params": "r", "MACs": "r"}
+    return markdown(columns | {"accuracies": "l", "mean": "r"}, lines)
+
+
+def _line(kind: str, number: object, text: str, values: Sequence[float]) -> tuple[object, ...]:
+    size = size_of(text, RECIPE.image_size, RECIPE.classes)
+    told = ", ".join(f"{value:.1f}" for value in values)
+    mean = f"{statistics.fmean(values):.1f}"
+    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.1f}M"
+    return kind, number, f"`{text}`", *costs, told, mean
+
+
+if __name__ == "__main__":
+    main()
