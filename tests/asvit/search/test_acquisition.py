@@ -45,6 +45,7 @@ ANSWERS = {
     "c": (60.0, 1.0),
     "d": (69.0, 2.0),
     "e": (50.0, 0.1),
+    "f": (70.0, 0.1),
 }
 TRAINED = [("a", 71.0), ("b", 68.0)]
 RULES = Acquisition(first=2, again=3)
