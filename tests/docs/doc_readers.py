@@ -41,8 +41,16 @@ TINY = {
 }
 
 
+_TRAINED = (
+    f"{_SMALL} --trainings 6 --training-steps 1 --batch-size 4 --train-images 20 --test-images 10 "
+    "--width 8 --jobs 1 --fresh"
+)
+
+
 def tiny(words: list[str]) -> list[str]:
     """A command line with options behind it that make it small."""
+    if "--trainings" in words:
+        return [*words, *_TRAINED.split()]
     for command, options in TINY.items():
         if words[: len(command.split())] == command.split():
             return [*words, *options.split(), *_fitting(command, words)]
