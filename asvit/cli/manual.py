@@ -45,7 +45,7 @@ search
     asvit search --preset quick  # Small images, fewer networks: minutes.
     asvit search --preset quick --dry-run  # What it would do and take.
     asvit search --steps 500  # The default search.
-    asvit search --controller predictor --trainings 24 --data FOLDER
+    asvit search --controller predictor --trainings 24 --data path/to/images
         # By short trainings on your images: minutes to hours.
     asvit search --space asvit-tiny --controller random --seed 3 --out runs/tiny
         # Another space, controller and folder.

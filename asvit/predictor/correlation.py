@@ -56,8 +56,10 @@ def predictor_findings(
     """
     found = []
     for target in plan.targets:
-        rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
         known = np.isfinite(np.asarray(values.accuracies[target]))
+        if known.sum() < min(TRAININGS) + LEAST_TESTS:
+            continue
+        rows = gather_rows(plan.table, target, image_size, among=plan.rows, counts=counts)
         own = {name: column[known] for name, column in counts.items()}
         n = len(rows.accuracies)
         for trainings in TRAININGS:

@@ -48,7 +48,7 @@ def features(
 
     Returns:
         The names of the columns, and their values ``[architectures, columns]``; NaN where an
-        architecture has no such choice or measure.
+        architecture has no such choice or measure, or does not take images of this size.
 
     Raises:
         ValueError: If an architecture is wrong, or the arguments differ in length.
@@ -88,7 +88,10 @@ def _columns(given: Mapping[str, ArrayLike] | None, rows: int) -> dict[str, Arra
 
 def _size(name: str, arch: Architecture, side: int, num_classes: int) -> float:
     if name in ("params", "macs"):
-        return math.log2(getattr(cost(arch, side, num_classes), name))
+        try:
+            return math.log2(getattr(cost(arch, side, num_classes), name))
+        except ValueError:  # it does not take images of this size
+            return math.nan
     return _structure(arch, side)[name]
 
 

@@ -156,27 +156,22 @@ def _at_the_same_size(found: Sequence[Finding]) -> list[str]:
     sizes = dict.fromkeys(part.count for one in found for part in one.correlation.within)
     if not sizes:
         return []
-    ends = ("τ", "low", "high", "difference", "low ", "high ")
-    columns = [f"{end} in {measure_label(size)} thirds" for size in sizes for end in ends]
-    cells: list[list[html.Cell]] = []
-    for one in by_size(found):
-        parts = {part.count: part for part in one.correlation.within}
-        row: list[html.Cell] = [_label(one.measure, one.trivial)]
-        for size in sizes:
-            part = parts.get(size)
-            numbers = [math.nan] * len(ends)
-            if part is not None:
-                numbers = [
-                    part.tau,
-                    *part.tau_interval,
-                    part.difference,
-                    *part.difference_interval,
-                ]
-            row += map(_rounded, numbers)
-        cells.append(row)
+    columns = ["τ", "low", "high", "difference", "low ", "high "]
+    tables = []
+    for size in sizes:
+        cells: list[list[html.Cell]] = []
+        for one in by_size(found):
+            parts = {part.count: part for part in one.correlation.within}
+            numbers = [math.nan] * len(columns)
+            if (part := parts.get(size)) is not None:
+                numbers = [part.tau, *part.tau_interval, part.difference]
+                numbers += part.difference_interval
+            cells.append([_label(one.measure, one.trivial), *map(_rounded, numbers)])
+        first = f"in thirds of {measure_label(size)}"
+        tables.append(html.card(html.table([first, *columns], cells, numeric=set(columns))))
     return [
         html.paragraph(size_verdict(found)),
-        html.card(html.table(["measure", *columns], cells, numeric=set(columns))),
+        *tables,
         html.paragraph(
             "Over all pairs of architectures in the same third by parameters, or by "
             "multiply-adds: τ, and its difference to the best count's there, with 95 % "

@@ -112,3 +112,9 @@ def test_nothing_gives_no_rows():
 def test_lengths_must_agree(given, message):
     with pytest.raises(ValueError, match=message):
         features([AS_VIT, AS_VIT], **given)
+
+
+def test_a_network_that_does_not_take_the_images_has_no_size() -> None:
+    names, values = features(["timm:crossvit_tiny_240", "timm:vit_tiny_patch16_224"], 32)
+    sizes = dict(zip(names, values.T, strict=True))
+    assert np.isnan(sizes["macs"]).tolist() == [True, False]
