@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from asvit.predictor.validation import LEAST_TESTS, Rows, Split, gather_rows, make_split
+from asvit.predictor.validation import (
+    LEAST_TESTS,
+    Rows,
+    Split,
+    Statistic,
+    gather_rows,
+    make_split,
+    over_splits,
+)
 from asvit.reference.findings import PREDICTOR, Band, Correlation, Finding, Within
 from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
 from asvit.reference.statistics import (
@@ -83,18 +91,10 @@ def _correlation(
     y = rows.accuracies
     drawn = Resamples(len(y), len(made), seed=seed)
 
-    def over_splits(statistic: Any, column: Array | None = None) -> Array:
+    def of_splits(statistic: Statistic, column: Array | None = None) -> Array:
         """A statistic of predictions, or of a count, on the test rows, ``[samples, splits]``."""
-        return np.column_stack(
-            [
-                statistic(
-                    split.mean if column is None else column[split.test],
-                    y[split.test],
-                    drawn=drawn.rows[:, split.test],
-                )
-                for split in made
-            ]
-        )
+        values = [split.mean if column is None else column[split.test] for split in made]
+        return over_splits(rows, made, drawn, statistic, values)
 
     def mean(statistic: Any) -> float:
         """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
@@ -141,17 +141,17 @@ def _correlation(
         return found
 
     sized = [name for name in BANDED if name in counts and np.isfinite(counts[name]).all()]
-    taus = over_splits(resampled_kendall)
+    taus = of_splits(resampled_kendall)
     tau, tau_interval = drawn.estimate(taus)
     rival, _ = best_count(counts, y)
-    beside = over_splits(resampled_kendall, counts[rival]) if rival else np.full_like(taus, np.nan)
+    beside = of_splits(resampled_kendall, counts[rival]) if rival else np.full_like(taus, np.nan)
     difference, difference_interval = drawn.estimate(taus - beside)
     return Correlation(
         n=len(y),
         dropped=0,
         tau=tau,
         tau_interval=tau_interval,
-        spearman=drawn.estimate(over_splits(resampled_spearman))[0],
+        spearman=drawn.estimate(of_splits(resampled_spearman))[0],
         weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
         partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
         if "params" in sized
@@ -160,6 +160,6 @@ def _correlation(
         difference=difference,
         difference_interval=difference_interval,
         in_bands=tuple(band for name in sized for band in bands(name)),
-        regret={k: drawn.estimate(over_splits(partial(resampled_regret, k=k)))[0] for k in TOP},
+        regret={k: drawn.estimate(of_splits(partial(resampled_regret, k=k)))[0] for k in TOP},
         within=tuple(within(name) for name in sized),
     )

@@ -201,14 +201,14 @@ def cross_validate(
     _check(rows, trainings, splits)
     made = [make_split(rows, trainings, seed, number) for number in range(splits)]
     drawn = Resamples(len(rows.accuracies), splits, seed=seed)
-    taus = _over_splits(rows, made, drawn, resampled_kendall, [split.mean for split in made])
+    taus = over_splits(rows, made, drawn, resampled_kendall, [split.mean for split in made])
 
     def rival(columns: Mapping[str, Array], chosen: Sequence[str]) -> Rival:
         values = [
             columns[name][split.test] if name else np.full(len(split.test), math.nan)
             for name, split in zip(chosen, made, strict=True)
         ]
-        own = _over_splits(rows, made, drawn, resampled_kendall, values)
+        own = over_splits(rows, made, drawn, resampled_kendall, values)
         (tau, interval), (difference, between) = drawn.estimate(own), drawn.estimate(taus - own)
         return Rival(Counter(chosen).most_common(1)[0][0], tau, interval, difference, between)
 
@@ -217,7 +217,7 @@ def cross_validate(
 
     def mean_of(statistic: Statistic) -> tuple[float, Interval]:
         return drawn.estimate(
-            _over_splits(rows, made, drawn, statistic, [split.mean for split in made])
+            over_splits(rows, made, drawn, statistic, [split.mean for split in made])
         )
 
     tau, tau_interval = drawn.estimate(taus)
@@ -310,7 +310,7 @@ def make_split(rows: Rows, trainings: int, seed: int, number: int) -> Split:
 Statistic = Callable[[Array, Array, Array], Array]
 
 
-def _over_splits(
+def over_splits(
     rows: Rows,
     made: Sequence[Split],
     drawn: Resamples,

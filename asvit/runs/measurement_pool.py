@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from asvit.core.settings import MeasuringSettings
 from asvit.core.versions import versions
@@ -23,6 +23,8 @@ from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, resolve_device, seed_for
 from proxies.forward_mode import blocks_are_faster, use_blocks
 from proxies.messages import fault
+
+T = TypeVar("T")
 
 _SEED_GIGABYTES = 2.0  # that measuring a seed network at 224 px may need
 _PIXELS_A_SECOND = 50_000  # of an image, measured with the default measures on one core, roughly
@@ -269,11 +271,11 @@ def failed(names: Sequence[str], why: str) -> dict[str, Score]:
     return {name: Score(math.nan, math.nan, (), get_proxy(name).better, why) for name in names}
 
 
-def in_order(measured: Iterator[tuple[int, Measured]]) -> Iterator[Measured]:
+def in_order(outcomes: Iterable[tuple[int, T]]) -> Iterator[T]:
     """The outcomes of jobs in the order of the jobs; those that end early are held back."""
-    held: dict[int, Measured] = {}
+    held: dict[int, T] = {}
     due = 0
-    for number, one in measured:
+    for number, one in outcomes:
         held[number] = one
         while due in held:
             yield held.pop(due)

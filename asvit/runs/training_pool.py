@@ -20,6 +20,7 @@ from asvit.executors import Pool, Task, Work, Workers, open_pool
 from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
+from asvit.runs.measurement_pool import in_order
 from asvit.runs.measurement_worker import counted, out_of_memory
 from asvit.search import Measurement, SearchSettings
 from asvit.search.settings import ACCURACY
@@ -114,19 +115,10 @@ class TrainingPool:
                 except MemoryError as error:
                     yield _failed(str(error) or "out of memory")
             return
-        held: dict[int, Outcome] = {}
-        tasks = [job._asdict() for job in jobs]
-        with closing(self._opened().run(tasks)) as answers:
-            due = 0
-            for number, answer in answers:
-                held[number] = (
-                    _failed(answer.failure)
-                    if answer.failure
-                    else from_json(answer.result, Outcome)
-                )
-                while due in held:
-                    yield held.pop(due)
-                    due += 1
+        with closing(self._opened().run([job._asdict() for job in jobs])) as answers:
+            for answer in in_order(answers):
+                failed = answer.failure
+                yield _failed(failed) if failed else from_json(answer.result, Outcome)
 
     def _opened(self) -> Pool:
         """The workers, started at the first use."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asvit.genotype import Growable
 from asvit.reference.findings import NO_INTERVAL, Interval
+from asvit.reference.statistics import signs
 from asvit.search.acquisition import Fitted, seed_noise
 from asvit.search.rows import Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
 from asvit.search.seeds import seed_for
@@ -187,13 +188,13 @@ def check_predictor(
     sums = np.zeros((2, count))
     for _ in range(_ROUNDS):
         for part in np.array_split(rng.permutation(count), _FOLDS):
-            kept = [text for place, text in enumerate(texts) if place not in set(part.tolist())]
+            kept = [texts[place] for place in np.setdiff1d(np.arange(count), part)]
             fitted = make().fit(*_flat(accuracies, kept))
             means, stds = fitted.predict([texts[place] for place in part])
             sums[0, part] += means
             sums[1, part] += stds
             pairs = np.ix_(part, part)
-            agreed[pairs] += _signs(means) * _signs(measured[part])
+            agreed[pairs] += signs(means) * signs(measured[part])
             together[pairs] += 1
     np.fill_diagonal(together, 0)
     held = sums / _ROUNDS
@@ -215,11 +216,6 @@ def _flat(
     """What a predictor is fitted to: a row for each training of some architectures."""
     known = [(text, value) for text in texts for value in accuracies[text]]
     return [text for text, _ in known], [value for _, value in known], seed_noise(known)
-
-
-def _signs(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which of two values is larger, ``[values, values]``."""
-    return np.sign(values[:, None] - values[None, :])
 
 
 def _weighted(pairs: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
