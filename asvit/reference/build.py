@@ -20,7 +20,7 @@ from asvit.genotype import Growable
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
-from asvit.reference.table import Target
+from asvit.reference.table import LEAST_ROWS, Target
 from asvit.spaces import SearchSpace
 from asvit.spaces.architectures import build_on_meta
 from proxies.counts import Cost, count
@@ -142,22 +142,35 @@ def rows_of(
 def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: int) -> str:
     """The table as a file: where it comes from, then one row an architecture.
 
-    The mean over the seeds is its default target; each seed is one, too.
+    The mean over the seeds is its default target; each seed is one, too, where enough rows have
+    it. Rows may have been trained with fewer seeds than others.
     """
     ceiling = noise_ceiling(rows)
     known = None if math.isnan(ceiling) else ceiling
-    each = [f"accuracy_seed{seed}" for seed in range(seeds)]
+    each = {
+        f"accuracy_seed{seed}": [
+            round(row.accuracies[seed], 3) if seed < len(row.accuracies) else math.nan
+            for row in rows
+        ]
+        for seed in range(seeds)
+    }
+    fewest = min((len(row.accuracies) for row in rows), default=seeds)
+    several = f"{seeds}" if fewest == seeds else f"{fewest} to {seeds}"
     targets = [
-        Target("accuracy", f"test accuracy, mean of {seeds} training seed(s)", "scratch", known),
-        *(Target(name, "the same of one training seed", "scratch", known) for name in each),
+        Target("accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", known),
+        *(
+            Target(name, "the same of one training seed", "scratch", known)
+            for name, cells in each.items()
+            if np.isfinite(cells).sum() >= LEAST_ROWS
+        ),
     ]
-    columns: dict[str, list[Cell]] = {
+    columns: dict[str, Sequence[Cell]] = {
         "architecture": [row.architecture for row in rows],
         "params": [row.params for row in rows],
         "macs": [row.macs for row in rows],
         "accuracy": [round(row.mean, 3) for row in rows],
         "accuracy_std": [round(row.std, 3) for row in rows],
-        **{name: [round(row.accuracies[i], 3) for row in rows] for i, name in enumerate(each)},
+        **each,
     }
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
 

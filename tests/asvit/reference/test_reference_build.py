@@ -152,6 +152,7 @@ def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[BuiltRow]) -> N
         ([row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)], 4 / 6),
         ([row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
         ([row(1), row(2), row(3)], math.nan),
+        ([row(1, 1), row(2, 2), row(3)], math.nan),  # the others say little of this one
     ],
 )
 def test_the_noise_ceiling_by_hand(rows: list[BuiltRow], ceiling: float) -> None:
@@ -218,3 +219,12 @@ def test_the_file_says_the_noise_ceiling(tmp_path: Path) -> None:
     _, table = written(tmp_path / "mine.csv", values)
     # 9 of 10 pairs are ordered alike
     assert {target.noise_ceiling for target in table.targets.values()} == {0.8}
+
+
+def test_rows_may_have_been_trained_unequally_often(tmp_path: Path) -> None:
+    values = [(50.0, 51.0), *((52.0 + i,) for i in range(5))]
+    _, table = written(tmp_path / "mine.csv", values)
+    assert table.accuracies["accuracy"] == (50.5, 52, 53, 54, 55, 56)
+    assert table.accuracies["accuracy_seed0"] == (50, 52, 53, 54, 55, 56)
+    assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
+    assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description
