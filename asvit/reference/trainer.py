@@ -37,6 +37,7 @@ class Trainer:
         images: Images to use instead of loading those of the settings.
 
     Attributes:
+        device: Where networks are trained.
         num_classes: Classes of the images.
         provenance: Where the images came from (``source``) and what they are (``digest``).
 
@@ -63,10 +64,10 @@ class Trainer:
         self.num_classes = len(images.classes)
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
-        self._device = torch.device(device)
+        self.device = device
         parts = _split(images.pixels, images.labels, settings.test_images, source=images.source)
         self._train, self._test = (
-            (pixels.to(self._device), labels.to(self._device)) for pixels, labels in parts
+            (pixels.to(device), labels.to(device)) for pixels, labels in parts
         )
 
     def __call__(self, training: Training) -> Outcome:
@@ -76,7 +77,7 @@ class Trainer:
         """
         started = time.monotonic()
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
-        with one_thread(self._device.type):
+        with one_thread(self.device.partition(":")[0]):
             model = self._fresh(training.architecture, seed)
             recipe = self._settings.recipe_of(training.architecture)
             fitted = fit(model, self._train, self._test, recipe, seed=seed)
@@ -93,7 +94,7 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = build(architecture, self._settings.image_size, self.num_classes)
-        return model.to(self._device)
+        return model.to(self.device)
 
 
 def train_all(

@@ -162,7 +162,8 @@ class Finalist:
 # Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
 # Measures several architectures, in their order; the first are ready before the last are begun.
-EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
+# Where they are trained, it takes ``seeds``, too.
+EvaluateAll = Callable[..., Iterable[Measurement]]
 
 
 def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measurement:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from asvit.reference.build_settings import BuildSettings
+from asvit.reference.findings import LEAST_TRAININGS
 from proxies.registry import Registry
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
 
 ACCURACY = "accuracy"  # per cent: the objective of a search that trains
 PREDICTOR = "predictor"  # the controller that needs it
-LEAST_TRAININGS = 5  # of a search with the predictor
 
 _MEASURES = ("length_distortion", "ntk_condition_number")
 # Where the default depends on what is measured: without training, and with it.
@@ -198,6 +198,11 @@ class SearchSettings(MeasuringSettings):
     def trials(self) -> int:
         """How many trainings there are to be, or architectures to measure."""
         return self.steps if self.trainings is None else self.trainings
+
+    @property
+    def counted(self) -> str:
+        """What :attr:`trials` counts, in a word."""
+        return "architectures" if self.trainings is None else "trainings"
 
     @property
     def training(self) -> BuildSettings:
