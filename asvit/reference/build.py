@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,9 +20,7 @@ from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spr
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
 from asvit.reference.table import LEAST_ROWS, Target
-from asvit.spaces import SearchSpace
-from asvit.spaces.architectures import build_on_meta
-from proxies.counts import Cost, count
+from asvit.spaces import SearchSpace, cost
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
@@ -114,14 +111,6 @@ def _varied(
     }
 
 
-@lru_cache(maxsize=4096)
-def size_of(architecture: str, image_size: int, num_classes: int) -> Cost:
-    """Parameters and multiply-adds of the network that is trained."""
-    return count(
-        build_on_meta(architecture, image_size=image_size, num_classes=num_classes), image_size
-    )
-
-
 def rows_of(
     architectures: Sequence[str],
     outcomes: Mapping[Training, Outcome],
@@ -133,7 +122,7 @@ def rows_of(
     for text in architectures:
         trainings = [Training(text, seed) for seed in range(settings.seeds)]
         if all(training in outcomes for training in trainings):
-            size = size_of(text, settings.image_size, num_classes)
+            size = cost(text, settings.image_size, num_classes)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows

@@ -10,7 +10,7 @@ from asvit.reference import ReferenceTable, build
 from asvit.reference.build_result import BuiltRow
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import Trained, as_trained
-from asvit.spaces import SearchSpace
+from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line, one_line
 
 _SEEDS = re.compile(r"accuracy_seed\d+")
@@ -80,7 +80,7 @@ def to_csv(
     """
     rows = []
     for text, one in trained.items():
-        size = build.size_of(text, settings.image_size, num_classes)
+        size = cost(text, settings.image_size, num_classes)
         rows.append(BuiltRow(text, size.params, size.macs, tuple(one.accuracies)))
     above = {
         "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
