@@ -324,12 +324,10 @@ class Search:
         if len(self.rows) >= HOPELESS and not self._history.any_valid:
             raise ValueError(self._despair())
 
-    def _despair(self) -> str:
-        last = self.rows[-1]
-        return (
-            f"all of the first {len(self.rows)} {self.settings.counted} failed; the last one, "
-            f"{last.architecture}, because {last.reason}"
-        )
+    def _despair(self, what: str = "") -> str:
+        what = what or f"all of the first {len(self.rows)} {self.settings.counted}"
+        last = [row for row in self.rows if row.state == "failed"][-1]
+        return f"{what} failed; the last one, {last.architecture}, because {last.reason}"
 
 
 class TrainingSearch(Search):
@@ -347,7 +345,7 @@ class TrainingSearch(Search):
         :attr:`finalists` and :attr:`check` have what they come to.
 
         Raises:
-            ValueError: If every training failed.
+            ValueError: If a training of every architecture failed.
         """
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
@@ -359,7 +357,8 @@ class TrainingSearch(Search):
             make = partial(Predictor, settings.image_size)
         self.finalists = finalists_of(trained, make, count=BEST)
         if not self.finalists:
-            raise ValueError(self._despair())
+            some = self._history.any_valid
+            raise ValueError(self._despair("a training of every architecture" if some else ""))
         if make is not None:
             self.check = check_predictor(make, known, seed=settings.seed)
         self.seed = self.finalists[0]
