@@ -39,11 +39,6 @@ _TRAINED = {
 _TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
 
 
-def write_correlation_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished correlation; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, _read, correlation_pictures, page)
-
-
 def _read(folder: Path) -> CorrelationResult:
     if not folder.is_dir():
         raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit correlate makes one")
@@ -303,3 +298,6 @@ def trust(found: Reliability | None) -> str:
     failed = {place for place, one in enumerate(shown) if one.reason}
     table = html.table(["measure", *_TAUS, "reason"], cells, numeric=set(_TAUS), failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
+
+
+write_correlation_report = html.Report(_read, correlation_pictures, page)

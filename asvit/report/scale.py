@@ -86,11 +86,6 @@ def _read_rows(path: Path) -> list[Row]:
         raise ValueError(f"{path}: {error}") from error
 
 
-def write_scale_report(folder: Path | str) -> list[Path]:
-    """Write the report of a scaling, finished or not; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, read_scaling, scale_pictures, page)
-
-
 def scale_pictures(run: Scaling) -> list[Picture]:
     """Draw every picture of ``run``; one without anything to show says so."""
     stages, sizes = draw.stage_rows(run.series), draw.size_rows(run.series)
@@ -242,3 +237,6 @@ def _ways(run: Scaling) -> str:
     known = {name: way for name, way in run.better.items() if way != "reported"}
     parts = [f"{label(name)}: {way} is better" for name, way in known.items()]
     return f"{'; '.join(parts)}." if parts else ""
+
+
+write_scale_report = html.Report(read_scaling, scale_pictures, page)

@@ -59,11 +59,6 @@ _GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "
 _WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
 
 
-def write_search_report(folder: Path | str) -> list[Path]:
-    """Write the report of a search, finished or not; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, read_run, pictures, page)
-
-
 @dataclass(frozen=True)
 class SearchTrials:
     """A search that has finished, or that was stopped on the way.
@@ -389,3 +384,6 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )
+
+
+write_search_report = html.Report(read_run, pictures, page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from asvit.report import html
 from asvit.report.pictures import Picture
@@ -19,11 +18,9 @@ class LossRow:
     loss: float
 
 
-def write_supernet_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished supernet; see :func:`asvit.report.write_report`."""
-    result = html.read_result(Path(folder), SupernetResult)
+def _facts(result: SupernetResult) -> dict[str, str]:
     found, losses = result.accuracy, result.losses
-    told = {
+    return {
         "space": result.settings.space,
         "parameters": html.number(result.params),
         "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
@@ -31,12 +28,17 @@ def write_supernet_report(folder: Path | str) -> list[Path]:
         f"median {found.median:.1f}",
         "chance": f"{100 / result.num_classes:.1f} %",
     }
-    rows = [LossRow(epoch, loss) for epoch, loss in enumerate(losses, 1)]
-    loss = Picture(
-        "loss",
-        "Training loss",
-        "Mean over the steps of an epoch, each of which trains one random path.",
-        lambda: draw_epochs(rows, {"loss (nats)": ("loss",)}),
-        (rows, LossRow),
-    )
-    return html.write_result_page("asvit supernet train", result, told, [loss])
+
+
+def _pictures(result: SupernetResult) -> list[Picture]:
+    rows = [LossRow(epoch, loss) for epoch, loss in enumerate(result.losses, 1)]
+    about = "Mean over the steps of an epoch, each of which trains one random path."
+    shown = {"loss (nats)": ("loss",)}
+    return [
+        Picture("loss", "Training loss", about, lambda: draw_epochs(rows, shown), (rows, LossRow))
+    ]
+
+
+write_supernet_report = html.result_report(
+    "asvit supernet train", SupernetResult, _facts, _pictures
+)

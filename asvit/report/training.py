@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.run_files import PREDICTIONS
@@ -36,10 +35,7 @@ _CURVES = {
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
-def write_training_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished training; see :func:`asvit.report.write_report`."""
-    result = html.read_result(Path(folder), TrainResult)
-    kept = read_predictions(Path(folder) / PREDICTIONS)
+def _facts(result: TrainResult) -> dict[str, str]:
     told = {
         "architecture": result.network.architecture,
         "parameters": html.number(result.params),
@@ -49,9 +45,11 @@ def write_training_report(folder: Path | str) -> list[Path]:
     for name, row in (("best", result.best_row), ("last", result.last)):
         if row is not None:
             told[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
-    drawn = training_pictures(result.history, kept)
-    more = [_tokens(result), *_mistakes(kept)]
-    return html.write_result_page("asvit train", result, told, drawn, more)
+    return told
+
+
+def _kept(result: TrainResult) -> Predictions | None:
+    return read_predictions(result.folder / PREDICTIONS)
 
 
 def training_pictures(rows: Sequence[EpochRow], kept: Predictions | None) -> list[Picture]:
@@ -196,3 +194,12 @@ def _mistakes(kept: Predictions | None) -> list[str]:
         html.section("Most confused classes", html.card(table)),
         html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures)),
     ]
+
+
+write_training_report = html.result_report(
+    "asvit train",
+    TrainResult,
+    _facts,
+    lambda result: training_pictures(result.history, _kept(result)),
+    lambda result: [_tokens(result), *_mistakes(_kept(result))],
+)

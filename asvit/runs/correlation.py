@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable, Target
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob
     from proxies import Score
@@ -80,7 +79,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     settings_type = CorrelationSettings
     result_type = CorrelationResult
     journal_type = imported("asvit.reference.scores:ScoreJournal")
-    report = imported("asvit.report:write_correlation_report")  # imports matplotlib
+    report = imported("asvit.report.correlate:write_correlation_report")  # imports matplotlib
     written = "report.html, values.csv, correlations.csv, result.json, figures"
     no_work = "nothing to measure: every score is known; --fresh starts over"
 
@@ -349,13 +348,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return self.result_type.read(folder / RESULT).figures
         except (FileNotFoundError, ValueError):
             return ()
-
-    @classmethod
-    def pictures(cls, result: CorrelationResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.correlate import correlation_pictures
-
-        return correlation_pictures(result)
 
     @classmethod
     def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console, RenderableType
 
-    from asvit.report.pictures import Picture
     from asvit.search.supernet_result import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
@@ -59,7 +58,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
     inputs = ("parts",)
-    report = imported("asvit.report:write_evolution_report")  # imports matplotlib
+    report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, weights, figures"
     may_grow = ("generations", "random_paths")
 
@@ -180,13 +179,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @cached_property
     def _origin(self) -> dict[str, str]:
         return {"folder": str(self.source), "digest": self.trained.digest}
-
-    @classmethod
-    def pictures(cls, result: EvolutionResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.evolution import evolution_pictures, read_evolution_run
-
-        return evolution_pictures(read_evolution_run(result.folder))
 
     @classmethod
     def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.growth.journal import GrowthJournal
-    from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
@@ -55,7 +54,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     result_type = ScaleResult
     journal_type = imported("asvit.growth.journal:GrowthJournal")
     needs, inputs = ("growable",), ("context",)
-    report = imported("asvit.report:write_scale_report")  # imports matplotlib
+    report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
     always_typed = ("budgets",)
 
@@ -251,13 +250,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             known.update(dict.fromkeys(measured_shape(one, settings.ratio) for one in proposed))
             current = following
         return list(known)
-
-    @classmethod
-    def pictures(cls, result: ScaleResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.scale import read_scaling, scale_pictures
-
-        return scale_pictures(read_scaling(result.folder))
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:
