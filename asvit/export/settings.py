@@ -20,7 +20,7 @@ class ExportSettings(Settings):
         "timm, onnx, pt2 or safetensors.",
         metavar="FORMAT",
         convert=lambda name: FORMATS[name].name,
-        complete="asvit.export:FORMATS",
+        complete="asvit.export.formats:FORMATS",
     )
     architecture: str | None = setting(
         None,

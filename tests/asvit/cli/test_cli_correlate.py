@@ -67,7 +67,7 @@ def test_the_table_of_another_question_from_what_is_known(known: Path, table: st
 def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
     from rich.console import Console
 
-    from asvit.runs import CorrelationResult
+    from asvit.reference.result import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)
     CorrelationRun.show(CorrelationResult.read(known / "result.json"), screen)

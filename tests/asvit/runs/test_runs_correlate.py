@@ -14,8 +14,9 @@ import asvit
 from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
-from asvit.runs import CorrelationResult, measurement_pool, run_correlation
-from asvit.runs.correlation import MeasuredRow
+from asvit.reference.result import CorrelationResult
+from asvit.runs import measurement_pool
+from asvit.runs.correlation import MeasuredRow, run_correlation
 from proxies import PROXIES, Score
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table

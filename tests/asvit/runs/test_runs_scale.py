@@ -7,8 +7,9 @@ import pytest
 
 from asvit.core.run_files import SCALING_FIGURES
 from asvit.growth import ScaleSettings
-from asvit.runs import ScaleResult, SearchResult, run_scaling
-from asvit.runs.scaling import ScaleRun
+from asvit.growth.result import ScaleResult
+from asvit.runs.scaling import ScaleRun, run_scaling
+from asvit.search.result import SearchResult
 from asvit.spaces import cost
 from scaling import Budget
 from tests.asvit.runs import fakes
