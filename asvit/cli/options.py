@@ -155,14 +155,10 @@ class WorkerOptions:
         at_least=1,
     )
     ray: str | None = setting(
-        None,
-        "Measure on a Ray cluster; auto is the one that is running here.",
-        metavar="ADDRESS",
+        None, "Measure on a Ray cluster; auto is the one that is running here.", metavar="ADDRESS"
     )
     timeout: float | None = setting(
-        None,
-        "Take a network from a worker that has had it for so long.",
-        metavar="SECONDS",
+        None, "Take a network from a worker that has had it for so long.", metavar="SECONDS"
     )
     retries: int = setting(
         2,
@@ -196,11 +192,7 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
 
 
 architectures_argument = click.argument(
-    "architectures",
-    metavar="ARCH...",
-    nargs=-1,
-    required=True,
-    shell_complete=architecture_names,
+    "architectures", metavar="ARCH...", nargs=-1, required=True, shell_complete=architecture_names
 )
 
 

@@ -15,10 +15,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(
-    path: Path,
-    *data: bytes | memoryview,
-    cached: bool = False,
-    previous: Path | None = None,
+    path: Path, *data: bytes | memoryview, cached: bool = False, previous: Path | None = None
 ) -> None:
     """Replace ``path`` by all ``data`` in one step: nobody ever reads a partial file.
 

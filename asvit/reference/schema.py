@@ -181,9 +181,7 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
 
 
 def format_table(
-    provenance: Mapping[str, str],
-    targets: Sequence[Target],
-    columns: Mapping[str, Sequence[Cell]],
+    provenance: Mapping[str, str], targets: Sequence[Target], columns: Mapping[str, Sequence[Cell]]
 ) -> str:
     """Format a file of this format.
 

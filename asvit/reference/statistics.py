@@ -248,13 +248,7 @@ def pooled_kendall(x: Array, y: Array, groups: Sequence[NDArray[np.bool_]], draw
 
 
 def tau_within(
-    x: Array,
-    y: Array,
-    counts: Mapping[str, Array],
-    drawn: Array,
-    *,
-    name: str,
-    bands: int = 3,
+    x: Array, y: Array, counts: Mapping[str, Array], drawn: Array, *, name: str, bands: int = 3
 ) -> Within:
     """Kendall's tau over the pairs of rows in the same quantile band of the count ``name``.
 

@@ -209,8 +209,7 @@ def _winner(result: EvolutionResult) -> str:
         told = again.reason or f"{html.number(again.accuracy)} %"
         pairs.append(("test, trained from scratch", told))
     return html.section(
-        "Winner",
-        html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs)),
+        "Winner", html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs))
     )
 
 

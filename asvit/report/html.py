@@ -115,11 +115,7 @@ def page(title: str, sections: Iterable[str]) -> str:
     )
     text = files("asvit.report").joinpath("page.html").read_text(encoding="utf-8")
     return Template(text).substitute(
-        title=_text(title),
-        policy=_policy(text),
-        light=light,
-        dark=dark,
-        body="\n".join(sections),
+        title=_text(title), policy=_policy(text), light=light, dark=dark, body="\n".join(sections)
     )
 
 

@@ -37,14 +37,7 @@ from asvit.core.settings import (
 )
 from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
-from asvit.runs.folder import (
-    RunFiles,
-    check_folder,
-    claimed,
-    kinds_in,
-    named_folder,
-    remove_files,
-)
+from asvit.runs.folder import RunFiles, check_folder, claimed, kinds_in, named_folder, remove_files
 from proxies.messages import unknown
 
 if TYPE_CHECKING:

@@ -50,19 +50,12 @@ def build(
         return fixed.build(image_size=image_size, num_classes=num_classes, **rates)
     space, known = find(arch)
     return space.build(
-        known,
-        image_size=image_size,
-        num_classes=num_classes,
-        depths=depths,
-        width=width,
-        **rates,
+        known, image_size=image_size, num_classes=num_classes, depths=depths, width=width, **rates
     )
 
 
 def cost(
-    arch: str | Genotype | Architecture | nn.Module,
-    image_size: int = 224,
-    num_classes: int = 1000,
+    arch: str | Genotype | Architecture | nn.Module, image_size: int = 224, num_classes: int = 1000
 ) -> Cost:
     """Parameters and multiply-adds of one forward pass of one image.
 

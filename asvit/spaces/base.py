@@ -170,11 +170,7 @@ class SearchSpace(ABC):
             known = known.with_(depths=depths, width=width)
         self.check(known, image_size)
         return self.make_network(
-            known,
-            image_size,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
+            known, image_size, num_classes=num_classes, drop_rate=drop, drop_path_rate=drop_path
         )
 
     @abstractmethod

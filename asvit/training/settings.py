@@ -120,10 +120,7 @@ class TrainSettings(Settings):
         at_least=1,
     )
     optimizer: str = setting(
-        "adamw",
-        "Optimiser, by timm's name.",
-        shown=_RECIPE,
-        complete="timm.optim:list_optimizers",
+        "adamw", "Optimiser, by timm's name.", shown=_RECIPE, complete="timm.optim:list_optimizers"
     )
     learning_rate: float = setting(
         1e-3,
