@@ -105,15 +105,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome of a task.
+    """The outcome of a task."""
 
-    Attributes:
-        result: What the worker returned; None after a failure.
-        failure: Why there is no result; empty after a success.
-    """
-
-    result: Any = None
-    failure: str = ""
+    result: Any = None  # what the worker returned; None after a failure
+    failure: str = ""  # why there is no result; empty after a success
 
 
 def perform(worker: Worker, task: Task) -> dict[str, Any]:

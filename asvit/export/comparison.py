@@ -23,17 +23,11 @@ TOLERANCE: Final = 1e-4
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference between the outputs of a copy and of the network, on one batch.
+    """Difference between the outputs of a copy and of the network, on one batch."""
 
-    Attributes:
-        batch: Number of images.
-        absolute: Largest absolute difference of an output.
-        relative: The same over the network's largest absolute output.
-    """
-
-    batch: int
-    absolute: float
-    relative: float
+    batch: int  # number of images
+    absolute: float  # largest absolute difference of an output
+    relative: float  # the same over the network's largest absolute output
 
     @property
     def equal(self) -> bool:

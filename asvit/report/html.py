@@ -32,18 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Report(Generic[T]):
-    """The report of a kind of run: called with a run folder, it writes the report there.
+    """The report of a kind of run: called with a run folder, it writes the report there."""
 
-    Attributes:
-        read: What the report shows of a run folder. It raises FileNotFoundError where that is
-            none, or has nothing to show yet, and ValueError where a file is not what it should be.
-        pictures: The figures of it.
-        page: The page around them.
-    """
-
+    # What the report shows of a run folder. It raises FileNotFoundError where that is none, or has
+    # nothing to show yet, and ValueError where a file is not what it should be.
     read: Callable[[Path], T]
     pictures: Callable[[T], Sequence[Picture]]
-    page: Callable[[T, Sequence[Picture]], str]
+    page: Callable[[T, Sequence[Picture]], str]  # the page around them
 
     def __call__(self, folder: Path | str) -> list[Path]:
         """Write the figures, their rows and the page; return these files, the page last."""
