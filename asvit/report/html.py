@@ -108,19 +108,24 @@ def page(title: str, sections: Iterable[str]) -> str:
     light, dark = (
         " ".join(f"--{role}: {pair[theme]};" for role, pair in colours.items()) for theme in (0, 1)
     )
-    text = files("asvit.report").joinpath("page.html").read_text(encoding="utf-8")
-    return Template(text).substitute(
-        title=_text(title), policy=_policy(text), light=light, dark=dark, body="\n".join(sections)
+    here = files("asvit.report")
+    text, style, script = (
+        here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
-
-
-def _policy(page: str) -> str:
-    """What a browser may do with ``page``: run its own script, and ask nobody for anything."""
-    script = page.partition("<script>")[2].partition("</script>")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
+    # A browser may run this script, and ask nobody for anything.
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return Template(text).substitute(
+        title=_text(title),
+        policy=policy,
+        light=light,
+        dark=dark,
+        style=style,
+        script=script,
+        body="\n".join(sections),
     )
 
 
