@@ -55,40 +55,29 @@ class Correlation:
 
     All correlations are of the oriented measure, so that positive is good; they are NaN with a
     ``reason`` where there is nothing to rank.
-
-    Attributes:
-        n: Rows with both a value and an accuracy.
-        dropped: Rows with an accuracy, but without a finite value.
-        tau: Kendall's tau-b.
-        tau_interval: Its bootstrap interval.
-        spearman: Spearman's rank correlation.
-        weighted_tau: Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
-        partial_tau: Kendall's partial tau given ``params``; NaN without that count, or where the
-            measure ranks exactly as it does.
-        rival: The count with the highest tau on the same rows; empty without one.
-        difference: ``tau`` minus the tau of the rival.
-        difference_interval: Its interval over the same resamples. The rival is chosen once, on all
-            rows, which favours it slightly.
-        in_bands: Tau within bands of parameters and of multiply-adds.
-        regret: k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
-        reason: Why there are no correlations; empty if there are.
-        within: Tau among rows of about the same parameters, and of about the same multiply-adds:
-            what counts where the size is given. Empty in results of earlier versions.
     """
 
-    n: int
-    dropped: int
-    tau: Nullable
-    tau_interval: Interval
-    spearman: Nullable
+    n: int  # rows with both a value and an accuracy
+    dropped: int  # rows with an accuracy, but without a finite value
+    tau: Nullable  # Kendall's tau-b
+    tau_interval: Interval  # its bootstrap interval
+    spearman: Nullable  # Spearman's rank correlation
+    # Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
     weighted_tau: Nullable
+    # Kendall's partial tau given ``params``; NaN without that count, or where the measure ranks
+    # exactly as it does.
     partial_tau: Nullable
-    rival: str
-    difference: Nullable
+    rival: str  # the count with the highest tau on the same rows; empty without one
+    difference: Nullable  # ``tau`` minus the tau of the rival
+    # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
+    # slightly.
     difference_interval: Interval
-    in_bands: tuple[Band, ...]
+    in_bands: tuple[Band, ...]  # tau within bands of parameters and of multiply-adds
+    # k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
     regret: Mapping[int, Nullable]
-    reason: str = ""
+    reason: str = ""  # why there are no correlations; empty if there are
+    # Tau among rows of about the same parameters, and of about the same multiply-adds: what counts
+    # where the size is given. Empty in results of earlier versions.
     within: tuple[Within, ...] = ()
 
 
