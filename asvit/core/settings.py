@@ -351,11 +351,21 @@ def check_same_images(
     """
     if not is_of(stored, Images | None):
         raise ValueError(f"run folder {folder} may not have the images {shown(stored)}")
+    check_same_digest(folder, "with other images", "source", stored, now)
+
+
+def check_same_digest(
+    folder: Path, what: str, name: str, stored: Mapping[str, str] | None, now: Mapping[str, str]
+) -> None:
+    """Check that what a run was started on, if known, has the digest that it has now.
+
+    ``what`` says how it would differ; ``name`` is the key of what people call it.
+    """
     if stored is not None and stored["digest"] != now["digest"]:
         raise ValueError(
-            f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
-            f"digest {one_line(stored['digest'][:12])} (now {now['source']}, digest "
-            f"{now['digest'][:12]}); {ELSEWHERE}"
+            f"run folder {folder} was started {what}: {one_line(stored[name])}, digest "
+            f"{one_line(stored['digest'][:12])} (now {now[name]}, digest {now['digest'][:12]}); "
+            f"{ELSEWHERE}"
         )
 
 

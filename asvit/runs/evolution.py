@@ -19,12 +19,11 @@ from asvit.core.run_files import (
     RETRAINING,
     TRIALS,
 )
-from asvit.core.settings import ELSEWHERE, check_same_images, setting
+from asvit.core.settings import check_same_digest, check_same_images, setting
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
-from proxies.messages import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -141,13 +140,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
         journal = super().open()
-        before, now = journal.supernet, self._origin
-        if before is not None and before["digest"] != now["digest"]:
-            raise ValueError(
-                f"run folder {self.folder} was started on another supernet: "
-                f"{one_line(before['folder'])}, digest {one_line(before['digest'][:12])} (now "
-                f"{now['folder']}, digest {now['digest'][:12]}); {ELSEWHERE}"
-            )
+        what = "on another supernet"
+        check_same_digest(self.folder, what, "folder", journal.supernet, self._origin)
         return journal
 
     def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:
