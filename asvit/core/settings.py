@@ -355,7 +355,7 @@ def check_same_images(
 
 
 def check_same_digest(
-    folder: Path, what: str, name: str, stored: Mapping[str, str] | None, now: Mapping[str, str]
+    folder: Path, what: str, name: str, stored: Mapping[str, Any] | None, now: Mapping[str, str]
 ) -> None:
     """Check that what a run was started on, if known, has the digest that it has now.
 
