@@ -8,7 +8,7 @@ from asvit._version import __version__
 
 if TYPE_CHECKING:
     from asvit.genotype import Genotype as Genotype
-    from asvit.growth.result import ScaleResult as ScaleResult
+    from asvit.growth import ScaleResult as ScaleResult
     from asvit.models import convert as convert
     from asvit.models import merge as merge
     from asvit.models import retokenize as retokenize
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # Heavy imports wait until a name is used.
 _DEFINED_IN = {
     "asvit.genotype": ["Genotype"],
-    "asvit.growth.result": ["ScaleResult"],
+    "asvit.growth": ["ScaleResult"],
     "asvit.models": ["convert", "merge", "retokenize"],
     "asvit.networks": ["backbone"],
     "asvit.predictor": ["Predictor", "cross_validate"],

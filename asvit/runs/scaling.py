@@ -16,8 +16,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of
-from asvit.growth.result import ScaleResult
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
@@ -25,7 +24,7 @@ from asvit.runs.run import UnusableRunError, imported
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from asvit.growth.journal import GrowthJournal
+    from asvit.growth import GrowthJournal
     from asvit.runs.estimate import Estimate
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
@@ -52,7 +51,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     settings_type = ScaleSettings
     result_type = ScaleResult
-    journal_type = imported("asvit.growth.journal:GrowthJournal")
+    journal_type = imported("asvit.growth:GrowthJournal")
     needs, inputs = ("growable",), ("context",)
     report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from asvit.core.run_files import SCALING_FIGURES
-from asvit.growth import ScaleSettings
-from asvit.growth.result import ScaleResult
+from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
