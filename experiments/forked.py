@@ -43,7 +43,7 @@ _PRELOADED = (
     *(f"asvit.training.{name}" for name in ("result", "session", "token_costs")),
     "asvit.report",
     *(f"asvit.report.{name}" for name in ("correlate", "evolution", "scale", "search")),
-    *(f"asvit.report.{name}" for name in ("reference", "supernet", "training")),
+    *(f"asvit.report.{name}" for name in ("reference", "training")),
     *(f"asvit.runs.{name}" for name in ("evolution", "reference", "supernet")),
     "asvit.training.predictions",
     "importlib.readers",  # for the page's template; another user may not read Python's library

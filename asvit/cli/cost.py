@@ -13,10 +13,10 @@ from asvit.cli.options import (
     architectures_argument,
     canonical,
     data_names,
+    emit_json,
     json_option,
     parameters,
 )
-from asvit.cli.output import emit_json
 from asvit.core.console import console, table
 from asvit.core.settings import MeasuringSettings
 

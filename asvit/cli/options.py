@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks of their values.
+"""Options that several commands share, the checks of their values, and JSON as they write it.
 
 An option that was not given is None, so that a command passes on only what its user typed.
 """
@@ -6,6 +6,7 @@ An option that was not given is None, so that a command passes on only what its 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.shell_completion import CompletionItem
 
+from asvit.core.codec import to_json
+from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
 from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type, setting
 from proxies.messages import shown, unknown
@@ -300,3 +303,21 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a command cannot do without an option: there is no default, nor words for one."""
     option = option_of(field)
     return option is not None and field.default is dataclasses.MISSING and not option.shown
+
+
+def emit_json(data: object) -> None:
+    """Write ``data`` on stdout as JSON that every parser takes: NaN and infinity become null."""
+    click.echo(_json(data))
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write ``data`` at ``path`` in the same form, as a whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_text(path, _json(data) + "\n")
+
+
+def _json(data: object) -> str:
+    return json.dumps(to_json(data), indent=2, allow_nan=False)

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import completes, json_option
-from asvit.cli.output import emit_json
+from asvit.cli.options import completes, emit_json, json_option
 from asvit.core.records import MALFORMED
 from asvit.core.run_files import CORRELATIONS, SERIES, TRIALS
 from proxies.messages import first_line

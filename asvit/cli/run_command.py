@@ -15,6 +15,7 @@ from asvit.cli.options import (
     Session,
     WorkerOptions,
     debug_option,
+    emit_json,
     json_option,
     known,
     names_in,
@@ -22,7 +23,6 @@ from asvit.cli.options import (
     quiet_option,
     with_workers,
 )
-from asvit.cli.output import emit_json
 from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress

@@ -1,6 +1,6 @@
-"""The report of a training: its epochs, its plan of tokens, and what it takes images for.
+"""The reports of trainings: epochs, the plan of tokens, and what a network takes images for.
 
-It needs a result.json; predictions.json beside it, which folders of earlier versions lack, has
+They need a result.json; predictions.json beside it, which folders of earlier versions lack, has
 the confusion matrix and the worst mistakes.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import EpochRow
 from asvit.training.predictions import Confusion, Predictions, read_predictions
 from asvit.training.result import TrainResult
+from asvit.training.supernets.result import SupernetResult
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -202,4 +204,38 @@ write_training_report = html.result_report(
     _facts,
     lambda result: training_pictures(result.history, _kept(result)),
     lambda result: [_tokens(result), *_mistakes(_kept(result))],
+)
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """Mean training loss of an epoch, from 1, in nats."""
+
+    epoch: int
+    loss: float
+
+
+def _supernet_facts(result: SupernetResult) -> dict[str, str]:
+    found, losses = result.accuracy, result.losses
+    return {
+        "space": result.settings.space,
+        "parameters": html.number(result.params),
+        "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
+        f"accuracy of {found.paths} random paths": f"{found.lowest:.1f} to {found.highest:.1f} %, "
+        f"median {found.median:.1f}",
+        "chance": f"{100 / result.num_classes:.1f} %",
+    }
+
+
+def _supernet_pictures(result: SupernetResult) -> list[Picture]:
+    rows = [LossRow(epoch, loss) for epoch, loss in enumerate(result.losses, 1)]
+    about = "Mean over the steps of an epoch, each of which trains one random path."
+    shown = {"loss (nats)": ("loss",)}
+    return [
+        Picture("loss", "Training loss", about, lambda: draw_epochs(rows, shown), (rows, LossRow))
+    ]
+
+
+write_supernet_report = html.result_report(
+    "asvit supernet train", SupernetResult, _supernet_facts, _supernet_pictures
 )
