@@ -19,7 +19,8 @@ from click.shell_completion import CompletionItem
 from asvit.core.codec import to_json
 from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
-from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type, setting
+from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.executors.base import Workers
 from proxies.messages import shown, unknown
 
 if TYPE_CHECKING:
@@ -147,38 +148,11 @@ json_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-@dataclass
-class WorkerOptions:
-    """The options of who measures, which reach a run as one ``workers``."""
-
-    jobs: int | None = setting(
-        None,
-        "Workers that measure at the same time; the result does not depend on it.",
-        shown="one a core for long runs",
-        at_least=1,
-    )
-    ray: str | None = setting(
-        None, "Measure on a Ray cluster; auto is the one that is running here.", metavar="ADDRESS"
-    )
-    timeout: float | None = setting(
-        None, "Take a network from a worker that has had it for so long.", metavar="SECONDS"
-    )
-    retries: int = setting(
-        2,
-        "Times a network is tried again after its worker died, hung or ran out of memory.",
-        at_least=0,
-    )
-
-
 def with_workers(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``."""
-    given = {name: options.pop(name) for name in fields_of(WorkerOptions) if name in options}
-    if not given:
-        return options
-    from asvit.executors.base import Workers
-
+    """The options of a command, with what was given of :class:`Workers` as ``workers``."""
+    given = {name: options.pop(name) for name in fields_of(Workers) if name in options}
     try:
-        return {**options, "workers": Workers(**given)}
+        return {**options, "workers": Workers(**given)} if given else options
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

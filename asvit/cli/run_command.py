@@ -13,7 +13,6 @@ from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
-    WorkerOptions,
     debug_option,
     emit_json,
     json_option,
@@ -28,6 +27,7 @@ from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_of
+from asvit.executors.base import Workers
 from asvit.runs.run import RUNS, Run, UnusableRunError
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def run_command(kind: Kind) -> click.Command:
     )(call)
     command.params = [
         *parameters(*kind.option_types()[:-1]),
-        *parameters(*[WorkerOptions] * measuring, kind),
+        *parameters(*[Workers] * measuring, kind),
         _preset(kind),
         *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
+from asvit.executors import Workers
 from asvit.export.settings import ExportSettings
 from asvit.growth import ScaleSettings
 from asvit.networks import Network
@@ -47,7 +48,7 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 def test_every_class_of_settings_is_here() -> None:
     ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
-    no_file_has_them = {MeasuringSettings, ShortTrainingSettings}
+    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, Workers}
     assert ours - no_file_has_them == set(RIGHT)
 
 
