@@ -3,8 +3,6 @@
 The growth itself is the package ``scaling``, which knows no architecture by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction

@@ -6,8 +6,6 @@ basic layer), ``s`` (two layers, the second with the attention map of the first)
 stage 1, if it is not the default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle

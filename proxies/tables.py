@@ -4,8 +4,6 @@ Names and reasons may come from somebody else. A spreadsheet computes a cell tha
 formula, which may fetch addresses or start programs; behind an apostrophe it is text.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """``asvit cost``: parameters and multiply-adds of architectures, part by part."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, astuple
 
 import click

@@ -1,7 +1,5 @@
 """``asvit list``: what can be named in the other commands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module

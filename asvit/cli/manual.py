@@ -1,7 +1,5 @@
 """What ``--help`` says behind the options: examples, what is written where, what comes next."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """``asvit report``: the figures and the page of a run folder, made again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """The command of a kind of run: its options follow from the fields of its settings and its own."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 from collections.abc import Callable

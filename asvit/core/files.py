@@ -1,7 +1,5 @@
 """Atomic file writes, and paths as users type them."""
 
-from __future__ import annotations
-
 import os
 import stat
 from contextlib import suppress

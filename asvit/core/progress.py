@@ -1,7 +1,5 @@
 """How far a run is: one event for every kind of run and every display."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the settings of every kind of run have in common: fields, checks, presets, JSON."""
 
-from __future__ import annotations
-
 import builtins
 import dataclasses
 import inspect

@@ -1,7 +1,5 @@
 """Verifies an exported copy: compares its outputs with the network's, in a new process."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Export formats: their names, files and requirements."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Settings of an export."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from asvit.core.settings import Settings, setting

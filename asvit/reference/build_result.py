@@ -1,7 +1,5 @@
 """The result of building a reference table: its rows, their spread and their noise."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import statistics

@@ -1,7 +1,5 @@
 """What a correlation finds out about a measure, in result.json and in ``correlations.csv``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

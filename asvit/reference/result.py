@@ -1,7 +1,5 @@
 """The result of a correlation, and ``values.csv`` beside it: what was correlated, row by row."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

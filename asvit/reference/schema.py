@@ -4,8 +4,6 @@
 describes the keys and columns. Rows keep their line numbers for error messages.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

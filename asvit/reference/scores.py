@@ -4,8 +4,6 @@ One record per row of the table and batch of measures. A query for one more meas
 all else in the run folder follows from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast

@@ -3,8 +3,6 @@
 It needs a result.json and the values.csv beside it. The same folder gives the same bytes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

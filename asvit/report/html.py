@@ -1,7 +1,5 @@
 """One page that needs nothing else: the parts of a report as HTML, everything escaped."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math

@@ -4,8 +4,6 @@ A folder belongs to the kind of run that its files name. Another kind of run ref
 ``--fresh`` removes only files that the folder's own kind lists as its own.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

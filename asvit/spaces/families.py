@@ -3,8 +3,6 @@
 PiT and AutoFormer are as ViT-Bench-101 trained them; their texts stand in reference tables.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The ShiftViT space: depth split, feed-forward ratio, and the shift."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

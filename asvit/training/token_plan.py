@@ -1,7 +1,5 @@
 """The re-tokenization schedule: which epochs use coarse tokens, and what that saves."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

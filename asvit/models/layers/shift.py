@@ -1,7 +1,5 @@
 """The channel shift, and ShiftViT's blocks, in which only the shift mixes positions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast

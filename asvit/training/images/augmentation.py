@@ -1,7 +1,5 @@
 """Augmentation of training images and crops of validation images, by timm's transforms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

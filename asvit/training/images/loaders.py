@@ -4,8 +4,6 @@ Data workers read, augment and mix whole batches. Seeds are derived from what th
 from a generator's state, so that the number of workers and processes changes no draw.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math
