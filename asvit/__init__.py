@@ -7,89 +7,60 @@ from asvit._timm import register_with_timm
 from asvit._version import __version__
 
 if TYPE_CHECKING:
-    from asvit.genotype import Genotype
-    from asvit.models import convert, merge, retokenize
-    from asvit.networks import backbone
-    from asvit.predictor import Predictor, cross_validate
-    from asvit.reference.build_result import BuildResult
-    from asvit.runs import (
-        CorrelationResult,
-        EvolutionResult,
-        ScaleResult,
-        SearchResult,
-        SupernetResult,
-        build_reference,
-        evolve_supernet,
-        export_network,
-        run_correlation,
-        run_scaling,
-        run_search,
-        run_training,
-        score,
-        train_supernet,
-    )
-    from asvit.spaces import build, cost, load_space
-    from asvit.training.result import TrainResult
+    from asvit.genotype import Genotype as Genotype
+    from asvit.growth import ScaleResult as ScaleResult
+    from asvit.models import convert as convert
+    from asvit.models import merge as merge
+    from asvit.models import retokenize as retokenize
+    from asvit.networks import backbone as backbone
+    from asvit.predictor import Predictor as Predictor
+    from asvit.predictor import cross_validate as cross_validate
+    from asvit.reference.build_result import BuildResult as BuildResult
+    from asvit.reference.result import CorrelationResult as CorrelationResult
+    from asvit.runs.correlation import run_correlation as run_correlation
+    from asvit.runs.evolution import evolve_supernet as evolve_supernet
+    from asvit.runs.exporting import export_network as export_network
+    from asvit.runs.reference import build_reference as build_reference
+    from asvit.runs.scaling import run_scaling as run_scaling
+    from asvit.runs.scoring import score as score
+    from asvit.runs.search import run_search as run_search
+    from asvit.runs.supernet import train_supernet as train_supernet
+    from asvit.runs.training import run_training as run_training
+    from asvit.search.result import SearchResult as SearchResult
+    from asvit.search.supernet_result import EvolutionResult as EvolutionResult
+    from asvit.spaces import build as build
+    from asvit.spaces import cost as cost
+    from asvit.spaces import load_space as load_space
+    from asvit.training.result import TrainResult as TrainResult
+    from asvit.training.supernets.result import SupernetResult as SupernetResult
 
-# Name -> module that defines it. Heavy imports wait until a name is used.
-_LAZY = {
-    "BuildResult": "asvit.reference.build_result",
-    "CorrelationResult": "asvit.runs",
-    "EvolutionResult": "asvit.runs",
-    "Genotype": "asvit.genotype",
-    "Predictor": "asvit.predictor",
-    "ScaleResult": "asvit.runs",
-    "SearchResult": "asvit.runs",
-    "SupernetResult": "asvit.runs",
-    "TrainResult": "asvit.training.result",
-    "backbone": "asvit.networks",
-    "build": "asvit.spaces",
-    "build_reference": "asvit.runs",
-    "convert": "asvit.models",
-    "cost": "asvit.spaces",
-    "cross_validate": "asvit.predictor",
-    "evolve_supernet": "asvit.runs",
-    "export_network": "asvit.runs",
-    "load_space": "asvit.spaces",
-    "merge": "asvit.models",
-    "retokenize": "asvit.models",
-    "run_correlation": "asvit.runs",
-    "run_scaling": "asvit.runs",
-    "run_search": "asvit.runs",
-    "run_training": "asvit.runs",
-    "score": "asvit.runs",
-    "train_supernet": "asvit.runs",
+# Heavy imports wait until a name is used.
+_DEFINED_IN = {
+    "asvit.genotype": ["Genotype"],
+    "asvit.growth": ["ScaleResult"],
+    "asvit.models": ["convert", "merge", "retokenize"],
+    "asvit.networks": ["backbone"],
+    "asvit.predictor": ["Predictor", "cross_validate"],
+    "asvit.reference.build_result": ["BuildResult"],
+    "asvit.reference.result": ["CorrelationResult"],
+    "asvit.runs.correlation": ["run_correlation"],
+    "asvit.runs.evolution": ["evolve_supernet"],
+    "asvit.runs.exporting": ["export_network"],
+    "asvit.runs.reference": ["build_reference"],
+    "asvit.runs.scaling": ["run_scaling"],
+    "asvit.runs.scoring": ["score"],
+    "asvit.runs.search": ["run_search"],
+    "asvit.runs.supernet": ["train_supernet"],
+    "asvit.runs.training": ["run_training"],
+    "asvit.search.result": ["SearchResult"],
+    "asvit.search.supernet_result": ["EvolutionResult"],
+    "asvit.spaces": ["build", "cost", "load_space"],
+    "asvit.training.result": ["TrainResult"],
+    "asvit.training.supernets.result": ["SupernetResult"],
 }
+_LAZY = {name: module for module, names in _DEFINED_IN.items() for name in names}
 
-__all__ = [
-    "BuildResult",
-    "CorrelationResult",
-    "EvolutionResult",
-    "Genotype",
-    "Predictor",
-    "ScaleResult",
-    "SearchResult",
-    "SupernetResult",
-    "TrainResult",
-    "__version__",
-    "backbone",
-    "build",
-    "build_reference",
-    "convert",
-    "cost",
-    "cross_validate",
-    "evolve_supernet",
-    "export_network",
-    "load_space",
-    "merge",
-    "retokenize",
-    "run_correlation",
-    "run_scaling",
-    "run_search",
-    "run_training",
-    "score",
-    "train_supernet",
-]
+__all__ = ["__version__", *_LAZY]
 
 register_with_timm()
 

@@ -4,8 +4,6 @@ timm has no entry points for other packages' models. Its import takes seconds, s
 must not import it; if timm is imported later, registration follows that import.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from functools import partial

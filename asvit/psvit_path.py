@@ -6,8 +6,6 @@ basic layer), ``s`` (two layers, the second with the attention map of the first)
 stage 1, if it is not the default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -40,13 +38,6 @@ class PSViTPath(Growable):
 
     The path without layers is valid here, since a search may draw it; the spaces reject it.
 
-    Attributes:
-        cells: The six cells of each stage.
-        depths: Layers in each stage, 0 to 256; by default those of the cells. At another depth
-            the cells of the stage repeat until the layers are used up; if one layer is left for a
-            pair, it is a basic one. A stage of identities grows basic layers. The rule is ours.
-        width: Channels of stage 1; by default that of the tiny presets.
-
     Raises:
         ValueError: If a stage does not have six cells, a letter is unknown, or a number is out of
             range. The one-line message names the value and what is allowed.
@@ -63,9 +54,12 @@ class PSViTPath(Growable):
     #: Side of a patch in pixels.
     patch: ClassVar[int]
 
-    cells: Cells
+    cells: Cells  # the six cells of each stage
+    # Layers in each stage, 0 to 256; by default those of the cells. At another depth the cells of
+    # the stage repeat until the layers are used up; if one layer is left for a pair, it is a basic
+    # one. A stage of identities grows basic layers. The rule is ours.
     depths: tuple[int, ...] = ()
-    width: int = 0
+    width: int = 0  # channels of stage 1; by default that of the tiny presets
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.

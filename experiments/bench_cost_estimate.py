@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from asvit.executors import Workers
-from asvit.runs import run_search
 from asvit.runs.checks import find_space
 from asvit.runs.estimate import Estimate, estimate_search
 from asvit.runs.measurement_pool import Evaluator
+from asvit.runs.search import run_search
 from asvit.search import Measurement, SearchSettings, read_trials
 from experiments.growing import markdown, write_rows
 

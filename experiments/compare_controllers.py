@@ -17,9 +17,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import asvit
-from asvit.runs import SearchResult
 from asvit.runs.search import SearchRun
 from asvit.search import SearchSettings, TrialRow, read_trials
+from asvit.search.result import SearchResult
 from experiments.growing import write_rows
 from scaling.ranking import Better, dense_ranks, rank_sums
 

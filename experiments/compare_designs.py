@@ -30,7 +30,7 @@ from asvit.data.base import LabelledImages
 from asvit.data.sources import open_dataset
 from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
-from asvit.reference.build import Training, size_of
+from asvit.reference.build import Training
 from asvit.spaces import build, load_space
 from asvit.training.short import LabelledTensors, fit
 from experiments.compare_outcomes import (
@@ -194,7 +194,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
 def _widest(text: str) -> str:
     """The architecture as wide as the cap allows."""
     arch = Genotype.parse(text).with_(width=RECIPE.width)
-    while size_of(str(wider := arch.with_(width=arch.width + 1)), SIDE, CLASSES).macs <= CAP:
+    while asvit.cost(wider := arch.with_(width=arch.width + 1), SIDE, CLASSES).macs <= CAP:
         arch = wider
     return str(arch)
 
@@ -229,7 +229,7 @@ def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:
 
 def _size(text: str) -> Cost:
     if text not in BY_HAND:
-        return size_of(text, SIDE, CLASSES)
+        return asvit.cost(text, SIDE, CLASSES)
     return count(_network(text, CLASSES), SIDE)
 
 

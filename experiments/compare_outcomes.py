@@ -26,8 +26,8 @@ from asvit.reference import load_reference
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.trainer import Trainer
-from asvit.runs import SearchResult
 from asvit.runs.measurement_pool import EvalContext
+from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
 from experiments.compare_controllers import BETTER
 from experiments.growing import SEED, markdown, read_rows, write_rows

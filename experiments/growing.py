@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asvit.core.files import write_text
-from asvit.growth import ScaleSettings
-from asvit.growth.journal import GrowthJournal
+from asvit.growth import GrowthJournal, ScaleSettings
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import EvalContext
 from proxies import Cost

@@ -19,8 +19,7 @@ import numpy as np
 from PIL import Image
 
 from asvit.core.codec import from_json
-from asvit.growth.result import ScaleResult
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import ScaleResult, ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from asvit.report import write_report
+from asvit.runs.run import write_report
 from experiments.browser import DESKTOP, PHONE, Browser, open_browser
 from experiments.sample_runs import KINDS, write_sample
 

@@ -16,12 +16,7 @@ if TYPE_CHECKING:
         jacobian_covariance,
         naswot,
     )
-    from proxies.az_nas import (
-        az_expressivity,
-        az_nas_aggregate,
-        az_progressivity,
-        az_trainability,
-    )
+    from proxies.az_nas import az_expressivity, az_nas_aggregate, az_progressivity, az_trainability
     from proxies.counts import Cost, count
     from proxies.evaluation import measure, measure_repeats, seed_for
     from proxies.expansion import (

@@ -15,14 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import jvp
 
-from proxies.features import (
-    Feature,
-    Norms,
-    feature_of,
-    measured,
-    pooled_feature,
-    reference_tensor,
-)
+from proxies.features import Feature, Norms, feature_of, measured, pooled_feature, reference_tensor
 from proxies.forward_mode import (
     DualOperations,
     ExplicitAttention,

@@ -1,7 +1,5 @@
 """Text for error messages: names, hints, and untrusted text made safe to print."""
 
-from __future__ import annotations
-
 import reprlib
 import traceback
 from collections.abc import Iterable

@@ -4,12 +4,15 @@ Names and reasons may come from somebody else. A spreadsheet computes a cell tha
 formula, which may fetch addresses or start programs; behind an apostrophe it is text.
 """
 
-from __future__ import annotations
-
 import csv
+import io
 import re
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from proxies.messages import first_line, shown
+
+T = TypeVar("T")
 
 # Also in the wide form, which some spreadsheets take as well, and what is behind an apostrophe:
 # reading takes one away again.
@@ -28,6 +31,39 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 class _Sink(NamedTuple):
     write: Callable[[str], None]
+
+
+def read_table(
+    text: str,
+    what: str,
+    before: Sequence[str],
+    after: Sequence[str],
+    read: Callable[[list[str], list[str]], T],
+) -> tuple[list[str], list[T]]:
+    """A table of :func:`csv_text`: its columns between those known, and ``read`` of each row.
+
+    ``read`` gets the names and the cells of all columns.
+
+    Raises:
+        ValueError: If ``text`` is not such a table of ``what``; the message names the line.
+    """
+    reader = csv.reader(io.StringIO(text))
+    try:
+        header = read_cells(next(reader, []))
+    except csv.Error as error:
+        raise ValueError(f"not a table of {what}: {error}") from error
+    columns = header[len(before) : -len(after)]
+    if header != [*before, *columns, *after]:
+        raise ValueError(f"not a table of {what}: its columns are {shown(header)}")
+    rows = []
+    try:
+        for cells in map(read_cells, reader):
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
+            rows.append(read(header, cells))
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"line {reader.line_num}: {first_line(error)}") from error
+    return columns, rows
 
 
 def read_cells(cells: Iterable[str]) -> list[str]:

@@ -1,7 +1,5 @@
 """Size budgets: ``"88M"`` parameters or ``"22G"`` multiply-adds."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

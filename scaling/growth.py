@@ -3,8 +3,6 @@
 Candidates are measured at reduced width, each shape once.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import time

@@ -1,7 +1,5 @@
 """Dense ranks of measured values, their sums, and the best candidate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from proxies.tables import csv_text, read_cells
+from proxies.tables import csv_text, read_table
 from scaling.budget import Budget
 
 if TYPE_CHECKING:
@@ -131,9 +128,6 @@ class Row:
     reason: str
 
 
-_MAX_MESSAGE = 200  # characters; an error may quote a whole cell
-
-
 # How the cells of a column are read; those of other fields of a row are whole numbers.
 _READ: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("kind", "architecture", "reason"), str),
@@ -165,21 +159,10 @@ def from_csv(text: str) -> list[Row]:
     Raises:
         ValueError: If ``text`` is not such a table; the message names the line.
     """
-    reader = csv.reader(io.StringIO(text))
-    try:
-        header = read_cells(next(reader, []))
-    except csv.Error as error:
-        raise ValueError(f"not a table of a scaling: {error}") from error
-    measures = header[len(_LEADING) : -len(_TRAILING)]
-    if header != [*_LEADING, *measures, *_TRAILING]:
-        raise ValueError(f"not a table of a scaling: its columns are {reprlib.repr(header)}")
-    try:
-        return [_parsed(read_cells(cells), header) for cells in reader]
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"line {reader.line_num}: {str(error)[:_MAX_MESSAGE]}") from error
+    return read_table(text, "a scaling", _LEADING, _TRAILING, _parsed)[1]
 
 
-def _parsed(cells: Sequence[str], header: Sequence[str]) -> Row:
+def _parsed(header: Sequence[str], cells: Sequence[str]) -> Row:
     named = dict(zip(header, cells, strict=True))
     known = {name: _READ.get(name, int)(named.pop(name)) for name in (*_LEADING, *_TRAILING)}
     return Row(**known, values={name: float(cell) for name, cell in named.items()})

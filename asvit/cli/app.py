@@ -3,8 +3,6 @@
 0 done, 2 usage, 3 expected failure, 130 interrupted, 1 a bug of ours.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """``asvit completion``: the script that teaches a shell to complete ``asvit``."""
 
-from __future__ import annotations
-
 import click
 from click.shell_completion import get_completion_class
 

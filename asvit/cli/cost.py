@@ -1,7 +1,5 @@
 """``asvit cost``: parameters and multiply-adds of architectures, part by part."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, astuple
 
 import click
@@ -13,10 +11,10 @@ from asvit.cli.options import (
     architectures_argument,
     canonical,
     data_names,
+    emit_json,
     json_option,
     parameters,
 )
-from asvit.cli.output import emit_json
 from asvit.core.console import console, table
 from asvit.core.settings import MeasuringSettings
 

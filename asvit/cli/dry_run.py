@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asvit.cli.output import emit_json
+from asvit.cli.options import emit_json
 from asvit.core.console import clock, console
 from asvit.core.display import say
 from asvit.core.run_files import REPORT, RESULT, figure_files

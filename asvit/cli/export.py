@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import canonical, json_option, parameters, quiet_option
-from asvit.cli.output import emit_json
+from asvit.cli.options import canonical, emit_json, json_option, parameters, quiet_option
 from asvit.core.console import console, number, table
 from asvit.core.display import say
 from asvit.export.settings import ExportSettings

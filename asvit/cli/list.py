@@ -1,7 +1,5 @@
 """``asvit list``: what can be named in the other commands."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module
@@ -9,8 +7,7 @@ from importlib import import_module
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import TIMM, json_option, timm_models
-from asvit.cli.output import emit_json
+from asvit.cli.options import TIMM, emit_json, json_option, timm_models
 from asvit.core.console import console, table
 from asvit.core.display import say
 

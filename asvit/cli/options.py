@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks of their values.
+"""Options that several commands share, the checks of their values, and JSON as they write it.
 
 An option that was not given is None, so that a command passes on only what its user typed.
 """
@@ -6,6 +6,7 @@ An option that was not given is None, so that a command passes on only what its 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.shell_completion import CompletionItem
 
+from asvit.core.codec import to_json
+from asvit.core.files import write_text
 from asvit.core.run_files import RESULT
-from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type, setting
+from asvit.core.settings import Option, fields_of, hints_of, option_of, plain_type
+from asvit.executors.base import Workers
 from proxies.messages import shown, unknown
 
 if TYPE_CHECKING:
@@ -144,42 +148,11 @@ json_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-@dataclass
-class WorkerOptions:
-    """The options of who measures, which reach a run as one ``workers``."""
-
-    jobs: int | None = setting(
-        None,
-        "Workers that measure at the same time; the result does not depend on it.",
-        shown="one a core for long runs",
-        at_least=1,
-    )
-    ray: str | None = setting(
-        None,
-        "Measure on a Ray cluster; auto is the one that is running here.",
-        metavar="ADDRESS",
-    )
-    timeout: float | None = setting(
-        None,
-        "Take a network from a worker that has had it for so long.",
-        metavar="SECONDS",
-    )
-    retries: int = setting(
-        2,
-        "Times a network is tried again after its worker died, hung or ran out of memory.",
-        at_least=0,
-    )
-
-
 def with_workers(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a command, with what was given of :class:`WorkerOptions` as ``workers``."""
-    given = {name: options.pop(name) for name in fields_of(WorkerOptions) if name in options}
-    if not given:
-        return options
-    from asvit.executors.base import Workers
-
+    """The options of a command, with what was given of :class:`Workers` as ``workers``."""
+    given = {name: options.pop(name) for name in fields_of(Workers) if name in options}
     try:
-        return {**options, "workers": Workers(**given)}
+        return {**options, "workers": Workers(**given)} if given else options
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -196,11 +169,7 @@ def known(option: str, value: str, choices: Sequence[str]) -> str:
 
 
 architectures_argument = click.argument(
-    "architectures",
-    metavar="ARCH...",
-    nargs=-1,
-    required=True,
-    shell_complete=architecture_names,
+    "architectures", metavar="ARCH...", nargs=-1, required=True, shell_complete=architecture_names
 )
 
 
@@ -308,3 +277,21 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     """Whether a command cannot do without an option: there is no default, nor words for one."""
     option = option_of(field)
     return option is not None and field.default is dataclasses.MISSING and not option.shown
+
+
+def emit_json(data: object) -> None:
+    """Write ``data`` on stdout as JSON that every parser takes: NaN and infinity become null."""
+    click.echo(_json(data))
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write ``data`` at ``path`` in the same form, as a whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_text(path, _json(data) + "\n")
+
+
+def _json(data: object) -> str:
+    return json.dumps(to_json(data), indent=2, allow_nan=False)

@@ -1,16 +1,12 @@
 """``asvit report``: the figures and the page of a run folder, made again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import completes, json_option
-from asvit.cli.output import emit_json
+from asvit.cli.options import completes, emit_json, json_option
 from asvit.core.records import MALFORMED
-from asvit.core.results import article
 from asvit.core.run_files import CORRELATIONS, SERIES, TRIALS
 from proxies.messages import first_line
 
@@ -31,14 +27,12 @@ def command(run: Path | None, as_json: bool) -> None:
 
     Works on unfinished runs, too. Without RUN it takes the newest finished search in runs.
     """
-    from asvit.report import write_report  # of kinds of runs that are not in RUNS yet
-    from asvit.runs import newest_run
-    from asvit.runs.run import kind_of
+    from asvit.runs.folder import newest_run
+    from asvit.runs.run import write_report
 
     folder = newest_run() if run is None else run
-    kind = kind_of(folder)
     try:
-        written = write_report(folder) if kind is None else kind.write_report(folder)
+        written = write_report(folder)
     except MALFORMED as error:
         if isinstance(error, ValueError):
             raise
@@ -47,9 +41,6 @@ def command(run: Path | None, as_json: bool) -> None:
             f"a file in {folder} is not as asvit wrote it ({type(error).__name__}: "
             f"{first_line(error)}); restore it from a copy, or run the same command again"
         ) from error
-    if not written:
-        assert kind is not None
-        raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")
     if as_json:
         emit_json({"folder": folder, "files": [path.name for path in written]})
     else:

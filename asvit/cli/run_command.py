@@ -1,7 +1,5 @@
 """The command of a kind of run: its options follow from the fields of its settings and its own."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 from collections.abc import Callable
@@ -13,8 +11,8 @@ from asvit.cli.dry_run import show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
-    WorkerOptions,
     debug_option,
+    emit_json,
     json_option,
     known,
     names_in,
@@ -22,12 +20,12 @@ from asvit.cli.options import (
     quiet_option,
     with_workers,
 )
-from asvit.cli.output import emit_json
 from asvit.core.console import console
 from asvit.core.display import progress_display, say
 from asvit.core.progress import Progress
 from asvit.core.secrets import has_password, public_words
 from asvit.core.settings import Option, WrongOption, fields_of, option_of
+from asvit.executors.base import Workers
 from asvit.runs.run import RUNS, Run, UnusableRunError
 
 logger = logging.getLogger(__name__)
@@ -104,7 +102,7 @@ def run_command(kind: Kind) -> click.Command:
     )(call)
     command.params = [
         *parameters(*kind.option_types()[:-1]),
-        *parameters(*[WorkerOptions] * measuring, kind),
+        *parameters(*[Workers] * measuring, kind),
         _preset(kind),
         *(click.Option(["--dry-run"], is_flag=True, help=told) for told in dry_run),
         *(_bare(option) for option in (quiet_option, json_option)),

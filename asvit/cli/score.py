@@ -12,14 +12,15 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import (
     architectures_argument,
     canonical,
+    emit_json,
     json_option,
     known,
     names,
     parameters,
     quiet_option,
     registered,
+    write_json,
 )
-from asvit.cli.output import emit_json, write_json
 from asvit.core.console import clock, console, fitting, networks, number, table
 from asvit.core.display import progress_display, say
 from asvit.core.files import check_target

@@ -1,7 +1,5 @@
 """User modules that register measures, spaces or controllers."""
 
-from __future__ import annotations
-
 import os
 import traceback
 from importlib import import_module

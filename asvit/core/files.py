@@ -1,7 +1,5 @@
 """Atomic file writes, and paths as users type them."""
 
-from __future__ import annotations
-
 import os
 import stat
 from contextlib import suppress
@@ -15,10 +13,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(
-    path: Path,
-    *data: bytes | memoryview,
-    cached: bool = False,
-    previous: Path | None = None,
+    path: Path, *data: bytes | memoryview, cached: bool = False, previous: Path | None = None
 ) -> None:
     """Replace ``path`` by all ``data`` in one step: nobody ever reads a partial file.
 

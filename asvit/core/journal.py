@@ -4,8 +4,6 @@ Each record is on the disk before the next one is made. All else in the run fold
 them: a run that was stopped measures nothing twice and takes the same way.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from contextlib import suppress

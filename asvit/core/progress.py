@@ -1,7 +1,5 @@
 """How far a run is: one event for every kind of run and every display."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,28 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """How far a run is."""
 
-    Attributes:
-        unit: What is counted, in a word: ``"architecture"``, ``"epoch"``, ``"image"``.
-        done: How many are done, of all sessions.
-        total: How many there will be; None where that is not known.
-        resumed: How many earlier sessions did.
-        seconds: Wall-clock time since this session began with them.
-        state: What there is to say, in a few words.
-        share: Share of the whole work that is done, where it is not ``done / total``.
-        share_resumed: Share that earlier sessions did, likewise.
-        record: What has just ended, such as a row of the run's table; None between two of them.
-    """
-
-    unit: str
-    done: int
-    total: int | None
-    resumed: int = 0
-    seconds: float = 0.0
-    state: str = ""
+    unit: str  # what is counted, in a word: ``"architecture"``, ``"epoch"``, ``"image"``
+    done: int  # how many are done, of all sessions
+    total: int | None  # how many there will be; None where that is not known
+    resumed: int = 0  # how many earlier sessions did
+    seconds: float = 0.0  # wall-clock time since this session began with them
+    state: str = ""  # what there is to say, in a few words
+    # Share of the whole work that is done, where it is not ``done / total``.
     share: float | None = None
-    share_resumed: float = 0.0
+    share_resumed: float = 0.0  # share that earlier sessions did, likewise
+    # What has just ended, such as a row of the run's table; None between two of them.
     record: object = None
 
     @property

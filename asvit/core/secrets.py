@@ -1,7 +1,5 @@
 """Addresses of databases without the passwords in them, for messages and files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """What the settings of every kind of run have in common: fields, checks, presets, JSON."""
 
-from __future__ import annotations
-
 import builtins
 import dataclasses
 import inspect
@@ -38,44 +36,28 @@ Presets = Registry[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a setting beside its name, its type and its default.
+    """What is known of a setting beside its name, its type and its default."""
 
-    Attributes:
-        help: What it is, in a sentence with a full stop; as ``--help`` and the docs show it.
-        metavar: What stands for its value there; by its type unless given.
-        name: Its name on the command line without dashes, where that is not the field's.
-        shown: Its default in words, where that is not the value.
-        at_least: Smallest number allowed.
-        above: Number that it must exceed.
-        at_most: Largest number allowed.
-        below: Number that it must not reach.
-        choices: The texts allowed; any that is not empty unless given.
-        convert: A value as given to the value as kept; raises ValueError. It replaces the checks.
-        parse: The text of an option to its value; raises ValueError. By its type unless given.
-        complete: What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``,
-            ``"runs"``, the folders of finished runs, or ``"architectures"``, those and models of
-            timm.
-        repeats: Whether it is a part of the command that gives the same result again.
-        argument: Whether it is typed without the option's name.
-        listed: Whether the registry that completes it has every value allowed.
-        group: Heading of the options in ``--help`` among which it stands; empty for no other.
-    """
-
-    help: str
-    metavar: str = ""
-    name: str = ""
-    shown: str = ""
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float = LARGEST
-    choices: Sequence[str] = ()
+    help: str  # what it is, in a sentence with a full stop; as ``--help`` and the docs show it
+    metavar: str = ""  # what stands for its value there; by its type unless given
+    name: str = ""  # its name on the command line without dashes, where that is not the field's
+    shown: str = ""  # its default in words, where that is not the value
+    at_least: float | None = None  # smallest number allowed
+    above: float | None = None  # number that it must exceed
+    at_most: float | None = None  # largest number allowed
+    below: float = LARGEST  # number that it must not reach
+    choices: Sequence[str] = ()  # the texts allowed; any that is not empty unless given
+    # A value as given to the value as kept; raises ValueError. It replaces the checks.
     convert: Callable[[Any], Any] | None = None
+    # The text of an option to its value; raises ValueError. By its type unless given.
     parse: Callable[[str], Any] | None = None
+    # What a shell completes it with: ``"module:REGISTRY"``, ``"paths"``, ``"data"``, ``"runs"``,
+    # the folders of finished runs, or ``"architectures"``, those and models of timm.
     complete: str = ""
-    repeats: bool = True
-    argument: bool = False
-    listed: bool = True
+    repeats: bool = True  # whether it is a part of the command that gives the same result again
+    argument: bool = False  # whether it is typed without the option's name
+    listed: bool = True  # whether the registry that completes it has every value allowed
+    # Heading of the options in ``--help`` among which it stands; empty for no other.
     group: str = ""
 
 
@@ -367,11 +349,21 @@ def check_same_images(
     """
     if not is_of(stored, Images | None):
         raise ValueError(f"run folder {folder} may not have the images {shown(stored)}")
+    check_same_digest(folder, "with other images", "source", stored, now)
+
+
+def check_same_digest(
+    folder: Path, what: str, name: str, stored: Mapping[str, Any] | None, now: Mapping[str, str]
+) -> None:
+    """Check that what a run was started on, if known, has the digest that it has now.
+
+    ``what`` says how it would differ; ``name`` is the key of what people call it.
+    """
     if stored is not None and stored["digest"] != now["digest"]:
         raise ValueError(
-            f"run folder {folder} was started with other images: {one_line(stored['source'])}, "
-            f"digest {one_line(stored['digest'][:12])} (now {now['source']}, digest "
-            f"{now['digest'][:12]}); {ELSEWHERE}"
+            f"run folder {folder} was started {what}: {one_line(stored[name])}, digest "
+            f"{one_line(stored['digest'][:12])} (now {now[name]}, digest {now['digest'][:12]}); "
+            f"{ELSEWHERE}"
         )
 
 

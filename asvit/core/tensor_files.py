@@ -1,7 +1,5 @@
 """Safetensors files with our JSON header: tensors by name, and what they belong to."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

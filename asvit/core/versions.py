@@ -1,7 +1,5 @@
 """Versions of the libraries that the numbers of a run depend on, and what installs others."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version

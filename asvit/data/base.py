@@ -29,18 +29,12 @@ UNREADABLE = (
 
 @dataclass(eq=False, repr=False)
 class LabelledImages(Dataset[tuple[Any, int]]):
-    """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets give it.
+    """Images with labels: ``dataset[i]`` is (picture, label), as torchvision's datasets do."""
 
-    Attributes:
-        source: Description of the set, for provenance.
-        classes: Name of each label.
-        labels: Label of each image, known without reading it, ``[len(self)]``.
-        transform: Applied to each RGB picture by ``dataset[i]``; None returns the picture.
-    """
-
-    source: str
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
+    source: str  # description of the set, for provenance
+    classes: tuple[str, ...]  # name of each label
+    labels: NDArray[np.int64]  # label of each image, known without reading it, ``[len(self)]``
+    # Applied to each RGB picture by ``dataset[i]``; None returns the picture.
     transform: Transform | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:

@@ -53,20 +53,15 @@ def list_sources() -> tuple[Source, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A batch of images and its source.
+    """A batch of images and its source."""
 
-    Attributes:
-        pixels: ``[count, 3, S, S]`` float32, normalised by ImageNet's mean and standard deviation;
-            noise is standard normal.
-        labels: ``[count]`` int64, indices into ``classes``.
-        classes: Names of all classes of the source, including those without an image here.
-        source: Description of the images.
-    """
-
+    # ``[count, 3, S, S]`` float32, normalised by ImageNet's mean and standard deviation; noise is
+    # standard normal.
     pixels: Tensor
-    labels: Tensor
+    labels: Tensor  # ``[count]`` int64, indices into ``classes``
+    # Names of all classes of the source, including those without an image here.
     classes: tuple[str, ...]
-    source: str
+    source: str  # description of the images
 
     @cached_property
     def digest(self) -> str:

@@ -27,20 +27,14 @@ _Counts = Mapping[str, int | None]  # by what the images are for
 
 @dataclass(frozen=True, eq=False)
 class TrainingSets:
-    """Disjoint training and validation images of the same classes.
+    """Disjoint training and validation images of the same classes."""
 
-    Attributes:
-        train: Images to train on.
-        validation: Images to validate with.
-        classes: Name of each label.
-        provenance: Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the
-            names, labels and classes of their images (``digest``). Equal digests mean equal sets,
-            unless the content of a file changed.
-    """
-
-    train: LabelledImages
-    validation: LabelledImages
-    classes: tuple[str, ...]
+    train: LabelledImages  # images to train on
+    validation: LabelledImages  # images to validate with
+    classes: tuple[str, ...]  # name of each label
+    # Descriptions of the parts (``source``, ``validation``), and a SHA-256 of the names, labels
+    # and classes of their images (``digest``). Equal digests mean equal sets, unless the content
+    # of a file changed.
     provenance: Mapping[str, str]
 
 

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from asvit.core.settings import Settings, setting
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -27,34 +29,40 @@ _MEMORY_SHARE = 0.5  # of the machine's memory, for workers the user did not ask
 _MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
+def _seconds(value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"timeout={value}; use a number of seconds above 0")
+    return value
+
+
 @dataclass(frozen=True)
-class Workers:
+class Workers(Settings):
     """The workers of a run. Results do not depend on them, so they are not part of its settings.
 
-    Attributes:
-        jobs: Number of workers; 1 computes in this process. None chooses a number: on Ray, as many
-            as the cluster has room for.
-        ray: Address of a Ray cluster, ``"auto"`` for the one running on this machine; None for
-            local processes.
-        timeout: Seconds after which a task is taken from its worker; None for no limit.
-        retries: How often a task is retried after its worker died, hung or ran out of memory.
-
-    Raises:
-        ValueError: If a number is out of range.
+    One job computes in this process. Unless a number is given, one is chosen: on Ray as many as
+    the cluster has room for.
     """
 
-    jobs: int | None = None
-    ray: str | None = None
-    timeout: float | None = None
-    retries: int = RETRIES
-
-    def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 1:
-            raise ValueError(f"jobs={self.jobs}; use at least 1")
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise ValueError(f"timeout={self.timeout}; use a number of seconds above 0")
-        if self.retries < 0:
-            raise ValueError(f"retries={self.retries}; use 0 or more")
+    jobs: int | None = setting(
+        None,
+        "Workers that measure at the same time; the result does not depend on it.",
+        shown="one a core for long runs",
+        at_least=1,
+    )
+    ray: str | None = setting(
+        None, "Measure on a Ray cluster; auto is the one that is running here.", metavar="ADDRESS"
+    )
+    timeout: float | None = setting(
+        None,
+        "Take a network from a worker that has had it for so long.",
+        metavar="SECONDS",
+        convert=_seconds,
+    )
+    retries: int = setting(
+        RETRIES,
+        "Times a network is tried again after its worker died, hung or ran out of memory.",
+        at_least=0,
+    )
 
     @property
     def in_process(self) -> bool:
@@ -105,15 +113,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome of a task.
+    """The outcome of a task."""
 
-    Attributes:
-        result: What the worker returned; None after a failure.
-        failure: Why there is no result; empty after a success.
-    """
-
-    result: Any = None
-    failure: str = ""
+    result: Any = None  # what the worker returned; None after a failure
+    failure: str = ""  # why there is no result; empty after a success
 
 
 def perform(worker: Worker, task: Task) -> dict[str, Any]:

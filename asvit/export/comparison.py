@@ -1,7 +1,5 @@
 """Verifies an exported copy: compares its outputs with the network's, in a new process."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -23,17 +21,11 @@ TOLERANCE: Final = 1e-4
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference between the outputs of a copy and of the network, on one batch.
+    """Difference between the outputs of a copy and of the network, on one batch."""
 
-    Attributes:
-        batch: Number of images.
-        absolute: Largest absolute difference of an output.
-        relative: The same over the network's largest absolute output.
-    """
-
-    batch: int
-    absolute: float
-    relative: float
+    batch: int  # number of images
+    absolute: float  # largest absolute difference of an output
+    relative: float  # the same over the network's largest absolute output
 
     @property
     def equal(self) -> bool:

@@ -1,7 +1,5 @@
 """The result of an export: the code that loads the copy, and the model card in Markdown."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Export formats: their names, files and requirements."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,19 +28,12 @@ INPUT, OUTPUT = "images", "logits"  # of the graph in an ONNX file
 
 @dataclass(frozen=True)
 class Format:
-    """An export format.
+    """An export format."""
 
-    Attributes:
-        name: Value of ``--to``.
-        suffix: Suffix of its files; empty for a folder.
-        description: One line about the format.
-        libraries: Required libraries that are not dependencies of ours.
-    """
-
-    name: str
-    suffix: str
-    description: str
-    libraries: tuple[str, ...] = ()
+    name: str  # value of ``--to``
+    suffix: str  # suffix of its files; empty for a folder
+    description: str  # one line about the format
+    libraries: tuple[str, ...] = ()  # required libraries that are not dependencies of ours
 
     def card_path(self, out: Path) -> Path:
         """Path of the model card of a copy at ``out``.

@@ -1,7 +1,5 @@
 """Settings of an export."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from asvit.core.settings import Settings, setting
@@ -20,7 +18,7 @@ class ExportSettings(Settings):
         "timm, onnx, pt2 or safetensors.",
         metavar="FORMAT",
         convert=lambda name: FORMATS[name].name,
-        complete="asvit.export:FORMATS",
+        complete="asvit.export.formats:FORMATS",
     )
     architecture: str | None = setting(
         None,
@@ -31,10 +29,7 @@ class ExportSettings(Settings):
         complete="architectures",
     )
     weights: str | None = setting(
-        None,
-        "File of weights, or run folder of a training.",
-        metavar="PATH",
-        complete="paths",
+        None, "File of weights, or run folder of a training.", metavar="PATH", complete="paths"
     )
     random: bool = setting(False, "Export freshly initialised weights.")
     out: str | None = setting(
@@ -64,10 +59,7 @@ class ExportSettings(Settings):
         None, "compact: factorised feed-forward layers.", metavar="KIND", shown=_RECORDED
     )
     branches: int | None = setting(
-        None,
-        "Branches of compact layers.",
-        at_least=0,
-        shown=f"{_RECORDED}, else 0",
+        None, "Branches of compact layers.", at_least=0, shown=f"{_RECORDED}, else 0"
     )
     merge: bool = setting(True, "Merge the branches of compact layers, for inference.")
     batch: int | None = setting(

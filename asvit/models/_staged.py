@@ -122,10 +122,7 @@ class StagedNetwork(nn.Module):
         return self.norm(x) if i == last else x, maps
 
     def prune_intermediate_layers(
-        self,
-        indices: int | Sequence[int] = 1,
-        prune_norm: bool = False,
-        prune_head: bool = True,
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Remove what :meth:`forward_intermediates` does not need; returns stages from 0."""
         requested = stage_indices(indices, self._map_count())

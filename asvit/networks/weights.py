@@ -170,11 +170,7 @@ def _why_unloadable(error: BaseException) -> str:
 
 
 def load_state(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    *,
-    what: str,
-    may_lack: Iterable[str] = (),
+    model: nn.Module, weights: Mapping[str, Tensor], *, what: str, may_lack: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """Load ``weights`` into ``model``; names and shapes must match, and floats be floats.
 

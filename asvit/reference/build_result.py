@@ -1,7 +1,5 @@
 """The result of building a reference table: its rows, their spread and their noise."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import statistics
@@ -18,19 +16,12 @@ from asvit.reference.build_settings import BuildSettings
 
 @dataclass(frozen=True)
 class BuiltRow:
-    """One architecture of the table.
+    """One architecture of the table."""
 
-    Attributes:
-        architecture: Its text, with the width that was trained.
-        params: Parameters, with the classes of the table.
-        macs: Multiply-adds of one image of the table's size.
-        accuracies: Of each training seed, per cent; NaN where training failed.
-    """
-
-    architecture: str
-    params: int
-    macs: int
-    accuracies: tuple[Nullable, ...]
+    architecture: str  # its text, with the width that was trained
+    params: int  # parameters, with the classes of the table
+    macs: int  # multiply-adds of one image of the table's size
+    accuracies: tuple[Nullable, ...]  # of each training seed, per cent; NaN where training failed
 
     @property
     def mean(self) -> float:
@@ -47,21 +38,14 @@ class BuiltRow:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the accuracies of a table lie apart, in points of per cent.
+    """How far the accuracies of a table lie apart, in points of per cent."""
 
-    Attributes:
-        lowest: Lowest mean accuracy, per cent.
-        median: Their median, per cent.
-        highest: Highest mean accuracy, per cent.
-        between: Standard deviation of the means between architectures.
-        within: Standard deviation between the seeds of one architecture (root mean square over
-            the architectures); NaN for one seed.
-    """
-
-    lowest: float
-    median: float
-    highest: float
-    between: float
+    lowest: float  # lowest mean accuracy, per cent
+    median: float  # their median, per cent
+    highest: float  # highest mean accuracy, per cent
+    between: float  # standard deviation of the means between architectures
+    # Standard deviation between the seeds of one architecture (root mean square over the
+    # architectures); NaN for one seed.
     within: float
 
 

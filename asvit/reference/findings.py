@@ -1,7 +1,5 @@
 """What a correlation finds out about a measure, in result.json and in ``correlations.csv``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +12,13 @@ from proxies.tables import csv_text
 
 @dataclass(frozen=True)
 class Band:
-    """Kendall's tau among the rows of about the same size.
+    """Kendall's tau among the rows of about the same size."""
 
-    Attributes:
-        count: Name of the count that measures the size.
-        low: Its smallest value in the band.
-        high: Its largest value in the band.
-        n: Number of rows in the band.
-        tau: Tau-b of measure and accuracy among them; NaN below 5 rows.
-    """
-
-    count: str
-    low: float
-    high: float
-    n: int
-    tau: Nullable
+    count: str  # name of the count that measures the size
+    low: float  # its smallest value in the band
+    high: float  # its largest value in the band
+    n: int  # number of rows in the band
+    tau: Nullable  # tau-b of measure and accuracy among them; NaN below 5 rows
 
 
 class Interval(NamedTuple):
@@ -48,25 +38,15 @@ LEAST_TRAININGS: Final = 5
 
 @dataclass(frozen=True)
 class Within:
-    """Kendall's tau among pairs of rows of about the same size: in the same third by a count.
+    """Kendall's tau among pairs of rows of about the same size: in the same third by a count."""
 
-    Attributes:
-        count: Name of the count that measures the size.
-        tau: Tau-b of measure and accuracy over these pairs.
-        tau_interval: Its bootstrap interval.
-        rival: The count with the highest such tau on the same rows; empty without one.
-        rival_tau: Its tau.
-        difference: ``tau`` minus ``rival_tau``.
-        difference_interval: Its interval over the same resamples.
-    """
-
-    count: str
-    tau: Nullable
-    tau_interval: Interval
-    rival: str
-    rival_tau: Nullable
-    difference: Nullable
-    difference_interval: Interval
+    count: str  # name of the count that measures the size
+    tau: Nullable  # tau-b of measure and accuracy over these pairs
+    tau_interval: Interval  # its bootstrap interval
+    rival: str  # the count with the highest such tau on the same rows; empty without one
+    rival_tau: Nullable  # its tau
+    difference: Nullable  # ``tau`` minus ``rival_tau``
+    difference_interval: Interval  # its interval over the same resamples
 
 
 @dataclass(frozen=True)
@@ -75,60 +55,42 @@ class Correlation:
 
     All correlations are of the oriented measure, so that positive is good; they are NaN with a
     ``reason`` where there is nothing to rank.
-
-    Attributes:
-        n: Rows with both a value and an accuracy.
-        dropped: Rows with an accuracy, but without a finite value.
-        tau: Kendall's tau-b.
-        tau_interval: Its bootstrap interval.
-        spearman: Spearman's rank correlation.
-        weighted_tau: Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
-        partial_tau: Kendall's partial tau given ``params``; NaN without that count, or where the
-            measure ranks exactly as it does.
-        rival: The count with the highest tau on the same rows; empty without one.
-        difference: ``tau`` minus the tau of the rival.
-        difference_interval: Its interval over the same resamples. The rival is chosen once, on all
-            rows, which favours it slightly.
-        in_bands: Tau within bands of parameters and of multiply-adds.
-        regret: k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
-        reason: Why there are no correlations; empty if there are.
-        within: Tau among rows of about the same parameters, and of about the same multiply-adds:
-            what counts where the size is given. Empty in results of earlier versions.
     """
 
-    n: int
-    dropped: int
-    tau: Nullable
-    tau_interval: Interval
-    spearman: Nullable
+    n: int  # rows with both a value and an accuracy
+    dropped: int  # rows with an accuracy, but without a finite value
+    tau: Nullable  # Kendall's tau-b
+    tau_interval: Interval  # its bootstrap interval
+    spearman: Nullable  # Spearman's rank correlation
+    # Tau that gives more weight to pairs of high rank; scipy's ``weightedtau``.
     weighted_tau: Nullable
+    # Kendall's partial tau given ``params``; NaN without that count, or where the measure ranks
+    # exactly as it does.
     partial_tau: Nullable
-    rival: str
-    difference: Nullable
+    rival: str  # the count with the highest tau on the same rows; empty without one
+    difference: Nullable  # ``tau`` minus the tau of the rival
+    # Its interval over the same resamples. The rival is chosen once, on all rows, which favours it
+    # slightly.
     difference_interval: Interval
-    in_bands: tuple[Band, ...]
+    in_bands: tuple[Band, ...]  # tau within bands of parameters and of multiply-adds
+    # k -> :func:`asvit.reference.statistics.top_regret`, in points of accuracy.
     regret: Mapping[int, Nullable]
-    reason: str = ""
+    reason: str = ""  # why there are no correlations; empty if there are
+    # Tau among rows of about the same parameters, and of about the same multiply-adds: what counts
+    # where the size is given. Empty in results of earlier versions.
     within: tuple[Within, ...] = ()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How well one measure ranks one column of accuracies.
+    """How well one measure ranks one column of accuracies."""
 
-    Attributes:
-        measure: A measure, or several joined by ``+`` for the sum of their ranks; or
-            :data:`PREDICTOR` and the number of trainings that a predictor was fitted to.
-        target: Name of the accuracies.
-        better: Direction of the measure.
-        trivial: Whether it is a count, the baseline for every other measure.
-        correlation: The correlations.
-    """
-
+    # A measure, or several joined by ``+`` for the sum of their ranks; or :data:`PREDICTOR` and
+    # the number of trainings that a predictor was fitted to.
     measure: str
-    target: str
-    better: Better
-    trivial: bool
+    target: str  # name of the accuracies
+    better: Better  # direction of the measure
+    trivial: bool  # whether it is a count, the baseline for every other measure
     correlation: Correlation
 
     @property
@@ -290,26 +252,14 @@ class RankedMeasure:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How well the measures of a run rank a reference table.
+    """How well the measures of a run rank a reference table."""
 
-    Attributes:
-        reference: Name of the table.
-        digest: SHA-256 of its file.
-        target: The accuracies.
-        description: What they are, in words.
-        noise_ceiling: τ between two training seeds; None where it is not known.
-        rows: Rows measured.
-        folder: Folder of the correlation, inside the run's.
-        measures: The run's measures, and the sum of their ranks.
-        best_count: The best plain count beside them; None without one.
-    """
-
-    reference: str
-    digest: str
-    target: str
-    description: str
-    noise_ceiling: float | None
-    rows: int
-    folder: str
-    measures: Sequence[RankedMeasure]
-    best_count: RankedMeasure | None
+    reference: str  # name of the table
+    digest: str  # SHA-256 of its file
+    target: str  # the accuracies
+    description: str  # what they are, in words
+    noise_ceiling: float | None  # τ between two training seeds; None where it is not known
+    rows: int  # rows measured
+    folder: str  # folder of the correlation, inside the run's
+    measures: Sequence[RankedMeasure]  # the run's measures, and the sum of their ranks
+    best_count: RankedMeasure | None  # the best plain count beside them; None without one

@@ -1,7 +1,5 @@
 """Answers a query: which rows, measures and accuracies, their values, and what these show."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ of the table with replacement, for all splits alike, and the splits with replace
 predictions stay those of the original splits.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,9 +1,5 @@
 """The result of a correlation, and ``values.csv`` beside it: what was correlated, row by row."""
 
-from __future__ import annotations
-
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +12,8 @@ from asvit.core.run_files import CORRELATION_FIGURES, RESULT, VALUES, figure_fil
 from asvit.reference.findings import Finding
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
-from proxies.messages import first_line, shown
-from proxies.tables import csv_text, read_cells
+from proxies.messages import shown
+from proxies.tables import csv_text, read_table
 
 _LONGEST_NAME = 100  # characters of a measure in the name of a file
 ACCURACY = "accuracy:"  # before the name of a target in the header
@@ -61,24 +57,13 @@ class Values:
         Raises:
             ValueError: If it is malformed; the message names the line.
         """
-        reader = csv.reader(io.StringIO(text))
-        try:
-            header = read_cells(next(reader, []))
-        except csv.Error as error:
-            raise ValueError(f"not a table of values: {error}") from error
-        columns = header[len(_BEFORE) : -len(_AFTER)]
-        if header != [*_BEFORE, *columns, *_AFTER]:
-            raise ValueError(f"not a table of values: its columns are {shown(header)}")
-        rows: list[tuple[Any, ...]] = []
-        try:
-            for cells in map(read_cells, reader):
-                if len(cells) != len(header):
-                    raise ValueError(f"{len(cells)} cells under a header of {len(header)}")
-                name, size, *of_row, reason = cells
-                rows.append((name, int(size), *map(float, of_row), reason))
-        except (ValueError, csv.Error) as error:
-            raise ValueError(f"line {reader.line_num}: {first_line(error)}") from error
-        by_column = zip(*rows, strict=True) if rows else [()] * len(header)
+
+        def read(_header: list[str], cells: list[str]) -> tuple[Any, ...]:
+            name, size, *numbers, reason = cells
+            return name, int(size), *map(float, numbers), reason
+
+        columns, rows = read_table(text, "values", _BEFORE, _AFTER, read)
+        by_column = zip(*rows, strict=True) if rows else [()] * (len(columns) + 3)
         texts, sizes, *numbers, reasons = by_column
         found = list(zip(columns, numbers, strict=True))
         accuracies = {n.removeprefix(ACCURACY): c for n, c in found if n.startswith(ACCURACY)}

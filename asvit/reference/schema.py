@@ -4,8 +4,6 @@
 describes the keys and columns. Rows keep their line numbers for error messages.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -181,9 +179,7 @@ def _cells(path: Path, lines: Sequence[str], above: int) -> Iterator[tuple[int, 
 
 
 def format_table(
-    provenance: Mapping[str, str],
-    targets: Sequence[Target],
-    columns: Mapping[str, Sequence[Cell]],
+    provenance: Mapping[str, str], targets: Sequence[Target], columns: Mapping[str, Sequence[Cell]]
 ) -> str:
     """Format a file of this format.
 

@@ -4,8 +4,6 @@ One record per row of the table and batch of measures. A query for one more meas
 all else in the run folder follows from them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -13,11 +11,10 @@ from typing import Any, TypedDict, cast
 from asvit.core.codec import from_json
 from asvit.core.journal import Journal
 from asvit.core.records import score_from_json, score_to_json
-from asvit.core.settings import ELSEWHERE, Images
+from asvit.core.settings import Images, check_same_digest
 from asvit.reference.settings import CorrelationSettings
 from asvit.reference.table import ReferenceTable
 from proxies import Score
-from proxies.messages import one_line
 
 
 class _Table(TypedDict):
@@ -68,16 +65,8 @@ class ScoreJournal(Journal[CorrelationSettings]):
 
     def check_table(self, table: ReferenceTable) -> None:
         """Check that the scores are of this table, or that there are none yet."""
-        stored = self.start_values.get("table")
-        if stored is not None and stored["digest"] != table.digest:
-            before, now = (
-                f"{one_line(one['name'])}, digest {one_line(one['digest'][:12])}"
-                for one in (stored, table_id(table))
-            )
-            raise ValueError(
-                f"run folder {self._file.path.parent} was started with another table: {before} "
-                f"(now {now}); {ELSEWHERE}"
-            )
+        folder, stored = self._file.path.parent, self.start_values.get("table")
+        check_same_digest(folder, "with another table", "name", stored, table_id(table))
 
     def add_images(self, image_size: int, images: Mapping[str, str]) -> None:
         """Store what the images of this size are, if that is not stored yet."""

@@ -1,7 +1,5 @@
 """Settings of a correlation, and the query that its stored scores answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """How well a measure ranks accuracies, compared with trivial counts."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -20,57 +20,40 @@ LEAST_ROWS = 5
 
 @dataclass(frozen=True)
 class Target:
-    """One column of accuracies.
+    """One column of accuracies."""
 
-    Attributes:
-        name: Its column.
-        description: What was trained on what, and tested on what.
-        training: From scratch, with a teacher, with weights inherited from a supernet, or
-            unknown. Do not compare columns of different kinds.
-        noise_ceiling: Kendall's tau between two training seeds, if known: how well one training
-            ranks another. A measure can rank means over seeds somewhat better.
-    """
-
-    name: str
-    description: str
+    name: str  # its column
+    description: str  # what was trained on what, and tested on what
+    # From scratch, with a teacher, with weights inherited from a supernet, or unknown. Do not
+    # compare columns of different kinds.
     training: Training
+    # Kendall's tau between two training seeds, if known: how well one training ranks another. A
+    # measure can rank means over seeds somewhat better.
     noise_ceiling: float | None = None
 
 
 @dataclass(frozen=True)
 class ReferenceTable:
-    """Architectures and their accuracies, one column of accuracies per target.
+    """Architectures and their accuracies, one column of accuracies per target."""
 
-    Attributes:
-        name: Name of the table.
-        path: The file that it was read from.
-        digest: SHA-256 of the file, in hexadecimal digits.
-        provenance: What the file says about its source, licence, recipe and so on.
-        num_classes: Number of classes of the heads that ``params`` counts.
-        architectures: Distinct canonical texts that :func:`asvit.build` takes.
-        image_sizes: Side in pixels of the images that each row was trained on.
-        params: Exact parameter counts; None if the file has none and they were not counted.
-        macs: Multiply-adds for one image of that side; None if the file has none.
-        targets: Name -> what the column is.
-        accuracies: Name of a target -> one accuracy per row in per cent, NaN where there is none.
-        default_target: The target used where none is named.
-        counts: Count -> its value of each row at that image size and with these classes, NaN
-            where it has none: ``params``, ``macs``, ``depth`` and others, of tables that come
-            with asvit. Other tables have none: theirs may have been counted by other rules.
-    """
-
-    name: str
-    path: Path
-    digest: str
-    provenance: Mapping[str, str]
-    num_classes: int
-    architectures: tuple[str, ...]
-    image_sizes: tuple[int, ...]
+    name: str  # name of the table
+    path: Path  # the file that it was read from
+    digest: str  # SHA-256 of the file, in hexadecimal digits
+    provenance: Mapping[str, str]  # what the file says about its source, licence, recipe and so on
+    num_classes: int  # number of classes of the heads that ``params`` counts
+    architectures: tuple[str, ...]  # distinct canonical texts that :func:`asvit.build` takes
+    image_sizes: tuple[int, ...]  # side in pixels of the images that each row was trained on
+    # Exact parameter counts; None if the file has none and they were not counted.
     params: tuple[int, ...] | None
+    # Multiply-adds for one image of that side; None if the file has none.
     macs: tuple[int, ...] | None
-    targets: Mapping[str, Target]
+    targets: Mapping[str, Target]  # name -> what the column is
+    # Name of a target -> one accuracy per row in per cent, NaN where there is none.
     accuracies: Mapping[str, tuple[float, ...]]
-    default_target: str
+    default_target: str  # the target used where none is named
+    # Count -> its value of each row at that image size and with these classes, NaN where it has
+    # none: ``params``, ``macs``, ``depth`` and others, of tables that come with asvit. Other
+    # tables have none: theirs may have been counted by other rules.
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -1,7 +1,5 @@
 """Trains the networks of a table: one at a time, or in several processes of this machine."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -3,8 +3,6 @@
 It needs a result.json and the values.csv beside it. The same folder gives the same bytes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -37,11 +35,6 @@ _TRAINED = {
     "unknown": "how the networks were trained is not known",
 }
 _TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
-
-
-def write_correlation_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished correlation; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, _read, correlation_pictures, page)
 
 
 def _read(folder: Path) -> CorrelationResult:
@@ -303,3 +296,6 @@ def trust(found: Reliability | None) -> str:
     failed = {place for place, one in enumerate(shown) if one.reason}
     table = html.table(["measure", *_TAUS, "reason"], cells, numeric=set(_TAUS), failed=failed)
     return html.section("How far to trust the measures", html.paragraph(words), html.card(table))
+
+
+write_correlation_report = html.Report(_read, correlation_pictures, page)

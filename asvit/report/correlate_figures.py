@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING
 from asvit.reference.findings import Finding
 from asvit.reference.result import Values
 from asvit.reference.settings import parts
-from asvit.report.style import (
-    COLOUR,
-    LONGEST,
-    SMALL,
-    dots,
-    figure,
-    label,
-    legend,
-    log_scale,
-    note,
-    pairs,
-    panels,
-)
+from asvit.report import style
+from asvit.report.style import COLOUR
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -85,14 +74,14 @@ def pair_rows(values: Values, measure: str) -> list[PairRow]:
 
 def measure_label(name: str) -> str:
     """A measure or a combination as people write it."""
-    return " + ".join(map(label, parts(name)))
+    return " + ".join(map(style.label, parts(name)))
 
 
 def tau_text(finding: Finding) -> str:
     """Tau and its interval, or why there is none."""
     found = finding.correlation
     if math.isnan(found.tau):
-        return one_line(found.reason, most=LONGEST)
+        return one_line(found.reason, most=style.LONGEST)
     interval = found.tau_interval
     return f"τ {found.tau:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
@@ -103,18 +92,18 @@ def draw_taus(rows: Sequence[TauRow], *, ceilings: Mapping[str, float] | None = 
     tallest = max((len(group) for group in series.values()), default=0)
     lines = math.ceil(len(series) / BAR_COLUMNS) or 1
     wide = min(BAR_COLUMNS, max(1, len(series)))
-    made = figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
+    made = style.figure(width=1.4 + 4.2 * wide, height=lines * (0.9 + 0.24 * tallest) + 0.4)
     if not series:
-        note(made.subplots(), "nothing has been correlated")
+        style.note(made.subplots(), "nothing has been correlated")
         return made
-    grid = panels(made, len(series), columns=wide)
+    grid = style.panels(made, len(series), columns=wide)
     for axes, (name, group) in zip(grid, series.items(), strict=True):
-        axes.set_title(one_line(name, most=LONGEST))
+        axes.set_title(one_line(name, most=style.LONGEST))
         _bars(axes, group)
         ceiling = (ceilings or {}).get(name)
         if ceiling is not None:
             axes.axvline(ceiling, color=COLOUR["bad"], linewidth=1, label="noise ceiling")
-    legend(made)
+    style.legend(made)
     return made
 
 
@@ -153,17 +142,17 @@ def _bars(axes: Axes, rows: Sequence[TauRow]) -> None:
 def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str]) -> Figure:
     """Accuracies over a measure: a panel for each target of ``titles``, with a row or not."""
     lines, wide = math.ceil(len(titles) / PAIR_COLUMNS), min(PAIR_COLUMNS, len(titles))
-    made = figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
-    grid = panels(made, len(titles), columns=wide)
+    made = style.figure(width=1.4 + 3.1 * wide, height=0.3 + 3.1 * lines)
+    grid = style.panels(made, len(titles), columns=wide)
     for axes, (name, title) in zip(grid, titles.items(), strict=True):
         axes.set_title(title)
         group = [row for row in rows if row.target == name]
         if not group:
-            note(axes, "no architecture has both")
+            style.note(axes, "no architecture has both")
             continue
         told = (f"{row.architecture}: {row.value:.4g}, {row.accuracy:.4g} %" for row in group)
-        dots(axes, *pairs(group, "value", "accuracy"), told)
-        log_scale(axes, "x", [row.value for row in group])
-        axes.set_ylabel(f"{one_line(name, most=LONGEST)} (%)")
-    made.supxlabel(measure_label(measure), fontsize=SMALL, color=COLOUR["muted"])
+        style.dots(axes, *style.pairs(group, "value", "accuracy"), told)
+        style.log_scale(axes, "x", [row.value for row in group])
+        axes.set_ylabel(f"{one_line(name, most=style.LONGEST)} (%)")
+    made.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
     return made

@@ -61,11 +61,6 @@ def read_evolution_run(folder: Path) -> EvolutionFolder:
         raise ValueError(f"{folder / TRIALS}: {error}") from error
 
 
-def write_evolution_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished evolution; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, read_evolution_run, evolution_pictures, page)
-
-
 def evolution_pictures(run: EvolutionFolder) -> list[Picture]:
     """Draw every picture of ``run``."""
     generations, winner = run.result.generations, run.result.winner.architecture
@@ -214,8 +209,7 @@ def _winner(result: EvolutionResult) -> str:
         told = again.reason or f"{html.number(again.accuracy)} %"
         pairs.append(("test, trained from scratch", told))
     return html.section(
-        "Winner",
-        html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs)),
+        "Winner", html.card(html.paragraph(winner.architecture, "architecture"), html.facts(pairs))
     )
 
 
@@ -256,3 +250,6 @@ def _candidates(run: EvolutionFolder) -> str:
         words = f"The last {len(cells)} of {len(run.candidates)} paths; trials.csv has all"
     unfolded = len(cells) <= OPEN_CANDIDATES
     return html.section("Paths", html.folded(words, table, unfolded=unfolded))
+
+
+write_evolution_report = html.Report(read_evolution_run, evolution_pictures, page)

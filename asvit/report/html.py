@@ -1,18 +1,17 @@
 """One page that needs nothing else: the parts of a report as HTML, everything escaped."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from asvit.core.files import write_text
 from asvit.core.results import Result
@@ -29,17 +28,21 @@ R = TypeVar("R", bound=Result)
 T = TypeVar("T")
 
 
-def write_report(
-    folder: Path | str,
-    read: Callable[[Path], T],
-    pictures: Callable[[T], Sequence[Picture]],
-    page: Callable[[T, Sequence[Picture]], str],
-) -> list[Path]:
-    """Write the report of a run folder: what is read of it, its pictures, and the page of both."""
-    folder = Path(folder)
-    run = read(folder)
-    drawn = pictures(run)
-    return _write(folder, drawn, page(run, drawn))
+@dataclass(frozen=True)
+class Report(Generic[T]):
+    """The report of a kind of run: called with a run folder, it writes the report there."""
+
+    # What the report shows of a run folder. It raises FileNotFoundError where that is none, or has
+    # nothing to show yet, and ValueError where a file is not what it should be.
+    read: Callable[[Path], T]
+    pictures: Callable[[T], Sequence[Picture]]
+    page: Callable[[T, Sequence[Picture]], str]  # the page around them
+
+    def __call__(self, folder: Path | str) -> list[Path]:
+        """Write the figures, their rows and the page; return these files, the page last."""
+        run = self.read(Path(folder))
+        drawn = self.pictures(run)
+        return write_files(Path(folder), drawn, self.page(run, drawn))
 
 
 def read_result(folder: Path, kind: type[R]) -> R:
@@ -54,17 +57,29 @@ def read_result(folder: Path, kind: type[R]) -> R:
     return kind.read(folder / RESULT)
 
 
-def write_result_page(
+def result_report(
+    command: str,
+    kind: type[R],
+    told: Callable[[R], Mapping[str, str]],
+    pictures: Callable[[R], Sequence[Picture]],
+    more: Callable[[R], Iterable[str]] = lambda _: (),
+) -> Report[R]:
+    """The report of finished runs from their results; for the rest see :func:`result_page`."""
+    return Report(
+        lambda folder: read_result(folder, kind),
+        pictures,
+        lambda result, drawn: result_page(command, result, told(result), drawn, more(result)),
+    )
+
+
+def result_page(
     command: str,
     result: Result,
     told: Mapping[str, str],
     drawn: Sequence[Picture],
     more: Iterable[str] = (),
-) -> list[Path]:
-    """Write the report of a finished run of any kind, from what it came to and its figures.
-
-    ``more`` are sections below the figures. It returns the files written, the page last.
-    """
+) -> str:
+    """The page of what a run came to, its figures, and ``more`` sections below them."""
     name = result.folder.resolve().name
     parts = [
         header(command, name, (), f"Finished in {duration(result.wall_seconds)}."),
@@ -73,10 +88,10 @@ def write_result_page(
         *more,
         origin(result.settings, result),
     ]
-    return _write(result.folder, drawn, page(f"{name}: {result.noun}", parts))
+    return page(f"{name}: {result.noun}", parts)
 
 
-def _write(folder: Path, drawn: Sequence[Picture], text: str) -> list[Path]:
+def write_files(folder: Path, drawn: Sequence[Picture], text: str) -> list[Path]:
     """Write figures, their rows and the page; each file is there as a whole or not at all."""
     texts = {f"{p.name}.{kind}": getattr(p, kind) for p in drawn for kind in ("svg", "csv")}
     texts[REPORT] = text
@@ -91,23 +106,24 @@ def page(title: str, sections: Iterable[str]) -> str:
     light, dark = (
         " ".join(f"--{role}: {pair[theme]};" for role, pair in colours.items()) for theme in (0, 1)
     )
-    text = files("asvit.report").joinpath("page.html").read_text(encoding="utf-8")
-    return Template(text).substitute(
-        title=_text(title),
-        policy=_policy(text),
-        light=light,
-        dark=dark,
-        body="\n".join(sections),
+    here = files("asvit.report")
+    text, style, script = (
+        here.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
-
-
-def _policy(page: str) -> str:
-    """What a browser may do with ``page``: run its own script, and ask nobody for anything."""
-    script = page.partition("<script>")[2].partition("</script>")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
+    # A browser may run this script, and ask nobody for anything.
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return Template(text).substitute(
+        title=_text(title),
+        policy=policy,
+        light=light,
+        dark=dark,
+        style=style,
+        script=script,
+        body="\n".join(sections),
     )
 
 

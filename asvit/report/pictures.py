@@ -20,23 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn when it is first needed.
+    """A figure, drawn when it is first needed."""
 
-    Attributes:
-        name: Name of its files, without their ending.
-        title: What it shows, in a few words.
-        caption: How to read it.
-        draw: Makes the figure.
-        shown: The rows that it shows, and their class.
-        wide: Whether it takes the whole width of a page.
-    """
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], Figure] = field(compare=False, repr=False)
+    name: str  # name of its files, without their ending
+    title: str  # what it shows, in a few words
+    caption: str  # how to read it
+    draw: Callable[[], Figure] = field(compare=False, repr=False)  # makes the figure
+    # The rows that it shows, and their class.
     shown: tuple[Sequence[DataclassInstance], type[DataclassInstance]] = field(repr=False)
-    wide: bool = False
+    wide: bool = False  # whether it takes the whole width of a page
 
     @cached_property
     def svg(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asvit.reference.build_result import BuildResult, BuiltRow
@@ -26,19 +25,21 @@ class SeedRow:
     accuracy: float
 
 
-def write_reference_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished table; see :func:`asvit.report.write_report`."""
-    result = html.read_result(Path(folder), BuildResult)
-    apart, several = result.spread, result.settings.seeds > 1
+def _facts(result: BuildResult) -> dict[str, str]:
+    apart = result.spread
     told = {
         "architectures": html.number(len(result.rows)),
         "failed trainings": html.number(len(result.failures)),
         "accuracy": f"{apart.lowest:.1f} to {apart.highest:.1f} %, median {apart.median:.1f}",
         "std between architectures": f"{apart.between:.2f} points",
     }
-    if several:
+    if result.settings.seeds > 1:
         told["std between seeds"] = f"{apart.within:.2f} points"
         told["tau between seeds"] = html.number(result.noise_ceiling, 3)
+    return told
+
+
+def _pictures(result: BuildResult) -> list[Picture]:
     rows = [
         SeedRow(row.architecture, seed, accuracy)
         for row in result.rows
@@ -62,8 +63,7 @@ def write_reference_report(folder: Path | str) -> list[Path]:
             (rows, SeedRow),
         ),
     ]
-    drawn = drawn if several else drawn[:1]
-    return html.write_result_page("asvit reference build", result, told, drawn)
+    return drawn if result.settings.seeds > 1 else drawn[:1]
 
 
 def draw_spread(rows: Sequence[BuiltRow]) -> Figure:
@@ -94,3 +94,8 @@ def draw_seeds(rows: Sequence[BuiltRow]) -> Figure:
     else:
         note(axes, "no architecture was trained with two seeds")
     return made
+
+
+write_reference_report = html.result_report(
+    "asvit reference build", BuildResult, _facts, _pictures
+)

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 from asvit.core.files import read_text
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SERIES
-from asvit.growth.journal import GrowthJournal
-from asvit.growth.result import ScaleResult
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
 from asvit.report import html
 from asvit.report import scale_figures as draw
 from asvit.report.correlate import trust
@@ -84,11 +82,6 @@ def _read_rows(path: Path) -> list[Row]:
         return []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def write_scale_report(folder: Path | str) -> list[Path]:
-    """Write the report of a scaling, finished or not; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, read_scaling, scale_pictures, page)
 
 
 def scale_pictures(run: Scaling) -> list[Picture]:
@@ -242,3 +235,6 @@ def _ways(run: Scaling) -> str:
     known = {name: way for name, way in run.better.items() if way != "reported"}
     parts = [f"{label(name)}: {way} is better" for name, way in known.items()]
     return f"{'; '.join(parts)}." if parts else ""
+
+
+write_scale_report = html.Report(read_scaling, scale_pictures, page)

@@ -8,24 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle, groupby, pairwise
 from typing import TYPE_CHECKING
 
-from asvit.report.style import (
-    COLOUR,
-    SMALL,
-    count_steps,
-    draw_series,
-    figure,
-    label,
-    legend,
-    log_scale,
-    note,
-    pairs,
-    panels,
-    remark,
-    series_styles,
-    tell,
-    thinned,
-    whole,
-)
+from asvit.report import style
+from asvit.report.style import COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -138,13 +122,13 @@ def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:
     """Depth of every stage, and the width, over the parameters of the series."""
-    made = figure(height=4.2)
+    made = style.figure(height=4.2)
     if not rows:
-        note(made.subplots(), "no step is finished yet")
+        style.note(made.subplots(), "no step is finished yet")
         return made
     above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
-    for stage, (colour, line, mark) in zip(stages, cycle(series_styles()), strict=False):
+    for stage, (colour, line, mark) in zip(stages, cycle(style.series_styles()), strict=False):
         own = [row for row in rows if row.stage == stage]
         above.plot(
             [row.params / 1e6 for row in own],
@@ -157,15 +141,15 @@ def draw_growth(rows: Sequence[StageRow]) -> Figure:
             markersize=4,
             label=f"stage {stage}",
         )
-    whole(above.yaxis)
+    style.whole(above.yaxis)
     above.set_ylabel("blocks")
     own = [row for row in rows if row.stage == stages[0]]
     params, widths = [row.params / 1e6 for row in own], [row.width for row in own]
     below.plot(params, widths, color=COLOUR["second"], marker="o", markersize=3)
     below.set_ylabel("width")
     below.set_xlabel("parameters (million)")
-    log_scale(below, "x", params)
-    legend(made)
+    style.log_scale(below, "x", params)
+    style.legend(made)
     return made
 
 
@@ -173,11 +157,11 @@ def draw_sizes(
     rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
 ) -> Figure:
     """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
-    made = figure(height=4.2)
+    made = style.figure(height=4.2)
     if not rows:
-        note(made.subplots(), "no step is finished yet")
+        style.note(made.subplots(), "no step is finished yet")
         return made
-    steps, both = [row.step for row in rows], panels(made, 2, columns=1, sharex=True)
+    steps, both = [row.step for row in rows], style.panels(made, 2, columns=1, sharex=True)
     units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
     for axes, (name, words, scale) in zip(both, units, strict=True):
         values = [getattr(row, name) / scale for row in rows]
@@ -186,10 +170,10 @@ def draw_sizes(
         for text, amount in lines:
             axes.axhline(amount, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
             where = ("axes fraction", "data")
-            remark(axes, text, (0, amount), (3, -3), xycoords=where, va="top")
+            style.remark(axes, text, (0, amount), (3, -3), xycoords=where, va="top")
         axes.set_ylabel(words)
-        log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
-    count_steps(both[-1])
+        style.log_scale(axes, "y", [*values, *(amount for _, amount in lines)])
+    style.count_steps(both[-1])
     return made
 
 
@@ -199,18 +183,18 @@ def draw_scores(rows: Sequence[ScoreRow]) -> Figure:
     def draw(axes: Axes, _: Sequence[ScoreRow], good: Sequence[ScoreRow]) -> None:
         others = [row for row in good if not row.chosen]
         drawn = axes.scatter(
-            *pairs(others, "step", "value"),
+            *style.pairs(others, "step", "value"),
             s=9,
             linewidths=0,
             alpha=0.6,
             color=COLOUR["first"],
             label="other candidates",
         )
-        tell(drawn, (f"step {row.step}: {row.value:.4g}" for row in others))
-        chosen = pairs([row for row in good if row.chosen], "step", "value")
+        style.tell(drawn, (f"step {row.step}: {row.value:.4g}" for row in others))
+        chosen = style.pairs([row for row in good if row.chosen], "step", "value")
         axes.plot(*chosen, color=COLOUR["second"], marker="o", markersize=3.5, label="chosen")
 
-    return draw_series(rows, draw, each=2.1)
+    return style.draw_series(rows, draw, each=2.1)
 
 
 def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
@@ -220,19 +204,19 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
-        made = figure(height=1.2)
-        note(made.subplots(), "there are no steps with two measures to show")
+        made = style.figure(height=1.2)
+        style.note(made.subplots(), "there are no steps with two measures to show")
         return made
-    shown = thinned(list(steps), MOST_CLOUDS)
-    made = figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
+    shown = style.thinned(list(steps), MOST_CLOUDS)
+    made = style.figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
     named: dict[str, Artist] = {}
-    for axes, step in zip(panels(made, len(shown), columns=4), shown, strict=True):
+    for axes, step in zip(style.panels(made, len(shown), columns=4), shown, strict=True):
         axes.set_title(f"step {step}")
         _cloud(axes, steps[step])
         handles, texts = axes.get_legend_handles_labels()
         named |= dict(zip(texts, handles, strict=True))
-    made.supxlabel(label(measures[0]), fontsize=SMALL, color=COLOUR["muted"])
-    made.supylabel(label(measures[1]), fontsize=SMALL, color=COLOUR["muted"])
+    made.supxlabel(style.label(measures[0]), fontsize=style.SMALL, color=COLOUR["muted"])
+    made.supylabel(style.label(measures[1]), fontsize=style.SMALL, color=COLOUR["muted"])
     order = sorted(named)
     made.legend(
         [named[text] for text in order],
@@ -249,23 +233,23 @@ def _cloud(axes: Axes, rows: Sequence[CloudRow]) -> None:
     """Candidates of one step: colour for the deepened stage, size for the width."""
     from matplotlib.ticker import MaxNLocator
 
-    styles = series_styles()
+    styles = style.series_styles()
     widths = sorted({row.width for row in rows})
     for stage in sorted({row.stage for row in rows}):
         own = [row for row in rows if row.stage == stage]
         alone = stage == WIDTH_ALONE
         colour, _, mark = styles[(stage - 1) % len(styles)]
         drawn = axes.scatter(
-            *pairs(own, "x", "y"),
+            *style.pairs(own, "x", "y"),
             s=[14 + 34 * (widths.index(row.width) + 1) / len(widths) for row in own],
             color=COLOUR["muted"] if alone else colour,
             marker="x" if alone else mark,
             linewidths=1 if alone else 0,
             label="width alone" if alone else f"one more in stage {stage}",
         )
-        tell(drawn, (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own))
+        style.tell(drawn, (f"{row.architecture} ({row.x:.4g}, {row.y:.4g})" for row in own))
     axes.scatter(
-        *pairs([row for row in rows if row.chosen], "x", "y"),
+        *style.pairs([row for row in rows if row.chosen], "x", "y"),
         s=110,
         facecolors="none",
         edgecolors=COLOUR["bad"],

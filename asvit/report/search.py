@@ -16,29 +16,9 @@ from typing import TYPE_CHECKING
 from asvit.core.console import networks
 from asvit.core.run_files import JOURNAL, RESULT, TRIALS
 from asvit.report import html, search_trained
+from asvit.report import search_figures as draw
 from asvit.report.correlate import trust
 from asvit.report.pictures import Picture
-from asvit.report.search_figures import (
-    CHOICE_WINDOW,
-    MOST_STEPS,
-    WINDOW,
-    ChoiceRow,
-    EntropyRow,
-    MeasureRow,
-    PointRow,
-    StandingRow,
-    choice_rows,
-    draw_choices,
-    draw_entropy,
-    draw_measures,
-    draw_points,
-    draw_standings,
-    entropy_rows,
-    measure_rows,
-    point_rows,
-    shown_steps,
-    standing_rows,
-)
 from asvit.report.search_trained import predicted_picture
 from asvit.report.style import label
 from asvit.search.front import pareto_front
@@ -57,11 +37,6 @@ OPEN_TRIALS = 30  # trials up to which their table is shown unfolded
 
 _GOOD = {"higher": "higher is better", "lower": "lower is better", "reported": "only reported"}
 _WHERE = {"higher": ("right", "up"), "lower": ("left", "down")}
-
-
-def write_search_report(folder: Path | str) -> list[Path]:
-    """Write the report of a search, finished or not; see :func:`asvit.report.write_report`."""
-    return html.write_report(folder, read_run, pictures, page)
 
 
 @dataclass(frozen=True)
@@ -175,59 +150,59 @@ def pictures(run: SearchTrials) -> list[Picture]:
     directions = ", ".join(f"{label(name)} ({_GOOD[way]})" for name, way in better.items())
     plane = run.objectives if len(run.objectives) > 1 else better
     first, second, *_ = (*plane, "", "")
-    points = point_rows(trials, plane)
-    steps = shown_steps(trials, better, points)
+    points = draw.point_rows(trials, plane)
+    steps = draw.shown_steps(trials, better, points)
     points = [row for row in points if row.step in steps]
-    entropies = [row for row in entropy_rows(trials) if row.step in steps]
-    standings = standing_rows(trials, better, steps)
-    measures = measure_rows(trials, list(better), steps)
+    entropies = [row for row in draw.entropy_rows(trials) if row.step in steps]
+    standings = draw.standing_rows(trials, better, steps)
+    measures = draw.measure_rows(trials, list(better), steps)
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     values = run.result.values if run.result else {}
     across, up = (values.get(name, math.nan) for name in (first, second))
-    choices: list[ChoiceRow] = []
+    choices: list[draw.ChoiceRow] = []
     if space is not None:
         # A search may have drawn one text many times.
         encode = cache(lambda text: space.encode(space.parse(text)))
-        choices = choice_rows(trials, encode, space.dimensions)
+        choices = draw.choice_rows(trials, encode, space.dimensions)
     made = [
         Picture(
             "entropy",
             "Entropy of the policy",
             "Joint entropy of the policy that drew each architecture. It falls as the search "
             "settles.",
-            lambda: draw_entropy(entropies, uniform=uniform),
-            (entropies, EntropyRow),
+            lambda: draw.draw_entropy(entropies, uniform=uniform),
+            (entropies, draw.EntropyRow),
         ),
         Picture(
             "reward",
             "Learning",
             "How good what is drawn is beside everything that the run drew: the share of it that "
-            f"the last {WINDOW} architectures are better than, on average. Random draws stay "
+            f"the last {draw.WINDOW} architectures are better than, on average. Random draws stay "
             "about 50 %; the lines of a controller that learns rise.",
-            lambda: draw_standings(standings),
-            (standings, StandingRow),
+            lambda: draw.draw_standings(standings),
+            (standings, draw.StandingRow),
         ),
         Picture(
             "measures",
             "Measures",
-            f"Every architecture, and the median of the last {WINDOW}: {directions}.",
-            lambda: draw_measures(measures),
-            (measures, MeasureRow),
+            f"Every architecture, and the median of the last {draw.WINDOW}: {directions}.",
+            lambda: draw.draw_measures(measures),
+            (measures, draw.MeasureRow),
         ),
         Picture(
             "front",
             "Front",
             f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
             "joins those that no other architecture beats in both.",
-            lambda: draw_points(points, (first, second), seed=(across, up)),
-            (points, PointRow),
+            lambda: draw.draw_points(points, (first, second), seed=(across, up)),
+            (points, draw.PointRow),
         ),
         Picture(
             "choices",
             "Choices",
-            f"Share of each choice in the last {CHOICE_WINDOW} architectures drawn.",
-            lambda: draw_choices(choices),
-            (choices, ChoiceRow),
+            f"Share of each choice in the last {draw.CHOICE_WINDOW} architectures drawn.",
+            lambda: draw.draw_choices(choices),
+            (choices, draw.ChoiceRow),
             wide=True,
         ),
     ]
@@ -242,7 +217,7 @@ def pictures(run: SearchTrials) -> list[Picture]:
 def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
     """The whole page of ``run`` around the pictures ``drawn`` of it."""
     beside = "those of the front beside them"
-    left_out = html.left_out(MOST_STEPS, len(run.trials), "architectures", beside)
+    left_out = html.left_out(draw.MOST_STEPS, len(run.trials), "architectures", beside)
     return html.page(
         f"{run.name}: search for a seed architecture",
         [
@@ -389,3 +364,6 @@ def _table(run: SearchTrials, trials: Sequence[TrialRow], *, short: bool = False
         failed={place for place, t in enumerate(trials) if t.state == "failed"},
         long=not short,
     )
+
+
+write_search_report = html.Report(read_run, pictures, page)

@@ -15,25 +15,8 @@ from dataclasses import dataclass
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
 
-from asvit.report.style import (
-    COLOUR,
-    SMALL,
-    count_steps,
-    dots,
-    draw_series,
-    figure,
-    label,
-    legend,
-    levels,
-    log_scale,
-    note,
-    pairs,
-    panels,
-    remark,
-    series_styles,
-    tell,
-    thinned,
-)
+from asvit.report import style
+from asvit.report.style import COLOUR
 from asvit.search.front import non_dominated
 
 if TYPE_CHECKING:
@@ -64,7 +47,11 @@ def shown_steps(
         known = [pair for pair in values if math.isfinite(pair[0])]
         ends += [min(known)[1], max(known)[1]] if known else []
     return frozenset(
-        [*thinned(every, MOST_STEPS), *(row.step for row in thinned(front, MOST_STEPS)), *ends]
+        [
+            *style.thinned(every, MOST_STEPS),
+            *(row.step for row in style.thinned(front, MOST_STEPS)),
+            *ends,
+        ]
     )
 
 
@@ -87,20 +74,22 @@ def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
 
 def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) -> Figure:
     """Entropy of the policy over steps; ``uniform`` marks that of the uniform one, in nats."""
-    made = figure()
+    made = style.figure()
     axes = made.subplots()
     if not rows:
-        note(axes, "this controller has no policy whose entropy could be shown")
+        style.note(axes, "this controller has no policy whose entropy could be shown")
         return made
     if uniform is not None:
         axes.axhline(uniform, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
         where = ("axes fraction", "data")
-        remark(axes, f"uniform: {uniform:.2f}", (1, uniform), (0, 3), xycoords=where, ha="right")
-    steps, values = pairs(rows, "step", "entropy")
+        style.remark(
+            axes, f"uniform: {uniform:.2f}", (1, uniform), (0, 3), xycoords=where, ha="right"
+        )
+    steps, values = style.pairs(rows, "step", "entropy")
     axes.plot(steps, values, color=COLOUR["first"], marker="o" if len(rows) == 1 else "")
     axes.set_ylim(0, 1.08 * max(*values, uniform or 0.0, 1e-9))
     axes.set_ylabel("entropy of the policy (nats)")
-    count_steps(axes)
+    style.count_steps(axes)
     return made
 
 
@@ -147,23 +136,23 @@ def standing_rows(
 
 def draw_standings(rows: Sequence[StandingRow]) -> Figure:
     """The moving means of the standings over steps: a line for each measure."""
-    made = figure()
+    made = style.figure()
     axes = made.subplots()
     if not rows:
-        note(axes, "no measure has a better side")
+        style.note(axes, "no measure has a better side")
         return made
     axes.axhline(50, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
     for (name, group), (colour, line, mark) in zip(
-        series.items(), cycle(series_styles()), strict=False
+        series.items(), cycle(style.series_styles()), strict=False
     ):
-        steps, averages = pairs(group, "step", "average")
+        steps, averages = style.pairs(group, "step", "average")
         shape = {"color": colour, "linestyle": line, "marker": mark if len(steps) == 1 else ""}
-        axes.plot(steps, averages, label=label(name), **shape)
+        axes.plot(steps, averages, label=style.label(name), **shape)
     axes.set_ylim(0, 100)
     axes.set_ylabel("better than ... % of the run")
-    count_steps(axes)
-    legend(made)
+    style.count_steps(axes)
+    style.legend(made)
     return made
 
 
@@ -202,8 +191,8 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
 
     def draw(axes: Axes, group: Sequence[MeasureRow], good: Sequence[MeasureRow]) -> None:
         told = (f"step {row.step}: {row.value:.4g}" for row in good)
-        dots(axes, *pairs(good, "step", "value"), told)
-        medians = pairs(group, "step", "median")
+        style.dots(axes, *style.pairs(good, "step", "value"), told)
+        medians = style.pairs(group, "step", "median")
         axes.plot(*medians, color=COLOUR["second"], label="moving median")
         failed = [row.step for row in group if not math.isfinite(row.value)]
         if failed:
@@ -218,7 +207,7 @@ def draw_measures(rows: Sequence[MeasureRow]) -> Figure:
                 label="failed",
             )
 
-    return draw_series(rows, draw, each=1.9)
+    return style.draw_series(rows, draw, each=1.9)
 
 
 @dataclass(frozen=True)
@@ -258,22 +247,24 @@ def draw_points(
 
     ``measures`` are named across and up, ``seed`` has the values of the search's result.
     """
-    made = figure(height=3.8)
+    made = style.figure(height=3.8)
     axes = made.subplots()
     if not rows:
-        note(axes, "no architecture has both measures")
+        style.note(axes, "no architecture has both measures")
         return made
     quarter = math.ceil(len(rows) / 4)
-    for start, colour in zip(range(0, len(rows), quarter), levels(5)[1:], strict=False):
+    for start, colour in zip(range(0, len(rows), quarter), style.levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
         drawn = axes.scatter(
-            *pairs(part, "x", "y"),
+            *style.pairs(part, "x", "y"),
             s=24 if len(rows) <= 60 else 14,
             linewidths=0,
             color=colour,
             label=f"steps {part[0].step}–{part[-1].step}" if part[1:] else f"step {part[0].step}",
         )
-        tell(drawn, (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part))
+        style.tell(
+            drawn, (f"step {r.step}: {r.architecture} ({r.x:.4g}, {r.y:.4g})" for r in part)
+        )
     best = sorted({(row.x, row.y) for row in rows if row.on_front})
     axes.plot(
         [x for x, _ in best],
@@ -295,11 +286,11 @@ def draw_points(
             zorder=5,
             label="seed architecture",
         )
-    log_scale(axes, "x", [row.x for row in rows])
-    log_scale(axes, "y", [row.y for row in rows])
-    axes.set_xlabel(label(measures[0]))
-    axes.set_ylabel(label(measures[1]))
-    legend(made)
+    style.log_scale(axes, "x", [row.x for row in rows])
+    style.log_scale(axes, "y", [row.y for row in rows])
+    axes.set_xlabel(style.label(measures[0]))
+    axes.set_ylabel(style.label(measures[1]))
+    style.legend(made)
     return made
 
 
@@ -348,14 +339,14 @@ def draw_choices(rows: Sequence[ChoiceRow]) -> Figure:
     """Share of each choice over steps: a panel per dimension, shades in the choices' order."""
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.dimension)}
     if not series:
-        made = figure(height=1.2)
-        note(made.subplots(), "nothing has been drawn yet")
+        made = style.figure(height=1.2)
+        style.note(made.subplots(), "nothing has been drawn yet")
         return made
-    made = figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
+    made = style.figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
     words = f"share of the last {CHOICE_WINDOW} architectures"
-    made.supylabel(words, fontsize=SMALL, color=COLOUR["muted"])
-    made.supxlabel("step", fontsize=SMALL, color=COLOUR["muted"])
-    grid = panels(made, len(series), columns=4, sharex=True, sharey=True)
+    made.supylabel(words, fontsize=style.SMALL, color=COLOUR["muted"])
+    made.supxlabel("step", fontsize=style.SMALL, color=COLOUR["muted"])
+    grid = style.panels(made, len(series), columns=4, sharex=True, sharey=True)
     for axes, (name, group) in zip(grid, series.items(), strict=True):
         axes.set_title(name)
         _stack(axes, group)
@@ -369,12 +360,12 @@ def _stack(axes: Axes, rows: Sequence[ChoiceRow]) -> None:
     shares = [[row.frequency for row in rows if row.choice == choice] for choice in choices]
     if len(steps) == 1:  # one step has no width: draw it as a band
         steps, shares = [0, steps[0] + 1], [share * 2 for share in shares]
-    axes.stackplot(steps, shares, colors=levels(len(choices)), linewidth=0, labels=choices)
+    axes.stackplot(steps, shares, colors=style.levels(len(choices)), linewidth=0, labels=choices)
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1.04, 0.97),
         ncols=len(choices),
-        fontsize=SMALL,
+        fontsize=style.SMALL,
         handlelength=0.7,
         handleheight=0.7,
         handletextpad=0.3,

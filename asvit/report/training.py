@@ -1,6 +1,6 @@
-"""The report of a training: its epochs, its plan of tokens, and what it takes images for.
+"""The reports of trainings: epochs, the plan of tokens, and what a network takes images for.
 
-It needs a result.json; predictions.json beside it, which folders of earlier versions lack, has
+They need a result.json; predictions.json beside it, which folders of earlier versions lack, has
 the confusion matrix and the worst mistakes.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.run_files import PREDICTIONS
@@ -20,6 +20,7 @@ from asvit.report.style import COLOUR, figure, legend, levels, panels, whole
 from asvit.training.metrics import EpochRow
 from asvit.training.predictions import Confusion, Predictions, read_predictions
 from asvit.training.result import TrainResult
+from asvit.training.supernets.result import SupernetResult
 from proxies.messages import one_line
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ _CURVES = {
 _PACE = {"learning rate": ("", "learning_rate"), "images a second": ("", "images_per_second")}
 
 
-def write_training_report(folder: Path | str) -> list[Path]:
-    """Write the report of a finished training; see :func:`asvit.report.write_report`."""
-    result = html.read_result(Path(folder), TrainResult)
-    kept = read_predictions(Path(folder) / PREDICTIONS)
+def _facts(result: TrainResult) -> dict[str, str]:
     told = {
         "architecture": result.network.architecture,
         "parameters": html.number(result.params),
@@ -49,9 +47,11 @@ def write_training_report(folder: Path | str) -> list[Path]:
     for name, row in (("best", result.best_row), ("last", result.last)):
         if row is not None:
             told[f"accuracy, {name} epoch ({row.epoch})"] = f"{html.number(row.best_top1)} %"
-    drawn = training_pictures(result.history, kept)
-    more = [_tokens(result), *_mistakes(kept)]
-    return html.write_result_page("asvit train", result, told, drawn, more)
+    return told
+
+
+def _kept(result: TrainResult) -> Predictions | None:
+    return read_predictions(result.folder / PREDICTIONS)
 
 
 def training_pictures(rows: Sequence[EpochRow], kept: Predictions | None) -> list[Picture]:
@@ -196,3 +196,46 @@ def _mistakes(kept: Predictions | None) -> list[str]:
         html.section("Most confused classes", html.card(table)),
         html.section("Worst mistakes", html.paragraph(about), html.thumbnails(pictures)),
     ]
+
+
+write_training_report = html.result_report(
+    "asvit train",
+    TrainResult,
+    _facts,
+    lambda result: training_pictures(result.history, _kept(result)),
+    lambda result: [_tokens(result), *_mistakes(_kept(result))],
+)
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """Mean training loss of an epoch, from 1, in nats."""
+
+    epoch: int
+    loss: float
+
+
+def _supernet_facts(result: SupernetResult) -> dict[str, str]:
+    found, losses = result.accuracy, result.losses
+    return {
+        "space": result.settings.space,
+        "parameters": html.number(result.params),
+        "loss, first epoch to last": f"{losses[0]:.3f} to {losses[-1]:.3f} nats",
+        f"accuracy of {found.paths} random paths": f"{found.lowest:.1f} to {found.highest:.1f} %, "
+        f"median {found.median:.1f}",
+        "chance": f"{100 / result.num_classes:.1f} %",
+    }
+
+
+def _supernet_pictures(result: SupernetResult) -> list[Picture]:
+    rows = [LossRow(epoch, loss) for epoch, loss in enumerate(result.losses, 1)]
+    about = "Mean over the steps of an epoch, each of which trains one random path."
+    shown = {"loss (nats)": ("loss",)}
+    return [
+        Picture("loss", "Training loss", about, lambda: draw_epochs(rows, shown), (rows, LossRow))
+    ]
+
+
+write_supernet_report = html.result_report(
+    "asvit supernet train", SupernetResult, _supernet_facts, _supernet_pictures
+)

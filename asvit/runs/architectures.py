@@ -1,7 +1,5 @@
 """Architectures by what a command takes for one: a text, or the folder of an earlier run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks of what a run is asked to do against the registries, before anything is made."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

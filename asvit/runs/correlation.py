@@ -38,6 +38,7 @@ from asvit.reference.result import CorrelationResult
 from asvit.reference.settings import PLUS, CorrelationQuery, CorrelationSettings
 from asvit.runs.folder import RunFiles, plain_name, remove_files
 from asvit.runs.run import Run, imported
+from asvit.runs.scoring import ScoreRow
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -46,21 +47,11 @@ if TYPE_CHECKING:
     from asvit.reference import ReferenceTable, Target
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
-    from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
     from asvit.runs.measurement_pool import EvalContext, MeasurementJob
-    from proxies import Score
 
 _GIGABYTES = 4.0  # that measuring one of timm's larger networks may need
 _MOST_VALUES = 3  # measures of an architecture that a line has room for
-
-
-@dataclass(frozen=True)
-class MeasuredRow:
-    """An architecture of the table with the scores that were just measured."""
-
-    architecture: str
-    scores: Mapping[str, Score]
 
 
 @dataclass(kw_only=True)
@@ -80,7 +71,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
     settings_type = CorrelationSettings
     result_type = CorrelationResult
     journal_type = imported("asvit.reference.scores:ScoreJournal")
-    report = imported("asvit.report:write_correlation_report")  # imports matplotlib
+    report = imported("asvit.report.correlate:write_correlation_report")  # imports matplotlib
     written = "report.html, values.csv, correlations.csv, result.json, figures"
     no_work = "nothing to measure: every score is known; --fresh starts over"
 
@@ -328,7 +319,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         started = began = time.monotonic()
         with closing(pool):
             for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
-                row = MeasuredRow(jobs[place].key, measured.scores)
+                row = ScoreRow(jobs[place].key, measured.scores)
                 now = time.monotonic()
                 journal.add(row.architecture, row.scores, now - began)
                 began = now
@@ -349,13 +340,6 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
             return self.result_type.read(folder / RESULT).figures
         except (FileNotFoundError, ValueError):
             return ()
-
-    @classmethod
-    def pictures(cls, result: CorrelationResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.correlate import correlation_pictures
-
-        return correlation_pictures(result)
 
     @classmethod
     def told(cls, result: CorrelationResult, screen: Console) -> Iterator[RenderableType]:
@@ -388,7 +372,7 @@ def own_sizes(settings: CorrelationSettings, table: ReferenceTable) -> Correlati
     return replace(settings, image_size=None) if own else settings
 
 
-def _state(row: MeasuredRow, failures: int) -> str:
+def _state(row: ScoreRow, failures: int) -> str:
     """What was measured last, and how many rows failed, in a few words."""
     measured = f"{len(row.scores)} measures"
     if len(row.scores) <= _MOST_VALUES:

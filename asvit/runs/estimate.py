@@ -8,8 +8,6 @@ little on what is measured, so a controller is simulated on made-up measures. A 
 correlation is timed on networks spread evenly over those that it would measure.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import math

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,18 +19,16 @@ from asvit.core.run_files import (
     RETRAINING,
     TRIALS,
 )
-from asvit.core.settings import ELSEWHERE, check_same_images, setting
+from asvit.core.settings import check_same_digest, check_same_images, setting
 from asvit.runs.folder import RunFiles, newest_run, remove_files
 from asvit.runs.run import Run, imported
 from asvit.search.supernet_result import EvolutionResult
 from asvit.search.supernet_settings import EvolutionSettings
-from proxies.messages import one_line
 
 if TYPE_CHECKING:
     import torch
     from rich.console import Console, RenderableType
 
-    from asvit.report.pictures import Picture
     from asvit.search.supernet_result import AccuracyJournal
     from asvit.search.supernet_space import AllowedPaths
     from asvit.training.supernets.file import SupernetFile
@@ -59,7 +57,7 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     result_type = EvolutionResult
     journal_type = imported("asvit.search.supernet_result:AccuracyJournal")
     inputs = ("parts",)
-    report = imported("asvit.report:write_evolution_report")  # imports matplotlib
+    report = imported("asvit.report.evolution:write_evolution_report")  # imports matplotlib
     written = "report.html, trials.csv, result.json, weights, figures"
     may_grow = ("generations", "random_paths")
 
@@ -142,13 +140,8 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     def open(self) -> AccuracyJournal:
         """The journal of the accuracies, which must be of the same supernet."""
         journal = super().open()
-        before, now = journal.supernet, self._origin
-        if before is not None and before["digest"] != now["digest"]:
-            raise ValueError(
-                f"run folder {self.folder} was started on another supernet: "
-                f"{one_line(before['folder'])}, digest {one_line(before['digest'][:12])} (now "
-                f"{now['folder']}, digest {now['digest'][:12]}); {ELSEWHERE}"
-            )
+        what = "on another supernet"
+        check_same_digest(self.folder, what, "folder", journal.supernet, self._origin)
         return journal
 
     def settled(self, journal: AccuracyJournal, result: EvolutionResult) -> bool:
@@ -180,13 +173,6 @@ class EvolutionRun(Run[EvolutionSettings, EvolutionResult, "AccuracyJournal"]):
     @cached_property
     def _origin(self) -> dict[str, str]:
         return {"folder": str(self.source), "digest": self.trained.digest}
-
-    @classmethod
-    def pictures(cls, result: EvolutionResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.evolution import evolution_pictures, read_evolution_run
-
-        return evolution_pictures(read_evolution_run(result.folder))
 
     @classmethod
     def told(cls, result: EvolutionResult, screen: Console) -> Iterator[RenderableType]:

@@ -1,7 +1,5 @@
 """Exports: a network written in another format, and verified before it is put in place."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ A folder belongs to the kind of run that its files name. Another kind of run ref
 ``--fresh`` removes only files that the folder's own kind lists as its own.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -74,23 +72,15 @@ def check_writable(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files that a kind of run calls its own.
+    """The files that a kind of run calls its own."""
 
-    Attributes:
-        kind: What ``result.json`` says that it is of.
-        noun: The kind in a sentence: ``"scaling"``.
-        state: File that a stopped run goes on from: a journal or a checkpoint.
-        outputs: Files that follow from the state, beside the result and the report; no wildcards.
-        state_kind: What the state says that it is of, where that differs from ``kind``.
-        figures: Names of figures, whose files are added to the outputs.
-    """
-
-    kind: str
-    noun: str
-    state: str
+    kind: str  # what ``result.json`` says that it is of
+    noun: str  # the kind in a sentence: ``"scaling"``
+    state: str  # file that a stopped run goes on from: a journal or a checkpoint
+    # Files that follow from the state, beside the result and the report; no wildcards.
     outputs: tuple[str, ...]
-    state_kind: str = ""
-    figures: tuple[str, ...] = ()
+    state_kind: str = ""  # what the state says that it is of, where that differs from ``kind``
+    figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))

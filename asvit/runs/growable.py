@@ -1,7 +1,5 @@
 """An architecture as growth sees it: built, counted and named by depths and width."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from asvit.growth import ScaleSettings

@@ -1,7 +1,5 @@
 """Measures the networks of a run, in this process or in workers; the values are the same."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Measures networks in a worker process: what a worker is sent, and what it answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -54,7 +54,7 @@ class BuildRun(Run[BuildSettings, BuildResult, "TrainingJournal"]):
         "{s.batch_size} images, {s.images}, {s.image_size} px, C={s.width}, seed {s.seed}"
     )
     needs, inputs = ("architectures", "devices"), ("trainer",)
-    report = imported("asvit.report:write_reference_report")  # imports matplotlib
+    report = imported("asvit.report.reference:write_reference_report")  # imports matplotlib
     written = "report.html, table.csv, result.json"
     may_grow = ("n", "seeds")
 

@@ -22,7 +22,7 @@ from asvit.core.display import in_notebook, progress_display
 from asvit.core.files import check_plain
 from asvit.core.journal import Journal
 from asvit.core.progress import Progress, Tell, ignore
-from asvit.core.results import Result
+from asvit.core.results import Result, article
 from asvit.core.run_files import REPORT, RESULT
 from asvit.core.settings import (
     Option,
@@ -37,14 +37,7 @@ from asvit.core.settings import (
 )
 from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
-from asvit.runs.folder import (
-    RunFiles,
-    check_folder,
-    claimed,
-    kinds_in,
-    named_folder,
-    remove_files,
-)
+from asvit.runs.folder import RunFiles, check_folder, claimed, kinds_in, named_folder, remove_files
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
@@ -68,15 +61,34 @@ def register_run(kind: K) -> K:
 def kind_of(folder: Path) -> type[Run[Any, Any, Any]] | None:
     """The kind of run that ``folder`` holds; None where no kind known here has written in it.
 
-    Without a result or a state to tell, the files that follow from them do.
+    Without a result or a state to tell, the names of its files do.
     """
     found = kinds_in(folder)
     kind: type[Run[Any, Any, Any]]
     for kind in RUNS.values():
         if found & kind.files.kinds:
             return kind
-    outputs = ((kind, name) for kind in RUNS.values() for name in kind.files.outputs)
-    return next((kind for kind, name in outputs if not found and (folder / name).is_file()), None)
+    files = [(kind, name) for kind in RUNS.values() for name in kind.files.outputs]
+    files += [(kind, kind.files.state) for kind in RUNS.values()]
+    return next((kind for kind, name in files if not found and (folder / name).is_file()), None)
+
+
+def write_report(folder: Path | str) -> list[Path]:
+    """Write the report of a run of any kind anew; what is of no other kind is taken for a search.
+
+    Returns:
+        The files written, the page last.
+
+    Raises:
+        FileNotFoundError: If it is no run folder, or nothing is finished in it yet.
+        ValueError: If a file in it is not what it should be, or its kind has no report.
+        OSError: If it cannot be written to; each file is there as a whole or not at all.
+    """
+    kind: type[Run[Any, Any, Any]] = kind_of(Path(folder)) or RUNS["search"]
+    written = kind.write_report(Path(folder))
+    if not written:
+        raise ValueError(f"{folder} holds {article(kind.files.noun)}, which has no report")
+    return written
 
 
 class UnusableRunError(ValueError):
@@ -126,7 +138,7 @@ class Run(ABC, Generic[S, R, J]):
     about: ClassVar[str] = ""  # what is done, likewise
     needs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`check` makes
     inputs: ClassVar[Sequence[str]] = ()  # attributes that :meth:`prepare` makes
-    report: ClassVar[Any] = None  # writes figures and report.html of a folder
+    report: ClassVar[Any] = None  # a :class:`asvit.report.html.Report`; None for the usual one
     written: ClassVar[str] = ""  # the files that :meth:`show` names
     may_grow: ClassVar[Sequence[str]] = ()
     may_change: ClassVar[Sequence[str]] = ()  # settings that matter only once all is measured
@@ -229,7 +241,7 @@ class Run(ABC, Generic[S, R, J]):
     @classmethod
     def pictures(cls, result: R) -> Sequence[Picture] | None:
         """The figures of the report and of ``result.plot``; None for a kind without a report."""
-        return None
+        return None if cls.report is None else cls.report.pictures(cls.report.read(result.folder))
 
     @classmethod
     def write_report(cls, folder: Path) -> list[Path] | None:
@@ -245,14 +257,15 @@ class Run(ABC, Generic[S, R, J]):
         """
         if cls.report is not None:
             return cls.report(folder)  # type: ignore[no-any-return]
-        from asvit.report.html import read_result, write_result_page
+        from asvit.report.html import read_result, result_page, write_files
 
         result: R = read_result(folder, cls.result_type)
         drawn = cls.pictures(result)
         if drawn is None:
             return None
         facts = {name: number(value) for name, value in cls.facts(result).items()}
-        return write_result_page(f"asvit {cls.command}", result, facts, drawn)
+        page = result_page(f"asvit {cls.command}", result, facts, drawn)
+        return write_files(folder, drawn, page)
 
     @classmethod
     def told(cls, result: R, screen: Console) -> Iterator[RenderableType]:

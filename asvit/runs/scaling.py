@@ -16,8 +16,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of
-from asvit.growth.result import ScaleResult
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
@@ -25,8 +24,7 @@ from asvit.runs.run import UnusableRunError, imported
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from asvit.growth.journal import GrowthJournal
-    from asvit.report.pictures import Picture
+    from asvit.growth import GrowthJournal
     from asvit.runs.estimate import Estimate
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
@@ -53,9 +51,9 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     files = RunFiles("scale", "scaling", MEASURED, (SERIES, CANDIDATES), figures=SCALING_FIGURES)
     settings_type = ScaleSettings
     result_type = ScaleResult
-    journal_type = imported("asvit.growth.journal:GrowthJournal")
+    journal_type = imported("asvit.growth:GrowthJournal")
     needs, inputs = ("growable",), ("context",)
-    report = imported("asvit.report:write_scale_report")  # imports matplotlib
+    report = imported("asvit.report.scale:write_scale_report")  # imports matplotlib
     written = "report.html, steps.csv, result.json, figures"
     always_typed = ("budgets",)
 
@@ -251,13 +249,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             known.update(dict.fromkeys(measured_shape(one, settings.ratio) for one in proposed))
             current = following
         return list(known)
-
-    @classmethod
-    def pictures(cls, result: ScaleResult) -> Sequence[Picture]:
-        """The figures of the report."""
-        from asvit.report.scale import read_scaling, scale_pictures
-
-        return scale_pictures(read_scaling(result.folder))
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:

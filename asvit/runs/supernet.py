@@ -59,7 +59,7 @@ class SupernetRun(Run[SupernetSettings, SupernetResult, "SupernetFile | None"]):
         "batches of {s.batch_size}, {s.images}, {s.image_size} px, width {s.width}, seed {s.seed}"
     )
     needs, inputs = ("space", "where"), ("parts",)
-    report = imported("asvit.report:write_supernet_report")  # imports matplotlib
+    report = imported("asvit.report.training:write_supernet_report")  # imports matplotlib
     written = "report.html, supernet.safetensors, losses.csv, result.json"
 
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE", repeats=False)

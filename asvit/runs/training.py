@@ -72,7 +72,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
     settings_type = TrainSettings
     result_type = imported("asvit.training.result:TrainResult")
     inputs = ("sets",)
-    report = imported("asvit.report:write_training_report")  # imports matplotlib
+    report = imported("asvit.report.training:write_training_report")  # imports matplotlib
     written = "report.html, model.safetensors, best.safetensors, metrics.csv, result.json"
     always_typed = ("recipe", "epochs", "batch_size")
 

@@ -51,19 +51,12 @@ def build(
         return fixed.build(image_size=image_size, num_classes=num_classes, **rates)
     space, known = find(arch)
     return space.build(
-        known,
-        image_size=image_size,
-        num_classes=num_classes,
-        depths=depths,
-        width=width,
-        **rates,
+        known, image_size=image_size, num_classes=num_classes, depths=depths, width=width, **rates
     )
 
 
 def cost(
-    arch: str | Genotype | Architecture | nn.Module,
-    image_size: int = 224,
-    num_classes: int = 1000,
+    arch: str | Genotype | Architecture | nn.Module, image_size: int = 224, num_classes: int = 1000
 ) -> Cost:
     """Parameters and multiply-adds of one forward pass of one image.
 
@@ -126,28 +119,18 @@ _INITIALISERS = {
 
 @dataclass(frozen=True)
 class StageRow:
-    """Cost of one part of a network; None in columns that do not apply.
+    """Cost of one part of a network; None in columns that do not apply."""
 
-    Attributes:
-        stage: ``"1"`` to ``"4"``, each with the embedding before it; ``"head"``; or ``"network"``
-            for a network that is not split into stages.
-        tokens_per_side: Tokens along one side of the image.
-        width: Channels of a token.
-        heads: Attention heads.
-        blocks: Transformer blocks.
-        window: Tokens along one side of an attention window.
-        params: Parameters.
-        macs: Multiply-adds of one image.
-    """
-
+    # ``"1"`` to ``"4"``, each with the embedding before it; ``"head"``; or ``"network"`` for a
+    # network that is not split into stages.
     stage: str
-    tokens_per_side: int | None
-    width: int | None
-    heads: int | None
-    blocks: int | None
-    window: int | None
+    tokens_per_side: int | None  # tokens along one side of the image
+    width: int | None  # channels of a token
+    heads: int | None  # attention heads
+    blocks: int | None  # transformer blocks
+    window: int | None  # tokens along one side of an attention window
     params: int
-    macs: int
+    macs: int  # multiply-adds of one image
 
 
 def stage_table(

@@ -170,11 +170,7 @@ class SearchSpace(ABC):
             known = known.with_(depths=depths, width=width)
         self.check(known, image_size)
         return self.make_network(
-            known,
-            image_size,
-            num_classes=num_classes,
-            drop_rate=drop,
-            drop_path_rate=drop_path,
+            known, image_size, num_classes=num_classes, drop_rate=drop, drop_path_rate=drop_path
         )
 
     @abstractmethod
@@ -242,15 +238,10 @@ def load_space(name: str) -> SearchSpace:
 
 @dataclass(frozen=True)
 class PlainArchitecture:
-    """One choice in every dimension of a plain space.
+    """One choice in every dimension of a plain space."""
 
-    Attributes:
-        prefix: Prefix of the space.
-        choices: In the order of the dimensions.
-    """
-
-    prefix: str
-    choices: tuple[Choice, ...]
+    prefix: str  # prefix of the space
+    choices: tuple[Choice, ...]  # in the order of the dimensions
 
     def __str__(self) -> str:
         return self.prefix + ",".join(str(choice) for choice in self.choices)

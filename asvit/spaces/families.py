@@ -3,8 +3,6 @@
 PiT and AutoFormer are as ViT-Bench-101 trained them; their texts stand in reference tables.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -105,12 +103,6 @@ class PitArchitecture(_Family):
 
     The feature is the class token.
 
-    Attributes:
-        base_dim: Channels of an attention head; a stage has ``base_dim`` times its heads.
-        mlp_ratio: Hidden width of the feed-forward part over the width of the stage.
-        depths: Blocks in each of the three stages.
-        heads: Attention heads of each stage, a multiple of those of the stage before.
-
     References:
         Heo et al. 2021, arXiv:2103.16302. Ranges in ViT-Bench-101: arXiv:2312.09059.
     """
@@ -118,9 +110,10 @@ class PitArchitecture(_Family):
     prefix: ClassVar[str] = "pit:"
     form: ClassVar[str] = "pit:BASE_DIM,MLP_RATIO|D1,D2,D3|H1,H2,H3, as in pit:32,4|2,6,4|2,4,8"
 
-    base_dim: int
-    mlp_ratio: float
-    depths: tuple[int, ...]
+    base_dim: int  # channels of an attention head; a stage has ``base_dim`` times its heads
+    mlp_ratio: float  # hidden width of the feed-forward part over the width of the stage
+    depths: tuple[int, ...]  # blocks in each of the three stages
+    # Attention heads of each stage, a multiple of those of the stage before.
     heads: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -171,11 +164,6 @@ class AutoFormerArchitecture(_Family):
     whatever the number of heads. There is a class token, but the feature is the mean of the patch
     tokens. Both follow ViT-Bench-101; the AutoFormer paper has 64 channels per head.
 
-    Attributes:
-        width: Channels of a token.
-        heads: Attention heads of each block; each divides the width.
-        mlp_ratios: Hidden width of each block's feed-forward part over the width.
-
     References:
         Chen et al. 2021, arXiv:2107.00651. ViT-Bench-101: Wei et al. 2023, arXiv:2312.09059.
     """
@@ -183,9 +171,9 @@ class AutoFormerArchitecture(_Family):
     prefix: ClassVar[str] = "autoformer:"
     form: ClassVar[str] = "autoformer:WIDTH|H1,H2,...|R1,R2,..., as in autoformer:192|3,4|3.5,4"
 
-    width: int
-    heads: tuple[int, ...]
-    mlp_ratios: tuple[float, ...]
+    width: int  # channels of a token
+    heads: tuple[int, ...]  # attention heads of each block; each divides the width
+    mlp_ratios: tuple[float, ...]  # hidden width of each block's feed-forward part over the width
 
     def __post_init__(self) -> None:
         _check("width", [self.width], _WIDTHS)

@@ -43,7 +43,7 @@ class PSViTSpace(SearchSpace):
     }
     legend: ClassVar[Mapping[str, str]] = {
         f"S1C1 to S{STAGES}C{CELLS}": f"cell of a stage: {BASIC}, one layer; {SHARED}, two layers "
-        f"that share attention maps; {IDENTITY}, nothing",
+        f"that share attention maps; {IDENTITY}, nothing"
     }
 
     def sample(self, rng: np.random.Generator) -> PSViTPath:

@@ -1,7 +1,5 @@
 """The ShiftViT space: depth split, feed-forward ratio, and the shift."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,23 +37,16 @@ _TEXT: Final = re.compile(
 class ShiftArchitecture(Growable):
     """``shift:L,L,L,L|RATIO|N_DIV|STEP|WIDTH``: a ShiftViT architecture.
 
-    Attributes:
-        depths: Blocks in each stage, 1 to 256.
-        ratio: Hidden width of the feed-forward part over the width of the stage, 1 to 64.
-        n_div: Each of the four shifted groups has 1 / n_div of the channels, rounded down; 4 to
-            1024.
-        step: Positions by which a group moves; 0 for none.
-        width: Channels of stage 1, 1 to 1024; each later stage doubles them.
-
     References:
         Wang et al. 2022, arXiv:2201.10801.
     """
 
-    depths: tuple[int, int, int, int]
-    ratio: float = 2
+    depths: tuple[int, int, int, int]  # blocks in each stage, 1 to 256
+    ratio: float = 2  # hidden width of the feed-forward part over the width of the stage, 1 to 64
+    # Each of the four shifted groups has 1 / n_div of the channels, rounded down; 4 to 1024.
     n_div: int = 12
-    step: int = 1
-    width: int = DEFAULT_WIDTH
+    step: int = 1  # positions by which a group moves; 0 for none
+    width: int = DEFAULT_WIDTH  # channels of stage 1, 1 to 1024; each later stage doubles them
 
     def __post_init__(self) -> None:
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.

@@ -229,9 +229,7 @@ def check_finite(tensors: Mapping[str, Tensor], *, what: str) -> None:
             raise ValueError(f"{what} are infinite or NaN, as in {one_line(name)!r}")
 
 
-def optimizer_state(
-    optimizer: torch.optim.Optimizer,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split the state of an optimiser into tensors and JSON values.
 
     Returns:

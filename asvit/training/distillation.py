@@ -1,7 +1,5 @@
 """Knowledge distillation from a trained teacher."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Self
 

@@ -1,7 +1,5 @@
 """Distributed training: this process, its rank, and collective operations."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

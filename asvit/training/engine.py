@@ -1,7 +1,5 @@
 """The training engine: optimiser steps, validation, and the state of both."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Accuracy of networks on labelled images, and the per-epoch metrics files of a training."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields

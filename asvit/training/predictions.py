@@ -1,7 +1,5 @@
 """What a trained network takes the validation images for, kept so that reports need no images."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

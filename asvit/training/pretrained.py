@@ -1,7 +1,5 @@
 """Pretrained weights, also for another image size or other classes."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training recipes by name: the published ones of the hosts, and ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

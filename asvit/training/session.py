@@ -1,7 +1,5 @@
 """One session of a training: from its checkpoint to its last epoch."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping

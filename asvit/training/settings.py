@@ -25,6 +25,11 @@ _RECIPE = "the recipe's"
 _ZERO_TO_ONE: Mapping[str, Any] = {"at_least": 0, "at_most": 1}
 
 
+def _by_recipe(default: Any, help: str, **known: Any) -> Any:
+    """A setting whose value is the recipe's unless it is given."""
+    return setting(default, help, shown=_RECIPE, **known)
+
+
 @dataclass(frozen=True)
 class TrainSettings(Settings):
     """Settings of a training. On a CPU, equal settings give equal weights.
@@ -110,20 +115,15 @@ class TrainSettings(Settings):
         metavar="NAME",
         complete="asvit.training.recipes:RECIPES",
     )
-    epochs: int = setting(300, "Passes over the training images.", at_least=1, shown=_RECIPE)
-    batch_size: int = setting(
-        1024, "Images per update, over all processes.", at_least=1, shown=_RECIPE
-    )
+    epochs: int = _by_recipe(300, "Passes over the training images.", at_least=1)
+    batch_size: int = _by_recipe(1024, "Images per update, over all processes.", at_least=1)
     accumulate: int = setting(
         1,
         "Parts each process splits its batch into, to save memory; gradients stay the same.",
         at_least=1,
     )
-    optimizer: str = setting(
-        "adamw",
-        "Optimiser, by timm's name.",
-        shown=_RECIPE,
-        complete="timm.optim:list_optimizers",
+    optimizer: str = _by_recipe(
+        "adamw", "Optimiser, by timm's name.", complete="timm.optim:list_optimizers"
     )
     learning_rate: float = setting(
         1e-3,
@@ -131,11 +131,10 @@ class TrainSettings(Settings):
         above=0,
         shown=f"{_RECIPE}, times batch size / 512",
     )
-    weight_decay: float = setting(
+    weight_decay: float = _by_recipe(
         0.05,
         "Weight decay of matrices; biases, norms and what the network exempts have none.",
         at_least=0,
-        shown=_RECIPE,
     )
     warmup_epochs: int = setting(
         20,
@@ -143,56 +142,44 @@ class TrainSettings(Settings):
         at_least=0,
         shown=f"{_RECIPE}, at most a fifth",
     )
-    warmup_lr: float = setting(
-        5e-7, "Learning rate at the start of the warm-up.", at_least=0, shown=_RECIPE
-    )
-    min_lr: float = setting(5e-6, "Learning rate at the end.", at_least=0, shown=_RECIPE)
-    clip: float = setting(5.0, "Largest gradient norm; 0 for none.", at_least=0, shown=_RECIPE)
-    drop_path: float = setting(
+    warmup_lr: float = _by_recipe(5e-7, "Learning rate at the start of the warm-up.", at_least=0)
+    min_lr: float = _by_recipe(5e-6, "Learning rate at the end.", at_least=0)
+    clip: float = _by_recipe(5.0, "Largest gradient norm; 0 for none.", at_least=0)
+    drop_path: float = _by_recipe(
         0.2,
         "Drop-path probability of the last block, on a linear ramp; 0 for the network's own.",
         at_least=0,
         below=1,
-        shown=_RECIPE,
     )
     drop: float = setting(
         0.0, "Dropout before the head; 0 for the network's own.", at_least=0, below=1
     )
-    label_smoothing: float = setting(
-        0.1, "Share of the target spread over all classes.", at_least=0, below=1, shown=_RECIPE
+    label_smoothing: float = _by_recipe(
+        0.1, "Share of the target spread over all classes.", at_least=0, below=1
     )
-    auto_augment: str = setting(
-        "rand-m9-mstd0.5-inc1", "Random augmentation in timm's notation, or none.", shown=_RECIPE
+    auto_augment: str = _by_recipe(
+        "rand-m9-mstd0.5-inc1", "Random augmentation in timm's notation, or none."
     )
-    color_jitter: float = setting(
-        0.4, "Colour jitter strength, without a random augmentation.", at_least=0, shown=_RECIPE
+    color_jitter: float = _by_recipe(
+        0.4, "Colour jitter strength, without a random augmentation.", at_least=0
     )
-    erasing: float = setting(0.25, "Random erasing probability.", shown=_RECIPE, **_ZERO_TO_ONE)
-    mixup: float = setting(0.8, "Alpha of mixup; 0 for none.", at_least=0, shown=_RECIPE)
-    cutmix: float = setting(1.0, "Alpha of CutMix; 0 for none.", at_least=0, shown=_RECIPE)
-    crop_scale: float = setting(
-        0.08, "Smallest share of an image's area in a crop.", above=0, at_most=1, shown=_RECIPE
+    erasing: float = _by_recipe(0.25, "Random erasing probability.", **_ZERO_TO_ONE)
+    mixup: float = _by_recipe(0.8, "Alpha of mixup; 0 for none.", at_least=0)
+    cutmix: float = _by_recipe(1.0, "Alpha of CutMix; 0 for none.", at_least=0)
+    crop_scale: float = _by_recipe(
+        0.08, "Smallest share of an image's area in a crop.", above=0, at_most=1
     )
-    crop_pct: float = setting(
-        0.875,
-        "Share of the side that the centre crop for validation keeps.",
-        above=0,
-        at_most=1,
-        shown=_RECIPE,
+    crop_pct: float = _by_recipe(
+        0.875, "Share of the side that the centre crop for validation keeps.", above=0, at_most=1
     )
-    flip: float = setting(0.5, "Probability of a horizontal flip.", shown=_RECIPE, **_ZERO_TO_ONE)
-    repeats: int = setting(
+    flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
+    repeats: int = _by_recipe(
         0,
         "Differently augmented copies of an image in an epoch of fewer images; 0 for one.",
         at_least=0,
-        shown=_RECIPE,
     )
-    ema: float = setting(
-        0.0,
-        "Decay of the moving average of the weights; 0 for none.",
-        at_least=0,
-        below=1,
-        shown=_RECIPE,
+    ema: float = _by_recipe(
+        0.0, "Decay of the moving average of the weights; 0 for none.", at_least=0, below=1
     )
     precision: str = setting(
         "fp32", "Arithmetic: fp32, or bf16 by autocast.", choices=("fp32", "bf16")

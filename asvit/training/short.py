@@ -1,7 +1,5 @@
 """Short training from scratch on images in memory, with one plain recipe."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

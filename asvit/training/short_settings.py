@@ -1,7 +1,5 @@
 """Settings shared by the runs that train with the short recipe on images in memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any
 

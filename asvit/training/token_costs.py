@@ -1,7 +1,5 @@
 """Training cost of each re-tokenization stage: counted multiply-adds and measured time."""
 
-from __future__ import annotations
-
 import copy
 import statistics
 import time

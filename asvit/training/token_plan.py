@@ -1,7 +1,5 @@
 """The re-tokenization schedule: which epochs use coarse tokens, and what that saves."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
@@ -108,12 +106,6 @@ class TokenPlan:
     def is_off(self) -> bool:
         """Whether all epochs use full resolution."""
         return self.epochs[-1] == self.total > 0
-
-    @property
-    def switches(self) -> tuple[int, ...]:
-        """The epochs, from 0, at whose start the tokens change."""
-        starts = accumulate(self.epochs[:-1])
-        return tuple(sorted({start for start in starts if start > 0}))
 
     def stage(self, epoch: int) -> int:
         """The stage of an epoch, both from 0."""

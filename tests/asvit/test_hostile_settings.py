@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
+from asvit.executors import Workers
 from asvit.export.settings import ExportSettings
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.search.settings import SearchSettings
 from asvit.search.supernet_settings import EvolutionSettings
-from asvit.training.images.augmentation import Augmentation
-from asvit.training.images.loaders import Batching
 from asvit.training.settings import TrainSettings
 from asvit.training.short_settings import ShortTrainingSettings
 from asvit.training.supernets.settings import SupernetSettings
@@ -36,7 +35,6 @@ RIGHT: Mapping[type[Settings], Settings] = {
         BuildSettings(),
         CorrelationSettings(image_size=64),
         CorrelationQuery(targets=("top1",), rows=5, max_params="100M"),
-        Augmentation(),
         TrainSettings(SEED, validation="val", classes=3, train_images=9),
         Network(SEED, ffn="compact", branches=2),
         ExportSettings("onnx", SEED, weights="a.safetensors", batch=2, opset=18),
@@ -50,7 +48,7 @@ def every_kind(base: type[Settings] = Settings) -> set[type[Settings]]:
 
 def test_every_class_of_settings_is_here() -> None:
     ours = {kind for kind in every_kind() if kind.__module__.startswith("asvit.")}
-    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, Batching}
+    no_file_has_them = {MeasuringSettings, ShortTrainingSettings, Workers}
     assert ours - no_file_has_them == set(RIGHT)
 
 
@@ -100,7 +98,6 @@ def test_odd_values(kind: type[Settings]) -> None:
         (TrainSettings, {"attention": ["hallucinated"]}),
         (ExportSettings, {"architecture": []}),
         (ExportSettings, {"merge": "no"}),
-        (Augmentation, {"auto_augment": 3}),
         (SearchSettings, {"proxies": [["params"]]}),
         (ScaleSettings, {"seed": True}),
     ],
@@ -119,8 +116,7 @@ def test_settings(kind: type[Settings], data: st.DataObject) -> None:
 
 
 def _with_a_seed() -> list[Settings]:
-    batching = Batching(image_size=8, batch_size=1)
-    return [one for one in (*RIGHT.values(), batching) if "seed" in fields_of(type(one))]
+    return [one for one in RIGHT.values() if "seed" in fields_of(type(one))]
 
 
 @pytest.mark.parametrize("right", _with_a_seed(), ids=lambda one: type(one).__name__)
@@ -137,7 +133,7 @@ def test_seeds_that_no_generator_takes_are_refused(right: Settings) -> None:
 def test_every_seed_has_bounds() -> None:
     assert {type(one) for one in _with_a_seed()} >= {
         *(SearchSettings, ScaleSettings, EvolutionSettings, SupernetSettings, BuildSettings),
-        *(CorrelationSettings, TrainSettings, Batching),
+        *(CorrelationSettings, TrainSettings),
     }
     for kind in every_kind():
         if kind.__module__.startswith("asvit.") and "seed" in fields_of(kind):

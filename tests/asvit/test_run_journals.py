@@ -10,8 +10,7 @@ import pytest
 
 from asvit.core.journal import Journal
 from asvit.core.settings import Settings
-from asvit.growth.journal import GrowthJournal
-from asvit.growth.settings import ScaleSettings
+from asvit.growth import GrowthJournal, ScaleSettings
 from asvit.reference.build import Outcome, Training, TrainingJournal
 from asvit.reference.build_settings import BuildSettings
 from asvit.search.supernet_result import AccuracyJournal

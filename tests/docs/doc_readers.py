@@ -14,9 +14,10 @@ from PIL import Image
 
 import asvit
 from asvit.cli.app import app
-from asvit.export import FORMATS, write_copy
+from asvit.export.formats import FORMATS
+from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
-from asvit.runs import newest_run
+from asvit.runs.folder import newest_run
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
 PETS = Network("shift:1,1,1,1|1|8|1|16", image_size=224, num_classes=3)

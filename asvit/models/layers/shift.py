@@ -1,7 +1,5 @@
 """The channel shift, and ShiftViT's blocks, in which only the shift mixes positions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast
@@ -17,10 +15,7 @@ DIRECTIONS: Final = ((3, -1), (3, 1), (2, -1), (2, 1))
 Norm = Callable[[int], nn.Module]
 #: Constructors of norms, from the channels. ``groupnorm1`` normalises over a whole sample, with
 #: one gain per channel.
-NORMS: Mapping[str, Norm] = {
-    "groupnorm1": partial(nn.GroupNorm, 1),
-    "batchnorm2d": nn.BatchNorm2d,
-}
+NORMS: Mapping[str, Norm] = {"groupnorm1": partial(nn.GroupNorm, 1), "batchnorm2d": nn.BatchNorm2d}
 #: Activations by name.
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 

@@ -1,7 +1,5 @@
 """Augmentation of training images and crops of validation images, by timm's transforms."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +8,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from asvit.core.settings import Settings, setting
 from proxies.messages import first_line
-
-KINDS = ("timm", "none")
-INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
 
 Statistics = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
 PictureTransform = Callable[[Image.Image], Tensor]  # to [3, S, S] uint8
@@ -22,69 +16,38 @@ BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of images 
 
 
 @dataclass(frozen=True)
-class Augmentation(Settings):
+class Augmentation:
     """Augmentation of training images. The defaults are those of DeiT and Swin.
-
-    Raises:
-        ValueError: If a value is out of its range.
 
     References:
         RandAugment, arXiv:1909.13719; random erasing, arXiv:1708.04896; mixup, arXiv:1710.09412;
         CutMix, arXiv:1905.04899; repeated augmentation, arXiv:1901.09335.
     """
 
-    kind: str = setting(
-        "timm", "timm, or none to only resize and centre-crop, without mixing.", choices=KINDS
-    )
-    auto_augment: str | None = setting(
-        "rand-m9-mstd0.5-inc1",
-        "A policy in timm's notation: augmix-m5-w4-d2, 3a, original, ...; None for none.",
-    )
-    color_jitter: float = setting(
-        0.4,
-        "Strength of the colour jitter, which timm applies without auto_augment or with 3a.",
-        at_least=0,
-    )
-    erasing: float = setting(
-        0.25,
-        "Probability of random erasing, which fills a rectangle with noise.",
-        at_least=0,
-        at_most=1,
-    )
-    mixup: float = setting(
-        0.8, "Alpha of mixup; larger values give more even mixtures, 0 none.", at_least=0
-    )
-    cutmix: float = setting(1.0, "Alpha of CutMix; 0 for none.", at_least=0)
-    switch: float = setting(
-        0.5, "Share of batches that get CutMix if both are on.", at_least=0, at_most=1
-    )
-    hflip: float = setting(0.5, "Probability of a horizontal flip.", at_least=0, at_most=1)
-    scale: float = setting(
-        0.08, "Smallest area of a random crop, as a share of the image.", above=0, at_most=1
-    )
-    interpolation: str = setting("bicubic", "Of resizing.", choices=INTERPOLATIONS)
-    crop_pct: float = setting(
-        0.875,
-        "Side of the centre crop in validation, as a share of the resized side.",
-        above=0,
-        at_most=1,
-    )
-    repeats: int = setting(
-        0,
-        "Repeated augmentation: differently augmented copies of each image in an epoch, which "
-        "then has fewer different images; 0 or 1 for one of each.",
-        at_least=0,
-    )
+    # A policy in timm's notation: augmix-m5-w4-d2, 3a, original, ...; None for none.
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    color_jitter: float = 0.4  # strength; timm applies it without auto_augment or with 3a
+    erasing: float = 0.25  # probability of random erasing, which fills a rectangle with noise
+    mixup: float = 0.8  # alpha; larger values give more even mixtures, 0 none
+    cutmix: float = 1.0  # alpha; 0 for none
+    switch: float = 0.5  # share of batches that get CutMix if both are on
+    hflip: float = 0.5  # probability of a horizontal flip
+    scale: float = 0.08  # smallest area of a random crop, as a share of the image
+    interpolation: str = "bicubic"  # of resizing, as timm calls it
+    crop_pct: float = 0.875  # of the resized side: that of the centre crop in validation
+    # Differently augmented copies of each image in an epoch, which then has fewer different
+    # images; 0 or 1 for one of each.
+    repeats: int = 0
 
     @property
     def mixes(self) -> bool:
         """Whether images are mixed with each other."""
-        return self.kind == "timm" and (self.mixup > 0 or self.cutmix > 0)
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def copies(self) -> int:
         """Copies of each image in an epoch, at least 1."""
-        return max(self.repeats, 1) if self.kind == "timm" else 1
+        return max(self.repeats, 1)
 
     def train_transform(self, image_size: int, *, mean: Statistics) -> PictureTransform:
         """The transform of training pictures to ``[3, S, S]`` uint8, before normalisation.
@@ -99,7 +62,6 @@ class Augmentation(Settings):
                 transform: PictureTransform = create_transform(
                     image_size,
                     is_training=True,
-                    no_aug=self.kind == "none",
                     auto_augment=self.auto_augment,
                     color_jitter=self.color_jitter or None,
                     hflip=self.hflip,
@@ -120,7 +82,7 @@ class Augmentation(Settings):
 
         It draws from the global generators of Python and PyTorch.
         """
-        if self.kind == "none" or not self.erasing:
+        if not self.erasing:
             return None
         from timm.data.random_erasing import RandomErasing
 
@@ -141,8 +103,8 @@ class Augmentation(Settings):
         mix: BatchTransform = Mixup(
             mixup_alpha=self.mixup,
             cutmix_alpha=self.cutmix,
-            switch_prob=self.switch,
             mode="batch",
+            switch_prob=self.switch,
             label_smoothing=label_smoothing,
             num_classes=classes,
         )

@@ -4,8 +4,6 @@ Data workers read, augment and mix whole batches. Seeds are derived from what th
 from a generator's state, so that the number of workers and processes changes no draw.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math
@@ -15,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -27,7 +25,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from asvit.core.settings import Settings, seed_setting, setting
 from asvit.data import MEAN, STD, LabelledImages
 from asvit.training.images.augmentation import (
     Augmentation,
@@ -48,40 +45,23 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batching(Settings):
+class Batching:
     """How images become batches."""
 
-    image_size: int = setting(..., "Pixels per side.", at_least=1)
-    batch_size: int = setting(
-        ..., "Images of a batch over all processes; each loads its share.", at_least=1
-    )
-    augmentation: Augmentation = setting(Augmentation(), "How to augment, mix, resize and crop.")
-    seed: int = seed_setting("Seed of all draws.")
-    mean: Statistics = setting(MEAN, "Subtracted from the pixels, which are in [0, 1].")
-    std: Statistics = setting(STD, "Divides them afterwards.")
-    label_smoothing: float = setting(
-        0.0,
-        "Share of mixed targets spread over all classes; other labels are left to the loss.",
-        at_least=0,
-        below=1,
-    )
-    workers: int = setting(
-        0, "Processes that load, and stay from epoch to epoch; 0 for this one.", at_least=0
-    )
-    rank: int = setting(0, "Rank of this process.", at_least=0)
-    world: int = setting(1, "Number of processes that share each batch.", at_least=1)
-    bad: str = setting(
-        "stop",
-        "At an unreadable image, stop with an error that names it, or replace it by the next "
-        "readable one, with a warning and a count.",
-        choices=("stop", "replace"),
-    )
-    pin_memory: bool = setting(False, "Pin batches, for faster copies to a CUDA device.")
-
-    def check(self) -> None:
-        """Check the rank."""
-        if self.rank >= self.world:
-            raise ValueError(f"process {self.rank} of {self.world}; use 0 to {self.world - 1}")
+    image_size: int  # pixels per side
+    batch_size: int  # images of a batch over all processes; each loads its share
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0  # of all draws
+    mean: Statistics = MEAN  # subtracted from the pixels, which are in [0, 1]
+    std: Statistics = STD  # divides them afterwards
+    label_smoothing: float = 0.0  # of mixed targets; that of other labels is left to the loss
+    workers: int = 0  # processes that load, and stay from epoch to epoch; 0 for this one
+    rank: int = 0  # of this process
+    world: int = 1  # processes that share each batch
+    # At an unreadable image, "stop" with an error that names it, or "replace" it by the next
+    # readable one, with a warning and a count.
+    bad: str = "stop"
+    pin_memory: bool = False  # for faster copies to a CUDA device
 
 
 class BatchPlan(NamedTuple):

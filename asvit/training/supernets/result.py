@@ -1,7 +1,5 @@
 """The result of training a supernet."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

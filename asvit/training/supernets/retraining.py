@@ -1,7 +1,5 @@
 """Training one architecture from scratch, with the images and the steps of a supernet."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping

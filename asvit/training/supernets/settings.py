@@ -1,7 +1,5 @@
 """Settings of training a supernet, kept with its weights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

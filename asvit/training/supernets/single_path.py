@@ -1,7 +1,5 @@
 """Single-path one-shot training: every step trains one random path of a supernet."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

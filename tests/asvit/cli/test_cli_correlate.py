@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from asvit.runs.correlation import CorrelationRun, MeasuredRow, _state
+from asvit.runs.correlation import CorrelationRun, _state
+from asvit.runs.scoring import ScoreRow
 from proxies import Score
 from tests.asvit.cli.commands import SMALL, run, strict
 
@@ -67,7 +68,7 @@ def test_the_table_of_another_question_from_what_is_known(known: Path, table: st
 def test_on_a_narrow_screen_there_are_several_tables(known: Path) -> None:
     from rich.console import Console
 
-    from asvit.runs import CorrelationResult
+    from asvit.reference.result import CorrelationResult
 
     screen = Console(file=io.StringIO(), width=90)
     CorrelationRun.show(CorrelationResult.read(known / "result.json"), screen)
@@ -89,6 +90,6 @@ def test_a_row_in_words() -> None:
         "length_distortion": Score(0.25, 0.0, (0.25,), "higher"),
         "ntk_condition_number": Score(float("nan"), 0.0, (), "lower", "singular"),
     }
-    assert _state(MeasuredRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
+    assert _state(ScoreRow("net", scores), 1) == "net (L^E 0.25, kappa –)  failed 1"
     many = {f"m{place}": Score(1.0, 0.0, (1.0,), "higher") for place in range(9)}
-    assert _state(MeasuredRow("net", many), 0) == "net (9 measures)"
+    assert _state(ScoreRow("net", many), 0) == "net (9 measures)"

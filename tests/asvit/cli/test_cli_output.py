@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.cli.output import emit_json
+from asvit.cli.options import emit_json
 from asvit.core import console as consoles
 from asvit.core.console import console, count, number, table
 

@@ -28,7 +28,7 @@ def main() -> None:
 
     from asvit.core.progress import Progress
     from asvit.executors import Workers
-    from asvit.runs import run_search
+    from asvit.runs.search import run_search
 
     run_search(out=folder / "alone", workers=Workers(jobs=1), **settings)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})

@@ -204,10 +204,10 @@ def test_no_more_workers_than_a_container_has_memory_for(
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [
-        ({"jobs": 0}, "jobs=0"),
+        ({"jobs": 0}, "jobs must be at least 1, got 0"),
         ({"timeout": 0.0}, "timeout=0.0"),
         ({"timeout": float("nan")}, "timeout=nan"),
-        ({"retries": -1}, "retries=-1"),
+        ({"retries": -1}, "retries must be at least 0, got -1"),
     ],
 )
 def test_workers_that_cannot_be(given: dict[str, Any], wrong: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import asvit
 from asvit.core.versions import versions
 from asvit.executors import Work, Workers, on_ray, open_pool
-from asvit.runs import run_search
+from asvit.runs.search import run_search
 
 SETTINGS: dict[str, Any] = {
     "space": "asvit-tiny", "steps": 10, "batch": 4,

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export import Format, reload
+from asvit.export import reload
+from asvit.export.formats import Format
 from asvit.models import convert, merge
 from asvit.networks import Network, WeightsFile
 

@@ -11,8 +11,9 @@ from exported_networks import SHIFT, as_file
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export import FORMATS, Difference, compare, write_copy
-from asvit.export.comparison import difference, run_copy
+from asvit.export.comparison import Difference, compare, difference, run_copy
+from asvit.export.formats import FORMATS
+from asvit.export.writers import write_copy
 
 
 @pytest.mark.parametrize("name", FORMATS)

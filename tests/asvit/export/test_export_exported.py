@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from exported_networks import SHIFT, as_file
 
-from asvit.export import FORMATS, Difference, model_card, write_copy
-from asvit.export.exported import Exported, without_folders
+from asvit.export.comparison import Difference
+from asvit.export.exported import Exported, model_card, without_folders
+from asvit.export.formats import FORMATS
+from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile
 from proxies.counts import Cost
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.export import FORMATS, Format
-from asvit.export.formats import FOLDER_FILES
+from asvit.export.formats import FOLDER_FILES, FORMATS, Format
 
 ONNX, TIMM = FORMATS["onnx"], FORMATS["timm"]
 

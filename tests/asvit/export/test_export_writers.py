@@ -9,8 +9,9 @@ import torch
 from exported_networks import MORE, NETWORKS, SHIFT, SIDE, as_file, run_in_this_process
 from torch import Tensor, nn
 
-from asvit.export import FORMATS, writers
+from asvit.export import writers
 from asvit.export.comparison import difference
+from asvit.export.formats import FORMATS
 from asvit.export.writers import (
     ABOUT,
     config,

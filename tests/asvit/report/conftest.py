@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hostile_runs import NAME, TEXTS, write_hostile
 
-from asvit.report import write_report
+from asvit.runs.run import write_report
 from experiments.browser import Browser, missing, open_browser
 from experiments.sample_runs import KINDS, write_sample
 

@@ -15,9 +15,9 @@ from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.statistics import correlate
 from asvit.reference.table import Target
 from asvit.report import correlate_figures as draw
-from asvit.report import write_correlation_report, write_report
-from asvit.report.correlate import page, trust
+from asvit.report.correlate import page, trust, write_correlation_report
 from asvit.report.style import style
+from asvit.runs.run import write_report
 from tests.asvit.runs import stored_results
 
 NAN = math.nan

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
 from asvit.reference.result import CorrelationResult
-from asvit.report import correlate, evolution, scale, search, write_report
+from asvit.report import correlate, evolution, scale, search
 from asvit.report.evolution import read_evolution_run
 from asvit.report.scale import read_scaling
 from asvit.report.search import read_run
+from asvit.runs.run import write_report
 from asvit.search.supernet_result import PathRow, generations_of, write_paths
 from experiments.sample_runs import MEASURES, write_sample
 from proxies.messages import legible

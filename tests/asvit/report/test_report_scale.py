@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from asvit.growth import ScaleSettings
-from asvit.growth.journal import GrowthJournal
-from asvit.growth.result import ScaleResult
+from asvit.growth import GrowthJournal, ScaleResult, ScaleSettings
 from asvit.report import scale_figures as draw
-from asvit.report import write_report, write_scale_report
-from asvit.report.scale import page, read_scaling
+from asvit.report.scale import page, read_scaling, write_scale_report
 from asvit.report.style import style
+from asvit.runs.run import write_report
 from scaling import Row
 from scaling.trajectory import to_csv
 

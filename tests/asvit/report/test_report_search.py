@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asvit.report import search, search_figures, write_search_report
+from asvit.report import search_figures, write_search_report
 from asvit.report.search import page, read_run
 from asvit.report.style import label
 from asvit.search import SearchSettings
@@ -244,7 +244,6 @@ def test_figures_of_a_long_search_are_thinned_but_keep_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_figures, "MOST_STEPS", 20)
-    monkeypatch.setattr(search, "MOST_STEPS", 20)
     rows = trials(400)
     lone = {NAMES[0]: 50.0, NAMES[1]: 0.5}  # the front, at a step that even spaces miss
     rows[150] = replace(rows[150], values=lone)

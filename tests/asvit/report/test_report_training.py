@@ -14,8 +14,9 @@ from PIL import Image
 
 from asvit.core.results import Result
 from asvit.reference.build_result import BuildResult, BuiltRow
-from asvit.report import reference, training, write_report
+from asvit.report import reference, training
 from asvit.report.style import PALETTE, style
+from asvit.runs.run import write_report
 from asvit.training.predictions import Confusion, Mistake, Predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.result import SupernetResult

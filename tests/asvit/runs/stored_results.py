@@ -10,8 +10,7 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
-from asvit.growth import ScaleSettings
-from asvit.growth.result import ScaleResult
+from asvit.growth import ScaleResult, ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.reference.build_settings import BuildSettings

@@ -13,8 +13,8 @@ from rich.console import Console
 
 import asvit
 from asvit.core.results import Result
-from asvit.runs import newest_run
 from asvit.runs.architectures import find_architecture
+from asvit.runs.folder import newest_run
 from tests.asvit.runs.stored_results import RIGHT, SEED, VALUES, Kind, content_of
 from tests.hostile import FIXED, changed_bytes, changed_json, refused_or
 

@@ -14,8 +14,10 @@ import asvit
 from asvit.core.progress import Progress
 from asvit.reference import ReferenceTable, load_reference
 from asvit.reference.query import resolve
-from asvit.runs import CorrelationResult, measurement_pool, run_correlation
-from asvit.runs.correlation import MeasuredRow
+from asvit.reference.result import CorrelationResult
+from asvit.runs import measurement_pool
+from asvit.runs.correlation import run_correlation
+from asvit.runs.scoring import ScoreRow
 from proxies import PROXIES, Score
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
@@ -201,7 +203,7 @@ def test_progress_of_a_session(table: ReferenceTable, tmp_path: Path) -> None:
     assert {event.total for event in events} == {rows}
     assert [event.resumed for event in events] == [0] * 3 + [3] * (rows - 3)
     assert events[-1].state.endswith("  failed 1")
-    assert isinstance(events[0].record, MeasuredRow)
+    assert isinstance(events[0].record, ScoreRow)
     assert events[0].record.architecture == ARCHITECTURES[0]
 
 

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from asvit.export import Format, comparison, reload
+from asvit.export import comparison, reload
 from asvit.export.exported import Exported
+from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
 from asvit.networks import Network, WeightsFile
 from asvit.runs import exporting

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from asvit.core.progress import Progress
 from asvit.reference.build_result import BuildResult
-from asvit.runs import build_reference, newest_run
-from asvit.runs.reference import BuildRun, find_devices
+from asvit.runs.folder import newest_run
+from asvit.runs.reference import BuildRun, build_reference, find_devices
 from tests.asvit.runs import fakes
 
 SETTINGS = {"preset": "quick", "n": 6, "device": "cpu"}

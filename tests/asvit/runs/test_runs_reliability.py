@@ -8,18 +8,14 @@ from typing import Any
 import pytest
 
 from asvit.core.progress import Progress
+from asvit.growth import ScaleResult
 from asvit.reference import ReferenceTable, load_reference
-from asvit.runs import (
-    ScaleResult,
-    SearchResult,
-    measurement_pool,
-    run_correlation,
-    run_scaling,
-    run_search,
-)
-from asvit.runs.correlation import CorrelationRun, reliability
-from asvit.runs.search import SearchRun
+from asvit.runs import measurement_pool
+from asvit.runs.correlation import CorrelationRun, reliability, run_correlation
+from asvit.runs.scaling import run_scaling
+from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement
+from asvit.search.result import SearchResult
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, SEED, FakePool, fake_measure, write_table
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from asvit.core.run_files import SCALING_FIGURES
-from asvit.growth import ScaleSettings
-from asvit.runs import ScaleResult, SearchResult, run_scaling
-from asvit.runs.scaling import ScaleRun
+from asvit.growth import ScaleResult, ScaleSettings
+from asvit.runs.scaling import ScaleRun, run_scaling
+from asvit.search.result import SearchResult
 from asvit.spaces import cost
 from scaling import Budget
 from tests.asvit.runs import fakes

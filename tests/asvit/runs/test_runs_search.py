@@ -18,9 +18,9 @@ from asvit.core.progress import Progress
 from asvit.core.run_files import REPORT, SEARCH_FIGURES, figure_files
 from asvit.core.versions import versions
 from asvit.data import load_images
-from asvit.runs import SearchResult, measurement_pool, run_search
+from asvit.runs import measurement_pool
 from asvit.runs.checks import find_space
-from asvit.runs.search import SearchRun
+from asvit.runs.search import SearchRun, run_search
 from asvit.search import (
     CONTROLLERS,
     Measurement,
@@ -30,6 +30,7 @@ from asvit.search import (
 from asvit.search import study as study_module
 from asvit.search.front import picked
 from asvit.search.journal import read_journal
+from asvit.search.result import SearchResult
 from asvit.search.study import open_url, quiet_optuna
 from asvit.spaces import SPACES, build, cost, load_space
 from proxies import measure

@@ -13,9 +13,10 @@ from asvit.executors import Workers
 from asvit.reference import load_reference
 from asvit.reference.build import Outcome, to_csv
 from asvit.reference.build_result import BuiltRow
-from asvit.runs import SearchResult, build_reference, run_search
-from asvit.runs.search import SearchRun
+from asvit.runs.reference import build_reference
+from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, predictor_sampler, read_trials
+from asvit.search.result import SearchResult
 from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Ridge

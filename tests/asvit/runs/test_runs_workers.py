@@ -13,12 +13,11 @@ from asvit.core.codec import to_json
 from asvit.executors import Task, Workers
 from asvit.executors.base import Answer
 from asvit.reference import load_reference
-from asvit.runs import run_correlation, run_scaling, run_search
-from asvit.runs.correlation import CorrelationRun
+from asvit.runs.correlation import CorrelationRun, run_correlation
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from asvit.runs.measurement_worker import measuring_work
-from asvit.runs.scaling import ScaleRun
-from asvit.runs.search import SearchRun
+from asvit.runs.scaling import ScaleRun, run_scaling
+from asvit.runs.search import SearchRun, run_search
 from asvit.search import SearchSettings
 
 SMALL: dict[str, Any] = {

@@ -19,8 +19,7 @@ import pytest
 from fake_search import fake_evaluate, make_search
 from optuna.trial import TrialState
 
-from asvit.runs import run_search
-from asvit.runs.search import SearchRun
+from asvit.runs.search import SearchRun, run_search
 from asvit.search import Measurement, study
 from asvit.search.study import StudyLease, open_url
 from experiments import forked

@@ -10,8 +10,8 @@ import torch
 
 import asvit
 from asvit.psvit_path import PSViT1dPath, PSViT2dPath
-from asvit.runs import run_search
 from asvit.runs.measurement_pool import Evaluator
+from asvit.runs.search import run_search
 from asvit.search import SearchSettings
 from asvit.search.rows import read_trials
 from asvit.spaces import load_space

@@ -7,8 +7,7 @@ from click.testing import CliRunner
 
 import asvit
 from asvit.cli.app import app
-from asvit.runs import run_scaling
-from asvit.runs.scaling import ScaleRun
+from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.spaces import load_space
 
 SETTINGS = {"image_size": 32, "repeats": 1, "images": 3, "points": 3, "data": "gaussian"}

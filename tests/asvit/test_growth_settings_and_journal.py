@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from asvit.growth import ScaleSettings
-from asvit.growth.journal import GrowthJournal
+from asvit.growth import GrowthJournal, ScaleSettings
 from proxies import Score
 from scaling import Shape
 

@@ -1,0 +1,236 @@
+"""A scaling: what it is asked to do, what it has measured so far, and what it ended in.
+
+The growth itself is the package ``scaling``, which knows no architecture by name.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, ClassVar, TypedDict
+
+from asvit.core.codec import flattened, from_json, to_json
+from asvit.core.journal import Journal
+from asvit.core.records import score_from_json, score_to_json
+from asvit.core.results import Result
+from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
+from asvit.reference.findings import Reliability
+from proxies import Score
+from proxies.registry import Registry
+from scaling import Budget, Row, Shape, parse_budgets
+
+
+def parse_share(text: str) -> float:
+    """A share written as ``2%``, ``0.02`` or ``1/50``."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        share = float(Fraction(number.strip())) / (100 if percent else 1)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{text!r} is not a share such as 2%, 0.02 or 1/4") from None
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not above 0 and at most 1")
+    return share
+
+
+def _texts(budgets: str | Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(str, parse_budgets(budgets)))
+
+
+@dataclass(frozen=True)
+class ScaleSettings(MeasuringSettings):
+    """Settings of a scaling. Two runs with equal settings give equal series."""
+
+    presets: ClassVar[Presets] = Registry(
+        "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 3, "images": 8}}
+    )
+
+    architecture: str = setting(
+        ...,
+        "Architecture to start from, or the folder of a run that ended in one; its depths and "
+        "width are the start.",
+        name="arch",
+        metavar="ARCH",
+        shown="the result of the newest search in runs",
+    )
+    budgets: tuple[str, ...] = setting(
+        ("88M",),
+        "Where to end: parameters (88M) or multiply-adds (22G); or several, as 30M,50M,88M.",
+        name="budget",
+        metavar="BUDGET",
+        convert=_texts,
+        parse=str,
+    )
+    stop_within: float = setting(
+        0.02,
+        "How near the end must come to the largest budget.",
+        metavar="SHARE",
+        parse=parse_share,
+        shown="2%",
+        above=0,
+        at_most=1,
+    )
+    ratio: float = setting(
+        0.25,
+        "Width to measure at over full width.",
+        metavar="SHARE",
+        parse=parse_share,
+        above=0,
+        at_most=1,
+    )
+    width_multiple: int = setting(
+        1, "Round widths to multiples of N; 4 is what the released code does.", at_least=1
+    )
+    count_size: int = setting(
+        224, "Side of the images that multiply-adds are counted for, in pixels.", at_least=1
+    )
+    classes: int = setting(
+        1000,
+        "Classes that sizes are counted with, as a training will build them.",
+        shown="those of --data, else 1000",
+        at_least=1,
+    )
+    proxies: tuple[str, ...] = setting(
+        ("length_distortion", "ntk_condition_number"),
+        "Measure that ranks candidates; repeat it or separate names by commas.",
+        name="proxy",
+        metavar="NAME",
+        convert=proxy_names,
+        complete="proxies:PROXIES",
+    )
+
+    @cached_property
+    def limits(self) -> tuple[Budget, ...]:
+        """The budgets, from small to large."""
+        return parse_budgets(self.budgets)
+
+
+class _Measured(TypedDict):
+    depths: tuple[int, ...]
+    width: int
+    scores: Mapping[str, Any]
+
+
+class GrowthJournal(Journal[ScaleSettings]):
+    """The scores that a scaling has measured; looked up as :func:`scaling.grow` does."""
+
+    kind = "scale"
+    noun = "scaling"
+    settings_type = ScaleSettings
+    clock = "seconds"
+
+    def __init__(self, *args: Any) -> None:
+        self._scores: dict[Shape, Mapping[str, Score]] = {}
+        super().__init__(*args)
+
+    def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
+        """The scores of ``shape`` as it was measured; None while they are unknown."""
+        return self._scores.get(shape)
+
+    def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
+        """Keep the scores of ``shape``."""
+        found = {name: score_to_json(score) for name, score in scores.items()}
+        self.append({"depths": list(shape.depths), "width": shape.width, "scores": found})
+        self._scores[shape] = scores
+
+    def __len__(self) -> int:
+        """Number of shapes with scores."""
+        return len(self._scores)
+
+    def take(self, record: Mapping[str, Any]) -> None:
+        """Take in a record of the file."""
+        found = from_json(record, _Measured)
+        shape = Shape(found["depths"], found["width"])
+        self._scores[shape] = {name: score_from_json(of) for name, of in found["scores"].items()}
+
+
+flattened("values")(Row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleResult(Result):
+    """What a scaling ended in.
+
+    Attributes:
+        space: Space of the architectures.
+        series: One row a step, the start first; parameters increase strictly.
+        candidates: One row a candidate, step by step; the start is its own.
+        reason: Why the end is not as near to the largest budget as asked; empty where it is.
+        reliability: How well the measures rank a reference table, where one was asked for.
+    """
+
+    kind = "scale"
+    noun = "scaling"
+    provenance_keys = ("seed_run", "images", "device", "versions", "command")
+    hidden = ("series", "candidates")
+    rows_in = "steps"
+    also_called: ClassVar[Mapping[str, str]] = {"trajectory": "growth"}
+
+    settings: ScaleSettings
+    space: str
+    series: Sequence[Row]
+    candidates: Sequence[Row]
+    reason: str
+    reliability: Reliability | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the end is as near to the largest budget as asked."""
+        return not self.reason
+
+    def nearest(self) -> list[tuple[Budget, Row]]:
+        """The model of the series nearest to each budget; the smaller of two equally near."""
+        return [
+            (budget, min(self.series, key=lambda row: abs(budget.gap(row))))
+            for budget in self.settings.limits
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """As the base has them, with the measures of the last model."""
+        return {**super().facts(), **self.series[-1].values}
+
+    def derived(self) -> Mapping[str, Any]:
+        """The last model, the nearest to each budget, and the steps with their candidates."""
+        last = self.series[-1]
+        return {
+            "seed_architecture": self.settings.architecture,
+            "budget": self.settings.budgets[-1],
+            "reached": self.reached,
+            "architecture": last.architecture,
+            "params": last.params,
+            "macs": last.macs,
+            "nearest": [
+                {
+                    "budget": str(budget),
+                    "step": row.step,
+                    "architecture": row.architecture,
+                    "params": row.params,
+                    "macs": row.macs,
+                    "below": budget.gap(row),
+                }
+                for budget, row in self.nearest()
+            ],
+            "steps": [
+                {
+                    **to_json(row),
+                    "candidates": [
+                        to_json(one)
+                        for one in self.candidates
+                        if one.step == row.step and row.kind != "start"
+                    ],
+                }
+                for row in self.series
+            ],
+        }
+
+    @classmethod
+    def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The steps as the series and the candidates."""
+        series = [
+            {k: v for k, v in step.items() if k != "candidates"} for step in content["steps"]
+        ]
+        candidates = [
+            one
+            for step, row in zip(content["steps"], series, strict=True)
+            for one in (step["candidates"] or [row])
+        ]
+        return {**content, "series": series, "candidates": candidates}
