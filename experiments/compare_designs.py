@@ -3,7 +3,7 @@
 On one set of images and under one cap of multiply-adds: what ``asvit search --controller
 predictor`` ends in, the most accurate of as many random draws, what a search by measures ends in,
 plain random draws, and networks made by hand after DeiT, PiT and Swin. The searches see a part of
-the images. Every architecture is then made as wide as the cap allows, trained from scratch three
+the images. Every architecture is then made as wide as the cap allows, trained from scratch four
 times as long on the same part, and tested on images that no search saw.
 
 Run from a checkout: ``python -m experiments.compare_designs --data fractals``. Searches are
@@ -32,7 +32,7 @@ from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.spaces import build, load_space
-from asvit.training.short import LabelledTensors, fit
+from asvit.training.short import LabelledTensors, draw_linear_weights, fit
 from experiments.compare_outcomes import (
     RANDOM,
     RECIPE,
@@ -48,7 +48,7 @@ from proxies.evaluation import seed_for
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 TRAININGS = 24  # of each search
-LONGER = 3  # times the steps of a training in a search
+STEPS = 1_400  # of the trainings that judge; those of a search have a quarter
 CAP = 1_710_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
 SIDE = RECIPE.image_size
 CLASSES = 40  # of the fractals
@@ -151,10 +151,10 @@ def _train(train: LabelledTensors, test: LabelledTensors, training: Training) ->
     classes = int(train[1].max()) + 1
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        recipe = replace(RECIPE.recipe, steps=LONGER * RECIPE.steps)
-        return fit(
-            _network(training.architecture, classes), train, test, recipe, seed=seed
-        ).accuracy
+        recipe = replace(RECIPE, steps=STEPS).recipe
+        network = _network(training.architecture, classes)
+        draw_linear_weights(network)
+        return fit(network, train, test, recipe, seed=seed).accuracy
 
 
 def _network(text: str, classes: int) -> nn.Module:

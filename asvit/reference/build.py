@@ -177,7 +177,8 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
             f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
-            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
+            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}"
+            f"{', Xavier initialisation' * (s.init == 'xavier')}; the same for all"
         ),
         "images": (
             f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "

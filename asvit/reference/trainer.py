@@ -21,7 +21,7 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
-from asvit.training.short import LabelledTensors, fit
+from asvit.training.short import LabelledTensors, draw_linear_weights, fit
 from proxies.evaluation import seed_for
 
 
@@ -92,6 +92,8 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = build(architecture, self._settings.image_size, self.num_classes)
+            if self._settings.init == "xavier":
+                draw_linear_weights(model)
         return model.to(self.device)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
-from asvit.reference.build_settings import BuildSettings
+from asvit.reference.build_settings import BuildSettings, initial_weights
 from asvit.reference.findings import LEAST_TRAININGS
 from proxies.registry import Registry
 
@@ -24,7 +24,7 @@ _GROUP = "Search by short trainings"  # heading of their options
 
 _OF_TRAININGS = (
     *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
-    *("classes", "shift", "flip"),
+    *("classes", "shift", "flip", "init"),
 )
 
 #: The preset ``quick`` of a search that trains.
@@ -103,7 +103,7 @@ class SearchSettings(MeasuringSettings):
         at_least=1,
         group=_GROUP,
     )
-    training_steps: int = setting(700, "Batches of each training.", at_least=1, group=_GROUP)
+    training_steps: int = setting(350, "Batches of each training.", at_least=1, group=_GROUP)
     batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
     learning_rate: float = setting(
         1e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
@@ -137,6 +137,7 @@ class SearchSettings(MeasuringSettings):
         0, "Shift training images by up to N pixels along each axis.", at_least=0, group=_GROUP
     )
     flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
+    init: Literal["xavier", "own"] = initial_weights(group=_GROUP)
 
     def __post_init__(self) -> None:
         trains = _trains(vars(self))

@@ -98,10 +98,10 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
         name: getattr(settings, name)
         for name in ("space", "width", "classes", "train_images", "test_images", "image_size")
     }
-    table = build_reference(out=tmp_path / "table", n=8, steps=700, device="cpu", **same).table
+    table = build_reference(out=tmp_path / "table", n=8, steps=350, device="cpu", **same).table
     found = search(tmp_path / "second", reference=table, trainings=5)
     assert found.steps == 5
-    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 700 steps.*here it is AdamW, 100"):
+    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 350 steps.*here it is AdamW, 100"):
         search(tmp_path / "third", reference=table, training_steps=100)
     with pytest.raises(ValueError, match="where this search would train"):
         search(tmp_path / "third", reference=table, width=16)
