@@ -67,6 +67,16 @@ def _swin(classes: int, width: int) -> nn.Module:
     return network
 
 
+def _swin_without_positions(classes: int, width: int) -> nn.Module:
+    """The same without its only knowledge of where a token is: every bias stays at 0."""
+    network = _swin(classes, width)
+    for name, parameter in network.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            nn.init.zeros_(parameter)
+            parameter.requires_grad = False
+    return network
+
+
 #: Name of a network made by hand -> makes it. Each is the widest below the cap.
 BY_HAND: Mapping[str, Callable[[int], nn.Module]] = {
     "DeiT-like": lambda classes: VisionTransformer(
@@ -84,6 +94,7 @@ BY_HAND: Mapping[str, Callable[[int], nn.Module]] = {
         mlp_ratio=4,
     ),
     "Swin-like": partial(_swin, width=20),
+    "Swin-like without position bias": partial(_swin_without_positions, width=20),
 }
 
 
