@@ -70,7 +70,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     result_type = SearchResult
     folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
     report = imported("asvit.report:write_search_report")  # imports matplotlib
-    written = "report.html, trials.csv, result.json, figures"
+    written = "report.html, trials.csv, trainings.csv, result.json, figures"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
@@ -383,6 +383,16 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return f"{command} {shlex.join(['--reference', str(name)])}"
 
     @property
+    def training_command(self) -> str:
+        """As the base does; what was trained briefly goes on with as many images, for longer."""
+        s, command = self.settings, super().training_command
+        if self.judged:
+            return command
+        if s.data == "fractal":
+            command += f" --classes {s.classes} --train-images {s.train_images}"
+        return f"{command} --recipe small"
+
+    @property
     def always_typed(self) -> Sequence[str]:  # type: ignore[override]
         """A search that trains is known by its trainings."""
         return () if self.judged else ("trainings",)
@@ -478,7 +488,7 @@ def _trained(result: SearchResult) -> RenderableType:
         lines.append(line)
     columns = ["architecture", "params", "trainings", "accuracy"]
     columns += ["predicted [90 %]"] * predicted
-    title = "The best architectures, per cent; the first is the seed architecture"
+    title = "The best architectures (accuracies in %); the first is the seed architecture"
     return table(columns, lines, title=title, left=("architecture",), rule=1)
 
 

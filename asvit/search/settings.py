@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -22,6 +22,7 @@ _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
 _GROUP = "Search by short trainings"  # heading of their options
 
+_OF_MEASURES = (*("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius"),)
 _OF_TRAININGS = (
     *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
@@ -201,6 +202,11 @@ class SearchSettings(MeasuringSettings):
         return self.steps if self.trainings is None else self.trainings
 
     @property
+    def unused(self) -> Sequence[str]:
+        """Settings of the other kind of search: by measures or by trainings."""
+        return ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
+
+    @property
     def counted(self) -> str:
         """What :attr:`trials` counts, in a word."""
         return "architectures" if self.trainings is None else "trainings"
@@ -225,7 +231,7 @@ class SearchSettings(MeasuringSettings):
 
         return (
             f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
-            f"C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
+            f"width C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
         )
 
 

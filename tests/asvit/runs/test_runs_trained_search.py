@@ -57,7 +57,8 @@ def test_a_run_folder_holds_the_prediction_and_how_far_to_trust_it(tmp_path: Pat
     assert result.prediction == best.predicted
     assert sum(one.trainings for one in result.finalists) <= 16
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
-    assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu"
+    trained = "--classes 3 --train-images 12 --recipe small"
+    assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu {trained}"
 
 
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
@@ -173,6 +174,7 @@ def test_the_console_shows_what_is_predicted(tmp_path: Path) -> None:
     with (screen := console()).capture() as shown:
         SearchRun.show(result, screen)
     assert "predicted [90 %]" in shown.get()
+    assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
     assert "16 trainings in" in shown.get()
     assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
 
@@ -254,7 +256,7 @@ def test_a_space_of_one_dimension_is_searched(
     assert {one.architecture[0]: one.trainings for one in result.finalists}.keys() == {"4", "6"}
     assert result.seed_architecture.startswith("6")
     assert result.predictor is not None
-    assert result.predictor.in_words.startswith("too few architectures")
+    assert result.predictor.in_words.startswith("fewer than 8 architectures")
 
 
 def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
