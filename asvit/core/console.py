@@ -40,6 +40,9 @@ def console(*, err: bool = False) -> Console:
         def print(self, *objects: Any, **options: Any) -> None:
             super().print(*objects, **{"crop": False, **options})  # what does not wrap stays whole
 
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # which ends a command quietly; rich's own ends it as an error
+
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else max(PIPE_WIDTH, shutil.get_terminal_size().columns)
     return Legible(file=stream, width=width, markup=False, highlight=False, emoji=False)

@@ -2,8 +2,11 @@
 
 import csv
 import math
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +129,15 @@ def test_scores_are_shown_even_if_they_cannot_be_kept(tmp_path: Path, monkeypatc
     assert result.exit_code == 3
     assert strict(result.stdout)["architectures"]
     assert result.stderr.endswith("asvit: No space left on device: x.json\n")
+
+
+def test_a_table_that_nobody_reads_is_no_error() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "asvit", "list", "proxies"]
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_scores_are_kept_even_if_nobody_reads_them(tmp_path: Path, monkeypatch) -> None:
