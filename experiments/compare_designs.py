@@ -49,7 +49,7 @@ from proxies.evaluation import seed_for
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 TRAININGS = 24  # of each search
 STEPS = 1_400  # of the trainings that judge; those of a search have a quarter
-CAP = 1_710_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
+CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
 SIDE = RECIPE.image_size
 CLASSES = 40  # of the fractals
 

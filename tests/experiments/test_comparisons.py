@@ -22,12 +22,14 @@ from asvit.search.supernet_result import EvolutionResult
 from asvit.spaces.architectures import build_on_meta
 from asvit.training.supernets.settings import SupernetSettings
 from experiments import (
+    compare_designs,
     compare_growths,
     compare_outcomes,
     compare_precision,
     compare_psvit,
     compare_published,
     compare_scalings,
+    study_fidelity,
     study_measures,
     study_stem,
     tau_table,
@@ -35,7 +37,7 @@ from experiments import (
 from experiments.baselines import FAMILIES, compound, deeper, scale_at_random, scale_by_rule
 from experiments.compare_precision import Row, best, swapped, table
 from experiments.compare_psvit import gaps
-from experiments.growing import markdown
+from experiments.growing import markdown, write_rows
 from experiments.make_reference_tables import SOURCES, make
 from proxies import PROXIES
 from proxies.counts import count
@@ -473,3 +475,68 @@ def test_the_tables_that_come_with_asvit_say_what_the_script_says():
         table = load_reference(name)
         assert table.provenance == source.provenance
         assert tuple(table.targets.values()) == source.targets
+
+
+def test_designs_are_compared_below_one_cap(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    search = asvit.run_search
+
+    def small(**settings: Any) -> Any:
+        quick = {"training_steps": 1} if "trainings" in settings else {"steps": 3}
+        return search(**settings, **quick, device="cpu")
+
+    monkeypatch.setattr(asvit, "run_search", small, raising=False)
+    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr(compare_designs, "TRAININGS", 5)
+    monkeypatch.setattr(compare_designs, "STEPS", 2)
+    line = "--data digits --searches 1 --random 1 --trainings 1 --table table.csv --out out"
+    printed = script(compare_designs.main, line)
+    rows = read_rows("table.csv")
+    kinds = ["predictor", "best of as many random", "by measures", "random"]
+    assert [row["kind"] for row in rows] == [*kinds, *compare_designs.BY_HAND]
+    for row in rows:
+        text = row["architecture"]
+        macs = compare_designs._size(text).macs
+        assert macs <= compare_designs.CAP
+        if text not in compare_designs.BY_HAND:
+            wider = Genotype.parse(text)
+            assert (
+                asvit.cost(wider.with_(width=wider.width + 1), 32, 40).macs > compare_designs.CAP
+            )
+    seen, tested = (
+        len(list(Path("out/digits", part).rglob("*.png"))) for part in ("search", "test")
+    )
+    assert (seen, tested) == (1_197, 600)
+    assert f"| predictor than {kinds[1]} | " in printed
+    assert printed.endswith(script(compare_designs.main, f"{line} --print"))
+
+
+def test_the_cap_holds_for_the_whole_space() -> None:
+    largest = "8,2,6|4,1,6|4,1,6|4,1,6|64,16"
+    assert asvit.cost(largest, 32, compare_designs.CLASSES).macs <= compare_designs.CAP
+
+
+def test_a_swin_without_positions_never_learns_them() -> None:
+    network = compare_designs.BY_HAND["Swin-like without position bias"](3)
+    biases = [p for n, p in network.named_parameters() if n.endswith("position_bias_table")]
+    assert len(biases) == 4
+    assert not any(one.requires_grad or one.any() for one in biases)
+
+
+def test_short_trainings_are_ranked_with_longer_ones(
+    monkeypatch: pytest.MonkeyPatch, script: Script, tmp_path: Path
+) -> None:
+    draws = [f"{k},2,3|4,1,2|4,1,4|4,1,6|32,{width}" for k, width in ((4, 18), (6, 19), (8, 17))]
+    long = [compare_outcomes.Row("random", n, text, 0, 10.0 * n) for n, text in enumerate(draws)]
+    short = [
+        study_fidelity.Row("350 steps", text.rpartition(",")[0] + ",16", 0, accuracy, 5.0)
+        for text, accuracy in zip(draws, (3.0, 1.0, 9.0), strict=True)
+    ]
+    monkeypatch.setattr(compare_designs, "table_of", lambda _data: tmp_path / "long.csv")
+    monkeypatch.setattr(study_fidelity, "TABLE", tmp_path / "short.csv")
+    write_rows(tmp_path / "long.csv", long)
+    write_rows(tmp_path / "short.csv", short)
+    printed = script(study_fidelity.main, "--print")
+    assert "| 350 steps | 3 | 5 | 4.3 ± 4.2 | 0.33 (" in printed
+    assert printed.rstrip().endswith("| +10.0 |")
