@@ -21,7 +21,6 @@ import numpy as np
 import asvit
 from asvit.executors import Workers
 from asvit.growth import ScaleSettings
-from asvit.reference.build import size_of
 from asvit.runs.growable import Growable
 from experiments import compare_outcomes
 from experiments.compare_outcomes import (
@@ -146,7 +145,7 @@ def _each(rows: Sequence[Row]) -> str:
 
 
 def _line(kind: str, number: object, text: str, values: Sequence[float]) -> tuple[object, ...]:
-    size = size_of(text, RECIPE.image_size, RECIPE.classes)
+    size = asvit.cost(text, RECIPE.image_size, RECIPE.classes)
     told = ", ".join(f"{value:.1f}" for value in values)
     mean = f"{statistics.fmean(values):.1f}"
     costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.1f}M"

@@ -12,7 +12,7 @@ given again; with the table of the repository it only prints.
 
 import argparse
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -68,17 +68,27 @@ def main() -> None:
         print(f"\n{finalists(options)}")
 
 
-def train_missing(table: Path, trainings: int, kinds: Kinds) -> list[Row]:
+def train_missing(
+    table: Path, trainings: int, kinds: Kinds, train: Callable[[Training], float] | None = None
+) -> list[Row]:
     """The rows of ``table`` after training what it lacks of ``kinds``.
 
     All architectures are trained once before any is trained again. The table is written after
     every training; an architecture that it names is not looked for again.
+
+    Args:
+        table: CSV file of rows.
+        trainings: Seeds of each architecture.
+        kinds: What to train.
+        train: Trains a network and returns its accuracy; by default with the recipe, and on the
+            images, of the table asvit-fractal.
     """
     rows = read_rows(table, Row)
     accuracies = {(row.architecture, row.training): row.accuracy for row in rows}
     texts = {(row.kind, row.search): row.architecture for row in rows}
     done = {(row.kind, row.search, row.training) for row in rows}
     trainer = cache(partial(Trainer, RECIPE, "cpu"))
+    train = train or (lambda training: trainer()(training).accuracy)
     wanted = [
         (kind, search, training)
         for training in range(trainings)
@@ -92,7 +102,7 @@ def train_missing(table: Path, trainings: int, kinds: Kinds) -> list[Row]:
         text = texts.get((kind, search)) or kinds[kind][1](search)
         texts[kind, search] = text
         if (text, training) not in accuracies:
-            accuracies[text, training] = trainer()(Training(text, training)).accuracy
+            accuracies[text, training] = train(Training(text, training))
         accuracy = accuracies[text, training]
         rows.append(Row(kind, search, text, training, accuracy))
         rows.sort(key=lambda row: (order[row.kind], row.search, row.training))
@@ -201,21 +211,25 @@ def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
 
 
 def difference(
-    rows: Sequence[Row], pairs: Sequence[tuple[str, str]], rng: np.random.Generator
+    rows: Sequence[Row],
+    pairs: Sequence[tuple[str, str]],
+    rng: np.random.Generator,
+    *,
+    paired: Collection[str] = (POLICY, PICKED, BEST),
 ) -> tuple[float, float, float]:
     """Mean accuracy of one kind minus that of another, with the ends of its 95 % interval.
 
     Of several pairs of kinds, it is the mean of their differences. Both means are over
     architectures of the mean over their trainings. The bootstrap draws architectures, then
-    trainings of each. Two outcomes of searches with one seed share circle, images and initial
-    weights of the measures, so they are drawn together.
+    trainings of each. Two outcomes of searches with one seed share what they are judged by, such
+    as the images and initial weights of the measures; kinds in ``paired`` are drawn together.
     """
     known, drawn = 0.0, np.zeros(RESAMPLES)
     for pair in pairs:
         left, right = (accuracies(rows, kind) for kind in pair)
-        paired = left.keys() == right.keys() and {*pair} <= {POLICY, PICKED, BEST}
+        together = left.keys() == right.keys() and {*pair} <= {*paired}
         places = rng.integers(len(left), size=(RESAMPLES, len(left)))
-        others = places if paired else rng.integers(len(right), size=(RESAMPLES, len(right)))
+        others = places if together else rng.integers(len(right), size=(RESAMPLES, len(right)))
         means = [statistics.fmean(map(statistics.fmean, side.values())) for side in (left, right)]
         known += (means[0] - means[1]) / len(pairs)
         drawn += (_means(left, places, rng) - _means(right, others, rng)) / len(pairs)
@@ -276,11 +290,13 @@ def points_more(
     compared: Mapping[str, Sequence[tuple[str, str]]],
     rows: Sequence[Row],
     rng: np.random.Generator,
+    *,
+    paired: Collection[str] = (POLICY, PICKED, BEST),
 ) -> str:
-    """The differences of labelled pairs of kinds, as Markdown."""
+    """The differences of labelled pairs of kinds, as Markdown; see :func:`difference`."""
     lines = []
     for label, pairs in compared.items():
-        mean, low, high = difference(rows, pairs, rng)
+        mean, low, high = difference(rows, pairs, rng, paired=paired)
         lines.append((label, f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"))
     return markdown({"points more": "l", "mean": "r", "95 % interval": "r"}, lines)
 

@@ -55,6 +55,7 @@ def main() -> None:
     made.add_argument("--rivals", action="store_true", help="the measures of others, too")
     made.add_argument("--preset", default="default")
     made.add_argument("--data", default="fractal", help="images to measure on")
+    made.add_argument("--image-size", type=int, help="pixels per side; the table's own by default")
     made.add_argument("--rows", type=int, help="only so many rows, drawn by the seed")
     made.add_argument("--max-params", help="only rows of at most so many, such as 30M")
     made.add_argument("--out", type=Path, default=Path("runs/tau-table"))
@@ -66,13 +67,19 @@ def main() -> None:
         proxies=names,
         preset=options.preset,
         data=options.data,
+        image_size=options.image_size,
         rows=options.rows,
         max_params=options.max_params,
-        out=options.out / _folder(options.reference, options.preset, options.data),
+        out=options.out
+        / _folder(options.reference, options.preset, options.data, *_side(options.image_size)),
         progress=partial(_print_progress, options.reference),
     )
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
+
+
+def _side(image_size: int | None) -> tuple[str, ...]:
+    return () if image_size is None else (f"{image_size}px",)
 
 
 def _folder(*words: str) -> str:

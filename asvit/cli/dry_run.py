@@ -74,7 +74,7 @@ def show_estimate(
     if as_json:
         emit_json(data)
     if not (as_json and quiet):
-        _show(run.title, data, found, err=as_json)
+        _show(run.title, data | {"settings": run.settings.effective()}, found, err=as_json)
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _show(title: str, data: dict[str, Any], found: Estimate, *, err: bool) -> No
         "settings": ", ".join(f"{k} {_plain(v)}" for k, v in data["settings"].items()),
         "space": f"{data['space_size']:,} architectures" if "space_size" in data else "",
         "writes": f"{data['folder']}/: {', '.join(data['files'])}",
-        "steps": _steps(data["steps_done"], found, trains=trains),
+        "trials" if trains else "steps": _steps(data["steps_done"], found, trains=trains),
         "time": _time(found, trains=trains),
         "memory": _memory(found),
         "machine": _machine(data["machine"]),

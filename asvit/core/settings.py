@@ -132,6 +132,15 @@ class Settings:
         except MALFORMED as error:
             raise ValueError(first_line(error)) from error
 
+    @property
+    def unused(self) -> Sequence[str]:
+        """Settings that have no effect beside the others."""
+        return ()
+
+    def effective(self) -> dict[str, Any]:
+        """As :meth:`to_json`, without those that are unused."""
+        return {name: value for name, value in self.to_json().items() if name not in self.unused}
+
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
         names = fields_of(type(self))

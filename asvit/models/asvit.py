@@ -9,8 +9,9 @@ from asvit.genotype import Genotype
 from asvit.models._registration import register_networks
 from asvit.models._staged import StagedNetwork, check_batch, drop_path_rates
 from asvit.models.layers.asvit import Block, PatchEmbedding, ReEmbedding, Stage
+from proxies.counts import Cost
 
-__all__ = ["SIZES", "AsViT"]
+__all__ = ["SIZES", "AsViT", "asvit_cost"]
 
 
 class AsViT(StagedNetwork):
@@ -103,6 +104,31 @@ def _make_stages(g: Genotype, drop_path_rate: float) -> Iterable[Stage]:
         if i < 3:
             downsample = ReEmbedding(dim, g.stage_widths[i + 1], g.kernels[i + 1])
         yield Stage(blocks, g.splits[i], downsample)
+
+
+def asvit_cost(g: Genotype, image_size: int, num_classes: int) -> Cost:
+    """Parameters and multiply-adds of an :class:`AsViT` on one square image, by formulas.
+
+    The same as :func:`proxies.counts.count` of the network, in a thousandth of the time.
+
+    Raises:
+        ValueError: If the architecture does not take images of this size.
+    """
+    params = macs = 0
+    dims = (3, *g.stage_widths)
+    for i, side in enumerate(g.token_sides(image_size)):
+        dim, patch, tokens = dims[i + 1], dims[i] * g.kernels[i] ** 2, side**2
+        inner, hidden = dim - dim % g.stage_heads[i], g.expansions[i] * dim
+        weights = dim * (4 * inner + 2 * hidden)  # of attention and feed-forward part
+        biases = 3 * inner + hidden + 2 * dim
+        window = tokens // g.splits[i] ** 2
+        # The stem has a bias and a norm of its channels, the others a norm of their patches.
+        params += patch * dim + (2 * patch if i else 3 * dim)
+        params += g.depths[i] * (weights + biases + 4 * dim)  # 4: two norms
+        macs += tokens * (patch * dim + g.depths[i] * (weights + 2 * window * inner))
+    head = [(dim, dim), (dim, num_classes)] if num_classes else []
+    params += 2 * dim + sum((before + 1) * after for before, after in head)
+    return Cost(params, macs + sum(before * after for before, after in head))
 
 
 #: Name in timm -> architecture. The seed is the published result of the search, and the sizes are

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,17 +19,16 @@ from asvit.predictor.validation import (
     make_split,
     over_splits,
 )
-from asvit.reference.findings import PREDICTOR, Band, Correlation, Finding, Within
+from asvit.reference.findings import PREDICTOR, Correlation, Finding
 from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
 from asvit.reference.statistics import (
-    BANDED,
     TOP,
     best_count,
-    in_bands,
-    kendall,
     partial_kendall,
     pooled_kendall,
     resampled_kendall,
+    taus_in_bands,
+    taus_within,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +40,6 @@ Array = NDArray[np.float64]
 #: Numbers of trainings that are compared, as far as the table has rows for them.
 TRAININGS: Final = (12, 25, 50)
 SPLITS: Final = 20
-_BANDS: Final = 3
 
 
 def predictor_findings(
@@ -100,47 +96,19 @@ def _correlation(
         """Mean over the splits of a statistic of prediction, accuracy and the test rows."""
         return float(np.mean([statistic(split.mean, y[split.test], split.test) for split in made]))
 
-    def within(name: str) -> Within:
-        groups = in_bands(counts[name], _BANDS)
-
-        def taus(column: Array | None) -> Array:
-            return np.column_stack(
-                [
-                    pooled_kendall(
-                        split.mean if column is None else column[split.test],
-                        y[split.test],
-                        [group[split.test] for group in groups],
-                        drawn.rows[:, split.test],
-                    )
-                    for split in made
-                ]
+    def inside(groups: Sequence[NDArray[np.bool_]], column: Array | None) -> Array:
+        """Tau over the pairs inside groups of rows, in every resample."""
+        taus = [
+            pooled_kendall(
+                split.mean if column is None else column[split.test],
+                y[split.test],
+                [group[split.test] for group in groups],
+                drawn.rows[:, split.test],
             )
+            for split in made
+        ]
+        return drawn.mean(np.column_stack(taus))
 
-        own = taus(None)
-        rivals = {key: taus(of) for key, of in counts.items() if np.isfinite(of).all()}
-        known = {key: drawn.estimate(of)[0] for key, of in rivals.items()}
-        ranked = {key: tau for key, tau in known.items() if not math.isnan(tau)}
-        rival = max(ranked, key=lambda key: ranked[key], default="")
-        tau, interval = drawn.estimate(own)
-        beside = rivals[rival] if rival else np.full_like(own, math.nan)
-        difference, between = drawn.estimate(own - beside)
-        return Within(name, tau, interval, rival, ranked.get(rival, math.nan), difference, between)
-
-    def bands(name: str) -> list[Band]:
-        found = []
-        for group in in_bands(counts[name], _BANDS):
-            taus = [
-                kendall(split.mean[inside], y[split.test][inside])
-                for split in made
-                if (inside := group[split.test]).sum() > 1
-            ]
-            size = counts[name][group]
-            known = [tau for tau in taus if not math.isnan(tau)]
-            tau = fmean(known) if known else math.nan
-            found.append(Band(name, float(size.min()), float(size.max()), int(group.sum()), tau))
-        return found
-
-    sized = [name for name in BANDED if name in counts and np.isfinite(counts[name]).all()]
     taus = of_splits(resampled_kendall)
     tau, tau_interval = drawn.estimate(taus)
     rival, _ = best_count(counts, y)
@@ -154,12 +122,12 @@ def _correlation(
         spearman=drawn.estimate(of_splits(resampled_spearman))[0],
         weighted_tau=mean(lambda x, y, _: stats.weightedtau(x, y).statistic),
         partial_tau=mean(lambda x, y, test: partial_kendall(x, y, counts["params"][test]))
-        if "params" in sized
+        if "params" in counts
         else np.nan,
         rival=rival,
         difference=difference,
         difference_interval=difference_interval,
-        in_bands=tuple(band for name in sized for band in bands(name)),
+        in_bands=taus_in_bands(counts, lambda rows: float(inside([rows], None)[0])),
         regret={k: drawn.estimate(of_splits(partial(resampled_regret, k=k)))[0] for k in TOP},
-        within=tuple(within(name) for name in sized),
+        within=taus_within(counts, inside),
     )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asvit.predictor.features import features
-from asvit.predictor.process import LEAST_TRAININGS, Process
+from asvit.predictor.process import Process
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.spaces.base import Architecture
 
 Array = NDArray[np.float64]

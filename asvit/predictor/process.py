@@ -23,9 +23,6 @@ from asvit.predictor.scale import NormalScores
 
 Array = NDArray[np.float64]
 
-#: A predictor is not fitted to fewer networks.
-LEAST_TRAININGS: Final = 5
-
 # Medians of the priors. Variances are in units of that of normal scores, for rows at the usual
 # distance; length scales are per root of the number of columns, whose variance is 1 each.
 _LINEAR: Final = {"all": 0.5, "sizes": 0.1}

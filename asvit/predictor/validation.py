@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from asvit.predictor.features import SIZES, features
-from asvit.predictor.process import LEAST_TRAININGS, Process
+from asvit.predictor.process import Process
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.findings import Interval
+from asvit.reference.findings import LEAST_TRAININGS, Interval
 from asvit.reference.resampling import Resamples, resampled_regret, resampled_spearman
 from asvit.reference.statistics import TOP, best_count, resampled_kendall
 from proxies.messages import shown

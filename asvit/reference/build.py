@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,10 +19,8 @@ from asvit.genotype import Growable
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.schema import Cell, format_table
-from asvit.reference.table import Target
-from asvit.spaces import SearchSpace
-from asvit.spaces.architectures import build_on_meta
-from proxies.counts import Cost, count
+from asvit.reference.table import LEAST_ROWS, Target
+from asvit.spaces import SearchSpace, cost
 
 _WIDTHS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of architectures of varied sizes, over the table's width
 
@@ -114,14 +111,6 @@ def _varied(
     }
 
 
-@lru_cache(maxsize=4096)
-def size_of(architecture: str, image_size: int, num_classes: int) -> Cost:
-    """Parameters and multiply-adds of the network that is trained."""
-    return count(
-        build_on_meta(architecture, image_size=image_size, num_classes=num_classes), image_size
-    )
-
-
 def rows_of(
     architectures: Sequence[str],
     outcomes: Mapping[Training, Outcome],
@@ -133,7 +122,7 @@ def rows_of(
     for text in architectures:
         trainings = [Training(text, seed) for seed in range(settings.seeds)]
         if all(training in outcomes for training in trainings):
-            size = size_of(text, settings.image_size, num_classes)
+            size = cost(text, settings.image_size, num_classes)
             accuracies = tuple(outcomes[training].accuracy for training in trainings)
             rows.append(BuiltRow(text, size.params, size.macs, accuracies))
     return rows
@@ -142,22 +131,35 @@ def rows_of(
 def to_csv(rows: Sequence[BuiltRow], provenance: Mapping[str, str], *, seeds: int) -> str:
     """The table as a file: where it comes from, then one row an architecture.
 
-    The mean over the seeds is its default target; each seed is one, too.
+    The mean over the seeds is its default target; each seed is one, too, where enough rows have
+    it. Rows may have been trained with fewer seeds than others.
     """
     ceiling = noise_ceiling(rows)
     known = None if math.isnan(ceiling) else ceiling
-    each = [f"accuracy_seed{seed}" for seed in range(seeds)]
+    each = {
+        f"accuracy_seed{seed}": [
+            round(row.accuracies[seed], 3) if seed < len(row.accuracies) else math.nan
+            for row in rows
+        ]
+        for seed in range(seeds)
+    }
+    fewest = min((len(row.accuracies) for row in rows), default=seeds)
+    several = f"{seeds}" if fewest == seeds else f"{fewest} to {seeds}"
     targets = [
-        Target("accuracy", f"test accuracy, mean of {seeds} training seed(s)", "scratch", known),
-        *(Target(name, "the same of one training seed", "scratch", known) for name in each),
+        Target("accuracy", f"test accuracy, mean of {several} training seed(s)", "scratch", known),
+        *(
+            Target(name, "the same of one training seed", "scratch", known)
+            for name, cells in each.items()
+            if np.isfinite(cells).sum() >= LEAST_ROWS
+        ),
     ]
-    columns: dict[str, list[Cell]] = {
+    columns: dict[str, Sequence[Cell]] = {
         "architecture": [row.architecture for row in rows],
         "params": [row.params for row in rows],
         "macs": [row.macs for row in rows],
         "accuracy": [round(row.mean, 3) for row in rows],
         "accuracy_std": [round(row.std, 3) for row in rows],
-        **{name: [round(row.accuracies[i], 3) for row in rows] for i, name in enumerate(each)},
+        **each,
     }
     return format_table({**provenance, "default_target": "accuracy"}, targets, columns)
 
@@ -175,7 +177,8 @@ def how_trained(settings: BuildSettings, source: str) -> dict[str, str]:
             f"AdamW, {s.steps} steps of {s.batch_size} images, learning rate "
             f"{rate} ({s.warmup:.0%} linear warm-up, then a cosine), weight decay "
             f"{s.weight_decay:g}, label smoothing {s.label_smoothing:g}, gradient norm at most "
-            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}; the same for all"
+            f"{s.clip:g}, {' and '.join(varied) or 'no augmentation'}"
+            f"{', Xavier initialisation' * (s.init == 'xavier')}; the same for all"
         ),
         "images": (
             f"{source}; {s.image_size} px, {s.train_images} to train on and {s.test_images} "

@@ -68,10 +68,11 @@ def noise_ceiling(rows: Sequence[BuiltRow]) -> float:
     """How far one training of the architectures predicts the ranking of another.
 
     Kendall's tau-b between the accuracies of two seeds, the mean over all pairs of seeds; NaN
-    where there is one seed, or fewer than two rows without a failure.
+    where there is one seed, rows differ in how many they have, or fewer than two did not fail.
     """
     whole = [row.accuracies for row in rows if not math.isnan(row.mean)]
-    if len(whole) < 2 or len(whole[0]) < 2:
+    seeds = {len(row.accuracies) for row in rows}
+    if len(whole) < 2 or len(seeds) > 1 or min(seeds) < 2:
         return math.nan
     from scipy.stats import kendalltau
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from asvit.core.settings import Presets, setting
 from asvit.training.short_settings import ShortTrainingSettings, labelled_data
@@ -11,6 +12,18 @@ from proxies.registry import Registry
 
 if TYPE_CHECKING:
     from asvit.training.short import Recipe
+
+
+def initial_weights(**options: Any) -> Any:
+    """The setting ``init`` of a run that trains networks of any width, with options of its own."""
+    return setting(
+        "xavier",
+        "Initial weights of linear layers: xavier, which suits every width, or own, those of the "
+        "networks' authors. Their standard deviation of 0.02 suits wide networks; narrow ones "
+        "learn late with it.",
+        choices=("xavier", "own"),
+        **options,
+    )
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class BuildSettings(ShortTrainingSettings):
                 "image_size": 32,
                 "width": 16,
                 "steps": 700,
+                "init": "own",
             },
         },
     )
@@ -80,10 +94,16 @@ class BuildSettings(ShortTrainingSettings):
     max_depth: int = setting(3, "Most blocks in a stage of those.", at_least=1, at_most=256)
     steps: int = setting(3_000, "Batches of each training, the same for all.", at_least=1)
     batch_size: int = setting(64, "Images in a batch.", at_least=1)
+    init: Literal["xavier", "own"] = initial_weights()
     rate_by_width: bool = setting(
         False,
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
+        """As the base does; a table of an older asvit began with the networks' own weights."""
+        return super().from_json({"init": "own", **stored})
 
     @property
     def recipe(self) -> Recipe:

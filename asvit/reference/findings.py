@@ -32,6 +32,8 @@ NO_INTERVAL = Interval(math.nan, math.nan)
 
 #: Start of the name of a predictor; the number of trainings follows.
 PREDICTOR: Final = "predictor@"
+#: A predictor is not fitted to fewer networks.
+LEAST_TRAININGS: Final = 5
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How well a measure ranks accuracies, compared with trivial counts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from asvit.reference.table import LEAST_ROWS
 from proxies.registry import Better
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.bool_]  # which ones are in a group
 
 #: Coverage of the percentile intervals.
 CONFIDENCE = 0.95
@@ -69,20 +70,16 @@ def correlate(
     columns = {name: count[kept] for name, count in columns.items()}
     dropped = int(ranked.sum() - kept.sum())
     known: dict[str, Any] = {"n": len(x), "dropped": dropped, "regret": regret}
-    known["in_bands"] = tuple(
-        band
-        for name in BANDED
-        if name in columns
-        for band in taus_in_bands(x, y, columns[name], name=name, bands=bands)
-    )
+    known["in_bands"] = taus_in_bands(columns, lambda rows: kendall(x[rows], y[rows]), bands=bands)
     if reason := _nothing_to_rank(x, y):
         return Correlation(**known, **_UNRANKED, reason=reason)
     drawn = resamples(len(x), samples, seed=seed)
-    known["within"] = tuple(
-        tau_within(x, y, columns, drawn, name=name, bands=bands)
-        for name in BANDED
-        if name in columns and np.isfinite(columns[name]).all()
-    )
+    once = np.vstack([np.ones(len(x)), drawn])
+
+    def taus_inside(groups: Sequence[Rows], column: Array | None) -> Array:
+        return pooled_kendall(x if column is None else column, y, groups, once)
+
+    known["within"] = taus_within(columns, taus_inside, bands=bands)
     taus = resampled_kendall(x, y, drawn)
     tau = kendall(x, y)
     rival, of_rival = best_count(columns, y)
@@ -214,66 +211,84 @@ def signs(values: Array) -> Array:
 
 
 def taus_in_bands(
-    x: Array, y: Array, count: Array, *, name: str, bands: int = 3
+    counts: Mapping[str, Array], tau: Callable[[Rows], float], *, bands: int = 3
 ) -> tuple[Band, ...]:
-    """Kendall's tau in quantile bands of a count, so that each holds about as many rows.
+    """Tau in quantile bands of parameters and of multiply-adds, of about as many rows each.
 
-    Rows of equal count share a band, so there may be fewer bands than requested.
+    Rows of equal count share a band, so there may be fewer bands than requested. A row whose count
+    is unknown is in none.
+
+    Args:
+        counts: Counts by name, ``[rows]`` each.
+        tau: Gives tau among some rows; only asked for bands that can be ranked.
+        bands: Number of bands of each count.
     """
-    known = np.isfinite(count)
-    if not known.any():
-        return ()
-    x, y, count = x[known], y[known], count[known]
     found = []
-    for inside in in_bands(count, bands):
-        n, own = int(inside.sum()), count[inside]
-        tau = kendall(x[inside], y[inside]) if n >= LEAST_ROWS else math.nan
-        found.append(Band(name, float(own.min()), float(own.max()), n, tau))
+    for name in BANDED:
+        for inside in in_bands(counts[name], bands) if name in counts else ():
+            n, own = int(inside.sum()), counts[name][inside]
+            ranked = tau(inside) if n >= LEAST_ROWS else math.nan
+            found.append(Band(name, float(own.min()), float(own.max()), n, ranked))
     return tuple(found)
 
 
-def in_bands(count: Array, bands: int) -> list[NDArray[np.bool_]]:
+def in_bands(count: Array, bands: int) -> list[Rows]:
     """Which rows are in each quantile band of a count, ``[rows]`` each."""
-    edges = np.quantile(count, np.arange(1, bands) / bands)
+    known = np.isfinite(count)
+    if not known.any():
+        return []
+    edges = np.quantile(count[known], np.arange(1, bands) / bands)
     place = np.searchsorted(edges, count, side="left")
-    return [place == band for band in np.unique(place)]
+    return [known & (place == band) for band in np.unique(place[known])]
 
 
-def pooled_kendall(x: Array, y: Array, groups: Sequence[NDArray[np.bool_]], drawn: Array) -> Array:
+def pooled_kendall(x: Array, y: Array, groups: Sequence[Rows], drawn: Array) -> Array:
     """Kendall's tau-b over the pairs inside groups of rows, of every resample, ``[samples]``."""
     pairs = [pair_counts(x[rows], y[rows], drawn[:, rows]) for rows in groups]
     return tau_of(np.sum(pairs, axis=0))
 
 
-def tau_within(
-    x: Array, y: Array, counts: Mapping[str, Array], drawn: Array, *, name: str, bands: int = 3
-) -> Within:
-    """Kendall's tau over the pairs of rows in the same quantile band of the count ``name``.
+def taus_within(
+    counts: Mapping[str, Array],
+    taus: Callable[[Sequence[Rows], Array | None], Array],
+    *,
+    bands: int = 3,
+) -> tuple[Within, ...]:
+    """Tau over the pairs of rows in the same quantile band of parameters and of multiply-adds.
 
-    Concordant minus discordant pairs are summed over the bands before they are divided, so that
-    all pairs count alike. The rival is the count that ranks best within the same bands.
+    The rival is the count that ranks best within the same bands.
+
+    Args:
+        counts: Counts by name, ``[rows]`` each.
+        taus: Gives tau over the pairs inside groups of rows, as :func:`pooled_kendall`, of the
+            measure (None) or of a count: first of the table, then of its resamples,
+            ``[1 + samples]``.
+        bands: Number of bands.
     """
-    inside = in_bands(counts[name], bands)
-    samples = np.vstack([np.ones(len(x)), drawn])
-    taus = pooled_kendall(x, y, inside, samples)
-    rivals = {
-        key: pooled_kendall(of, y, inside, samples)
-        for key, of in counts.items()
-        if np.isfinite(of).all()
-    }
-    ranked = {key: of for key, of in rivals.items() if not math.isnan(of[0])}
-    rival = max(ranked, key=lambda key: ranked[key][0], default="")
-    beside = ranked[rival] if rival else np.full(len(samples), math.nan)
-    difference = taus - beside
-    return Within(
-        count=name,
-        tau=float(taus[0]),
-        tau_interval=_interval(taus[1:]),
-        rival=rival,
-        rival_tau=float(beside[0]),
-        difference=float(difference[0]),
-        difference_interval=_interval(difference[1:]),
-    )
+    known = {name: count for name, count in counts.items() if np.isfinite(count).all()}
+    found = []
+    for name in BANDED:
+        if name not in known:
+            continue
+        inside = in_bands(known[name], bands)
+        own = taus(inside, None)
+        rivals = {key: taus(inside, count) for key, count in known.items()}
+        ranked = {key: of for key, of in rivals.items() if not math.isnan(of[0])}
+        rival = max(ranked, key=lambda key: ranked[key][0], default="")
+        beside = ranked[rival] if rival else np.full_like(own, math.nan)
+        difference = own - beside
+        found.append(
+            Within(
+                count=name,
+                tau=float(own[0]),
+                tau_interval=_interval(own[1:]),
+                rival=rival,
+                rival_tau=float(beside[0]),
+                difference=float(difference[0]),
+                difference_interval=_interval(difference[1:]),
+            )
+        )
+    return tuple(found)
 
 
 def top_regret(x: ArrayLike, y: ArrayLike, k: int) -> float:

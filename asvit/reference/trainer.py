@@ -21,7 +21,7 @@ from asvit.executors.processes import ProcessBackend
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
-from asvit.training.short import LabelledTensors, fit
+from asvit.training.short import LabelledTensors, draw_linear_weights, fit
 from proxies.evaluation import seed_for
 
 
@@ -35,6 +35,7 @@ class Trainer:
         images: Images to use instead of loading those of the settings.
 
     Attributes:
+        device: Where networks are trained.
         num_classes: Classes of the images.
         provenance: Where the images came from (``source``) and what they are (``digest``).
 
@@ -61,10 +62,10 @@ class Trainer:
         self.num_classes = len(images.classes)
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
-        self._device = torch.device(device)
+        self.device = device
         parts = _split(images.pixels, images.labels, settings.test_images, source=images.source)
         self._train, self._test = (
-            (pixels.to(self._device), labels.to(self._device)) for pixels, labels in parts
+            (pixels.to(device), labels.to(device)) for pixels, labels in parts
         )
 
     def __call__(self, training: Training) -> Outcome:
@@ -74,7 +75,7 @@ class Trainer:
         """
         started = time.monotonic()
         seed = seed_for(self._settings.seed, training.architecture, training.seed)
-        with one_thread(self._device.type):
+        with one_thread(self.device.partition(":")[0]):
             model = self._fresh(training.architecture, seed)
             recipe = self._settings.recipe_of(training.architecture)
             fitted = fit(model, self._train, self._test, recipe, seed=seed)
@@ -91,7 +92,9 @@ class Trainer:
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = build(architecture, self._settings.image_size, self.num_classes)
-        return model.to(self._device)
+            if self._settings.init == "xavier":
+                draw_linear_weights(model)
+        return model.to(self.device)
 
 
 def train_all(

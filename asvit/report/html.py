@@ -178,7 +178,7 @@ def left_out(most: int, every: int, noun: str, beside: str) -> str:
 def origin(settings: Settings | Mapping[str, object] | None, result: Result | None) -> str:
     """Everything that is needed to get a run again: settings, images, versions, the command."""
     known = result.provenance if result else {}
-    told = {"Settings": settings.to_json() if isinstance(settings, Settings) else settings or {}}
+    told = {"Settings": settings.effective() if isinstance(settings, Settings) else settings or {}}
     told |= {name.capitalize(): known.get(name) or {} for name in ("images", "versions")}
     parts = [
         section(title, card(facts(map(_pair, found.items()), small=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -64,23 +65,26 @@ class MeasuringRun(Run[S, R, J]):
 
         return with_kernel(kept)
 
+    @cached_property
+    def table(self) -> ReferenceTable | None:
+        """The reference table, if there is one."""
+        from asvit.runs.checks import find_table
+
+        return None if self.reference is None else find_table(self.reference)
+
     def check(self) -> None:
         """Find the table before the long part."""
-        if self.reference is not None:
-            from asvit.runs.checks import find_table
-
-            self.reference = find_table(self.reference)
+        _ = self.table
         super().check()
 
     def perform(self) -> R:
         """As the base does, then correlate the measures with the table if there is one."""
         result = super().perform()
-        if self.reference is None or not self.judged:
+        if self.table is None or not self.judged:
             return result
-        from asvit.runs.checks import find_table
         from asvit.runs.correlation import reliability
 
-        chosen, settings = find_table(self.reference), cast("Any", self.settings)
+        chosen, settings = self.table, cast("Any", self.settings)
 
         def tell(progress: Progress) -> None:
             own = progress.unit == "row"

@@ -278,8 +278,10 @@ class Run(ABC, Generic[S, R, J]):
         """Write what a run came to on a console, and what to type next."""
         for part in cls.told(result, screen):
             screen.print(part)
-        more = f" ({cls.written})" if cls.written else f", after {clock(result.wall_seconds)}"
-        screen.print(f"folder: {result.folder}{more}")
+        folder, names = result.folder, cls.written.split(", ")
+        there = ", ".join(n for n in names if "." not in n or (folder / n).exists())
+        more = f" ({there})" if there else f", after {clock(result.wall_seconds)}"
+        screen.print(f"folder: {folder}{more}")
         if result.next_command:
             screen.print(f"next:   {result.next_command}", soft_wrap=True)  # to be copied
 

@@ -8,7 +8,7 @@ import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, networks, short, table, with_interval
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
-    from asvit.runs.measurement_pool import Evaluator
-    from asvit.runs.training_pool import TrainingPool
     from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
@@ -72,7 +70,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     result_type = SearchResult
     folder_name = "search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
     report = imported("asvit.report:write_search_report")  # imports matplotlib
-    written = "report.html, trials.csv, result.json, figures"
+    written = "report.html, trials.csv, trainings.csv, result.json, figures"
     may_grow = ("steps", "trainings")
     may_change = ("recheck", "pick")
     libraries = (*MeasuringRun.libraries, "optuna")
@@ -104,12 +102,11 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     @cached_property
     def before(self) -> Mapping[str, Sequence[float]]:
         """The trainings of a table that a search starts from: text to accuracies."""
-        from asvit.runs.checks import find_table
         from asvit.search.training_tables import trainings_in
 
-        if self.judged or self.reference is None:
+        if self.judged or self.table is None:
             return {}
-        return trainings_in(find_table(self.reference), self.space, self.settings)
+        return trainings_in(self.table, self.space, self.settings)
 
     @cached_property
     def better(self) -> Mapping[str, Better]:
@@ -155,41 +152,29 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         return self.folder.resolve().name or "search"
 
     @cached_property
-    def evaluator(self) -> Evaluator:
-        """Measures with the proxies, on images."""
+    def pool(self) -> Any:
+        """Measures with the proxies, or trains; both on images."""
         from asvit.runs.measurement_pool import Evaluator
-
-        told = images_told(self.progress)
-        return Evaluator(self.space, self.settings, workers=self.workers, progress=told)
-
-    @cached_property
-    def trainer(self) -> TrainingPool:
-        """Trains on images."""
         from asvit.runs.training_pool import TrainingPool
 
-        told = images_told(self.progress)
-        return TrainingPool(self.space, self.settings, workers=self.workers, progress=told)
+        kind, told = Evaluator if self.judged else TrainingPool, images_told(self.progress)
+        return kind(self.space, self.settings, workers=self.workers, progress=told)
 
     @property
     def title(self) -> str:
         """What is about to be searched, and on what."""
         s = self.settings
-        what = "architectures" if s.trainings is None else "trainings"
-        return f"searching {s.space} by {s.controller}: {s.trials} {what}, {s.in_words()}"
+        return f"searching {s.space} by {s.controller}: {s.trials} {s.counted}, {s.in_words()}"
 
     def prepare(self) -> None:
         """Have the images ready, and check that a table to start from was trained on them."""
         if self.evaluate is not None:
             return
-        if self.judged:
-            _ = self.evaluator
-        elif self.reference is None:
-            _ = self.trainer
-        else:
-            from asvit.runs.checks import find_table
+        pool = self.pool
+        if self.table is not None and not self.judged:
             from asvit.search.training_tables import check_recipe
 
-            check_recipe(find_table(self.reference), self.trainer.lines)
+            check_recipe(self.table, pool.lines)
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -205,9 +190,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield
 
     def _stop_workers(self) -> None:
-        for name in ("evaluator", "trainer"):
-            if name in self.__dict__:
-                getattr(self, name).close()
+        if "pool" in self.__dict__:
+            self.pool.close()
 
     def open(self) -> Study:
         """The study, a new one if there is none."""
@@ -236,7 +220,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Images and device; None with a function of the caller."""
         if self.evaluate is not None:
             return {"images": None, "device": None}
-        context = self.evaluator.context if self.judged else self.trainer
+        context = self.pool.context
         return {"images": dict(context.provenance), "device": context.device}
 
     def begin(self, journal: Study) -> None:
@@ -276,28 +260,25 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def execute(self, journal: Study) -> SearchResult:
         """Search until the steps are done, and measure what the search ends in."""
         from asvit.search import Search, pareto_front
-        from asvit.search.front import picked
+        from asvit.search.loop import TrainingSearch
         from asvit.search.study import StudyLease
 
-        search = Search(
+        again = partial(self._measure, again=True)
+        search = (Search if self.judged else TrainingSearch)(
             journal,
             self.space,
             self.settings,
             self.better,
             evaluate=self._measure,
-            evaluate_again=None if self.evaluate is not None else self._measure_again,
+            evaluate_again=again if self.evaluate is None else None,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
-        if self.judged:
-            for progress in search.recheck():
-                self.tell(progress)
-            seed = picked(search.finalists, self.better, self.settings.pick)
-        else:
-            seed = search.conclude()
-            if self.evaluate is None:
-                self._save_trainings(search.rows)
-        rows = search.rows
+        for progress in search.conclude():
+            self.tell(progress)
+        rows, seed = search.rows, search.seed
+        if TRAINED in self._tables:
+            self._save_trainings(rows)
         return self.result(
             journal,
             self.start_values(),
@@ -334,17 +315,13 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             return self.training_command
         return grown.command_line()
 
-    def _measure(self, asked: Sequence[Any]) -> Iterable[Measurement]:
-        """Measure architectures, or train those of pairs with a training seed, in order."""
+    def _measure(self, architectures: Sequence[Architecture], **how: Any) -> Iterable[Measurement]:
+        """Measure or train architectures, in order."""
         if self.evaluate is not None:
             names = self.settings.proxies
-            architectures = asked if self.judged else [arch for arch, _ in asked]
             return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
-        return (self.evaluator if self.judged else self.trainer).all(asked)
-
-    def _measure_again(self, architectures: Sequence[Architecture]) -> Iterable[Measurement]:
-        """Measure architectures on fresh networks, in order."""
-        return self.evaluator.all(architectures, again=True)
+        found: Iterable[Measurement] = self.pool.all(architectures, **how)
+        return found
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -369,13 +346,17 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         """Write the tables and the report of a finished search, where they are not there."""
         from asvit.search.loop import History
 
-        tables = [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
-        if not all((self.folder / name).exists() for name in tables):
+        if not all((self.folder / name).exists() for name in self._tables):
             rows = History(journal, self.space, self.settings, self.better).rows
             self._save(rows)
-            if TRAINED in tables:
+            if TRAINED in self._tables:
                 self._save_trainings(rows)
         super().complete(journal, result)
+
+    @property
+    def _tables(self) -> Sequence[str]:
+        """The tables of a finished run."""
+        return [TRIALS] if self.judged or self.evaluate is not None else [TRIALS, TRAINED]
 
     def _save_trainings(self, rows: Sequence[TrialRow]) -> None:
         """Write all trainings as a reference table."""
@@ -383,8 +364,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         from asvit.search.training_tables import to_csv
 
         trained = gathered(rows, self.before, self.space, self.settings)
-        pool = self.trainer
-        content = to_csv(trained, pool.lines, self.settings, pool.num_classes)
+        pool = self.pool
+        content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
         write_text(self.folder / TRAINED, content)
 
     def command_line(self) -> str:
@@ -395,13 +376,21 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
             public.storage = public_url(self.storage)
         command = super(SearchRun, public).command_line()
-        if self.judged or self.reference is None:
+        if self.judged or self.table is None:
             return command
-        from asvit.runs.checks import find_table
-
-        table = find_table(self.reference)
+        table = self.table
         name = table.name if table.name in REFERENCES else table.path
         return f"{command} {shlex.join(['--reference', str(name)])}"
+
+    @property
+    def training_command(self) -> str:
+        """As the base does; what was trained briefly goes on with as many images, for longer."""
+        s, command = self.settings, super().training_command
+        if self.judged:
+            return command
+        if s.data == "fractal":
+            command += f" --classes {s.classes} --train-images {s.train_images}"
+        return f"{command} --recipe small"
 
     @property
     def always_typed(self) -> Sequence[str]:  # type: ignore[override]
@@ -449,8 +438,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             yield _trained(result)
         else:
             yield _finalists(result) if result.finalists else _front(result)
-        what = "trainings" if trains else "architectures"
-        told = [f"{result.steps} {what} in {clock(result.wall_seconds)}"]
+        told = [f"{result.steps} {result.settings.counted} in {clock(result.wall_seconds)}"]
         first, last = result.entropy
         if math.isfinite(first) and math.isfinite(last):
             told.append(f"entropy {first:.2f} to {last:.2f} nats")
@@ -500,7 +488,7 @@ def _trained(result: SearchResult) -> RenderableType:
         lines.append(line)
     columns = ["architecture", "params", "trainings", "accuracy"]
     columns += ["predicted [90 %]"] * predicted
-    title = "The best architectures, per cent; the first is the seed architecture"
+    title = "The best architectures (accuracies in %); the first is the seed architecture"
     return table(columns, lines, title=title, left=("architecture",), rule=1)
 
 

@@ -44,10 +44,8 @@ class TrainingPool:
     training of ``asvit reference build``.
 
     Attributes:
-        device: Where networks are trained.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
+        context: Trains one network, and knows images and device.
         settings: How networks are trained, as settings of a reference table.
-        num_classes: Classes of the images.
 
     Raises:
         ValueError: If there are too few images, they have no classes, one cannot be read, or the
@@ -63,7 +61,7 @@ class TrainingPool:
         workers: Workers | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.device = str(resolve_device(settings.device))
+        device = str(resolve_device(settings.device))
         self._space = space
         self.settings = affordable(settings.training)
         s = self.settings
@@ -74,20 +72,21 @@ class TrainingPool:
             seed=s.seed,
             progress=progress,
         )
-        self._trainer = trainer.Trainer(s, self.device, images=self._images)
-        self.provenance, self.num_classes = self._trainer.provenance, self._trainer.num_classes
-        self.workers = training_workers(workers, settings, self.device)
+        self.context = trainer.Trainer(s, device, images=self._images)
+        self.workers = training_workers(workers, settings, device)
         self._stack = ExitStack()
         self._pool: Pool | None = None
         if not self.workers.in_process:
             self._opened()  # checks early that there can be workers
 
-    def all(self, trainings: Sequence[tuple[Architecture, int]]) -> Iterator[Measurement]:
-        """Train pairs of architecture and training seed; the measurements come in their order."""
+    def all(
+        self, architectures: Sequence[Architecture], *, seeds: Sequence[int]
+    ) -> Iterator[Measurement]:
+        """Train each architecture with its seed; the measurements come in their order."""
         side = self.settings.image_size
-        texts = [str(as_trained(arch, self.settings.width)) for arch, _ in trainings]
-        jobs = [Training(text, seed) for text, (_, seed) in zip(texts, trainings, strict=True)]
-        for (arch, _), outcome in zip(trainings, self._outcomes(jobs), strict=True):
+        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
+        jobs = list(map(Training, texts, seeds))
+        for arch, outcome in zip(architectures, self._outcomes(jobs), strict=True):
             size = counted(arch, side)
             reason = outcome.reason or (size if isinstance(size, str) else "")
             params, macs = (size.params, size.macs) if isinstance(size, Cost) else (0, 0)
@@ -99,7 +98,7 @@ class TrainingPool:
     @property
     def lines(self) -> Mapping[str, str]:
         """How networks are trained, and on what, as reference tables say it."""
-        return how_trained(self.settings, self.provenance["source"])
+        return how_trained(self.settings, self.context.provenance["source"])
 
     def close(self) -> None:
         """Stop the workers."""
@@ -111,7 +110,7 @@ class TrainingPool:
         if self.workers.in_process:
             for job in jobs:
                 try:
-                    yield _outcome(self._trainer, job)
+                    yield _outcome(self.context, job)
                 except MemoryError as error:
                     yield _failed(str(error) or "out of memory")
             return
@@ -134,7 +133,9 @@ class TrainingPool:
                 },
                 {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()},
             )
-            self._pool = self._stack.enter_context(open_pool(self.workers, work, self.device))
+            self._pool = self._stack.enter_context(
+                open_pool(self.workers, work, self.context.device)
+            )
         return self._pool
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, Trial
 from asvit.core.codec import from_json, to_json
 from asvit.core.console import number, short
 from asvit.core.progress import Progress
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.controllers import get_controller
-from asvit.search.front import BEST, best_row, best_rows, objectives
+from asvit.search.front import BEST, best_row, best_rows, objectives, picked
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
@@ -28,7 +29,7 @@ from asvit.search.sampler import (
     distributions,
     measured_trials,
 )
-from asvit.search.settings import LEAST_TRAININGS, PREDICTOR, SearchSettings
+from asvit.search.settings import PREDICTOR, SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
@@ -127,19 +128,22 @@ class History:
 class Search:
     """A search in progress: the study, and the rows that follow from it.
 
+    :class:`TrainingSearch` trains architectures instead of measuring them.
+
     Attributes:
         study: Study with the measured trials so far.
         space: What is searched.
         settings: Settings of the search.
         better: Measure to its direction; the measures with one are the objectives.
-        evaluate: Measures architectures; in a search that trains, trains pairs of an architecture
-            and a training seed.
+        evaluate: Measures architectures.
         evaluate_again: The same on fresh networks; None where measuring again tells nothing new.
         lease: Shares the study with other processes.
 
     Raises:
         ValueError: If a trial of the study was not measured by a search.
     """
+
+    unit: ClassVar = "step"
 
     study: Study
     space: SearchSpace
@@ -154,7 +158,7 @@ class Search:
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
         self.finalists: Sequence[Finalist] = ()
-        self.check: PredictorCheck | None = None
+        self.check: PredictorCheck | None = None  # of a search with a predictor
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -202,8 +206,8 @@ class Search:
                         yield self._progress(trial, resumed)
                         self._check_hope()
 
-    def recheck(self) -> Iterator[Progress]:
-        """Measure the finalists again; :attr:`finalists` has them afterwards.
+    def conclude(self) -> Iterable[Progress]:
+        """Measure the finalists again, and choose :attr:`seed` of these :attr:`finalists`.
 
         The best of many noisy values owes much to luck, which fresh networks take away. The
         study keeps what is measured here, too. Yields the progress after each finalist.
@@ -238,30 +242,7 @@ class Search:
             )
             for text in chosen
         ]
-
-    def conclude(self) -> Finalist:
-        """Judge the trainings, and give the best architecture.
-
-        With too few that did not fail for a predictor, it is the one of the highest mean.
-        :attr:`finalists` and :attr:`check` have what they come to.
-
-        Raises:
-            ValueError: If every training failed.
-        """
-        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
-
-        settings, before = self.settings, trained_before(self.study)
-        trained = gathered(self.rows, before, self.space, settings)
-        known = {text: one.accuracies for text, one in trained.items() if not one.reason}
-        make = None
-        if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
-            make = partial(Predictor, settings.image_size)
-        self.finalists = finalists_of(trained, make, count=BEST)
-        if not self.finalists:
-            raise ValueError(self._despair())
-        if make is not None:
-            self.check = check_predictor(make, known, seed=settings.seed)
-        return self.finalists[0]
+        self.seed = picked(self.finalists, self.better, self.settings.pick)
 
     def _chosen(self) -> tuple[Mapping[str, Architecture], str | None]:
         """The finalists by their texts, and which of them is the policy's likeliest.
@@ -300,28 +281,6 @@ class Search:
     def _measure(
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
-        """The measurement of each architecture in order."""
-        if self.settings.trainings is None:
-            return self._measure_new(architectures)
-        with _storing():
-            seeds = self._seeds(asked, architectures)
-        return self.evaluate(list(zip(architectures, seeds, strict=True)))
-
-    def _seeds(
-        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
-    ) -> Sequence[int]:
-        """The training seed of each architecture; the study keeps them for other processes."""
-        own = {trial.number for trial in asked}
-        others = [trial for trial in active_trials(self.study) if trial.number not in own]
-        taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
-        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
-        seeds = training_seeds(texts, taken, trained_before(self.study))
-        for trial, text, seed in zip(asked, texts, seeds, strict=True):
-            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
-                trial.set_user_attr(TRAINING, [text, seed])
-        return seeds
-
-    def _measure_new(self, architectures: Sequence[Architecture]) -> Iterator[Measurement]:
         """The measurement of each architecture in order; known ones are not measured again."""
         known = dict(self._history.known)  # as of now: others may add to it meanwhile
         distinct = {str(arch): arch for arch in architectures}
@@ -346,8 +305,10 @@ class Search:
     def _progress(self, trial: Trial, resumed: int) -> Progress:
         row = self.rows[self._history.numbers.index(trial.number)]
         seconds, counts = time.monotonic() - self._started, (len(self.rows), self.settings.trials)
-        unit, state = "step" if self.settings.trainings is None else "training", self._state(row)
-        return Progress(unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row)
+        state = self._state(row)
+        return Progress(
+            self.unit, *counts, resumed=resumed, seconds=seconds, state=state, record=row
+        )
 
     def _state(self, row: TrialRow) -> str:
         """Entropy, best so far and failures in a line; what there is not is left out."""
@@ -363,13 +324,67 @@ class Search:
         if len(self.rows) >= HOPELESS and not self._history.any_valid:
             raise ValueError(self._despair())
 
-    def _despair(self) -> str:
-        last = self.rows[-1]
-        what = "architectures" if self.settings.trainings is None else "trainings"
-        return (
-            f"all of the first {len(self.rows)} {what} failed; the last one, "
-            f"{last.architecture}, because {last.reason}"
-        )
+    def _despair(self, what: str = "") -> str:
+        what = what or f"all of the first {len(self.rows)} {self.settings.counted}"
+        last = [row for row in self.rows if row.state == "failed"][-1]
+        return f"{what} failed; the last one, {last.architecture}, because {last.reason}"
+
+
+class TrainingSearch(Search):
+    """As the base; ``evaluate`` is given ``seeds``, too: the training seed of each architecture.
+
+    An architecture may be trained several times, each time with another seed.
+    """
+
+    unit: ClassVar = "training"
+
+    def conclude(self) -> Iterable[Progress]:
+        """Judge the trainings, and choose :attr:`seed`: the architecture predicted best.
+
+        With too few that did not fail for a predictor, it is the one of the highest mean.
+        :attr:`finalists` and :attr:`check` have what they come to.
+
+        Raises:
+            ValueError: If a training of every architecture failed.
+        """
+        from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
+
+        settings = self.settings
+        trained = gathered(self.rows, trained_before(self.study), self.space, settings)
+        known = {text: one.accuracies for text, one in trained.items() if not one.reason}
+        make = None
+        if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
+            make = partial(Predictor, settings.image_size)
+        self.finalists = finalists_of(trained, make, count=BEST)
+        if not self.finalists:
+            some = self._history.any_valid
+            raise ValueError(self._despair("a training of every architecture" if some else ""))
+        if make is not None:
+            self.check = check_predictor(make, known, seed=settings.seed)
+        self.seed = self.finalists[0]
+        return ()
+
+    def _measure(
+        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Iterable[Measurement]:
+        """The accuracy of each architecture in order."""
+        with _storing():
+            seeds = self._seeds(asked, architectures)
+        return self.evaluate(architectures, seeds=seeds)
+
+    def _seeds(
+        self, asked: Sequence[Trial], architectures: Sequence[Architecture]
+    ) -> Sequence[int]:
+        """The training seed of each architecture; the study keeps them for other processes."""
+        own = {trial.number for trial in asked}
+        others = [trial for trial in active_trials(self.study) if trial.number not in own]
+        taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
+        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
+        seeds = training_seeds(texts, taken, trained_before(self.study))
+        for trial, text, seed in zip(asked, texts, seeds, strict=True):
+            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
+                trial.set_user_attr(TRAINING, [text, seed])
+        return seeds
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from asvit.predictor import Predictor
+from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
 from asvit.search.seeds import seed_for
-from asvit.search.settings import LEAST_TRAININGS, SearchSettings
+from asvit.search.settings import SearchSettings
 from asvit.search.trained import as_trained, trained_before
 from asvit.spaces import SearchSpace, cost
 from proxies.evaluation import FAILURES

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 State = Literal["complete", "failed"]
 
+LEAST_JUDGED = 8  # architectures, of which a ranking can be judged
 _BEFORE = ["number", "architecture", "params", "macs"]
 _AFTER = ["reward", "entropy", "state", "reason"]
 _BELOW = 2**63  # parameters and multiply-adds
@@ -101,7 +102,7 @@ class PredictorCheck:
 
     Attributes:
         tau: Share of pairs, held out together, that are predicted in the right order, minus the
-            share in the wrong one: Kendall's tau; NaN with fewer than 8 architectures.
+            share in the wrong one: Kendall's tau; NaN with too few architectures.
         tau_interval: Its bootstrap interval over architectures.
         rows: The architectures.
     """
@@ -114,7 +115,10 @@ class PredictorCheck:
     def in_words(self) -> str:
         """A line for people."""
         if math.isnan(self.tau):
-            return "too few architectures were trained to say how far the predictor can be trusted"
+            return (
+                f"fewer than {LEAST_JUDGED} architectures were trained without a failure: too few "
+                "to tell how far the predictor can be trusted"
+            )
         low, high = self.tau_interval
         return (
             f"the predictor ranks architectures that it was not shown with tau {self.tau:.2f} "
@@ -162,7 +166,8 @@ class Finalist:
 # Measures the architecture of a text; equal texts give equal measurements.
 Evaluate = Callable[[str], Measurement]
 # Measures several architectures, in their order; the first are ready before the last are begun.
-EvaluateAll = Callable[[Sequence[Any]], Iterable[Measurement]]
+# Where they are trained, it takes ``seeds``, too.
+EvaluateAll = Callable[..., Iterable[Measurement]]
 
 
 def evaluated(evaluate: Evaluate, text: str, names: Sequence[str]) -> Measurement:

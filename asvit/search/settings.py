@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
-from asvit.reference.build_settings import BuildSettings
+from asvit.reference.build_settings import BuildSettings, initial_weights
+from asvit.reference.findings import LEAST_TRAININGS
 from proxies.registry import Registry
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
 
 ACCURACY = "accuracy"  # per cent: the objective of a search that trains
 PREDICTOR = "predictor"  # the controller that needs it
-LEAST_TRAININGS = 5  # of a search with the predictor
 
 _MEASURES = ("length_distortion", "ntk_condition_number")
 # Where the default depends on what is measured: without training, and with it.
@@ -22,9 +22,10 @@ _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
 _GROUP = "Search by short trainings"  # heading of their options
 
+_OF_MEASURES = (*("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius"),)
 _OF_TRAININGS = (
     *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
-    *("classes", "shift", "flip"),
+    *("classes", "shift", "flip", "init"),
 )
 
 #: The preset ``quick`` of a search that trains.
@@ -103,7 +104,7 @@ class SearchSettings(MeasuringSettings):
         at_least=1,
         group=_GROUP,
     )
-    training_steps: int = setting(700, "Batches of each training.", at_least=1, group=_GROUP)
+    training_steps: int = setting(350, "Batches of each training.", at_least=1, group=_GROUP)
     batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
     learning_rate: float = setting(
         1e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
@@ -137,6 +138,7 @@ class SearchSettings(MeasuringSettings):
         0, "Shift training images by up to N pixels along each axis.", at_least=0, group=_GROUP
     )
     flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
+    init: Literal["xavier", "own"] = initial_weights(group=_GROUP)
 
     def __post_init__(self) -> None:
         trains = _trains(vars(self))
@@ -200,6 +202,16 @@ class SearchSettings(MeasuringSettings):
         return self.steps if self.trainings is None else self.trainings
 
     @property
+    def unused(self) -> Sequence[str]:
+        """Settings of the other kind of search: by measures or by trainings."""
+        return ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
+
+    @property
+    def counted(self) -> str:
+        """What :attr:`trials` counts, in a word."""
+        return "architectures" if self.trainings is None else "trainings"
+
+    @property
     def training(self) -> BuildSettings:
         """How networks are trained: as those of a reference table with these settings."""
         return BuildSettings(
@@ -219,7 +231,7 @@ class SearchSettings(MeasuringSettings):
 
         return (
             f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
-            f"C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
+            f"width C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
         )
 
 

@@ -28,11 +28,11 @@ from asvit.psvit_path import (
 from asvit.search.supernet_result import Cells, PathRow
 from asvit.search.supernet_settings import EvolutionSettings
 from asvit.spaces import SPACES
-from asvit.spaces.architectures import build_on_meta
+from asvit.spaces.architectures import cost
 from asvit.spaces.psvit import PSViTSpace
 from asvit.training.short import LabelledTensors, accuracy
 from asvit.training.supernets.settings import SupernetSettings
-from proxies.counts import Cost, count
+from proxies.counts import Cost
 from proxies.evaluation import seed_for
 
 _TRIES = 10  # draws for each crossover and each mutation that is asked for, as published code has
@@ -85,9 +85,7 @@ class SupernetSpace:
 
     def count(self, num_classes: int, *stages: str) -> Cost:
         """Parameters and multiply-adds of a path alone, counted; cells left out are identities."""
-        text = str(self._alone(*stages))
-        size = self._image_size
-        return count(build_on_meta(text, image_size=size, num_classes=num_classes), size)
+        return cost(self._alone(*stages), self._image_size, num_classes)
 
     def deit_macs(self, num_classes: int) -> int:
         """Multiply-adds of the DeiT of this supernet's size, on an image of its size.

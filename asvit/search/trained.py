@@ -15,7 +15,14 @@ from asvit.genotype import Growable
 from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.statistics import signs
 from asvit.search.acquisition import Fitted, seed_noise
-from asvit.search.rows import Finalist, HeldOut, Prediction, PredictorCheck, TrialRow
+from asvit.search.rows import (
+    LEAST_JUDGED,
+    Finalist,
+    HeldOut,
+    Prediction,
+    PredictorCheck,
+    TrialRow,
+)
 from asvit.search.seeds import seed_for
 from asvit.search.settings import ACCURACY, SearchSettings
 from asvit.spaces.architectures import cost
@@ -32,7 +39,6 @@ BEFORE = "trainings before"  # of the study: text to accuracies, of a table
 _WITHIN = 1.6449  # standard deviations, of 90 % of a normal distribution
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
-_LEAST = 8  # architectures, of which a ranking can be judged
 
 
 def as_trained(arch: Architecture, width: int) -> Architecture:
@@ -181,7 +187,7 @@ def check_predictor(
     texts = list(accuracies)
     measured = np.array([statistics.fmean(accuracies[text]) for text in texts])
     count = len(texts)
-    if count < _LEAST:
+    if count < LEAST_JUDGED:
         return PredictorCheck(math.nan, NO_INTERVAL, ())
     rng = np.random.default_rng(seed_for(seed, "check", count))
     agreed, together = np.zeros((2, count, count))

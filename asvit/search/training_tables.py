@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 from collections.abc import Mapping
 
-from asvit.reference.build import size_of
-from asvit.reference.schema import Cell, format_table
-from asvit.reference.table import LEAST_ROWS, ReferenceTable, Target
+from asvit.reference import ReferenceTable, build
+from asvit.reference.build_result import BuiltRow
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import Trained, as_trained
-from asvit.spaces import SearchSpace
+from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line, one_line
 
 _SEEDS = re.compile(r"accuracy_seed\d+")
@@ -80,32 +78,15 @@ def to_csv(
         settings: Of the search.
         num_classes: Classes of the images.
     """
-    most = max(len(one.accuracies) for one in trained.values())
-    columns: dict[str, list[Cell]] = {
-        name: [] for name in ("architecture", "params", "macs", "accuracy", "accuracy_std")
-    }
-    seeds: dict[str, list[Cell]] = {f"accuracy_seed{seed}": [] for seed in range(most)}
+    rows = []
     for text, one in trained.items():
-        size = size_of(text, settings.image_size, num_classes)
-        several = len(one.accuracies) > 1 and math.isfinite(one.accuracy)
-        std = statistics.stdev(one.accuracies) if several else None
-        row = (text, size.params, size.macs, one.accuracy, std)
-        for name, cell in zip(columns, row, strict=True):
-            columns[name].append(cell)
-        for seed, cells in enumerate(seeds.values()):
-            cells.append(one.accuracies[seed] if seed < len(one.accuracies) else None)
-    targets = [Target("accuracy", "test accuracy, mean of the trainings", "scratch")]
-    targets += [
-        Target(name, "the same of one training seed", "scratch")
-        for name, cells in seeds.items()
-        if sum(cell is not None and math.isfinite(float(cell)) for cell in cells) >= LEAST_ROWS
-    ]
+        size = cost(text, settings.image_size, num_classes)
+        rows.append(BuiltRow(text, size.params, size.macs, tuple(one.accuracies)))
     above = {
-        "title": f"{len(trained)} architectures of space {settings.space}, trained by a search",
+        "title": f"{len(rows)} architectures of space {settings.space}, trained by a search",
         **lines,
         "accuracies": "top-1 on the test images after the last step, per cent",
         "num_classes": str(num_classes),
         "image_size": str(settings.image_size),
-        "default_target": "accuracy",
     }
-    return format_table(above, targets, {**columns, **seeds})
+    return build.to_csv(rows, above, seeds=max(len(row.accuracies) for row in rows))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from asvit.genotype import STAGES, Genotype
+from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
 from proxies.counts import Cost, count, count_by_module
@@ -76,6 +77,8 @@ def cost(
 
 @lru_cache(maxsize=4096)
 def _cost(arch: Architecture, image_size: int, num_classes: int) -> Cost:
+    if type(arch) is Genotype:  # a subclass may build another network
+        return asvit_cost(arch, image_size, num_classes)
     built = build_on_meta(arch, image_size=image_size, num_classes=num_classes)
     return count(built, image_size)
 

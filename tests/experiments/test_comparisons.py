@@ -16,7 +16,6 @@ from run_script import Script, read_rows
 import asvit
 from asvit.genotype import Genotype
 from asvit.reference import load_reference
-from asvit.reference.build import size_of
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.search.supernet_result import EvolutionResult
@@ -300,7 +299,7 @@ def test_growths_to_one_budget_are_trained(
         for text in own:
             grown = Genotype.parse(text)
             assert str(grown.with_(depths=(1, 1, 1, 1), width=16)) == start
-            params = size_of(text, 32, 20).params
+            params = asvit.cost(text, 32, 20).params
             assert 0.98 * 600_000 <= params <= 600_000
     assert len(trained) == len({row["architecture"] for row in rows})
     assert printed[-1].startswith("| both starts together | ")

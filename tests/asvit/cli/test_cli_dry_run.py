@@ -84,6 +84,19 @@ def test_it_tells_people_all_there_is_and_writes_nothing(tmp_path: Path) -> None
     assert "each with one network" in parts["time"]
 
 
+def test_a_search_by_trainings_names_no_settings_of_measures(tmp_path: Path) -> None:
+    few = "--trainings 6 --training-steps 1 --train-images 8 --test-images 4 --classes 2 --width 8"
+    result = in_a_world(
+        tmp_path, "search", *f"{few} --space asvit-tiny --device cpu --dry-run".split()
+    )
+    assert result.returncode == 0, result.stderr
+    parts = {line[:9].strip(): line[9:] for line in result.stdout.splitlines()[1:]}
+    assert parts["trials"] == "6 trainings"
+    assert "width 8, " in parts["settings"]
+    assert "points" not in parts["settings"]
+    assert "trials.csv, trainings.csv, " in parts["writes"]
+
+
 def test_it_gives_the_same_as_json() -> None:
     data = told("--storage", "sqlite:///not-opened.db")
     estimate = data["estimate"]

@@ -1,9 +1,11 @@
-"""An extension: a measure that keeps a node of a Ray cluster busy until the node is killed."""
+"""An extension: a measure or a training keeps a node of a Ray cluster busy until it is killed."""
 
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from proxies import Inputs, Proxy
@@ -14,8 +16,8 @@ BUSY = ORDERED.with_name("busy")  # by that node: it has a task that it will not
 PATIENCE = 300.0  # seconds
 
 
-def node_dies(model: nn.Module, inputs: Inputs) -> float:
-    """Count the parameters; once a node is to die, only after it has a task it is killed over."""
+def hold() -> None:
+    """Once a node is to die, let nothing end before it has a task that it is killed over."""
     if ORDERED.exists() and not BUSY.exists():
         import ray
 
@@ -24,7 +26,23 @@ def node_dies(model: nn.Module, inputs: Inputs) -> float:
             time.sleep(PATIENCE)
             raise RuntimeError("the node was not killed")
         wait_for(BUSY)  # else this node might do all that is left
+
+
+def node_dies(model: nn.Module, inputs: Inputs) -> float:
+    """Count the parameters."""
+    hold()
     return float(sum(p.numel() for p in model.parameters()))
+
+
+class HeldAdamW(torch.optim.AdamW):
+    """The optimizer of trainings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        hold()
+        super().__init__(*args, **kwargs)
+
+
+torch.optim.AdamW = HeldAdamW  # type: ignore[misc]
 
 
 def order(node: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 HERE = Path(__file__).parent
-HALF_WAY = 4  # steps before the node dies
+HALF_WAY = 4  # steps or trainings before the node dies
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     killer = Thread(target=kill, daemon=True)
 
     def order(event: Progress) -> None:
-        if event.unit == "step" and event.done == HALF_WAY:
+        if event.unit in ("step", "training") and event.done == HALF_WAY:
             half_way.order(second.node_id)
             killer.start()
 

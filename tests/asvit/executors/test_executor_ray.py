@@ -19,6 +19,12 @@ SETTINGS: dict[str, Any] = {
     "data": "gaussian", "image_size": 32, "images": 4, "repeats": 3, "points": 5,
 }  # fmt: skip
 
+MEASURED = {**SETTINGS, "proxies": ["length_distortion", "ntk_condition_number", "node_dies"]}
+TRAINED: dict[str, Any] = {
+    "space": "asvit-tiny", "controller": "predictor", "trainings": 12, "training_steps": 4,
+    "width": 8, "classes": 3, "train_images": 24, "test_images": 12, "batch_size": 6,
+}  # fmt: skip
+
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -79,10 +85,14 @@ def test_a_search_with_workers_of_other_versions_ends_in_a_line(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_a_search_on_a_cluster_gives_the_same_trials_though_a_node_dies(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "files"), [(MEASURED, ["trials.csv"]), (TRAINED, ["trials.csv", "trainings.csv"])]
+)
+def test_a_search_on_a_cluster_gives_the_same_trials_though_a_node_dies(
+    tmp_path: Path, asked: dict[str, Any], files: list[str]
+) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
     script = Path(__file__).with_name("ray_cluster.py")
-    asked = {**SETTINGS, "proxies": ["length_distortion", "ntk_condition_number", "node_dies"]}
     words = [sys.executable, str(script), str(tmp_path), json.dumps(asked)]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
@@ -90,5 +100,6 @@ def test_a_search_on_a_cluster_gives_the_same_trials_though_a_node_dies(tmp_path
     )
     assert ended.returncode == 0, ended.stderr
     assert "a worker was lost (its actor is gone" in ended.stderr
-    found, expected = ((tmp_path / name / "trials.csv").read_bytes() for name in ("ray", "alone"))
-    assert found == expected
+    for file in files:
+        found, expected = ((tmp_path / name / file).read_bytes() for name in ("ray", "alone"))
+        assert found == expected

@@ -1,18 +1,25 @@
 """The whole As-ViT network: released numbers, shapes, any image, derivatives, compilation."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from asvit.genotype import Genotype
 from asvit.models import AsViT
-from asvit.models.asvit import SIZES
+from asvit.models.asvit import SIZES, asvit_cost
+from asvit.spaces import load_space
+from asvit.spaces.architectures import build_on_meta
+from proxies.counts import count
 
 # Weights, images and outputs of the released code (VITA-Group/AsViT), made on CPU in float32.
 GOLDEN = sorted((Path(__file__).parents[2] / "data" / "golden").glob("*.safetensors"))
@@ -114,3 +121,22 @@ def test_stages_differ_from_the_input_only_through_their_windows():
     assert differs[:8, :8].all()
     assert not differs[8:].any()
     assert not differs[:, 8:].any()
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.one_of(st.sampled_from([32, 64, 96, 160, 224]), st.integers(1, 60).map(lambda n: 4 * n)),
+    st.sampled_from([0, 1, 7, 1000]),
+)
+def test_formulas_give_what_the_network_costs(seed, side, classes):
+    rng = np.random.default_rng(seed)
+    depths, width = rng.integers(1, 4, 4).tolist(), int(rng.integers(8, 300))
+    g = load_space("asvit").sample(rng).with_(depths=depths, width=width)
+    try:
+        network = build_on_meta(g, image_size=side, num_classes=classes)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            asvit_cost(g, side, classes)
+    else:
+        assert asvit_cost(g, side, classes) == count(network, side)

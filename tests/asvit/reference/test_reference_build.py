@@ -14,11 +14,12 @@ from torch import nn
 
 import asvit
 from asvit.reference import ReferenceTable, load_reference
-from asvit.reference.build import Outcome, Training, draw, rows_of, size_of, to_csv
+from asvit.reference.build import Outcome, Training, draw, rows_of, to_csv
 from asvit.reference.build_result import BuiltRow, noise_ceiling, reachable, spread
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import PlainSpace, load_space
 from asvit.spaces.base import Choice
+from proxies.counts import Cost
 
 SETTINGS = BuildSettings(n=8, image_size=32, width=8)
 percent = st.floats(0, 100)
@@ -98,14 +99,6 @@ def test_a_width_below_the_heads_is_refused() -> None:
         draw(load_space("asvit"), BuildSettings.make(n=40, width=4))
 
 
-def test_sizes_are_those_of_the_network_that_is_trained() -> None:
-    text = "8,2,2|3,1,2|3,1,6|2,1,5|64,8"
-    model = asvit.build(text, 32, 7)
-    size = size_of(text, 32, 7)
-    assert size.params == sum(p.numel() for p in model.parameters())
-    assert size.macs == size_of(text, 32, 1000).macs - 64 * (1000 - 7)
-
-
 def test_rows_wait_for_all_their_trainings() -> None:
     few = BuildSettings.make(n=2, seeds=2, image_size=32, width=8)
     texts = draw(load_space("asvit"), few)
@@ -118,6 +111,8 @@ def test_rows_wait_for_all_their_trainings() -> None:
     assert (only.architecture, only.accuracies[0]) == (texts[1], 50.0)
     assert math.isnan(only.mean)
     assert math.isnan(only.std)
+    trained = asvit.build(only.architecture, 32, 10)
+    assert Cost(only.params, only.macs) == asvit.cost(trained, 32)
     outcomes[Training(texts[0], 0)] = Outcome(44.0, 1.0, 3.0)
     first, _ = rows_of(texts, outcomes, few, 10)
     assert (first.architecture, first.accuracies, first.mean) == (texts[0], (44.0, 40.0), 42.0)
@@ -152,6 +147,7 @@ def test_too_few_rows_have_neither_spread_nor_ceiling(rows: list[BuiltRow]) -> N
         ([row(1, 1), row(2, 2), row(3, 4), row(4, 3), row(9, math.nan)], 4 / 6),
         ([row(1, 1, 3), row(2, 2, 2), row(3, 3, 1)], (1 - 1 - 1) / 3),  # the mean over pairs
         ([row(1), row(2), row(3)], math.nan),
+        ([row(1, 1), row(2, 2), row(3)], math.nan),  # the others say little of this one
     ],
 )
 def test_the_noise_ceiling_by_hand(rows: list[BuiltRow], ceiling: float) -> None:
@@ -181,7 +177,7 @@ def written(
     """Rows with these accuracies, and the table that is read from their file."""
     texts = draw(load_space("asvit"), BuildSettings.make(n=len(values), image_size=32, width=8))
     rows = [
-        BuiltRow(text, *vars(size_of(text, 32, 10)).values(), pair)
+        BuiltRow(text, *vars(asvit.cost(text, 32, 10)).values(), pair)
         for text, pair in zip(texts, values, strict=True)
     ]
     path.write_text(to_csv(rows, {"num_classes": "10", "image_size": "32"}, seeds=2))
@@ -218,3 +214,12 @@ def test_the_file_says_the_noise_ceiling(tmp_path: Path) -> None:
     _, table = written(tmp_path / "mine.csv", values)
     # 9 of 10 pairs are ordered alike
     assert {target.noise_ceiling for target in table.targets.values()} == {0.8}
+
+
+def test_rows_may_have_been_trained_unequally_often(tmp_path: Path) -> None:
+    values = [(50.0, 51.0), *((52.0 + i,) for i in range(5))]
+    _, table = written(tmp_path / "mine.csv", values)
+    assert table.accuracies["accuracy"] == (50.5, 52, 53, 54, 55, 56)
+    assert table.accuracies["accuracy_seed0"] == (50, 52, 53, 54, 55, 56)
+    assert table.targets.keys() == {"accuracy", "accuracy_seed0"}  # one row has another seed
+    assert "mean of 1 to 2 training seed(s)" in table.targets["accuracy"].description

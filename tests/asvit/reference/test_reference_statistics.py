@@ -18,11 +18,12 @@ from asvit.reference.statistics import (
     kendall,
     oriented,
     partial_kendall,
+    pooled_kendall,
     rank_sum,
     resampled_kendall,
     resamples,
-    tau_within,
     taus_in_bands,
+    taus_within,
     top_regret,
 )
 
@@ -287,33 +288,36 @@ def test_nothing_is_left_of_what_is_given(x):
     assert math.isnan(partial_kendall(y, x, [-3 * value for value in y]))
 
 
+def in_bands_of(count, x=None, y=None, bands=3):
+    x, y = (count if column is None else column for column in (x, y))
+    return taus_in_bands({"params": count}, lambda rows: kendall(x[rows], y[rows]), bands=bands)
+
+
 def test_bands_by_hand():
     count = np.arange(10.0)
     x, y = count.copy(), count.copy()
     y[5:] = y[5:][::-1]
-    bands = taus_in_bands(x, y, count, name="params", bands=2)
-    assert bands == (
+    assert in_bands_of(count, x, y, bands=2) == (
         Band("params", 0, 4, 5, pytest.approx(1)),
         Band("params", 5, 9, 5, pytest.approx(-1)),
     )
-    few = taus_in_bands(x[:4], y[:4], count[:4], name="params", bands=1)
+    few = in_bands_of(count[:4], bands=1)
     assert repr(few) == repr((Band("params", 0.0, 3.0, 4, math.nan),))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 5))
 def test_every_row_is_in_one_band_and_equal_counts_in_the_same(counts, bands):
-    count = np.array(counts, dtype=float)
-    found = taus_in_bands(count, count, count, name="params", bands=bands)
+    found = in_bands_of(np.array(counts, dtype=float), bands=bands)
     assert 1 <= len(found) <= bands
-    assert sum(band.n for band in found) == len(count)
+    assert sum(band.n for band in found) == len(counts)
     for before, after in itertools.pairwise(found):
         assert before.high < after.low
 
 
 def test_rows_without_a_count_are_in_none():
     count = np.array([1, 2, math.nan, 3])
-    assert sum(band.n for band in taus_in_bands(count, count, count, name="macs")) == 3
-    assert taus_in_bands(count[2:3], count[2:3], count[2:3], name="macs") == ()
+    assert sum(band.n for band in in_bands_of(count)) == 3
+    assert in_bands_of(count[2:3]) == ()
 
 
 @given(st.integers(2, 15), st.integers(0, 2**32 - 1), st.sampled_from([2, 4, 100]))
@@ -360,13 +364,17 @@ def test_tau_within_bands_counts_the_pairs_inside_alone():
     count = np.repeat([1.0, 2.0, 3.0], 4)
     y = np.arange(12, dtype=float)
     against = -y + 100 * count  # ranks well by size, and in reverse at a given size
-    drawn = resamples(12, 200, seed=0)
-    found = tau_within(against, y, {"params": count, "other": y}, drawn, name="params")
+    drawn = np.vstack([np.ones(12), resamples(12, 200, seed=0)])
+
+    def taus_of(x):
+        return lambda groups, of: pooled_kendall(x if of is None else of, y, groups, drawn)
+
+    (found,) = taus_within({"params": count, "other": y}, taus_of(against))
     assert kendall(against, y) > 0.4
     assert (found.count, found.tau) == ("params", -1)
     assert (found.rival, found.rival_tau, found.difference) == ("other", 1, -2)
     assert tuple(found.tau_interval) == (-1, -1)
-    itself = tau_within(count, y, {"params": count}, drawn, name="params")
+    (itself,) = taus_within({"params": count}, taus_of(count))
     assert math.isnan(itself.tau)
     assert itself.rival == ""
 

@@ -15,12 +15,12 @@ import torch
 
 import asvit
 from asvit.reference import REFERENCES, load_reference
-from asvit.reference.build import draw, size_of
+from asvit.reference.build import draw
 from asvit.reference.build_result import BuiltRow, noise_ceiling
 from asvit.reference.build_settings import BuildSettings
 from asvit.reference.statistics import kendall
 from asvit.runs.reference import BuildRun
-from asvit.spaces import load_space
+from asvit.spaces import cost, load_space
 from asvit.spaces.architectures import build_on_meta, canonical, parse
 from asvit.spaces.families import PIT_STAGES
 from proxies import structure
@@ -228,7 +228,7 @@ def built(fractal):
     """The rows of the table as they are built."""
     each = [fractal.accuracies[f"accuracy_seed{seed}"] for seed in range(PRESET.seeds)]
     return [
-        BuiltRow(text, *vars(size_of(text, 32, 20)).values(), values)
+        BuiltRow(text, *vars(cost(text, 32, 20)).values(), values)
         for text, values in zip(fractal.architectures, zip(*each, strict=True), strict=True)
     ]
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from asvit.executors import Answer, Pool
 from asvit.reference import trainer as module
@@ -52,6 +53,28 @@ def test_the_seed_of_the_table_matters(trainer: Trainer) -> None:
     other = Trainer(dataclasses.replace(SETTINGS, seed=1), "cpu")
     assert other.provenance["digest"] != trainer.provenance["digest"]
     assert other(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
+
+
+def test_networks_begin_with_weights_that_suit_their_width(trainer: Trainer) -> None:
+    own = Trainer(dataclasses.replace(SETTINGS, init="own"), "cpu")
+    wide = [
+        layer
+        for layer in trainer._fresh(TEXT, 0).modules()
+        if isinstance(layer, nn.Linear) and layer.weight.numel() > 1_000
+    ]
+    for layer in wide:
+        spread = (2 / (layer.in_features + layer.out_features)) ** 0.5
+        assert layer.weight.std().item() == pytest.approx(spread, rel=0.1)
+    assert len(wide) > 5
+    assert own._fresh(TEXT, 0).layers[3].blocks[0].attn.qkv.weight.std() < 0.03
+    assert own(Training(TEXT, 0)).loss != trainer(Training(TEXT, 0)).loss
+
+
+def test_a_table_that_does_not_tell_began_with_own_weights() -> None:
+    stored = SETTINGS.to_json()
+    assert BuildSettings.from_json(stored) == SETTINGS
+    del stored["init"]
+    assert BuildSettings.from_json(stored) == dataclasses.replace(SETTINGS, init="own")
 
 
 def test_what_the_images_are_is_known(trainer: Trainer) -> None:

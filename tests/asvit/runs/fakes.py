@@ -114,7 +114,8 @@ class FakeTrainer:
     num_classes = 10
     provenance: Mapping[str, str] = {"source": "fake images", "digest": "f" * 64}
 
-    def __init__(self, _settings: BuildSettings, _device: str, **_: object) -> None: ...
+    def __init__(self, _settings: BuildSettings, device: str, **_: object) -> None:
+        self.device = device
 
     def __call__(self, training: Training) -> Outcome:
         drawn = crc32(repr(training).encode())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 from asvit.core.console import console
 from asvit.executors import Workers
 from asvit.reference import load_reference
-from asvit.reference.build import Outcome
+from asvit.reference.build import Outcome, to_csv
+from asvit.reference.build_result import BuiltRow
 from asvit.runs.reference import build_reference
 from asvit.runs.search import SearchRun, run_search
-from asvit.search import predictor_sampler, read_trials
+from asvit.search import Measurement, predictor_sampler, read_trials
 from asvit.search.result import SearchResult
-from asvit.spaces import load_space
+from asvit.spaces import cost, load_space
 from tests.asvit.runs.fakes import fake_trainings
 from tests.asvit.search.ridge import Ridge
 
@@ -55,7 +57,8 @@ def test_a_run_folder_holds_the_prediction_and_how_far_to_trust_it(tmp_path: Pat
     assert result.prediction == best.predicted
     assert sum(one.trainings for one in result.finalists) <= 16
     assert SearchResult.read(tmp_path / "result.json").to_json() == result.to_json()
-    assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu"
+    trained = "--classes 3 --train-images 12 --recipe small"
+    assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu {trained}"
 
 
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
@@ -96,10 +99,10 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
         name: getattr(settings, name)
         for name in ("space", "width", "classes", "train_images", "test_images", "image_size")
     }
-    table = build_reference(out=tmp_path / "table", n=8, steps=700, device="cpu", **same).table
+    table = build_reference(out=tmp_path / "table", n=8, steps=350, device="cpu", **same).table
     found = search(tmp_path / "second", reference=table, trainings=5)
     assert found.steps == 5
-    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 700 steps.*here it is AdamW, 100"):
+    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 350 steps.*here it is AdamW, 100"):
         search(tmp_path / "third", reference=table, training_steps=100)
     with pytest.raises(ValueError, match="where this search would train"):
         search(tmp_path / "third", reference=table, width=16)
@@ -108,6 +111,32 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
         search(tmp_path / "third", reference="asvit-fractal", space="asvit", width=16)
     assert not (tmp_path / "third").exists()
+
+
+def test_rows_of_a_table_without_accuracy_are_left_out(tmp_path: Path) -> None:
+    search(tmp_path / "first")
+    made = load_reference(tmp_path / "first" / "trainings.csv")
+    texts = made.architectures[:9]
+
+    def with_known(known: int) -> Path:
+        accuracies = [50.0 + n if n < known else math.nan for n in range(len(texts))]
+        sizes = [vars(cost(text, 32, made.num_classes)).values() for text in texts]
+        rows = [
+            BuiltRow(text, *size, (accuracy,))
+            for text, size, accuracy in zip(texts, sizes, accuracies, strict=True)
+        ]
+        path = tmp_path / f"{known}.csv"
+        path.write_text(to_csv(rows, made.provenance, seeds=1))
+        return path
+
+    result = search(tmp_path / "second", reference=with_known(7), trainings=5, seed=1)
+    assert result.predictor is not None
+    assert {*texts[:7]} <= {row.architecture for row in result.predictor.rows}
+    assert not {*texts[7:]} & {row.architecture for row in result.predictor.rows}
+    for known in (0, 4):
+        told = f"{known}.csv has {known} row(s) with a value of 'accuracy'; "
+        with pytest.raises(ValueError, match=f"{re.escape(told)}.* at least 5$"):
+            search(tmp_path / "third", reference=with_known(known))
 
 
 def test_any_controller_may_search_by_trainings_and_ends_in_the_best_mean(tmp_path: Path) -> None:
@@ -145,6 +174,7 @@ def test_the_console_shows_what_is_predicted(tmp_path: Path) -> None:
     with (screen := console()).capture() as shown:
         SearchRun.show(result, screen)
     assert "predicted [90 %]" in shown.get()
+    assert "(trials.csv, trainings.csv, result.json, figures)" in shown.get()  # but no report
     assert "16 trainings in" in shown.get()
     assert "the predictor ranks architectures that it was not shown with tau" in shown.get()
 
@@ -209,9 +239,27 @@ def test_a_space_of_one_architecture_is_refused(
         search(tmp_path)
 
 
-def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
-    from asvit.search import Measurement
+def test_a_space_of_one_dimension_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = load_space("asvit-tiny")
+    small = {name: choices[: 1 + (name == "K1")] for name, choices in space.dimensions.items()}
+    monkeypatch.setattr(type(space), "dimensions", small)
+    told = "a training of every architecture failed; the last one, .*, because accuracy: the loss"
+    with pytest.raises(ValueError, match=told):
+        search(tmp_path / "failing")  # one training in eight fails
 
+    def train(text: str) -> Measurement:
+        return Measurement(1, 2, {"accuracy": 10.0 * int(text[0])}, {})
+
+    result = search(tmp_path / "whole", evaluate=train)
+    assert {one.architecture[0]: one.trainings for one in result.finalists}.keys() == {"4", "6"}
+    assert result.seed_architecture.startswith("6")
+    assert result.predictor is not None
+    assert result.predictor.in_words.startswith("fewer than 8 architectures")
+
+
+def test_a_function_of_the_callers_may_train(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def train(text: str) -> Measurement:

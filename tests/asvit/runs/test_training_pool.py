@@ -9,7 +9,7 @@ from asvit.executors import Workers
 from asvit.reference.build import Outcome, Training
 from asvit.reference.trainer import Trainer
 from asvit.runs.training_pool import TrainingPool, affordable
-from asvit.search import SearchSettings
+from asvit.search import Measurement, SearchSettings
 from asvit.spaces import cost, load_space
 
 SPACE = load_space("asvit-tiny")
@@ -25,26 +25,27 @@ def make_pool(workers: Workers | None = None, **settings: Any) -> TrainingPool:
     return TrainingPool(SPACE, SearchSettings(**{**TINY, **settings}), workers=workers)
 
 
-def pairs(*given: tuple[str, int]) -> list[tuple[Any, int]]:
-    return [(SPACE.parse(text), seed) for text, seed in given]
+def train(pool: TrainingPool, *given: tuple[str, int]) -> list[Measurement]:
+    texts, seeds = zip(*given, strict=True)
+    return list(pool.all(list(map(SPACE.parse, texts)), seeds=seeds))
 
 
 def test_a_training_is_that_of_a_reference_table() -> None:
     pool = make_pool(Workers(jobs=1))
-    (found,) = pool.all(pairs((FIRST, 1)))
+    (found,) = train(pool, (FIRST, 1))
     table = Trainer(SearchSettings(**TINY).training, "cpu")
     assert found.values == {"accuracy": table(Training(f"{FIRST},8", 1)).accuracy}
     size = cost(FIRST, 32)
     assert (found.params, found.macs, found.reasons) == (size.params, size.macs, {})
-    assert pool.provenance == table.provenance
+    assert pool.context.provenance == table.provenance
 
 
 def test_workers_give_the_same_accuracies_in_the_same_order() -> None:
-    asked = pairs((FIRST, 0), (SECOND, 0), (FIRST, 1))
+    asked = (FIRST, 0), (SECOND, 0), (FIRST, 1)
     alone = make_pool(Workers(jobs=1))
     shared = make_pool(Workers(jobs=2))
     try:
-        assert list(shared.all(asked)) == list(alone.all(asked))
+        assert train(shared, *asked) == train(alone, *asked)
     finally:
         shared.close()
 
@@ -61,24 +62,23 @@ def test_a_network_that_cannot_be_trained_has_failed(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     pool = make_pool(Workers(jobs=1))
-    train = Trainer.__call__
+    trains = Trainer.__call__
 
     def fails(self: Trainer, training: Training) -> Outcome:
         if training.architecture.startswith(SECOND):
             raise error
-        return train(self, training)
+        return trains(self, training)
 
     monkeypatch.setattr(Trainer, "__call__", fails)
-    good, bad = pool.all(pairs((FIRST, 0), (SECOND, 0)))
+    good, bad = train(pool, (FIRST, 0), (SECOND, 0))
     assert math.isfinite(good.values["accuracy"])
     assert math.isnan(bad.values["accuracy"])
     assert reason in bad.reason
 
 
 def test_a_loss_that_is_not_finite_is_why_a_training_failed() -> None:
-    (found,) = make_pool(Workers(jobs=1), learning_rate=1e30, training_steps=9).all(
-        pairs((FIRST, 0))
-    )
+    pool = make_pool(Workers(jobs=1), learning_rate=1e30, training_steps=9)
+    (found,) = train(pool, (FIRST, 0))
     assert "accuracy: the loss became" in found.reason
 
 

@@ -39,7 +39,7 @@ def run(search: Search) -> list[Progress]:
 
 
 def finalists(search: Search) -> Sequence[Finalist]:
-    list(search.recheck())
+    list(search.conclude())
     return search.finalists
 
 
@@ -209,7 +209,7 @@ def noisy(text: str) -> Measurement:
 def test_the_finalists_are_the_likeliest_and_the_ten_best_measured_again() -> None:
     search = make_search(steps=200, again=noisy)
     run(search)
-    events = list(search.recheck())
+    events = list(search.conclude())
     likeliest, *others = search.finalists
     assert [one.likeliest for one in search.finalists] == [True] + [False] * len(others)
     assert likeliest.values["length_distortion"] > search.rows[0].values["length_distortion"]
@@ -235,18 +235,18 @@ def test_finalists_that_were_measured_before_a_kill_are_not_measured_again() -> 
     run(whole)
     study = optuna.create_study(directions=["maximize", "minimize"])
     run(make_search(study, steps=200))
-    for event in make_search(study, counted, steps=200, again=counted).recheck():
+    for event in make_search(study, counted, steps=200, again=counted).conclude():
         if event.done == 4:
             break
-    events = list((resumed := make_search(study, counted, steps=200, again=counted)).recheck())
+    events = list((resumed := make_search(study, counted, steps=200, again=counted)).conclude())
     assert [event.resumed for event in events] == [4] * (len(resumed.finalists) - 4)
     assert resumed.finalists == finalists(whole)
     drawn = {row.architecture for row in whole.rows}
     undrawn = [one.architecture for one in whole.finalists if one.architecture not in drawn]
     assert sorted(asked) == sorted([one.architecture for one in whole.finalists] + undrawn)
-    assert list(make_search(study, counted, steps=200, again=counted).recheck()) == []
+    assert list(make_search(study, counted, steps=200, again=counted).conclude()) == []
     # Another number of networks is another measurement.
-    assert list(make_search(study, steps=200, again=noisy, recheck=3).recheck())
+    assert list(make_search(study, steps=200, again=noisy, recheck=3).conclude())
 
 
 def test_without_a_policy_the_best_row_comes_first() -> None:

@@ -73,9 +73,13 @@ def test_trainings_are_those_of_a_reference_table() -> None:
     made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
     assert made.training.recipe.learning_rate == 0.1
-    table = BuildSettings.make("asvit-fractal")
+    table = BuildSettings.make("asvit-fractal", steps=350, init="xavier")
     default = SearchSettings(controller="predictor").training
     assert (default.recipe, default.images) == (table.recipe, table.images)
+    assert (default.init, SearchSettings(trainings=9, init="own").training.init) == (
+        table.init,
+        "own",
+    )
     assert (default.train_images, default.test_images) == (table.train_images, table.test_images)
 
 
@@ -83,3 +87,14 @@ def test_the_quick_preset_of_trainings_is_another_one() -> None:
     quick = SearchSettings.make("quick", controller="predictor", classes=4)
     assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
     assert quick.repeats == SearchSettings().repeats
+
+
+def test_settings_of_the_other_kind_of_search_have_no_effect() -> None:
+    measures, trainings = SearchSettings(), SearchSettings(trainings=9)
+    assert {"steps", "proxies", "points"} <= measures.effective().keys()
+    assert {"trainings", "width", "flip"} <= trainings.effective().keys()
+    for made, other in ((measures, trainings), (trainings, measures)):
+        assert made.effective().items() <= made.to_json().items()
+        hidden = made.to_json().keys() - made.effective().keys()
+        assert hidden == {*made.unused}
+        assert hidden <= other.effective().keys()

@@ -1,0 +1,248 @@
+"""Does a search by a dozen or two short trainings find better networks than other ways?
+
+On one set of images and under one cap of multiply-adds: what ``asvit search --controller
+predictor`` ends in, the most accurate of as many random draws, what a search by measures ends in,
+plain random draws, and networks made by hand after DeiT, PiT and Swin. The searches see a part of
+the images. Every architecture is then made as wide as the cap allows, trained from scratch four
+times as long on the same part, and tested on images that no search saw.
+
+Run from a checkout: ``python -m experiments.compare_designs --data fractals``. Searches are
+ordinary run folders, and every training is kept in ``designs_fractals.csv``, so a stopped
+comparison continues when the command is given again; with ``--print`` it only prints.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.models import SwinTransformer, VisionTransformer
+from timm.models.pit import PoolingVisionTransformer
+from torch import nn
+
+import asvit
+from asvit.data import FractalDataset, load_images
+from asvit.data.base import LabelledImages
+from asvit.data.sources import open_dataset
+from asvit.executors import Workers, one_thread
+from asvit.genotype import Genotype
+from asvit.reference.build import Training
+from asvit.spaces import build, load_space
+from asvit.training.short import LabelledTensors, draw_linear_weights, fit
+from experiments.compare_outcomes import (
+    RANDOM,
+    RECIPE,
+    Kinds,
+    Row,
+    accuracies,
+    points_more,
+    train_missing,
+)
+from experiments.growing import markdown, read_rows
+from proxies import Cost, count
+from proxies.evaluation import seed_for
+
+PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
+TRAININGS = 24  # of each search
+STEPS = 1_400  # of the trainings that judge; those of a search have a quarter
+CAP = 1_710_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
+SIDE = RECIPE.image_size
+CLASSES = 40  # of the fractals
+
+
+def _swin(classes: int, width: int) -> nn.Module:
+    network: nn.Module = SwinTransformer(
+        img_size=SIDE,
+        num_classes=classes,
+        patch_size=4,
+        window_size=4,
+        embed_dim=width,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 4, 8),
+    )
+    return network
+
+
+def _swin_without_positions(classes: int, width: int) -> nn.Module:
+    """The same without its only knowledge of where a token is: every bias stays at 0."""
+    network = _swin(classes, width)
+    for name, parameter in network.named_parameters():
+        if name.endswith("relative_position_bias_table"):
+            nn.init.zeros_(parameter)
+            parameter.requires_grad = False
+    return network
+
+
+#: Name of a network made by hand -> makes it. Each is the widest below the cap.
+BY_HAND: Mapping[str, Callable[[int], nn.Module]] = {
+    "DeiT-like": lambda classes: VisionTransformer(
+        img_size=SIDE, num_classes=classes, patch_size=8, embed_dim=48, depth=3, num_heads=2
+    ),
+    "PiT-like": lambda classes: PoolingVisionTransformer(
+        img_size=SIDE,
+        num_classes=classes,
+        patch_size=4,
+        stride=4,
+        stem_type="overlap",
+        base_dims=(11, 11, 11),
+        depth=(1, 1, 1),
+        heads=(2, 4, 8),
+        mlp_ratio=4,
+    ),
+    "Swin-like": partial(_swin, width=20),
+    "Swin-like without position bias": partial(_swin_without_positions, width=20),
+}
+
+
+def main() -> None:
+    """Run the missing searches and trainings, then print the tables."""
+    options = _options()
+    table = options.table or table_of(options.data)
+    if options.print:
+        rows = read_rows(table, Row)
+    else:
+        folder, train = _images(options.data, options.out / options.data)
+        rows = train_missing(table, options.trainings, _kinds_of(options, folder), train)
+    print(tables(rows))
+
+
+def table_of(data: str) -> Path:
+    """Where the trainings on a set of images are kept."""
+    return Path(__file__).with_name(f"designs_{data}.csv")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=("fractals", "digits"), default="fractals")
+    parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
+    parser.add_argument("--random", type=int, default=10, help="plain random draws")
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
+    parser.add_argument("--jobs", type=int, default=1, help="workers of each search")
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-designs"))
+    return parser.parse_args()
+
+
+def _images(name: str, out: Path) -> tuple[Path, Callable[[Training], float]]:
+    """A folder of images for the searches, and what trains longer on all of them."""
+    images: LabelledImages
+    if name == "digits":
+        images = open_dataset("digits")
+        order, tested = np.random.default_rng(0).permutation(len(images)), 600
+    else:
+        images = FractalDataset(CLASSES, 325, SIDE, seed=1)
+        order, tested = np.arange(len(images)), 5_000
+    parts = {"search": order[:-tested].tolist(), "test": order[-tested:].tolist()}
+    loaded = {}
+    for part, places in parts.items():
+        _write(images, places, out / part)
+        loaded[part] = load_images(str(out / part), count=len(places), image_size=SIDE, seed=0)
+    train, test = ((one.pixels, one.labels) for one in loaded.values())
+    return out / "search", partial(_train, train, test)
+
+
+def _write(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
+    """Write the images at ``places`` to a folder of their classes."""
+    for place in places:
+        label = images.classes[images.labels[place]]
+        path = folder / label / f"{place:05d}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            images.picture(place).save(path)
+
+
+def _train(train: LabelledTensors, test: LabelledTensors, training: Training) -> float:
+    """Test accuracy of a network after a longer training, per cent."""
+    seed = seed_for(1, training.architecture, training.seed)
+    classes = int(train[1].max()) + 1
+    with one_thread("cpu"), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        recipe = replace(RECIPE, steps=STEPS).recipe
+        network = _network(training.architecture, classes)
+        draw_linear_weights(network)
+        return fit(network, train, test, recipe, seed=seed).accuracy
+
+
+def _network(text: str, classes: int) -> nn.Module:
+    """A fresh network of an architecture's text, or one made by hand."""
+    if text not in BY_HAND:
+        return build(text, SIDE, classes)
+    return BY_HAND[text](classes)
+
+
+def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
+    space, rng = load_space("asvit"), np.random.default_rng(2)
+    draws = [str(space.sample(rng)) for _ in range(options.random)]
+
+    def outcome(controller: str, seed: int, **settings: object) -> str:
+        result = asvit.run_search(
+            controller=controller,
+            data=str(folder),
+            image_size=SIDE,
+            seed=seed,
+            out=options.out / options.data / f"{controller}-seed{seed}",
+            workers=Workers(jobs=options.jobs),
+            **settings,
+        )
+        return result.seed_architecture
+
+    trained = {"trainings": TRAININGS}
+    kinds: Kinds = {
+        PREDICTED: (options.searches, lambda n: outcome("predictor", n, **trained)),
+        BEST: (options.searches, lambda n: outcome("random", n, **trained)),
+        FREE: (options.searches, lambda n: outcome("reinforce", n, preset="quick")),
+        RANDOM: (options.random, draws.__getitem__),
+    }
+    wide = {kind: (n, lambda k, find=find: _widest(find(k))) for kind, (n, find) in kinds.items()}
+    return wide | {name: (1, lambda _, name=name: name) for name in BY_HAND}
+
+
+def _widest(text: str) -> str:
+    """The architecture as wide as the cap allows."""
+    arch = Genotype.parse(text).with_(width=RECIPE.width)
+    while asvit.cost(wider := arch.with_(width=arch.width + 1), SIDE, CLASSES).macs <= CAP:
+        arch = wider
+    return str(arch)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """The kinds, their differences, and every architecture, as Markdown."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    rng = np.random.default_rng(0)
+    pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
+    pairs += [(BEST, kind) for kind in (FREE, RANDOM) if {BEST, kind} <= {*kinds}]
+    compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
+    more = points_more(compared, rows, rng, paired=(PREDICTED, BEST, FREE))
+    return "\n\n".join((_each(rows, kinds), more))
+
+
+def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:
+    lines: list[tuple[object, ...]] = []
+    for kind in kinds:
+        texts = {row.search: row.architecture for row in rows if row.kind == kind}
+        for search, values in accuracies(rows, kind).items():
+            size = _size(texts[search])
+            told = ", ".join(f"{value:.1f}" for value in values)
+            costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.2f}M"
+            mean = f"{statistics.fmean(values):.1f}"
+            lines.append((kind, search, f"`{texts[search]}`", *costs, told, mean))
+        means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
+        if len(means) > 1:
+            lines.append((f"**{kind}**", "", "", "", "", "", f"**{statistics.fmean(means):.1f}**"))
+    columns = {"network": "l", "seed": "r", "text": "l", "params": "r", "MACs": "r"}
+    return markdown(columns | {"accuracies": "l", "mean": "r"}, lines)
+
+
+def _size(text: str) -> Cost:
+    if text not in BY_HAND:
+        return asvit.cost(text, SIDE, CLASSES)
+    return count(_network(text, CLASSES), SIDE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""How well do short trainings rank what longer ones give?
+
+The random draws of ``python -m experiments.compare_designs`` were trained at length, as wide as
+the cap allows. Here each is trained once by several cheaper recipes, at the width and on the part
+of the images that a search takes. Every training is kept in ``fidelity.csv``, so a stopped study
+continues when the command is given again; with ``--print`` it only prints.
+
+Run from a checkout: ``python -m experiments.study_fidelity``.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau, pearsonr
+
+from asvit.genotype import Genotype
+from asvit.reference.build import Training
+from asvit.reference.build_settings import BuildSettings
+from asvit.reference.trainer import Trainer
+from experiments import compare_designs
+from experiments.compare_outcomes import RANDOM, RECIPE, RESAMPLES, accuracies
+from experiments.compare_outcomes import Row as LongRow
+from experiments.growing import markdown, read_rows, write_rows
+
+TABLE = Path(__file__).with_name("fidelity.csv")
+SEARCH = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
+FIDELITIES: Mapping[str, BuildSettings] = {
+    "700 steps": SEARCH,
+    "350 steps": replace(SEARCH, steps=350),
+    "175 steps": replace(SEARCH, steps=175),
+    "twice the learning rate": replace(SEARCH, learning_rate=2e-3),
+    "own initial weights": replace(SEARCH, init="own"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One short training: test accuracy in per cent, and seconds of one core."""
+
+    fidelity: str
+    architecture: str
+    training: int
+    accuracy: float
+    seconds: float
+
+
+def main() -> None:
+    """Run the missing trainings, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fidelity", action="append", choices=FIDELITIES)
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-designs"))
+    options = parser.parse_args()
+    long = _long()
+    rows = read_rows(TABLE, Row)
+    if not options.print:
+        for name in options.fidelity or FIDELITIES:
+            rows = _trained(name, list(long), rows, options.out / "fractals" / "search")
+    print(_table(rows, long))
+
+
+def _long() -> Mapping[str, float]:
+    """Architecture at the width of a search to its mean accuracy after longer trainings."""
+    rows = read_rows(compare_designs.table_of("fractals"), LongRow)
+    texts = {row.search: row.architecture for row in rows if row.kind == RANDOM}
+    return {
+        str(Genotype.parse(texts[draw]).with_(width=RECIPE.width)): float(np.mean(values))
+        for draw, values in accuracies(rows, RANDOM).items()
+    }
+
+
+def _trained(name: str, texts: Sequence[str], rows: list[Row], folder: Path) -> list[Row]:
+    """``rows`` after training what they lack of a fidelity."""
+    done = {(row.fidelity, row.architecture) for row in rows}
+    missing = [text for text in texts if (name, text) not in done]
+    if not missing:
+        return rows
+    train = Trainer(replace(FIDELITIES[name], data=str(folder)), "cpu")
+    for text in missing:
+        started = time.process_time()
+        accuracy = train(Training(text, 0)).accuracy
+        row = Row(name, text, 0, round(accuracy, 2), round(time.process_time() - started, 1))
+        rows = [*read_rows(TABLE, Row), row]
+        write_rows(TABLE, rows)
+        print(asdict(row), flush=True)
+    return rows
+
+
+def _table(rows: Sequence[Row], long: Mapping[str, float]) -> str:
+    lines = []
+    for name in FIDELITIES:
+        own = [row for row in rows if row.fidelity == name and row.architecture in long]
+        if len(own) < 3:
+            continue
+        short = np.array([row.accuracy for row in own])
+        after = np.array([long[row.architecture] for row in own])
+        drawn = np.random.default_rng(0).integers(len(own), size=(RESAMPLES // 10, len(own)))
+        taus = [kendalltau(short[places], after[places]).statistic for places in drawn]
+        low, high = np.nanquantile(taus, [0.025, 0.975])
+        best = after[short.argmax()] - after.mean()
+        lines.append(
+            (
+                name,
+                len(own),
+                f"{np.mean([row.seconds for row in own]):.0f}",
+                f"{short.mean():.1f} ± {short.std(ddof=1):.1f}",
+                f"{kendalltau(short, after).statistic:.2f} ({low:.2f} to {high:.2f})",
+                f"{pearsonr(short, after).statistic:.2f}",
+                f"{best:+.1f}",
+            )
+        )
+    columns = {"short training": "l", "networks": "r", "seconds": "r", "accuracy": "r"}
+    columns |= {"τ with the long one": "r", "correlation": "r", "its best above the mean": "r"}
+    return markdown(columns, lines)
+
+
+if __name__ == "__main__":
+    main()
