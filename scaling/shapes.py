@@ -1,7 +1,5 @@
 """Depths and a width, and the candidates that a growth step derives from them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -20,7 +18,7 @@ class Shape(NamedTuple):
     depths: tuple[int, ...]
     width: int
 
-    def deeper(self, stage: int) -> Shape:
+    def deeper(self, stage: int) -> "Shape":
         """The shape with one more block in ``stage``, counted from 0."""
         depths = list(self.depths)
         depths[stage] += 1

@@ -1,7 +1,5 @@
 """Records in a file, one JSON object a line: summed, on the disk before the next one is made."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
@@ -12,15 +10,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import Nullable, from_json, to_json
 from asvit.core.files import check_plain, sync_folder
+from proxies import Score
 from proxies.messages import one_line
-
-if TYPE_CHECKING:
-    from proxies import Score
 
 logger = logging.getLogger(__name__)
 

@@ -1,16 +1,15 @@
 """Writes a copy of a network in any of the formats."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import timm
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from asvit._version import __version__
@@ -19,9 +18,6 @@ from asvit.export.formats import CONFIG, INPUT, LEAST_OPSET, OUTPUT, WEIGHTS, Fo
 from asvit.networks import Network, WeightsFile
 from asvit.spaces.families import PREFIX
 from proxies.messages import first_line
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
 
 #: Facts that timm uses to preprocess images, under the same names.
 PREPARATION: Final = ("mean", "std", "interpolation", "crop_pct")

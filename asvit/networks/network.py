@@ -1,19 +1,14 @@
 """The settings that determine a network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import Literal, Self, cast
+
+from torch import nn
 
 from asvit.core.settings import Settings, setting
 from asvit.models import convert, merge
 from asvit.spaces import build
 from asvit.spaces.architectures import canonical
-
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ class Network(Settings):
             inplace=True,
         )
 
-    def merged(self, model: nn.Module) -> tuple[Network, nn.Module]:
+    def merged(self, model: nn.Module) -> tuple[Self, nn.Module]:
         """The form for inference of a model from :meth:`build`, and its settings.
 
         Both are unchanged if there is nothing to merge.

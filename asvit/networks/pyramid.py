@@ -1,12 +1,10 @@
 """Networks as feature pyramids: backbones for detectors and segmenters."""
 
-from __future__ import annotations
-
 import inspect
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import timm
 import torch
@@ -121,7 +119,7 @@ class Pyramid(nn.Module):
             )
         )
 
-    def train(self, mode: bool = True) -> Pyramid:
+    def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen stages stay in evaluation mode."""
         super().train(mode)
         for module in self._frozen:

@@ -1,7 +1,5 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import struct
@@ -9,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -91,7 +89,7 @@ class WeightsFile:
         write_tensors(path, tensors, header)
 
     @classmethod
-    def read(cls, path: Path) -> WeightsFile:
+    def read(cls, path: Path) -> Self:
         """Read the file.
 
         Raises:

@@ -3,12 +3,13 @@
 It needs a result.json and the trials.csv beside it. The same folder gives the same bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from asvit.core.files import read_text
 from asvit.core.run_files import RESULT, TRIALS
@@ -22,10 +23,6 @@ from asvit.search.supernet_result import (
     RandomPaths,
     read_paths,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 OPEN_CANDIDATES = 40  # paths up to which their table is shown unfolded
 MOST_PATHS = 2000  # that figures show; more are thinned

@@ -1,19 +1,15 @@
 """The report of a reference table: how far its accuracies lie apart, and how far seeds agree."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from asvit.reference.build_result import BuildResult, BuiltRow
 from asvit.report import html
 from asvit.report.pictures import Picture
 from asvit.report.style import COLOUR, dots, figure, note
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)

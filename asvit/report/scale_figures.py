@@ -1,22 +1,17 @@
 """The figures of a scaling: the rows, which JSON, CSV, HTML and tests see, and their drawings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby, pairwise
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from asvit.report import style
 from asvit.report.style import COLOUR
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from scaling import Row
+from scaling import Row
 
 WIDTH_ALONE = 0  # the "stage" of a candidate that only grew in width
 MOST_CLOUDS = 12  # steps whose candidates are shown

@@ -4,14 +4,14 @@ They need a result.json; predictions.json beside it, which folders of earlier ve
 the confusion matrix and the worst mistakes.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from asvit.core.run_files import PREDICTIONS
 from asvit.report import html
@@ -22,9 +22,6 @@ from asvit.training.predictions import Confusion, Predictions, read_predictions
 from asvit.training.result import TrainResult
 from asvit.training.supernets.result import SupernetResult
 from proxies.messages import one_line
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST_CLASSES = 20  # of a confusion matrix; of more, the most confused pairs are listed
 MOST_PAIRS = 20

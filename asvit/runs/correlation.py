@@ -465,8 +465,7 @@ def run_correlation(
 
     Every row is built and measured as the settings say; the counts, such as parameters and
     multiply-adds, always are. The run folder holds ``scores.jsonl`` (every score),
-    ``values.csv``, ``correlations.csv``, ``result.json`` and the report. Stopped at any point,
-    even by ``kill -9``, the same call continues to the identical result. Another query about the
+    ``values.csv``, ``correlations.csv``, ``result.json`` and the report. Another query about the
     same table measures only what is missing.
 
     Args:

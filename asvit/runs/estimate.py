@@ -15,7 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -308,6 +308,7 @@ def peak_memory(device: str) -> int | None:
     return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
+@dataclass
 class _Timing:
     """Times what ``draw`` gives, with one network and with all.
 
@@ -315,21 +316,15 @@ class _Timing:
     workers may share ``single`` out in.
     """
 
-    def __init__(
-        self,
-        draw: Callable[[], Any],
-        single: Callable[[Any], bool],
-        whole: Callable[[Any], bool],
-        *,
-        parts: Sequence[Callable[[Any], bool]] = (),
-        jobs: int,
-        device: str,
-        clock: Clock,
-    ) -> None:
-        self._draw, self._single, self._whole, self._clock = draw, single, whole, clock
-        self._parts = parts
-        self.jobs, self.device = jobs, device
-        self.failures = 0
+    draw: Callable[[], Any]
+    single: Callable[[Any], bool]
+    whole: Callable[[Any], bool]
+    _: KW_ONLY
+    parts: Sequence[Callable[[Any], bool]] = ()
+    jobs: int
+    device: str
+    clock: Clock
+    failures: int = field(default=0, init=False)
 
     def estimate(
         self,
@@ -371,40 +366,40 @@ class _Timing:
 
     def samples(self, least: int, most: int, seconds: float) -> list[tuple[Any, float]]:
         """Time ``least`` of them, and for so many seconds more, up to ``most``."""
-        self._time(self._single, self._draw())  # the first one also warms up
-        started = self._clock()
+        self._time(self.single, self.draw())  # the first one also warms up
+        started = self.clock()
         taken: list[tuple[Any, float]] = []
-        while len(taken) < least or (len(taken) < most and self._clock() - started < seconds):
-            one = self._draw()
-            took, failed = self._time(self._single, one)
+        while len(taken) < least or (len(taken) < most and self.clock() - started < seconds):
+            one = self.draw()
+            took, failed = self._time(self.single, one)
             taken.append((one, took))
             self.failures += failed
         return taken
 
     def growth(self, samples: Sequence[tuple[Any, float]], seconds: float) -> float:
         """Time with all networks over time with one, from ordinary samples first."""
-        started, total, every = self._clock(), 0.0, 0.0
+        started, total, every = self.clock(), 0.0, 0.0
         for one, took in _ordinary_first(samples):
             # Costs are cached: the first time less that of one network again is that of counting.
-            again, _ = self._time(self._single, one)
-            whole, _ = self._time(self._whole, one)
+            again, _ = self._time(self.single, one)
+            whole, _ = self._time(self.whole, one)
             total += took
             every += took - again + whole
-            if self._clock() - started > seconds:
+            if self.clock() - started > seconds:
                 break
         return max(1.0, every / total)
 
     def shares(self, samples: Sequence[tuple[Any, float]]) -> Sequence[float]:
         """Shares of the parts in the time of an ordinary sample; of the whole without parts."""
         one, _ = next(_ordinary_first(samples))
-        took = [self._time(part, one)[0] for part in self._parts] or [1.0]
+        took = [self._time(part, one)[0] for part in self.parts] or [1.0]
         return [part / sum(took) for part in took]
 
     def _time(self, measure: Callable[[Any], bool], one: Any) -> tuple[float, bool]:
         """Seconds of measuring one, and whether a measure of it failed."""
-        started = self._clock()
+        started = self.clock()
         failed = measure(one)
-        return self._clock() - started, failed
+        return self.clock() - started, failed
 
 
 def _ordinary_first(samples: Sequence[tuple[Any, float]]) -> Iterator[tuple[Any, float]]:

@@ -209,10 +209,9 @@ def evolve_supernet(supernet: Path | str | None = None, **given: Any) -> Evoluti
     Paths inherit the supernet's weights and are ranked by their accuracy on the images that were
     set apart from the training images; none is trained. The run folder holds
     ``accuracies.jsonl`` (every accuracy), ``trials.csv``, ``inherited.safetensors`` (the winner
-    with its inherited weights), ``result.json`` and the report. Stopped at any point, even by
-    ``kill -9``, the run continues to the identical winner; at most the path in flight is
-    evaluated again, and of a training of the winner at most an epoch is trained again, of a long
-    one at most a minute. More generations or random paths than before extend it.
+    with its inherited weights), ``result.json`` and the report. After a stop at most the path in
+    flight is evaluated again, and of a training of the winner at most an epoch is trained again,
+    of a long one at most a minute. More generations or random paths extend a run.
 
     Args:
         supernet: Run folder of the supernet; the newest finished one in ``runs`` by default.

@@ -228,10 +228,8 @@ def build_reference(**given: Any) -> BuildResult:
 
     The run folder holds ``trainings.jsonl`` (every finished training), ``table.csv`` (the
     architectures whose trainings are all finished, as :func:`asvit.reference.load_reference`
-    reads it) and ``result.json``. Stopped at any point, even by ``kill -9``, the run continues to
-    the identical table, whatever the number of jobs; at most the trainings in flight are done
-    again. More architectures or seeds than before extend a run; a finished one only gives its
-    result.
+    reads it) and ``result.json``. After a stop at most the trainings in flight are done again; the
+    table is the same whatever the number of jobs. More architectures or seeds extend a run.
 
     Args:
         **given: The fields of :class:`asvit.reference.build_settings.BuildSettings`; what

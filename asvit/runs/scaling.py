@@ -329,9 +329,8 @@ def run_scaling(architecture: str | None = None, **given: Any) -> ScaleResult:
     """Grow an architecture to a budget; the same call continues a run that was stopped.
 
     The run folder holds ``measured.jsonl`` (everything measured), ``steps.csv``,
-    ``candidates.csv``, ``result.json`` and the report. Stopped at any point, even by ``kill -9``,
-    the run continues to the identical series; at most the network in flight is measured again.
-    A larger budget extends a run; a finished one only gives its result.
+    ``candidates.csv``, ``result.json`` and the report. After a stop at most the network in flight
+    is measured again. A larger budget extends a run.
 
     Args:
         architecture: Text of the architecture to start from; by default what the newest finished

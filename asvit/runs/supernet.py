@@ -182,9 +182,8 @@ def train_supernet(**given: Any) -> SupernetResult:
     """Train the supernet of a space, one path at a time; the same call continues a run.
 
     The run folder holds ``supernet.safetensors`` (weights, and the optimiser's state while it is
-    unfinished), ``losses.csv`` and ``result.json``. Stopped at any point, even by ``kill -9``,
-    the run continues to the identical weights on a CPU; at most an epoch is trained again, and
-    of a long one at most a minute.
+    unfinished), ``losses.csv`` and ``result.json``. After a stop at most an epoch is trained
+    again, and of a long one at most a minute; the weights are the same on a CPU.
 
     Args:
         **given: The fields of :class:`asvit.training.supernets.settings.SupernetSettings`; what

@@ -443,8 +443,8 @@ def run_training(architecture: str, **given: Any) -> TrainResult:
     The run folder holds ``checkpoint.safetensors`` (the state after the last epoch),
     ``best.safetensors`` and ``model.safetensors`` (the network of the best and of the last epoch,
     as :class:`asvit.networks.WeightsFile`), ``metrics.csv``, ``metrics.jsonl`` and
-    ``result.json``. Stopped at any point, even by ``kill -9``, the run continues to the identical
-    weights on a CPU; at most an epoch is trained again.
+    ``result.json``. After a stop at most an epoch is trained again; the weights are the same on a
+    CPU.
 
     Started in several processes by ``accelerate launch`` or ``torchrun`` they share every batch;
     the run folder must be on a disk that all of them see. The first one writes and tells.

@@ -30,62 +30,44 @@ _COMMON: Mapping[str, Any] = {
     "ema": 0.0,
 }
 
-_DEIT: Mapping[str, Any] = {**_COMMON, "warmup_epochs": 5}
 
-_RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "deit": {**_DEIT, "repeats": 3, "ema": 0.99996},
-    "swin": {
-        **_COMMON,
-        "warmup_epochs": 20,
-        "warmup_lr": 5e-7,
-        "min_lr": 5e-6,
-        "clip": 5.0,
-        "drop_path": 0.2,
-    },
-    "pvt": {**_DEIT, "repeats": 3},
-    "nextvit": {
-        **_COMMON,
-        "batch_size": 2048,
-        "weight_decay": 0.1,
-        "warmup_epochs": 20,
-        "clip": 5.0,
-    },
-    "shiftvit": {
-        **_COMMON,
-        "warmup_epochs": 20,
-        "drop_path": 0.2,
-        "repeats": 3,
-        "ema": 0.99996,
-    },
-    "small": {
-        **_COMMON,
-        "epochs": 100,
-        "batch_size": 64,
-        "base_rate": 8e-3,
-        "warmup_epochs": 10,
-        "clip": 1.0,
-        "auto_augment": "none",
-        "color_jitter": 0.2,
-        "erasing": 0.0,
-        "mixup": 0.0,
-        "cutmix": 0.0,
-        "crop_scale": 0.35,
-    },
-    "finetune": {
-        **_COMMON,
-        "epochs": 30,
-        "batch_size": 512,
-        "base_rate": 1e-4,
-        "weight_decay": 1e-4,
-        "warmup_epochs": 3,
-        "warmup_lr": 1e-7,
-        "min_lr": 1e-6,
-        "clip": 1.0,
-        "mixup": 0.0,
-        "cutmix": 0.0,
-        "crop_scale": 0.35,
-        "crop_pct": 1.0,
-    },
+def _recipe(**own: Any) -> Mapping[str, Any]:
+    return {**_COMMON, **own}
+
+
+_RECIPES = {
+    "deit": _recipe(warmup_epochs=5, repeats=3, ema=0.99996),
+    "swin": _recipe(warmup_epochs=20, warmup_lr=5e-7, min_lr=5e-6, clip=5.0, drop_path=0.2),
+    "pvt": _recipe(warmup_epochs=5, repeats=3),
+    "nextvit": _recipe(batch_size=2048, weight_decay=0.1, warmup_epochs=20, clip=5.0),
+    "shiftvit": _recipe(warmup_epochs=20, drop_path=0.2, repeats=3, ema=0.99996),
+    "small": _recipe(
+        epochs=100,
+        batch_size=64,
+        base_rate=8e-3,
+        warmup_epochs=10,
+        clip=1.0,
+        auto_augment="none",
+        color_jitter=0.2,
+        erasing=0.0,
+        mixup=0.0,
+        cutmix=0.0,
+        crop_scale=0.35,
+    ),
+    "finetune": _recipe(
+        epochs=30,
+        batch_size=512,
+        base_rate=1e-4,
+        weight_decay=1e-4,
+        warmup_epochs=3,
+        warmup_lr=1e-7,
+        min_lr=1e-6,
+        clip=1.0,
+        mixup=0.0,
+        cutmix=0.0,
+        crop_scale=0.35,
+        crop_pct=1.0,
+    ),
 }
 
 RECIPES: Registry[Mapping[str, Any]] = Registry("recipe", _RECIPES)

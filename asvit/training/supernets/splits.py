@@ -1,9 +1,8 @@
 """Training, validation and test images of a supernet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ class Splits:
     classes: int
     provenance: Mapping[str, str]
 
-    def to(self, device: torch.device) -> Splits:
+    def to(self, device: torch.device) -> Self:
         """Copy the images and labels to a device."""
         train, validation, test = (
             (pixels.to(device), labels.to(device))
