@@ -108,8 +108,11 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
         search(tmp_path / "third", reference=table, width=16)
     with pytest.raises(ValueError, match="which is not in space shiftvit"):
         search(tmp_path / "third", reference=table, space="shiftvit")
+    ours = {"reference": "asvit-fractal", "space": "asvit", "width": 16}
+    with pytest.raises(ValueError, match=r"'recipe' is .*here it is .* Xavier initialisation"):
+        search(tmp_path / "third", **ours, training_steps=700)
     with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
-        search(tmp_path / "third", reference="asvit-fractal", space="asvit", width=16)
+        search(tmp_path / "third", **ours, training_steps=700, init="own")
     assert not (tmp_path / "third").exists()
 
 
