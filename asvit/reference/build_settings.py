@@ -103,7 +103,9 @@ class BuildSettings(ShortTrainingSettings):
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
         """As the base does; a table of an older asvit began with the networks' own weights."""
-        return super().from_json({"init": "own", **stored})
+        if isinstance(stored, Mapping):  # what it should be is the base's to say
+            stored = {"init": "own", **stored}
+        return super().from_json(stored)
 
     @property
     def recipe(self) -> Recipe:

@@ -22,7 +22,17 @@ COLOUR = '#fefefe id="m" url(#m)'  # what the figures of a page are searched for
 TEXTS = (MARKUP, FORMULA, CONTROL, COLOUR)
 NAME = "<b onclick=alert(1)>\"' & ${title}\x1b$x^$"  # of a folder
 
-_KEPT = {"schema_version", "kind", "better", "training", "budgets", "radius", "state", "pick"}
+_KEPT = {
+    "schema_version",
+    "kind",
+    "better",
+    "training",
+    "budgets",
+    "radius",
+    "state",
+    "pick",
+    "init",
+}
 _KEPT |= {"network", "picture", "recipe", "optimizer", "precision", "distillation"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
 _SIZES = {"params", "macs"}  # whose columns are fixed where they are no measures
