@@ -31,6 +31,8 @@ def test_every_epoch_has_its_stage(plan):
     stages = [plan.stage(epoch) for epoch in range(plan.total)]
     assert tuple(stages.count(i) for i in range(3)) == plan.epochs
     assert stages == sorted(stages)
+    changes = [e for e in range(1, plan.total) if stages[e] != stages[e - 1]]
+    assert list(plan.switches) == changes
     for outside in (-1, plan.total):
         with pytest.raises(ValueError, match=f"epoch {outside} is none of {plan.total}"):
             plan.stage(outside)
