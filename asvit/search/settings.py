@@ -168,6 +168,19 @@ class SearchSettings(MeasuringSettings):
             return super().make(**{**_QUICK, **given})
         return super().make(preset, **given)
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
+        """As the base does; how a search would train that does not is nothing to go by.
+
+        Trainings of an older asvit began with the networks' own weights.
+        """
+        if isinstance(stored, Mapping):  # what it should be is the base's to say
+            if _trains(stored):
+                stored = {"init": "own", **stored}
+            else:
+                stored = {k: v for k, v in stored.items() if k not in _OF_TRAININGS}
+        return super().from_json(stored)
+
     def check(self) -> None:
         """Check that the controller can learn from batches, and has what it needs."""
         if self.batch > 1 and self.controller in _ONE_BY_ONE:

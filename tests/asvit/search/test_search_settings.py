@@ -83,6 +83,18 @@ def test_trainings_are_those_of_a_reference_table() -> None:
     assert (default.train_images, default.test_images) == (table.train_images, table.test_images)
 
 
+def test_settings_of_before_are_read() -> None:
+    measured = SearchSettings().to_json() | {"training_steps": 700}
+    del measured["init"]
+    assert SearchSettings.from_json(measured) == SearchSettings()
+    trained = SearchSettings(trainings=9, training_steps=700).to_json()
+    assert SearchSettings.from_json(trained).init == "xavier"
+    del trained["init"]
+    assert SearchSettings.from_json(trained) == SearchSettings(
+        trainings=9, training_steps=700, init="own"
+    )
+
+
 def test_the_quick_preset_of_trainings_is_another_one() -> None:
     quick = SearchSettings.make("quick", controller="predictor", classes=4)
     assert (quick.image_size, quick.training_steps, quick.classes) == (32, 150, 4)
