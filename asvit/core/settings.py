@@ -87,6 +87,8 @@ class Settings:
     """
 
     presets: ClassVar[Presets] = Registry("preset", {"default": {}})
+    #: What held before a field was there, where that is not its default.
+    older: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         for name, field in fields_of(type(self)).items():
@@ -114,7 +116,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """Read settings back; a field that an older version did not know has its default.
+        """Read settings back; a field that an older version did not know is as it was then.
 
         Raises:
             ValueError: If a field is unknown, as when a newer version wrote it, or a value is not
@@ -128,7 +130,7 @@ class Settings:
                 f"unknown setting {shown(strange[0])}; a newer asvit may have written it"
             )
         try:
-            return cls(**stored)
+            return cls(**{**cls.older, **stored})
         except MALFORMED as error:
             raise ValueError(first_line(error)) from error
 

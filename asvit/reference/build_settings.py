@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from asvit.core.settings import Presets, setting
 from asvit.training.short_settings import ShortTrainingSettings, labelled_data
@@ -61,6 +61,8 @@ class BuildSettings(ShortTrainingSettings):
         },
     )
 
+    older: ClassVar[Mapping[str, Any]] = {"init": "own"}
+
     space: str = setting(
         "asvit",
         "Search space (see asvit list spaces).",
@@ -99,13 +101,6 @@ class BuildSettings(ShortTrainingSettings):
         False,
         "Take --learning-rate for --width; twice the width has half the rate (arXiv 2203.03466).",
     )
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """As the base does; a table of an older asvit began with the networks' own weights."""
-        if isinstance(stored, Mapping):  # what it should be is the base's to say
-            stored = {"init": "own", **stored}
-        return super().from_json(stored)
 
     @property
     def recipe(self) -> Recipe:

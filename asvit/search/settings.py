@@ -22,7 +22,7 @@ _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
 _GROUP = "Search by short trainings"  # heading of their options
 
-_OF_MEASURES = (*("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius"),)
+_OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
 _OF_TRAININGS = (
     *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
@@ -48,6 +48,8 @@ class SearchSettings(MeasuringSettings):
     presets: ClassVar[Presets] = Registry(
         "preset", {"default": {}, "quick": {"image_size": 64, "repeats": 2, "images": 8}}
     )
+
+    older: ClassVar[Mapping[str, Any]] = BuildSettings.older
 
     space: str = setting(
         "asvit",
@@ -170,15 +172,9 @@ class SearchSettings(MeasuringSettings):
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
-        """As the base does; how a search would train that does not is nothing to go by.
-
-        Trainings of an older asvit began with the networks' own weights.
-        """
-        if isinstance(stored, Mapping):  # what it should be is the base's to say
-            if _trains(stored):
-                stored = {"init": "own", **stored}
-            else:
-                stored = {k: v for k, v in stored.items() if k not in _OF_TRAININGS}
+        """As the base does; how a search would train that does not is nothing to go by."""
+        if isinstance(stored, Mapping) and not _trains(stored):
+            stored = {**stored, **{name: getattr(cls, name) for name in _OF_TRAININGS}}
         return super().from_json(stored)
 
     def check(self) -> None:
