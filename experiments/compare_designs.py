@@ -36,10 +36,13 @@ from asvit.training.short import LabelledTensors, draw_linear_weights, fit
 from experiments.compare_outcomes import (
     RANDOM,
     RECIPE,
+    SIZED,
     Kinds,
     Row,
     accuracies,
+    architectures,
     points_more,
+    sized_line,
     train_missing,
 )
 from experiments.growing import markdown, read_rows
@@ -224,18 +227,12 @@ def tables(rows: Sequence[Row]) -> str:
 def _each(rows: Sequence[Row], kinds: Sequence[str]) -> str:
     lines: list[tuple[object, ...]] = []
     for kind in kinds:
-        texts = {row.search: row.architecture for row in rows if row.kind == kind}
-        for search, values in accuracies(rows, kind).items():
-            size = _size(texts[search])
-            told = ", ".join(f"{value:.1f}" for value in values)
-            costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.2f}M"
-            mean = f"{statistics.fmean(values):.1f}"
-            lines.append((kind, search, f"`{texts[search]}`", *costs, told, mean))
+        for search, text, values in architectures(rows, kind):
+            lines.append(sized_line(kind, search, text, _size(text), values, digits=2))
         means = [statistics.fmean(values) for values in accuracies(rows, kind).values()]
         if len(means) > 1:
             lines.append((f"**{kind}**", "", "", "", "", "", f"**{statistics.fmean(means):.1f}**"))
-    columns = {"network": "l", "seed": "r", "text": "l", "params": "r", "MACs": "r"}
-    return markdown(columns | {"accuracies": "l", "mean": "r"}, lines)
+    return markdown(SIZED, lines)
 
 
 def _size(text: str) -> Cost:

@@ -10,7 +10,6 @@ the classes of the trainings (``MEASURED``).
 """
 
 import argparse
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,14 +26,17 @@ from experiments.compare_outcomes import (
     PICKED,
     PUBLISHED,
     RECIPE,
+    SIZED,
     Kinds,
     Row,
     accuracies,
+    architectures,
     points_more,
+    sized_line,
     train_missing,
 )
 from experiments.growing import markdown, read_rows
-from proxies import Score
+from proxies import Cost, Score
 from scaling import Shape, grow
 from scaling.growth import DEFAULT_MEASURES
 
@@ -135,21 +137,15 @@ def tables(rows: Sequence[Row]) -> str:
 def _each(rows: Sequence[Row]) -> str:
     lines = []
     for name, (start, own) in _starts().items():
-        lines.append(_line(f"{name}, start", "", start, own))
+        lines.append(sized_line(f"{name}, start", "", start, _size(start), own))
         for kind in (f"{name}, {GROWN}", f"{name}, {AT_RANDOM}"):
-            texts = {row.search: row.architecture for row in rows if row.kind == kind}
-            for number, values in accuracies(rows, kind).items():
-                lines.append(_line(kind, number, texts[number], values))
-    columns = {"architecture": "l", "seed": "l", "text": "l", "params": "r", "MACs": "r"}
-    return markdown(columns | {"accuracies": "l", "mean": "r"}, lines)
+            for number, text, values in architectures(rows, kind):
+                lines.append(sized_line(kind, number, text, _size(text), values))
+    return markdown(SIZED, lines)
 
 
-def _line(kind: str, number: object, text: str, values: Sequence[float]) -> tuple[object, ...]:
-    size = asvit.cost(text, RECIPE.image_size, RECIPE.classes)
-    told = ", ".join(f"{value:.1f}" for value in values)
-    mean = f"{statistics.fmean(values):.1f}"
-    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.1f}M"
-    return kind, number, f"`{text}`", *costs, told, mean
+def _size(text: str) -> Cost:
+    return asvit.cost(text, RECIPE.image_size, RECIPE.classes)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ given again; with the table of the repository it only prints.
 
 import argparse
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from asvit.search.result import SearchResult
 from asvit.spaces import build, load_space
 from experiments.compare_controllers import BETTER
 from experiments.growing import SEED, markdown, read_rows, write_rows
-from proxies import measure
+from proxies import Cost, measure
 
 POLICY, PICKED, BEST, RANDOM, PUBLISHED = (
     "policy's likeliest", "measured again", "best of random", "random", "published",
@@ -40,6 +40,9 @@ KINDS = (POLICY, PICKED, BEST, RANDOM, PUBLISHED)
 TABLE = Path(__file__).with_name("outcomes.csv")
 RESAMPLES = 10_000
 RECIPE = BuildSettings.make("asvit-fractal")
+#: Columns of a table of architectures with their sizes, and how they are aligned.
+SIZED = dict.fromkeys(("architecture", "seed", "text"), "l") | {"params": "r", "MACs": "r"}
+SIZED |= {"accuracies": "l", "mean": "r"}
 
 # Kind to the number of its architectures, and what gives the text of each by its number.
 Kinds = Mapping[str, tuple[int, Callable[[int], str]]]
@@ -210,6 +213,26 @@ def accuracies(rows: Sequence[Row], kind: str) -> Mapping[int, Sequence[float]]:
     return found
 
 
+def architectures(rows: Sequence[Row], kind: str) -> Iterator[tuple[int, str, Sequence[float]]]:
+    """Search or draw, architecture, and the accuracies of its trainings."""
+    texts = {row.search: row.architecture for row in rows if row.kind == kind}
+    for search, values in accuracies(rows, kind).items():
+        yield search, texts[search], values
+
+
+def told(values: Sequence[float]) -> tuple[str, str]:
+    """Accuracies and their mean as cells of a table."""
+    return ", ".join(f"{value:.1f}" for value in values), f"{statistics.fmean(values):.1f}"
+
+
+def sized_line(
+    kind: str, number: object, text: str, size: Cost, values: Sequence[float], *, digits: int = 1
+) -> tuple[object, ...]:
+    """The cells of an architecture under :data:`SIZED`; ``digits`` are those of its millions."""
+    costs = f"{size.params / 1e6:.2f}M", f"{size.macs / 1e6:.{digits}f}M"
+    return kind, number, f"`{text}`", *costs, *told(values)
+
+
 def difference(
     rows: Sequence[Row],
     pairs: Sequence[tuple[str, str]],
@@ -258,12 +281,9 @@ def _each(rows: Sequence[Row]) -> str:
     known = table.accuracies["accuracy"]
     lines = []
     for kind in KINDS:
-        texts = {row.search: row.architecture for row in rows if row.kind == kind}
-        for search, values in accuracies(rows, kind).items():
-            mean = statistics.fmean(values)
-            told = ", ".join(f"{value:.1f}" for value in values)
-            below = sum(value < mean for value in known)
-            lines.append((kind, search, f"`{texts[search]}`", told, f"{mean:.1f}", below))
+        for search, text, values in architectures(rows, kind):
+            below = sum(value < statistics.fmean(values) for value in known)
+            lines.append((kind, search, f"`{text}`", *told(values), below))
     columns = dict.fromkeys(("architecture", "seed", "text", "accuracies"), "l")
     columns |= {"mean": "r", f"of {len(known)} in the table, better than": "r"}
     return markdown(columns, lines)

@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import kendalltau, pearsonr
+from scipy.stats import pearsonr
 
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.reference.build_settings import BuildSettings
+from asvit.reference.statistics import kendall, resampled_kendall, resamples
 from asvit.reference.trainer import Trainer
 from experiments import compare_designs
-from experiments.compare_outcomes import RANDOM, RECIPE, RESAMPLES, accuracies
+from experiments.compare_outcomes import RANDOM, RECIPE, RESAMPLES, architectures
 from experiments.compare_outcomes import Row as LongRow
 from experiments.growing import markdown, read_rows, write_rows
 
@@ -66,10 +67,9 @@ def main() -> None:
 def _long() -> Mapping[str, float]:
     """Architecture at the width of a search to its mean accuracy after longer trainings."""
     rows = read_rows(compare_designs.table_of("fractals"), LongRow)
-    texts = {row.search: row.architecture for row in rows if row.kind == RANDOM}
     return {
-        str(Genotype.parse(texts[draw]).with_(width=RECIPE.width)): float(np.mean(values))
-        for draw, values in accuracies(rows, RANDOM).items()
+        str(Genotype.parse(text).with_(width=RECIPE.width)): float(np.mean(values))
+        for _, text, values in architectures(rows, RANDOM)
     }
 
 
@@ -98,9 +98,8 @@ def _table(rows: Sequence[Row], long: Mapping[str, float]) -> str:
             continue
         short = np.array([row.accuracy for row in own])
         after = np.array([long[row.architecture] for row in own])
-        drawn = np.random.default_rng(0).integers(len(own), size=(RESAMPLES // 10, len(own)))
-        taus = [kendalltau(short[places], after[places]).statistic for places in drawn]
-        low, high = np.nanquantile(taus, [0.025, 0.975])
+        drawn = resamples(len(own), RESAMPLES, seed=0)
+        low, high = np.nanquantile(resampled_kendall(short, after, drawn), [0.025, 0.975])
         best = after[short.argmax()] - after.mean()
         lines.append(
             (
@@ -108,7 +107,7 @@ def _table(rows: Sequence[Row], long: Mapping[str, float]) -> str:
                 len(own),
                 f"{np.mean([row.seconds for row in own]):.0f}",
                 f"{short.mean():.1f} ± {short.std(ddof=1):.1f}",
-                f"{kendalltau(short, after).statistic:.2f} ({low:.2f} to {high:.2f})",
+                f"{kendall(short, after):.2f} ({low:.2f} to {high:.2f})",
                 f"{pearsonr(short, after).statistic:.2f}",
                 f"{best:+.1f}",
             )

@@ -61,6 +61,7 @@ def main() -> None:
     made.add_argument("--out", type=Path, default=Path("runs/tau-table"))
     options = made.parse_args()
     names = options.proxy.split(",") if options.proxy else [*MAIN, *options.rivals * RIVALS]
+    side = [] if options.image_size is None else [f"{options.image_size}px"]
     result = run_correlation(
         options.reference,
         target=options.target.split(","),
@@ -70,16 +71,11 @@ def main() -> None:
         image_size=options.image_size,
         rows=options.rows,
         max_params=options.max_params,
-        out=options.out
-        / _folder(options.reference, options.preset, options.data, *_side(options.image_size)),
+        out=options.out / _folder(options.reference, options.preset, options.data, *side),
         progress=partial(_print_progress, options.reference),
     )
     print(_table(result.correlations, [target.name for target in result.targets]))
     print(f"\n{result.rows} rows; best counts: {_rivals(result.correlations)}")
-
-
-def _side(image_size: int | None) -> tuple[str, ...]:
-    return () if image_size is None else (f"{image_size}px",)
 
 
 def _folder(*words: str) -> str:
