@@ -133,6 +133,25 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool 
                 raise ValueError(_stray(folder, name, one, files, known=bool(found)))
 
 
+def seems_usable(folder: Path, files: RunFiles, *, fresh: bool, elsewhere: bool = False) -> bool:
+    """Whether :func:`check_folder` finds nothing wrong, looking without the folder's lock.
+
+    A run that another process is writing may be seen half done, so what is wrong in a folder with
+    a lock has to be looked at again under it.
+
+    Raises:
+        OSError: As :func:`check_folder`.
+        ValueError: As :func:`check_folder`, if there is no lock.
+    """
+    try:
+        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
+    except ValueError:
+        if not (folder / LOCK).exists():
+            raise
+        return False
+    return True
+
+
 def _own_kinds_in(folder: Path, files: RunFiles) -> set[str]:
     """The kinds in ``folder``, which must all be those of ``files``."""
     found = kinds_in(folder, files)
@@ -240,12 +259,7 @@ def claimed(
         OSError: If it cannot be made or written to, or its file system has no locks.
     """
     check_plain(folder / LOCK)  # whose content goes as it is opened
-    try:
-        check_folder(folder, files, fresh=fresh, elsewhere=elsewhere)
-    except ValueError:
-        # Where a run is being written, it may be seen half done; it is read again under the lock.
-        if not (folder / LOCK).exists():
-            raise
+    seems_usable(folder, files, fresh=fresh, elsewhere=elsewhere)
     new = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for one in new:

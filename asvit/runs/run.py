@@ -37,7 +37,7 @@ from asvit.core.settings import (
 )
 from asvit.core.versions import versions
 from asvit.runs.folder import RUNS as RUNS
-from asvit.runs.folder import RunFiles, check_folder, claimed, kinds_in, named_folder, remove_files
+from asvit.runs.folder import RunFiles, claimed, kinds_in, named_folder, remove_files, seems_usable
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
@@ -356,8 +356,8 @@ class Run(ABC, Generic[S, R, J]):
         """What :meth:`run` does, whoever shows its progress."""
         self.check()
         folder = self.folder
-        check_folder(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)
-        if self.fresh or not os.path.lexists(folder / self.files.state):
+        usable = seems_usable(folder, self.files, fresh=self.fresh, elsewhere=self.elsewhere)
+        if usable and (self.fresh or not os.path.lexists(folder / self.files.state)):
             self.prepare()
         with self.claim():
             journal = self.open()
