@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,18 @@ def lock_that_fails(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr("fcntl.flock", fail)
 
 
-@pytest.mark.parametrize("way", ["the claim", "the whole run"])
+def claim(folder: Path) -> None:
+    with claimed(folder, SEARCH):
+        pass
+
+
+def search(folder: Path) -> None:
+    SearchRun.make(preset="quick", data="gaussian", out=folder).run()
+
+
+@pytest.mark.parametrize("start", [claim, search])
 def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], None]
 ) -> None:
     kinds_in, other = folders.kinds_in, claimed(tmp_path, SEARCH)
 
@@ -115,11 +125,7 @@ def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(
 
     monkeypatch.setattr(folders, "kinds_in", read_then_begun)
     with pytest.raises(ValueError, match="another search is running in"):
-        if way == "the claim":
-            with claimed(tmp_path, SEARCH):
-                pass
-        else:
-            SearchRun.make(preset="quick", data="gaussian", out=tmp_path).run()
+        start(tmp_path)
     other.__exit__(None, None, None)
 
 
