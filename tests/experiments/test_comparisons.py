@@ -490,6 +490,8 @@ def test_designs_are_compared_below_one_cap(
     monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
     monkeypatch.setattr(compare_designs, "TRAININGS", 5)
     monkeypatch.setattr(compare_designs, "STEPS", 2)
+    monkeypatch.setattr(compare_designs, "SEARCHED", 300)
+    monkeypatch.setattr(compare_designs, "TESTED", 100)
     line = "--data digits --searches 1 --random 1 --trainings 1 --table table.csv --out out"
     printed = script(compare_designs.main, line)
     rows = read_rows("table.csv")
@@ -507,9 +509,24 @@ def test_designs_are_compared_below_one_cap(
     seen, tested = (
         len(list(Path("out/digits", part).rglob("*.png"))) for part in ("search", "test")
     )
-    assert (seen, tested) == (1_197, 600)
+    assert (seen, tested) == (300, 100)
     assert f"| predictor than {kinds[1]} | " in printed
     assert printed.endswith(script(compare_designs.main, f"{line} --print"))
+
+
+def test_scattered_digits_are_tested_by_digits_that_no_search_saw() -> None:
+    images = compare_designs.ScatteredDigits()
+    searched = {int(one) for one in images._drawn[: compare_designs.SEARCHED]}
+    tested = {int(one) for one in images._drawn[compare_designs.SEARCHED :]}
+    assert len(images) == compare_designs.SEARCHED + compare_designs.TESTED
+    assert searched.isdisjoint(tested)
+    assert len(searched) > 1_150
+    assert len(tested) > 550
+    pictures = [np.asarray(images.picture(index)) for index in (0, 0, 1)]
+    assert pictures[0].shape == (32, 32, 3)
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    centres = [np.argwhere(one[..., 0] > 128).mean(axis=0) for one in pictures[1:]]
+    assert abs(centres[0] - centres[1]).max() > 1
 
 
 def test_the_cap_holds_for_the_whole_space() -> None:
