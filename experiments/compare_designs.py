@@ -14,9 +14,10 @@ comparison continues when the command is given again; with ``--print`` it only p
 import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.spaces import build, load_space
-from asvit.training.short import LabelledTensors, draw_linear_weights, fit
+from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.compare_outcomes import (
     RANDOM,
     RECIPE,
@@ -137,11 +138,21 @@ def _fractals(classes: int) -> LabelledImages:
     return FractalDataset(classes, (SEARCHED + TESTED) // classes, SIDE, seed=1)
 
 
-#: Name of a set of images -> makes it: first what a search sees, then what tests.
-IMAGES: Mapping[str, Callable[[], LabelledImages]] = {
-    "fractals": partial(_fractals, CLASSES),
-    "hard-fractals": partial(_fractals, 100),
-    "digits": ScatteredDigits,
+@dataclass(frozen=True)
+class Task:
+    """A set of images, and how networks are trained on it."""
+
+    images: Callable[[], LabelledImages]  # first what a search sees, then what tests
+    learning_rate: float  # of the trainings that judge
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the searches by trainings
+
+
+TASKS: Mapping[str, Task] = {
+    "fractals": Task(partial(_fractals, CLASSES), 1e-3),
+    "hard-fractals": Task(
+        partial(_fractals, 100), 2e-3, {"training_steps": 700, "learning_rate": 2e-3}
+    ),
+    "digits": Task(ScatteredDigits, 2e-3),
 }
 
 
@@ -152,7 +163,7 @@ def main() -> None:
     if options.print:
         rows = read_rows(table, Row)
     else:
-        folder, train = _images(options.data, options.out / options.data)
+        folder, train = _images(TASKS[options.data], options.out / options.data)
         rows = train_missing(table, options.trainings, _kinds_of(options, folder), train)
     print(tables(rows))
 
@@ -164,7 +175,7 @@ def table_of(data: str) -> Path:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", choices=IMAGES, default="hard-fractals")
+    parser.add_argument("--data", choices=TASKS, default="hard-fractals")
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")
     parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
@@ -175,16 +186,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _images(name: str, out: Path) -> tuple[Path, Callable[[Training], float]]:
+def _images(task: Task, out: Path) -> tuple[Path, Callable[[Training], float]]:
     """A folder of images for the searches, and what trains longer on all of them."""
-    images = IMAGES[name]()
+    images = task.images()
     parts = {"search": range(SEARCHED), "test": range(SEARCHED, len(images))}
     loaded = {}
     for part, places in parts.items():
         _write(images, places, out / part)
         loaded[part] = load_images(str(out / part), count=len(places), image_size=SIDE, seed=0)
     train, test = ((one.pixels, one.labels) for one in loaded.values())
-    return out / "search", partial(_train, train, test)
+    recipe = replace(RECIPE, steps=STEPS, learning_rate=task.learning_rate).recipe
+    return out / "search", partial(_train, recipe, train, test)
 
 
 def _write(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
@@ -197,13 +209,14 @@ def _write(images: LabelledImages, places: Sequence[int], folder: Path) -> None:
             images.picture(place).save(path)
 
 
-def _train(train: LabelledTensors, test: LabelledTensors, training: Training) -> float:
+def _train(
+    recipe: Recipe, train: LabelledTensors, test: LabelledTensors, training: Training
+) -> float:
     """Test accuracy of a network after a longer training, per cent."""
     seed = seed_for(1, training.architecture, training.seed)
     classes = int(train[1].max()) + 1
     with one_thread("cpu"), torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        recipe = replace(RECIPE, steps=STEPS).recipe
         network = _network(training.architecture, classes)
         draw_linear_weights(network)
         return fit(network, train, test, recipe, seed=seed).accuracy
@@ -232,7 +245,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
         )
         return result.seed_architecture
 
-    trained = {"trainings": TRAININGS}
+    trained = {"trainings": TRAININGS, **TASKS[options.data].settings}
     kinds: Kinds = {
         PREDICTED: (options.searches, lambda n: outcome("predictor", n, **trained)),
         BEST: (options.searches, lambda n: outcome("random", n, **trained)),

@@ -1,9 +1,10 @@
 """How well do short trainings rank what longer ones give?
 
-The random draws of ``python -m experiments.compare_designs`` were trained at length, as wide as
-the cap allows. Here each is trained once by several cheaper recipes, at the width and on the part
-of the images that a search takes. Every training is kept in ``fidelity.csv``, so a stopped study
-continues when the command is given again; with ``--print`` it only prints.
+``python -m experiments.compare_designs`` trains architectures at length, as wide as the cap
+allows. Here those of them that no training picked are trained once by several cheaper recipes, at
+the width and on the part of the images that a search takes. Every training is kept in
+``fidelity.csv``, so a stopped study continues when the command is given again; with ``--print`` it
+only prints.
 
 Run from a checkout: ``python -m experiments.study_fidelity``.
 """
@@ -31,10 +32,11 @@ TABLE = Path(__file__).with_name("fidelity.csv")
 SEARCH = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
 FIDELITIES: Mapping[str, BuildSettings] = {
     "700 steps": SEARCH,
+    "700 steps, twice the learning rate": replace(SEARCH, learning_rate=2e-3),
     "350 steps": replace(SEARCH, steps=350),
+    "350 steps, twice the learning rate": replace(SEARCH, steps=350, learning_rate=2e-3),
     "175 steps": replace(SEARCH, steps=175),
-    "twice the learning rate": replace(SEARCH, learning_rate=2e-3),
-    "own initial weights": replace(SEARCH, init="own"),
+    "700 steps, own initial weights": replace(SEARCH, init="own"),
 }
 
 
@@ -42,6 +44,7 @@ FIDELITIES: Mapping[str, BuildSettings] = {
 class Row:
     """One short training: test accuracy in per cent, and seconds of one core."""
 
+    data: str
     fidelity: str
     architecture: str
     training: int
@@ -52,38 +55,44 @@ class Row:
 def main() -> None:
     """Run the missing trainings, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", choices=compare_designs.TASKS, default="digits")
     parser.add_argument("--fidelity", action="append", choices=FIDELITIES)
     parser.add_argument("--print", action="store_true", help="only print what the table has")
     parser.add_argument("--out", type=Path, default=Path("runs/compare-designs"))
     options = parser.parse_args()
-    long = _long()
+    long = _long(options.data)
     rows = read_rows(TABLE, Row)
     if not options.print:
+        folder = options.out / options.data / "search"
         for name in options.fidelity or FIDELITIES:
-            rows = _trained(name, list(long), rows, options.out / "fractals" / "search")
-    print(_table(rows, long))
+            rows = _trained(options.data, name, list(long), rows, folder)
+    print(_table([row for row in rows if row.data == options.data], long))
 
 
-def _long() -> Mapping[str, float]:
+def _long(data: str) -> Mapping[str, float]:
     """Architecture at the width of a search to its mean accuracy after longer trainings."""
-    rows = read_rows(compare_designs.table_of("fractals"), LongRow)
+    rows = read_rows(compare_designs.table_of(data), LongRow)
     return {
         str(Genotype.parse(text).with_(width=RECIPE.width)): float(np.mean(values))
-        for _, text, values in architectures(rows, RANDOM)
+        for kind in (RANDOM, compare_designs.FREE)
+        for _, text, values in architectures(rows, kind)
     }
 
 
-def _trained(name: str, texts: Sequence[str], rows: list[Row], folder: Path) -> list[Row]:
+def _trained(
+    data: str, name: str, texts: Sequence[str], rows: list[Row], folder: Path
+) -> list[Row]:
     """``rows`` after training what they lack of a fidelity."""
-    done = {(row.fidelity, row.architecture) for row in rows}
-    missing = [text for text in texts if (name, text) not in done]
+    done = {row.architecture for row in rows if (row.data, row.fidelity) == (data, name)}
+    missing = [text for text in texts if text not in done]
     if not missing:
         return rows
     train = Trainer(replace(FIDELITIES[name], data=str(folder)), "cpu")
     for text in missing:
         started = time.process_time()
         accuracy = train(Training(text, 0)).accuracy
-        row = Row(name, text, 0, round(accuracy, 2), round(time.process_time() - started, 1))
+        seconds = round(time.process_time() - started, 1)
+        row = Row(data, name, text, 0, round(accuracy, 2), seconds)
         rows = [*read_rows(TABLE, Row), row]
         write_rows(TABLE, rows)
         print(asdict(row), flush=True)

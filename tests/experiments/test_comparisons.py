@@ -547,7 +547,9 @@ def test_short_trainings_are_ranked_with_longer_ones(
     draws = [f"{k},2,3|4,1,2|4,1,4|4,1,6|32,{width}" for k, width in ((4, 18), (6, 19), (8, 17))]
     long = [compare_outcomes.Row("random", n, text, 0, 10.0 * n) for n, text in enumerate(draws)]
     short = [
-        study_fidelity.Row("350 steps", text.rpartition(",")[0] + ",16", 0, accuracy, 5.0)
+        study_fidelity.Row(
+            "digits", "350 steps", text.rpartition(",")[0] + ",16", 0, accuracy, 5.0
+        )
         for text, accuracy in zip(draws, (3.0, 1.0, 9.0), strict=True)
     ]
     monkeypatch.setattr(compare_designs, "table_of", lambda _data: tmp_path / "long.csv")
