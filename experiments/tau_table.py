@@ -1,4 +1,4 @@
-"""How well do the measures rank the networks of a reference table? Tables of docs/evidence.md.
+"""How well do the measures rank the networks of a table? Tables of docs/evidence_measures.md.
 
 Run from a checkout: ``python -m experiments.tau_table --reference vitbench101-pit``. It runs
 ``asvit correlate`` and prints a Markdown table: Kendall's tau with a 95 % bootstrap interval over

@@ -18,7 +18,7 @@ IMAGES = torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0
 EQUAL = IMAGES[:1].repeat(8, 1, 1, 1)
 COLOURS = torch.linspace(-2, 2, 8).view(8, 1, 1, 1).expand(8, 3, SIDE, SIDE).contiguous()
 PAGE = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8")
-EVIDENCE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+EVIDENCE = (ROOT / "docs" / "evidence_measures.md").read_text(encoding="utf-8")
 COUNTS = {"params", "macs", "depth", "width", "expansions"}
 GRADIENTS = ("snip", "grad_norm", "grasp", "fisher", "zico")
 
@@ -162,7 +162,7 @@ def test_measures_of_single_images_refuse_batches_that_interact() -> None:
 
 def test_the_correlations_are_those_of_the_evidence() -> None:
     pit = EVIDENCE.split("The measures of others on 50 of the architectures")[1]
-    own = EVIDENCE.split("### As-ViT, 60 topologies trained here")[1]
+    own = EVIDENCE.split("## As-ViT, 60 topologies trained here")[1]
     table = PAGE.split("## How well each ranks")[1].split("## When each fails")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", table, re.MULTILINE)
     assert len(rows) == 20
