@@ -3,11 +3,11 @@
 On one set of images and under one cap of multiply-adds: what ``asvit search --controller
 predictor`` ends in, the most accurate of as many random draws, what a search by measures ends in,
 plain random draws, and networks made by hand after DeiT, PiT and Swin. The searches see a part of
-the images. Every architecture is then made as wide as the cap allows, trained from scratch four
-times as long on the same part, and tested on images that no search saw.
+the images. Every architecture is then made as wide as the cap allows, trained from scratch for
+longer on the same part, and tested on images that no search saw.
 
-Run from a checkout: ``python -m experiments.compare_designs --data fractals``. Searches are
-ordinary run folders, and every training is kept in ``designs_fractals.csv``, so a stopped
+Run from a checkout: ``python -m experiments.compare_designs --data digits``. Searches are
+ordinary run folders, and every training is kept in ``designs_digits.csv``, so a stopped
 comparison continues when the command is given again; with ``--print`` it only prints.
 """
 
@@ -53,7 +53,7 @@ from proxies.evaluation import seed_for
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
 TRAININGS = 24  # of each search
-STEPS = 1_400  # of the trainings that judge; those of a search have a quarter
+STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
 SIDE = RECIPE.image_size
 CLASSES = 40  # of the fractals, and of networks whose cost is counted
