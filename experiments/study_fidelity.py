@@ -1,10 +1,10 @@
 """How well do short trainings rank what longer ones give?
 
 ``python -m experiments.compare_designs`` trains architectures at length, as wide as the cap
-allows. Here those of them that no training picked are trained once by several cheaper recipes, at
-the width and on the part of the images that a search takes. Every training is kept in
-``fidelity.csv``, so a stopped study continues when the command is given again; with ``--print`` it
-only prints.
+allows. Here those of them that no training picked are trained once by several cheaper recipes, on
+a part of the images that a search sees, at its width or as wide as they end. Every training is
+kept in ``fidelity.csv``, so a stopped study continues when the command is given again; with
+``--print`` it only prints.
 
 Run from a checkout: ``python -m experiments.study_fidelity``.
 """
@@ -29,20 +29,40 @@ from experiments.compare_outcomes import Row as LongRow
 from experiments.growing import markdown, read_rows, write_rows
 
 TABLE = Path(__file__).with_name("fidelity.csv")
-SEARCH = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
-FIDELITIES: Mapping[str, BuildSettings] = {
-    "700 steps": SEARCH,
-    "700 steps, twice the learning rate": replace(SEARCH, learning_rate=2e-3),
-    "350 steps": replace(SEARCH, steps=350),
-    "350 steps, twice the learning rate": replace(SEARCH, steps=350, learning_rate=2e-3),
-    "175 steps": replace(SEARCH, steps=175),
-    "700 steps, own initial weights": replace(SEARCH, init="own"),
+HALF = replace(RECIPE, train_images=4_000, test_images=4_000, init="xavier")  # of 8,000
+MOST = replace(HALF, train_images=7_000, test_images=1_000)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """A recipe, for networks of a search's width or as wide as the cap allows."""
+
+    recipe: BuildSettings
+    widest: bool = False
+
+
+FIDELITIES: Mapping[str, Fidelity] = {
+    "350 steps": Fidelity(replace(HALF, steps=350)),
+    "350 steps, twice the learning rate": Fidelity(replace(HALF, steps=350, learning_rate=2e-3)),
+    "700 steps, twice the learning rate": Fidelity(replace(HALF, learning_rate=2e-3)),
+    "700 steps, twice the learning rate, widest": Fidelity(
+        replace(HALF, learning_rate=2e-3), widest=True
+    ),
+    "700 steps, twice the learning rate, 7,000 images": Fidelity(
+        replace(MOST, learning_rate=2e-3)
+    ),
+    "1,400 steps, twice the learning rate, 7,000 images": Fidelity(
+        replace(MOST, steps=1_400, learning_rate=2e-3)
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One short training: test accuracy in per cent, and seconds of one core."""
+    """One short training: test accuracy in per cent, and seconds of one core.
+
+    The text is that at the width of a search, also where the network was as wide as it ends.
+    """
 
     data: str
     fidelity: str
@@ -87,10 +107,12 @@ def _trained(
     missing = [text for text in texts if text not in done]
     if not missing:
         return rows
-    train = Trainer(replace(FIDELITIES[name], data=str(folder)), "cpu")
+    fidelity = FIDELITIES[name]
+    train = Trainer(replace(fidelity.recipe, data=str(folder)), "cpu")
     for text in missing:
         started = time.process_time()
-        accuracy = train(Training(text, 0)).accuracy
+        trained = compare_designs.widest(text) if fidelity.widest else text
+        accuracy = train(Training(trained, 0)).accuracy
         seconds = round(time.process_time() - started, 1)
         row = Row(data, name, text, 0, round(accuracy, 2), seconds)
         rows = [*read_rows(TABLE, Row), row]
