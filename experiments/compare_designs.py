@@ -52,6 +52,7 @@ from proxies import Cost, count
 from proxies.evaluation import seed_for
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
+SHORTER = "predictor, shorter trainings"
 TRAININGS = 24  # of each search
 STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
@@ -145,16 +146,16 @@ class Task:
     images: Callable[[], LabelledImages]  # first what a search sees, then what tests
     learning_rate: float  # of the trainings that judge
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the searches by trainings
+    shorter: Mapping[str, Any] | None = None  # of others with a predictor, by shorter trainings
 
-
-#: Trainings of a search that come near those that judge, and on more of the images.
-LONGER = {"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000}
 
 TASKS: Mapping[str, Task] = {
     "fractals": Task(partial(_fractals, CLASSES), 1e-3),
-    "hard-fractals": Task(partial(_fractals, 100), 2e-3, LONGER),
-    "hard-fractals-700": Task(
-        partial(_fractals, 100), 2e-3, {"training_steps": 700, "learning_rate": 2e-3}
+    "hard-fractals": Task(
+        partial(_fractals, 100),
+        2e-3,
+        settings={"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000},
+        shorter={"training_steps": 700, "learning_rate": 2e-3},
     ),
     "digits": Task(ScatteredDigits, 2e-3),
 }
@@ -237,25 +238,29 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
     space, rng = load_space("asvit"), np.random.default_rng(2)
     draws = [str(space.sample(rng)) for _ in range(options.random)]
 
-    def outcome(controller: str, seed: int, **settings: object) -> str:
+    def outcome(controller: str, seed: int, name: str = "", **settings: object) -> str:
         result = asvit.run_search(
             controller=controller,
             data=str(folder),
             image_size=SIDE,
             seed=seed,
-            out=options.out / options.data / f"{controller}-seed{seed}",
+            out=options.out / options.data / f"{name or controller}-seed{seed}",
             workers=Workers(jobs=options.jobs),
             **settings,
         )
         return result.seed_architecture
 
-    trained = {"trainings": TRAININGS, **TASKS[options.data].settings}
+    task = TASKS[options.data]
+    trained = {"trainings": TRAININGS, **task.settings}
     kinds: Kinds = {
         PREDICTED: (options.searches, lambda n: outcome("predictor", n, **trained)),
         BEST: (options.searches, lambda n: outcome("random", n, **trained)),
         FREE: (options.searches, lambda n: outcome("reinforce", n, preset="quick")),
         RANDOM: (options.random, draws.__getitem__),
     }
+    if task.shorter is not None:
+        brief: Any = {"trainings": TRAININGS, "name": "shorter", **task.shorter}
+        kinds = {**kinds, SHORTER: (options.searches, lambda n: outcome("predictor", n, **brief))}
     wide = {kind: (n, lambda k, find=find: widest(find(k))) for kind, (n, find) in kinds.items()}
     return wide | {name: (1, lambda _, name=name: name) for name in BY_HAND}
 
@@ -273,10 +278,10 @@ def tables(rows: Sequence[Row]) -> str:
     kinds = list(dict.fromkeys(row.kind for row in rows))
     rng = np.random.default_rng(0)
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
-    pairs += [(BEST, kind) for kind in (FREE, RANDOM)]
+    pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
     pairs = [pair for pair in pairs if {*pair} <= {*kinds}]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    more = points_more(compared, rows, rng, paired=(PREDICTED, BEST, FREE))
+    more = points_more(compared, rows, rng, paired=(PREDICTED, BEST, FREE, SHORTER))
     return "\n\n".join((_each(rows, kinds), more))
 
 
