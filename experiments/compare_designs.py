@@ -14,7 +14,7 @@ comparison continues when the command is given again; with ``--print`` it only p
 import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,19 +145,21 @@ class Task:
 
     images: Callable[[], LabelledImages]  # first what a search sees, then what tests
     learning_rate: float  # of the trainings that judge
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of the searches by trainings
+    settings: Mapping[str, Any]  # of the searches by trainings
     shorter: Mapping[str, Any] | None = None  # of others with a predictor, by shorter trainings
 
 
+_BRIEF = {"training_steps": 350, "learning_rate": 1e-3, "train_images": 4_000}
+
 TASKS: Mapping[str, Task] = {
-    "fractals": Task(partial(_fractals, CLASSES), 1e-3),
+    "fractals": Task(partial(_fractals, CLASSES), 1e-3, _BRIEF),
     "hard-fractals": Task(
         partial(_fractals, 100),
         2e-3,
-        settings={"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000},
-        shorter={"training_steps": 700, "learning_rate": 2e-3},
+        {"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000},
+        shorter={"training_steps": 700, "learning_rate": 2e-3, "train_images": 4_000},
     ),
-    "digits": Task(ScatteredDigits, 2e-3),
+    "digits": Task(ScatteredDigits, 2e-3, _BRIEF),
 }
 
 

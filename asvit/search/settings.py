@@ -106,10 +106,10 @@ class SearchSettings(MeasuringSettings):
         at_least=1,
         group=_GROUP,
     )
-    training_steps: int = setting(350, "Batches of each training.", at_least=1, group=_GROUP)
+    training_steps: int = setting(1_400, "Batches of each training.", at_least=1, group=_GROUP)
     batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
     learning_rate: float = setting(
-        1e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
+        2e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
     )
     width: int = setting(
         16,
@@ -119,7 +119,7 @@ class SearchSettings(MeasuringSettings):
         group=_GROUP,
     )
     train_images: int = setting(
-        4_000,
+        8_000,
         "Images to train on; four fifths of them all where there are fewer.",
         at_least=2,
         group=_GROUP,

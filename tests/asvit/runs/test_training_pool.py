@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite_is_why_a_training_failed() -> None:
 
 @pytest.mark.parametrize(
     ("there", "train", "test"),
-    [(5, 4, 1), (100, 80, 20), (4100, 3280, 820), (5500, 4000, 1500), (9000, 4000, 5000)],
+    [(5, 4, 1), (100, 80, 20), (9000, 7200, 1800), (11000, 8000, 3000), (14000, 8000, 5000)],
 )
 def test_no_more_images_are_asked_for_than_there_are(
     monkeypatch: pytest.MonkeyPatch, there: int, train: int, test: int

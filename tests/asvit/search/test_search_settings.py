@@ -73,7 +73,9 @@ def test_trainings_are_those_of_a_reference_table() -> None:
     made = SearchSettings(trainings=9, flip=True, data="digits", seed=3, learning_rate=0.1)
     assert (made.training.flip, made.training.data, made.training.seed) == (True, "digits", 3)
     assert made.training.recipe.learning_rate == 0.1
-    table = BuildSettings.make("asvit-fractal", steps=350, init="xavier")
+    table = BuildSettings.make(
+        "asvit-fractal", steps=1_400, learning_rate=2e-3, train_images=8_000, init="xavier"
+    )
     default = SearchSettings(controller="predictor").training
     assert (default.recipe, default.images) == (table.recipe, table.images)
     assert (default.init, SearchSettings(trainings=9, init="own").training.init) == (
