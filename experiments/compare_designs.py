@@ -14,7 +14,7 @@ comparison continues when the command is given again; with ``--print`` it only p
 import argparse
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ from proxies import Cost, count
 from proxies.evaluation import seed_for
 
 PREDICTED, BEST, FREE = "predictor", "best of as many random", "by measures"
-SHORTER = "predictor, shorter trainings"
+SHORTER, AT_CAP = "predictor, shorter trainings", "predictor at the cap"
 TRAININGS = 24  # of each search
 STEPS = 1_400  # of the trainings that judge
 CAP = 1_720_000  # multiply-adds at 32 px: all of the space stay below at the width of the searches
@@ -146,18 +146,22 @@ class Task:
     images: Callable[[], LabelledImages]  # first what a search sees, then what tests
     learning_rate: float  # of the trainings that judge
     settings: Mapping[str, Any]  # of the searches by trainings
-    shorter: Mapping[str, Any] | None = None  # of others with a predictor, by shorter trainings
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # kind -> those of it
 
 
 _BRIEF = {"training_steps": 350, "learning_rate": 1e-3, "train_images": 4_000}
+_LONG = {"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000}
 
 TASKS: Mapping[str, Task] = {
     "fractals": Task(partial(_fractals, CLASSES), 1e-3, _BRIEF),
     "hard-fractals": Task(
         partial(_fractals, 100),
         2e-3,
-        {"training_steps": STEPS, "learning_rate": 2e-3, "train_images": 7_000},
-        shorter={"training_steps": 700, "learning_rate": 2e-3, "train_images": 4_000},
+        _LONG,
+        others={
+            SHORTER: {"training_steps": 700, "learning_rate": 2e-3, "train_images": 4_000},
+            AT_CAP: {**_LONG, "max_macs": CAP},
+        },
     ),
     "digits": Task(ScatteredDigits, 2e-3, _BRIEF),
 }
@@ -240,29 +244,36 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
     space, rng = load_space("asvit"), np.random.default_rng(2)
     draws = [str(space.sample(rng)) for _ in range(options.random)]
 
-    def outcome(controller: str, seed: int, name: str = "", **settings: object) -> str:
+    def outcome(seed: int, controller: str, name: str, **settings: object) -> str:
         result = asvit.run_search(
             controller=controller,
             data=str(folder),
             image_size=SIDE,
             seed=seed,
-            out=options.out / options.data / f"{name or controller}-seed{seed}",
+            out=options.out / options.data / f"{name}-seed{seed}",
             workers=Workers(jobs=options.jobs),
             **settings,
         )
         return result.seed_architecture
 
     task = TASKS[options.data]
-    trained = {"trainings": TRAININGS, **task.settings}
+
+    def trained(controller: str, name: str, more: Mapping[str, Any]) -> Callable[[int], str]:
+        return partial(outcome, controller=controller, name=name, trainings=TRAININGS, **more)
+
     kinds: Kinds = {
-        PREDICTED: (options.searches, lambda n: outcome("predictor", n, **trained)),
-        BEST: (options.searches, lambda n: outcome("random", n, **trained)),
-        FREE: (options.searches, lambda n: outcome("reinforce", n, preset="quick")),
+        PREDICTED: (options.searches, trained("predictor", "predictor", task.settings)),
+        BEST: (options.searches, trained("random", "random", task.settings)),
+        FREE: (
+            options.searches,
+            partial(outcome, controller="reinforce", name="reinforce", preset="quick"),
+        ),
         RANDOM: (options.random, draws.__getitem__),
+        **{
+            kind: (options.searches, trained("predictor", kind.replace(" ", "-"), more))
+            for kind, more in task.others.items()
+        },
     }
-    if task.shorter is not None:
-        brief: Any = {"trainings": TRAININGS, "name": "shorter", **task.shorter}
-        kinds = {**kinds, SHORTER: (options.searches, lambda n: outcome("predictor", n, **brief))}
     wide = {kind: (n, lambda k, find=find: widest(find(k))) for kind, (n, find) in kinds.items()}
     return wide | {name: (1, lambda _, name=name: name) for name in BY_HAND}
 
@@ -281,9 +292,10 @@ def tables(rows: Sequence[Row]) -> str:
     rng = np.random.default_rng(0)
     pairs = [(PREDICTED, kind) for kind in kinds if kind != PREDICTED]
     pairs += [(BEST, FREE), (BEST, RANDOM), (SHORTER, RANDOM)]
+    pairs += [(AT_CAP, kind) for kind in kinds if kind != AT_CAP]
     pairs = [pair for pair in pairs if {*pair} <= {*kinds}]
     compared = {f"{one} than {other}": [(one, other)] for one, other in pairs}
-    more = points_more(compared, rows, rng, paired=(PREDICTED, BEST, FREE, SHORTER))
+    more = points_more(compared, rows, rng, paired=(PREDICTED, BEST, FREE, SHORTER, AT_CAP))
     return "\n\n".join((_each(rows, kinds), more))
 
 

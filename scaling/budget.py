@@ -105,6 +105,22 @@ class Budget:
         return (self.amount - self.of(cost)) / self.amount
 
 
+def parse_amount(given: str | int) -> int:
+    """Read a number such as ``"600M"``: ``K``, ``M`` and ``G`` are 10^3, 10^6 and 10^9.
+
+    Raises:
+        ValueError: If it is no whole number from 1.
+    """
+    found = _TEXT.fullmatch(str(given))
+    amount = 0
+    if found is not None:
+        factor = _SUFFIXES[found[2].upper()][0] if found[2] else 1
+        amount = round(Decimal(found[1]) * factor)
+    if amount < 1:
+        raise ValueError(f"{str(given)[:40]!r} is not a number from 1, such as 600M or 1.2G")
+    return amount
+
+
 def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
     """Read budgets of one unit, as a comma-separated text or as several texts.
 

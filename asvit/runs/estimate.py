@@ -187,7 +187,7 @@ def _estimate_trainings(
     train = Trainer(probe, device, images=images)
 
     def failed(arch: Architecture) -> bool:
-        text = str(as_trained(arch, settings.width))
+        text = str(as_trained(arch, settings))
         return bool(train(Training(text, 0)).reason)
 
     timing = _Timing(

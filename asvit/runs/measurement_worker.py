@@ -90,10 +90,10 @@ def out_of_memory(why: str) -> bool:
     return any(words in why for words in _NO_MEMORY)
 
 
-def counted(arch: Architecture | str, side: int) -> Cost | str:
+def counted(arch: Architecture | str, side: int, num_classes: int = 1000) -> Cost | str:
     """Parameters and multiply-adds of an architecture, or why they cannot be counted."""
     try:
-        return cost(arch, image_size=side)
+        return cost(arch, side, num_classes)
     except MemoryError:
         raise
     except FAILURES as error:

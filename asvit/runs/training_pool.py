@@ -24,7 +24,7 @@ from asvit.runs.measurement_pool import in_order
 from asvit.runs.measurement_worker import counted, out_of_memory
 from asvit.search import Measurement, SearchSettings
 from asvit.search.settings import ACCURACY
-from asvit.search.trained import as_trained
+from asvit.search.trained import as_trained, classes_of, too_large
 from asvit.spaces import SearchSpace, load_space
 from asvit.spaces.base import Architecture
 from proxies import Cost
@@ -63,6 +63,7 @@ class TrainingPool:
     ) -> None:
         device = str(resolve_device(settings.device))
         self._space = space
+        self._search = settings
         self.settings = affordable(settings.training)
         s = self.settings
         self._images = load_images(
@@ -83,17 +84,24 @@ class TrainingPool:
         self, architectures: Sequence[Architecture], *, seeds: Sequence[int]
     ) -> Iterator[Measurement]:
         """Train each architecture with its seed; the measurements come in their order."""
-        side = self.settings.image_size
-        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
-        jobs = list(map(Training, texts, seeds))
-        for arch, outcome in zip(architectures, self._outcomes(jobs), strict=True):
-            size = counted(arch, side)
-            reason = outcome.reason or (size if isinstance(size, str) else "")
+        side, classes = self.settings.image_size, classes_of(self._search)
+        sizes = [counted(arch, side, classes) for arch in architectures]
+        refused = [
+            size if isinstance(size, str) else too_large(size, self._search) for size in sizes
+        ]
+        outcomes = self._outcomes(
+            [
+                Training(str(as_trained(arch, self._search)), seed)
+                for arch, seed, why in zip(architectures, seeds, refused, strict=True)
+                if not why
+            ]
+        )
+        for size, why in zip(sizes, refused, strict=True):
+            outcome = _failed(why) if why else next(outcomes)
             params, macs = (size.params, size.macs) if isinstance(size, Cost) else (0, 0)
-            accuracy = math.nan if reason else outcome.accuracy
-            yield Measurement(
-                params, macs, {ACCURACY: accuracy}, {ACCURACY: reason} if reason else {}
-            )
+            accuracy = math.nan if outcome.reason else outcome.accuracy
+            reasons = {ACCURACY: outcome.reason} if outcome.reason else {}
+            yield Measurement(params, macs, {ACCURACY: accuracy}, reasons)
 
     @property
     def lines(self) -> Mapping[str, str]:

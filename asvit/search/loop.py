@@ -33,6 +33,7 @@ from asvit.search.settings import PREDICTOR, SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
+    as_drawn,
     as_trained,
     check_predictor,
     finalists_of,
@@ -196,7 +197,7 @@ class Search:
                     self.lease.wait()
                     self._history.catch_up()
                 continue
-            drawn = [self.space.decode(trial.params) for trial in asked]
+            drawn = [self._drawn(trial) for trial in asked]
             with self.lease.at_work(asked):
                 measured = self._measure(asked, drawn)
                 for trial, arch, measurement in zip(asked, drawn, measured, strict=True):
@@ -205,6 +206,10 @@ class Search:
                     if told:
                         yield self._progress(trial, resumed)
                         self._check_hope()
+
+    def _drawn(self, trial: Trial) -> Architecture:
+        """The architecture of a trial."""
+        return self.space.decode(trial.params)
 
     def conclude(self) -> Iterable[Progress]:
         """Measure the finalists again, and choose :attr:`seed` of these :attr:`finalists`.
@@ -364,6 +369,10 @@ class TrainingSearch(Search):
         self.seed = self.finalists[0]
         return ()
 
+    def _drawn(self, trial: Trial) -> Architecture:
+        """As the base does; below a limit it has its width."""
+        return as_drawn(super()._drawn(trial), self.settings)
+
     def _measure(
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]
     ) -> Iterable[Measurement]:
@@ -379,7 +388,7 @@ class TrainingSearch(Search):
         own = {trial.number for trial in asked}
         others = [trial for trial in active_trials(self.study) if trial.number not in own]
         taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
-        texts = [str(as_trained(arch, self.settings.width)) for arch in architectures]
+        texts = [str(as_trained(arch, self.settings)) for arch in architectures]
         seeds = training_seeds(texts, taken, trained_before(self.study))
         for trial, text, seed in zip(asked, texts, seeds, strict=True):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile

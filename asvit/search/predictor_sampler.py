@@ -19,7 +19,7 @@ from asvit.search.acquisition import Acquisition, farthest
 from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
 from asvit.search.seeds import seed_for
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import as_trained, trained_before
+from asvit.search.trained import as_trained, classes_of, too_large, trained_before
 from asvit.spaces import SearchSpace, cost
 from proxies.evaluation import FAILURES
 from scaling.ranking import Better
@@ -98,24 +98,26 @@ class PredictorSampler(SpaceSampler):
         return {**candidates, **others}[chosen]
 
     def _text(self, params: Params) -> str:
-        return str(as_trained(self._space.decode(params), self._settings.width))
+        return str(as_trained(self._space.decode(params), self._settings))
 
     def _fits(self, params: Params) -> bool:
-        """Whether the network can be built, as a predictor needs; some spaces cannot say before.
+        """Whether the network can be built, as a predictor needs, and is within the limit.
 
         Costs are cached, and the predictor asks for them, too.
         """
         try:
-            arch = as_trained(self._space.decode(params), self._settings.width)
-            cost(arch, self._settings.image_size)
+            arch = as_trained(self._space.decode(params), self._settings)
+            size = cost(arch, self._settings.image_size, classes_of(self._settings))
+            return not too_large(size, self._settings)
         except FAILURES:
             return False
-        return True
 
     def _spread(self, place: int, others: Sequence[Params]) -> dict[str, Any]:
         """Of many random draws the one farthest from all others."""
         rng = self._rng("spread", place)
         drawn = [self._draw(rng) for _ in range(_SPREAD)]
+        if self._settings.max_macs is not None:
+            drawn = [params for params in drawn if self._fits(params)] or drawn[:1]
         return drawn[farthest(self._points(drawn), self._points(others))]
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from asvit.reference.build_settings import BuildSettings, initial_weights
 from asvit.reference.findings import LEAST_TRAININGS
 from proxies.registry import Registry
+from scaling import parse_amount
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
 
@@ -24,9 +25,17 @@ _GROUP = "Search by short trainings"  # heading of their options
 
 _OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
 _OF_TRAININGS = (
-    *("training_steps", "batch_size", "learning_rate", "width", "train_images", "test_images"),
+    *("training_steps", "batch_size", "learning_rate", "width", "max_macs"),
+    *("train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
 )
+
+
+def _amount(given: Any) -> int | None:
+    return None if given is None else parse_amount(given)
+
+
+_OWN = ("training_steps", "max_macs")  # of them that a table does not have, or calls otherwise
 
 #: The preset ``quick`` of a search that trains.
 _QUICK = {
@@ -118,6 +127,15 @@ class SearchSettings(MeasuringSettings):
         at_least=1,
         group=_GROUP,
     )
+    max_macs: int | None = setting(
+        None,
+        "Train every network as wide as this many multiply-adds of an image allow, such as 600M, "
+        "in place of --width.",
+        metavar="N",
+        convert=_amount,
+        parse=parse_amount,
+        group=_GROUP,
+    )
     train_images: int = setting(
         8_000,
         "Images to train on; four fifths of them all where there are fewer.",
@@ -197,6 +215,11 @@ class SearchSettings(MeasuringSettings):
                 f"steps={self.steps} counts architectures that are measured, and this search "
                 f"trains; use trainings={self.steps}, or training_steps for batches"
             )
+        if self.max_macs is not None and self.width != type(self).width:
+            raise ValueError(
+                f"width={self.width} beside max_macs={self.max_macs}, which makes networks as "
+                "wide as it allows; give one of them"
+            )
         if self.pick == "policy":
             raise ValueError("pick='policy' does not suit trainings; use 'measured'")
         if self.controller == PREDICTOR and self.trainings < LEAST_TRAININGS:
@@ -229,8 +252,15 @@ class SearchSettings(MeasuringSettings):
             steps=self.training_steps,
             image_size=self.image_size,
             seed=self.seed,
-            **{name: getattr(self, name) for name in _OF_TRAININGS if name != "training_steps"},
+            **{name: getattr(self, name) for name in _OF_TRAININGS if name not in _OWN},
         )
+
+    @property
+    def _sizes(self) -> str:
+        """How wide networks are, in words."""
+        if self.max_macs is None:
+            return f"width C={self.width}"
+        return f"as wide as {self.max_macs:,} multiply-adds allow"
 
     def in_words(self) -> str:
         """How networks are about to be measured or trained, for the title of a run."""
@@ -240,7 +270,7 @@ class SearchSettings(MeasuringSettings):
 
         return (
             f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
-            f"width C={self.width}, device {resolve_device(self.device)}, seed {self.seed}"
+            f"{self._sizes}, device {resolve_device(self.device)}, seed {self.seed}"
         )
 
 

@@ -30,7 +30,7 @@ def trainings_in(
     for place, text in enumerate(table.architectures):
         try:
             known = space.parse(text)
-            expected = as_trained(space.decode(space.encode(known)), settings.width)
+            expected = as_trained(space.decode(space.encode(known)), settings)
         except ValueError as error:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, which is not in space {space.name}: "
@@ -39,7 +39,7 @@ def trainings_in(
         if expected != known:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, where this search would train "
-                f"{expected}; use a table of width {settings.width}, or its width"
+                f"{expected}; use a table of such widths, or the settings of its own"
             )
         values = [table.accuracies[name][place] for name in columns]
         if known_values := [value for value in values if math.isfinite(value)]:
