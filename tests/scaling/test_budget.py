@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxies import Cost
-from scaling import Budget, parse_budgets
+from scaling import Budget, parse_amount, parse_budgets
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,21 @@ def test_what_is_no_budget_is_refused_in_one_line(text: str) -> None:
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("given_", "amount"),
+    [("600M", 600_000_000), ("1.72m", 1_720_000), ("2G", 2 * 10**9), ("40K", 40_000), (7, 7)],
+)
+def test_a_number_of_anything(given_: str | int, amount: int) -> None:
+    assert parse_amount(given_) == amount
+
+
+@pytest.mark.parametrize("text", ["", "0", 0, -1, "-1", "5 MB", "nan", "0.4", "6h", "1" * 99])
+def test_what_is_no_number_from_1(text: str | int) -> None:
+    with pytest.raises(ValueError, match=r"is not a number from 1, such as 600M") as caught:
+        parse_amount(text)
+    assert len(str(caught.value)) < 100
 
 
 @given(st.sampled_from(["params", "macs"]), st.integers(1, 10**15))

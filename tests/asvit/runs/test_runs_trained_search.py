@@ -61,6 +61,28 @@ def test_a_run_folder_holds_the_prediction_and_how_far_to_trust_it(tmp_path: Pat
     assert result.next_command == f"asvit train {tmp_path} --image-size 32 --device cpu {trained}"
 
 
+def test_below_a_limit_tables_have_the_widths_that_were_trained(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"width": 16, "max_macs": "500K"}
+    result = search(tmp_path, **settings)
+    rows = read_trials(tmp_path / "trials.csv")
+    table = load_reference(tmp_path / "trainings.csv")
+    for row in rows:
+        size = cost(row.architecture, 32, 3)
+        assert (row.params, row.macs) == (size.params, size.macs)
+        assert row.macs <= 500_000
+        wider = load_space("asvit-tiny").parse(row.architecture)
+        assert cost(wider.with_(width=wider.width + 1), 32, 3).macs > 500_000
+    assert set(table.architectures) == {row.architecture for row in rows}
+    assert result.seed_architecture in table.architectures
+    again = search(tmp_path, **settings)
+    assert again.to_json() == result.to_json()
+
+
+def test_what_no_width_brings_below_a_limit_is_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"multiply-adds are more than the 1,000 allowed$"):
+        search(tmp_path, width=16, max_macs=1_000)
+
+
 def test_trials_have_the_accuracy_of_each_training(tmp_path: Path) -> None:
     result = search(tmp_path, seed=2)
     rows = read_trials(tmp_path / "trials.csv")
@@ -95,14 +117,13 @@ def test_the_trainings_are_a_reference_table_from_which_a_search_starts(tmp_path
 
 def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> None:
     settings = search(tmp_path / "run", trainings=5).settings
-    same = {
-        name: getattr(settings, name)
-        for name in ("space", "width", "classes", "train_images", "test_images", "image_size")
-    }
-    table = build_reference(out=tmp_path / "table", n=8, steps=350, device="cpu", **same).table
+    names = ("space", "width", "classes", "train_images", "test_images", "image_size")
+    same = {name: getattr(settings, name) for name in (*names, "learning_rate")}
+    same["steps"] = settings.training_steps
+    table = build_reference(out=tmp_path / "table", n=8, device="cpu", **same).table
     found = search(tmp_path / "second", reference=table, trainings=5)
     assert found.steps == 5
-    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 350 steps.*here it is AdamW, 100"):
+    with pytest.raises(ValueError, match=r"'recipe' is AdamW, 1400 steps.*here it is AdamW, 100"):
         search(tmp_path / "third", reference=table, training_steps=100)
     with pytest.raises(ValueError, match="where this search would train"):
         search(tmp_path / "third", reference=table, width=16)
@@ -110,9 +131,9 @@ def test_a_table_of_a_build_with_the_same_recipe_is_taken(tmp_path: Path) -> Non
         search(tmp_path / "third", reference=table, space="shiftvit")
     ours = {"reference": "asvit-fractal", "space": "asvit", "width": 16}
     with pytest.raises(ValueError, match=r"'recipe' is .*here it is .* Xavier initialisation"):
-        search(tmp_path / "third", **ours, training_steps=700)
+        search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3)
     with pytest.raises(ValueError, match=r"'images' is fractal images, 20 .*here it is fake"):
-        search(tmp_path / "third", **ours, training_steps=700, init="own")
+        search(tmp_path / "third", **ours, training_steps=700, learning_rate=1e-3, init="own")
     assert not (tmp_path / "third").exists()
 
 

@@ -85,6 +85,17 @@ def test_trainings_are_those_of_a_reference_table() -> None:
     assert (default.train_images, default.test_images) == (table.train_images, table.test_images)
 
 
+def test_a_limit_takes_the_place_of_the_width() -> None:
+    made = SearchSettings(controller="predictor", max_macs="1.72M")
+    assert made.max_macs == 1_720_000
+    assert SearchSettings.from_json(made.to_json()) == made
+    assert "as wide as 1,720,000 multiply-adds allow" in made.in_words()
+    with pytest.raises(ValueError, match="width=8 beside max_macs=1720000"):
+        SearchSettings(controller="predictor", max_macs="1.72M", width=8)
+    with pytest.raises(ValueError, match="max_macs=1720000 is for trainings"):
+        SearchSettings(max_macs="1.72M")
+
+
 def test_settings_of_before_are_read() -> None:
     measured = SearchSettings().to_json() | {"training_steps": 700}
     del measured["init"]
