@@ -33,6 +33,8 @@ from asvit.data.sources import open_dataset
 from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
+from asvit.search import SearchSettings
+from asvit.search.trained import as_trained
 from asvit.spaces import build, load_space
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.compare_outcomes import (
@@ -280,10 +282,8 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
 
 def widest(text: str) -> str:
     """The architecture as wide as the cap allows."""
-    arch = Genotype.parse(text).with_(width=RECIPE.width)
-    while asvit.cost(wider := arch.with_(width=arch.width + 1), SIDE, CLASSES).macs <= CAP:
-        arch = wider
-    return str(arch)
+    below = SearchSettings(trainings=1, image_size=SIDE, classes=CLASSES, max_macs=CAP)
+    return str(as_trained(Genotype.parse(text), below))
 
 
 def tables(rows: Sequence[Row]) -> str:

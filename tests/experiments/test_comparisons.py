@@ -484,7 +484,7 @@ def test_designs_are_compared_below_one_cap(
 
     def small(**settings: Any) -> Any:
         quick = {"training_steps": 1} if "trainings" in settings else {"steps": 3}
-        return search(**settings, **quick, device="cpu")
+        return search(**{**settings, **quick}, device="cpu")
 
     monkeypatch.setattr(asvit, "run_search", small, raising=False)
     monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
