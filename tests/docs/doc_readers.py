@@ -173,7 +173,6 @@ HAD: dict[str, Callable[[Path], None]] = {
     "runs/train-pets": pets,
     "pets.pt2": copies,
     "pets.safetensors": copies,
-    "pets.onnx": copies,
     "holiday.jpg": picture,
     "photos": pictures,
     SCALED: finished(f"scale --arch {SEED}"),
