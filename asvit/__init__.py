@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from asvit.runs.correlation import run_correlation as run_correlation
     from asvit.runs.evolution import evolve_supernet as evolve_supernet
     from asvit.runs.exporting import export_network as export_network
+    from asvit.runs.predicting import predict as predict
     from asvit.runs.reference import build_reference as build_reference
     from asvit.runs.scaling import run_scaling as run_scaling
     from asvit.runs.scoring import score as score
@@ -46,6 +47,7 @@ _DEFINED_IN = {
     "asvit.runs.correlation": ["run_correlation"],
     "asvit.runs.evolution": ["evolve_supernet"],
     "asvit.runs.exporting": ["export_network"],
+    "asvit.runs.predicting": ["predict"],
     "asvit.runs.reference": ["build_reference"],
     "asvit.runs.scaling": ["run_scaling"],
     "asvit.runs.scoring": ["score"],

@@ -40,6 +40,7 @@ COMMANDS = {
     "reference": "Train random architectures into a reference table.",
     "correlate": "Tell how well measures rank a reference table.",
     "export": "Export a network and prove the copy equal.",
+    "predict": "Tell what classes pictures are of.",
     "cost": "Count parameters and multiply-adds, stage by stage.",
     "list": "List spaces, controllers, proxies, models, presets, data or references.",
     "report": "Rebuild the figures and report.html of a run folder.",

@@ -99,6 +99,18 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
     return images, folders
 
 
+def find_images(folder: Path) -> list[Path]:
+    """All images in a folder and in those inside it, sorted folder by folder.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    found = [folder / name for name in _walk(folder)]
+    if not found:
+        raise ValueError(f"no images in {str(folder)!r}; use {', '.join(EXTENSIONS)} files")
+    return found
+
+
 def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
     """All images under ``folder``, relative to it: its own first, then folder by folder.
 

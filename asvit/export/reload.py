@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from asvit.export.formats import CONFIG, INPUT, WEIGHTS
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
     from torch import nn
 
@@ -30,10 +31,18 @@ def main(arguments: list[str]) -> None:
 
 
 def _onnx(path: Path) -> Run:
-    """With ONNX Runtime alone, as without PyTorch."""
+    return run_onnx(onnx_session(path))
+
+
+def onnx_session(path: Path) -> Any:
+    """An ONNX graph in ONNX Runtime, on the CPU."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def run_onnx(session: Any) -> Run:
+    """Runs a graph of ours with ONNX Runtime alone, as without PyTorch."""
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
         return cast("NDArray[Any]", session.run(None, {INPUT: images})[0])
@@ -45,13 +54,13 @@ def _pt2(path: Path) -> Run:
     """With PyTorch alone; the program needs none of our code."""
     import torch
 
-    return _by_torch(torch.export.load(path).module())
+    return by_torch(torch.export.load(path).module())
 
 
 def _safetensors(path: Path) -> Run:
     from asvit.networks import WeightsFile
 
-    return _by_torch(WeightsFile.read(path).load())
+    return by_torch(WeightsFile.read(path).load())
 
 
 def _timm(path: Path) -> Run:
@@ -61,9 +70,9 @@ def _timm(path: Path) -> Run:
     import numpy as np
     import timm
 
-    folder = _by_torch(timm.create_model(f"local-dir:{path}", pretrained=True).eval())
+    folder = by_torch(timm.create_model(f"local-dir:{path}", pretrained=True).eval())
     config = json.loads((path / CONFIG).read_bytes())
-    file = _by_torch(
+    file = by_torch(
         timm.create_model(
             config["architecture"],
             num_classes=config["num_classes"],
@@ -81,12 +90,15 @@ def _timm(path: Path) -> Run:
     return run
 
 
-def _by_torch(model: nn.Module) -> Run:
+def by_torch(model: nn.Module, device: torch.device | str = "cpu") -> Run:
+    """Runs a network on a device; images and outputs are on the CPU."""
     import torch
+
+    model = model.to(device)
 
     def run(images: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():
-            return cast("NDArray[Any]", model(torch.from_numpy(images)).numpy())
+            return cast("NDArray[Any]", model(torch.from_numpy(images).to(device)).cpu().numpy())
 
     return run
 

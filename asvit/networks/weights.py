@@ -107,17 +107,26 @@ class WeightsFile:
                 raise ValueError(
                     f"kind {shown(header['kind'])}, schema {shown(header['schema_version'])}"
                 )
-            check_values(header, {"classes": Sequence[str], "facts": Mapping[str, Any]})
-            facts = dict(header["facts"])
-            _check_facts(facts)
-            network, classes = Network.from_json(header["network"]), tuple(header["classes"])
-            if len(classes) not in (0, network.num_classes):
-                raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
-            return cls(network, weights, classes, facts)
+            return cls.described(header, weights)
         except MALFORMED as error:
             raise ValueError(
                 f"{path} is not a network that this version can read: {first_line(error)}"
             ) from error
+
+    @classmethod
+    def described(cls, about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Self:
+        """The content of a header, with weights.
+
+        Raises:
+            ValueError, KeyError, TypeError: If it is none (:data:`asvit.core.codec.MALFORMED`).
+        """
+        check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
+        facts = dict(about["facts"])
+        _check_facts(facts)
+        network, classes = Network.from_json(about["network"]), tuple(about["classes"])
+        if len(classes) not in (0, network.num_classes):
+            raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
+        return cls(network, weights, classes, facts)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

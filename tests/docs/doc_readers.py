@@ -97,6 +97,11 @@ def pictures(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
 
+def picture(path: Path) -> None:
+    """A picture."""
+    Image.new("RGB", (40, 50), "red").save(path)
+
+
 def pets(folder: Path) -> None:
     """The folder of a training, as far as an export looks at it."""
     folder.mkdir(parents=True)
@@ -168,6 +173,8 @@ HAD: dict[str, Callable[[Path], None]] = {
     "runs/train-pets": pets,
     "pets.pt2": copies,
     "pets.safetensors": copies,
+    "holiday.jpg": picture,
+    "photos": pictures,
     SCALED: finished(f"scale --arch {SEED}"),
     "runs/large": trained,
     "runs/search-asvit-reinforce-224px-seed0": finished("search"),

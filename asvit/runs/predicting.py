@@ -1,0 +1,186 @@
+"""Classes of pictures by a trained network, or by an exported copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from asvit.core.files import expanded
+from asvit.core.records import MALFORMED, parse_json
+from asvit.core.versions import missing
+from asvit.data import MEAN, STD
+from asvit.data.files import find_images, read_image
+from asvit.export.formats import FORMATS
+from asvit.export.reload import by_torch, onnx_session, run_onnx
+from asvit.export.writers import ABOUT
+from asvit.networks import WeightsFile
+from asvit.training.images.augmentation import Augmentation, PictureTransform
+from asvit.training.pretrained import weights_path
+from proxies.evaluation import FAILURES, resolve_device
+from proxies.messages import first_line
+
+if TYPE_CHECKING:
+    from asvit.export.reload import Run
+
+_ONNX, _PROGRAM = (FORMATS[name].suffix for name in ("onnx", "pt2"))
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class that a picture may be of."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class PicturePrediction:
+    """What a network takes a picture for.
+
+    Attributes:
+        image: Path of the picture.
+        guesses: The likeliest classes, the likeliest first.
+        reason: Why the picture could not be read, else empty.
+    """
+
+    image: str
+    guesses: tuple[Guess, ...] = ()
+    reason: str = ""
+
+
+def predict(
+    weights: str | Path,
+    images: Iterable[str | Path],
+    *,
+    top: int = 3,
+    batch_size: int = 32,
+    device: str = "auto",
+) -> list[PicturePrediction]:
+    """Tell what classes pictures are of, prepared as the images that the network was tested on.
+
+    Args:
+        weights: Run folder of a training, file of weights of ours, or a copy that was exported for
+            timm or ONNX.
+        images: Files of pictures; folders stand for all pictures in them.
+        top: Classes to name for each picture.
+        batch_size: Pictures that pass the network together.
+        device: Where weights run, such as ``"cuda"``; an ONNX graph runs on the CPU.
+
+    Returns:
+        One prediction for each picture, in their order. A picture that cannot be read has a reason
+        in place of classes.
+
+    Raises:
+        FileNotFoundError: If weights or pictures do not exist.
+        ValueError: If the weights cannot be read, or do not say which network they are of.
+        ImportError: If ONNX Runtime is needed and not installed.
+    """
+    for name, number in {"top": top, "batch_size": batch_size}.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
+    paths = list(_pictures(images))
+    classifier = _Classifier.load(weights_path(str(weights)), resolve_device(device))
+    return list(classifier.all(paths, top, batch_size))
+
+
+def _pictures(images: Iterable[str | Path]) -> Iterator[Path]:
+    for image in images:
+        path = expanded(str(image))
+        if path.is_dir():
+            yield from find_images(path)
+        elif path.exists():
+            yield path
+        else:
+            raise FileNotFoundError(f"no picture {str(path)!r}; give a file or a folder")
+
+
+@dataclass(frozen=True)
+class _Classifier:
+    """A network, how pictures are prepared for it, and its classes."""
+
+    run: Run
+    transform: PictureTransform
+    mean: Tensor  # [3, 1, 1], of pixels in [0, 1]
+    std: Tensor  # [3, 1, 1]
+    labels: Sequence[str]
+    batch: int | None  # pictures in every batch; None for any number
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> _Classifier:
+        if path.suffix == _PROGRAM:
+            raise ValueError(
+                f"{path} is a torch.export program; give the weights that it was made from"
+            )
+        if path.suffix == _ONNX:
+            return cls._from_onnx(path)
+        content = WeightsFile.read(path)
+        return cls._made(content, by_torch(content.load(), device))
+
+    @classmethod
+    def _from_onnx(cls, path: Path) -> _Classifier:
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {str(path)!r}")
+        try:
+            session = onnx_session(path)
+        except ImportError as error:
+            raise missing("an ONNX graph", "onnxruntime", "export") from error
+        except FAILURES as error:  # those of ONNX Runtime have no common base
+            raise ValueError(f"{path} is no ONNX graph: {first_line(error)}") from error
+        try:
+            about = parse_json(session.get_modelmeta().custom_metadata_map[ABOUT])
+            content = WeightsFile.described(about, {})
+        except MALFORMED as error:
+            raise ValueError(
+                f"{path} does not say which network it is of; give one of asvit export"
+            ) from error
+        size = session.get_inputs()[0].shape[0]
+        return cls._made(content, run_onnx(session), size if isinstance(size, int) else None)
+
+    @classmethod
+    def _made(cls, content: WeightsFile, run: Run, batch: int | None = None) -> _Classifier:
+        network, facts = content.network, content.facts
+        if not network.num_classes:
+            raise ValueError(f"{network.architecture} was built without classes")
+        known = {name: facts[name] for name in ("interpolation", "crop_pct") if name in facts}
+        transform = Augmentation(**known).validation_transform(network.image_size)
+        mean, std = (
+            torch.tensor(facts.get(name, default)).view(3, 1, 1)
+            for name, default in (("mean", MEAN), ("std", STD))
+        )
+        labels = content.classes or tuple(map(str, range(network.num_classes)))
+        return cls(run, transform, mean, std, labels, batch)
+
+    def all(self, paths: Sequence[Path], top: int, batch_size: int) -> Iterator[PicturePrediction]:
+        size = self.batch or batch_size
+        for start in range(0, len(paths), size):
+            read: list[Tensor | str] = [self._read(path) for path in paths[start : start + size]]
+            guesses = self._guesses([one for one in read if isinstance(one, Tensor)], top)
+            for path, one in zip(paths[start:], read, strict=False):
+                if isinstance(one, str):
+                    yield PicturePrediction(str(path), reason=one)
+                else:
+                    yield PicturePrediction(str(path), next(guesses))
+
+    def _read(self, path: Path) -> Tensor | str:
+        """A normalised picture ``[3, S, S]``, or why there is none."""
+        try:
+            pixels = self.transform(read_image(path))
+        except ValueError as error:
+            return str(error)
+        return (pixels.float() / 255 - self.mean) / self.std
+
+    def _guesses(self, images: Sequence[Tensor], top: int) -> Iterator[tuple[Guess, ...]]:
+        if not images:
+            return
+        missing = 0 if self.batch is None else self.batch - len(images)
+        whole = torch.stack([*images, *[torch.zeros_like(images[0])] * missing])
+        logits = torch.from_numpy(self.run(whole.numpy()))[: len(images)]
+        found = logits.float().softmax(1).topk(min(top, len(self.labels)))
+        for values, places in zip(found.values.tolist(), found.indices.tolist(), strict=True):
+            pairs = zip(places, values, strict=True)
+            yield tuple(Guess(self.labels[place], value) for place, value in pairs)
