@@ -51,6 +51,9 @@ FIDELITIES: Mapping[str, Fidelity] = {
     "700 steps, twice the learning rate, 7,000 images": Fidelity(
         replace(MOST, learning_rate=2e-3)
     ),
+    "700 steps, twice the learning rate, 7,000 images, widest": Fidelity(
+        replace(MOST, learning_rate=2e-3), widest=True
+    ),
     "1,000 steps, three times the learning rate, 7,000 images": Fidelity(
         replace(MOST, steps=1_000, learning_rate=3e-3)
     ),

@@ -31,7 +31,7 @@ class BuildSettings(ShortTrainingSettings):
     """Settings of a table. Two runs with equal settings on one kind of device give equal tables.
 
     The preset ``default`` is for a GPU or a night, ``quick`` for a minute or two, and
-    ``asvit-fractal`` and ``asvit-sizes`` give the tables of these names.
+    ``asvit-fractal`` gives the table of that name.
     """
 
     presets: ClassVar[Presets] = Registry(
@@ -57,17 +57,6 @@ class BuildSettings(ShortTrainingSettings):
                 "width": 16,
                 "steps": 700,
                 "init": "own",
-            },
-            "asvit-sizes": {
-                "n": 100,
-                "classes": 40,
-                "train_images": 8_000,
-                "image_size": 32,
-                "width": 16,
-                "varied": 0.5,
-                "max_depth": 2,
-                "steps": 350,
-                "rate_by_width": True,
             },
         },
     )
