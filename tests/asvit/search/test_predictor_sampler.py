@@ -123,7 +123,7 @@ def test_failed_trainings_are_left_out_where_nothing_else_is_known() -> None:
 
 
 def test_networks_that_cannot_be_built_are_no_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cost(arch: Any, _side: int) -> None:
+    def cost(arch: Any, *_sizes: int) -> None:
         if arch.heads == 32:
             raise ValueError("it does not fit")
 
