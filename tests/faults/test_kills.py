@@ -1,5 +1,6 @@
 """Runs that are stopped anywhere, however often, end as runs that were never stopped."""
 
+import itertools
 import shutil
 import signal
 import time
@@ -129,6 +130,7 @@ class Runs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._numbers = itertools.count()
         self._whole: dict[tuple[str, str], Path] = {}
 
     def call(self, name: str, more: str, folder: Path, **how: Any) -> int:
@@ -144,7 +146,7 @@ class Runs:
     def whole(self, name: str, more: str = "") -> Path:
         """The working folder of a run that is never stopped."""
         if (name, more) not in self._whole:
-            folder = self._folder / f"{len(self._whole)}"
+            folder = self._folder / f"{next(self._numbers)}"
             assert self.call(name, more, folder) == 0, forked.printed(folder)
             self._whole[name, more] = folder
         return self._whole[name, more]
