@@ -34,7 +34,7 @@ from asvit.executors import Workers, one_thread
 from asvit.genotype import Genotype
 from asvit.reference.build import Training
 from asvit.search import SearchSettings
-from asvit.search.trained import as_trained
+from asvit.search.limits import Limits
 from asvit.spaces import build, load_space
 from asvit.training.short import LabelledTensors, Recipe, draw_linear_weights, fit
 from experiments.compare_outcomes import (
@@ -283,7 +283,7 @@ def _kinds_of(options: argparse.Namespace, folder: Path) -> Kinds:
 def widest(text: str) -> str:
     """The architecture as wide as the cap allows."""
     below = SearchSettings(trainings=1, image_size=SIDE, classes=CLASSES, max_macs=CAP)
-    return str(as_trained(Genotype.parse(text), below))
+    return str(Limits(load_space("asvit"), below).network(Genotype.parse(text)))
 
 
 def tables(rows: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ Importing this package is cheap; torch is imported with the names that measure.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from scaling.budget import Budget, parse_amount, parse_budgets
+from scaling.budget import Budget, parse_amount, parse_budgets, parse_milliseconds
 from scaling.shapes import Shape, proposals
 from scaling.trajectory import Candidate, Row, Step, Trajectory
 
@@ -24,6 +24,7 @@ __all__ = [
     "grow",
     "parse_amount",
     "parse_budgets",
+    "parse_milliseconds",
     "proposals",
 ]
 

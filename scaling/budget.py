@@ -1,5 +1,6 @@
 """Size budgets: ``"88M"`` parameters or ``"22G"`` multiply-adds."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ _SUFFIXES: dict[str, tuple[int, Unit]] = {
     "G": (10**9, "macs"),
 }
 _TEXT = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)\s*([KMGkmg]?)\s*")
+_TIME = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)(ms|s)\s*")
+_TIME_UNITS = {"ms": 1.0, "s": 1000.0}
 _MIN_WITHOUT_SUFFIX = 100_000  # a smaller plain number is missing its suffix
 _MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
 
@@ -119,6 +122,21 @@ def parse_amount(given: str | int) -> int:
     if amount < 1:
         raise ValueError(f"{str(given)[:40]!r} is not a number from 1, such as 600M or 1.2G")
     return amount
+
+
+def parse_milliseconds(given: str | float) -> float:
+    """Read a time such as ``"8ms"`` or ``"0.5s"``; a number is milliseconds.
+
+    Raises:
+        ValueError: If it is no time above 0, or a text without its unit.
+    """
+    if isinstance(given, int | float) and math.isfinite(given) and given > 0:
+        return float(given)
+    found = _TIME.fullmatch(str(given))
+    time = 0.0 if found is None else float(found[1]) * _TIME_UNITS[found[2]]
+    if not 0 < time < math.inf:
+        raise ValueError(f"{str(given)[:40]!r} is not a time above 0, such as 8ms or 0.5s")
+    return time
 
 
 def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:

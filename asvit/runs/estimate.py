@@ -40,10 +40,10 @@ from asvit.runs.measurement_pool import (
 from asvit.runs.training_pool import training_workers
 from asvit.search import SearchSettings, get_controller
 from asvit.search.front import BEST, objectives
+from asvit.search.limits import Limits
 from asvit.search.sampler import distributions
 from asvit.search.seeds import seed_for
 from asvit.search.study import create_study, quiet_optuna
-from asvit.search.trained import as_trained
 from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies.evaluation import resolve_device
@@ -134,9 +134,12 @@ def estimate_search(
         alone = Evaluator(space, replace(shown, **changes), workers=Workers(jobs=1))
         return lambda arch: bool(alone(arch).reasons)
 
-    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
+    limits, rng = (
+        Limits(space, settings),
+        np.random.default_rng(seed_for(settings.seed, "estimate", 0)),
+    )
     timing = _Timing(
-        lambda: space.sample(rng),
+        lambda: limits.sample(rng),
         measuring(repeats=1),
         measuring(),
         parts=[measuring(repeats=1, proxies=part) for part in parts_of(settings.proxies, jobs)],
@@ -180,18 +183,21 @@ def _estimate_trainings(
     whole = settings.training
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count = probe.train_images + probe.test_images
-    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
+    limits, rng = (
+        Limits(space, settings),
+        np.random.default_rng(seed_for(settings.seed, "estimate", 0)),
+    )
     pixels = rng.standard_normal((count, 3, whole.image_size, whole.image_size), np.float32)
     labels = torch.arange(count) % 2
     images = Images(torch.from_numpy(pixels), labels, ("even", "odd"), "noise")
     train = Trainer(probe, device, images=images)
 
     def failed(arch: Architecture) -> bool:
-        text = str(as_trained(arch, settings))
+        text = str(limits.network(arch))
         return bool(train(Training(text, 0)).reason)
 
     timing = _Timing(
-        lambda: space.sample(rng),
+        lambda: limits.sample(rng),
         failed,
         failed,
         jobs=training_workers(workers, settings, device).jobs or 1,

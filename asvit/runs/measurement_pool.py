@@ -15,7 +15,8 @@ from asvit.executors import Pool, Task, Workers, one_thread, open_pool
 from asvit.executors.base import Answer
 from asvit.runs.measurement_worker import counted, measuring_work, network, takes_all
 from asvit.search import Measurement, SearchSettings
-from asvit.spaces import SearchSpace
+from asvit.search.limits import Limits
+from asvit.spaces import SearchSpace, cost
 from asvit.spaces.base import Architecture
 from proxies import Cost, Readings, Score, combine, get_proxy, measure
 from proxies.evaluation import FAILURES, resolve_device, seed_for
@@ -300,7 +301,7 @@ class Evaluator(MeasurementPool):
         workers: Workers | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._checked, self._settings = space, settings
+        self._checked, self._settings, self._limits = space, settings, Limits(space, settings)
         self.context = EvalContext(settings, progress=progress)
         load = Workload(settings.steps, settings.batch, _SEED_GIGABYTES)
         super().__init__({settings.image_size: self.context}, workers, load, space=space)
@@ -323,8 +324,12 @@ class Evaluator(MeasurementPool):
             MeasurementJob(arch, names, str(arch), side, True, self._refusal(arch), other)
             for arch in architectures
         ]
-        for found in in_order(self.measure(jobs)):
-            params, macs = (found.cost.params, found.cost.macs) if found.cost else (0, 0)
+        measured = in_order(self.measure(jobs))
+        for arch, found in zip(architectures, measured, strict=True):
+            size = found.cost
+            if self._settings.limited:  # which count the classes of the images
+                size = cost(arch, side, self._limits.classes)
+            params, macs = (size.params, size.macs) if size else (0, 0)
             yield Measurement.from_scores(params, macs, found.scores)
 
     def __call__(self, arch: Architecture | str) -> Measurement:

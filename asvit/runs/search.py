@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
-    from asvit.search import Evaluate, Measurement, Search, TrialRow
+    from asvit.search import Evaluate, Finalist, Measurement, Search, TrialRow
+    from asvit.search.limits import Limits
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
+    from proxies.timing import Latency
     from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv
@@ -89,6 +91,10 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             raise ValueError("a function given as evaluate is called here; leave workers out")
         get_controller(self.settings.controller)
         _ = self.better, self.space, self.before
+        if self.settings.limited:
+            import numpy as np
+
+            self.limits.sample(np.random.default_rng(0))  # or nothing is within
         if self.settings.controller == PREDICTOR and self.space.size < 2:
             raise ValueError(
                 f"space {self.space.name!r} has one architecture: there is nothing to predict"
@@ -106,7 +112,14 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
 
         if self.judged or self.table is None:
             return {}
-        return trainings_in(self.table, self.space, self.settings)
+        return trainings_in(self.table, self.space, self.limits)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What networks have to be within, but for their latency."""
+        from asvit.search.limits import Limits
+
+        return Limits(self.space, self.settings)
 
     @cached_property
     def better(self) -> Mapping[str, Better]:
@@ -271,6 +284,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             self.better,
             evaluate=self._measure,
             evaluate_again=again if self.evaluate is None else None,
+            time=None if self.settings.max_latency is None else self._time,
             lease=StudyLease(journal, self.shared, self.folder),
         )
         self._follow(search)
@@ -295,6 +309,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             finalists=search.finalists,
             prediction=seed.predicted,
             predictor=search.check,
+            latency=seed.latency,
             next_command=self._next_command(seed.architecture, seed.params),
         )
 
@@ -322,6 +337,20 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             return (evaluated(self.evaluate, str(arch), names) for arch in architectures)
         found: Iterable[Measurement] = self.pool.all(architectures, **how)
         return found
+
+    def _time(self, arch: Architecture) -> Latency:
+        """How long a forward pass of a network takes."""
+        from asvit.runs.timing import latency
+        from asvit.spaces import build
+
+        s = self.settings
+        return latency(
+            build(arch, s.image_size, self.limits.classes),
+            image_size=s.image_size,
+            batch=s.latency_batch,
+            device=s.device,
+            runtime=s.latency_runtime,
+        )
 
     def _follow(self, search: Search) -> None:
         """Search, with a snapshot in trials.csv every few steps and when it is stopped."""
@@ -363,7 +392,8 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
         from asvit.search.trained import gathered
         from asvit.search.training_tables import to_csv
 
-        trained = gathered(rows, self.before, self.space, self.settings)
+        side = self.settings.image_size
+        trained = gathered(rows, self.before, self.space, self.limits, side)
         pool = self.pool
         content = to_csv(trained, pool.lines, self.settings, pool.context.num_classes)
         write_text(self.folder / TRAINED, content)
@@ -461,12 +491,13 @@ def _finalists(result: SearchResult) -> RenderableType:
     columns = ["", "architecture", "params"]
     for measure in measures:
         columns += [short(measure), "again"] if again else [short(measure)]
+    columns += ["ms"] * (result.latency is not None)
     lines: list[list[object]] = []
     for one in result.seed_first:
         line: list[object] = [one.origin, one.architecture, one.params]
         for measure in measures:
             line += [one.values[measure], *([one.again.get(measure)] if again else [])]
-        lines.append(line)
+        lines.append([*line, *_milliseconds(one)])
     title = "The finalists; the first is the seed architecture"
     if again:
         title = f"The finalists, measured again on {networks(result.settings.recheck)}; the first "
@@ -485,11 +516,16 @@ def _trained(result: SearchResult) -> RenderableType:
         if one.predicted is not None:
             found = one.predicted
             line.append(with_interval(found.mean, found.low, found.high, digits=1))
-        lines.append(line)
+        lines.append([*line, *_milliseconds(one)])
     columns = ["architecture", "params", "trainings", "accuracy"]
-    columns += ["predicted [90 %]"] * predicted
+    columns += ["predicted [90 %]"] * predicted + ["ms"] * (result.latency is not None)
     title = "The best architectures (accuracies in %); the first is the seed architecture"
     return table(columns, lines, title=title, left=("architecture",), rule=1)
+
+
+def _milliseconds(one: Finalist) -> list[object]:
+    """The cell of the latency, where there is one."""
+    return [] if one.latency is None else [one.latency.milliseconds]
 
 
 def _front(result: SearchResult) -> RenderableType:

@@ -23,8 +23,8 @@ from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_order
 from asvit.runs.measurement_worker import counted, out_of_memory
 from asvit.search import Measurement, SearchSettings
+from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
-from asvit.search.trained import as_trained, classes_of, too_large
 from asvit.spaces import SearchSpace, load_space
 from asvit.spaces.base import Architecture
 from proxies import Cost
@@ -63,7 +63,7 @@ class TrainingPool:
     ) -> None:
         device = str(resolve_device(settings.device))
         self._space = space
-        self._search = settings
+        self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
         s = self.settings
         self._images = load_images(
@@ -84,14 +84,12 @@ class TrainingPool:
         self, architectures: Sequence[Architecture], *, seeds: Sequence[int]
     ) -> Iterator[Measurement]:
         """Train each architecture with its seed; the measurements come in their order."""
-        side, classes = self.settings.image_size, classes_of(self._search)
+        side, classes = self.settings.image_size, self._limits.classes
         sizes = [counted(arch, side, classes) for arch in architectures]
-        refused = [
-            size if isinstance(size, str) else too_large(size, self._search) for size in sizes
-        ]
+        refused = [size if isinstance(size, str) else "" for size in sizes]
         outcomes = self._outcomes(
             [
-                Training(str(as_trained(arch, self._search)), seed)
+                Training(str(self._limits.network(arch)), seed)
                 for arch, seed, why in zip(architectures, seeds, refused, strict=True)
                 if not why
             ]

@@ -66,6 +66,7 @@ class Acquisition:
         *,
         place: int,
         repeatable: Callable[[str], bool] = lambda _text: True,
+        allowed: Callable[[str], bool] = lambda _text: True,
     ) -> str:
         """The architecture of training ``place``, from 0.
 
@@ -76,6 +77,7 @@ class Acquisition:
             candidates: Distinct architectures to choose among, beside those known.
             place: How many trainings were chosen before.
             repeatable: Whether an architecture may be trained again.
+            allowed: Whether a candidate may be trained; it is asked about few of them.
         """
         texts = [text for text, _ in known]
         values = [value for _, value in known]
@@ -87,11 +89,14 @@ class Acquisition:
         trained = list(dict.fromkeys([*texts, *pending]))
         seen = set(trained)
         fresh = [text for text in candidates if text not in seen]
-        allowed = [text for text in trained if repeatable(text)]
+        favourites = [text for text in trained if repeatable(text)]
         repeats = (place - self.first) % self.again == self.again - 1
-        if not fresh or (repeats and allowed):
-            return self._highest(fitted, allowed or trained)
-        return self.best(fitted, fresh, trained)
+        while fresh and not (repeats and favourites):
+            best = self.best(fitted, fresh, trained)
+            if allowed(best):
+                return best
+            fresh.remove(best)
+        return self._highest(fitted, favourites or trained)
 
     def best(self, fitted: Fitted, fresh: Sequence[str], trained: Sequence[str]) -> str:
         """The new architecture to train, after those that were trained or chosen."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,10 +21,12 @@ from asvit.core.progress import Progress
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.controllers import get_controller
 from asvit.search.front import BEST, best_row, best_rows, objectives, picked
+from asvit.search.limits import Limits
 from asvit.search.reward import WindowedReward, WorstSoFar
 from asvit.search.rows import EvaluateAll, Finalist, Measurement, PredictorCheck, TrialRow
 from asvit.search.sampler import (
     ReinforceSampler,
+    SpaceSampler,
     active_trials,
     distributions,
     measured_trials,
@@ -33,14 +35,13 @@ from asvit.search.settings import PREDICTOR, SearchSettings
 from asvit.search.study import LOST_NOTHING, StudyLease, storing
 from asvit.search.trained import (
     TRAINING,
-    as_drawn,
-    as_trained,
     check_predictor,
     finalists_of,
     gathered,
     trained_before,
     training_seeds,
 )
+from proxies.timing import Latency
 from scaling.ranking import Better
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Time = Callable[["Architecture"], Latency]  # measures a network
+
 MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement
+_LATENCY = "latency of {}"  # at the network's text
 _AGAIN = "finalists on {} networks"
 HOPELESS = 10  # failures at the start, with nothing else, after which a search gives up
 
@@ -138,6 +142,7 @@ class Search:
         better: Measure to its direction; the measures with one are the objectives.
         evaluate: Measures architectures.
         evaluate_again: The same on fresh networks; None where measuring again tells nothing new.
+        time: Measures the latency of a network; None where it is not limited.
         lease: Shares the study with other processes.
 
     Raises:
@@ -152,12 +157,19 @@ class Search:
     better: Mapping[str, Better]
     evaluate: EvaluateAll = field(kw_only=True)
     evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)
+    time: Time | None = field(default=None, kw_only=True)
     lease: StudyLease = field(kw_only=True)
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()
         self._history = History(self.study, self.space, self.settings, self.better)
         self._seconds_before = self._history.seconds
+        self._latencies: dict[str, Latency] = {}
+        self.limits = Limits(self.space, self.settings, self._milliseconds if self.time else None)
+        if self.settings.limited:
+            self.lease.excess = lambda params: self.limits.excess(self.space.decode(params))
+            if isinstance(self.study.sampler, SpaceSampler):
+                self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()
         self.check: PredictorCheck | None = None  # of a search with a predictor
 
@@ -208,8 +220,27 @@ class Search:
                         self._check_hope()
 
     def _drawn(self, trial: Trial) -> Architecture:
-        """The architecture of a trial."""
-        return self.space.decode(trial.params)
+        """The architecture of a trial; below a limit it has its width."""
+        return self.limits.shown(self.space.decode(trial.params))
+
+    def latency(self, arch: Architecture) -> Latency | None:
+        """The latency of a network, measured once in the study's life; None without a limit."""
+        return None if self.time is None else self._timed(self.time, self.limits.network(arch))
+
+    def _milliseconds(self, network: Architecture) -> float:
+        assert self.time is not None
+        return self._timed(self.time, network).milliseconds
+
+    def _timed(self, time: Time, network: Architecture) -> Latency:
+        name = _LATENCY.format(network)
+        if name not in self._latencies:
+            kept = self.study.user_attrs.get(name)
+            found = time(network) if kept is None else from_json(kept, Latency)
+            if kept is None:
+                with _storing():
+                    self.study.set_user_attr(name, to_json(found))
+            self._latencies[name] = found
+        return self._latencies[name]
 
     def conclude(self) -> Iterable[Progress]:
         """Measure the finalists again, and choose :attr:`seed` of these :attr:`finalists`.
@@ -237,6 +268,7 @@ class Search:
         self.finalists = [
             Finalist(
                 architecture=text,
+                latency=self.latency(chosen[text]),
                 number=first.get(text),
                 likeliest=text == likeliest,
                 params=found[text].params,
@@ -261,8 +293,11 @@ class Search:
         sampler, trials = self.study.sampler, measured_trials(self.study)
         params = [trials[row.number].params for row in best]
         if isinstance(sampler, ReinforceSampler):
-            params.insert(0, sampler.likeliest(self.study))
-        chosen = {str(arch): arch for arch in map(self.space.decode, params)}
+            likeliest = sampler.likeliest(self.study)
+            if self.limits.excess(self.space.decode(likeliest)) is None:
+                params.insert(0, likeliest)
+        drawn = (self.limits.shown(self.space.decode(one)) for one in params)
+        chosen = {str(arch): arch for arch in drawn}
         return chosen, next(iter(chosen)) if len(params) > len(best) else None
 
     def _kept(self, name: str) -> dict[str, Measurement]:
@@ -355,12 +390,21 @@ class TrainingSearch(Search):
         from asvit.predictor import Predictor  # scikit-learn, which other searches do not need
 
         settings = self.settings
-        trained = gathered(self.rows, trained_before(self.study), self.space, settings)
-        known = {text: one.accuracies for text, one in trained.items() if not one.reason}
+        before = trained_before(self.study)
+        everything = gathered(self.rows, before, self.space, self.limits, settings.image_size)
+        trained = {  # those of a table may be outside the limits
+            text: one
+            for text, one in everything.items()
+            if self.limits.excess(self.space.parse(one.architecture)) is None
+        }
+        known = {text: one.accuracies for text, one in everything.items() if not one.reason}
         make = None
         if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
             make = partial(Predictor, settings.image_size)
-        self.finalists = finalists_of(trained, make, count=BEST)
+        self.finalists = [
+            replace(one, latency=self.latency(self.space.parse(one.architecture)))
+            for one in finalists_of(trained, make, count=BEST)
+        ]
         if not self.finalists:
             some = self._history.any_valid
             raise ValueError(self._despair("a training of every architecture" if some else ""))
@@ -368,10 +412,6 @@ class TrainingSearch(Search):
             self.check = check_predictor(make, known, seed=settings.seed)
         self.seed = self.finalists[0]
         return ()
-
-    def _drawn(self, trial: Trial) -> Architecture:
-        """As the base does; below a limit it has its width."""
-        return as_drawn(super()._drawn(trial), self.settings)
 
     def _measure(
         self, asked: Sequence[Trial], architectures: Sequence[Architecture]
@@ -388,7 +428,7 @@ class TrainingSearch(Search):
         own = {trial.number for trial in asked}
         others = [trial for trial in active_trials(self.study) if trial.number not in own]
         taken = [trial.user_attrs[TRAINING] for trial in others if TRAINING in trial.user_attrs]
-        texts = [str(as_trained(arch, self.settings)) for arch in architectures]
+        texts = [str(self.limits.network(arch)) for arch in architectures]
         seeds = training_seeds(texts, taken, trained_before(self.study))
         for trial, text, seed in zip(asked, texts, seeds, strict=True):
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile

@@ -16,10 +16,11 @@ from optuna.trial import FrozenTrial
 from asvit.predictor import Predictor
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.search.acquisition import Acquisition, farthest
+from asvit.search.limits import Limits
 from asvit.search.sampler import SpaceSampler, active_trials, measured_trials, place_of
 from asvit.search.seeds import seed_for
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import as_trained, classes_of, too_large, trained_before
+from asvit.search.trained import trained_before
 from asvit.spaces import SearchSpace, cost
 from proxies.evaluation import FAILURES
 from scaling.ranking import Better
@@ -56,6 +57,7 @@ class PredictorSampler(SpaceSampler):
         super().__init__(dimensions, better, seed=settings.seed, batch=settings.batch)
         self._space = space
         self._settings = settings
+        self.limits: Limits = Limits(space, settings)
         self._acquisition = acquisition or Acquisition()
 
     def sample_relative(
@@ -94,31 +96,41 @@ class PredictorSampler(SpaceSampler):
             [self._text(one.params) for one in before[start:] if self._fits(one.params)],
             list(candidates),
             place=spent,
+            allowed=lambda text: text in others or self._allowed(candidates[text]),
         )
         return {**candidates, **others}[chosen]
 
     def _text(self, params: Params) -> str:
-        return str(as_trained(self._space.decode(params), self._settings))
+        return str(self.limits.network(self._space.decode(params)))
+
+    def _allowed(self, params: Params) -> bool:
+        """Whether the network is within the limits, its time among them."""
+        return self.limits.excess(self._space.decode(params)) is None
 
     def _fits(self, params: Params) -> bool:
-        """Whether the network can be built, as a predictor needs, and is within the limit.
+        """Whether the network can be built, as a predictor needs, and its size is within limits.
 
         Costs are cached, and the predictor asks for them, too.
         """
+        arch = self._space.decode(params)
         try:
-            arch = as_trained(self._space.decode(params), self._settings)
-            size = cost(arch, self._settings.image_size, classes_of(self._settings))
-            return not too_large(size, self._settings)
+            cost(self.limits.network(arch), self._settings.image_size, self.limits.classes)
         except FAILURES:
             return False
+        return self.limits.excess(arch, timed=False) is None
 
     def _spread(self, place: int, others: Sequence[Params]) -> dict[str, Any]:
-        """Of many random draws the one farthest from all others."""
+        """Of many random draws the one within the limits that is farthest from all others."""
         rng = self._rng("spread", place)
         drawn = [self._draw(rng) for _ in range(_SPREAD)]
-        if self._settings.max_macs is not None:
-            drawn = [params for params in drawn if self._fits(params)] or drawn[:1]
-        return drawn[farthest(self._points(drawn), self._points(others))]
+        if self._settings.limited:
+            drawn = [params for params in drawn if self._fits(params)]
+        while drawn:
+            best = farthest(self._points(drawn), self._points(others))
+            if self._allowed(drawn[best]):
+                return drawn[best]
+            del drawn[best]
+        return self.limits.first(lambda: self._draw(rng))
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
         """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1]."""

@@ -10,12 +10,14 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from asvit.search.sampler import place_of
+from asvit.search.sampler import outside_before, place_of
 from asvit.search.seeds import seed_for
 
 
 class ReseededSampler(BaseSampler):
     """Draws each trial with a fresh sampler, seeded by how many trials come before it.
+
+    Trials that were outside the limits count, too, or the next one would be the same.
 
     All that the library's samplers know beside their random state is in the study, so nothing is
     lost by making a new one.
@@ -32,7 +34,8 @@ class ReseededSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the sampler of this trial."""
-        self._sampler = self._make(seed_for(self._seed, "trial", place_of(study, trial)))
+        place = place_of(study, trial) + outside_before(study, trial)
+        self._sampler = self._make(seed_for(self._seed, "trial", place))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(

@@ -34,6 +34,7 @@ class SearchResult(Result):
         reliability: How well the measures rank a reference table, where one was asked for.
         prediction: Expected accuracy of the seed, by a search with a predictor.
         predictor: How far that predictor can be trusted.
+        latency: Time of a forward pass of the seed, where it was limited.
     """
 
     kind = "search"
@@ -55,6 +56,7 @@ class SearchResult(Result):
     reliability: Reliability | None = None
     prediction: Prediction | None = None
     predictor: PredictorCheck | None = None
+    latency: Latency | None = None
 
     @property
     def seed_first(self) -> Sequence[Finalist]:

@@ -14,6 +14,7 @@ from asvit.core.codec import Nullable
 from asvit.core.files import check_plain, write_text
 from asvit.reference.findings import Interval
 from proxies.messages import fault, first_line, one_line, shown
+from proxies.latency import Latency
 from proxies.tables import csv_text, read_cells
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class Finalist:
         reason: Why a measure failed, else empty.
         trainings: How many there were of it, of whose accuracies ``values`` has the mean.
         predicted: Its expected accuracy, by a search with a predictor.
+        latency: Time of a forward pass, where it was limited.
     """
 
     architecture: str
@@ -155,6 +157,7 @@ class Finalist:
     reason: str
     trainings: int = 0
     predicted: Prediction | None = None
+    latency: Latency | None = None
 
     @property
     def origin(self) -> str:

@@ -7,7 +7,8 @@ Trial numbers would not work as seeds: a trial killed in flight has used one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from asvit.search.limits import Limits
 from asvit.search.policy import Indices, JointCategoricalPolicy, reinforce_step
 from asvit.search.reward import MovingBaseline, WindowedReward
 from asvit.search.seeds import seed_for
 from asvit.spaces.base import Choice
 from scaling.ranking import Better, rank_sums
 
-_INIT, _DRAW = "policy logits", "policy draw"
+_INIT, _DRAW, _BEYOND = "policy logits", "policy draw", "beyond the policy"
+_OWN_DRAWS = 200  # of a controller, before uniform draws take their place
 Dimensions = Mapping[str, Sequence[Choice]]
 
 
@@ -42,6 +45,12 @@ def place_of(study: Study, trial: FrozenTrial | Trial) -> int:
     return sum(other.number < trial.number for other in active_trials(study))
 
 
+def outside_before(study: Study, trial: FrozenTrial) -> int:
+    """How many architectures before ``trial`` were outside the limits, and not measured."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return sum(other.number < trial.number for other in pruned)
+
+
 def distributions(dimensions: Dimensions) -> dict[str, BaseDistribution]:
     """The dimensions of a space as Optuna takes them."""
     return {name: CategoricalDistribution(choices) for name, choices in dimensions.items()}
@@ -55,7 +64,12 @@ class SpaceSampler(BaseSampler):
         better: Objective to its direction, in the order of the study's values.
         seed: Seed of the run.
         batch: Architectures drawn before any of them has been measured.
+
+    Attributes:
+        limits: What an architecture has to be within; None for any.
     """
+
+    limits: Limits | None = None
 
     def __init__(
         self, dimensions: Dimensions, better: Mapping[str, Better], *, seed: int, batch: int = 1
@@ -86,6 +100,15 @@ class SpaceSampler(BaseSampler):
         raise ValueError(
             f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
         )
+
+    def _within(
+        self, draw: Callable[[], dict[str, Any]], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """The first draw within the limits; after many that are not, a uniform one."""
+        if self.limits is None:
+            return draw()
+        draws = chain((draw() for _ in range(_OWN_DRAWS)), iter(lambda: self._draw(rng), None))
+        return self.limits.first(lambda: next(draws))
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """An architecture drawn uniformly."""
@@ -169,8 +192,10 @@ class ReinforceSampler(SpaceSampler):
     ) -> dict[str, Any]:
         """Draw an architecture from the policy as the measured trials have made it."""
         self.catch_up(study)
-        draw = self._generator(_DRAW, place_of(study, trial))
-        return self._choices(self._policy.sample(draw))
+        place = place_of(study, trial)
+        draw = self._generator(_DRAW, place)
+        beyond = np.random.default_rng(seed_for(self._seed, _BEYOND, place))
+        return self._within(lambda: self._choices(self._policy.sample(draw)), beyond)
 
     def after_trial(
         self,
@@ -241,8 +266,9 @@ class AgingEvolutionSampler(SpaceSampler):
         # What was measured of the same batch may not count: after a kill more of it is.
         trials = measured_trials(study)[: place - place % self._batch]
         if len(trials) < self._population:
-            return self._draw(rng)
-        return self._mutate(self._parent(trials[-self._population :], rng), rng)
+            return self._within(lambda: self._draw(rng), rng)
+        parent = self._parent(trials[-self._population :], rng)
+        return self._within(lambda: self._mutate(parent, rng), rng)
 
     def _parent(self, alive: Sequence[FrozenTrial], rng: np.random.Generator) -> dict[str, Any]:
         columns = {

@@ -10,7 +10,7 @@ from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from asvit.reference.build_settings import BuildSettings, initial_weights
 from asvit.reference.findings import LEAST_TRAININGS
 from proxies.registry import Registry
-from scaling import parse_amount
+from scaling import parse_amount, parse_milliseconds
 
 _ONE_BY_ONE = ("tpe", "nsga2")  # Optuna's own, which see whatever has been measured
 
@@ -21,11 +21,14 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 # Where the default depends on what is measured: without training, and with it.
 _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
-_GROUP = "Search by short trainings"  # heading of their options
+_GROUP = "Search by short trainings"  # headings of their options
+_LIMITS = "Limits of the networks"
+_WIDTH = 16  # of trainings, channels of the first stage
 
+_OF_LATENCY = ("latency_batch", "latency_runtime")
 _OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
 _OF_TRAININGS = (
-    *("training_steps", "batch_size", "learning_rate", "width", "max_macs"),
+    *("training_steps", "batch_size", "learning_rate", "width"),
     *("train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
 )
@@ -35,7 +38,11 @@ def _amount(given: Any) -> int | None:
     return None if given is None else parse_amount(given)
 
 
-_OWN = ("training_steps", "max_macs")  # of them that a table does not have, or calls otherwise
+def _milliseconds(given: Any) -> float | None:
+    return None if given is None else parse_milliseconds(given)
+
+
+_OTHERWISE = ("training_steps", "width")  # of them that a table calls otherwise, or always has
 
 #: The preset ``quick`` of a search that trains.
 _QUICK = {
@@ -120,20 +127,12 @@ class SearchSettings(MeasuringSettings):
     learning_rate: float = setting(
         2e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
     )
-    width: int = setting(
-        16,
+    width: int | None = setting(
+        None,
         "Channels of the first stage in trainings; spaces whose networks have no width of their "
         "own are left as they are.",
+        shown=f"{_WIDTH}; with --max-params or --max-macs as wide as they allow",
         at_least=1,
-        group=_GROUP,
-    )
-    max_macs: int | None = setting(
-        None,
-        "Train every network as wide as this many multiply-adds of an image allow, such as 600M, "
-        "in place of --width.",
-        metavar="N",
-        convert=_amount,
-        parse=parse_amount,
         group=_GROUP,
     )
     train_images: int = setting(
@@ -159,9 +158,40 @@ class SearchSettings(MeasuringSettings):
     )
     flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
     init: Literal["xavier", "own"] = initial_weights(group=_GROUP)
+    max_params: int | None = setting(
+        None,
+        "Parameters that a network may have, such as 5M; every network is as wide as this and "
+        "--max-macs allow, if its space has widths.",
+        metavar="N",
+        convert=_amount,
+        parse=parse_amount,
+        group=_LIMITS,
+    )
+    max_macs: int | None = setting(
+        None,
+        "Multiply-adds that a network may take for an image, such as 600M.",
+        metavar="N",
+        convert=_amount,
+        parse=parse_amount,
+        group=_LIMITS,
+    )
+    max_latency: float | None = setting(
+        None,
+        "Time that a forward pass may take on --device, such as 8ms.",
+        metavar="TIME",
+        convert=_milliseconds,
+        parse=parse_milliseconds,
+        group=_LIMITS,
+    )
+    latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
+    latency_runtime: Literal["eager", "compile", "onnx"] = setting(
+        "eager", "What runs that pass.", choices=("eager", "compile", "onnx"), group=_LIMITS
+    )
 
     def __post_init__(self) -> None:
         trains = _trains(vars(self))
+        if trains and self.width is None and not self.sized:
+            object.__setattr__(self, "width", _WIDTH)
         if trains:
             object.__setattr__(self, "proxies", self._objective())
             if self.trainings is None:
@@ -195,6 +225,18 @@ class SearchSettings(MeasuringSettings):
             stored = {**stored, **{name: getattr(cls, name) for name in _OF_TRAININGS}}
         return super().from_json(stored)
 
+    @property
+    def sized(self) -> bool:
+        """Whether networks are as wide as limits allow."""
+        given = (self.max_params, self.max_macs)
+        return self.width is None and any(one is not None for one in given)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        given = (self.max_params, self.max_macs, self.max_latency)
+        return any(one is not None for one in given)
+
     def check(self) -> None:
         """Check that the controller can learn from batches, and has what it needs."""
         if self.batch > 1 and self.controller in _ONE_BY_ONE:
@@ -202,6 +244,10 @@ class SearchSettings(MeasuringSettings):
                 f"batch={self.batch} does not suit controller {self.controller!r}, which learns "
                 "after every architecture; use batch=1 (repeats are still shared among workers)"
             )
+        if self.max_latency is None:
+            for name in _OF_LATENCY:
+                if (value := getattr(self, name)) != getattr(type(self), name):
+                    raise ValueError(f"{name}={value} is for max_latency; give that, too")
         if self.trainings is None:
             for name in _OF_TRAININGS:
                 if (value := getattr(self, name)) != getattr(type(self), name):
@@ -214,11 +260,6 @@ class SearchSettings(MeasuringSettings):
             raise ValueError(
                 f"steps={self.steps} counts architectures that are measured, and this search "
                 f"trains; use trainings={self.steps}, or training_steps for batches"
-            )
-        if self.max_macs is not None and self.width != type(self).width:
-            raise ValueError(
-                f"width={self.width} beside max_macs={self.max_macs}, which makes networks as "
-                "wide as it allows; give one of them"
             )
         if self.pick == "policy":
             raise ValueError("pick='policy' does not suit trainings; use 'measured'")
@@ -236,7 +277,10 @@ class SearchSettings(MeasuringSettings):
     @property
     def unused(self) -> Sequence[str]:
         """Settings of the other kind of search: by measures or by trainings."""
-        return ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
+        limits = () if self.limited else ("max_params", "max_macs", "max_latency")
+        latency = () if self.max_latency is not None else _OF_LATENCY
+        other = ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
+        return (*other, *limits, *latency)
 
     @property
     def counted(self) -> str:
@@ -252,20 +296,26 @@ class SearchSettings(MeasuringSettings):
             steps=self.training_steps,
             image_size=self.image_size,
             seed=self.seed,
-            **{name: getattr(self, name) for name in _OF_TRAININGS if name not in _OWN},
+            width=self.width or _WIDTH,
+            **{name: getattr(self, name) for name in _OF_TRAININGS if name not in _OTHERWISE},
         )
 
     @property
     def _sizes(self) -> str:
-        """How wide networks are, in words."""
-        if self.max_macs is None:
-            return f"width C={self.width}"
-        return f"as wide as {self.max_macs:,} multiply-adds allow"
+        """How wide networks are, and what limits them, in words."""
+        told = ["" if self.width is None else f"width C={self.width}"]
+        if self.max_params is not None:
+            told.append(f"at most {self.max_params:,} parameters")
+        if self.max_macs is not None:
+            told.append(f"at most {self.max_macs:,} multiply-adds")
+        if self.max_latency is not None:
+            told.append(f"at most {self.max_latency:g} ms for {self.latency_batch} image(s)")
+        return ", ".join(filter(None, told))
 
     def in_words(self) -> str:
         """How networks are about to be measured or trained, for the title of a run."""
         if self.trainings is None:
-            return super().in_words()
+            return ", ".join(filter(None, [super().in_words(), self._sizes]))
         from proxies.evaluation import resolve_device
 
         return (

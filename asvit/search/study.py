@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool
 
 from asvit.core.secrets import HIDDEN, censored, public_url
+from asvit.search.limits import TRIES, Excess, nothing_within
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import BEFORE
@@ -54,7 +55,9 @@ CLAIM_SECONDS = 3.0  # between asking for a trial and claiming it; takes millise
 POLL_SECONDS = 0.5  # between two checks whether others have finished
 
 _MAKING_SECONDS = 2.0
+_FAR = 1e9  # share of a limit, for what is infinitely far above it
 _OWNER = "measured_by"
+OUTSIDE = "limits"  # constraint of a trial
 _DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 _ATTRIBUTES = table(
     "study_user_attributes", column("study_id"), column("key"), column("value_json")
@@ -223,6 +226,7 @@ class StudyLease:
     study: Study
     storage: BaseStorage | None  # where it is, if other processes may share it
     folder: Path  # of this process
+    excess: Callable[[Mapping[str, Any]], Excess | None] = lambda _params: None
 
     def __post_init__(self) -> None:
         self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)
@@ -260,8 +264,29 @@ class StudyLease:
             # The library warns that heartbeats are for its own loop; ours sends them, too.
             warnings.filterwarnings("ignore", message="Heartbeat of storage")
             count = min(count, wanted - len(active_trials(self.study)))
-            asked = [self.study.ask(distributions) for _ in range(count)]
+            asked = [self._ask(distributions) for _ in range(count)]
         return [trial for trial in asked if self.storage is None or self._claim(trial, wanted)]
+
+    def _ask(self, distributions: dict[str, BaseDistribution]) -> Trial:
+        """Ask for trials until one is within the limits.
+
+        The others are kept as pruned, with the constraint that they break, of which samplers of
+        the library learn.
+
+        Raises:
+            ValueError: If many in a row are outside.
+        """
+        found: list[Excess] = []
+        while len(found) < TRIES:
+            trial = self.study.ask(distributions)
+            excess = self.excess(trial.params)
+            if excess is None:
+                return trial
+            found.append(excess)
+            with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
+                trial.set_constraint(OUTSIDE, min(excess.share, _FAR))
+                self.study.tell(trial, state=TrialState.PRUNED)
+        raise ValueError(nothing_within(found))
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
         """Whether ``trial`` is among the ``wanted``; two processes may have taken the last one."""

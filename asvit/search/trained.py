@@ -6,14 +6,11 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asvit.data.training_sets import class_count
-from asvit.genotype import Growable
 from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.statistics import signs
 from asvit.search.acquisition import Fitted, seed_noise
@@ -26,14 +23,15 @@ from asvit.search.rows import (
     TrialRow,
 )
 from asvit.search.seeds import seed_for
-from asvit.search.settings import ACCURACY, SearchSettings
+from asvit.search.settings import ACCURACY
 from asvit.spaces.architectures import cost
 from proxies.counts import Cost
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from asvit.spaces.base import Architecture, SearchSpace
+    from asvit.search.limits import Limits
+    from asvit.spaces.base import SearchSpace
 
 TRAINING = "training"  # user attribute of a trial: the trained architecture's text, and its seed
 BEFORE = "trainings before"  # of the study: text to accuracies, of a table
@@ -41,72 +39,6 @@ BEFORE = "trainings before"  # of the study: text to accuracies, of a table
 _WITHIN = 1.6449  # standard deviations, of 90 % of a normal distribution
 _FOLDS, _ROUNDS = 4, 8  # parts that are held out, and how often trainings are parted
 _RESAMPLES = 2_000
-
-
-def as_trained(arch: Architecture, settings: SearchSettings) -> Architecture:
-    """The architecture whose network is trained, where it has a width to choose.
-
-    It has that of the settings, or is as wide as their limit allows; where none is narrow enough,
-    it is left as it is.
-    """
-    if not isinstance(arch, Growable):
-        return arch
-    if settings.max_macs is None:
-        return arch.with_(width=settings.width)
-    return _widest(arch, settings.image_size, classes_of(settings), settings.max_macs) or arch
-
-
-def as_drawn(arch: Architecture, settings: SearchSettings) -> Architecture:
-    """An architecture as tables show it: below a limit it has the width that it is trained at."""
-    return arch if settings.max_macs is None else as_trained(arch, settings)
-
-
-def too_large(size: Cost, settings: SearchSettings) -> str:
-    """Why a network of this size is not to be trained; empty if it may be."""
-    if settings.max_macs is None or size.macs <= settings.max_macs:
-        return ""
-    return f"{size.macs:,} multiply-adds are more than the {settings.max_macs:,} allowed"
-
-
-def classes_of(settings: SearchSettings) -> int:
-    """With how many classes networks are counted: those of the images where there is a limit."""
-    if settings.max_macs is None:
-        return 1000
-    return _classes(settings.data) or settings.classes
-
-
-_classes = lru_cache(maxsize=8)(class_count)
-
-
-@lru_cache(maxsize=4096)
-def _widest(arch: Growable, side: int, classes: int, limit: int) -> Growable | None:
-    """The architecture at the largest width within ``limit`` multiply-adds; None without one.
-
-    Costs are taken to grow with the width, as they do.
-    """
-
-    def fitting(width: int) -> Growable | None:
-        try:
-            made = arch.with_(width=width)
-            return made if cost(made, side, classes).macs <= limit else None
-        except ValueError:  # too narrow for its heads, or too wide for the space
-            return None
-
-    above: int = arch.width  # type: ignore[attr-defined]
-    while (found := fitting(above)) is None and above > 1:
-        above //= 2
-    if found is None:
-        return None
-    below, above = above, 2 * above
-    while (wider := fitting(above)) is not None:
-        found, below, above = wider, above, 2 * above
-    while above - below > 1:
-        middle = (below + above) // 2
-        if (wider := fitting(middle)) is None:
-            above = middle
-        else:
-            found, below = wider, middle
-    return found
 
 
 def trained_before(study: Study) -> Mapping[str, Sequence[float]]:
@@ -167,16 +99,17 @@ def gathered(
     rows: Sequence[TrialRow],
     before: Mapping[str, Sequence[float]],
     space: SearchSpace,
-    settings: SearchSettings,
+    limits: Limits,
+    image_size: int,
 ) -> dict[str, Trained]:
     """All that was trained, by the text of the network: first of a table, then of a search."""
     found: dict[str, Trained] = {}
     for text, accuracies in before.items():
-        arch = as_drawn(space.decode(space.encode(space.parse(text))), settings)
-        size = cost(arch, settings.image_size, classes_of(settings))
+        arch = limits.shown(space.decode(space.encode(space.parse(text))))
+        size = cost(arch, image_size, limits.classes)
         found[text] = Trained(str(arch), None, size, tuple(accuracies))
     for row in rows:
-        text = str(as_trained(space.parse(row.architecture), settings))
+        text = str(limits.network(space.parse(row.architecture)))
         size = Cost(row.params, row.macs)
         one = found.get(text, Trained(row.architecture, row.number, size, ()))
         found[text] = replace(

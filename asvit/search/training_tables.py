@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 from asvit.reference import ReferenceTable, build
 from asvit.reference.build_result import BuiltRow
+from asvit.search.limits import Limits
 from asvit.search.settings import SearchSettings
-from asvit.search.trained import Trained, as_trained
+from asvit.search.trained import Trained
 from asvit.spaces import SearchSpace, cost
 from proxies.messages import first_line, one_line
 
@@ -17,7 +18,7 @@ _SEEDS = re.compile(r"accuracy_seed\d+")
 
 
 def trainings_in(
-    table: ReferenceTable, space: SearchSpace, settings: SearchSettings
+    table: ReferenceTable, space: SearchSpace, limits: Limits
 ) -> dict[str, list[float]]:
     """The trainings of a table: text to accuracies, one for each training seed.
 
@@ -30,7 +31,7 @@ def trainings_in(
     for place, text in enumerate(table.architectures):
         try:
             known = space.parse(text)
-            expected = as_trained(space.decode(space.encode(known)), settings)
+            expected = limits.network(space.decode(space.encode(known)))
         except ValueError as error:
             raise ValueError(
                 f"table {table.name} has {one_line(text)}, which is not in space {space.name}: "

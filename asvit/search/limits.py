@@ -1,0 +1,176 @@
+"""What the networks of a search may have at most: parameters, multiply-adds, time of a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asvit.data.training_sets import class_count
+from asvit.genotype import Growable
+from asvit.search.settings import SearchSettings
+from asvit.spaces.architectures import cost
+from asvit.spaces.base import Architecture, SearchSpace
+from proxies.evaluation import FAILURES
+from proxies.messages import fault
+
+TRIES = 1_000  # draws of which one has to be within the limits
+
+Draw = dict[str, Any]  # a choice in every dimension
+
+
+class Excess(NamedTuple):
+    """How far a network is above a limit."""
+
+    share: float  # of the limit that it has too much; infinite if it cannot be built
+    reason: str
+
+
+class Limits:
+    """What lies within the limits of a search.
+
+    Where parameters or multiply-adds are limited, every network is as wide as they allow, if its
+    space has widths.
+
+    Args:
+        space: What is searched.
+        settings: Of the search.
+        time: Measures milliseconds of a network; None to leave its time open.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        settings: SearchSettings,
+        time: Callable[[Architecture], float] | None = None,
+    ) -> None:
+        self._space = space
+        self._settings = settings
+        self._time = time
+
+    def network(self, arch: Architecture) -> Architecture:
+        """The architecture whose network is trained or measured, where it has a width to choose.
+
+        Where none is narrow enough, it is the narrowest.
+        """
+        s = self._settings
+        if not isinstance(arch, Growable):
+            return arch
+        if s.sized:
+            return _widest(arch, s.image_size, self.classes, s.max_params, s.max_macs)
+        return arch if s.width is None else arch.with_(width=s.width)
+
+    def shown(self, arch: Architecture) -> Architecture:
+        """An architecture as tables show it: below a limit it has the width of its network."""
+        return self.network(arch) if self._settings.sized else arch
+
+    @property
+    def classes(self) -> int:
+        """With how many classes networks are counted: those of the images where they matter."""
+        s = self._settings
+        if not s.limited:
+            return 1000
+        return _classes(s.data) or (1000 if s.trainings is None else s.classes)
+
+    def excess(self, arch: Architecture, *, timed: bool = True) -> Excess | None:
+        """How far the network of an architecture is above a limit; None if it is not.
+
+        It is timed only where its size is within the limits.
+        """
+        s = self._settings
+        if not s.limited:
+            return None
+        try:
+            network = self.network(arch)
+            size = cost(network, s.image_size, self.classes)
+            found = [
+                Excess(have / most - 1, f"{have:,} {what} are more than the {most:,} allowed")
+                for what, have, most in (
+                    ("parameters", size.params, s.max_params),
+                    ("multiply-adds", size.macs, s.max_macs),
+                )
+                if most is not None and have > most
+            ]
+            if timed and not found and s.max_latency is not None and self._time is not None:
+                took, most = self._time(network), s.max_latency
+                if took > most:
+                    reason = f"{took:.3g} ms are more than the {most:g} ms allowed"
+                    found.append(Excess(took / most - 1, reason))
+        except FAILURES as error:
+            return Excess(math.inf, fault(error))
+        return max(found, default=None)
+
+    def first(self, draw: Callable[[], Draw], *, timed: bool = True) -> Draw:
+        """The first draw whose network is within the limits.
+
+        Raises:
+            ValueError: If none of many is; it tells of the one that came nearest.
+        """
+        found: list[Excess] = []
+        for _ in range(TRIES):
+            drawn = draw()
+            excess = self.excess(self._space.decode(drawn), timed=timed)
+            if excess is None:
+                return drawn
+            found.append(excess)
+        raise ValueError(nothing_within(found))
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """An architecture drawn uniformly of those whose size is within the limits.
+
+        Raises:
+            ValueError: As :meth:`first`.
+        """
+        draw = self._space.sample
+        found = self.first(lambda: self._space.encode(draw(rng)), timed=False)
+        return self.shown(self._space.decode(found))
+
+
+def nothing_within(found: Sequence[Excess]) -> str:
+    """What to say where all of these are above the limits."""
+    return (
+        f"none of {len(found):,} architectures is within the limits; the nearest one has "
+        f"{min(found).reason}"
+    )
+
+
+_classes = lru_cache(maxsize=8)(class_count)
+
+
+@lru_cache(maxsize=4096)
+def _widest(
+    arch: Growable, side: int, classes: int, params: int | None, macs: int | None
+) -> Growable:
+    """The architecture at the largest width within the limits, or else at the smallest there is.
+
+    Costs are taken to grow with the width, as they do.
+    """
+
+    def made(width: int) -> Growable | None:
+        try:
+            found = arch.with_(width=width)
+            cost(found, side, classes)
+        except ValueError:  # too narrow for its heads, or too wide for the space
+            return None
+        return found
+
+    def fits(found: Growable | None) -> bool:
+        if found is None:
+            return False
+        size = cost(found, side, classes)
+        return size.params <= (params or math.inf) and size.macs <= (macs or math.inf)
+
+    own: int = arch.width  # type: ignore[attr-defined]
+    least = next((width for width in range(1, own) if made(width)), own)
+    if not fits(made(least)):
+        return made(least) or arch
+    below, above = least, 2 * least
+    while fits(made(above)):
+        below, above = above, 2 * above
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if fits(made(middle)) else (below, middle)
+    return made(below) or arch
