@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from proxies.features import in_evaluation_mode
 
 #: Value of :attr:`Latency.busy` above which a time says more about other programs.
-BUSY = 1.5
+BUSY = 1.3
 
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference

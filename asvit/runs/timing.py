@@ -135,7 +135,8 @@ def latency(
         if any(part.device != target for part in (*model.parameters(), *model.buffers())):
             model = copy.deepcopy(model).to(target)
     else:
-        model = build(network, image_size, num_classes).to(target)
+        with torch.random.fork_rng([]):
+            model = build(network, image_size, num_classes).to(target)
     kind = type(model).__name__
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     shape = (batch, 3, image_size, image_size)
@@ -164,11 +165,11 @@ def find_device(device: str) -> torch.device:
     """
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
-        return found or torch.device("cpu")
+        device = found.type if found else "cpu"
     found = available_device(device)
     if found.type == "meta":
         raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
-    return found
+    return torch.empty(0, device=found).device  # with its number
 
 
 def devices() -> list[dict[str, object]]:
@@ -186,6 +187,11 @@ def devices() -> list[dict[str, object]]:
         }
         for device in found
     ]
+
+
+def device_names() -> list[str]:
+    """The names of :func:`devices`."""
+    return [str(device["name"]) for device in devices()]
 
 
 def _threads(device: torch.device) -> str:
