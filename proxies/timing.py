@@ -4,6 +4,7 @@ Times differ between machines, and grow while other programs run. The reference 
 the same, so its passes show how much of that there was: see :attr:`Latency.busy`.
 """
 
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
 _FEWEST, _MOST_SECONDS = 3, 20.0  # of a network so slow that ten passes take longer than this
 _QUICK = 0.05  # seconds of a pass that notices what the one before left in the caches
 
+_shortest: dict[tuple[str, int], float] = {}  # pass of the reference: device, threads -> seconds
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -34,8 +37,8 @@ class Latency:
         milliseconds: Median over the timed passes.
         spread: Interquartile range of the timed passes, in milliseconds.
         passes: Number of timed passes.
-        busy: Upper quartile over minimum of the reference network's passes, at least 1. Near 1 on
-            an idle machine; above :data:`BUSY`, measure again.
+        busy: Upper quartile of the reference network's passes over its shortest one in this
+            process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
         device: Name of the processor or the accelerator.
         threads: Threads that an operation may use on the CPU.
         runtime: What ran the network.
@@ -72,14 +75,17 @@ def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "ea
     """
     with torch.inference_mode():
         own, others = _alternate(run, _reference(images.device), images.device)
+    name, threads = device_name(images.device), torch.get_num_threads()
+    shortest = min(*others, _shortest.get((name, threads), math.inf))
+    _shortest[name, threads] = shortest
     low, median, high = np.quantile(own, [0.25, 0.5, 0.75])
     return Latency(
         milliseconds=float(median) * 1e3,
         spread=float(high - low) * 1e3,
         passes=len(own),
-        busy=float(np.quantile(others, 0.75)) / min(others),
-        device=device_name(images.device),
-        threads=torch.get_num_threads(),
+        busy=float(np.quantile(others, 0.75)) / shortest,
+        device=name,
+        threads=threads,
         runtime=runtime,
         batch=len(images),
         image_size=images.shape[-1],
