@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from asvit.runs.scoring import score as score
     from asvit.runs.search import run_search as run_search
     from asvit.runs.supernet import train_supernet as train_supernet
+    from asvit.runs.timing import latency as latency
     from asvit.runs.training import run_training as run_training
     from asvit.search.result import SearchResult as SearchResult
     from asvit.search.supernet_result import EvolutionResult as EvolutionResult
@@ -53,6 +54,7 @@ _DEFINED_IN = {
     "asvit.runs.scoring": ["score"],
     "asvit.runs.search": ["run_search"],
     "asvit.runs.supernet": ["train_supernet"],
+    "asvit.runs.timing": ["latency"],
     "asvit.runs.training": ["run_training"],
     "asvit.search.result": ["SearchResult"],
     "asvit.search.supernet_result": ["EvolutionResult"],

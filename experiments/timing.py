@@ -6,14 +6,13 @@ time of other programs on the core; they still slow it down a little.
 """
 
 import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from proxies import timing
 from proxies.features import pooled_feature
 
 
@@ -49,12 +48,7 @@ def hardware(device: torch.device) -> str:
 
 def processor() -> str:
     """The name of the processor, with its cache of the second level where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    told = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    name = next(told, "") or platform.processor() or platform.machine()
+    name = timing.processor()
     known = "SC_LEVEL2_CACHE_SIZE" in getattr(os, "sysconf_names", {})
     cache = os.sysconf("SC_LEVEL2_CACHE_SIZE") / 2**20 if known else 0.0
     return f"{name}, L2 cache {cache:g} MiB a core" if cache > 0 else name

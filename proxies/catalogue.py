@@ -7,7 +7,17 @@ from typing import Any
 
 from torch import nn
 
-from proxies import activations, az_nas, counts, expansion, ntk, saliency, structure, synaptic
+from proxies import (
+    activations,
+    az_nas,
+    counts,
+    expansion,
+    ntk,
+    saliency,
+    structure,
+    synaptic,
+    timing,
+)
 from proxies.registry import Better, Inputs, Proxy, register
 from proxies.samples import independent_curve, independent_images, repeatable_images
 
@@ -191,6 +201,13 @@ _MEASURES = (
         structure.total_expansion,
         "expansions of the feed-forward parts, summed over blocks",
         name="expansions",
+    ),
+    _baseline(
+        timing.milliseconds,
+        "milliseconds of a forward pass of one image, on the device that measures",
+        better="lower",
+        name="latency",
+        timed=True,
     ),
 )
 

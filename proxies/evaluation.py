@@ -140,13 +140,23 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return found if found and found.type not in _WITHOUT_FLOAT64 else torch.device("cpu")
+    found = available_device(device)
+    if found.type in _WITHOUT_FLOAT64:
+        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
+    return found
+
+
+def available_device(device: str) -> torch.device:
+    """The torch device of a name.
+
+    Raises:
+        ValueError: If the device is not available.
+    """
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} is not available; use 'auto' or 'cpu'") from error
-    if found.type in _WITHOUT_FLOAT64:
-        raise ValueError(f"device {device!r} has no float64, which the kernel needs; use 'cpu'")
     return found
 
 

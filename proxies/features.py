@@ -85,6 +85,18 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @contextmanager
+def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, then restore the mode of every module."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put a model into evaluation mode, then restore the mode of every module.
 
@@ -92,20 +104,16 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     has no influence, and tensors with fewer digits than float32 are in float32: see
     :mod:`proxies.features`.
     """
-    training = [module for module in model.modules() if module.training]
     tensors = (*model.parameters(), *model.buffers())
     narrow = [(tensor, tensor.data) for tensor in tensors if tensor.dtype in NARROW]
-    model.eval()
     try:
         for tensor, data in narrow:
             tensor.data = widened(data)
-        with full_precision():
+        with in_evaluation_mode(model), full_precision():
             yield model
     finally:
         for tensor, data in narrow:
             tensor.data = data
-        for module in training:
-            module.training = True
 
 
 @contextmanager

@@ -114,6 +114,8 @@ class Proxy:
             once for all measures that have the same one.
         checks_itself: Whether the measure gives no number where the check finds a fault, so that
             a number of it answers the check for all measures.
+        timed: Whether it is a time, another one on each machine and at each call. It is taken
+            only where it is named, not among all measures.
 
     Raises:
         ValueError: If there is no such direction.
@@ -129,6 +131,7 @@ class Proxy:
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
     check: Callable[[nn.Module, Inputs], str] | None = None
     checks_itself: bool = False
+    timed: bool = False
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
@@ -147,6 +150,11 @@ def register(proxy: Proxy) -> Proxy:
         ValueError: If the name is taken.
     """
     return PROXIES.register(proxy.name, proxy)
+
+
+def standard_measures() -> tuple[str, ...]:
+    """Names of all measures that a run gives again: what is taken where none is named."""
+    return tuple(name for name, proxy in PROXIES.items() if not proxy.timed)
 
 
 def get_proxy(name: str) -> Proxy:

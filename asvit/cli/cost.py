@@ -1,6 +1,9 @@
-"""``asvit cost``: parameters and multiply-adds of architectures, part by part."""
+"""``asvit cost``: parameters and multiply-adds of architectures, part by part; latencies."""
+
+from __future__ import annotations
 
 from dataclasses import asdict, astuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,10 +16,16 @@ from asvit.cli.options import (
     data_names,
     emit_json,
     json_option,
+    known,
     parameters,
+    registered,
 )
-from asvit.core.console import console, table
+from asvit.core.console import console, number, table
+from asvit.core.display import say
 from asvit.core.settings import MeasuringSettings
+
+if TYPE_CHECKING:
+    from proxies.timing import Latency
 
 Part = dict[str, object]
 
@@ -40,6 +49,31 @@ HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs":
     shell_complete=data_names,
     help="Images whose classes to count with, as asvit train takes them.",
 )
+@click.option("--latency", is_flag=True, help="Time a forward pass, too.")
+@click.option(
+    "--batch",
+    cls=Setting,
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="1",
+    help="Images in the pass to time.",
+)
+@click.option(
+    "--device",
+    cls=Setting,
+    metavar="DEVICE",
+    show_default="cpu",
+    shell_complete=registered("asvit.runs.timing", "device_names"),
+    help="Where to time: auto, cpu, cuda, cuda:1, mps, ... (see asvit list devices).",
+)
+@click.option(
+    "--runtime",
+    cls=Setting,
+    metavar="NAME",
+    show_default="eager",
+    shell_complete=registered("asvit.runs.timing", "RUNTIMES"),
+    help="What runs the network: eager or compile (PyTorch), or onnx (ONNX Runtime).",
+)
 @json_option
 def command(
     architectures: tuple[str, ...],
@@ -47,7 +81,9 @@ def command(
     image_size: int | None,
     classes: int | None,
     data: str | None,
+    latency: bool,
     as_json: bool,
+    **timing: Any,
 ) -> None:
     """Count parameters and multiply-adds of each ARCH, part by part.
 
@@ -56,6 +92,9 @@ def command(
     """
     from asvit.spaces import cost
 
+    given = {name: value for name, value in timing.items() if value is not None}
+    if given and not latency:
+        raise click.UsageError(f"--{min(given)} says how to time; give --latency, too")
     side = 224 if image_size is None else image_size
     texts = canonical(architectures)
     if classes is None and data is not None:
@@ -65,6 +104,7 @@ def command(
     classes = 1000 if classes is None else classes
     parts = {text: _parts(text, side, classes) for text in texts}
     totals = {text: asdict(cost(text, side, classes)) for text in parts}
+    times = _timed(texts, side, classes, given) if latency else {}
     if as_json:
         counted = [
             {
@@ -72,6 +112,7 @@ def command(
                 "image_size": side,
                 "classes": classes,
                 **totals[text],
+                **({"latency": asdict(times[text])} if times else {}),
                 "parts": parts[text],
             }
             for text in parts
@@ -87,10 +128,38 @@ def command(
         screen.print(
             table(headings, [*cells, total], title=text, left=headings[:1], rule=len(rows))
         )
+        if times:
+            screen.print(_told(times[text]), soft_wrap=True)
     screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
 
 
 command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
+
+
+def _timed(
+    texts: list[str], side: int, classes: int, given: dict[str, Any]
+) -> dict[str, Latency]:
+    """The latency of each architecture, with a warning where other programs ran meanwhile."""
+    from asvit.runs.timing import RUNTIMES
+    from asvit.runs.timing import latency as measured
+
+    known("runtime", given.get("runtime", "eager"), list(RUNTIMES))
+    found = {text: measured(text, side, num_classes=classes, **given) for text in texts}
+    if (worst := max(found.values(), key=lambda one: one.busy)).is_busy:
+        say(
+            f"warning: the machine was busy: a network that is always the same took "
+            f"{worst.busy:.1f} times its shortest pass; time again when it is idle"
+        )
+    return found
+
+
+def _told(found: Latency) -> str:
+    """The line about a latency."""
+    threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
+    return (
+        f"latency {number(found.milliseconds)} ms (interquartile range {number(found.spread, 2)}, "
+        f"{found.passes} passes), batch {found.batch}, {found.runtime}, {found.device}, {threads}"
+    )
 
 
 def _parts(text: str, side: int, classes: int) -> list[Part]:

@@ -50,6 +50,12 @@ def _references() -> list[Row]:
     return [{"name": name, "description": words} for name, words in REFERENCES.items()]
 
 
+def _devices() -> list[Row]:
+    from asvit.runs.timing import devices
+
+    return devices()
+
+
 ABOUT = ("description", "paper")
 KINDS: dict[str, Callable[[], list[Row]]] = {
     "proxies": _described("proxies", "PROXIES", "name", "better", *ABOUT),
@@ -59,6 +65,7 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
     "presets": _presets,
     "data": _data,
     "references": _references,
+    "devices": _devices,
 }
 
 
@@ -67,7 +74,10 @@ KINDS: dict[str, Callable[[], list[Row]]] = {
 @click.argument("pattern", default="*")
 @json_option
 def command(kind: str, pattern: str, as_json: bool) -> None:
-    """List what can be named: proxies, spaces, controllers, models, presets, data, references.
+    """List what can be named: proxies, spaces, controllers, models, presets, data, and so on.
+
+    The devices are those that PyTorch can use here, with the runtimes that asvit cost --latency
+    can time on each.
 
     PATTERN is a wildcard on the names, such as "ntk*" or "*vit*", without the timm: of models;
     quote it, or the shell may take it for files.

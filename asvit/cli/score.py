@@ -67,18 +67,18 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure each ARCH with every measure, or with those of --proxy.
+    """Measure each ARCH with every measure but latency, or with those of --proxy.
 
     ARCH is an architecture text, quoted because of its bars, timm:NAME, or the folder of a run
     that ended in an architecture. A measure that fails has no value but a reason.
     """
     from asvit.search import SearchSettings
-    from proxies import PROXIES
+    from proxies.registry import PROXIES, standard_measures
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json write on stdout alike; give one of them")
     given: dict[str, Any] = {name: one for name, one in options.items() if one is not None}
-    for name in given.setdefault("proxies", tuple(PROXIES)):
+    for name in given.setdefault("proxies", standard_measures()):
         known("proxy", name, list(PROXIES))
     try:
         settings = SearchSettings.make(**given)

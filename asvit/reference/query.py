@@ -16,7 +16,7 @@ from asvit.reference.statistics import correlate, oriented, rank_sum
 from asvit.reference.table import LEAST_ROWS, ReferenceTable
 from proxies import PROXIES, Score, get_proxy
 from proxies.messages import unknown
-from proxies.registry import Better, Proxy
+from proxies.registry import Better, Proxy, standard_measures
 
 
 def measures() -> list[str]:
@@ -31,7 +31,7 @@ def direction(name: str) -> Better:
 
 def counts() -> list[Proxy]:
     """The measures that do not depend on the weights, params and macs first: the baselines."""
-    found = [proxy for proxy in PROXIES.values() if not proxy.random]
+    found = [get_proxy(name) for name in standard_measures() if not get_proxy(name).random]
     return sorted(found, key=lambda proxy: proxy.name not in ("params", "macs"))
 
 
@@ -41,9 +41,10 @@ def is_trivial(name: str) -> bool:
 
 
 def resolve(proxies: Sequence[str]) -> tuple[str, ...]:
-    """The counts, then the requested measures, each once and ``"all"`` expanded."""
+    """The counts, then the requested measures, each once; ``"all"`` is all but the timed ones."""
     first = [proxy.name for proxy in counts()]
-    rest = [one for name in proxies for one in (PROXIES if name == ALL else (_checked(name),))]
+    every = standard_measures()
+    rest = [one for name in proxies for one in (every if name == ALL else (_checked(name),))]
     return tuple(dict.fromkeys([*first, *rest]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from asvit.core.codec import to_json
 from asvit.core.console import table, with_interval
 from asvit.core.progress import Progress
 from asvit.core.results import Result
-from asvit.core.settings import MeasuringSettings, setting
+from asvit.core.settings import MeasuringSettings, check_same_device, setting
 from asvit.runs.run import Run
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=MeasuringSettings)
 R = TypeVar("R", bound=Result)
 J = TypeVar("J")
+
+#: Key under which a run that times networks keeps what it times them on.
+TIMED_ON = "timed_on"
 
 
 @dataclass(kw_only=True)
@@ -60,10 +63,23 @@ class MeasuringRun(Run[S, R, J]):
         return shlex.join(words)
 
     def versions(self, kept: Mapping[str, str] | None) -> Mapping[str, str]:
-        """As the base does, with the kernel by which all sessions measure on a CPU."""
-        from asvit.runs.measurement_pool import with_kernel
+        """As the base does, with what all sessions measure with on a CPU: a kernel, a processor.
 
-        return with_kernel(kept)
+        Raises:
+            ValueError: If a run that times networks goes on with another processor or accelerator.
+        """
+        from asvit.runs.measurement_pool import with_kernel
+        from proxies import get_proxy
+
+        proxies: Sequence[str] = getattr(self.settings, "proxies", ())
+        if not any(get_proxy(name).timed for name in proxies):
+            return with_kernel(kept)
+        from proxies.evaluation import resolve_device
+        from proxies.timing import device_name
+
+        now = device_name(resolve_device(self.settings.device))
+        check_same_device(self.folder, None if kept is None else kept.get(TIMED_ON), now)
+        return {**with_kernel(kept), TIMED_ON: now}
 
     @cached_property
     def table(self) -> ReferenceTable | None:

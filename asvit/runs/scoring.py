@@ -116,7 +116,7 @@ def score(
     Args:
         architectures: Texts, ``"timm:NAME"`` or parsed architectures, or one of them; each is
             measured once.
-        proxies: Measures; all registered ones by default.
+        proxies: Measures; by default all registered ones but ``"latency"``.
         progress: Called with a :class:`asvit.core.progress.Progress` as it goes on; unless it is
             given, a notebook shows a bar.
         **given: ``image_size``, ``repeats``, ``data`` and the other fields of
@@ -132,13 +132,13 @@ def score(
         OSError: If images cannot be found.
     """
     from asvit.spaces.architectures import canonical
-    from proxies import PROXIES, get_proxy
+    from proxies.registry import get_proxy, standard_measures
 
     for name in given:
         if name not in fields_of(MeasuringSettings):
             raise TypeError(unknown("setting", name, fields_of(MeasuringSettings)))
     settings = MeasuringSettings(**given)
-    names = proxy_names(tuple(PROXIES) if proxies is None else proxies)
+    names = proxy_names(standard_measures() if proxies is None else proxies)
     for name in names:
         get_proxy(name)
     one = isinstance(architectures, str) or not isinstance(architectures, Sequence)

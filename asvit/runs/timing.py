@@ -1,0 +1,199 @@
+"""Latency: the time of a forward pass of any network, on a device and by a runtime."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from asvit.spaces import build
+from proxies.evaluation import FAILURES, available_device
+from proxies.features import in_evaluation_mode
+from proxies.messages import fault
+from proxies.registry import Registry
+from proxies.timing import Latency, device_name, time_passes
+
+if TYPE_CHECKING:
+    from asvit.spaces.base import Architecture
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A way of running networks."""
+
+    name: str
+    # A network in evaluation mode and images to a function of one forward pass.
+    prepare: Callable[[nn.Module, Tensor], Callable[[], object]]
+    # Why it cannot be used on a device here; empty if it can.
+    hindrance: Callable[[torch.device], str]
+
+
+def _eager(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    return lambda: model(images)
+
+
+def _compiled(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    # After eight networks of one class torch would run the next ones uncompiled.
+    torch.compiler.reset()
+    compiled = torch.compile(model, dynamic=False)
+    return lambda: compiled(images)
+
+
+def _without_compiler(device: torch.device) -> str:
+    if device.type != "cpu" or shutil.which(os.environ.get("CXX", "c++")):
+        return ""
+    known = ("g++", "clang++", "cl")
+    return "" if any(map(shutil.which, known)) else "torch.compile needs a C++ compiler"
+
+
+def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    from asvit.export.reload import onnx_session, run_onnx
+    from asvit.export.writers import trace, write_onnx
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        program = trace(model, image_size=images.shape[-1], batch=len(images))
+        write_onnx(program, path, about="{}")
+        session = onnx_session(path, threads=torch.get_num_threads())
+    run, batch = run_onnx(session), images.numpy()
+    return lambda: run(batch)
+
+
+def _without_onnx(device: torch.device) -> str:
+    from asvit.export.formats import FORMATS
+
+    if device.type != "cpu":
+        return "ONNX Runtime runs on the CPU here"
+    try:
+        FORMATS["onnx"].check_libraries()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+#: What can run a network, by name.
+RUNTIMES: Registry[Runtime] = Registry(
+    "runtime",
+    {
+        runtime.name: runtime
+        for runtime in (
+            Runtime("eager", _eager, lambda _device: ""),
+            Runtime("compile", _compiled, _without_compiler),
+            Runtime("onnx", _onnx, _without_onnx),
+        )
+    },
+)
+
+
+def latency(
+    network: str | Architecture | nn.Module,
+    image_size: int = 224,
+    batch: int = 1,
+    device: str = "cpu",
+    runtime: str = "eager",
+    *,
+    num_classes: int = 1000,
+) -> Latency:
+    """Time one forward pass, in evaluation mode and without gradients.
+
+    Takes a second or two for a small network, at most about 20 for a large one, and before that
+    what the runtime takes to compile it. Threads are those of ``torch.get_num_threads()``.
+
+    Args:
+        network: An architecture or its text, as :func:`asvit.build` takes it, or any module that
+            takes ``[batch, 3, side, side]``; it is not changed.
+        image_size: Side of the images in pixels.
+        batch: Images in a pass.
+        device: A torch device, or ``"auto"`` for an accelerator if there is one.
+        runtime: ``"eager"`` (PyTorch as it is), ``"compile"`` (``torch.compile``) or ``"onnx"``
+            (ONNX Runtime, on the CPU).
+        num_classes: Classes of an architecture; a module has its own.
+
+    Returns:
+        Median and spread, in milliseconds, and what they were measured on.
+
+    Raises:
+        ValueError: If the architecture, the runtime or a number is wrong, the device or the
+            runtime is not available, or the network does not run on such images.
+    """
+    for name, value in {"image_size": image_size, "batch": batch}.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    chosen, target = RUNTIMES[runtime], find_device(device)
+    if why := chosen.hindrance(target):
+        raise ValueError(f"runtime {runtime!r} is not available on {target}: {why}")
+    if isinstance(network, nn.Module):
+        model = network
+        if any(part.device != target for part in (*model.parameters(), *model.buffers())):
+            model = copy.deepcopy(model).to(target)
+    else:
+        with torch.random.fork_rng([]):
+            model = build(network, image_size, num_classes).to(target)
+    kind = type(model).__name__
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    shape = (batch, 3, image_size, image_size)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(target, dtype)
+    with in_evaluation_mode(model):
+        try:
+            run = chosen.prepare(model, images)
+            with torch.inference_mode():
+                run()
+        except MemoryError:
+            raise
+        except FAILURES as error:  # the network may be anybody's
+            raise ValueError(
+                f"runtime {runtime!r} cannot run {kind} on {shape} images: {fault(error)}"
+            ) from error
+        return time_passes(run, images, runtime=runtime)
+
+
+def find_device(device: str) -> torch.device:
+    """The torch device of a name; ``"auto"`` is an accelerator if there is one, else the CPU.
+
+    Unlike measures, times can also be taken on devices without float64.
+
+    Raises:
+        ValueError: If the device is not available.
+    """
+    if device == "auto":
+        found = torch.accelerator.current_accelerator(check_available=True)
+        device = found.type if found else "cpu"
+    found = available_device(device)
+    if found.type == "meta":
+        raise ValueError("device 'meta' computes nothing; use 'auto' or 'cpu'")
+    return torch.empty(0, device=found).device  # with its number
+
+
+def devices() -> list[dict[str, object]]:
+    """The devices that torch can use here: name, description, and runtimes available on it."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if accelerator else 0
+    found = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
+    return [
+        {
+            "name": str(device),
+            "description": device_name(device) + _threads(device),
+            "runtimes": ", ".join(
+                name for name, runtime in RUNTIMES.items() if not runtime.hindrance(device)
+            ),
+        }
+        for device in found
+    ]
+
+
+def device_names() -> list[str]:
+    """The names of :func:`devices`."""
+    return [str(device["name"]) for device in devices()]
+
+
+def _threads(device: torch.device) -> str:
+    threads = torch.get_num_threads()
+    return "" if device.type != "cpu" else f", {threads} thread{'s' * (threads > 1)}"

@@ -1,0 +1,170 @@
+"""Time of a forward pass, measured between passes of a reference network.
+
+Times differ between machines, and grow while other programs run. The reference network is always
+the same, so its passes show how much of that there was: see :attr:`Latency.busy`.
+"""
+
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from proxies.features import in_evaluation_mode
+
+#: Value of :attr:`Latency.busy` above which a time says more about other programs.
+BUSY = 1.3
+
+_WARM_UP = 0.1  # seconds, at least two passes
+_LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
+_FEWEST, _MOST_SECONDS = 3, 20.0  # of a network so slow that ten passes take longer than this
+_QUICK = 0.05  # seconds of a pass that notices what the one before left in the caches
+
+_shortest: dict[tuple[str, int], float] = {}  # pass of the reference: device, threads -> seconds
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of a forward pass.
+
+    Attributes:
+        milliseconds: Median over the timed passes.
+        spread: Interquartile range of the timed passes, in milliseconds.
+        passes: Number of timed passes.
+        busy: Upper quartile of the reference network's passes over its shortest one in this
+            process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
+        device: Name of the processor or the accelerator.
+        threads: Threads that an operation may use on the CPU.
+        runtime: What ran the network.
+        batch: Images in a pass.
+        image_size: Their side in pixels.
+    """
+
+    milliseconds: float
+    spread: float
+    passes: int
+    busy: float
+    device: str
+    threads: int
+    runtime: str
+    batch: int
+    image_size: int
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs disturbed the measurement."""
+        return self.busy > BUSY
+
+
+def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "eager") -> Latency:
+    """Time calls of ``run``, which passes ``images`` through a network.
+
+    After a warm-up, passes of the network and of the reference alternate for at least a second and
+    ten passes. That many passes of a slow network end after 20 seconds, with at least three.
+
+    Args:
+        run: One forward pass; called in inference mode.
+        images: ``[batch, C, S, S]``, on the device that runs the network.
+        runtime: What ``run`` uses, for the result.
+    """
+    with torch.inference_mode():
+        own, others = _alternate(run, _reference(images.device), images.device)
+    name, threads = device_name(images.device), torch.get_num_threads()
+    shortest = min(*others, _shortest.get((name, threads), math.inf))
+    _shortest[name, threads] = shortest
+    low, median, high = np.quantile(own, [0.25, 0.5, 0.75])
+    return Latency(
+        milliseconds=float(median) * 1e3,
+        spread=float(high - low) * 1e3,
+        passes=len(own),
+        busy=float(np.quantile(others, 0.75)) / shortest,
+        device=name,
+        threads=threads,
+        runtime=runtime,
+        batch=len(images),
+        image_size=images.shape[-1],
+    )
+
+
+def _alternate(
+    run: Callable[[], object],
+    reference: Callable[[], object],
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[list[float], list[float]]:
+    """Seconds of single passes of the network and of the reference, taken in turn."""
+
+    def seconds(call: Callable[[], object]) -> float:
+        _synchronise(device)
+        start = clock()
+        call()
+        _synchronise(device)
+        return clock() - start
+
+    once = []
+    for call in (reference, run):
+        once = [seconds(call), seconds(call)]
+        while sum(once) < _WARM_UP:
+            once.append(seconds(call))
+    own: list[float] = []
+    others: list[float] = []
+    spent, start = 0.0, clock()
+    while len(own) < _LEAST or spent < _SECONDS:
+        for call, times in ((reference, others), (run, own)):
+            if once[-1] < _QUICK:
+                call()
+            times.append(seconds(call))
+        spent = clock() - start
+        if len(own) >= _FEWEST and spent >= _MOST_SECONDS:
+            break
+    return own, others
+
+
+def _reference(device: torch.device) -> Callable[[], Tensor]:
+    """Some milliseconds of work: three feed-forward parts of DeiT-Tiny, on its 196 tokens."""
+    tokens = torch.ones(196, 192, dtype=torch.float32, device=device)
+    into, out = (tokens.new_full(shape, 1 / 192) for shape in ((768, 192), (192, 768)))
+
+    def run() -> Tensor:
+        x = tokens
+        for _ in range(3):
+            x = F.linear(F.gelu(F.linear(x, into)), out)
+        return x
+
+    return run
+
+
+def milliseconds(model: nn.Module, images: Tensor) -> float:
+    """Median milliseconds of a forward pass of the first of ``images``, where they are."""
+    with in_evaluation_mode(model):
+        return time_passes(lambda: model(images[:1]), images[:1]).milliseconds
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls a device: the model of the processor or of the accelerator."""
+    if device.type != "cpu":
+        named = getattr(torch.get_device_module(device), "get_device_name", None)
+        if named is not None:
+            return str(named(device))
+    return processor()
+
+
+def processor() -> str:
+    """The model of the processor, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    told = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(told, "") or platform.processor() or platform.machine()
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
