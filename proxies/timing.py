@@ -8,7 +8,6 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from proxies.features import in_evaluation_mode
-
-#: Value of :attr:`Latency.busy` above which a time says more about other programs.
-BUSY = 1.3
+from proxies.latency import Latency
 
 _WARM_UP = 0.1  # seconds, at least two passes
 _LEAST, _SECONDS = 10, 1.0  # timed passes, and time with those of the reference
@@ -27,39 +24,6 @@ _FEWEST, _MOST_SECONDS = 3, 20.0  # of a network so slow that ten passes take lo
 _QUICK = 0.05  # seconds of a pass that notices what the one before left in the caches
 
 _shortest: dict[tuple[str, int], float] = {}  # pass of the reference: device, threads -> seconds
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Time of a forward pass.
-
-    Attributes:
-        milliseconds: Median over the timed passes.
-        spread: Interquartile range of the timed passes, in milliseconds.
-        passes: Number of timed passes.
-        busy: Upper quartile of the reference network's passes over its shortest one in this
-            process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
-        device: Name of the processor or the accelerator.
-        threads: Threads that an operation may use on the CPU.
-        runtime: What ran the network.
-        batch: Images in a pass.
-        image_size: Their side in pixels.
-    """
-
-    milliseconds: float
-    spread: float
-    passes: int
-    busy: float
-    device: str
-    threads: int
-    runtime: str
-    batch: int
-    image_size: int
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether other programs disturbed the measurement."""
-        return self.busy > BUSY
 
 
 def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "eager") -> Latency:

@@ -44,11 +44,12 @@ if TYPE_CHECKING:
 
     from asvit.report.pictures import Picture
     from asvit.runs.estimate import Estimate
-    from asvit.search import Evaluate, Finalist, Measurement, Search, TrialRow
+    from asvit.search import Evaluate, Measurement, Search, TrialRow
     from asvit.search.limits import Limits
+    from asvit.search.rows import Finalist
     from asvit.spaces import SearchSpace
     from asvit.spaces.base import Architecture
-    from proxies.timing import Latency
+    from proxies.latency import Latency
     from scaling.ranking import Better
 
 SAVE_EVERY = 10  # steps between two snapshots of the study in trials.csv

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, available_device
 from proxies.features import in_evaluation_mode
+from proxies.latency import Latency
 from proxies.messages import fault
 from proxies.registry import Registry
-from proxies.timing import Latency, device_name, time_passes
+from proxies.timing import device_name, time_passes
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture

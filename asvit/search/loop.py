@@ -41,7 +41,7 @@ from asvit.search.trained import (
     trained_before,
     training_seeds,
 )
-from proxies.timing import Latency
+from proxies.latency import Latency
 from scaling.ranking import Better
 
 if TYPE_CHECKING:

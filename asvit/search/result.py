@@ -12,6 +12,7 @@ from asvit.core.results import Result
 from asvit.reference.findings import Reliability
 from asvit.search.rows import Finalist, Prediction, PredictorCheck, TrialRow, without_sizes
 from asvit.search.settings import SearchSettings
+from proxies.latency import Latency
 
 
 @dataclass(frozen=True, kw_only=True)

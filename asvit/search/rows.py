@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from asvit.core.codec import Nullable
 from asvit.core.files import check_plain, write_text
 from asvit.reference.findings import Interval
-from proxies.messages import fault, first_line, one_line, shown
 from proxies.latency import Latency
+from proxies.messages import fault, first_line, one_line, shown
 from proxies.tables import csv_text, read_cells
 
 if TYPE_CHECKING:
