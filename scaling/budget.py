@@ -116,7 +116,7 @@ def parse_amount(given: str | int) -> int:
     """
     found = _TEXT.fullmatch(str(given))
     amount = 0
-    if found is not None:
+    if found is not None and " " not in str(given).strip():
         factor = _SUFFIXES[found[2].upper()][0] if found[2] else 1
         amount = round(Decimal(found[1]) * factor)
     if amount < 1:

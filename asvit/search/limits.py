@@ -87,7 +87,7 @@ class Limits:
             network = self.network(arch)
             size = cost(network, s.image_size, self.classes)
             found = [
-                Excess(have / most - 1, f"{have:,} {what} are more than the {most:,} allowed")
+                Excess(have / most - 1, f"{have:,} {what}, more than the {most:,} allowed")
                 for what, have, most in (
                     ("parameters", size.params, s.max_params),
                     ("multiply-adds", size.macs, s.max_macs),
@@ -97,7 +97,7 @@ class Limits:
             if timed and not found and s.max_latency is not None and self._time is not None:
                 took, most = self._time(network), s.max_latency
                 if took > most:
-                    reason = f"{took:.3g} ms are more than the {most:g} ms allowed"
+                    reason = f"{took:.3g} ms, more than the {most:g} ms allowed"
                     found.append(Excess(took / most - 1, reason))
         except FAILURES as error:
             return Excess(math.inf, fault(error))
@@ -132,7 +132,7 @@ class Limits:
 def nothing_within(found: Sequence[Excess]) -> str:
     """What to say where all of these are above the limits."""
     return (
-        f"none of {len(found):,} architectures is within the limits; the nearest one has "
+        f"none of {len(found):,} architectures drawn is within the limits; the nearest one: "
         f"{min(found).reason}"
     )
 
@@ -146,31 +146,29 @@ def _widest(
 ) -> Growable:
     """The architecture at the largest width within the limits, or else at the smallest there is.
 
-    Costs are taken to grow with the width, as they do.
+    Costs are taken to grow with the width, as they do, and about with its square: counting takes
+    time, and so the limit is met after a few widths.
     """
 
-    def made(width: int) -> Growable | None:
+    def share(width: int) -> float:
+        """The cost at a width over the limit; 0 where too narrow, infinite where too wide."""
         try:
-            found = arch.with_(width=width)
-            cost(found, side, classes)
-        except ValueError:  # too narrow for its heads, or too wide for the space
-            return None
-        return found
-
-    def fits(found: Growable | None) -> bool:
-        if found is None:
-            return False
-        size = cost(found, side, classes)
-        return size.params <= (params or math.inf) and size.macs <= (macs or math.inf)
+            size = cost(arch.with_(width=width), side, classes)
+        except ValueError:  # fewer channels than heads, or more than the space has
+            return 0.0 if width < own else math.inf
+        return max(size.params / (params or math.inf), size.macs / (macs or math.inf))
 
     own: int = arch.width  # type: ignore[attr-defined]
-    least = next((width for width in range(1, own) if made(width)), own)
-    if not fits(made(least)):
-        return made(least) or arch
-    below, above = least, 2 * least
-    while fits(made(above)):
-        below, above = above, 2 * above
+    below, above, width = 0, math.inf, own
     while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if fits(made(middle)) else (below, middle)
-    return made(below) or arch
+        found = share(width)
+        if found <= 1:
+            below = width
+        else:
+            above = width
+        # Twice or half of it at most; 0 and infinity tell nothing of the distance.
+        guess = int(width * min(2.0, max(0.5, (found or 0.25) ** -0.5)))
+        width = int(min(max(guess, below + 1), above - 1))
+    while not share(below):
+        below += 1
+    return arch.with_(width=below)

@@ -86,14 +86,35 @@ def test_trainings_are_those_of_a_reference_table() -> None:
 
 
 def test_a_limit_takes_the_place_of_the_width() -> None:
-    made = SearchSettings(controller="predictor", max_macs="1.72M")
-    assert made.max_macs == 1_720_000
+    made = SearchSettings(controller="predictor", max_macs="1.72M", max_params=5_000)
+    assert (made.max_macs, made.max_params, made.width) == (1_720_000, 5_000, None)
+    assert made.sized
+    assert made.limited
     assert SearchSettings.from_json(made.to_json()) == made
-    assert "as wide as 1,720,000 multiply-adds allow" in made.in_words()
-    with pytest.raises(ValueError, match="width=8 beside max_macs=1720000"):
-        SearchSettings(controller="predictor", max_macs="1.72M", width=8)
-    with pytest.raises(ValueError, match="max_macs=1720000 is for trainings"):
-        SearchSettings(max_macs="1.72M")
+    assert "at most 5,000 parameters, at most 1,720,000 multiply-adds" in made.in_words()
+    given = SearchSettings(controller="predictor", max_macs="1.72M", width=8)
+    assert given.limited
+    assert not given.sized
+    assert SearchSettings(max_macs="1.72M").sized  # of a search by measures, too
+    assert SearchSettings(trainings=9).width == SearchSettings(trainings=9).training.width == 16
+    assert made.training.width == 16
+
+
+def test_a_limit_of_time_has_a_unit() -> None:
+    made = SearchSettings(max_latency="0.5s", latency_batch=4)
+    assert made.max_latency == 500.0
+    assert made.limited
+    assert not made.sized
+    assert "at most 500 ms for 4 image(s)" in made.in_words()
+    assert SearchSettings.from_json(made.to_json()) == made
+    with pytest.raises(ValueError, match="latency_batch=4 is for max_latency"):
+        SearchSettings(latency_batch=4)
+    for wrong in ("0ms", "8", "8 ms s", "8min", "-1ms", 0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"is not a time above 0, such as 8ms or 0\.5s"):
+            SearchSettings(max_latency=wrong)
+    for wrong in ("5 M", "5X", "0", "M", -3, "5m!"):
+        with pytest.raises(ValueError, match="is not a number from 1, such as 600M"):
+            SearchSettings(max_params=wrong)
 
 
 def test_settings_of_before_are_read() -> None:
@@ -122,4 +143,6 @@ def test_settings_of_the_other_kind_of_search_have_no_effect() -> None:
         assert made.effective().items() <= made.to_json().items()
         hidden = made.to_json().keys() - made.effective().keys()
         assert hidden == {*made.unused}
-        assert hidden <= other.effective().keys()
+        assert {n for n in hidden if not n.startswith(("max_", "latency_"))} <= {
+            *other.effective()
+        }

@@ -1,33 +1,28 @@
 """What trainings come to: seeds, finalists, and how far a predictor can be trusted."""
 
-import contextlib
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from asvit.search import SearchSettings, TrialRow
+from asvit.search.limits import Limits
 from asvit.search.trained import (
     Trained,
-    as_drawn,
-    as_trained,
     check_predictor,
     finalists_of,
     gathered,
     predicted,
-    too_large,
     training_seeds,
 )
 from asvit.spaces import cost, load_space
 from proxies import Cost
 
 SPACE = load_space("asvit-tiny")
-SETTINGS = SearchSettings(space="asvit-tiny", controller="predictor", width=8)
+LIMITS = Limits(SPACE, SearchSettings(space="asvit-tiny", controller="predictor", width=8))
 FIRST, SECOND = "4,4,2|2,2,2|2,1,2|2,1,2|16", "8,8,4|3,4,2|2,2,2|2,1,4|32"
 
 
@@ -64,39 +59,13 @@ def test_each_training_of_an_architecture_has_the_next_seed() -> None:
     assert training_seeds(["a", "d"], [], {"a": [70.0, 71.0]}) == [2, 0]
 
 
-def test_networks_have_the_width_of_trainings_where_they_have_one() -> None:
-    assert str(as_trained(SPACE.parse(FIRST), SETTINGS)) == f"{FIRST},8"
-    assert as_trained(object, SETTINGS) is object
-
-
-@given(st.integers(0, 999), st.integers(10_000, 3_000_000))
-@settings(max_examples=40, deadline=None)
-def test_below_a_limit_an_architecture_is_as_wide_as_can_be(seed: int, limit: int) -> None:
-    below = SearchSettings(trainings=9, max_macs=limit, classes=7)
-    arch = SPACE.sample(np.random.default_rng(seed))
-    found = as_trained(arch, below)
-    within = []
-    for width in range(1, 80):  # brute force
-        with contextlib.suppress(ValueError):  # too narrow for the heads
-            wide = arch.with_(width=width)
-            if cost(wide, 32, 7).macs <= limit:
-                within.append(wide)
-    if within:
-        assert found == within[-1]
-        assert too_large(cost(found, 32, 7), below) == ""
-        assert as_trained(found, below) == found == as_drawn(arch, below)
-    else:
-        assert found == arch
-        assert too_large(cost(found, 32, 7), below).endswith(f"more than the {limit:,} allowed")
-
-
 def test_trainings_are_gathered_by_architecture() -> None:
     rows = [row(0, FIRST, 70.0), row(1, SECOND, 60.0), row(2, FIRST, 72.0)]
-    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, SETTINGS)
+    found = gathered(rows, {f"{SECOND},8": [50.0, 52.0]}, SPACE, LIMITS, 32)
     assert found[f"{FIRST},8"] == Trained(FIRST, 0, Cost(10, 20), (70.0, 72.0))
     assert found[f"{SECOND},8"].accuracies == (50.0, 52.0, 60.0)
     assert (found[f"{SECOND},8"].number, found[f"{SECOND},8"].size) == (1, cost(SECOND, 32))
-    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, SETTINGS)
+    failed = gathered([*rows, row(3, FIRST, math.nan)], {}, SPACE, LIMITS, 32)
     assert math.isnan(failed[f"{FIRST},8"].accuracy)
     assert "nan in step 3" in failed[f"{FIRST},8"].reason
 

@@ -1,0 +1,160 @@
+"""Searches within limits: whatever the space and controller, nothing outside is ever measured."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asvit.runs.search import SearchRun, run_search
+from asvit.search import CONTROLLERS, Measurement, predictor_sampler, read_trials
+from asvit.search.result import SearchResult
+from asvit.spaces import cost, load_space
+from proxies.latency import Latency
+from tests.asvit.search.ridge import Ridge
+
+LIMIT_MS = 6.0
+WITHOUT_TRAININGS = [name for name in CONTROLLERS if name != "predictor"]
+
+
+def fake_time(text: str) -> float:
+    return 1.0 + crc32(text.encode()) % 1000 / 100  # half of them above the limit
+
+
+@pytest.fixture(autouse=True)
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+
+    def time(run: SearchRun, arch: object) -> Latency:
+        found.append(str(arch))
+        took = fake_time(str(arch))
+        s = run.settings
+        return Latency(took, 0.1, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
+
+    monkeypatch.setattr(SearchRun, "_time", time)
+    monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
+    monkeypatch.setattr("asvit.predictor.Predictor", Ridge)
+    monkeypatch.setattr(predictor_sampler, "Predictor", Ridge)
+    monkeypatch.setattr(predictor_sampler, "_SAMPLED", 40)
+    monkeypatch.setattr(predictor_sampler, "_SPREAD", 32)
+    return found
+
+
+class Evaluate:
+    """Stands in for measures and trainings; keeps what it was asked for."""
+
+    def __init__(self, side: int, classes: int) -> None:
+        self.texts: list[str] = []
+        self._sizes = side, classes
+
+    def __call__(self, text: str) -> Measurement:
+        self.texts.append(text)
+        drawn = crc32(text.encode())
+        size = cost(text, *self._sizes)
+        names = ("length_distortion", "ntk_condition_number", "accuracy")
+        values = {name: 1.0 + drawn % (97 + place) for place, name in enumerate(names)}
+        return Measurement(size.params, size.macs, values, {})
+
+
+def search(out: Path, **given: Any) -> tuple[SearchResult, list[str]]:
+    trains = given.get("controller") == "predictor" or "trainings" in given
+    sizes = {"classes": 5} if trains else {}
+    evaluate = Evaluate(32, 5 if trains else 1000)
+    result = run_search(
+        **{"space": "asvit-tiny", "image_size": 32, "out": out, "evaluate": evaluate},
+        **sizes,
+        **given,
+    )
+    return result, evaluate.texts
+
+
+def check(result: SearchResult, measured: list[str], out: Path) -> None:
+    s = result.settings
+    texts = {row.architecture for row in read_trials(out / "trials.csv")}
+    reported = {one.architecture for one in (*result.finalists, *result.front)}
+    for text in (texts | reported | {*measured}) - {""}:
+        size = cost(text, s.image_size, 1000 if s.trainings is None else s.classes)
+        assert size.params <= (s.max_params or size.params), text
+        assert size.macs <= (s.max_macs or size.macs), text
+    for one in result.finalists:
+        if s.max_latency is not None:
+            assert one.latency is not None
+            assert one.latency.milliseconds <= s.max_latency
+
+
+@given(
+    st.sampled_from([*CONTROLLERS]),
+    st.booleans(),
+    st.none() | st.integers(20_000, 200_000),
+    st.none() | st.integers(200_000, 2_000_000),
+    st.sampled_from([None, f"{LIMIT_MS}ms"]),
+    st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_nothing_outside_is_measured_or_reported(
+    controller: str,
+    trains: bool,
+    params: int | None,
+    macs: int | None,
+    latency: str | None,
+    seed: int,
+) -> None:
+    trains = trains or controller == "predictor"
+    many: dict[str, Any] = {"trainings": 14} if trains else {"steps": 14}
+    classes = 5 if trains else 1000
+    smallest = cost(load_space("asvit-tiny").parse("4,4,2|2,2,2|2,1,2|2,1,2|16,2"), 32, classes)
+    params = None if params is None else params + smallest.params
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        limits = {"max_params": params, "max_macs": macs, "max_latency": latency}
+        result, texts = search(out, controller=controller, seed=seed, **limits, **many)
+        assert result.steps == 14
+        check(result, texts, out)
+
+
+@pytest.mark.parametrize(
+    ("space", "controller"), [("shiftvit", "reinforce"), ("psvit1d", "tpe"), ("psvit2d", "nsga2")]
+)
+def test_other_spaces_have_limits_too(space: str, controller: str, tmp_path: Path) -> None:
+    macs = cost(load_space(space).sample(np.random.default_rng(1)), 64).macs
+    evaluate = Evaluate(64, 1000)
+    result = run_search(
+        space=space, controller=controller, image_size=64, steps=2, max_macs=macs,
+        evaluate=evaluate, out=tmp_path,
+    )  # fmt: skip
+    check(result, evaluate.texts, tmp_path)
+    assert result.macs > 0.8 * macs
+
+
+@pytest.mark.parametrize("controller", WITHOUT_TRAININGS)
+def test_a_search_goes_on_as_if_never_stopped_and_times_nothing_twice(
+    controller: str, tmp_path: Path, timed: list[str]
+) -> None:
+    given = {"controller": controller, "max_latency": LIMIT_MS}
+    whole, _ = search(tmp_path / "whole", steps=20, **given)
+    alone = [*timed]
+    timed.clear()
+    search(tmp_path / "parts", steps=7, **given)
+    parts, _ = search(tmp_path / "parts", steps=20, **given)
+    assert len(timed) == len({*timed})
+    assert {*alone} <= {*timed}  # and the likeliest of seven
+    tables = [(tmp_path / name / "trials.csv").read_text() for name in ("whole", "parts")]
+    assert tables[0] == tables[1]
+    assert whole.seed_architecture == parts.seed_architecture
+    assert whole.latency == parts.latency
+    assert whole.latency is not None
+
+
+def test_what_cannot_be_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="parameters, more than the 12 allowed"):
+        search(tmp_path / "run", max_params=12)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_time_that_nothing_keeps_ends_the_search_with_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the nearest one: [\d.]+ ms, more than the 0.1 ms"):
+        search(tmp_path / "run", max_latency="0.1ms")

@@ -1,0 +1,104 @@
+"""What lies within the limits of a search."""
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asvit.search import SearchSettings
+from asvit.search.limits import TRIES, Excess, Limits
+from asvit.spaces import cost, load_space
+
+TINY = load_space("asvit-tiny")
+FIRST = "4,4,2|2,2,2|2,1,2|2,1,2|16"
+
+
+def limits(**given: Any) -> Limits:
+    return Limits(TINY, SearchSettings(space="asvit-tiny", image_size=32, **given))
+
+
+def test_without_limits_networks_have_the_width_of_trainings_or_their_own() -> None:
+    arch = TINY.parse(FIRST)
+    assert str(limits(trainings=9, width=8).network(arch)) == f"{FIRST},8"
+    assert limits(trainings=9, width=8).shown(arch) == arch
+    assert limits().network(arch) == arch
+    assert limits().network(object) is object
+    assert limits().excess(object) is None  # nothing is asked of it
+    assert limits().classes == 1000
+
+
+@given(
+    st.integers(0, 999),
+    st.none() | st.integers(2_000, 900_000),
+    st.none() | st.integers(10_000, 3_000_000),
+)
+@settings(max_examples=30, deadline=None)
+def test_networks_are_as_wide_as_the_limits_allow(
+    seed: int, params: int | None, macs: int | None
+) -> None:
+    below = limits(trainings=9, max_params=params, max_macs=macs, classes=7)
+    arch = TINY.sample(np.random.default_rng(seed))
+    if params is macs is None:
+        assert below.network(arch).width == 16
+        return
+    made, within = [], []
+    for width in range(1, 120):  # brute force
+        with contextlib.suppress(ValueError):  # too narrow for the heads
+            made.append(arch.with_(width=width))
+            size = cost(made[-1], 32, 7)
+            if size.params <= (params or math.inf) and size.macs <= (macs or math.inf):
+                within.append(made[-1])
+    found = below.network(arch)
+    assert found == below.shown(arch) == below.network(found)
+    assert found == (within or made[:1])[-1]
+    excess = below.excess(arch)
+    assert (excess is None) == bool(within)
+    if excess is not None:
+        size = cost(found, 32, 7)
+        shares = [have / most - 1 for have, most in ((size.params, params), (size.macs, macs))
+                  if most is not None]  # fmt: skip
+        assert excess.share == pytest.approx(max(shares))
+        assert excess.share > 0
+
+
+def test_a_given_width_is_kept_and_limits_only_refuse() -> None:
+    narrow = limits(trainings=9, width=8, max_params=100)
+    arch = TINY.parse(FIRST)
+    assert narrow.network(arch).width == 8
+    size = cost(arch.with_(width=8), 32, 20)
+    excess = narrow.excess(arch)
+    assert excess == (
+        size.params / 100 - 1, f"{size.params:,} parameters, more than the 100 allowed"
+    )  # fmt: skip
+
+
+def test_only_what_is_small_enough_is_timed() -> None:
+    timed: list[str] = []
+
+    def time(network: object) -> float:
+        timed.append(str(network))
+        return 9.0
+
+    chosen = SearchSettings(space="asvit-tiny", trainings=9, max_latency="8ms", max_params="40K")
+    below, arch = Limits(TINY, chosen, time), TINY.parse(FIRST)
+    assert below.excess(arch) == Excess(9 / 8 - 1, "9 ms, more than the 8 ms allowed")
+    assert below.excess(arch, timed=False) is None
+    assert timed == [str(below.network(arch))]
+    tiny = Limits(TINY, SearchSettings(space="asvit-tiny", max_latency=8, max_params=9), time)
+    excess = tiny.excess(arch)
+    assert excess is not None
+    assert "parameters" in excess.reason
+    assert len(timed) == 1
+
+
+def test_where_nothing_fits_the_nearest_is_told() -> None:
+    with pytest.raises(
+        ValueError,
+        match=rf"^none of {TRIES:,} architectures drawn is within the limits; the nearest one: "
+        r"[\d,]+ parameters, more than the 900 allowed$",
+    ):
+        limits(max_params=900).sample(np.random.default_rng(0))
