@@ -136,9 +136,7 @@ def command(
 command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
 
 
-def _timed(
-    texts: list[str], side: int, classes: int, given: dict[str, Any]
-) -> dict[str, Latency]:
+def _timed(texts: list[str], side: int, classes: int, given: dict[str, Any]) -> dict[str, Latency]:
     """The latency of each architecture, with a warning where other programs ran meanwhile."""
     from asvit.runs.timing import RUNTIMES
     from asvit.runs.timing import latency as measured

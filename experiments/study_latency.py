@@ -1,0 +1,108 @@
+"""Do two measurements of latency order networks alike, and would multiply-adds order them so?
+
+Run from a checkout: ``OMP_NUM_THREADS=1 nice python -m experiments.study_latency``, in minutes.
+Random As-ViT topologies and some models of timm are timed twice, the second time in another order.
+Kendall's tau of the two measurements says how far a latency can be trusted on this machine; its
+tau with multiply-adds and parameters says what counting would miss. Intervals are those of
+bootstrap resamples of the networks.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import asvit
+from asvit.reference.statistics import correlate
+from experiments.growing import markdown, write_rows
+from proxies.timing import Latency
+
+TIMM = ("deit_tiny_patch16_224", "resnet18", "convnext_atto", "mobilenetv3_large_100")
+TIMM += ("swin_tiny_patch4_window7_224", "pit_ti_224", "efficientnet_b0", "pvt_v2_b0")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network, its size, and its two latencies in milliseconds."""
+
+    architecture: str
+    params: int
+    macs: int
+    first: float
+    second: float
+    first_busy: float
+    second_busy: float
+
+
+def main() -> None:
+    """Time the networks, write the values and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=32, help="topologies of the space")
+    parser.add_argument("--timm", nargs="*", default=TIMM, help="models of timm")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--runtime", default="eager")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/latency"))
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    space = asvit.load_space("asvit")
+    texts = [str(space.sample(rng)) for _ in range(options.random)]
+    texts = list(dict.fromkeys([*texts, *(f"timm:{name}" for name in options.timm)]))
+    times: list[dict[str, Latency]] = []
+    for _ in range(2):
+        order = [texts[place] for place in rng.permutation(len(texts))]
+        times.append({text: timed(text, options) for text in order})
+    rows = [row(text, options.image_size, *(one[text] for one in times)) for text in texts]
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_rows(options.out / "latency.csv", rows)
+    told = times[0][texts[0]]
+    print(
+        f"{told.device}, threads {told.threads}, {told.runtime}, batch {told.batch}, "
+        f"{told.image_size} px, {len(rows)} networks"
+    )
+    print(table(rows))
+    print(f"\n{steadiness(rows)}")
+
+
+def timed(text: str, options: argparse.Namespace) -> Latency:
+    """The latency of a network."""
+    return asvit.latency(text, options.image_size, 1, options.device, options.runtime)
+
+
+def row(text: str, side: int, first: Latency, second: Latency) -> Row:
+    """A network with both latencies."""
+    size = asvit.cost(text, side)
+    times = (first.milliseconds, second.milliseconds, first.busy, second.busy)
+    return Row(text, size.params, size.macs, *times)
+
+
+def table(rows: list[Row]) -> str:
+    """Tau of the first latency with the second one and with both counts, of all and of As-ViTs."""
+    lines = []
+    ours = [one for one in rows if not one.architecture.startswith("timm:")]
+    for name, some in {"all": rows, "As-ViT": ours}.items():
+        cells = [name, str(len(some))]
+        for other in ("second", "macs", "params"):
+            values = [float(getattr(one, other)) for one in some]
+            found = correlate([one.first for one in some], values, better="higher")
+            low, high = found.tau_interval
+            cells.append(f"{found.tau:.3f} [{low:.3f}, {high:.3f}]")
+        lines.append(tuple(cells))
+    headings = ("n", "measured again", "multiply-adds", "parameters")
+    return markdown({"networks": "l", **dict.fromkeys(headings, "r")}, lines)
+
+
+def steadiness(rows: list[Row]) -> str:
+    """By how much the latencies of a network differ, and how busy the machine was."""
+    apart = [abs(one.first / one.second - 1) for one in rows]
+    busy = [busy for one in rows for busy in (one.first_busy, one.second_busy)]
+    return (
+        f"the two latencies differ by {np.median(apart):.1%} in the median, at most by "
+        f"{max(apart):.1%}; busy {np.median(busy):.2f} in the median, at most {max(busy):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
