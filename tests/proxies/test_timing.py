@@ -123,7 +123,7 @@ def test_a_pass_is_in_evaluation_mode_without_gradients_on_one_image() -> None:
 
 @pytest.mark.usefixtures("_short")
 def test_the_mode_is_restored_after_an_interrupt() -> None:
-    def interrupt(_: Tensor) -> Tensor:
+    def interrupt(_: nn.Module, _images: Tensor) -> Tensor:
         raise KeyboardInterrupt
 
     model = Lambda(interrupt)
