@@ -18,8 +18,10 @@ from asvit.reference.statistics import correlate
 from experiments.growing import markdown, write_rows
 from proxies.timing import Latency
 
-TIMM = ("deit_tiny_patch16_224", "resnet18", "convnext_atto", "mobilenetv3_large_100")
-TIMM += ("swin_tiny_patch4_window7_224", "pit_ti_224", "efficientnet_b0", "pvt_v2_b0")
+TIMM = (
+    *("deit_tiny_patch16_224", "resnet18", "convnext_atto", "mobilenetv3_large_100"),
+    *("swin_tiny_patch4_window7_224", "pit_ti_224", "efficientnet_b0", "pvt_v2_b0"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Passes of a network are timed in turn with those of a reference; no test asserts a duration."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,6 +40,7 @@ def alternate(own: float, other: float) -> tuple[list[float], list[float], list[
         clock.taking("own", iter(lambda: own, None)),
         clock.taking("other", iter(lambda: other, None)),
         CPU,
+        clock,
         clock,
     )
     return *times, clock.calls
@@ -93,17 +93,21 @@ def test_the_median_and_the_quartiles_in_milliseconds(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("_short")
-def test_a_network_that_sleeps_takes_longer() -> None:
-    def sleeps(x: Tensor) -> Tensor:
-        time.sleep(0.05)
-        return x
-
-    slow = time_passes(lambda: sleeps(IMAGES), IMAGES)
+def test_a_network_that_does_more_takes_longer() -> None:
+    large = torch.ones(512, 512)
+    slow = time_passes(lambda: [large @ large for _ in range(20)], IMAGES)
     quick = time_passes(lambda: IMAGES + 1, IMAGES)
     assert slow.milliseconds > quick.milliseconds > 0
     assert slow.passes >= 10
     assert slow.spread >= 0
     assert slow.busy >= 1
+
+
+def test_one_thread_is_timed_by_its_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads, clock in ((1, "thread_time"), (2, "perf_counter")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert timing._clock(CPU).__name__ == clock
+        assert timing._clock(torch.device("cuda")).__name__ == "perf_counter"
 
 
 @pytest.mark.usefixtures("_short")
