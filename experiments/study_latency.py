@@ -26,13 +26,15 @@ TIMM = (
 
 @dataclass(frozen=True)
 class Row:
-    """A network, its size, and its two latencies in milliseconds."""
+    """A network, its size, and its two latencies: milliseconds, and passes of the reference."""
 
     architecture: str
     params: int
     macs: int
     first: float
     second: float
+    first_relative: float
+    second_relative: float
     first_busy: float
     second_busy: float
 
@@ -42,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, default=32, help="topologies of the space")
     parser.add_argument("--timm", nargs="*", default=TIMM, help="models of timm")
-    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--runtime", default="eager")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -76,33 +78,44 @@ def timed(text: str, options: argparse.Namespace) -> Latency:
 def row(text: str, side: int, first: Latency, second: Latency) -> Row:
     """A network with both latencies."""
     size = asvit.cost(text, side)
-    times = (first.milliseconds, second.milliseconds, first.busy, second.busy)
-    return Row(text, size.params, size.macs, *times)
+    both = (first, second)
+    return Row(
+        *(text, size.params, size.macs),
+        *(one.milliseconds for one in both),
+        *(one.relative for one in both),
+        *(one.busy for one in both),
+    )
 
 
 def table(rows: list[Row]) -> str:
-    """Tau of the first latency with the second one and with both counts, of all and of As-ViTs."""
+    """Tau of the first latency with the second one and with both counts, in either unit."""
     lines = []
     ours = [one for one in rows if not one.architecture.startswith("timm:")]
+    units = {"milliseconds": "", "passes of the reference": "_relative"}
     for name, some in {"all": rows, "As-ViT": ours}.items():
-        cells = [name, str(len(some))]
-        for other in ("second", "macs", "params"):
-            values = [float(getattr(one, other)) for one in some]
-            found = correlate([one.first for one in some], values, better="higher")
-            low, high = found.tau_interval
-            cells.append(f"{found.tau:.3f} [{low:.3f}, {high:.3f}]")
-        lines.append(tuple(cells))
-    headings = ("n", "measured again", "multiply-adds", "parameters")
-    return markdown({"networks": "l", **dict.fromkeys(headings, "r")}, lines)
+        for unit, suffix in units.items():
+            cells = [f"{name} {len(some)}", unit]
+            first = [float(getattr(one, f"first{suffix}")) for one in some]
+            for other in (f"second{suffix}", "macs", "params"):
+                values = [float(getattr(one, other)) for one in some]
+                found = correlate(first, values, better="higher")
+                low, high = found.tau_interval
+                cells.append(f"{found.tau:.3f} [{low:.3f}, {high:.3f}]")
+            lines.append(tuple(cells))
+    columns = {"networks": "l", "latency in": "l"}
+    taus = ("measured again", "multiply-adds", "parameters")
+    return markdown({**columns, **dict.fromkeys(taus, "r")}, lines)
 
 
 def steadiness(rows: list[Row]) -> str:
     """By how much the latencies of a network differ, and how busy the machine was."""
     apart = [abs(one.first / one.second - 1) for one in rows]
+    ratios = [abs(one.first_relative / one.second_relative - 1) for one in rows]
     busy = [busy for one in rows for busy in (one.first_busy, one.second_busy)]
     return (
         f"the two latencies differ by {np.median(apart):.1%} in the median, at most by "
-        f"{max(apart):.1%}; busy {np.median(busy):.2f} in the median, at most {max(busy):.2f}"
+        f"{max(apart):.1%}; in passes of the reference by {np.median(ratios):.1%} and "
+        f"{max(ratios):.1%}; busy {np.median(busy):.2f} in the median, at most {max(busy):.2f}"
     )
 
 

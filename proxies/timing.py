@@ -40,6 +40,8 @@ class Latency:
     Attributes:
         milliseconds: Median over the timed passes.
         spread: Interquartile range of the timed passes, in milliseconds.
+        relative: Median of the passes in units of the reference network's pass before each: what
+            slows both cancels, so where other programs run it orders networks more reliably.
         passes: Number of timed passes.
         busy: Upper quartile of the reference network's passes over its shortest one in this
             process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
@@ -52,6 +54,7 @@ class Latency:
 
     milliseconds: float
     spread: float
+    relative: float
     passes: int
     busy: float
     device: str
@@ -87,6 +90,7 @@ def time_passes(run: Callable[[], object], images: Tensor, *, runtime: str = "ea
     return Latency(
         milliseconds=float(median) * 1e3,
         spread=float(high - low) * 1e3,
+        relative=float(np.median(np.divide(own, others))),
         passes=len(own),
         busy=float(np.quantile(others, 0.75)) / shortest,
         device=name,
