@@ -1,8 +1,12 @@
 """Latencies of architectures and modules, by every runtime; what cannot be timed says why."""
 
 import copy
+import csv
 import shutil
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +14,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.runs.timing import RUNTIMES, device_names, devices
-from proxies import timing
+from proxies import PROXIES, Inputs, timing
 from proxies.timing import Latency
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -143,3 +147,27 @@ def test_the_devices_are_those_of_torch() -> None:
     )
     assert all("onnx" not in str(device["runtimes"]) for device in others)
     assert set(str(cpu["runtimes"]).split(", ")) <= set(RUNTIMES)
+
+
+def test_a_search_times_each_network_once_and_on_one_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[float] = []
+    proxy = PROXIES["latency"]
+
+    def value(model: nn.Module, inputs: Inputs) -> float:
+        taken.append(proxy.value(model, inputs))
+        return taken[-1]
+
+    monkeypatch.setitem(PROXIES, "latency", replace(proxy, value=value))
+    small: dict[str, Any] = {"image_size": 32, "repeats": 1, "images": 4, "points": 3}
+    small |= {"space": "asvit-tiny", "proxies": ("latency", "params"), "out": tmp_path / "run"}
+    asvit.run_search(steps=2, **small)
+    before = list(taken)
+    asvit.run_search(steps=2, **small)
+    assert taken == before
+    rows = list(csv.DictReader((tmp_path / "run" / "trials.csv").read_text().splitlines()))
+    assert [float(row["latency"]) for row in rows] == pytest.approx(before[:2])
+    monkeypatch.setattr(timing, "device_name", lambda _device: "another")
+    with pytest.raises(ValueError, match=r"was started on device .* \(now another\)"):
+        asvit.run_search(steps=3, **small)
