@@ -13,6 +13,8 @@ class Latency:
     Attributes:
         milliseconds: Median over the timed passes.
         spread: Interquartile range of the timed passes, in milliseconds.
+        relative: Median of the passes in units of the reference network's pass before each: what
+            slows both cancels, so where other programs run it orders networks more reliably.
         passes: Number of timed passes.
         busy: Upper quartile of the reference network's passes over its shortest one in this
             process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
@@ -25,6 +27,7 @@ class Latency:
 
     milliseconds: float
     spread: float
+    relative: float
     passes: int
     busy: float
     device: str

@@ -342,15 +342,15 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
     def _time(self, arch: Architecture) -> Latency:
         """How long a forward pass of a network takes."""
         from asvit.runs.timing import latency
-        from asvit.spaces import build
 
         s = self.settings
         return latency(
-            build(arch, s.image_size, self.limits.classes),
-            image_size=s.image_size,
-            batch=s.latency_batch,
-            device=s.device,
-            runtime=s.latency_runtime,
+            arch,
+            s.image_size,
+            s.latency_batch,
+            s.device,
+            s.latency_runtime,
+            num_classes=self.limits.classes,
         )
 
     def _follow(self, search: Search) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from asvit.spaces.base import Architecture, SearchSpace
 from proxies.evaluation import FAILURES
 from proxies.messages import fault
 
-TRIES = 1_000  # draws of which one has to be within the limits
+_TRIES = 1_000  # draws of which one has to be within the limits
+_TIMED = 100  # of them where each may have to be timed
 
-Draw = dict[str, Any]  # a choice in every dimension
+Draw = Mapping[str, Any]  # a choice in every dimension
+T = TypeVar("T")
 
 
 class Excess(NamedTuple):
@@ -103,20 +105,37 @@ class Limits:
             return Excess(math.inf, fault(error))
         return max(found, default=None)
 
-    def first(self, draw: Callable[[], Draw], *, timed: bool = True) -> Draw:
+    def first(
+        self,
+        draw: Callable[[], T],
+        choices: Callable[[T], Draw],
+        *,
+        timed: bool = True,
+        outside: Callable[[T, Excess], object] = lambda _drawn, _excess: None,
+    ) -> T:
         """The first draw whose network is within the limits.
 
+        Args:
+            draw: Draws something.
+            choices: Of what was drawn, one in every dimension.
+            timed: Whether its time is limited, too.
+            outside: Is told of what lies outside.
+
         Raises:
-            ValueError: If none of many is; it tells of the one that came nearest.
+            ValueError: If none of many is within; it tells of the one that came nearest.
         """
         found: list[Excess] = []
-        for _ in range(TRIES):
+        while len(found) < (_TIMED if timed and self._settings.max_latency else _TRIES):
             drawn = draw()
-            excess = self.excess(self._space.decode(drawn), timed=timed)
+            excess = self.excess(self._space.decode(choices(drawn)), timed=timed)
             if excess is None:
                 return drawn
+            outside(drawn, excess)
             found.append(excess)
-        raise ValueError(nothing_within(found))
+        raise ValueError(
+            f"none of {len(found):,} architectures drawn is within the limits; the nearest one: "
+            f"{min(found).reason}"
+        )
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """An architecture drawn uniformly of those whose size is within the limits.
@@ -124,17 +143,8 @@ class Limits:
         Raises:
             ValueError: As :meth:`first`.
         """
-        draw = self._space.sample
-        found = self.first(lambda: self._space.encode(draw(rng)), timed=False)
-        return self.shown(self._space.decode(found))
-
-
-def nothing_within(found: Sequence[Excess]) -> str:
-    """What to say where all of these are above the limits."""
-    return (
-        f"none of {len(found):,} architectures drawn is within the limits; the nearest one: "
-        f"{min(found).reason}"
-    )
+        space = self._space
+        return self.shown(self.first(lambda: space.sample(rng), space.encode, timed=False))
 
 
 _classes = lru_cache(maxsize=8)(class_count)

@@ -167,7 +167,7 @@ class Search:
         self._latencies: dict[str, Latency] = {}
         self.limits = Limits(self.space, self.settings, self._milliseconds if self.time else None)
         if self.settings.limited:
-            self.lease.excess = lambda params: self.limits.excess(self.space.decode(params))
+            self.lease.limits = self.limits
             if isinstance(self.study.sampler, SpaceSampler):
                 self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()

@@ -130,7 +130,7 @@ class PredictorSampler(SpaceSampler):
             if self._allowed(drawn[best]):
                 return drawn[best]
             del drawn[best]
-        return self.limits.first(lambda: self._draw(rng))
+        return self.limits.first(lambda: self._draw(rng), dict)
 
     def _points(self, many: Sequence[Params]) -> NDArray[np.float64]:
         """Architectures ``[many, dimensions]`` by the places of their choices, in [0, 1]."""

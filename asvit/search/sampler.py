@@ -108,7 +108,7 @@ class SpaceSampler(BaseSampler):
         if self.limits is None:
             return draw()
         draws = chain((draw() for _ in range(_OWN_DRAWS)), iter(lambda: self._draw(rng), None))
-        return self.limits.first(lambda: next(draws))
+        return self.limits.first(lambda: next(draws), dict)
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """An architecture drawn uniformly."""

@@ -40,7 +40,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool
 
 from asvit.core.secrets import HIDDEN, censored, public_url
-from asvit.search.limits import TRIES, Excess, nothing_within
+from asvit.search.limits import Excess, Limits
 from asvit.search.sampler import active_trials, place_of
 from asvit.search.settings import SearchSettings
 from asvit.search.trained import BEFORE
@@ -226,7 +226,7 @@ class StudyLease:
     study: Study
     storage: BaseStorage | None  # where it is, if other processes may share it
     folder: Path  # of this process
-    excess: Callable[[Mapping[str, Any]], Excess | None] = lambda _params: None
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         self._record: _Record | None = getattr(self.storage, "record_heartbeat", None)
@@ -276,17 +276,17 @@ class StudyLease:
         Raises:
             ValueError: If many in a row are outside.
         """
-        found: list[Excess] = []
-        while len(found) < TRIES:
-            trial = self.study.ask(distributions)
-            excess = self.excess(trial.params)
-            if excess is None:
-                return trial
-            found.append(excess)
+
+        def prune(trial: Trial, excess: Excess) -> None:
             with suppress(UpdateFinishedTrialError):  # given up by others meanwhile
                 trial.set_constraint(OUTSIDE, min(excess.share, _FAR))
                 self.study.tell(trial, state=TrialState.PRUNED)
-        raise ValueError(nothing_within(found))
+
+        if self.limits is None:
+            return self.study.ask(distributions)
+        return self.limits.first(
+            lambda: self.study.ask(distributions), lambda trial: trial.params, outside=prune
+        )
 
     def _claim(self, trial: Trial, wanted: int) -> bool:
         """Whether ``trial`` is among the ``wanted``; two processes may have taken the last one."""

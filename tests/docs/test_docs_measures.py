@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import proxies
 from experiments import tau_table
+from proxies.registry import standard_measures
 
 SIDE = 32
 IMAGES = torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -65,7 +66,7 @@ def scores(
 ) -> dict[str, proxies.Score]:
     return proxies.measure(
         build,
-        names or [name for name in proxies.PROXIES if name not in COUNTS],
+        names or [name for name in standard_measures() if name not in COUNTS],
         key="edge",
         repeats=repeats,
         images=images,
@@ -89,7 +90,7 @@ def values(
         (vit, COLOURS, {"ntk_condition_number", "feature_condition_number"}),
         (zero_head, IMAGES, {"synflow", "jacob_cov"}),
         (lambda: vit(0), IMAGES, {*GRADIENTS, "jacob_cov"}),
-        (lambda: times(math.nan), IMAGES, set(proxies.PROXIES) - COUNTS),
+        (lambda: times(math.nan), IMAGES, set(standard_measures()) - COUNTS),
     ],
     ids=["one image", "equal", "colours", "zero head", "no classes", "NaN"],
 )
@@ -174,8 +175,8 @@ def test_the_correlations_are_those_of_the_evidence() -> None:
 
 
 def test_every_measure_has_its_correlations() -> None:
-    assert [name for name in proxies.PROXIES if f"\n| {name} |" not in EVIDENCE] == ["ccs"]
-    assert {*proxies.PROXIES} - COUNTS - {"ccs"} <= {*tau_table.MAIN, *tau_table.RIVALS}
+    assert [name for name in standard_measures() if f"\n| {name} |" not in EVIDENCE] == ["ccs"]
+    assert {*standard_measures()} - COUNTS - {"ccs"} <= {*tau_table.MAIN, *tau_table.RIVALS}
 
 
 def test_every_measure_is_on_the_page_with_its_edges() -> None:

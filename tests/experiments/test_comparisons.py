@@ -30,6 +30,7 @@ from experiments import (
     compare_published,
     compare_scalings,
     study_fidelity,
+    study_latency,
     study_measures,
     study_stem,
     tau_table,
@@ -318,6 +319,17 @@ def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:
     printed = script(study_stem.main, "--sides 32 --rest 1 --rows 5")
     assert "| L^E | 32 px | 1.00 |" in printed
     assert "| L^E without K1's part | 32 px |" in printed
+
+
+def test_networks_are_timed_twice(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxies.timing._SECONDS", 0.0)
+    printed = script(study_latency.main, "--random 3 --timm resnet10t --image-size 32 --out new")
+    assert printed.splitlines()[0].endswith("eager, batch 1, 32 px, 4 networks")
+    assert "| all 4 | milliseconds | " in printed
+    assert "| As-ViT 3 | passes of the reference | " in printed
+    rows = read_rows(Path("new/latency.csv"))
+    assert len(rows) == 4
+    assert all(float(row["first"]) > 0 and float(row["second"]) > 0 for row in rows)
 
 
 def test_gaps_are_those_within_a_seed() -> None:

@@ -14,9 +14,9 @@ from timm.layers import BatchNormAct2d, RmsNorm
 from torch import nn
 
 import asvit
-import proxies
 from proxies import Circle, Score, curve_speed, gradient_norm, measure, ntk_matrix
 from proxies.features import full_precision, is_norm, measured, pooled_feature
+from proxies.registry import standard_measures
 
 Hold = Callable[[nn.Module], AbstractContextManager[nn.Module]]
 
@@ -87,7 +87,7 @@ def build() -> nn.Module:
     return asvit.build(TEXT, image_size=SIDE, num_classes=3)
 
 
-def scores(key: str = "", names: Sequence[str] = tuple(proxies.PROXIES)) -> dict[str, Score]:
+def scores(key: str = "", names: Sequence[str] = standard_measures()) -> dict[str, Score]:
     with torch.device("cpu"):
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(4, 3, SIDE, SIDE, generator=generator, dtype=torch.float32)

@@ -25,6 +25,7 @@ from proxies import (
     ntk_condition_number,
     ntk_matrix,
 )
+from proxies.registry import standard_measures
 from tests.proxies.networks import (
     MODELS,
     NETWORKS,
@@ -39,7 +40,7 @@ from tests.proxies.oracles import curve_speed_by_rows, ntk_by_images
 GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
 AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability")
 STRUCTURE = ("depth", "width", "expansions")
-NAMES = tuple(PROXIES)
+NAMES = standard_measures()
 RUNS = [name for name in NAMES if name not in STRUCTURE]  # the network on images
 TWO_PASSES = ("ntk_condition_number", "zico", "grasp", "naswot")
 NOT_DEFINED = {

@@ -10,7 +10,7 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from proxies import PROXIES, Inputs, combine, measure, measure_repeats
-from proxies.registry import Proxy
+from proxies.registry import Proxy, standard_measures
 from proxies.samples import independent_images, repeatable_images, same_rows
 from tests.proxies.networks import Lambda
 
@@ -50,7 +50,7 @@ def reasons(twist: Callable[[Tensor], Tensor], *names: str, **settings: Any) -> 
 
 @pytest.mark.parametrize("together", [False, True])
 def test_random_networks_have_no_value(together: bool) -> None:
-    found = reasons(dropout, *PROXIES, together=together)
+    found = reasons(dropout, *standard_measures(), together=together)
     assert {name for name, reason in found.items() if not reason} == COUNTS
     own = found.pop("ntk_condition_number")
     assert "gives an image alone another feature than in a batch" in own
@@ -62,7 +62,7 @@ def test_random_networks_have_no_value(together: bool) -> None:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_measures_of_single_images_refuse_samples_that_interact(together: bool) -> None:
-    found = reasons(mixed, *PROXIES, together=together)
+    found = reasons(mixed, *standard_measures(), together=together)
     assert {name for name, reason in found.items() if reason} == OF_SINGLE_IMAGES
     told = "something else of an image beside another one: its samples interact"
     for name in OF_SINGLE_IMAGES - {"ntk_condition_number"}:
@@ -70,7 +70,7 @@ def test_measures_of_single_images_refuse_samples_that_interact(together: bool) 
 
 
 def test_ordinary_networks_have_values() -> None:
-    assert not any(reasons(nn.Identity(), *PROXIES).values())
+    assert not any(reasons(nn.Identity(), *standard_measures()).values())
 
 
 def test_each_measure_is_refused_alone_too() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from click.shell_completion import BashComplete
 
 from asvit.cli.app import app
 from asvit.search import SearchSettings
+from proxies import latency, timing
 from tests.asvit.cli.commands import RUNS, check_refused, run, strict
 
 SEED = "8,2,3|4,1,2|4,1,4|4,1,6|32"
@@ -213,6 +215,46 @@ def test_cost_says_what_it_counts() -> None:
     assert result.stdout.count("total") == 2
 
 
+def test_cost_times_a_pass_and_says_on_what() -> None:
+    """As a user types it, in a process of its own."""
+    given = ("cost", SEED, "timm:resnet18", "--image-size", "32", "--latency", "--batch", "2")
+    command = [sys.executable, "-m", "asvit", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = re.findall(
+        r"^latency (\S+) ms \(interquartile range \S+, \d+ passes\), batch 2, eager, .+, \d+ thr",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert len(told) == 2
+    assert all(float(milliseconds) > 0 for milliseconds in told)
+    assert done.stderr == "" or re.fullmatch("warning: the machine was busy: .*\n", done.stderr)
+
+
+def test_cost_writes_the_latency_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_SECONDS", 0.0)
+    monkeypatch.setattr(latency, "BUSY", 0.0)
+    result = run("cost", SEED, "--image-size", "32", "--latency", "--json", "--device", "auto")
+    (data,) = strict(result.stdout)["architectures"]
+    assert set(data["latency"]) == {field.name for field in fields(latency.Latency)}
+    assert data["latency"]["image_size"] == data["image_size"] == 32
+    assert result.stderr.startswith("warning: the machine was busy: a network that is always")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (["--batch", "2"], 2, "--batch says how to time; give --latency, too"),
+        (["--latency", "--batch", "0"], 2, "0 is not in the range"),
+        (["--latency", "--runtime", "onxx"], 2, "unknown runtime 'onxx'; did you mean 'onnx'?"),
+        (["--latency", "--device", "cuda:99"], 3, "device 'cuda:99' is not available"),
+        (["--latency", "--device", "meta"], 3, "device 'meta' computes nothing"),
+    ],
+)
+def test_cost_refuses_what_cannot_be_timed(given: list[str], code: int, words: str) -> None:
+    check_refused(run("cost", SEED, "--image-size", "32", *given), code, words)
+
+
 def test_cost_counts_the_classes_that_a_training_will_have(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "pets" / f"class{number}").mkdir(parents=True)
@@ -260,6 +302,7 @@ def test_an_export_of_a_run_without_weights_says_so(finished: Any) -> None:
         ("presets", "quick", {"name", "command", "settings"}),
         ("data", "fractal", {"name", "description"}),
         ("references", "vitbench101-pit", {"name", "description"}),
+        ("devices", "cpu", {"name", "description", "runtimes"}),
     ],
 )
 def test_list(kind: str, name: str, keys: set[str]) -> None:

@@ -11,7 +11,6 @@ from torch import nn
 
 from asvit.models import PSViT, ShiftViT, convert
 from proxies import (
-    PROXIES,
     Circle,
     curve_speed,
     length_distortion,
@@ -19,6 +18,7 @@ from proxies import (
     ntk_condition_number,
     ntk_matrix,
 )
+from proxies.registry import standard_measures
 from tests.asvit.models.families import TINY_HOSTS
 from tests.proxies.oracles import curve_speed_by_rows, ntk_by_single_images
 
@@ -100,7 +100,7 @@ def test_every_measure_has_a_value(name: str) -> None:
     side = NETWORKS[name][1]
     scores = measure(
         partial(make, name),
-        list(PROXIES),
+        standard_measures(),
         repeats=1,
         images=torch.randn(4, 3, side, side),
         labels=torch.arange(4) % 3,

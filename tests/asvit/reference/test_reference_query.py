@@ -7,19 +7,23 @@ import pytest
 from asvit.reference.query import counts, is_trivial, resolve
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from proxies import PROXIES
+from proxies.registry import standard_measures
 
 
 def test_the_counts_come_first_params_and_macs_at_their_head() -> None:
     names = [proxy.name for proxy in counts()]
     assert names[:2] == ["params", "macs"]
-    assert set(names) == {proxy.name for proxy in PROXIES.values() if not proxy.random}
+    assert set(names) == {
+        proxy.name for proxy in PROXIES.values() if not (proxy.random or proxy.timed)
+    }
     assert resolve(["length_distortion"]) == (*names, "length_distortion")
 
 
 def test_all_is_every_measure_once_beside_what_else_is_asked_for() -> None:
     found = resolve(["params", "all", "snip + params", "macs"])
-    assert set(found) == {*PROXIES, "snip+params"}
+    assert set(found) == {*standard_measures(), "snip+params"}
     assert len(found) == len(set(found))
+    assert resolve(["latency", "params+latency"])[-2:] == ("latency", "params+latency")  # if named
     assert is_trivial("params+macs")
     assert not is_trivial("params+length_distortion")
 

@@ -18,7 +18,8 @@ from asvit.reference.result import CorrelationResult
 from asvit.runs import measurement_pool
 from asvit.runs.correlation import run_correlation
 from asvit.runs.scoring import ScoreRow
-from proxies import PROXIES, Score
+from proxies import Score
+from proxies.registry import standard_measures
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import ARCHITECTURES, FAILING, fake_measure, write_table
 from tests.hostile import unsummed
@@ -157,10 +158,10 @@ def test_figures_of_an_earlier_question_are_removed(table: ReferenceTable, tmp_p
 
 def test_all_is_every_registered_measure(table: ReferenceTable, tmp_path: Path) -> None:
     result = correlate(table, tmp_path, "all")
-    assert {one.measure for one in result.correlations} == set(PROXIES)
+    assert {one.measure for one in result.correlations} == set(standard_measures())
     taus = [one.correlation.tau for one in result.correlations]
     assert [one.trivial for one in result.correlations] == [True] * len(COUNTS) + [False] * (
-        len(PROXIES) - len(COUNTS)
+        len(standard_measures()) - len(COUNTS)
     )
     for block in (taus[: len(COUNTS)], taus[len(COUNTS) :]):
         assert block == sorted(block, reverse=True)

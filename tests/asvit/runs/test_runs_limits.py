@@ -33,7 +33,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(str(arch))
         took = fake_time(str(arch))
         s = run.settings
-        return Latency(took, 0.1, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, "eager", s.latency_batch, s.image_size)
 
     monkeypatch.setattr(SearchRun, "_time", time)
     monkeypatch.setattr(SearchRun, "write_report", lambda _self, _folder=None: None)
