@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asvit.reference.build_result import BuildResult as BuildResult
     from asvit.reference.result import CorrelationResult as CorrelationResult
     from asvit.runs.correlation import run_correlation as run_correlation
+    from asvit.runs.designing import design as design
     from asvit.runs.evolution import evolve_supernet as evolve_supernet
     from asvit.runs.exporting import export_network as export_network
     from asvit.runs.predicting import predict as predict
@@ -46,6 +47,7 @@ _DEFINED_IN = {
     "asvit.reference.build_result": ["BuildResult"],
     "asvit.reference.result": ["CorrelationResult"],
     "asvit.runs.correlation": ["run_correlation"],
+    "asvit.runs.designing": ["design"],
     "asvit.runs.evolution": ["evolve_supernet"],
     "asvit.runs.exporting": ["export_network"],
     "asvit.runs.predicting": ["predict"],

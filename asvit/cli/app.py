@@ -32,6 +32,7 @@ _LONGEST = 4_000  # characters of a message: as long as a path, whatever else we
 # Command -> its line in `asvit --help`. The module asvit.cli.NAME holds it as `command`, or it is
 # made of a kind of run.
 COMMANDS = {
+    "design": "Make a network for your pictures, within limits.",
     "search": "Search for a seed architecture without training.",
     "scale": "Grow an architecture to a budget without training.",
     "score": "Measure one or more architectures.",

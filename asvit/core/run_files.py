@@ -52,6 +52,10 @@ TENSORBOARD = "tensorboard"
 PREDICTIONS = "predictions.json"
 TRAINING_FIGURES = ("curves", "pace", "confusion")
 
+# Of a design, beside the folders of its runs.
+DESIGNED = "design.jsonl"
+PICTURES = "images.csv"
+
 
 def previous(state: str) -> str:
     """The file that keeps what a checkpoint was before it was last written."""

@@ -17,6 +17,7 @@ from asvit.data.base import LabelledImages, Progress, Transform, balanced_choice
 from asvit.data.files import FolderDataset, square
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset
 from asvit.data.libraries import open_digits, open_hub, open_torchvision
+from asvit.data.lists import ListedDataset
 from asvit.data.store import cache_folder
 from proxies.messages import nearest
 
@@ -25,6 +26,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 DOWNLOAD = ":download"
+LIST = ".csv"
 
 
 class Source(NamedTuple):
@@ -40,6 +42,7 @@ _SOURCES = (
     Source("gaussian", "standard normal noise, no classes"),
     Source("digits", "scikit-learn's 1,797 hand-written digits, enlarged"),
     Source("FOLDER", "your images: FOLDER/CLASS/image.jpg, or FOLDER/image.jpg"),
+    Source("TABLE.csv", "images that a table lists, with the columns image, class and part"),
     Source("torchvision:NAME", "a torchvision dataset in $ASVIT_DATA; add :download to fetch it"),
     Source("hf:NAME", "a Hugging Face dataset in its cache; add :download to fetch it"),
 )
@@ -155,7 +158,8 @@ def open_dataset(spec: str, *, transform: Transform | None = None) -> LabelledIm
         folder = expanded(spec)
         if not spec.strip() or not folder.exists():
             raise _unknown(spec)
-        dataset = FolderDataset(folder)
+        listed = folder.suffix == LIST and folder.is_file()
+        dataset = ListedDataset(folder) if listed else FolderDataset(folder)
     dataset.transform = transform
     return dataset
 

@@ -12,6 +12,7 @@ from asvit.data.base import LabelledImages, Progress, SubsetImages, balanced_cho
 from asvit.data.files import FolderDataset, list_folder
 from asvit.data.fractals import FractalDataset
 from asvit.data.libraries import open_hub_parts, open_torchvision_test
+from asvit.data.lists import VALIDATION, ListedDataset, has_part
 from asvit.data.sources import DOWNLOAD, fractal_classes, open_dataset
 from asvit.data.store import cache_folder
 
@@ -58,8 +59,8 @@ def open_training_sets(
 
     Args:
         spec: ``FOLDER`` with class folders, or with ``train`` and ``val`` (or ``validation``,
-            ``valid``, ``test``) that contain them; ``torchvision:NAME``, ``hf:NAME``, ``digits``,
-            ``fractal`` or ``fractal:CLASSES``.
+            ``valid``, ``test``) that contain them; ``TABLE.csv``; ``torchvision:NAME``,
+            ``hf:NAME``, ``digits``, ``fractal`` or ``fractal:CLASSES``.
         validation: A folder of the same classes to validate with instead.
         held_out: Share of the images that is held out where there is no validation part.
         image_size: Pixels per side of fractals.
@@ -165,7 +166,9 @@ def _parts(spec: str, validation: str | None) -> _Pair:
     if kind == "torchvision" and name and not alone:
         return open_dataset(spec), open_torchvision_test(name, download=download)
     if kind in {"torchvision", "hf"} or spec == "digits" or not spec or not folder.is_dir():
-        train, other = open_dataset(spec), None
+        train = open_dataset(spec)
+        listed = isinstance(train, ListedDataset) and has_part(folder, VALIDATION)
+        other = ListedDataset(folder, VALIDATION) if listed else None
     else:
         train, other = _folders(folder, alone=alone)
     return train, other if validation is None else FolderDataset(expanded(validation))

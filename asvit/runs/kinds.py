@@ -1,6 +1,7 @@
 """Every kind of run that comes with asvit, registered by its command."""
 
 from asvit.runs.correlation import CorrelationRun
+from asvit.runs.designing import DesignRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
 from asvit.runs.run import register_run
@@ -9,5 +10,8 @@ from asvit.runs.search import SearchRun
 from asvit.runs.supernet import SupernetRun
 from asvit.runs.training import TrainRun
 
-for _kind in (SearchRun, ScaleRun, TrainRun, BuildRun, CorrelationRun, SupernetRun, EvolutionRun):
+for _kind in (
+    *(SearchRun, ScaleRun, TrainRun, DesignRun),
+    *(BuildRun, CorrelationRun, SupernetRun, EvolutionRun),
+):
     register_run(_kind)

@@ -1,0 +1,180 @@
+"""A design: what it is asked for, what it has found so far, and what it ended in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from asvit.core.console import with_interval
+from asvit.core.journal import Journal
+from asvit.core.results import Result
+from asvit.core.settings import Settings, fields_of, seed_setting, setting
+from asvit.reference.findings import Interval
+from asvit.search.settings import SearchSettings
+
+
+def _of_search(name: str) -> Any:
+    """The setting of a search of that name."""
+    field = fields_of(SearchSettings)[name]
+    return dataclasses.field(default=field.default, metadata=field.metadata)
+
+
+@dataclass(frozen=True)
+class DesignSettings(Settings):
+    """Settings of a design."""
+
+    data: str = setting(
+        ...,
+        "Your pictures: a folder with a folder for each class.",
+        metavar="FOLDER",
+        complete="paths",
+    )
+    max_params: int | None = _of_search("max_params")
+    max_macs: int | None = _of_search("max_macs")
+    max_latency: float | None = _of_search("max_latency")
+    latency_batch: int = _of_search("latency_batch")
+    latency_runtime: Literal["eager", "compile", "onnx"] = _of_search("latency_runtime")
+    hours: float | None = setting(
+        None,
+        "Time for everything; shorter trainings and smaller networks keep it.",
+        metavar="N",
+        above=0,
+        shown="as long as it takes",
+    )
+    space: str = _of_search("space")
+    trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
+    image_size: int | None = setting(
+        None,
+        "Side of the square images, in pixels.",
+        at_least=32,
+        shown="the pictures' own, at most 224",
+    )
+    teacher: str | None = setting(
+        None, "Architecture of a teacher for knowledge distillation.", metavar="ARCH"
+    )
+    teacher_weights: str | None = setting(
+        None,
+        "The teacher's file of weights or run folder, or timm for published ones.",
+        metavar="FILE",
+        complete="paths",
+    )
+    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE")
+    seed: int = seed_setting()
+
+    def check(self) -> None:
+        """Check that there is a limit, and a teacher with its weights or none."""
+        if self.max_params is self.max_macs is self.max_latency is None:
+            raise ValueError("a design needs a limit; give max_params, max_macs or max_latency")
+        if (self.teacher is None) != (self.teacher_weights is None):
+            raise ValueError("give a teacher and its weights, or neither")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a finished stage has found, under its name."""
+
+    name: str
+    found: Mapping[str, Any]
+
+
+class DesignJournal(Journal[DesignSettings]):
+    """The finished stages of a design."""
+
+    kind = "design"
+    noun = "design"
+    settings_type = DesignSettings
+    record_type = Stage
+    start_types: ClassVar[Mapping[str, Any]] = {"device": str}
+
+    def found(self, name: str) -> Mapping[str, Any] | None:
+        """What a stage has found; None while it has not finished."""
+        return next((one.found for one in self.records if one.name == name), None)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network.
+
+    Attributes:
+        architecture: Its text.
+        params: Parameters.
+        macs: Multiply-adds of one image.
+        latency_ms: Time of a forward pass in a process of its own, milliseconds.
+        accuracy: Of the pictures that were kept aside, per cent.
+        accuracy_interval: Its 95 % interval (Wilson's).
+    """
+
+    architecture: str
+    params: int
+    macs: int
+    latency_ms: float
+    accuracy: float
+    accuracy_interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignResult(Result):
+    """What a design ended in: the fields of :class:`Model` for the network, and more.
+
+    Attributes:
+        hand_made: A network of Swin-T's shape, as wide as the limits allow, trained alike.
+        difference: How many points more accurate the network is than that one, with the 95 %
+            interval of the difference over the pictures.
+        prediction: What the search expected of its short trainings' accuracy, and how far to
+            trust it, in words.
+        image_size: Side of the images in pixels.
+        epochs: Passes over the training images.
+        classes: Their names.
+        pictures: How many there are to train on, and to test on.
+        unreadable: Pictures that could not be read, and why.
+        measured_on: Device, threads and runtime of the latency, in words.
+        exports: Exported copies, relative to the run folder.
+        commands: What repeats each stage.
+    """
+
+    kind = "design"
+    noun = "design"
+
+    settings: DesignSettings
+    architecture: str
+    params: int
+    macs: int
+    latency_ms: float
+    accuracy: float
+    accuracy_interval: Interval
+    hand_made: Model
+    difference: Sequence[float]
+    prediction: str
+    image_size: int
+    epochs: int
+    classes: Sequence[str]
+    pictures: Mapping[str, int]
+    unreadable: Mapping[str, str]
+    measured_on: str
+    exports: Sequence[str]
+    commands: Sequence[str]
+
+    @property
+    def lines(self) -> list[list[Any]]:
+        """Both networks as rows of a table: which, text, sizes, milliseconds and accuracy."""
+        ours = Model(**{name: getattr(self, name) for name in vars(self.hand_made)})
+        return [
+            [
+                *(name, one.architecture, one.params, one.macs, one.latency_ms),
+                with_interval(one.accuracy, *one.accuracy_interval, digits=1),
+            ]
+            for name, one in (("found", ours), ("made by hand", self.hand_made))
+        ]
+
+    @property
+    def difference_in_words(self) -> str:
+        """Whether the network is better than the one made by hand."""
+        mean, low, high = self.difference
+        told = f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
+        if low > 0:
+            return f"more accurate than one of Swin-T's shape: {told}"
+        if high < 0:
+            return f"less accurate than one of Swin-T's shape: {told}"
+        return f"no difference to one of Swin-T's shape is shown: {told}"

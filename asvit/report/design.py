@@ -1,0 +1,49 @@
+"""The report of a design: what was found, how good, how fast and how big it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asvit.core.console import number
+from asvit.designs import DesignResult
+from asvit.report import html
+from asvit.report.html import result_report
+
+
+def _facts(result: DesignResult) -> dict[str, str]:
+    low, high = result.accuracy_interval
+    return {
+        "accuracy": f"{result.accuracy:.1f} % ({low:.1f} to {high:.1f})",
+        "time of a forward pass": f"{number(result.latency_ms)} ms",
+        "parameters": number(result.params),
+        "multiply-adds": number(result.macs),
+        "image size": f"{result.image_size} px",
+        "classes": str(len(result.classes)),
+        "pictures to train on": number(result.pictures["train"]),
+        "pictures to test on": number(result.pictures["test"]),
+    }
+
+
+def _more(result: DesignResult) -> Iterator[str]:
+    columns = ["", "architecture", "parameters", "multiply-adds", "ms", "accuracy [95 %]"]
+    told = result.difference_in_words
+    yield html.section(
+        "Beside a network made by hand",
+        html.paragraph(
+            f"On {result.pictures['test']} pictures that neither had seen: {told}. Both were "
+            f"trained alike, for {result.epochs} epochs."
+        ),
+        html.card(html.table(columns, result.lines, numeric={*columns[2:5]})),
+        html.paragraph(f"Times on {result.measured_on}, in a process of their own.", "quiet"),
+    )
+    if result.prediction:
+        yield html.section("What the search expected", html.paragraph(result.prediction))
+    if result.unreadable:
+        found = html.table(["picture", "why"], [*result.unreadable.items()])
+        yield html.section("Pictures that could not be read", html.card(found))
+    yield html.section("Each stage again", html.card(html.code("\n".join(result.commands))))
+
+
+write_design_report = result_report(
+    "asvit design", DesignResult, _facts, lambda _result: (), _more
+)
