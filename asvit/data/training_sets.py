@@ -161,6 +161,8 @@ def _parts(spec: str, validation: str | None) -> _Pair:
     if spec == "gaussian":
         raise ValueError("'gaussian' is noise without classes; use e.g. 'fractal' or a folder")
     folder, alone = expanded(spec), validation is not None
+    train: LabelledImages
+    other: LabelledImages | None
     if kind == "hf" and name and not alone:
         return open_hub_parts(name, download=download)
     if kind == "torchvision" and name and not alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
@@ -17,6 +18,7 @@ from asvit.core.console import clock, table, with_interval
 from asvit.core.files import expanded, write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import DESIGNED, MODEL, PICTURES
+from asvit.core.settings import WrongOption
 from asvit.designs import DesignJournal, DesignResult, DesignSettings, Model, Stage
 from asvit.genotype import Growable
 from asvit.reference.findings import Interval
@@ -40,8 +42,10 @@ _LEAST = 5  # pictures of a class
 _SIDES = (224, 192, 160, 128, 96, 64)  # pixels, to fall back on where time is short
 _SEARCH_SIDE, _SEARCH_WIDTH = 32, 16  # of the search's trainings, whose cost is that of this width
 _SHARES = {"search": 0.3, "training": 0.31, "hand-made": 0.31, "rest": 0.08}  # of the hours
+_AFTER = 100.0  # seconds that tests, copies and latencies take at least
 _WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
+_BATCHES = {500: 16, 2_000: 32}  # where there are fewer pictures; else 64, the recipe's
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
@@ -84,19 +88,20 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return f"{told}\nplan: {', '.join(times)}"
 
     def check(self) -> None:
-        """Look names up, and whether any network can be within the limits."""
+        """Look names up, and whether there are limits that any network can be within."""
         import numpy as np
 
         from asvit.data.files import FolderDataset
         from proxies.evaluation import resolve_device
 
-        resolve_device(self.settings.device)
-        found = FolderDataset(expanded(self.settings.data))
+        s = self.settings
+        if s.max_params is s.max_macs is s.max_latency is None:
+            raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
+        resolve_device(s.device)
+        found = FolderDataset(expanded(s.data))
         if len(found.classes) < 2:
-            raise ValueError(
-                f"{self.settings.data} has pictures of one class; make a folder for each class"
-            )
-        self._limits(self.settings.image_size or _SIDES[-1], len(found.classes)).sample(
+            raise ValueError(f"{s.data} has pictures of one class; make a folder for each class")
+        self._limits(s.image_size or _SIDES[-1], len(found.classes)).sample(
             np.random.default_rng(0)
         )
 
@@ -166,8 +171,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             (str(images.paths[index]), images.classes[label], str(what))
             for index, label, what in zip(read, labels, part, strict=True)
         ]
-        write_text(self.folder / PICTURES, list_text(rows))
+        content = list_text(rows)
+        write_text(self.folder / PICTURES, content)
         return {
+            "digest": hashlib.sha256(content.encode()).hexdigest(),
             "classes": list(images.classes),
             "train": len(rows) - len(kept),
             "test": len(kept),
@@ -325,11 +332,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             models.append(Model(text, *size, took, mean, Interval(*ends)))
         ours, theirs = models
         timed = found["latency"]["training"]
+        images = {"source": self.settings.data, "digest": pictures["digest"]}
         predict = ["asvit", "predict", "PICTURE", "--weights", str(self.folder)]
         trained = [found[name]["command"] for name in ("search", "training", "hand-made")]
         return self.result(
             journal,
-            {"device": journal.device},
+            {"images": images, "device": journal.device},
             **vars(ours),
             hand_made=theirs,
             difference=found["test"]["difference"],
@@ -456,7 +464,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def _left(self) -> float:
         """Seconds for the trainings."""
         whole = 3600 * (self.settings.hours or math.inf)
-        return max(1.0, whole * (1 - _SHARES["rest"]) - self._journal.elapsed)
+        after = max(_SHARES["rest"] * whole, _AFTER) if self.settings.hours else 0.0
+        return max(1.0, whole - after - self._journal.elapsed)
 
     def _planned(self, name: str) -> Mapping[str, Any]:
         return self._training(name, 2, name).plan()
@@ -474,6 +483,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             data=str(self.folder / PICTURES),
             image_size=side,
             recipe="small",
+            batch_size=self._batch,
             epochs=epochs,
             seed=s.seed,
             device=self.settings.device,
@@ -482,6 +492,12 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             **self._options(folder),
         )
         return made
+
+    @property
+    def _batch(self) -> int:
+        """Images in a batch: fewer pictures would make few updates of large ones."""
+        images = self._found["pictures"]["train"]
+        return next((size for most, size in _BATCHES.items() if images < most), 64)
 
     def _options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run; one of an earlier design starts over."""

@@ -32,6 +32,7 @@ _KEPT = {
     "state",
     "pick",
     "init",
+    "latency_runtime",
 }
 _KEPT |= {"network", "picture", "recipe", "optimizer", "precision", "distillation"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from asvit.core.codec import from_json
 from asvit.core.results import Result
+from asvit.designs import DesignResult, DesignSettings, Model
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.networks import Network
 from asvit.reference.build_result import BuildResult, BuiltRow
@@ -19,6 +20,7 @@ from asvit.reference.result import CorrelationResult, Values
 from asvit.reference.settings import CorrelationQuery, CorrelationSettings
 from asvit.reference.table import Target
 from asvit.runs.correlation import CorrelationRun
+from asvit.runs.designing import DesignRun
 from asvit.runs.evolution import EvolutionRun
 from asvit.runs.reference import BuildRun
 from asvit.runs.scaling import ScaleRun
@@ -147,6 +149,20 @@ RIGHT: Mapping[Kind, tuple[Any, Show]] = {
                 next_command="asvit correlate",
             ),
             BuildRun.show,
+        ),
+        (
+            DesignResult(
+                folder=HERE, settings=DesignSettings("pets", max_params=30), architecture=SEED,
+                params=10, macs=20, latency_ms=1.5, accuracy=80.0,
+                accuracy_interval=Interval(70.0, 90.0),
+                hand_made=Model(SEED, 11, 21, 1.6, 75.0, Interval(65.0, 85.0)),
+                difference=[5.0, -3.0, 13.0], prediction="70 %", image_size=64, epochs=9,
+                classes=["cat", "dog"], pictures={"train": 40, "test": 10},
+                unreadable={"cat/1.jpg": "it is truncated"}, measured_on="a processor",
+                exports=["timm"], commands=["asvit search"], wall_seconds=3.0,
+                provenance=ORIGIN, next_command="asvit predict",
+            ),
+            DesignRun.show,
         ),
         (
             SupernetResult(

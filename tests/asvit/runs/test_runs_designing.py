@@ -1,0 +1,290 @@
+"""Designs: stages that are kept, limits that hold, and one whole run on a few pictures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import asvit
+from asvit.core.journal import Journal
+from asvit.data.lists import TEST, ListedDataset
+from asvit.data.training_sets import open_training_sets
+from asvit.designs import DesignJournal, DesignResult, DesignSettings
+from asvit.runs import designing, exporting, predicting
+from asvit.runs.designing import DesignRun, design
+from asvit.runs.search import SearchRun
+from asvit.runs.training import TrainRun
+from asvit.search.rows import Prediction
+from asvit.spaces import cost, load_space
+
+TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
+STAGES = [
+    *("pictures", "plan", "search", "size", "epochs"),
+    *("training", "hand-made", "test", "export", "latency"),
+]
+
+
+def write_pictures(folder: Path, classes: int = 2, each: int = 10) -> Path:
+    """JPEGs of mixed kinds and sizes, of which one is truncated: each class has its colour."""
+    rng = np.random.default_rng(0)
+    for number in range(classes * each):
+        path = folder / f"class{number % classes}" / f"{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        width, height = (int(side) for side in rng.integers(70, 120, 2))
+        noise = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+        noise[..., number % classes] += 180
+        picture = Image.fromarray(noise)
+        picture = picture.convert({3: "L", 5: "CMYK"}.get(number % 7, "RGB"))
+        exif = Image.Exif()
+        exif[274] = 6 if number % 7 == 6 else 1
+        picture.save(path, exif=exif)
+    path.write_bytes(path.read_bytes()[:400])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("design") / "pictures")
+
+
+class Fakes:
+    """In place of what takes long; tells what was called, and stops where it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.stop_at = ""
+
+    def called(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.stop_at:
+            raise KeyboardInterrupt
+
+    def search(self, run: SearchRun) -> object:
+        self.called("search")
+        rows = [SimpleNamespace(architecture=text) for text in TEXTS]
+        return SimpleNamespace(
+            seed_first=rows, prediction=Prediction(70.0, 60.0, 80.0), predictor=None,
+            provenance={"command": run.command_line()},
+        )  # fmt: skip
+
+    def train(self, run: TrainRun) -> object:
+        self.called(run.folder.name)
+        size = cost(run.settings.architecture, run.settings.image_size, 2)
+        return SimpleNamespace(
+            params=size.params, macs=size.macs, last=SimpleNamespace(seconds=2.0),
+            provenance={"command": run.command_line()},
+        )  # fmt: skip
+
+    def plan(self, run: TrainRun) -> object:
+        macs = cost(run.settings.architecture, run.settings.image_size, 2).macs
+        return {"steps_per_epoch": 10, "time": {"epoch": macs / 1e6}}
+
+    def predict(self, weights: Path, images: list[str], **_: object) -> list[object]:
+        self.called(f"test {Path(weights).name}")
+        right = len(images) - (Path(weights).name == "hand-made")
+        labels = [Path(name).parent.name for name in images[:right]]
+        labels += ["other"] * (len(images) - right)
+        return [
+            SimpleNamespace(guesses=[SimpleNamespace(label=one)]) for one in labels[: len(images)]
+        ]
+
+    def export(self, *, to: str, out: str, **_: object) -> object:
+        self.called(f"export {to}")
+        return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
+
+    def latency(self, _run: DesignRun, text: str, side: int) -> dict[str, Any]:
+        arch = load_space("asvit").parse(text)
+        self.called("latency")
+        return {"milliseconds": 0.1 * arch.width, "device": "fake", "threads": 1,
+                "runtime": "eager"}  # fmt: skip
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    made = Fakes()
+    monkeypatch.setattr(SearchRun, "run", lambda run: made.search(run))
+    monkeypatch.setattr(TrainRun, "run", lambda run: made.train(run))
+    monkeypatch.setattr(TrainRun, "plan", lambda run: made.plan(run))
+    monkeypatch.setattr(predicting, "predict", made.predict)
+    monkeypatch.setattr(exporting, "export_network", made.export)
+    monkeypatch.setattr(DesignRun, "_fresh_latency", lambda *given: made.latency(*given))
+    return made
+
+
+def without_times(result: DesignResult) -> dict[str, Any]:
+    content = result.to_json()
+    return {name: value for name, value in content.items() if name != "wall_seconds"}
+
+
+@pytest.mark.parametrize(
+    "stop", ["search", "training", "hand-made", "test training", "export onnx", "latency"]
+)
+def test_finished_stages_are_not_run_again(
+    stop: str, pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = design(pictures, max_params="100K", out="run")
+    every = [*fakes.calls]
+    (tmp_path / "run").rename(tmp_path / "whole")
+    fakes.calls.clear()
+    fakes.stop_at = stop
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, max_params="100K", out="run")
+    done = [*fakes.calls]
+    assert done == every[: len(done)]
+    fakes.calls.clear()
+    fakes.stop_at = ""
+    again = design(pictures, max_params="100K", out="run")
+    stage = next(n for n, name in enumerate(every) if name == stop)
+    first = next(n for n, name in enumerate(every) if name.split()[0] == stop.split()[0])
+    assert fakes.calls == every[first:]
+    assert first <= stage
+    assert without_times(again) == without_times(whole)
+    fakes.calls.clear()
+    assert without_times(design(pictures, max_params="100K", out="run")) == without_times(again)
+    assert fakes.calls == []
+    journal: Journal[DesignSettings] = DesignJournal(tmp_path / "run" / "design.jsonl")
+    assert [one.name for one in journal.records] == STAGES
+
+
+def test_networks_are_as_wide_as_the_limits_and_both_are_told(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    result = design(pictures, max_params="150K", max_macs="20M", out=tmp_path)
+    for model in (result, result.hand_made):
+        size = cost(model.architecture, result.image_size, 2)
+        assert (model.params, model.macs) == (size.params, size.macs)
+        assert model.params <= 150_000
+        assert model.macs <= 20_000_000
+        wider = load_space("asvit").parse(model.architecture)
+        more = cost(wider.with_(width=wider.width + 1), result.image_size, 2)
+        assert more.params > 150_000 or more.macs > min(20_000_000, result.macs)
+    assert result.image_size == 64  # the pictures have sides of 70 pixels or more
+    assert result.pictures == {"train": 15, "test": 4}
+    assert list(result.unreadable) == ["class1/019.jpg"]
+    assert "truncated" in result.unreadable["class1/019.jpg"]
+    assert result.accuracy == 100.0
+    assert result.hand_made.accuracy == 75.0
+    assert result.difference[0] == 25.0
+    assert "no difference" in result.difference_in_words
+    content = json.loads((tmp_path / "result.json").read_text())
+    assert content["hand_made"].keys() >= {"architecture", "params", "macs", "latency_ms"}
+    assert len(content["commands"]) == 7
+    page = (tmp_path / "report.html").read_text()
+    assert "19.jpg" in page
+    assert result.architecture in page
+    assert "kept aside" not in page
+
+
+def test_a_network_that_is_too_slow_is_made_narrower(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    result = design(pictures, max_params="150K", max_latency="0.9ms", out=tmp_path)
+    for model in (result, result.hand_made):
+        assert model.latency_ms <= 0.9
+    assert load_space("asvit").parse(result.architecture).width >= 6
+    with pytest.raises(ValueError, match=r"takes 0\.\d+ ms, more than the 0\.05 ms allowed"):
+        design(pictures, max_latency="0.05ms", out=tmp_path / "slow")
+
+
+def test_little_time_makes_smaller_networks_and_shorter_trainings(
+    pictures: Path, tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+
+    def estimate(settings: Any, *_: object, **__: object) -> object:
+        told.append(settings.trials)
+        return SimpleNamespace(seconds=1_000.0)
+
+    monkeypatch.setattr("asvit.runs.estimate.estimate_search", estimate)
+    result = design(pictures, max_params="9M", hours=0.05, image_size=64, out=tmp_path)
+    journal = DesignJournal(tmp_path / "design.jsonl")
+    plan = journal.found("plan") or {}
+    share = 0.3 * 180 / 1_000
+    assert plan["trainings"] == 12
+    assert told == [24]
+    assert plan["training_steps"] == round(1_400 * share * 24 / 12)
+    assert result.params < 4_000_000  # as wide as allowed it would be 9 M
+    assert "timing" in fakes.calls
+    epochs = (journal.found("epochs") or {})["epochs"]
+    assert 2 <= epochs <= 0.92 * 180 / 4 + 1
+
+
+def test_pictures_of_a_table_are_trained_and_tested_apart(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    design(pictures, max_params="100K", out=tmp_path)
+    table = tmp_path / "images.csv"
+    sets = open_training_sets(str(table), image_size=32, seed=0)
+    kept = ListedDataset(table, TEST)
+    names = [{one.name(n) for n in range(len(one))} for one in (sets.train, sets.validation, kept)]
+    assert [len(one) for one in names] == [13, 2, 4]
+    assert len(set.union(*names)) == 19
+    assert sets.classes == kept.classes == ("class0", "class1")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "a design needs a limit"),
+        ({"max_params": 9}, "none of 1,000 architectures drawn is within the limits"),
+        ({"max_params": "5 M"}, "'5 M' is not a number from 1"),
+        ({"max_latency": "0ms"}, "'0ms' is not a time above 0"),
+        ({"max_latency": "5min"}, "'5min' is not a time above 0"),
+        ({"max_params": "1M", "hours": 0}, "hours must be a number above 0"),
+        (
+            {"max_params": "1M", "teacher": "timm:deit_tiny_patch16_224"},
+            "a teacher and its weights",
+        ),
+        ({"max_params": "1M", "space": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(
+    given: dict[str, Any], words: str, pictures: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        design(pictures, out=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
+    one = write_pictures(tmp_path / "one", classes=1)
+    few = write_pictures(tmp_path / "few", each=4)
+    for folder, words in ((one, "pictures of one class"), (few, r"has \d readable picture\(s\)")):
+        with pytest.raises(ValueError, match=words):
+            design(folder, max_params="1M", out=tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "asvit", "design", "--data", str(pictures), "--max-params"]
+    words += ["60K", "--hours", "0.01", "--trainings", "5", "--device", "cpu", "--out", str(out)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "could not be read: class1/019.jpg" in ended.stdout
+    result = DesignResult.read(out / "result.json")
+    assert result.params <= 60_000
+    assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
+    files = sorted((pictures / "class0").glob("*.jpg"))[:3]
+    by_each = [
+        [one.guesses[0].label for one in asvit.predict(out / name, files, device="cpu")]
+        for name in (".", "model.onnx", "timm/model.safetensors")
+    ]
+    assert by_each[0] == by_each[1] == by_each[2]
+    assert (
+        designing.DesignRun.make(
+            data=str(pictures), max_params="60K", hours=0.01, trainings=5, device="cpu", out=out
+        )
+        .run()
+        .to_json()
+        == result.to_json()
+    )
