@@ -45,7 +45,8 @@ _SHARES = {"search": 0.3, "training": 0.31, "hand-made": 0.31, "rest": 0.08}  # 
 _AFTER = 100.0  # seconds that tests, copies and latencies take at least
 _WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
-_BATCHES = {500: 16, 2_000: 32}  # where there are fewer pictures; else 64, the recipe's
+_LEAST_UPDATES = 8  # of an epoch
+_LIMITS = ("max_params", "max_macs", "max_latency")
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
@@ -80,8 +81,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def title(self) -> str:
         """What is asked for, and the time of each stage."""
         s = self.settings
-        limits = replace(self._search_settings, max_macs=s.max_macs).in_words()
-        told = f"designing a network for {s.data}: {limits}"
+        limits = SearchSettings(
+            trainings=1, **{name: getattr(s, name) for name in _LIMITS}
+        ).sizes_in_words
+        told = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is None:
             return told
         times = (f"{name} {clock(share * s.hours * 3600)}" for name, share in _SHARES.items())
@@ -95,7 +98,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from proxies.evaluation import resolve_device
 
         s = self.settings
-        if s.max_params is s.max_macs is s.max_latency is None:
+        if all(getattr(s, name) is None for name in _LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         resolve_device(s.device)
         found = FolderDataset(expanded(s.data))
@@ -383,11 +386,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             trainings=1,
             classes=classes,
             image_size=side,
-            max_params=s.max_params,
-            max_macs=most,
-            max_latency=s.max_latency,
-            latency_batch=s.latency_batch if s.max_latency else 1,
-            latency_runtime=s.latency_runtime if s.max_latency else "eager",
+            **{**{name: getattr(s, name) for name in _LIMITS}, "max_macs": most},
         )
         return Limits(load_space(chosen.space), chosen)
 
@@ -496,8 +495,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     @property
     def _batch(self) -> int:
         """Images in a batch: fewer pictures would make few updates of large ones."""
-        images = self._found["pictures"]["train"]
-        return next((size for most, size in _BATCHES.items() if images < most), 64)
+        updates = int(0.9 * self._found["pictures"]["train"] / _LEAST_UPDATES)
+        return min(max(1 << max(updates, 1).bit_length() - 1, 4), 64)
 
     def _options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run; one of an earlier design starts over."""

@@ -301,7 +301,7 @@ class SearchSettings(MeasuringSettings):
         )
 
     @property
-    def _sizes(self) -> str:
+    def sizes_in_words(self) -> str:
         """How wide networks are, and what limits them, in words."""
         told = ["" if self.width is None else f"width C={self.width}"]
         if self.max_params is not None:
@@ -315,12 +315,12 @@ class SearchSettings(MeasuringSettings):
     def in_words(self) -> str:
         """How networks are about to be measured or trained, for the title of a run."""
         if self.trainings is None:
-            return ", ".join(filter(None, [super().in_words(), self._sizes]))
+            return ", ".join(filter(None, [super().in_words(), self.sizes_in_words]))
         from proxies.evaluation import resolve_device
 
         return (
             f"{self.training_steps} steps of {self.batch_size} images each, {self.image_size} px, "
-            f"{self._sizes}, device {resolve_device(self.device)}, seed {self.seed}"
+            f"{self.sizes_in_words}, device {resolve_device(self.device)}, seed {self.seed}"
         )
 
 

@@ -189,7 +189,7 @@ def test_the_readme_takes_a_minute() -> None:
     assert "**For you**" in opening
     assert "fine-tune a pretrained model" in opening
     lines, output = (rest.split(f"```{kind}\n")[1].split("```")[0] for kind in ("sh", "text"))
-    assert len(lines.splitlines()) == 6
+    assert len(lines.splitlines()) == 4
     assert "The finalists" in output
     trust = README.split("## How far to trust it\n")[1].split("\n## ")[0]
     assert len([line for line in trust.splitlines() if line.startswith("* ")]) == 5
