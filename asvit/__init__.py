@@ -7,6 +7,7 @@ from asvit._timm import register_with_timm
 from asvit._version import __version__
 
 if TYPE_CHECKING:
+    from asvit.designs import DesignResult as DesignResult
     from asvit.genotype import Genotype as Genotype
     from asvit.growth import ScaleResult as ScaleResult
     from asvit.models import convert as convert
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 # Heavy imports wait until a name is used.
 _DEFINED_IN = {
+    "asvit.designs": ["DesignResult"],
     "asvit.genotype": ["Genotype"],
     "asvit.growth": ["ScaleResult"],
     "asvit.models": ["convert", "merge", "retokenize"],

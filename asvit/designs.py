@@ -118,14 +118,15 @@ class DesignResult(Result):
 
     Attributes:
         hand_made: A network of Swin-T's shape, as wide as the limits allow, trained alike.
-        difference: How many points more accurate the network is than that one, with the 95 %
-            interval of the difference over the pictures.
+        difference: How many points more accurate the network is than that one.
+        difference_interval: The 95 % interval of the difference over the pictures.
         prediction: What the search expected of its short trainings' accuracy, and how far to
             trust it, in words.
         image_size: Side of the images in pixels.
         epochs: Passes over the training images.
         classes: Their names.
-        pictures: How many there are to train on, and to test on.
+        train_pictures: How many there were to train on.
+        test_pictures: How many were kept aside for the test.
         unreadable: Pictures that could not be read, and why.
         measured_on: Device, threads and runtime of the latency, in words.
         exports: Exported copies, relative to the run folder.
@@ -143,12 +144,14 @@ class DesignResult(Result):
     accuracy: float
     accuracy_interval: Interval
     hand_made: Model
-    difference: Sequence[float]
+    difference: float
+    difference_interval: Interval
     prediction: str
     image_size: int
     epochs: int
     classes: Sequence[str]
-    pictures: Mapping[str, int]
+    train_pictures: int
+    test_pictures: int
     unreadable: Mapping[str, str]
     measured_on: str
     exports: Sequence[str]
@@ -169,8 +172,8 @@ class DesignResult(Result):
     @property
     def difference_in_words(self) -> str:
         """Whether the network is better than the one made by hand."""
-        mean, low, high = self.difference
-        told = f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
+        low, high = self.difference_interval
+        told = f"{self.difference:+.1f} points ({low:+.1f} to {high:+.1f}, 95 %)"
         if low > 0:
             return f"more accurate than one of Swin-T's shape: {told}"
         if high < 0:

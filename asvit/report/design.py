@@ -19,8 +19,8 @@ def _facts(result: DesignResult) -> dict[str, str]:
         "multiply-adds": number(result.macs),
         "image size": f"{result.image_size} px",
         "classes": str(len(result.classes)),
-        "pictures to train on": number(result.pictures["train"]),
-        "pictures to test on": number(result.pictures["test"]),
+        "pictures to train on": number(result.train_pictures),
+        "pictures to test on": number(result.test_pictures),
     }
 
 
@@ -30,7 +30,7 @@ def _more(result: DesignResult) -> Iterator[str]:
     yield html.section(
         "Beside a network made by hand",
         html.paragraph(
-            f"On {result.pictures['test']} pictures that neither had seen: {told}. Both were "
+            f"On {result.test_pictures} pictures that neither had seen: {told}. Both were "
             f"trained alike, for {result.epochs} epochs."
         ),
         html.card(html.table(columns, result.lines, numeric={*columns[2:5]})),

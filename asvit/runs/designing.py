@@ -334,6 +334,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             text = found["size"][name]
             models.append(Model(text, *size, took, mean, Interval(*ends)))
         ours, theirs = models
+        difference, *between = found["test"]["difference"]
         timed = found["latency"]["training"]
         images = {"source": self.settings.data, "digest": pictures["digest"]}
         predict = ["asvit", "predict", "PICTURE", "--weights", str(self.folder)]
@@ -343,12 +344,14 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             {"images": images, "device": journal.device},
             **vars(ours),
             hand_made=theirs,
-            difference=found["test"]["difference"],
+            difference=difference,
+            difference_interval=Interval(*between),
             prediction=found["search"]["prediction"],
             image_size=found["size"]["side"],
             epochs=found["epochs"]["epochs"],
             classes=pictures["classes"],
-            pictures={name: pictures[name] for name in ("train", "test")},
+            train_pictures=pictures["train"],
+            test_pictures=pictures["test"],
             unreadable=pictures["unreadable"],
             measured_on=f"{timed['device']}, {timed['threads']} thread(s), {timed['runtime']}",
             exports=found["export"]["copies"],
@@ -424,7 +427,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             if not isinstance(arch, Growable):
                 break
             width: int = arch.width  # type: ignore[attr-defined]
-            arch = arch.with_(width=min(width - 1, int(width * _CAREFUL * most / took)))
+            try:
+                arch = arch.with_(width=min(width - 1, int(width * _CAREFUL * most / took)))
+            except ValueError:  # fewer channels than heads
+                break
         raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
 
     def _fresh_latency(self, text: str, side: int) -> Mapping[str, Any]:
@@ -512,7 +518,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """Both networks, and the difference."""
         yield ""
         columns = ["", "architecture", "params", "multiply-adds", "ms", "accuracy [95 %]"]
-        title = f"On {result.pictures['test']} pictures that were kept aside, per cent"
+        title = f"On {result.test_pictures} pictures that were kept aside, per cent"
         yield table(columns, result.lines, title=title, left=("", "architecture"))
         yield result.difference_in_words
         for name, why in result.unreadable.items():

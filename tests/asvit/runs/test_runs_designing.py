@@ -166,12 +166,12 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
         more = cost(wider.with_(width=wider.width + 1), result.image_size, 2)
         assert more.params > 150_000 or more.macs > min(20_000_000, result.macs)
     assert result.image_size == 64  # the pictures have sides of 70 pixels or more
-    assert result.pictures == {"train": 15, "test": 4}
+    assert (result.train_pictures, result.test_pictures) == (15, 4)
     assert list(result.unreadable) == ["class1/019.jpg"]
     assert "truncated" in result.unreadable["class1/019.jpg"]
     assert result.accuracy == 100.0
     assert result.hand_made.accuracy == 75.0
-    assert result.difference[0] == 25.0
+    assert result.difference == 25.0
     assert "no difference" in result.difference_in_words
     content = json.loads((tmp_path / "result.json").read_text())
     assert content["hand_made"].keys() >= {"architecture", "params", "macs", "latency_ms"}
