@@ -195,7 +195,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
         space, rng = load_space(self.settings.space), np.random.default_rng(self.settings.seed)
         settings = self._search_settings
-        free = Limits(space, replace(settings, max_macs=None, width=_SEARCH_WIDTH))
+        free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
         classes = len(self._found["pictures"]["classes"])
         drawn = [free.network(space.sample(rng)) for _ in range(15)]
         sizes = [cost(arch, settings.image_size, classes).macs for arch in drawn]
@@ -240,16 +240,17 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]
         errors: list[ValueError] = []
         for text in self._found["search"]["finalists"]:
+            smallest: tuple[Architecture, int] | None = None
             for side, share in sizes:
                 try:
-                    arch = self._widest(space.parse(text), side, share)
-                except ValueError as error:  # too slow at any width, or not for such images
+                    smallest = self._widest(space.parse(text), side, share), side
+                except ValueError as error:  # too large or slow at any width
                     errors.append(error)
                     continue
-                if self.settings.hours is None or self._affordable(str(arch), side) >= _WORTH:
-                    return self._sized(arch, side)
-            if not errors:
-                return self._sized(arch, side)
+                if self.settings.hours is None or self._affordable(*smallest) >= _WORTH:
+                    break
+            if smallest is not None:
+                return self._sized(*smallest)
         raise errors[0]
 
     def _epochs(self) -> Mapping[str, Any]:
@@ -363,12 +364,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     @property
     def _search_settings(self) -> SearchSettings:
-        """The search of a design without the limits of its trainings."""
+        """The search of a design, at its own image size; its multiply-adds are planned."""
         s = self.settings
         return SearchSettings(
             space=s.space,
             controller="predictor",
             trainings=s.trainings,
+            max_params=s.max_params,
             image_size=_SEARCH_SIDE,
             data=str(self.folder / PICTURES),
             device=s.device,
@@ -460,9 +462,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         by_hand = self._fast_enough(limits.network(Genotype.parse(HAND_MADE)), side)
         return {"side": side, "training": str(arch), "hand-made": str(by_hand)}
 
-    def _affordable(self, text: str, side: int) -> float:
+    def _affordable(self, arch: Architecture, side: int) -> float:
         """Epochs of a network that there is time for, where one of its kind is trained beside."""
-        plan = self._training_of(text, side, 2, "training").plan()
+        plan = self._training_of(str(arch), side, 2, "training").plan()
         return self._left / (2 * float(plan["time"]["epoch"]))
 
     @property
