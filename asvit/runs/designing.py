@@ -426,13 +426,10 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             took = self._fresh_latency(str(arch), side)["milliseconds"]
             if took <= _CAREFUL * most:
                 return arch
-            if not isinstance(arch, Growable):
+            narrower = _narrower(arch, _CAREFUL * most / took)
+            if narrower is None:
                 break
-            width: int = arch.width  # type: ignore[attr-defined]
-            try:
-                arch = arch.with_(width=min(width - 1, int(width * _CAREFUL * most / took)))
-            except ValueError:  # fewer channels than heads
-                break
+            arch = narrower
         raise ValueError(f"{arch} takes {took:.3g} ms, more than the {most:g} ms allowed")
 
     def _fresh_latency(self, text: str, side: int) -> Mapping[str, Any]:
@@ -525,6 +522,20 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         yield result.difference_in_words
         for name, why in result.unreadable.items():
             yield f"could not be read: {name} ({why})"
+
+
+def _narrower(arch: Architecture, share: float) -> Architecture | None:
+    """The architecture at about a share of its width, or the narrowest; None where there is none.
+
+    Widths with fewer channels than heads are passed over.
+    """
+    if not isinstance(arch, Growable):
+        return None
+    width: int = arch.width  # type: ignore[attr-defined]
+    for narrower in range(max(1, int(share * width)), width):
+        with suppress(ValueError):
+            return arch.with_(width=narrower)
+    return None
 
 
 def design(data: str | Path, **given: Any) -> DesignResult:
