@@ -89,13 +89,17 @@ class Workers(Settings):
 
 @dataclass(frozen=True)
 class Work:
-    """How to construct a worker."""
+    """How to construct a worker.
 
-    # ``"package.module:name"`` of a function that makes a worker from the settings, the arrays and
-    # a device. If it raises ``ValueError`` or ``OSError``, the run ends.
+    Attributes:
+        factory: ``"package.module:name"`` of a function that makes a worker from the settings,
+            the arrays and a device. If it raises ``ValueError`` or ``OSError``, the run ends.
+        settings: JSON types only.
+        arrays: What JSON cannot hold, such as images.
+    """
+
     factory: str
-    settings: Mapping[str, Any]  # JSON types only
-    # What JSON cannot hold, such as images.
+    settings: Mapping[str, Any]
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def worker(self, device: str) -> Worker:

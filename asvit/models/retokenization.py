@@ -36,10 +36,15 @@ __all__ = [
 
 
 class Tokens(NamedTuple):
-    """Stride and dilation of the stem in pixels, which determine the tokens."""
+    """Stride and dilation of the stem in pixels, which determine the tokens.
 
-    stride: int  # pixels from one token to the next
-    dilation: int  # pixels from one weight of the kernel to the next
+    Attributes:
+        stride: Pixels from one token to the next.
+        dilation: Pixels from one weight of the kernel to the next.
+    """
+
+    stride: int
+    dilation: int
 
     def __str__(self) -> str:
         return f"({self.stride},{self.dilation})"

@@ -25,10 +25,14 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 
 @dataclass(frozen=True)
 class FoundArchitecture:
-    """An architecture, and the run that found it."""
+    """An architecture, and the run that found it.
 
-    text: str  # its text in canonical form
-    # Kind, folder and measures of the run that found it; None for a text.
+    Attributes:
+        text: Its text in canonical form.
+        by: Kind, folder and measures of the run that found it; None for a text.
+    """
+
+    text: str
     by: Mapping[str, Any] | None = None
 
 

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The measures of one architecture."""
+    """The measures of one architecture.
 
-    architecture: str  #: its canonical text
-    scores: Mapping[str, Score]  #: measure to score
+    Attributes:
+        architecture: Its canonical text.
+        scores: Measure to score.
+    """
+
+    architecture: str
+    scores: Mapping[str, Score]
 
     @property
     def values(self) -> dict[str, float]:

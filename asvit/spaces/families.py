@@ -252,11 +252,15 @@ def _list(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class TimmModel:
-    """``timm:NAME``: a model of timm's registry."""
+    """``timm:NAME``: a model of timm's registry.
+
+    Attributes:
+        name: timm's name of the model. A tag after a dot names pretrained weights, which are
+            never loaded.
+    """
 
     prefix: ClassVar[str] = PREFIX
 
-    # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
     name: str
 
     def __post_init__(self) -> None:
