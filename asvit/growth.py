@@ -144,6 +144,7 @@ class GrowthJournal(Journal[ScaleSettings]):
 
 
 flattened("values")(Row)
+_MODEL = ("architecture", "params", "macs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,16 +196,11 @@ class ScaleResult(Result):
             "seed_architecture": self.settings.architecture,
             "budget": self.settings.budgets[-1],
             "reached": self.reached,
-            "architecture": last.architecture,
-            "params": last.params,
-            "macs": last.macs,
+            **{name: getattr(last, name) for name in _MODEL},
             "nearest": [
                 {
                     "budget": str(budget),
-                    "step": row.step,
-                    "architecture": row.architecture,
-                    "params": row.params,
-                    "macs": row.macs,
+                    **{name: getattr(row, name) for name in ("step", *_MODEL)},
                     "below": budget.gap(row),
                 }
                 for budget, row in self.nearest()

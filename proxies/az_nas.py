@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -163,8 +163,7 @@ def _entropy(rows: Tensor) -> Tensor:
     few = len(centred) < centred.shape[1]
     covariance = centred @ centred.T if few else centred.T @ centred
     spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0)
-    entropy: Tensor = torch.special.entr(spectrum / spectrum.sum()).sum()
-    return entropy
+    return cast("Tensor", torch.special.entr(spectrum / spectrum.sum()).sum())
 
 
 def _squared_gain(
@@ -185,8 +184,7 @@ def _squared_gain(
     jacobian = back.T @ out / len(out)
     tall = jacobian.shape[0] > jacobian.shape[1]
     squared = jacobian.T @ jacobian if tall else jacobian @ jacobian.T
-    largest: Tensor = torch.linalg.eigvalsh(squared)[-1]
-    return largest
+    return cast("Tensor", torch.linalg.eigvalsh(squared)[-1])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -198,8 +198,7 @@ def curve_speed(
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921, section 3.
     """
     velocity = curve_velocity(model, circle, norms=norms, feature=feature)
-    speed: Tensor = torch.linalg.vector_norm(velocity, dim=1)
-    return speed
+    return cast("Tensor", torch.linalg.vector_norm(velocity, dim=1))
 
 
 def length_distortion(
@@ -246,8 +245,7 @@ def curve_speeds(models: Sequence[nn.Module], circles: Sequence[Circle]) -> Tens
     with torch.no_grad(), state, forward_ad.dual_level():
         with StackedDualOperations():
             feature = stack.run(pooled_feature, pack(images, tangents), shared=False)
-        speeds: Tensor = torch.linalg.vector_norm(_tangent(model, feature), dim=2)
-        return speeds
+        return cast("Tensor", torch.linalg.vector_norm(_tangent(model, feature), dim=2))
 
 
 def extrinsic_curvature(model: nn.Module, circle: Circle, *, norms: Norms = "bypassed") -> Tensor:

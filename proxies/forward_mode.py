@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -102,8 +102,7 @@ def attention(call: AttentionCall) -> Tensor:
     narrow = query.shape[-1] < _REGISTER_COLUMNS and query.device.type == "cpu"
     if not narrow or (bias is not None and bias.requires_grad) or not blocks_are_faster():
         return F.scaled_dot_product_attention(query, key, value, bias, scale=scale)
-    out: Tensor = _BlockedAttention.apply(query, key, value, bias, call.factor)
-    return out
+    return cast("Tensor", _BlockedAttention.apply(query, key, value, bias, call.factor))
 
 
 def blocks_are_faster() -> bool:
@@ -295,8 +294,7 @@ def load_rules() -> None:
 
 def pack(primal: Tensor, tangent: Tensor) -> Tensor:
     """A dual number of the current level."""
-    dual: Tensor = forward_ad.make_dual(primal, tangent)
-    return dual
+    return cast("Tensor", forward_ad.make_dual(primal, tangent))
 
 
 def unpack(dual: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -410,8 +408,7 @@ def _batched_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``x Wᵀ + b`` with ``x`` of ``[networks, ..., i]``, W ``[networks, o, i]``."""
     rows, turned = x.flatten(1, -2), weight.transpose(1, 2)
     out = rows.bmm(turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
-    product: Tensor = out.unflatten(1, x.shape[1:-1])
-    return product
+    return cast("Tensor", out.unflatten(1, x.shape[1:-1]))
 
 
 class StackedDualOperations(ReplaceOperations):

@@ -42,8 +42,7 @@ def call_with_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *inputs: 
     torch's own handling of tied weights is off: it would fill a slot with two names twice, and
     not restore it.
     """
-    out: object = functional_call(model, dict(tensors), inputs, tie_weights=False)
-    return out
+    return cast("object", functional_call(model, dict(tensors), inputs, tie_weights=False))
 
 
 def network_output(model: nn.Module, images: Tensor) -> Tensor:
@@ -181,8 +180,7 @@ def with_stacked_tensors(rule: Callable[..., Tensor], *values: Any) -> Tensor:
 
     A rule may use what vmap does not support: gradient hooks, dual numbers, custom kernels.
     """
-    out: Tensor = _StackedRule.apply(rule, *values)
-    return out
+    return cast("Tensor", _StackedRule.apply(rule, *values))
 
 
 class _StackedRule(torch.autograd.Function):

@@ -128,8 +128,7 @@ def _stacked_kernels(models: Sequence[nn.Module], images: Tensor) -> Tensor:
 def _spectrum(kernel: Tensor) -> Tensor:
     if not kernel.isfinite().all():
         raise ValueError("the kernel is not finite")
-    spectrum: Tensor = torch.linalg.eigvalsh(kernel)
-    return spectrum
+    return cast("Tensor", torch.linalg.eigvalsh(kernel))
 
 
 def _hides_weights(kernel: Tensor, others: Tensor) -> Tensor:

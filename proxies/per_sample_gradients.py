@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -369,7 +369,6 @@ def _stacked_batch_norm_use(
     def normalised() -> Tensor:
         channels = x.transpose(0, 1).flatten(1, 2)  # [m, networks * C, ...]
         out = F.batch_norm(channels, running_mean.flatten(), running_var.flatten(), eps=eps)
-        rows: Tensor = out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1)
-        return rows
+        return cast("Tensor", out.unflatten(1, running_mean.shape).transpose(0, 1).flatten(0, 1))
 
     return norm_gain_use(x.flatten(0, 1), normalised, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,19 +10,16 @@ import click
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     TIMM,
-    Setting,
     architectures_argument,
     canonical,
-    data_names,
     emit_json,
     json_option,
     known,
     parameters,
-    registered,
 )
 from asvit.core.console import console, number, table
 from asvit.core.display import say
-from asvit.core.settings import MeasuringSettings
+from asvit.core.settings import MeasuringSettings, setting
 
 if TYPE_CHECKING:
     from proxies.latency import Latency
@@ -33,47 +30,39 @@ SCHEMA_VERSION = 1
 HEADINGS = {"tokens_per_side": "tokens a side", "window": "window side", "macs": "multiply-adds"}
 
 
+@dataclass
+class Options:
+    """What to count with, and how to time; without a default where that is for others to say."""
+
+    classes: int | None = setting(
+        None, "Classes to count with.", at_least=1, shown="those of --data, else 1000"
+    )
+    data: str | None = setting(
+        None,
+        "Images whose classes to count with, as asvit train takes them.",
+        metavar="DATA",
+        complete="data",
+    )
+    latency: bool = setting(False, "Time a forward pass, too.")
+    batch: int | None = setting(None, "Images in the pass to time.", at_least=1, shown="1")
+    device: str | None = setting(
+        None,
+        "Where to time: auto, cpu, cuda, cuda:1, mps, ... (see asvit list devices).",
+        metavar="DEVICE",
+        shown="cpu",
+        complete="asvit.runs.timing:device_names",
+    )
+    runtime: str | None = setting(
+        None,
+        "What runs the network: eager or compile (PyTorch), or onnx (ONNX Runtime).",
+        metavar="NAME",
+        shown="eager",
+        complete="asvit.runs.timing:RUNTIMES",
+    )
+
+
 @click.command(cls=Documented)
 @architectures_argument
-@click.option(
-    "--classes",
-    cls=Setting,
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default="those of --data, else 1000",
-    help="Classes to count with.",
-)
-@click.option(
-    "--data",
-    metavar="DATA",
-    shell_complete=data_names,
-    help="Images whose classes to count with, as asvit train takes them.",
-)
-@click.option("--latency", is_flag=True, help="Time a forward pass, too.")
-@click.option(
-    "--batch",
-    cls=Setting,
-    type=click.IntRange(min=1),
-    metavar="N",
-    show_default="1",
-    help="Images in the pass to time.",
-)
-@click.option(
-    "--device",
-    cls=Setting,
-    metavar="DEVICE",
-    show_default="cpu",
-    shell_complete=registered("asvit.runs.timing", "device_names"),
-    help="Where to time: auto, cpu, cuda, cuda:1, mps, ... (see asvit list devices).",
-)
-@click.option(
-    "--runtime",
-    cls=Setting,
-    metavar="NAME",
-    show_default="eager",
-    shell_complete=registered("asvit.runs.timing", "RUNTIMES"),
-    help="What runs the network: eager or compile (PyTorch), or onnx (ONNX Runtime).",
-)
 @json_option
 def command(
     architectures: tuple[str, ...],
@@ -81,7 +70,7 @@ def command(
     image_size: int | None,
     classes: int | None,
     data: str | None,
-    latency: bool,
+    latency: bool | None,
     as_json: bool,
     **timing: Any,
 ) -> None:
@@ -133,7 +122,8 @@ def command(
     screen.print(f"multiply-adds, batch 1, {side} px, {classes} classes")
 
 
-command.params[1:1] = [one for one in parameters(MeasuringSettings) if one.name == "image_size"]
+_SIDE = (one for one in parameters(MeasuringSettings) if one.name == "image_size")
+command.params[1:1] = [*_SIDE, *parameters(Options)]
 
 
 def _timed(texts: list[str], side: int, classes: int, given: dict[str, Any]) -> dict[str, Latency]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,14 +68,9 @@ def show_export(exported: Exported, screen: Console) -> None:
     ]
     columns = ("images", "largest difference", "over the largest output")
     screen.print(table(columns, cells, title="The copy beside the network"))
-    size = _bytes(exported.out)
-    screen.print(f"copy:   {exported.out} ({exported.form.name}, {number(size / 1e6, 3)} MB)")
+    out = exported.out
+    size = sum(f.stat().st_size for f in (out.iterdir() if out.is_dir() else (out,)))
+    screen.print(f"copy:   {out} ({exported.form.name}, {number(size / 1e6, 3)} MB)")
     if exported.card is not None:
         screen.print(f"card:   {exported.card}")
-    screen.print(f"\n{exported.loading_code(str(exported.out))}")
-
-
-def _bytes(path: Path) -> int:
-    """Size of a file, or of those in a folder."""
-    files = path.iterdir() if path.is_dir() else (path,)
-    return sum(file.stat().st_size for file in files)
+    screen.print(f"\n{exported.loading_code(str(out))}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -14,18 +15,17 @@ from asvit.core.display import say
 Row = dict[str, object]
 
 
-def _described(module: str, registry: str, *columns: str) -> Callable[[], list[Row]]:
+def _found(place: str) -> Any:
+    """What ``"module:name"`` is."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _described(place: str, *columns: str) -> Callable[[], list[Row]]:
     """The entries of a registry, with some of their attributes."""
-
-    def listed() -> list[Row]:
-        entries = getattr(import_module(module), registry).values()
-        return [{name: getattr(entry, name) for name in columns} for entry in entries]
-
-    return listed
-
-
-def _models() -> list[Row]:
-    return [{"name": name} for name in timm_models()]
+    return lambda: [
+        {name: getattr(entry, name) for name in columns} for entry in _found(place).values()
+    ]
 
 
 def _presets() -> list[Row]:
@@ -38,34 +38,19 @@ def _presets() -> list[Row]:
     ]
 
 
-def _data() -> list[Row]:
-    from asvit.data import list_sources
-
-    return [dict(source._asdict()) for source in list_sources()]
-
-
-def _references() -> list[Row]:
-    from asvit.reference import REFERENCES
-
-    return [{"name": name, "description": words} for name, words in REFERENCES.items()]
-
-
-def _devices() -> list[Row]:
-    from asvit.runs.timing import devices
-
-    return devices()
-
-
 ABOUT = ("description", "paper")
 KINDS: dict[str, Callable[[], list[Row]]] = {
-    "proxies": _described("proxies", "PROXIES", "name", "better", *ABOUT),
-    "spaces": _described("asvit.spaces", "SPACES", "name", "size", *ABOUT),
-    "controllers": _described("asvit.search", "CONTROLLERS", "name", *ABOUT),
-    "models": _models,
+    "proxies": _described("proxies:PROXIES", "name", "better", *ABOUT),
+    "spaces": _described("asvit.spaces:SPACES", "name", "size", *ABOUT),
+    "controllers": _described("asvit.search:CONTROLLERS", "name", *ABOUT),
+    "models": lambda: [{"name": name} for name in timm_models()],
     "presets": _presets,
-    "data": _data,
-    "references": _references,
-    "devices": _devices,
+    "data": lambda: [source._asdict() for source in _found("asvit.data:list_sources")()],
+    "references": lambda: [
+        {"name": name, "description": words}
+        for name, words in _found("asvit.reference:REFERENCES").items()
+    ],
+    "devices": lambda: _found("asvit.runs.timing:devices")(),
 }
 
 

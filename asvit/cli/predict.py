@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from asvit.cli.manual import Documented
-from asvit.cli.options import emit_json, json_option, paths
+from asvit.cli.options import emit_json, json_option, parameters, paths
 from asvit.core.console import console, table
+from asvit.core.settings import setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,42 +20,27 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
+@dataclass
+class Options:
+    """How pictures are classified."""
+
+    weights: str = setting(
+        ...,
+        "Run folder of a training, file of weights, or copy that was exported for timm or ONNX.",
+        metavar="PATH",
+        complete="paths",
+    )
+    top: int = setting(3, "Classes to name for each picture.", at_least=1)
+    batch_size: int = setting(32, "Pictures that pass the network together.", at_least=1)
+    device: str = setting(
+        "auto", "auto, cpu, cuda, ... An ONNX graph runs on the CPU.", metavar="DEVICE"
+    )
+
+
 @click.command(cls=Documented)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, shell_complete=paths)
-@click.option(
-    "--weights",
-    required=True,
-    metavar="PATH",
-    shell_complete=paths,
-    help="Run folder of a training, file of weights, or copy that was exported for timm or ONNX.",
-)
-@click.option(
-    "--top",
-    type=click.IntRange(min=1),
-    default=3,
-    metavar="N",
-    show_default=True,
-    help="Classes to name for each picture.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=32,
-    metavar="N",
-    show_default=True,
-    help="Pictures that pass the network together.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    metavar="DEVICE",
-    show_default=True,
-    help="auto, cpu, cuda, ... An ONNX graph runs on the CPU.",
-)
 @json_option
-def command(
-    images: tuple[str, ...], *, weights: str, top: int, batch_size: int, device: str, as_json: bool
-) -> None:
+def command(images: tuple[str, ...], *, weights: str, as_json: bool, **options: Any) -> None:
     """Tell what classes pictures are of, with probabilities.
 
     IMAGE is a picture, or a folder of them. They are prepared as the images on which the network
@@ -62,7 +48,8 @@ def command(
     """
     from asvit.runs.predicting import predict
 
-    found = predict(weights, images, top=top, batch_size=batch_size, device=device)
+    given = {name: value for name, value in options.items() if value is not None}
+    found = predict(weights, images, **given)
     if as_json:
         told = [asdict(one) for one in found]
         emit_json({"schema_version": SCHEMA_VERSION, "weights": weights, "images": told})
@@ -72,6 +59,9 @@ def command(
     if unread:
         more = f" (and {len(unread) - 1} more)" if len(unread) > 1 else ""
         raise ValueError(f"{unread[0]}{more}")
+
+
+command.params[1:1] = parameters(Options)
 
 
 def _show(found: Sequence[PicturePrediction]) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NewType, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NewType, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from proxies.messages import first_line, one_line, shown
 
@@ -61,8 +61,7 @@ def from_json(content: object, declared: type[T]) -> T:
     """
     if not isinstance(content, Mapping):
         raise ValueError(f"it may not be {shown(content)}")
-    made: T = value_from_json(content, declared)
-    return made
+    return cast("T", value_from_json(content, declared))
 
 
 def value_from_json(content: object, declared: Any) -> Any:

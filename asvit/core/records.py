@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from asvit.core.codec import MALFORMED as MALFORMED
 from asvit.core.codec import Nullable, from_json, to_json
@@ -197,8 +197,7 @@ class _Score:
 
 def score_to_json(score: Score) -> dict[str, Any]:
     """``score`` in the types of strict JSON: None for what is not finite."""
-    content: dict[str, Any] = to_json(score)
-    return content
+    return cast("dict[str, Any]", to_json(score))
 
 
 def score_from_json(content: Mapping[str, Any]) -> Score:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from asvit.core.codec import MALFORMED, check_values, from_json, to_json
 from asvit.core.files import check_plain, read_text, write_text
@@ -203,8 +203,7 @@ def _data_frame(path: Path) -> DataFrame:
     for name in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             frame[name] = read_cells(frame[name].fillna("").astype(str))
-    named: DataFrame = frame.rename(columns=lambda name: read_cells([name])[0])
-    return named
+    return cast("DataFrame", frame.rename(columns=lambda name: read_cells([name])[0]))
 
 
 def article(noun: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,12 +299,8 @@ def _offline() -> Iterator[None]:
     import datasets.config
     import huggingface_hub.constants
 
-    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
-    before = [module.HF_HUB_OFFLINE for module in modules]
-    try:
+    modules = (datasets.config, huggingface_hub.constants)
+    with contextlib.ExitStack() as stack:
         for module in modules:
-            module.HF_HUB_OFFLINE = True
+            stack.enter_context(patch.object(module, "HF_HUB_OFFLINE", True))
         yield
-    finally:
-        for module, value in zip(modules, before, strict=True):
-            module.HF_HUB_OFFLINE = value

@@ -67,8 +67,7 @@ class PSViTSupernet(nn.Module):
             x = x.reshape(shape)
         x = self.norms[used - 1](x.flatten(1, -2))
         x = x[:, 0] if self.patch_embed.prefix else x.mean(dim=1)
-        logits: Tensor = self.heads[used - 1](x)
-        return logits
+        return cast("Tensor", self.heads[used - 1](x))
 
     def extract(self, path: Sequence[str]) -> PSViT:
         """The network of ``path`` alone, with copies of its weights and the same output."""
@@ -130,8 +129,7 @@ class OnePath(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, in_chans, img_size, img_size] -> [B, num_classes]``."""
-        logits: Tensor = self.supernet(image, self.path)
-        return logits
+        return cast("Tensor", self.supernet(image, self.path))
 
 
 def _choices(dim: int, heads: int, hidden: int) -> nn.ModuleDict:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+from sklearn.gaussian_process.kernels import Exponentiation, Kernel
 
 Array = NDArray[np.float64]
 
 
-class OnColumns(Kernel):  # type: ignore[misc]  # scikit-learn has no types
+class OnColumns(Exponentiation):  # type: ignore[misc]  # scikit-learn has no types
     """A kernel of some of the columns.
+
+    Its parameters are those of the kernel, handed through as by scikit-learn's power of a kernel.
 
     Attributes:
         kernel: The kernel of these columns.
         columns: Their indices.
     """
+
+    exponent = 1
 
     def __init__(self, kernel: Kernel, columns: tuple[int, ...]) -> None:
         self.kernel = kernel
@@ -30,27 +34,6 @@ class OnColumns(Kernel):  # type: ignore[misc]  # scikit-learn has no types
         inner = self.kernel.get_params() if deep else {}
         return {**own, **{f"kernel__{name}": value for name, value in inner.items()}}
 
-    @property
-    def hyperparameters(self) -> list[Hyperparameter]:
-        """Those of the kernel."""
-        return [one._replace(name=f"kernel__{one.name}") for one in self.kernel.hyperparameters]
-
-    @property
-    def theta(self) -> Array:
-        """Logarithms of the parameters of the kernel."""
-        found: Array = self.kernel.theta
-        return found
-
-    @theta.setter
-    def theta(self, theta: Array) -> None:
-        self.kernel.theta = theta
-
-    @property
-    def bounds(self) -> Array:
-        """Bounds of :attr:`theta`."""
-        found: Array = self.kernel.bounds
-        return found
-
     def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
         """The kernel of two sets of rows, with its gradient if asked for."""
         columns = list(self.columns)
@@ -60,12 +43,7 @@ class OnColumns(Kernel):  # type: ignore[misc]  # scikit-learn has no types
 
     def diag(self, x: Array) -> Array:
         """The kernel of each row with itself."""
-        found: Array = self.kernel.diag(x[:, list(self.columns)])
-        return found
-
-    def is_stationary(self) -> bool:
-        """Whether it depends on differences of rows alone."""
-        return bool(self.kernel.is_stationary())
+        return cast("Array", self.kernel.diag(x[:, list(self.columns)]))
 
 
 class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]

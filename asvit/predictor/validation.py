@@ -201,7 +201,9 @@ def cross_validate(
     _check(rows, trainings, splits)
     made = [make_split(rows, trainings, seed, number) for number in range(splits)]
     drawn = Resamples(len(rows.accuracies), splits, seed=seed)
-    taus = over_splits(rows, made, drawn, resampled_kendall, [split.mean for split in made])
+
+    def predicted(statistic: Statistic) -> Array:
+        return over_splits(rows, made, drawn, statistic, [split.mean for split in made])
 
     def rival(columns: Mapping[str, Array], chosen: Sequence[str]) -> Rival:
         values = [
@@ -215,14 +217,10 @@ def cross_validate(
     def best(columns: Mapping[str, Array]) -> list[str]:
         return [_best(columns, rows.accuracies, split.train) for split in made]
 
-    def mean_of(statistic: Statistic) -> tuple[float, Interval]:
-        return drawn.estimate(
-            over_splits(rows, made, drawn, statistic, [split.mean for split in made])
-        )
-
+    taus = predicted(resampled_kendall)
     tau, tau_interval = drawn.estimate(taus)
-    spearman, spearman_interval = mean_of(resampled_spearman)
-    regrets = {k: mean_of(partial(resampled_regret, k=k)) for k in TOP}
+    spearman, spearman_interval = drawn.estimate(predicted(resampled_spearman))
+    regrets = {k: drawn.estimate(predicted(partial(resampled_regret, k=k))) for k in TOP}
     coverage, coverage_interval = drawn.estimate(_covered(rows, made, drawn))
     overall = _best(rows.counts, rows.accuracies, np.arange(len(rows.accuracies)))
     return CrossValidation(

@@ -82,15 +82,12 @@ def read_sheet(path: Path) -> Sheet:
         line = text.count("\n", 0, unwanted.start()) + 1
         raise _fault(path, line, f"character {unwanted[0]!r} belongs in no table; remove it")
     lines = io.StringIO(text, newline=None).readlines()
-    above = next((i for i, line in enumerate(lines) if not _is_above(line)), len(lines))
+    rows = (i for i, line in enumerate(lines) if line.strip() and not line.startswith("#"))
+    above = next(rows, len(lines))
     provenance, targets = _read_above(path, lines[:above])
-    columns, rows = _read_rows(path, lines[above:], above)
+    columns, found = _read_rows(path, lines[above:], above)
     digest = hashlib.sha256(data).hexdigest()
-    return Sheet(path, digest, provenance, targets, columns, rows)
-
-
-def _is_above(line: str) -> bool:
-    return line.startswith("#") or not line.strip()
+    return Sheet(path, digest, provenance, targets, columns, found)
 
 
 def _read_above(path: Path, lines: Sequence[str]) -> tuple[dict[str, str], tuple[Target, ...]]:

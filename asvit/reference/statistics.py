@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -186,8 +186,7 @@ def pair_counts(x: Array, y: Array, drawn: Array) -> Array:
 
     def weighed(matrix: Array) -> Array:
         """``w @ matrix @ w`` for every row w of ``drawn``."""
-        forms: Array = np.einsum("sr,sr->s", drawn @ matrix, drawn)
-        return forms
+        return cast("Array", np.einsum("sr,sr->s", drawn @ matrix, drawn))
 
     in_x, in_y = signs(x), signs(y)
     return np.array([weighed(in_x * in_y), weighed(np.abs(in_x)), weighed(np.abs(in_y))])

@@ -22,6 +22,7 @@ from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.spaces import build
 from asvit.training.short import LabelledTensors, draw_linear_weights, fit
+from asvit.training.supernets.splits import split
 from proxies.evaluation import seed_for
 
 
@@ -52,13 +53,7 @@ class Trainer:
         progress: Progress | None = None,
         images: Images | None = None,
     ) -> None:
-        images = images or load_images(
-            settings.images,
-            count=settings.train_images + settings.test_images,
-            image_size=settings.image_size,
-            seed=settings.seed,
-            progress=progress,
-        )
+        images = images or load_all(settings, progress)
         self.num_classes = len(images.classes)
         self.provenance = {"source": images.source, "digest": images.digest}
         self._settings = settings
@@ -95,6 +90,17 @@ class Trainer:
             if self._settings.init == "xavier":
                 draw_linear_weights(model)
         return model.to(self.device)
+
+
+def load_all(settings: BuildSettings, progress: Progress | None = None) -> Images:
+    """The images of a table, to train and to test on."""
+    return load_images(
+        settings.images,
+        count=settings.train_images + settings.test_images,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        progress=progress,
+    )
 
 
 def train_all(
@@ -149,9 +155,6 @@ def _split(
 
 def _stratified(labels: NDArray[np.int64], count: int) -> Tensor:
     """Which ``count`` of the items to set apart, ``[n]``: the first per cents of each class."""
-    order = np.argsort(labels, kind="stable")
-    _, sizes = np.unique(labels, return_counts=True)
-    along = np.concatenate([(np.arange(n) + 0.5) / n for n in sizes])  # the place in its class
     chosen = np.zeros(len(labels), dtype=bool)
-    chosen[order[np.argsort(along, kind="stable")[:count]]] = True
+    chosen[split(labels, (count,))[0]] = True
     return torch.from_numpy(chosen)

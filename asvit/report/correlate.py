@@ -38,12 +38,7 @@ _TAUS = ("n", "dropped", "τ", "low", "high", "difference", "low ", "high ")
 
 
 def _read(folder: Path) -> CorrelationResult:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit correlate makes one")
-    if not all((folder / name).is_file() for name in (RESULT, VALUES)):
-        raise FileNotFoundError(
-            f"{folder} has no finished correlation yet; the same asvit correlate goes on with it"
-        )
+    html.check_run(folder, "asvit correlate", "correlation", (RESULT, VALUES))
     return CorrelationResult.read(folder / RESULT)
 
 

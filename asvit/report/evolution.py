@@ -44,13 +44,7 @@ class EvolutionFolder:
 
 def read_evolution_run(folder: Path) -> EvolutionFolder:
     """Read the run folder of an evolution."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit supernet evolve makes one")
-    if not all((folder / name).is_file() for name in (RESULT, TRIALS)):
-        raise FileNotFoundError(
-            f"{folder} has no finished evolution yet; the same asvit supernet evolve goes on "
-            "with it"
-        )
+    html.check_run(folder, "asvit supernet evolve", "evolution", (RESULT, TRIALS))
     result = EvolutionResult.read(folder / RESULT)
     try:
         return EvolutionFolder(result, read_paths(read_text(folder / TRIALS)))

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Generic, TypeVar
 
+from asvit.core import console
 from asvit.core.files import write_text
 from asvit.core.results import Result
 from asvit.core.run_files import REPORT, RESULT
@@ -43,6 +43,16 @@ class Report(Generic[T]):
         run = self.read(Path(folder))
         drawn = self.pictures(run)
         return write_files(Path(folder), drawn, self.page(run, drawn))
+
+
+def check_run(folder: Path, command: str, noun: str = "", files: Iterable[str] = ()) -> None:
+    """Check that there is a run folder, and that a finished run has left ``files`` in it."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run folder {str(folder)!r}; {command} makes one")
+    if not all((folder / name).is_file() for name in files):
+        raise FileNotFoundError(
+            f"{folder} has no finished {noun} yet; the same {command} goes on with it"
+        )
 
 
 def read_result(folder: Path, kind: type[R]) -> R:
@@ -280,11 +290,8 @@ def table(
 
 def number(value: float | int | None, digits: int = 4) -> str:
     """``value`` with ``digits`` significant digits, whole numbers whole, nothing as empty text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, int) or (math.isfinite(value) and abs(value) >= 10 ** (digits - 1)):
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}"
+    text = console.number(value, digits)
+    return "" if text == console.MISSING else text
 
 
 def count(number: int, noun: str) -> str:

@@ -61,8 +61,7 @@ class Scaling:
 
 def read_scaling(folder: Path) -> Scaling:
     """Read the run folder of a scaling."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit scale makes one")
+    html.check_run(folder, "asvit scale")
     name, settings = folder.resolve().name, GrowthJournal.peek(folder / MEASURED)
     if (folder / RESULT).is_file():
         result = ScaleResult.read(folder / RESULT)

@@ -79,8 +79,7 @@ def read_run(folder: Path) -> SearchTrials:
     The table of trials is as good as the study once a search is finished. Before that the study
     is ahead of it, while the search is running or after it was stopped.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no run folder {str(folder)!r}; asvit search makes one")
+    html.check_run(folder, "asvit search")
 
     def table() -> list[TrialRow] | None:
         path, names = folder / TRIALS, settings.proxies if settings else ()
@@ -237,14 +236,8 @@ def page(run: SearchTrials, drawn: Sequence[Picture]) -> str:
 def _header(run: SearchTrials) -> str:
     done, settings, result = len(run.trials), run.settings, run.result
     what = "training" if run.trains else "architecture"
-    told = [
-        line.format(s=settings)
-        for line in (
-            *("space {s.space}", "controller {s.controller}"),
-            *("{s.image_size} px", "seed {s.seed}"),
-        )
-        if settings is not None
-    ]
+    lines = ("space {s.space}", "controller {s.controller}", "{s.image_size} px", "seed {s.seed}")
+    told = [line.format(s=settings) for line in lines if settings is not None]
     whole = html.count(done, what)
     if result is not None:
         words = f"Finished: {whole} in {html.duration(result.wall_seconds)}."

@@ -163,7 +163,8 @@ def with_titles(svg: str, points: Iterable[Artist]) -> str:
     for artist in points:
         group = f'<g id="{artist.get_gid()}">'
         before, found, rest = svg.partition(group)
-        defined, mark, drawn = rest.partition("</defs>") if _is_marked(rest) else ("", "", rest)
+        marked = rest.lstrip().startswith("<defs>")  # a marker that the points use
+        defined, mark, drawn = rest.partition("</defs>") if marked else ("", "", rest)
         length = _length_of_group(drawn, depth=1)
         shapes = _SHAPE.split(drawn[:length])
         titles: list[str] = getattr(artist, _TITLES)
@@ -182,11 +183,6 @@ def with_titles(svg: str, points: Iterable[Artist]) -> str:
 _TITLES = "asvit_titles"  # attribute of an artist
 _LONGEST_TITLE = 300  # characters: names may come from outside
 _SHAPE = re.compile(r"<(use|path)\b([^>]*)/>")
-
-
-def _is_marked(group: str) -> bool:
-    """Whether what follows the beginning of a group defines a marker that its points use."""
-    return group.lstrip().startswith("<defs>")
 
 
 def _length_of_group(text: str, depth: int) -> int:

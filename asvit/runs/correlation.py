@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from asvit.executors import Workers
-    from asvit.reference import ReferenceTable, Target
+    from asvit.reference import ReferenceTable
     from asvit.reference.query import Plan
     from asvit.reference.scores import ScoreJournal
     from asvit.runs.estimate import Estimate
@@ -109,9 +109,7 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """The reference table."""
         from asvit.runs.checks import find_table
 
-        if self.query.rows is None:
-            return find_table(self.reference)
-        return find_table(self.reference, self._rows_used)
+        return find_table(self.reference, None if self.query.rows is None else self._rows_used)
 
     def _rows_used(self, table: ReferenceTable) -> Sequence[int]:
         """The rows of ``table`` that the query takes; all where these have to be counted first."""
@@ -346,7 +344,9 @@ class CorrelationRun(Run[CorrelationSettings, CorrelationResult, "ScoreJournal"]
         """A table and a conclusion for each target."""
         for target in result.targets:
             found = [one for one in result.correlations if one.target == target.name]
-            heading = _heading(result.reference, target)
+            heading = f"{result.reference}, {target.name}: {target.description}"
+            if target.noise_ceiling is not None:
+                heading += f"; noise ceiling {target.noise_ceiling:.3f}"
             if any(one.correlation.within for one in found):
                 yield ""
                 yield from _tables(
@@ -390,12 +390,6 @@ thirds: τ over the pairs of rows in the same third by size; predictor@12: fitte
 on the others, mean over splits; [95 %]: bootstrap intervals; partial τ: given params; τ − count's:
 to the best count's on the same rows; bands: thirds of the rows by size, from the smallest; regret:
 what the best of the 1, 5 and 10 ranked highest lacks to the best of all, in points of accuracy"""
-
-
-def _heading(reference: str, target: Target) -> str:
-    ceiling = target.noise_ceiling
-    known_ceiling = "" if ceiling is None else f"; noise ceiling {ceiling:.3f}"
-    return f"{reference}, {target.name}: {target.description}{known_ceiling}"
 
 
 def _tables(

@@ -134,10 +134,8 @@ def estimate_search(
         alone = Evaluator(space, replace(shown, **changes), workers=Workers(jobs=1))
         return lambda arch: bool(alone(arch).reasons)
 
-    limits, rng = (
-        Limits(space, settings),
-        np.random.default_rng(seed_for(settings.seed, "estimate", 0)),
-    )
+    limits = Limits(space, settings)
+    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     timing = _Timing(
         lambda: limits.sample(rng),
         measuring(repeats=1),
@@ -183,10 +181,8 @@ def _estimate_trainings(
     whole = settings.training
     probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
     count = probe.train_images + probe.test_images
-    limits, rng = (
-        Limits(space, settings),
-        np.random.default_rng(seed_for(settings.seed, "estimate", 0)),
-    )
+    limits = Limits(space, settings)
+    rng = np.random.default_rng(seed_for(settings.seed, "estimate", 0))
     pixels = rng.standard_normal((count, 3, whole.image_size, whole.image_size), np.float32)
     labels = torch.arange(count) % 2
     images = Images(torch.from_numpy(pixels), labels, ("even", "odd"), "noise")

@@ -149,22 +149,18 @@ def _remove(path: Path) -> None:
 
 def _put_in_place(exported: Exported, part: Path) -> None:
     """Move the copy from ``part`` to its place, and write its card."""
-    out = exported.out
-    if exported.form.suffix:
-        if exported.card is not None:
-            write_text(exported.card, model_card(exported))
-        part.replace(out)
-        sync_folder(out.parent)
-        return
-    if exported.card is not None:
-        write_text(part / README, model_card(exported))
+    out, card, alone = exported.out, exported.card, bool(exported.form.suffix)
+    if card is not None:
+        write_text(card if alone else part / README, model_card(exported))
     old = out.with_name(f".{out.name}.old")
-    _remove(old)
-    if out.exists():
-        out.rename(old)  # a non-empty folder cannot be replaced in one step
-    part.rename(out)
+    if not alone:  # a non-empty folder cannot be replaced in one step
+        _remove(old)
+        if out.exists():
+            out.rename(old)
+    part.replace(out)
     sync_folder(out.parent)
-    _remove(old)
+    if not alone:
+        _remove(old)
 
 
 def _versions(form: Format) -> dict[str, str]:

@@ -50,7 +50,7 @@ class MeasurementWorker:
     def __init__(
         self, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
     ) -> None:
-        self._space = _space(settings["space"])
+        self._space = known_space(settings["space"])
         self._num_classes = settings["num_classes"]
         self._measuring = settings["measuring"]
         self._device = device
@@ -114,7 +114,7 @@ def takes_all(device: str) -> bool:
     return device != "cpu"
 
 
-def _space(name: str | None) -> SearchSpace | None:
+def known_space(name: str | None) -> SearchSpace | None:
     """The space called ``name``, which must be registered in this process, too."""
     try:
         return None if name is None else load_space(name)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.progress import Progress, Tell, ignore, images_told
@@ -74,8 +74,7 @@ class Scores(Sequence[ScoreRow]):
         from asvit.core.results import data_frames
 
         rows = ({"architecture": r.architecture, **r.values, "reason": r.reason} for r in self)
-        frame: DataFrame = data_frames().DataFrame(list(rows))
-        return frame
+        return cast("DataFrame", data_frames().DataFrame(list(rows)))
 
 
 def measuring_context(

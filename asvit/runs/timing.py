@@ -30,15 +30,10 @@ if TYPE_CHECKING:
 class Runtime:
     """A way of running networks."""
 
-    name: str
     # A network in evaluation mode and images to a function of one forward pass.
     prepare: Callable[[nn.Module, Tensor], Callable[[], object]]
     # Why it cannot be used on a device here; empty if it can.
     hindrance: Callable[[torch.device], str]
-
-
-def _eager(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    return lambda: model(images)
 
 
 def _compiled(model: nn.Module, images: Tensor) -> Callable[[], object]:
@@ -84,12 +79,9 @@ def _without_onnx(device: torch.device) -> str:
 RUNTIMES: Registry[Runtime] = Registry(
     "runtime",
     {
-        runtime.name: runtime
-        for runtime in (
-            Runtime("eager", _eager, lambda _device: ""),
-            Runtime("compile", _compiled, _without_compiler),
-            Runtime("onnx", _onnx, _without_onnx),
-        )
+        "eager": Runtime(lambda model, images: lambda: model(images), lambda _device: ""),
+        "compile": Runtime(_compiled, _without_compiler),
+        "onnx": Runtime(_onnx, _without_onnx),
     },
 )
 
@@ -177,11 +169,13 @@ def devices() -> list[dict[str, object]]:
     """The devices that torch can use here: name, description, and runtimes available on it."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     count = torch.accelerator.device_count() if accelerator else 0
+    cores = torch.get_num_threads()
+    threads = f", {cores} thread{'s' * (cores > 1)}"
     found = [torch.device("cpu"), *(torch.device(f"{accelerator}:{i}") for i in range(count))]
     return [
         {
             "name": str(device),
-            "description": device_name(device) + _threads(device),
+            "description": device_name(device) + (threads if device.type == "cpu" else ""),
             "runtimes": ", ".join(
                 name for name, runtime in RUNTIMES.items() if not runtime.hindrance(device)
             ),
@@ -193,8 +187,3 @@ def devices() -> list[dict[str, object]]:
 def device_names() -> list[str]:
     """The names of :func:`devices`."""
     return [str(device["name"]) for device in devices()]
-
-
-def _threads(device: torch.device) -> str:
-    threads = torch.get_num_threads()
-    return "" if device.type != "cpu" else f", {threads} thread{'s' * (threads > 1)}"

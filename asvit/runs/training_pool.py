@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from asvit.core.codec import from_json, to_json
-from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.data.sources import Images, open_dataset
 from asvit.executors import Pool, Task, Work, Workers, open_pool
@@ -21,16 +20,15 @@ from asvit.reference import trainer
 from asvit.reference.build import Outcome, Training, how_trained
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs.measurement_pool import in_order
-from asvit.runs.measurement_worker import counted, out_of_memory
+from asvit.runs.measurement_worker import counted, known_space, out_of_memory
 from asvit.search import Measurement, SearchSettings
 from asvit.search.limits import Limits
 from asvit.search.settings import ACCURACY
-from asvit.spaces import SearchSpace, load_space
+from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from proxies import Cost
 from proxies.evaluation import FAILURES, resolve_device
 from proxies.messages import fault
-from proxies.registry import UnknownNameError
 
 _GIGABYTES = 1.0  # that a training at the default settings may need, with its process
 _PIXELS_A_SECOND = 1_500_000  # of images trained on, by one core, roughly
@@ -65,15 +63,8 @@ class TrainingPool:
         self._space = space
         self._limits = Limits(space, settings)
         self.settings = affordable(settings.training)
-        s = self.settings
-        self._images = load_images(
-            s.images,
-            count=s.train_images + s.test_images,
-            image_size=s.image_size,
-            seed=s.seed,
-            progress=progress,
-        )
-        self.context = trainer.Trainer(s, device, images=self._images)
+        self._images = trainer.load_all(self.settings, progress)
+        self.context = trainer.Trainer(self.settings, device, images=self._images)
         self.workers = training_workers(workers, settings, device)
         self._stack = ExitStack()
         self._pool: Pool | None = None
@@ -161,10 +152,7 @@ def training_worker(
     settings: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]], device: str
 ) -> Callable[[Task], Any]:
     """What trains in a worker; made and called as executors do it."""
-    try:
-        load_space(settings["space"])
-    except UnknownNameError as error:
-        raise ValueError(f"a worker does not know what this process does: {error}") from error
+    known_space(settings["space"])
     images = Images(
         torch.from_numpy(arrays["pixels"]),
         torch.from_numpy(arrays["labels"]),

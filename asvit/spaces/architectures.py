@@ -1,19 +1,19 @@
 """Networks and their costs from an architecture or its text: a space's, a family's or timm's."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from asvit.genotype import STAGES, Genotype
 from asvit.models.asvit import asvit_cost
 from asvit.spaces.base import SPACES, Architecture, SearchSpace
 from asvit.spaces.families import FIXED, PREFIX, FixedArchitecture, is_timm_model
 from proxies.counts import Cost, count, count_by_module
+from proxies.functional import InterceptOperations, Operation
 from proxies.messages import shown
 
 
@@ -96,19 +96,13 @@ def build_on_meta(
         return build(arch, image_size, num_classes)
 
 
-class _SkipInitialisation(TorchFunctionMode):
+class _SkipInitialisation(InterceptOperations):
     """Skips in-place initialisers of meta tensors, which take most of the construction time."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if func in _INITIALISERS and args[0].is_meta:
             return args[0]
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 _INITIALISERS = {

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import numpy as np
 from torch import nn
@@ -309,8 +309,7 @@ class PlainSpace(SearchSpace):
 
     def from_values(self, values: Sequence[Choice]) -> PlainArchitecture:
         """See :meth:`SearchSpace.from_values`."""
-        made: PlainArchitecture = self.architecture(self.prefix, tuple(values))
-        return made
+        return cast("PlainArchitecture", self.architecture(self.prefix, tuple(values)))
 
     def parse(self, text: str) -> PlainArchitecture:
         """See :meth:`SearchSpace.parse`; spaces around choices are fine."""

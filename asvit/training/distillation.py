@@ -1,7 +1,7 @@
 """Knowledge distillation from a trained teacher."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import timm
 import torch
@@ -64,8 +64,7 @@ class Teacher(nn.Module):
             images = F.interpolate(images, size, mode="bicubic", antialias=True)
         if not self._same:
             images = images * self._scale + self._shift
-        logits: Tensor = self._network(images)
-        return logits
+        return cast("Tensor", self._network(images))
 
 
 def distillation_loss(

@@ -61,8 +61,7 @@ class PatchEmbedding(nn.Module):
         """``[B, channels, 4h, 4w] -> [B, h, w, dim]``; fewer tokens at a coarser stride."""
         x = self.proj(image)
         # Contiguous even if the norm is replaced by a module that does not copy.
-        tokens: Tensor = self.norm(x.permute(0, 2, 3, 1).contiguous())
-        return tokens
+        return cast("Tensor", self.norm(x.permute(0, 2, 3, 1).contiguous()))
 
 
 class ReEmbedding(nn.Module):
@@ -83,8 +82,7 @@ class ReEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, H, W, dim] -> [B, H/2, W/2, out_dim]``, sides rounded up."""
-        out: Tensor = self.reduction(self.norm(self.patches(x)))
-        return out
+        return cast("Tensor", self.reduction(self.norm(self.patches(x))))
 
     def patches(self, x: Tensor) -> Tensor:
         """``[B, H, W, dim] -> [B, H/2, W/2, dim * kernel**2]``, in the order of ``F.unfold``.

@@ -194,8 +194,7 @@ def convolve_maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
     groups = heads * lists
     out = F.conv2d(x.flatten(1, 2), kernels, offsets, padding=padding, groups=groups)
-    maps: Tensor = out.unflatten(1, (heads, lists))
-    return maps
+    return cast("Tensor", out.unflatten(1, (heads, lists)))
 
 
 def _map_use(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, WeightUse] | None:

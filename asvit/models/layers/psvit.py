@@ -3,7 +3,7 @@
 Pooling between two stages makes tokens fewer and wider, in a list or on a grid.
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from timm.layers import DropPath, Mlp
@@ -38,12 +38,14 @@ class SharedAttention(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Pre-norm transformer layer around an attention: the base of the layers."""
+    """Pre-norm transformer layer around an attention of a kind: the base of the layers."""
 
-    def __init__(self, attention: nn.Module, dim: int, hidden: int, drop_path: float) -> None:
+    _attention: ClassVar[type[SelfAttention] | type[SharedAttention]]
+
+    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=_EPS)
-        self.attn = attention
+        self.attn = self._attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=_EPS)
         self.mlp = Mlp(dim, hidden)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
@@ -61,8 +63,7 @@ class BasicLayer(_Layer):
     ``4 * dim``.
     """
 
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
-        super().__init__(SelfAttention(dim, heads), dim, hidden, drop_path)
+    _attention = SelfAttention
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, N, dim] -> [B, N, dim]``."""
@@ -80,8 +81,7 @@ class SharingLayer(_Layer):
     ``10 * N * dim**2 + N**2 * dim`` multiply-adds for N tokens where ``hidden`` is ``4 * dim``.
     """
 
-    def __init__(self, dim: int, heads: int, hidden: int, *, drop_path: float = 0.0) -> None:
-        super().__init__(SharedAttention(dim, heads), dim, hidden, drop_path)
+    _attention = SharedAttention
 
     def forward(self, x: Tensor, attention: Tensor) -> Tensor:
         """``[B, N, dim]`` and a map ``[B, heads, N, N]`` to ``[B, N, dim]``."""

@@ -1,9 +1,9 @@
 """Augmentation of training images and crops of validation images, by timm's transforms."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 from PIL import Image
 from torch import Tensor
@@ -56,9 +56,11 @@ class Augmentation:
         colour of pixels from outside the image.
         """
         from timm.data import create_transform
+        from timm.data.auto_augment import NAME_TO_OP
 
+        kept = [name for name in NAME_TO_OP if name.startswith("Posterize")]
         try:
-            with _black_without_bits():
+            with patch.dict(NAME_TO_OP, dict.fromkeys(kept, _posterize)):
                 transform: PictureTransform = create_transform(
                     image_size,
                     is_training=True,
@@ -124,26 +126,10 @@ class Augmentation:
         return transform
 
 
-@contextmanager
-def _black_without_bits() -> Iterator[None]:
-    """Make timm's posterize with 0 bits return a black image, as older versions of Pillow did.
-
-    timm asks for 0 bits at full strength; Pillow 13 refuses them.
-    """
-    from timm.data.auto_augment import NAME_TO_OP
-
-    before = {name: NAME_TO_OP[name] for name in NAME_TO_OP if name.startswith("Posterize")}
-    try:
-        NAME_TO_OP.update(dict.fromkeys(before, _posterize))
-        yield
-    finally:
-        NAME_TO_OP.update(before)
-
-
 def _posterize(image: Image.Image, bits: int, **rest: Any) -> Image.Image:
+    """Give black for 0 bits, as Pillow did before 13: timm asks for them at full strength."""
     from timm.data.auto_augment import posterize
 
     if bits < 1:
         return Image.new(image.mode, image.size)
-    posterized: Image.Image = posterize(image, bits, **rest)
-    return posterized
+    return cast("Image.Image", posterize(image, bits, **rest))
