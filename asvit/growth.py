@@ -149,15 +149,7 @@ _MODEL = ("architecture", "params", "macs")
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleResult(Result):
-    """What a scaling ended in.
-
-    Attributes:
-        space: Space of the architectures.
-        series: One row a step, the start first; parameters increase strictly.
-        candidates: One row a candidate, step by step; the start is its own.
-        reason: Why the end is not as near to the largest budget as asked; empty where it is.
-        reliability: How well the measures rank a reference table, where one was asked for.
-    """
+    """What a scaling ended in."""
 
     kind = "scale"
     noun = "scaling"
@@ -167,10 +159,11 @@ class ScaleResult(Result):
     also_called: ClassVar[Mapping[str, str]] = {"trajectory": "growth"}
 
     settings: ScaleSettings
-    space: str
-    series: Sequence[Row]
-    candidates: Sequence[Row]
-    reason: str
+    space: str  #: space of the architectures
+    series: Sequence[Row]  #: one row a step, the start first; parameters increase strictly
+    candidates: Sequence[Row]  #: one row a candidate, step by step; the start is its own
+    reason: str  #: why the end is not as near to the largest budget as asked; empty where it is
+    #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
 
     @property

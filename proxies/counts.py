@@ -31,15 +31,10 @@ so only for attention that is written out, and counts the fused function as 0.
 
 @dataclass(frozen=True)
 class Cost:
-    """Size of a network.
+    """Size of a network."""
 
-    Attributes:
-        params: Number of parameters; shared ones count once.
-        macs: Multiply-adds of one forward pass of one image, by the chosen rules; see
-            :data:`Rules`.
-    """
-
-    params: int
+    params: int  #: number of parameters; shared ones count once
+    #: Multiply-adds of one forward pass of one image, by the chosen rules; see :data:`Rules`.
     macs: int
 
     def __add__(self, other: "Cost") -> "Cost":

@@ -36,21 +36,13 @@ _blocked: bool | None = None  # as the processor has it
 
 
 class AttentionCall(NamedTuple):
-    """Arguments of the attention ``O = softmax(s QKᵀ + B) V`` with output ``[..., N, e]``.
+    """Arguments of the attention ``O = softmax(s QKᵀ + B) V`` with output ``[..., N, e]``."""
 
-    Attributes:
-        query: ``[..., N, d]``.
-        key: ``[..., M, d]``.
-        value: ``[..., M, e]``.
-        bias: Added to the scores, broadcastable to ``[..., N, M]``.
-        scale: ``d^-0.5`` unless given.
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    bias: Tensor | None = None
-    scale: float | None = None
+    query: Tensor  # ``[..., N, d]``
+    key: Tensor  # ``[..., M, d]``
+    value: Tensor  # ``[..., M, e]``
+    bias: Tensor | None = None  # added to the scores, broadcastable to ``[..., N, M]``
+    scale: float | None = None  # ``d^-0.5`` unless given
 
     @property
     def factor(self) -> float:

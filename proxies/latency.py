@@ -8,33 +8,22 @@ BUSY = 1.3
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of a forward pass.
+    """Time of a forward pass."""
 
-    Attributes:
-        milliseconds: Median over the timed passes.
-        spread: Interquartile range of the timed passes, in milliseconds.
-        relative: Median of the passes in units of the reference network's pass before each: what
-            slows both cancels, so where other programs run it orders networks more reliably.
-        passes: Number of timed passes.
-        busy: Upper quartile of the reference network's passes over its shortest one in this
-            process, at least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
-        device: Name of the processor or the accelerator.
-        threads: Threads that an operation may use on the CPU.
-        runtime: What ran the network.
-        batch: Images in a pass.
-        image_size: Their side in pixels.
-    """
-
-    milliseconds: float
-    spread: float
+    milliseconds: float  #: median over the timed passes
+    spread: float  #: interquartile range of the timed passes, in milliseconds
+    #: Median of the passes in units of the reference network's pass before each: what slows both
+    #: cancels, so where other programs run it orders networks more reliably.
     relative: float
-    passes: int
+    passes: int  #: number of timed passes
+    #: Upper quartile of the reference network's passes over its shortest one in this process, at
+    #: least 1. Near 1 on an idle machine; above :data:`BUSY`, measure again.
     busy: float
-    device: str
-    threads: int
-    runtime: str
-    batch: int
-    image_size: int
+    device: str  #: name of the processor or the accelerator
+    threads: int  #: threads that an operation may use on the CPU
+    runtime: str  #: what ran the network
+    batch: int  #: images in a pass
+    image_size: int  #: their side in pixels
 
     @property
     def is_busy(self) -> bool:

@@ -33,19 +33,15 @@ _BLOCK_ELEMENTS = 1 << 22
 
 @dataclass(frozen=True)
 class WeightUse:
-    """One use of a weight in a forward pass.
+    """One use of a weight in a forward pass."""
 
-    Args:
-        x: Input of the operation, ``[m, ...]``; m is n, or a multiple of n if samples were split
-            into consecutive parts.
-        gradient: Maps the output's gradient, some rows of the weight, and n to the per-sample
-            gradient of these rows, ``[n, elements]``.
-        granularity: Rows of the weight are taken in multiples of this.
-    """
-
+    # Input of the operation, ``[m, ...]``; m is n, or a multiple of n if samples were split into
+    # consecutive parts.
     x: Tensor
+    # Maps the output's gradient, some rows of the weight, and n to the per-sample gradient of
+    # these rows, ``[n, elements]``.
     gradient: Callable[[Tensor, slice, int], Tensor]
-    granularity: int = 1
+    granularity: int = 1  # rows of the weight are taken in multiples of this
 
 
 def gram_matrix(

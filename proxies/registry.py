@@ -74,19 +74,13 @@ class Registry(UserDict[str, T]):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of a measure besides the network.
+    """Inputs of a measure besides the network."""
 
-    Args:
-        circle: Circle of inputs.
-        images: ``[n, C, H, W]``, on the network's device.
-        labels: Class of each image, ``[n]`` int64, on the network's device.
-        seed: Seed of other random draws of a measure; equal for all architectures of a run,
-            different in each repeat.
-    """
-
-    circle: Circle
-    images: Tensor
-    labels: Tensor
+    circle: Circle  #: circle of inputs
+    images: Tensor  #: ``[n, C, H, W]``, on the network's device
+    labels: Tensor  #: class of each image, ``[n]`` int64, on the network's device
+    #: Seed of other random draws of a measure; equal for all architectures of a run, different in
+    #: each repeat.
     seed: int = 0
 
     @property
@@ -168,21 +162,13 @@ def get_proxy(name: str) -> Proxy:
 
 @dataclass(frozen=True)
 class Score:
-    """A measure of an architecture over repeated initialisations.
+    """A measure of an architecture over repeated initialisations."""
 
-    Args:
-        value: Mean over the repeats; NaN if any repeat failed.
-        std: Sample standard deviation over the repeats, 0 for one repeat.
-        values: The repeats, in order.
-        better: Which direction is better.
-        reason: Why there is no value; empty if there is one.
-    """
-
-    value: float
-    std: float
-    values: tuple[float, ...]
-    better: Better
-    reason: str = ""
+    value: float  #: mean over the repeats; NaN if any repeat failed
+    std: float  #: sample standard deviation over the repeats, 0 for one repeat
+    values: tuple[float, ...]  #: the repeats, in order
+    better: Better  #: which direction is better
+    reason: str = ""  #: why there is no value; empty if there is one
 
     @property
     def valid(self) -> bool:
@@ -192,18 +178,13 @@ class Score:
 
 @dataclass(frozen=True)
 class Readings:
-    """Results of some repeats of measuring one architecture; see :func:`combine`.
+    """Results of some repeats of measuring one architecture; see :func:`combine`."""
 
-    Args:
-        names: Names of the requested measures.
-        repeats: Total number of repeats.
-        taken: Maps a repeat, from 0, and a measure to a finite value or the reason of a failure. A
-            measure is missing after its first failure, and after repeat 0 if it does not depend on
-            the initial weights.
-    """
-
-    names: tuple[str, ...]
-    repeats: int
+    names: tuple[str, ...]  #: names of the requested measures
+    repeats: int  #: total number of repeats
+    #: Maps a repeat, from 0, and a measure to a finite value or the reason of a failure. A measure
+    #: is missing after its first failure, and after repeat 0 if it does not depend on the initial
+    #: weights.
     taken: Mapping[int, Mapping[str, float | str]]
 
     def to_json(self) -> dict[str, Any]:

@@ -39,10 +39,6 @@ class HasCost(Protocol):
 class Budget:
     """A number of parameters or multiply-adds to grow a model to.
 
-    Attributes:
-        unit: ``"params"``, or ``"macs"`` for multiply-adds of one image.
-        amount: Their number, at least 1.
-
     Raises:
         ValueError: If the amount is not a positive whole number or there is no such unit.
 
@@ -53,8 +49,8 @@ class Budget:
         '0.5G'
     """
 
-    unit: Unit
-    amount: int
+    unit: Unit  #: ``"params"``, or ``"macs"`` for multiply-adds of one image
+    amount: int  #: their number, at least 1
 
     def __post_init__(self) -> None:
         if self.unit not in UNIT_NAMES:

@@ -101,25 +101,15 @@ def directions(measures: Sequence[str]) -> dict[str, Better]:
 
 @dataclass(frozen=True)
 class GrowthEvent:
-    """Progress of a growth: sent after each measured candidate and after each finished step.
+    """Progress of a growth: sent after each measured candidate and after each finished step."""
 
-    Attributes:
-        step: Number of the step.
-        measured: Candidates of the step measured so far.
-        candidates: Number of candidates of the step.
-        chosen: The step once it is finished; None before.
-        done: Progress from the start to the budget, 0 to 1 on a logarithmic scale.
-        seconds: Wall-clock time of this growth so far.
-        fresh: Shapes measured in this growth rather than known before.
-    """
-
-    step: int
-    measured: int
-    candidates: int
-    chosen: Step | None
-    done: float
-    seconds: float
-    fresh: int
+    step: int  #: number of the step
+    measured: int  #: candidates of the step measured so far
+    candidates: int  #: number of candidates of the step
+    chosen: Step | None  #: the step once it is finished; None before
+    done: float  #: progress from the start to the budget, 0 to 1 on a logarithmic scale
+    seconds: float  #: wall-clock time of this growth so far
+    fresh: int  #: shapes measured in this growth rather than known before
 
 
 def grow(

@@ -18,40 +18,27 @@ NameOf = Callable[[tuple[int, ...], int], str]  # depths and width to the text o
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that growth considered.
+    """A model that growth considered."""
 
-    Attributes:
-        depths: Blocks in each stage.
-        width: Channels of the first stage.
-        measured_width: Width at which it was measured.
-        cost: Parameters and multiply-adds at its full width.
-        scores: Score of each measure.
-        rank_sum: Sum of its dense ranks among the candidates of its step; None for the start.
-    """
-
-    depths: tuple[int, ...]
-    width: int
-    measured_width: int
-    cost: Cost
-    scores: Mapping[str, Score]
+    depths: tuple[int, ...]  #: blocks in each stage
+    width: int  #: channels of the first stage
+    measured_width: int  #: width at which it was measured
+    cost: Cost  #: parameters and multiply-adds at its full width
+    scores: Mapping[str, Score]  #: score of each measure
+    #: Sum of its dense ranks among the candidates of its step; None for the start.
     rank_sum: int | None = None
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of growth.
+    """One step of growth."""
 
-    Attributes:
-        number: Index of the step; 0 is the start.
-        kind: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final
-            step that ends within the tolerance.
-        chosen: The chosen model.
-        candidates: All candidates, the chosen one included; empty for the start.
-    """
-
-    number: int
+    number: int  #: index of the step; 0 is the start
+    #: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final step
+    #: that ends within the tolerance.
     kind: Kind
-    chosen: Candidate
+    chosen: Candidate  #: the chosen model
+    #: All candidates, the chosen one included; empty for the start.
     candidates: tuple[Candidate, ...] = ()
 
     def rows(self, name: NameOf | None = None, *, candidates: bool = False) -> list[Row]:
@@ -62,19 +49,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A whole growth, from the start to the budget.
+    """A whole growth, from the start to the budget."""
 
-    Attributes:
-        budget: Target size.
-        stop_within: Tolerance, as a fraction of the budget.
-        steps: The steps, beginning with the start; parameters increase strictly.
-        reason: Why growth ended outside the tolerance; empty if it did not.
-    """
-
-    budget: Budget
-    stop_within: float
-    steps: tuple[Step, ...]
-    reason: str = ""
+    budget: Budget  #: target size
+    stop_within: float  #: tolerance, as a fraction of the budget
+    steps: tuple[Step, ...]  #: the steps, beginning with the start; parameters increase strictly
+    reason: str = ""  #: why growth ended outside the tolerance; empty if it did not
 
     @property
     def reached(self) -> bool:
@@ -97,35 +77,20 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Row:
-    """A model as a row of a table or file.
+    """A model as a row of a table or file."""
 
-    Attributes:
-        step: Number of the step.
-        kind: Kind of the step.
-        architecture: Text of the model.
-        depths: Blocks in each stage.
-        width: Channels of the first stage.
-        measured_width: Width at which it was measured.
-        params: Parameters.
-        macs: Multiply-adds of one image.
-        values: Value of each measure; NaN if it failed.
-        rank_sum: Sum of its ranks in its step; None for the start.
-        chosen: Whether the step chose it.
-        reason: Why a measure failed; empty if none did.
-    """
-
-    step: int
-    kind: str
-    architecture: str
-    depths: tuple[int, ...]
-    width: int
-    measured_width: int
-    params: int
-    macs: int
-    values: Mapping[str, float]
-    rank_sum: int | None
-    chosen: bool
-    reason: str
+    step: int  #: number of the step
+    kind: str  #: kind of the step
+    architecture: str  #: text of the model
+    depths: tuple[int, ...]  #: blocks in each stage
+    width: int  #: channels of the first stage
+    measured_width: int  #: width at which it was measured
+    params: int  #: parameters
+    macs: int  #: multiply-adds of one image
+    values: Mapping[str, float]  #: value of each measure; NaN if it failed
+    rank_sum: int | None  #: sum of its ranks in its step; None for the start
+    chosen: bool  #: whether the step chose it
+    reason: str  #: why a measure failed; empty if none did
 
 
 # How the cells of a column are read; those of other fields of a row are whole numbers.

@@ -89,17 +89,13 @@ class Workers(Settings):
 
 @dataclass(frozen=True)
 class Work:
-    """How to construct a worker.
+    """How to construct a worker."""
 
-    Attributes:
-        factory: ``"package.module:name"`` of a function that makes a worker from the settings,
-            the arrays and a device. If it raises ``ValueError`` or ``OSError``, the run ends.
-        settings: JSON types only.
-        arrays: What JSON cannot hold, such as images.
-    """
-
+    # ``"package.module:name"`` of a function that makes a worker from the settings, the arrays and
+    # a device. If it raises ``ValueError`` or ``OSError``, the run ends.
     factory: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # JSON types only
+    # What JSON cannot hold, such as images.
     arrays: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def worker(self, device: str) -> Worker:

@@ -78,36 +78,22 @@ _IMPORT: Final = "import asvit  # its networks are then in timm's registry\n"
 
 @dataclass(frozen=True)
 class Exported:
-    """A verified copy of a network.
+    """A verified copy of a network."""
 
-    Attributes:
-        content: The exported network, its weights and facts, :func:`without_folders`.
-        form: Format of the copy.
-        out: Path of the copy.
-        cost: Parameters, and multiply-adds of one image.
-        weights: File of the weights; None for random ones.
-        trained_size: Image size that the file of weights was trained for, in pixels; None if it
-            does not record it.
-        batch: Images in a batch of a graph; None for any number.
-        opset: Operator set of an ONNX graph; None for other formats.
-        differences: Results of the comparisons with the network.
-        card: Path of the model card; None for none.
-        versions: Versions of the libraries involved.
-        command: The command that repeats the export.
-    """
-
-    content: WeightsFile
-    form: Format
-    out: Path
-    cost: Cost
-    weights: Path | None
+    content: WeightsFile  # the exported network, its weights and facts, :func:`without_folders`
+    form: Format  # format of the copy
+    out: Path  # path of the copy
+    cost: Cost  # parameters, and multiply-adds of one image
+    weights: Path | None  # file of the weights; None for random ones
+    # Image size that the file of weights was trained for, in pixels; None if it does not record
+    # it.
     trained_size: int | None
-    batch: int | None
-    opset: int | None
-    differences: tuple[Difference, ...]
-    card: Path | None
-    versions: Mapping[str, str]
-    command: str
+    batch: int | None  # images in a batch of a graph; None for any number
+    opset: int | None  # operator set of an ONNX graph; None for other formats
+    differences: tuple[Difference, ...]  # results of the comparisons with the network
+    card: Path | None  # path of the model card; None for none
+    versions: Mapping[str, str]  # versions of the libraries involved
+    command: str  # the command that repeats the export
 
     def loading_code(self, place: str) -> str:
         """Python code that loads the copy from ``place`` and runs it on images of zeros."""

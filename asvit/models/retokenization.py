@@ -36,15 +36,10 @@ __all__ = [
 
 
 class Tokens(NamedTuple):
-    """Stride and dilation of the stem in pixels, which determine the tokens.
+    """Stride and dilation of the stem in pixels, which determine the tokens."""
 
-    Attributes:
-        stride: Pixels from one token to the next.
-        dilation: Pixels from one weight of the kernel to the next.
-    """
-
-    stride: int
-    dilation: int
+    stride: int  # pixels from one token to the next
+    dilation: int  # pixels from one weight of the kernel to the next
 
     def __str__(self) -> str:
         return f"({self.stride},{self.dilation})"

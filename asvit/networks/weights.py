@@ -46,19 +46,13 @@ _FACTS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A trained network in a safetensors file.
+    """A trained network in a safetensors file."""
 
-    Attributes:
-        network: Settings of the network.
-        weights: Its state dict.
-        classes: Name of each class; empty if unnamed.
-        facts: Further facts as JSON types: how images are normalised (``mean``, ``std``,
-            ``interpolation``, ``crop_pct``), how it was found and trained.
-    """
-
-    network: Network
-    weights: Mapping[str, Tensor]
-    classes: tuple[str, ...] = ()
+    network: Network  # settings of the network
+    weights: Mapping[str, Tensor]  # its state dict
+    classes: tuple[str, ...] = ()  # name of each class; empty if unnamed
+    # Further facts as JSON types: how images are normalised (``mean``, ``std``, ``interpolation``,
+    # ``crop_pct``), how it was found and trained.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def load(self) -> nn.Module:

@@ -33,22 +33,15 @@ _SEED = re.compile(r"(.+)_seed\d+")
 
 @dataclass(frozen=True)
 class Rival:
-    """What a predictor is compared with, on the same test rows.
+    """What a predictor is compared with, on the same test rows."""
 
-    Attributes:
-        name: The count or measure that was chosen, most often if every split chooses; empty if
-            there was none to choose from.
-        tau: Kendall's tau-b between what was chosen and accuracy.
-        tau_interval: Its interval.
-        difference: Tau of the predictor minus ``tau``.
-        difference_interval: Its interval over the same resamples.
-    """
-
+    #: The count or measure that was chosen, most often if every split chooses; empty if there was
+    #: none to choose from.
     name: str
-    tau: float
-    tau_interval: Interval
-    difference: float
-    difference_interval: Interval
+    tau: float  #: Kendall's tau-b between what was chosen and accuracy
+    tau_interval: Interval  #: its interval
+    difference: float  #: tau of the predictor minus ``tau``
+    difference_interval: Interval  #: its interval over the same resamples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,48 +52,32 @@ class CrossValidation:
     95 % percentile intervals are over 1000 resamples of the rows and of the splits. The test rows
     of different splits overlap, so the spread over splits divided by the root of their number
     would promise too much.
-
-    Attributes:
-        reference: Name of the table.
-        target: Name of the accuracies.
-        rows: Rows with an accuracy.
-        trainings: Rows that each split is fitted to.
-        splits: Number of splits.
-        tau: Kendall's tau-b between prediction and accuracy.
-        tau_interval: Its interval.
-        spearman: Spearman's rank correlation between them.
-        spearman_interval: Its interval.
-        regret: k -> the best accuracy minus the best one among the k rows predicted best, in
-            points.
-        regret_intervals: k -> its interval.
-        coverage: Share of accuracies inside the 90 % interval of their prediction, the mean plus
-            and minus 1.645 standard deviations. These include the noise between training seeds
-            if the table has columns of single seeds.
-        coverage_interval: Its interval.
-        count: The best count: each split chooses the one that ranks the rows it is fitted to
-            best, of equal ones the first. ``name`` is the one chosen most often.
-        overall_count: The count that ranks all rows best: a stricter rival, chosen in hindsight.
-        measure: As ``count``, of the measures given.
-        taus: Tau of each split.
     """
 
-    reference: str
-    target: str
-    rows: int
-    trainings: int
-    splits: int
-    tau: float
-    tau_interval: Interval
-    spearman: float
-    spearman_interval: Interval
+    reference: str  #: name of the table
+    target: str  #: name of the accuracies
+    rows: int  #: rows with an accuracy
+    trainings: int  #: rows that each split is fitted to
+    splits: int  #: number of splits
+    tau: float  #: Kendall's tau-b between prediction and accuracy
+    tau_interval: Interval  #: its interval
+    spearman: float  #: Spearman's rank correlation between them
+    spearman_interval: Interval  #: its interval
+    #: k -> the best accuracy minus the best one among the k rows predicted best, in points.
     regret: Mapping[int, float]
-    regret_intervals: Mapping[int, Interval]
+    regret_intervals: Mapping[int, Interval]  #: k -> its interval
+    #: Share of accuracies inside the 90 % interval of their prediction, the mean plus and minus
+    #: 1.645 standard deviations. These include the noise between training seeds if the table has
+    #: columns of single seeds.
     coverage: float
-    coverage_interval: Interval
+    coverage_interval: Interval  #: its interval
+    #: The best count: each split chooses the one that ranks the rows it is fitted to best, of
+    #: equal ones the first. ``name`` is the one chosen most often.
     count: Rival
+    #: The count that ranks all rows best: a stricter rival, chosen in hindsight.
     overall_count: Rival
-    measure: Rival
-    taus: tuple[float, ...]
+    measure: Rival  #: as ``count``, of the measures given
+    taus: tuple[float, ...]  #: tau of each split
 
     @property
     def best_count(self) -> str:
@@ -120,44 +97,26 @@ class CrossValidation:
 
 @dataclass(frozen=True)
 class Split:
-    """What was predicted after fitting to some rows of a table.
+    """What was predicted after fitting to some rows of a table."""
 
-    Attributes:
-        train: The rows fitted to.
-        test: The others, ``[tests]``.
-        mean: Predicted accuracies, per cent, ``[tests]``.
-        std: Their standard deviations.
-    """
-
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    mean: Array
-    std: Array
+    train: NDArray[np.int64]  # the rows fitted to
+    test: NDArray[np.int64]  # the others, ``[tests]``
+    mean: Array  # predicted accuracies, per cent, ``[tests]``
+    std: Array  # their standard deviations
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table that have an accuracy.
+    """The rows of a table that have an accuracy."""
 
-    Attributes:
-        target: Name of the accuracies.
-        names: Names of the features.
-        values: Features, ``[rows, features]``.
-        accuracies: Per cent, ``[rows]``.
-        by_seed: The accuracies of single training seeds, ``[seeds, rows]``; empty if unknown.
-        seeds: Training seeds that each accuracy is a mean of.
-        counts: Name -> plain count, ``[rows]``; more counts as better.
-        measures: Name -> measure, ``[rows]``; likewise, NaN where it failed.
-    """
-
-    target: str
-    names: Sequence[str]
-    values: Array
-    accuracies: Array
-    by_seed: Array
-    seeds: int
-    counts: Mapping[str, Array]
-    measures: Mapping[str, Array]
+    target: str  # name of the accuracies
+    names: Sequence[str]  # names of the features
+    values: Array  # features, ``[rows, features]``
+    accuracies: Array  # per cent, ``[rows]``
+    by_seed: Array  # the accuracies of single training seeds, ``[seeds, rows]``; empty if unknown
+    seeds: int  # training seeds that each accuracy is a mean of
+    counts: Mapping[str, Array]  # name -> plain count, ``[rows]``; more counts as better
+    measures: Mapping[str, Array]  # name -> measure, ``[rows]``; likewise, NaN where it failed
 
     def noise(self, rows: NDArray[np.int64]) -> float | None:
         """Standard deviation of an accuracy between seeds, pooled over rows; None if unknown."""

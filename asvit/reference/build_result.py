@@ -98,14 +98,7 @@ def reachable(ceiling: float, seeds: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult(Result):
-    """A reference table that was built.
-
-    Attributes:
-        rows: The architectures, in the order in which they were drawn.
-        failures: Why a training failed, by ``ARCHITECTURE, seed N``.
-        num_classes: Classes of the images.
-        training_seconds: Sum over all trainings.
-    """
+    """A reference table that was built."""
 
     kind = "reference"
     noun = "reference table"
@@ -113,10 +106,10 @@ class BuildResult(Result):
     rows_in = "table"
 
     settings: BuildSettings
-    rows: Sequence[BuiltRow]
-    failures: Mapping[str, str]
-    num_classes: int
-    training_seconds: float
+    rows: Sequence[BuiltRow]  #: the architectures, in the order in which they were drawn
+    failures: Mapping[str, str]  #: why a training failed, by ``ARCHITECTURE, seed N``
+    num_classes: int  #: classes of the images
+    training_seconds: float  #: sum over all trainings
 
     @property
     def table(self) -> Path:

@@ -23,20 +23,16 @@ _AFTER = ["reason"]
 
 @dataclass(frozen=True)
 class Values:
-    """The values of the measured rows, column by column.
+    """The values of the measured rows, column by column."""
 
-    Attributes:
-        architectures: The text of each row's architecture.
-        image_sizes: Sides of the images that the rows were measured on, in pixels.
-        accuracies: Target to accuracies in per cent; NaN where there is none.
-        measures: Measure or rank sum to values; NaN where it failed.
-        reasons: Why measures of a row failed, in one line; empty where none did.
-    """
-
-    architectures: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()  # the text of each row's architecture
+    # Sides of the images that the rows were measured on, in pixels.
     image_sizes: tuple[int, ...] = ()
+    # Target to accuracies in per cent; NaN where there is none.
     accuracies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # Measure or rank sum to values; NaN where it failed.
     measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    # Why measures of a row failed, in one line; empty where none did.
     reasons: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
@@ -73,19 +69,7 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrelationResult(Result):
-    """How well measures rank a reference table.
-
-    Attributes:
-        reference: Name of the table.
-        digest: SHA-256 of its file.
-        targets: The accuracies that the measures were correlated with.
-        rows: Number of rows of the table that were measured.
-        excluded: Reason for leaving rows out, in words, to the number of such rows.
-        correlations: One finding per measure and target: target after target, in each the counts
-            first, then the measures by tau.
-        question: What was correlated.
-        values: The values that were correlated, row by row; they are in values.csv.
-    """
+    """How well measures rank a reference table."""
 
     kind = "correlation"
     noun = "correlation"
@@ -93,13 +77,17 @@ class CorrelationResult(Result):
     rows_in = "correlations"
 
     settings: CorrelationSettings
-    reference: str
-    digest: str
-    targets: Sequence[Target]
-    rows: int
+    reference: str  #: name of the table
+    digest: str  #: SHA-256 of its file
+    targets: Sequence[Target]  #: the accuracies that the measures were correlated with
+    rows: int  #: number of rows of the table that were measured
+    #: Reason for leaving rows out, in words, to the number of such rows.
     excluded: Mapping[str, int]
+    #: One finding per measure and target: target after target, in each the counts first, then the
+    #: measures by tau.
     correlations: Sequence[Finding]
-    question: CorrelationQuery
+    question: CorrelationQuery  #: what was correlated
+    #: The values that were correlated, row by row; they are in values.csv.
     values: Values = field(default_factory=Values)
 
     @property

@@ -25,14 +25,10 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 
 @dataclass(frozen=True)
 class FoundArchitecture:
-    """An architecture, and the run that found it.
+    """An architecture, and the run that found it."""
 
-    Attributes:
-        text: Its text in canonical form.
-        by: Kind, folder and measures of the run that found it; None for a text.
-    """
-
-    text: str
+    text: str  # its text in canonical form
+    # Kind, folder and measures of the run that found it; None for a text.
     by: Mapping[str, Any] | None = None
 
 

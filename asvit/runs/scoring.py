@@ -23,15 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """The measures of one architecture.
+    """The measures of one architecture."""
 
-    Attributes:
-        architecture: Its canonical text.
-        scores: Measure to score.
-    """
-
-    architecture: str
-    scores: Mapping[str, Score]
+    architecture: str  #: its canonical text
+    scores: Mapping[str, Score]  #: measure to score
 
     @property
     def values(self) -> dict[str, float]:

@@ -27,23 +27,16 @@ class SearchSpace(ABC):
     A subclass sets the attributes and defines :meth:`values`, :meth:`from_values`,
     :meth:`make_network` and :meth:`check`. Its architectures have ``parse``, and ``with_`` if
     they can be grown.
-
-    Attributes:
-        name: Name on the command line.
-        description: One line on what is searched.
-        paper: Where it was published.
-        prefix: Start of its texts, unique among the spaces; empty for As-ViT.
-        architecture: Class of its architectures.
-        dimensions: Name of each dimension -> its choices, in order.
-        legend: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
     """
 
-    name: ClassVar[str]
-    description: ClassVar[str]
-    paper: ClassVar[str]
-    prefix: ClassVar[str] = ""
-    architecture: ClassVar[type[Architecture]]
+    name: ClassVar[str]  #: name on the command line
+    description: ClassVar[str]  #: one line on what is searched
+    paper: ClassVar[str]  #: where it was published
+    prefix: ClassVar[str] = ""  #: start of its texts, unique among the spaces; empty for As-ViT
+    architecture: ClassVar[type[Architecture]]  #: class of its architectures
+    #: Name of each dimension -> its choices, in order.
     dimensions: ClassVar[Mapping[str, tuple[Choice, ...]]]
+    #: Names of dimensions, such as ``"K1 to K4"`` -> what they are; reports show it.
     legend: ClassVar[Mapping[str, str]] = {}
 
     @property

@@ -252,15 +252,11 @@ def _list(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class TimmModel:
-    """``timm:NAME``: a model of timm's registry.
-
-    Attributes:
-        name: timm's name of the model. A tag after a dot names pretrained weights, which are
-            never loaded.
-    """
+    """``timm:NAME``: a model of timm's registry."""
 
     prefix: ClassVar[str] = PREFIX
 
+    # timm's name of the model. A tag after a dot names pretrained weights, which are never loaded.
     name: str
 
     def __post_init__(self) -> None:

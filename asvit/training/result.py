@@ -13,22 +13,7 @@ from asvit.training.settings import TrainSettings
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult(Result):
-    """A trained network.
-
-    Attributes:
-        network: Settings of the network.
-        params: Its parameters.
-        macs: Multiply-adds of one image.
-        history: One row per epoch.
-        best: Epoch with the best accuracy at the network's own tokens, from 1; None if no epoch
-            had these.
-        stages: Epochs and measured cost of each stage of tokens, with the published fraction;
-            empty without stages.
-        saved: Shares of the training that the coarser stages save: of its multiply-adds
-            (``macs``) and its time (``time``) at the measured costs, and of its multiply-adds at
-            the published costs (``published``); None without stages.
-        bad_images: Name of each unreadable image to how often it was replaced.
-    """
+    """A trained network."""
 
     kind = "training"
     noun = "training"
@@ -37,14 +22,21 @@ class TrainResult(Result):
     rows_in = "metrics"
 
     settings: TrainSettings
-    network: Network
-    params: int
-    macs: int
-    history: tuple[EpochRow, ...]
+    network: Network  #: settings of the network
+    params: int  #: its parameters
+    macs: int  #: multiply-adds of one image
+    history: tuple[EpochRow, ...]  #: one row per epoch
+    #: Epoch with the best accuracy at the network's own tokens, from 1; None if no epoch had
+    #: these.
     best: int | None
+    #: Epochs and measured cost of each stage of tokens, with the published fraction; empty without
+    #: stages.
     stages: tuple[Mapping[str, Any], ...]
+    #: Shares of the training that the coarser stages save: of its multiply-adds (``macs``) and its
+    #: time (``time``) at the measured costs, and of its multiply-adds at the published costs
+    #: (``published``); None without stages.
     saved: Mapping[str, float] | None
-    bad_images: Mapping[str, int]
+    bad_images: Mapping[str, int]  #: name of each unreadable image to how often it was replaced
 
     @property
     def last(self) -> EpochRow:

@@ -27,24 +27,17 @@ class PathAccuracies:
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetResult(Result):
-    """A supernet that was trained.
-
-    Attributes:
-        losses: Mean training loss of each epoch, nats.
-        num_classes: Classes of the images.
-        accuracy: Of random paths, on the validation images.
-        params: Parameters of all paths together.
-    """
+    """A supernet that was trained."""
 
     kind = "supernet"
     noun = "supernet"
     rows_in = "losses"
 
     settings: SupernetSettings
-    losses: Sequence[float]
-    num_classes: int
-    accuracy: PathAccuracies
-    params: int
+    losses: Sequence[float]  #: mean training loss of each epoch, nats
+    num_classes: int  #: classes of the images
+    accuracy: PathAccuracies  #: of random paths, on the validation images
+    params: int  #: parameters of all paths together
 
     def __post_init__(self) -> None:
         if self.num_classes < 1 or not self.losses:
