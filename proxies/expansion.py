@@ -37,14 +37,6 @@ _ORTHONORMAL_TOLERANCE = 1e-3
 class Circle:
     """A circle ``h(θ) = radius · (u⁰ cos θ + u¹ sin θ)`` in the space of images.
 
-    Args:
-        basis: ``[N, 2]``, the orthonormal pair ``(u⁰, u¹)``; N is channels times height
-            times width.
-        angles: ``[points]``, in radians.
-        radius: In input units; ``√N`` in the paper, 1 in the released code.
-        shape: ``(C, H, W)`` of one image. By default three square channels if N allows that, else
-            flat vectors ``(N,)``.
-
     Raises:
         ValueError: If the basis is not an orthonormal pair, there is no angle, the radius is not
             positive, or the shape does not have N elements.
@@ -53,9 +45,12 @@ class Circle:
         Poole et al. 2016, arXiv:1606.05340; As-ViT, arXiv:2202.11921.
     """
 
+    #: ``[N, 2]``, the orthonormal pair ``(u⁰, u¹)``; N is channels times height times width.
     basis: Tensor
-    angles: Tensor
-    radius: float = 1.0
+    angles: Tensor  #: ``[points]``, in radians
+    radius: float = 1.0  #: in input units; ``√N`` in the paper, 1 in the released code
+    #: ``(C, H, W)`` of one image. By default three square channels if N allows that, else flat
+    #: vectors ``(N,)``.
     shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

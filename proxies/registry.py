@@ -93,38 +93,30 @@ class Inputs:
 class Proxy:
     """A measure of a freshly initialised network.
 
-    Args:
-        name: Name to look it up by.
-        description: One line that describes it.
-        better: Which direction is better; "reported" measures are not used for ranking.
-        paper: Source.
-        value: Computes the measure; NaN if it is undefined for the network.
-        undefined: Why a value is NaN.
-        random: Whether it depends on the initial weights.
-        together: Computes the measure for several networks of one architecture in one vectorised
-            pass, each with its own inputs (the images are shared); None if there is no such way.
-        check: Why values of a network would mean nothing, empty if they do; :mod:`proxies.samples`
-            has such checks. Asked of the first network of an architecture that gives a number,
-            once for all measures that have the same one.
-        checks_itself: Whether the measure gives no number where the check finds a fault, so that
-            a number of it answers the check for all measures.
-        timed: Whether it is a time, another one on each machine and at each call. It is taken
-            only where it is named, not among all measures.
-
     Raises:
         ValueError: If there is no such direction.
     """
 
-    name: str
-    description: str
-    better: Better
-    paper: str
+    name: str  #: name to look it up by
+    description: str  #: one line that describes it
+    better: Better  #: which direction is better; "reported" measures are not used for ranking
+    paper: str  #: source
+    #: Computes the measure; NaN if it is undefined for the network.
     value: Callable[[nn.Module, Inputs], float]
-    undefined: str = "the value is not finite"
-    random: bool = True
+    undefined: str = "the value is not finite"  #: why a value is NaN
+    random: bool = True  #: whether it depends on the initial weights
+    #: Computes the measure for several networks of one architecture in one vectorised pass, each
+    #: with its own inputs (the images are shared); None if there is no such way.
     together: Callable[[Sequence[nn.Module], Sequence[Inputs]], Sequence[float]] | None = None
+    #: Why values of a network would mean nothing, empty if they do; :mod:`proxies.samples` has
+    #: such checks. Asked of the first network of an architecture that gives a number, once for all
+    #: measures that have the same one.
     check: Callable[[nn.Module, Inputs], str] | None = None
+    #: Whether the measure gives no number where the check finds a fault, so that a number of it
+    #: answers the check for all measures.
     checks_itself: bool = False
+    #: Whether it is a time, another one on each machine and at each call. It is taken only where
+    #: it is named, not among all measures.
     timed: bool = False
 
     def __post_init__(self) -> None:

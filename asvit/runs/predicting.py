@@ -40,17 +40,11 @@ class Guess:
 
 @dataclass(frozen=True)
 class PicturePrediction:
-    """What a network takes a picture for.
+    """What a network takes a picture for."""
 
-    Attributes:
-        image: Path of the picture.
-        guesses: The likeliest classes, the likeliest first.
-        reason: Why the picture could not be read, else empty.
-    """
-
-    image: str
-    guesses: tuple[Guess, ...] = ()
-    reason: str = ""
+    image: str  #: path of the picture
+    guesses: tuple[Guess, ...] = ()  #: the likeliest classes, the likeliest first
+    reason: str = ""  #: why the picture could not be read, else empty
 
 
 def predict(
