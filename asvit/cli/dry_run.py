@@ -17,7 +17,9 @@ from asvit.core.settings import WrongOption
 
 if TYPE_CHECKING:
     from asvit.runs.correlation import CorrelationRun
+    from asvit.runs.designing import DesignRun
     from asvit.runs.estimate import Estimate
+    from asvit.runs.run import Run
     from asvit.runs.scaling import ScaleRun
     from asvit.runs.search import SearchRun
     from asvit.runs.training import TrainRun
@@ -38,17 +40,39 @@ def show_plan(run: TrainRun, *, quiet: bool, as_json: bool) -> None:
             screen.print(line)
 
 
-def show_estimate(
-    run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
-) -> None:
-    """Show what a run would do and take; a storage of a search of its own is not opened."""
-    from asvit.runs.folder import LOCK, check_folder
+def show_design(run: DesignRun, *, quiet: bool, as_json: bool) -> None:
+    """Show what a design would look at and do, and what of it is done."""
+    _checked(run)
+    plan = run.plan_facts()
+    if as_json:
+        about = {"schema_version": SCHEMA_VERSION, "kind": run.files.kind, "dry_run": True}
+        emit_json({**about, "settings": run.settings, "folder": str(run.folder), **plan})
+    if not (as_json and quiet):
+        click.echo(run.title, err=as_json)
+        click.echo(f"pictures {plan['pictures']:,} of {len(plan['classes'])} classes", err=as_json)
+        click.echo(f"done     {', '.join(plan['done']) or 'nothing'}", err=as_json)
+        click.echo(f"next     {', '.join(plan['next']) or 'nothing'}", err=as_json)
+        click.echo(f"writes   {run.folder}/", err=as_json)
+
+
+def _checked(run: Run[Any, Any, Any]) -> None:
+    """Check what a run is to do, and its folder."""
+    from asvit.runs.folder import check_folder
 
     try:
         run.check()
     except WrongOption as error:
         raise click.UsageError(str(error)) from error
     check_folder(run.folder, run.files, fresh=run.fresh, elsewhere=run.outside)
+
+
+def show_estimate(
+    run: SearchRun | ScaleRun | CorrelationRun, *, quiet: bool, as_json: bool
+) -> None:
+    """Show what a run would do and take; a storage of a search of its own is not opened."""
+    from asvit.runs.folder import LOCK
+
+    _checked(run)
     if not quiet:
         say("measuring a few architectures; nothing is written")
     found = run.estimate()

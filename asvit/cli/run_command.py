@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from asvit.cli.dry_run import show_estimate, show_plan
+from asvit.cli.dry_run import show_design, show_estimate, show_plan
 from asvit.cli.manual import Documented
 from asvit.cli.options import (
     Session,
@@ -37,6 +37,7 @@ _DRY_RUNS: dict[str, tuple[str, Callable[..., None]]] = {
         ("search", "scale", "correlate"),
         ("Only tell what the run would do and take; write nothing.", show_estimate),
     ),
+    "design": ("Only tell what would be done, and what of it is done.", show_design),
     "train": ("Only tell what would be done and how long it would take.", show_plan),
 }
 _GROUPS = {

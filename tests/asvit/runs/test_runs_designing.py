@@ -22,6 +22,7 @@ from asvit.runs.search import SearchRun
 from asvit.runs.training import TrainRun
 from asvit.search.rows import Prediction
 from asvit.spaces import cost, load_space
+from tests.asvit.cli.commands import run
 
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
@@ -261,6 +262,25 @@ def test_pictures_that_do_not_suit_are_refused(tmp_path: Path) -> None:
             design(folder, max_params="1M", out=tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="no folder"):
         design(tmp_path / "none", max_params="1M", out=tmp_path / "run")
+
+
+def test_a_dry_run_tells_what_is_done_and_writes_nothing(
+    pictures: Path, tmp_path: Path, fakes: Fakes
+) -> None:
+    words = ["design", "--data", str(pictures), "--max-params", "100K", "--out", tmp_path / "run"]
+    told = run(*words, "--dry-run", "--json", "--quiet")
+    content = json.loads(told.stdout)
+    assert (content["pictures"], content["done"], content["next"]) == (20, [], STAGES)
+    assert not (tmp_path / "run").exists()
+    fakes.stop_at = "training"
+    with pytest.raises(KeyboardInterrupt):
+        design(pictures, max_params="100K", out=tmp_path / "run")
+    told = run(*words, "--dry-run")
+    assert "done     pictures, plan, search, size, epochs\n" in told.stdout
+    assert "next     training, hand-made, test, export, latency\n" in told.stdout
+    told = run("design", "--data", pictures, "--dry-run")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "a design needs a limit" in told.stderr
 
 
 @pytest.mark.slow
