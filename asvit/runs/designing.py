@@ -129,6 +129,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """Go through the stages; those in the journal are not run again."""
         self._journal, self._found = journal, dict[str, Mapping[str, Any]]()
         stages = self._stages
+        if journal.records:
+            self._list_again()
         for place, (name, work) in enumerate(stages.items(), 1):
             found = journal.found(name)
             if found is None:
@@ -137,6 +139,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 self.tell(Progress("stage", place, len(stages), state=name))
             self._found[name] = found
         return self._concluded(journal)
+
+    def complete(self, journal: DesignJournal, result: DesignResult) -> None:
+        """As the base does, with the list of pictures where it is not there."""
+        self._list_again()
+        super().complete(journal, result)
+
+    def _list_again(self) -> None:
+        if not (self.folder / PICTURES).exists():
+            self._look()
 
     @property
     def _stages(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:

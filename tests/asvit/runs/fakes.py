@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+from PIL import Image
+
 import asvit.reference.trainer as reference_trainer
 import asvit.runs.scaling as runs_scaling
 from asvit.reference.build import Outcome, Training
 from asvit.reference.build_settings import BuildSettings
 from asvit.runs import correlation, measurement_pool
+from asvit.runs.designing import DesignRun
 from asvit.runs.growable import Growable
 from asvit.runs.measurement_pool import Measured, MeasurementJob
 from asvit.search import Measurement
@@ -127,3 +131,42 @@ class FakeTrainer:
 def fake_trainings(setattr_: SetAttribute) -> None:
     """Train nothing."""
     setattr_(reference_trainer, "Trainer", FakeTrainer)
+
+
+def fake_design(setattr_: SetAttribute) -> None:
+    """Look at pictures, and find, train and export nothing."""
+    size = {"params": 10, "macs": 20, "command": "asvit train"}
+    timed = {"milliseconds": 1.5, "device": "fake", "threads": 1, "runtime": "eager"}
+    found: dict[str, dict[str, Any]] = {
+        "_plan": {"trainings": 5, "training_steps": 2, "max_macs": 100},
+        "_search": {"finalists": [SEED], "prediction": "", "command": "asvit search"},
+        "_size": {"side": 64, "training": SEED, "hand-made": SEED},
+        "_epochs": {"epochs": 2},
+        "_test": {
+            "training": [80.0, 70.0, 90.0], "hand-made": [75.0, 65.0, 85.0],
+            "difference": [5.0, -3.0, 13.0],
+        },
+        "_export": {"copies": [], "commands": [], "missing": []},
+        "_time": {"training": timed, "hand-made": timed},
+    }  # fmt: skip
+    for name, values in found.items():
+        setattr_(DesignRun, name, lambda _run, values=values: values)
+    setattr_(DesignRun, "_train", lambda _run, _name: size)
+
+
+def write_pictures(folder: Path, classes: int = 2, each: int = 10) -> Path:
+    """JPEGs of mixed kinds and sizes, of which one is truncated: each class has its colour."""
+    rng = np.random.default_rng(0)
+    for number in range(classes * each):
+        path = folder / f"class{number % classes}" / f"{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        width, height = (int(side) for side in rng.integers(70, 120, 2))
+        noise = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
+        noise[..., number % classes] += 180
+        picture = Image.fromarray(noise)
+        picture = picture.convert({3: "L", 5: "CMYK"}.get(number % 7, "RGB"))
+        exif = Image.Exif()
+        exif[274] = 6 if number % 7 == 6 else 1
+        picture.save(path, exif=exif)
+    path.write_bytes(path.read_bytes()[:400])
+    return folder

@@ -17,8 +17,10 @@ from asvit.core.versions import versions
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import RUNS
 from experiments.kill_runs import COMMANDS, differences, outcome
+from tests.asvit.runs.fakes import fake_design, write_pictures
 from tests.hostile import unsummed
 
+WORDS = {**COMMANDS, "design": "design --data pictures --max-params 1M --device cpu"}
 KINDS: Mapping[str, RunFiles] = {name: kind.files for name, kind in RUNS.items()}
 OTHERS = [(kind, other) for kind, other in itertools.product(KINDS, KINDS) if kind != other]
 STATES = ("finished", "unfinished", "damaged state", "result alone")
@@ -29,7 +31,7 @@ NOTES = {"notes.txt": b"mine\n", "scatter-mine.svg": b"<svg/>", "data.jsonl": b'
 def call(name: str, out: Path, *more: str) -> int:
     """The exit code of the command of a kind in the folder ``out``."""
     with pytest.raises(SystemExit) as ended:
-        app.main([*COMMANDS[name].split(), "--out", str(out), "--quiet", *more])
+        app.main([*WORDS[name].split(), "--out", str(out), "--quiet", *more])
     code = ended.value.code
     assert isinstance(code, int)
     return code
@@ -50,6 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("kinds")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        fake_design(patch.setattr)
+        write_pictures(root / "pictures")
         for name in KINDS:
             assert call(name, root / name) == 0
             if name == "supernet train":

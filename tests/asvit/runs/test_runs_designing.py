@@ -7,9 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import asvit
 from asvit.core.journal import Journal
@@ -23,30 +21,13 @@ from asvit.runs.training import TrainRun
 from asvit.search.rows import Prediction
 from asvit.spaces import cost, load_space
 from tests.asvit.cli.commands import run
+from tests.asvit.runs.fakes import write_pictures
 
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
     *("pictures", "plan", "search", "size", "epochs"),
     *("training", "hand-made", "test", "export", "latency"),
 ]
-
-
-def write_pictures(folder: Path, classes: int = 2, each: int = 10) -> Path:
-    """JPEGs of mixed kinds and sizes, of which one is truncated: each class has its colour."""
-    rng = np.random.default_rng(0)
-    for number in range(classes * each):
-        path = folder / f"class{number % classes}" / f"{number:03d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        width, height = (int(side) for side in rng.integers(70, 120, 2))
-        noise = rng.integers(0, 60, (height, width, 3)).astype(np.uint8)
-        noise[..., number % classes] += 180
-        picture = Image.fromarray(noise)
-        picture = picture.convert({3: "L", 5: "CMYK"}.get(number % 7, "RGB"))
-        exif = Image.Exif()
-        exif[274] = 6 if number % 7 == 6 else 1
-        picture.save(path, exif=exif)
-    path.write_bytes(path.read_bytes()[:400])
-    return folder
 
 
 @pytest.fixture(scope="session")
