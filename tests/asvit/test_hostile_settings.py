@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asvit.core.settings import MeasuringSettings, Settings, fields_of, option_of
+from asvit.designs import DesignSettings
 from asvit.executors import Workers
 from asvit.export.settings import ExportSettings
 from asvit.growth import ScaleSettings
@@ -29,6 +30,7 @@ RIGHT: Mapping[type[Settings], Settings] = {
     type(settings): settings
     for settings in (
         SearchSettings(),
+        DesignSettings("pets", max_params=10**6),
         ScaleSettings(SEED),
         EvolutionSettings(max_macs=10**9),
         SupernetSettings(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from asvit import BuildResult, ScaleResult, SupernetResult, TrainResult
+from asvit import BuildResult, DesignResult, ScaleResult, SupernetResult, TrainResult
 from asvit.cli.app import app
 from tests.asvit.runs.stored_results import RIGHT, content_of
 
@@ -99,7 +99,8 @@ def test_results_of_every_kind_without_the_rest(tmp_path: Path, kind: type) -> N
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "result.json").write_text(json.dumps(content_of(kind)))
-    if kind not in (ScaleResult, TrainResult, SupernetResult, BuildResult):  # needs nothing else
+    needs_nothing_else = (DesignResult, ScaleResult, TrainResult, SupernetResult, BuildResult)
+    if kind not in needs_nothing_else:
         refused("report", folder)
     refused("supernet", "evolve", folder)
 
