@@ -257,9 +257,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.spaces import load_space
 
         space = load_space(self.settings.space)
-        own = self.settings.image_size or max(
-            _SIDES[-1], self._found["pictures"]["side"] // 32 * 32
-        )
+        there = self._found["pictures"]["side"] // 32 * 32
+        own = self.settings.image_size or min(max(there, _SIDES[-1]), _SIDES[0])
         smaller = [side for side in _SIDES if side < own and self.settings.image_size is None]
         sizes = [(side, 1.0) for side in (own, *smaller)]
         sizes += [(sizes[-1][0], share) for share in _SMALLER[1:]]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import asvit
 from asvit.core.journal import Journal
@@ -162,6 +163,15 @@ def test_networks_are_as_wide_as_the_limits_and_both_are_told(
     assert "19.jpg" in page
     assert result.architecture in page
     assert "kept aside" not in page
+
+
+def test_large_pictures_make_images_of_224_pixels(tmp_path: Path, fakes: Fakes) -> None:
+    for number in range(10):
+        path = tmp_path / "large" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (700, 500)).save(path)
+    result = design(tmp_path / "large", max_params="100K", out=tmp_path / "run")
+    assert result.image_size == 224
 
 
 def test_a_network_that_is_too_slow_is_made_narrower(
