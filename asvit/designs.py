@@ -13,11 +13,12 @@ from asvit.core.results import Result
 from asvit.core.settings import Settings, fields_of, seed_setting, setting
 from asvit.reference.findings import Interval
 from asvit.search.settings import SearchSettings
+from asvit.training.settings import TrainSettings
 
 
-def _of_search(name: str) -> Any:
-    """The setting of a search of that name."""
-    field = fields_of(SearchSettings)[name]
+def _of(settings: type[Settings], name: str) -> Any:
+    """The setting of that name of other settings."""
+    field = fields_of(settings)[name]
     return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
@@ -31,11 +32,11 @@ class DesignSettings(Settings):
         metavar="FOLDER",
         complete="paths",
     )
-    max_params: int | None = _of_search("max_params")
-    max_macs: int | None = _of_search("max_macs")
-    max_latency: float | None = _of_search("max_latency")
-    latency_batch: int = _of_search("latency_batch")
-    latency_runtime: Literal["eager", "compile", "onnx"] = _of_search("latency_runtime")
+    max_params: int | None = _of(SearchSettings, "max_params")
+    max_macs: int | None = _of(SearchSettings, "max_macs")
+    max_latency: float | None = _of(SearchSettings, "max_latency")
+    latency_batch: int = _of(SearchSettings, "latency_batch")
+    latency_runtime: Literal["eager", "compile", "onnx"] = _of(SearchSettings, "latency_runtime")
     hours: float | None = setting(
         None,
         "Time for everything; shorter trainings and smaller networks keep it.",
@@ -43,7 +44,7 @@ class DesignSettings(Settings):
         above=0,
         shown="as long as it takes",
     )
-    space: str = _of_search("space")
+    space: str = _of(SearchSettings, "space")
     trainings: int = setting(24, "Trainings of the search, unless time is short.", at_least=5)
     image_size: int | None = setting(
         None,
@@ -51,15 +52,8 @@ class DesignSettings(Settings):
         at_least=32,
         shown="the pictures' own, at most 224",
     )
-    teacher: str | None = setting(
-        None, "Architecture of a teacher for knowledge distillation.", metavar="ARCH"
-    )
-    teacher_weights: str | None = setting(
-        None,
-        "The teacher's file of weights or run folder, or timm for published ones.",
-        metavar="FILE",
-        complete="paths",
-    )
+    teacher: str | None = _of(TrainSettings, "teacher")
+    teacher_weights: str | None = _of(TrainSettings, "teacher_weights")
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="DEVICE")
     seed: int = seed_setting()
 

@@ -31,23 +31,17 @@ class ListedDataset(LabelledImages):
     """
 
     def __init__(self, table: Path, part: str = TRAIN) -> None:
-        check_plain(table)
-        try:
-            with table.open(newline="", encoding="utf-8") as file:
-                header, *rows = map(read_cells, csv.reader(file))
-                if header != _COLUMNS:
-                    raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
-                chosen = [(name, label) for name, label, of in rows if of == part]
-        except (ValueError, csv.Error) as error:
-            raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
+        rows = _rows(table)
+        chosen = [(name, label) for name, label, of in rows if of == part]
         if not chosen:
             raise ValueError(f"{table} has no images for part {part!r}")
         classes = sorted({label for _, label, _ in rows})
+        places = {label: place for place, label in enumerate(classes)}
         self._files = [table.parent / name for name, _ in chosen]
         super().__init__(
             f"{table.resolve()}, {len(chosen)} images, {len(classes)} classes, part {part}",
             tuple(classes),
-            np.array([classes.index(label) for _, label in chosen], dtype=np.int64),
+            np.array([places[label] for _, label in chosen], dtype=np.int64),
         )
 
     def picture(self, index: int) -> Image.Image:
@@ -61,8 +55,20 @@ class ListedDataset(LabelledImages):
 
 def has_part(table: Path, part: str) -> bool:
     """Whether a table has images for a part."""
-    with table.open(newline="", encoding="utf-8") as file:
-        return any(cells[-1] == part for cells in map(read_cells, csv.reader(file)))
+    return any(of == part for _, _, of in _rows(table))
+
+
+def _rows(table: Path) -> list[tuple[str, str, str]]:
+    """File, class and part of each image of a table."""
+    check_plain(table)
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            header, *rows = map(read_cells, csv.reader(file))
+        if header != _COLUMNS:
+            raise ValueError(f"its columns are not {', '.join(_COLUMNS)}")
+        return [(name, label, of) for name, label, of in rows]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{table} is no table of images: {first_line(error)}") from error
 
 
 def list_text(rows: list[tuple[str, str, str]]) -> str:

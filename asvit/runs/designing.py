@@ -25,7 +25,7 @@ from asvit.genotype import Growable
 from asvit.reference.findings import Interval
 from asvit.runs.folder import RunFiles
 from asvit.runs.run import Run, imported
-from asvit.search.settings import SearchSettings
+from asvit.search.settings import LIMITS, SearchSettings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -47,8 +47,6 @@ _SHARES = {"search": 0.3, "training": 0.31, "hand-made": 0.31, "rest": 0.08}  # 
 _AFTER = 100.0  # seconds that tests, copies and latencies take at least
 _WORTH = 40  # epochs that a network should be trained for, before time makes it smaller
 _UPDATES, _EPOCHS = 3_000, (100, 400)  # that are enough, and within how many epochs
-_LEAST_UPDATES = 8  # of an epoch
-_LIMITS = ("max_params", "max_macs", "max_latency")
 _SMALLER = (1, 0.5, 0.25, 0.12, 0.06, 0.03)  # shares of the multiply-adds, where time is short
 _CAREFUL = 0.95  # share of the latency allowed that is used, as times vary
 _NARROWER = 8  # widths to try for it
@@ -84,7 +82,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """What is asked for, and the time of each stage."""
         s = self.settings
         limits = SearchSettings(
-            trainings=1, **{name: getattr(s, name) for name in _LIMITS}
+            trainings=1, **{name: getattr(s, name) for name in LIMITS}
         ).sizes_in_words
         told = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is None:
@@ -100,7 +98,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from proxies.evaluation import resolve_device
 
         s = self.settings
-        if all(getattr(s, name) is None for name in _LIMITS):
+        if all(getattr(s, name) is None for name in LIMITS):
             raise WrongOption("a design needs a limit; give max_params, max_macs or max_latency")
         resolve_device(s.device)
         found = FolderDataset(expanded(s.data))
@@ -195,8 +193,9 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         _, kept = divide(labels, _TESTED, self.settings.seed)
         part = np.full(len(read), TRAIN, dtype=object)
         part[kept] = TEST
+        paths = images.paths
         rows = [
-            (str(images.paths[index]), images.classes[label], str(what))
+            (str(paths[index]), images.classes[label], str(what))
             for index, label, what in zip(read, labels, part, strict=True)
         ]
         content = list_text(rows)
@@ -221,9 +220,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         space, rng = load_space(self.settings.space), np.random.default_rng(self.settings.seed)
         settings = self._search_settings
         free = Limits(space, replace(settings, max_params=None, width=_SEARCH_WIDTH))
-        classes = len(self._found["pictures"]["classes"])
         drawn = [free.network(space.sample(rng)) for _ in range(15)]
-        sizes = [cost(arch, settings.image_size, classes).macs for arch in drawn]
+        sizes = [cost(arch, settings.image_size, self._classes).macs for arch in drawn]
         settings = replace(settings, max_macs=round(statistics.median(sizes)))
         if self.settings.hours is not None:
             there = _SHARES["search"] * self.settings.hours * 3600
@@ -415,7 +413,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             trainings=1,
             classes=classes,
             image_size=side,
-            **{**{name: getattr(s, name) for name in _LIMITS}, "max_macs": most},
+            **{**{name: getattr(s, name) for name in LIMITS}, "max_macs": most},
         )
         return Limits(load_space(chosen.space), chosen)
 
@@ -429,7 +427,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         """
         from asvit.spaces import cost
 
-        classes = len(self._found["pictures"]["classes"])
+        classes = self._classes
         limits = self._limits(side, classes, space=space)
         widest = limits.network(arch)
         if share < 1:
@@ -458,7 +456,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
     def _fresh_latency(self, text: str, side: int) -> Mapping[str, Any]:
         """The latency of a network, measured in a process of its own."""
-        s, classes = self.settings, len(self._found["pictures"]["classes"])
+        s, classes = self.settings, self._classes
         words = [sys.executable, "-m", "asvit", "cost", text, "--latency", "--json"]
         given = {
             "image-size": side, "classes": classes, "batch": s.latency_batch,
@@ -477,7 +475,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.genotype import Genotype
         from asvit.spaces import cost
 
-        classes = len(self._found["pictures"]["classes"])
+        classes = self._classes
         macs = cost(arch, side, classes).macs
         limits = self._limits(side, classes, space="asvit", macs=macs)
         made = [limits.network(Genotype.parse(text)) for text in HAND_MADE]
@@ -524,10 +522,15 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         return made
 
     @property
+    def _classes(self) -> int:
+        return len(self._found["pictures"]["classes"])
+
+    @property
     def _batch(self) -> int:
         """Images in a batch: fewer pictures would make few updates of large ones."""
-        updates = int(0.9 * self._found["pictures"]["train"] / _LEAST_UPDATES)
-        return min(max(1 << max(updates, 1).bit_length() - 1, 4), 64)
+        from asvit.runs.training import small_batch
+
+        return min(small_batch(int(0.9 * self._found["pictures"]["train"])), 64)
 
     def _options(self, name: str) -> dict[str, Any]:
         """Folder and progress of a stage's own run; one of an earlier design starts over."""

@@ -191,8 +191,7 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         size = 4 * self.processes.world  # mixing takes pairs in every process
         if self.asked is None or batch <= images or images < size:
             return
-        while 2 * size * _LEAST_UPDATES <= images:
-            size *= 2
+        size = small_batch(images, size)
         self._use_batch(size)
         if self.first:
             logger.warning(
@@ -393,6 +392,13 @@ class TrainRun(Run[TrainSettings, "TrainResult", "Checkpoint | None"]):
         for name, times in result.bad_images.items():
             yield f"could not be read and was replaced {times} times: {name}"
         yield f"{len(result.history)} epochs in {clock(result.wall_seconds)}"
+
+
+def small_batch(images: int, size: int = 4) -> int:
+    """Images in a batch for so few: ``size`` doubled as long as an epoch has updates enough."""
+    while 2 * size * _LEAST_UPDATES <= images:
+        size *= 2
+    return size
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ _GROUP = "Search by short trainings"  # headings of their options
 _LIMITS = "Limits of the networks"
 _WIDTH = 16  # of trainings, channels of the first stage
 
+LIMITS = ("max_params", "max_macs", "max_latency")
 _OF_LATENCY = ("latency_batch", "latency_runtime")
 _OF_MEASURES = ("steps", "proxies", "recheck", "pick", "repeats", "images", "points", "radius")
 _OF_TRAININGS = (
@@ -32,14 +33,6 @@ _OF_TRAININGS = (
     *("train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
 )
-
-
-def _amount(given: Any) -> int | None:
-    return None if given is None else parse_amount(given)
-
-
-def _milliseconds(given: Any) -> float | None:
-    return None if given is None else parse_milliseconds(given)
 
 
 _OTHERWISE = ("training_steps", "width")  # of them that a table calls otherwise, or always has
@@ -163,7 +156,7 @@ class SearchSettings(MeasuringSettings):
         "Parameters that a network may have, such as 5M; every network is as wide as this and "
         "--max-macs allow, if its space has widths.",
         metavar="N",
-        convert=_amount,
+        convert=parse_amount,
         parse=parse_amount,
         group=_LIMITS,
     )
@@ -171,7 +164,7 @@ class SearchSettings(MeasuringSettings):
         None,
         "Multiply-adds that a network may take for an image, such as 600M.",
         metavar="N",
-        convert=_amount,
+        convert=parse_amount,
         parse=parse_amount,
         group=_LIMITS,
     )
@@ -179,7 +172,7 @@ class SearchSettings(MeasuringSettings):
         None,
         "Time that a forward pass may take on --device, such as 8ms.",
         metavar="TIME",
-        convert=_milliseconds,
+        convert=parse_milliseconds,
         parse=parse_milliseconds,
         group=_LIMITS,
     )
@@ -228,14 +221,12 @@ class SearchSettings(MeasuringSettings):
     @property
     def sized(self) -> bool:
         """Whether networks are as wide as limits allow."""
-        given = (self.max_params, self.max_macs)
-        return self.width is None and any(one is not None for one in given)
+        return self.width is None and (self.max_params is not None or self.max_macs is not None)
 
     @property
     def limited(self) -> bool:
         """Whether there is a limit."""
-        given = (self.max_params, self.max_macs, self.max_latency)
-        return any(one is not None for one in given)
+        return any(getattr(self, name) is not None for name in LIMITS)
 
     def check(self) -> None:
         """Check that the controller can learn from batches, and has what it needs."""
@@ -277,7 +268,7 @@ class SearchSettings(MeasuringSettings):
     @property
     def unused(self) -> Sequence[str]:
         """Settings of the other kind of search: by measures or by trainings."""
-        limits = () if self.limited else ("max_params", "max_macs", "max_latency")
+        limits = () if self.limited else LIMITS
         latency = () if self.max_latency is not None else _OF_LATENCY
         other = ("trainings", *_OF_TRAININGS) if self.trainings is None else _OF_MEASURES
         return (*other, *limits, *latency)
