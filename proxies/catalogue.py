@@ -100,11 +100,7 @@ _MEASURES = (
         "reported",
         check=independent_curve,
     ),
-    _baseline(
-        lambda model, images: counts.count(model, images.shape[-1]).params,
-        "number of parameters, a trivial baseline",
-        name="params",
-    ),
+    _baseline(counts.parameters, "number of parameters, a trivial baseline", name="params"),
     _baseline(
         lambda model, images: counts.count(model, images.shape[-1]).macs,
         "multiply-adds of convolutions, linear layers and matrix products, batch 1",

@@ -95,7 +95,7 @@ def count_by_module(
     whole = type(skeleton).__name__
     macs[whole] = macs["Global"]
     return {
-        name: Cost(_parameters(part), macs[f"{whole}.{name}".rstrip(".")])
+        name: Cost(parameters(part), macs[f"{whole}.{name}".rstrip(".")])
         for name, part in skeleton.named_modules()
     }
 
@@ -167,7 +167,8 @@ def _charge(func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return each * int(call["input"].numel())
 
 
-def _parameters(module: nn.Module) -> int:
+def parameters(module: nn.Module) -> int:
+    """Count the parameters of ``module``; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -33,11 +33,14 @@ class Picture:
     @cached_property
     def svg(self) -> str:
         """The figure as its file holds it."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         buffer = io.StringIO()
         with self._drawn() as figure:
             points = titled(figure)
-            # No date and no version: the same run gives the same file.
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            # No date and no version: the same run gives the same file. `savefig` draws it twice.
+            canvas: Any = FigureCanvasSVG(figure)
+            canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
         text = buffer.getvalue().replace(f"'{FONT}'", f"'{FONT}', {ALIKE}")
         return with_titles(text, points)
 

@@ -41,7 +41,7 @@ GRADIENT = ("synflow", "snip", "grad_norm", "grasp", "fisher", "zico", "dss")
 AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability")
 STRUCTURE = ("depth", "width", "expansions")
 NAMES = standard_measures()
-RUNS = [name for name in NAMES if name not in STRUCTURE]  # the network on images
+RUNS = [name for name in NAMES if name not in (*STRUCTURE, "params")]  # the network on images
 TWO_PASSES = ("ntk_condition_number", "zico", "grasp", "naswot")
 NOT_DEFINED = {
     ("convnext_atto", "dss"): "ConvNeXt has no attention",
