@@ -28,7 +28,7 @@ CACHE = "cache"
 _ROOT = Path(__file__).parents[1]
 
 #: Imported before the first fork; every process has to import all other modules itself.
-_PRELOADED = (
+PRELOADED = [
     "experiments.forked",
     "asvit.cli.app",
     "asvit.cli.run_command",
@@ -55,7 +55,10 @@ _PRELOADED = (
     "rich.table",
     "torch._decomp.decompositions_for_jvp",
     "accelerate",
-)
+    *(f"asvit.predictor.{name}" for name in ("correlation", "process")),
+    "asvit.search.predictor_sampler",
+    *("alembic.command", "alembic.context", "sqlalchemy.orm"),
+]
 
 
 def start(function: Callable[..., object], *arguments: Any, **named: Any) -> ForkServerProcess:
@@ -64,7 +67,7 @@ def start(function: Callable[..., object], *arguments: Any, **named: Any) -> For
     The first call starts the server. All processes have the environment of that moment.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
+    context.set_forkserver_preload(PRELOADED)
     # The server does not inherit our import path; threads do not survive a fork.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with mock.patch.dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1"):

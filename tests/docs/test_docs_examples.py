@@ -8,8 +8,9 @@ Command lines are also read as they stand by the program's own parser, even thos
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doc_examples import (
@@ -27,8 +28,11 @@ from doc_examples import (
 from doc_readers import SCALED, SEED, give, run, tiny
 
 from asvit.cli import manual
+from asvit.core.settings import Settings
+from asvit.reference.build_settings import BuildSettings
 from asvit.runs.run import RUNS
 from asvit.search.controllers import CONTROLLERS
+from asvit.search.settings import SearchSettings
 from asvit.spaces import SPACES
 from proxies import PROXIES
 
@@ -62,6 +66,18 @@ def _own_registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asvit.report.pictures.Picture.svg", "<svg/>")
+
+
+@pytest.fixture(autouse=True)
+def _small_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples in Python take the preset ``quick``, which is for people."""
+    smaller: Sequence[tuple[type[Settings], dict[str, Any]]] = [
+        (SearchSettings, {"image_size": 32, "images": 2, "points": 3, "repeats": 1}),
+        (BuildSettings, {"train_images": 200, "test_images": 100, "width": 8}),
+    ]
+    for settings, small in smaller:
+        quick = {**settings.presets["quick"], **small}
+        monkeypatch.setitem(settings.presets, "quick", quick)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

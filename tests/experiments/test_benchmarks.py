@@ -9,6 +9,7 @@ import pytest
 import torch
 from run_script import Script, read_rows
 
+from asvit.search.settings import SearchSettings
 from asvit.training.settings import TrainSettings
 from experiments import (
     bench_cost_estimate,
@@ -47,8 +48,12 @@ def test_bench_prints_ratios_and_speed_ups(script: Script) -> None:
     assert "mean of ratios over 1 topologies" in printed
 
 
-def test_controllers_are_compared_at_equal_draws(script: Script) -> None:
-    table = script(compare_controllers.main, "--seeds 1 --steps 4 --window 2")
+def test_controllers_are_compared_at_equal_draws(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    small = {"image_size": 32, "images": 2, "points": 3, "recheck": 1}
+    monkeypatch.setitem(SearchSettings.presets, "quick", small)
+    table = script(compare_controllers.main, "--seeds 1 --steps 4 --window 2 --repeats 1")
     rows = read_rows("runs/compare/controllers.csv")
     assert [row["controller"] for row in rows] == ["reinforce", "random"]
     assert min(float(row["best_rank"]) for row in rows) == 0

@@ -67,7 +67,7 @@ def _few_detections(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_few_detections")
 def test_tiny_pictures_are_learnt_by_heart(script: Script) -> None:
-    make_data(8, 8)
+    make_data(8, 4)
     lines = [json.loads(line) for line in script(train_detection.main, DETECTION).splitlines()]
     assert script.code == 0
     assert [line["epoch"] for line in lines] == [*range(1, 21)]

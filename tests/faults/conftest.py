@@ -7,6 +7,8 @@ import pytest
 from experiments import forked
 from experiments.kill_runs import Campaign
 
+forked.PRELOADED.append("tests.quick_figures")
+
 #: Other moments than usual: any number.
 SEED = int(os.environ.get("ASVIT_KILL_SEED", "0"))
 

@@ -2,6 +2,7 @@
 
 import locale
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return reported(tmp_path_factory.mktemp("locale"), "C.UTF-8")
 
 
+def draw_figures_in(name: str) -> None:
+    import_module("tests.quick_figures").draw_again()  # not here, where it would have an effect
+    locale.setlocale(locale.LC_ALL, name)
+
+
 def reported(folder: Path, name: str) -> dict[str, bytes]:
     """The files of a search whose report is made in the locale ``name``."""
     run = write_sample("search", folder / "search")
-    prepare = partial(locale.setlocale, locale.LC_ALL, name)
+    prepare = partial(draw_figures_in, name)
     words, given = ["report", str(run)], {"LC_ALL": name}
     code = forked.run(forked.command, words, folder, environment=given, prepare=prepare)
     assert code == 0, forked.printed(folder)

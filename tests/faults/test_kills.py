@@ -90,7 +90,7 @@ OTHERS: Sequence[tuple[str, str, Stop]] = [
     ),
     *(
         ("search", f"--space {name} --image-size 64", ("fsync", 9, KILL))
-        for name in ("shiftvit", "psvit2d", "psvit1d")
+        for name in ("shiftvit", "psvit2d")
     ),
     ("search", "--batch 5", ("measure", 7, KILL)),
     ("scale", "--arch shift:1,1,2,1|2|12|1|48 --budget 9M", ("measure", 3, KILL)),

@@ -52,6 +52,12 @@ def order(node: str) -> None:
     draft.replace(ORDERED)
 
 
+def again() -> None:
+    """Forget the node that died."""
+    ORDERED.unlink()
+    BUSY.unlink()
+
+
 def wait_for(file: Path) -> None:
     """Wait until a file is there.
 

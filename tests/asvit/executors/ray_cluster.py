@@ -1,7 +1,7 @@
-"""A search in this process, and again on a Ray cluster of two nodes, one of which dies half-way.
+"""Searches in this process, and again on a Ray cluster of two nodes, one of which dies half-way.
 
-Run as a script: ``python ray_cluster.py FOLDER JSON``, with the settings of the search. The runs
-are FOLDER's ``alone`` and ``ray``.
+Run as a script: ``python ray_cluster.py FOLDER JSON``, with the settings of each search by its
+name. Its runs are ``alone`` and ``ray`` in a folder of that name.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 HERE = Path(__file__).parent
 HALF_WAY = 4  # steps or trainings before the node dies
@@ -30,26 +31,29 @@ def main() -> None:
     from asvit.executors import Workers
     from asvit.runs.search import run_search
 
-    run_search(out=folder / "alone", workers=Workers(jobs=1), **settings)
+    for name, chosen in settings.items():
+        run_search(out=folder / name / "alone", workers=Workers(jobs=1), **chosen)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    second = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-
-    def kill() -> None:
-        half_way.wait_for(half_way.BUSY)
-        cluster.remove_node(second, allow_graceful=False)
-
-    killer = Thread(target=kill, daemon=True)
-
-    def order(event: Progress) -> None:
-        if event.unit in ("step", "training") and event.done == HALF_WAY:
-            half_way.order(second.node_id)
-            killer.start()
-
+    workers = Workers(ray=cluster.address)
     try:
-        workers = Workers(ray=cluster.address)
-        run_search(out=folder / "ray", workers=workers, progress=order, **settings)
-        killer.join()
+        for name, chosen in settings.items():
+            second = cluster.add_node(num_cpus=1)
+            cluster.wait_for_nodes()
+
+            def kill(node: Any = second) -> None:
+                half_way.wait_for(half_way.BUSY)
+                cluster.remove_node(node, allow_graceful=False)
+
+            killer = Thread(target=kill, daemon=True)
+
+            def order(event: Progress, node: Any = second, killer: Thread = killer) -> None:
+                if event.unit in ("step", "training") and event.done == HALF_WAY:
+                    half_way.order(node.node_id)
+                    killer.start()
+
+            run_search(out=folder / name / "ray", workers=workers, progress=order, **chosen)
+            killer.join()
+            half_way.again()
     finally:
         cluster.shutdown()
 

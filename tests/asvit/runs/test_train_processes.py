@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 import asvit
+from experiments import forked
 
 ARCHITECTURE = "4,2,2|4,1,2|4,1,2|4,1,2|16,8"
 ASKED = [
@@ -27,7 +29,6 @@ ASKED = [
     "--batch-size", "8", "--drop-path", "0", "--mixup", "0.5", "--cutmix", "0.5",
     "--erasing", "0.3", "--ema", "0.9", "--device", "cpu", "--workers", "0", "--quiet",
 ]  # fmt: skip
-ALONE = [sys.executable, "-m"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 ACCELERATE = [
     sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2",
@@ -36,11 +37,10 @@ ACCELERATE = [
 
 
 def launched(launcher: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    words = launcher if launcher is ALONE else [*launcher, "-m"]
     root = str(Path(asvit.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*words, "asvit", *ASKED, *more, "--out", str(folder)],
+        [*launcher, "-m", "asvit", *ASKED, *more, "--out", str(folder)],
         env=environment,
         cwd=folder.parent,
         capture_output=True,
@@ -53,6 +53,10 @@ def launched(launcher: list[str], folder: Path, *more: str) -> subprocess.Comple
 def trained(launcher: list[str], folder: Path, *more: str) -> dict[str, Any]:
     ended = launched(launcher, folder, *more)
     assert ended.returncode == 0, ended.stderr[-3000:]
+    return result(folder)
+
+
+def result(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return content
 
@@ -61,13 +65,14 @@ def trained(launcher: list[str], folder: Path, *more: str) -> dict[str, Any]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training in one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    assert trained(ALONE, folder)["processes"] == 1
+    assert forked.run(forked.command, [*ASKED, "--out", str(folder)], folder.parent) == 0
+    assert result(folder)["processes"] == 1
     return folder
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(tmp_path: Path, alone: Path) -> None:
-    one = json.loads((alone / "result.json").read_text())
+    one = result(alone)
     two = trained(ACCELERATE, tmp_path / "run")
     assert two["processes"] == 2
     for ours, theirs in zip(two["history"], one["history"], strict=True):
@@ -86,7 +91,7 @@ def test_two_processes_accumulate_and_go_on_where_one_has_stopped(
 ) -> None:
     folder = tmp_path / "run"
     two = trained(TORCHRUN, folder, "--accumulate", "2")
-    one = json.loads((alone / "result.json").read_text())
+    one = result(alone)
     for ours, theirs in zip(two["history"], one["history"], strict=True):
         assert math.isclose(ours["train_loss"], theirs["train_loss"], rel_tol=1e-4)
     again = launched(TORCHRUN, folder, "--accumulate", "2")
@@ -94,42 +99,40 @@ def test_two_processes_accumulate_and_go_on_where_one_has_stopped(
     assert again.stdout.count("folder: ") == 1  # one process talks
 
 
-Pair = list["subprocess.Popen[str]"]
+Pair = list[ForkServerProcess]
 
 
 @contextmanager
 def pair(folder: Path, *more: str) -> Iterator[Pair]:
-    """The two processes of a training in ``folder``, without a launcher that would end both."""
+    """The two processes of a training in ``folder``, without a launcher that would end both.
+
+    What they say is in the folders ``0`` and ``1`` beside it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    root = str(Path(asvit.__file__).parents[1])
-    environment = {
-        **os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
-    }  # fmt: skip
-    both = [
-        subprocess.Popen(
-            [*ALONE, "asvit", *ASKED, *more, "--out", str(folder)],
-            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
+    words = [*ASKED, *more, "--out", str(folder)]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = []
+    for rank in "01":
+        own = folder.with_name(rank)
+        (own / forked.STDERR).unlink(missing_ok=True)
+        environment = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+        both.append(forked.start(forked.command, words, own, environment=environment))
     try:
         yield both
     finally:
         for one in both:
             one.kill()
-            one.communicate()
+            one.join()
 
 
-def ended(both: Pair) -> list[tuple[int, str]]:
+def ended(both: Pair, folder: Path) -> list[tuple[int | None, str]]:
     """Exit code and messages of each process."""
-    told = [one.communicate(timeout=600)[1] for one in both]
-    return [(one.returncode, text) for one, text in zip(both, told, strict=True)]
+    for one in both:
+        one.join(600)
+    told = [forked.printed(folder.with_name(rank)) for rank in "01"]
+    return [(one.exitcode, text) for one, text in zip(both, told, strict=True)]
 
 
 def wait_for_an_epoch(folder: Path) -> None:
@@ -145,12 +148,12 @@ def test_a_killed_process_ends_the_other_one(tmp_path: Path, victim: int) -> Non
     with pair(tmp_path / "run", "--epochs", "1000") as both:
         wait_for_an_epoch(tmp_path / "run")
         both[victim].kill()
-        code, told = ended(both)[1 - victim]
+        code, told = ended(both, tmp_path / "run")[1 - victim]
     assert code == 3, told
     assert "another of the 2 processes of this training ended" in told.splitlines()[-1]
 
 
-LONGER = ("--epochs", "8", "--workers", "1")
+LONGER = ("--epochs", "5", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +161,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training in two processes, each with a worker that prepares images."""
     folder = tmp_path_factory.mktemp("two") / "run"
     with pair(folder, *LONGER) as both:
-        assert [code for code, _ in ended(both)] == [0, 0]
+        assert [code for code, _ in ended(both, folder)] == [0, 0]
     return folder
 
 
@@ -176,7 +179,7 @@ def test_a_killed_worker_of_one_process_changes_nothing(
         assert workers
         for worker in workers:
             os.kill(int(worker), signal.SIGKILL)
-        found = ended(both)
+        found = ended(both, folder)
     assert [code for code, _ in found] == [0, 0], found
     said = ["lost a worker that prepares images" in told for _, told in found]
     assert said == [victim == 0, victim == 1]
@@ -200,7 +203,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
 
     damage(last)
     with pair(folder, *LONGER) as both:
-        found = ended(both)
+        found = ended(both, folder)
     assert [code for code, _ in found] == [0, 0], found
     told = "checkpoint.safetensors was damaged; the one before it is used"
     assert [told in text for _, text in found] == [True, False]
@@ -211,7 +214,7 @@ def test_two_processes_go_on_from_the_same_checkpoint_where_the_last_is_damaged(
     damage(before)
     kept = last.read_bytes(), before.read_bytes()
     with pair(folder, *LONGER) as both:
-        found = ended(both)
+        found = ended(both, folder)
     assert [code for code, _ in found] == [3, 3], found
     assert "the digest is another one" in found[0][1].splitlines()[-1]
     assert (last.read_bytes(), before.read_bytes()) == kept
