@@ -49,13 +49,21 @@ NUMBER: Final = re.compile(r"[0-9]{1,5}")
 class Growable:
     """Base of architectures that scaling grows: dataclasses with ``depths`` and ``width``."""
 
-    def with_(self, *, depths: Iterable[int] | None = None, width: int | None = None) -> Self:
-        """This architecture with other depths or another stage-1 width; None keeps a value.
+    def with_(
+        self,
+        *,
+        depths: Iterable[int] | None = None,
+        width: int | None = None,
+        expansions: Iterable[int] | None = None,
+    ) -> Self:
+        """This architecture with other depths, stage-1 width or expansions; None keeps a value.
+
+        Expansions are As-ViT's alone.
 
         Raises:
             ValueError: If the result is not a valid architecture.
         """
-        given = {"depths": depths, "width": width}
+        given = {"depths": depths, "width": width, "expansions": expansions}
         changes = {name: value for name, value in given.items() if value is not None}
         return replace(self, **changes)  # type: ignore[type-var]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal, NotRequired, TypedDict
 
 from asvit.core.codec import flattened, from_json, to_json
 from asvit.core.journal import Journal
@@ -16,8 +16,14 @@ from asvit.core.results import Result
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
 from asvit.reference.findings import Reliability
 from proxies import Score
+from proxies.latency import Latency
 from proxies.registry import Registry
 from scaling import Budget, Row, Shape, parse_budgets
+from scaling.rules import RULES
+from scaling.shapes import shape_of
+
+MEASURED = "measures"  # the rule that is none
+_PAPERS = "depth,width"  # what the paper grows
 
 
 def parse_share(text: str) -> float:
@@ -54,11 +60,24 @@ class ScaleSettings(MeasuringSettings):
     )
     budgets: tuple[str, ...] = setting(
         ("88M",),
-        "Where to end: parameters (88M) or multiply-adds (22G); or several, as 30M,50M,88M.",
+        "Where to end: parameters (88M), multiply-adds (22G) or the time of a forward pass "
+        "(12ms); or several, as 30M,50M,88M.",
         name="budget",
         metavar="BUDGET",
         convert=_texts,
         parse=str,
+    )
+    rule: str = setting(
+        MEASURED,
+        "Grow by measures, or by a rule that measures nothing on its way: "
+        f"{', '.join(RULES)} (docs/scaling.md).",
+        choices=(MEASURED, *RULES),
+    )
+    grow: str = setting(
+        _PAPERS,
+        "What grows by measures: the paper's depth and width, or the expansions of feed-forward "
+        "parts as well.",
+        choices=(_PAPERS, f"{_PAPERS},expansion"),
     )
     stop_within: float = setting(
         0.02,
@@ -98,15 +117,43 @@ class ScaleSettings(MeasuringSettings):
         complete="proxies:PROXIES",
     )
 
+    latency_batch: int = setting(
+        1, "Images of the pass that a time as budget is of; they are of --count-size.", at_least=1
+    )
+    latency_runtime: Literal["eager", "compile", "onnx"] = setting(
+        "eager", "What runs that pass.", choices=("eager", "compile", "onnx")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule != MEASURED and self.grow != _PAPERS:
+            raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
+
     @cached_property
     def limits(self) -> tuple[Budget, ...]:
         """The budgets, from small to large."""
         return parse_budgets(self.budgets)
 
+    @property
+    def timed(self) -> bool:
+        """Whether the budgets are times."""
+        return self.limits[0].unit == "latency"
+
+    @property
+    def grows_expansions(self) -> bool:
+        """Whether expansions grow as well."""
+        return self.grow != _PAPERS if self.rule == MEASURED else RULES[self.rule].expansions
+
+
+class _Timed(TypedDict):
+    architecture: str
+    latency: Latency
+
 
 class _Measured(TypedDict):
     depths: tuple[int, ...]
     width: int
+    expansions: NotRequired[tuple[int, ...]]
     scores: Mapping[str, Any]
 
 
@@ -120,6 +167,7 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def __init__(self, *args: Any) -> None:
         self._scores: dict[Shape, Mapping[str, Score]] = {}
+        self.latencies: dict[str, Latency] = {}  # by architecture
         super().__init__(*args)
 
     def get(self, shape: Shape, /) -> Mapping[str, Score] | None:
@@ -129,8 +177,15 @@ class GrowthJournal(Journal[ScaleSettings]):
     def __setitem__(self, shape: Shape, scores: Mapping[str, Score], /) -> None:
         """Keep the scores of ``shape``."""
         found = {name: score_to_json(score) for name, score in scores.items()}
-        self.append({"depths": list(shape.depths), "width": shape.width, "scores": found})
+        more = {"expansions": list(shape.expansions)} if shape.expansions else {}
+        sizes = {"depths": list(shape.depths), "width": shape.width, **more}
+        self.append({**sizes, "scores": found})
         self._scores[shape] = scores
+
+    def keep_latency(self, architecture: str, latency: Latency) -> None:
+        """Keep how long a forward pass takes."""
+        self.append({"architecture": architecture, "latency": to_json(latency)})
+        self.latencies[architecture] = latency
 
     def __len__(self) -> int:
         """Number of shapes with scores."""
@@ -138,8 +193,12 @@ class GrowthJournal(Journal[ScaleSettings]):
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take in a record of the file."""
+        if "latency" in record:
+            timed = from_json(record, _Timed)
+            self.latencies[timed["architecture"]] = timed["latency"]
+            return
         found = from_json(record, _Measured)
-        shape = Shape(found["depths"], found["width"])
+        shape = shape_of(found["depths"], found["width"], found.get("expansions", ()))
         self._scores[shape] = {name: score_from_json(of) for name, of in found["scores"].items()}
 
 
@@ -165,6 +224,8 @@ class ScaleResult(Result):
     reason: str  #: why the end is not as near to the largest budget as asked; empty where it is
     #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
+    #: Time of a forward pass of the last model, where the budgets are times.
+    latency: Latency | None = None
 
     @property
     def reached(self) -> bool:

@@ -1,73 +1,21 @@
-"""Scaling rules to compare growth with: depth only, width only, compound and random.
-
-They measure nothing: each returns the largest model of its kind within a budget.
-"""
+"""Scaling by hand to compare growth with: rules of ``asvit scale --rule``, and random steps."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from scaling.budget import Budget
-from scaling.growth import CostOf
-from scaling.shapes import Shape, largest_fitting, proposals, wider
+from scaling.rules import RULES, CostOf, Family, scale_by_rule
+from scaling.shapes import Shape, proposals, wider
 
-#: EfficientNet's factors of depth and width, without its third one, for the image size.
-DEPTH_FACTOR, WIDTH_FACTOR = 1.2, 1.1
-_STEPS_PER_UNIT = 200  # compound shapes while the exponent grows by 1
-
-Family = Callable[[Shape], Callable[[int], Shape]]
-
-
-def deeper(shape: Shape) -> Callable[[int], Shape]:
-    """Shapes of the same width with n more blocks, added to the stages in turn."""
-
-    def member(blocks: int) -> Shape:
-        rounds, rest = divmod(blocks, len(shape.depths))
-        return Shape(
-            tuple(d + rounds + (stage < rest) for stage, d in enumerate(shape.depths)),
-            shape.width,
-        )
-
-    return member
-
-
-def compound(shape: Shape) -> Callable[[int], Shape]:
-    """Shapes with depths times 1.2^x and width times 1.1^x, rounded; x = n / 200.
-
-    References:
-        Tan and Le 2019, "EfficientNet", arXiv:1905.11946.
-    """
-
-    def member(number: int) -> Shape:
-        x = number / _STEPS_PER_UNIT
-        return Shape(
-            tuple(math.floor(d * DEPTH_FACTOR**x + 0.5) for d in shape.depths),
-            math.floor(shape.width * WIDTH_FACTOR**x + 0.5),
-        )
-
-    return member
-
-
+#: The rules that the pages show, by the names that they have there.
 FAMILIES: Mapping[str, Family] = {
-    "depth only": deeper,
-    "width only": wider,
-    "compound": compound,
+    "depth only": RULES["depth"].family,
+    "width only": RULES["width"].family,
+    "compound": RULES["compound"].family,
 }
-
-
-def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) -> Shape:
-    """The largest shape of a family within ``budget``.
-
-    Raises:
-        ValueError: If the start exceeds the budget, or no shape of the family does.
-    """
-    found = largest_fitting(family(start), lambda shape: _within(cost, budget, shape))
-    if found is None:
-        raise ValueError(f"no member of this family ends within {budget}")
-    return found
 
 
 def scale_at_random(start: Shape, cost: CostOf, budget: Budget, rng: np.random.Generator) -> Shape:
@@ -76,16 +24,13 @@ def scale_at_random(start: Shape, cost: CostOf, budget: Budget, rng: np.random.G
     Raises:
         ValueError: If the start exceeds the budget.
     """
-    if not _within(cost, budget, start):
+
+    def fits(shape: Shape) -> bool:
+        return budget.of(cost(*shape)) <= budget.amount
+
+    if not fits(start):
         raise ValueError(f"the start is not within {budget}")
     shape = start
-    while fitting := [one for one in proposals(shape) if _within(cost, budget, one)]:
+    while fitting := list(filter(fits, proposals(shape))):
         shape = fitting[rng.integers(len(fitting))]
     return scale_by_rule(wider, shape, cost, budget)
-
-
-def _within(cost: CostOf, budget: Budget, shape: Shape) -> bool:
-    try:
-        return budget.of(cost(*shape)) <= budget.amount
-    except ValueError:
-        return False

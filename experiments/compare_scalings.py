@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asvit.report.style import label, log_scale, style
-from experiments.baselines import FAMILIES, scale_at_random, scale_by_rule
+from experiments.baselines import FAMILIES, scale_at_random
 from experiments.growing import (
     MODEL_COLUMNS,
     GrowthSetup,
@@ -32,6 +32,7 @@ from experiments.growing import (
 )
 from scaling import Budget, Candidate
 from scaling.growth import DEFAULT_MEASURES
+from scaling.rules import scale_by_rule
 
 GROWN = "growth"
 COLOURS = {

@@ -41,6 +41,13 @@ class Cost:
         return Cost(self.params + other.params, self.macs + other.macs)
 
 
+@dataclass(frozen=True)
+class TimedCost(Cost):
+    """Size of a network, and what it takes."""
+
+    latency: float  #: milliseconds of a forward pass
+
+
 def count(
     module: nn.Module, image_size: int = 224, channels: int = 3, *, rules: Rules = "core"
 ) -> Cost:

@@ -1,4 +1,4 @@
-"""Size budgets: ``"88M"`` parameters or ``"22G"`` multiply-adds."""
+"""Budgets: ``"88M"`` parameters, ``"22G"`` multiply-adds or ``"12ms"`` for a forward pass."""
 
 import math
 import re
@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, Protocol, Self
 
-Unit = Literal["params", "macs"]
+Unit = Literal["params", "macs", "latency"]
 
-UNIT_NAMES: dict[Unit, str] = {"params": "parameters", "macs": "multiply-adds"}
+UNIT_NAMES: dict[Unit, str] = {
+    "params": "parameters",
+    "macs": "multiply-adds",
+    "latency": "microseconds of latency",
+}
 
 _SUFFIXES: dict[str, tuple[int, Unit]] = {
     "K": (10**3, "params"),
@@ -24,7 +28,10 @@ _MIN_PLAIN_MACS = 10**9  # larger plain numbers are multiply-adds, as with G
 
 
 class HasCost(Protocol):
-    """Anything with a size: a cost, or a row of a table."""
+    """Anything with a size: a cost, or a row of a table.
+
+    For budgets of latency it also has ``latency``, the milliseconds of a forward pass.
+    """
 
     @property
     def params(self) -> int:
@@ -37,7 +44,7 @@ class HasCost(Protocol):
 
 @dataclass(frozen=True, order=True)
 class Budget:
-    """A number of parameters or multiply-adds to grow a model to.
+    """A number of parameters, multiply-adds or microseconds to grow a model to.
 
     Raises:
         ValueError: If the amount is not a positive whole number or there is no such unit.
@@ -49,7 +56,9 @@ class Budget:
         '0.5G'
     """
 
-    unit: Unit  #: ``"params"``, or ``"macs"`` for multiply-adds of one image
+    #: ``"params"``, ``"macs"`` for multiply-adds of one image, or ``"latency"`` for microseconds
+    #: of a forward pass.
+    unit: Unit
     amount: int  #: their number, at least 1
 
     def __post_init__(self) -> None:
@@ -62,17 +71,20 @@ class Budget:
     def parse(cls, text: str) -> Self:
         """Read a budget.
 
-        ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds.
-        A plain number is parameters below 10^9 (``88e6``), else multiply-adds.
+        ``K`` and ``M`` are thousands and millions of parameters, ``G`` billions of multiply-adds,
+        ``ms`` and ``s`` times. A plain number is parameters below 10^9 (``88e6``), else
+        multiply-adds.
 
         Raises:
             ValueError: If ``text`` is no budget; a number without its suffix gets a hint.
         """
+        if _TIME.fullmatch(text):
+            return cls("latency", max(1, round(1000 * parse_milliseconds(text))))
         found = _TEXT.fullmatch(text)
         if found is None:
             raise ValueError(
-                f"budget {text[:40]!r} is not a number with K, M or G; write 88M for parameters "
-                "or 22G for multiply-adds"
+                f"budget {text[:40]!r} is not a number with K, M, G or ms; write 88M for "
+                "parameters, 22G for multiply-adds or 12ms for the time of a forward pass"
             )
         number, suffix = Decimal(found[1]), found[2].upper()
         if suffix:
@@ -91,12 +103,17 @@ class Budget:
 
     def __str__(self) -> str:
         """The text that :meth:`parse` reads back."""
+        if self.unit == "latency":
+            return f"{(Decimal(self.amount) / 1000).normalize():f}ms"
         suffix = "G" if self.unit == "macs" else "M" if self.amount >= 10**6 else "K"
         number = (Decimal(self.amount) / _SUFFIXES[suffix][0]).normalize()
         return f"{number:f}{suffix}"
 
     def of(self, cost: HasCost) -> int:
         """The part of ``cost`` in this budget's unit."""
+        if self.unit == "latency":
+            milliseconds: float = cost.latency  # type: ignore[attr-defined]
+            return round(1000 * milliseconds)
         return cost.params if self.unit == "params" else cost.macs
 
     def gap(self, cost: HasCost) -> float:
@@ -150,7 +167,7 @@ def parse_budgets(texts: str | Iterable[str]) -> tuple[Budget, ...]:
         raise ValueError("no budget; write one or more, such as 30M,50M,88M")
     if budgets[0].unit != budgets[-1].unit:
         raise ValueError(
-            f"budgets {', '.join(map(str, budgets))} are of two units; give parameters (M) or "
-            "multiply-adds (G), not both"
+            f"budgets {', '.join(map(str, budgets))} are of two units; give parameters (M), "
+            "multiply-adds (G) or times (ms) alone"
         )
     return tuple(budgets)

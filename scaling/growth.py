@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from torch import nn
 
 from proxies import Cost, Score, get_proxy, measure
+from proxies.counts import TimedCost
 from proxies.registry import Better
 from scaling.budget import UNIT_NAMES, Budget
 from scaling.ranking import best_places, rank_sums
-from scaling.shapes import Shape, final_step_candidates, proposals
+from scaling.rules import RULES, CostOf
+from scaling.shapes import Shape, final_step_candidates, proposals, shape_of
 from scaling.trajectory import Candidate, Kind, Step, Trajectory
 
 DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
@@ -26,8 +28,7 @@ DEFAULT_MEASURES = ("length_distortion", "ntk_condition_number")
 SEED_KEY = "growth"
 MAX_BUDGET_RATIO = 1000  # a budget over the start's size; more is a typo, or weeks of work
 
-CostOf = Callable[[tuple[int, ...], int], Cost]
-Build = Callable[[tuple[int, ...], int], nn.Module]
+Build = Callable[..., nn.Module]  # of a shape: depths, width and, where they grow, expansions
 # Yields the scores of each shape in order; may yield the first before it measures the last.
 MeasureShapes = Callable[[Sequence[Shape]], Iterable[Mapping[str, Score]]]
 
@@ -70,7 +71,12 @@ class CandidateMeasurer:
                 scores = next(fresh)
                 self.known[small] = scores
                 self.fresh += 1
-            yield Candidate(shape.depths, shape.width, small.width, cost, scores)
+            if isinstance(cost, TimedCost):
+                took = cost.latency
+                scores = {**scores, "latency": Score(took, 0.0, (took,), "reported")}
+            yield Candidate(
+                shape.depths, shape.width, small.width, cost, scores, expansions=shape.expansions
+            )
 
     def _cached(self, small: Shape) -> Mapping[str, Score] | None:
         """Known scores of a shape of reduced width, if they include every measure."""
@@ -85,7 +91,7 @@ class CandidateMeasurer:
 
 def measured_shape(shape: Shape, ratio: float) -> Shape:
     """The shape that is measured for ``shape``: its width times ``ratio``, rounded down."""
-    return Shape(shape.depths, max(1, math.floor(round(shape.width * ratio, 9))))
+    return shape.wider(max(1, math.floor(round(shape.width * ratio, 9))))
 
 
 def directions(measures: Sequence[str]) -> dict[str, Better]:
@@ -118,7 +124,10 @@ def grow(
     *,
     depths: Sequence[int],
     width: int,
+    expansions: Sequence[int] = (),
     budget: Budget | str,
+    rule: str | None = None,
+    budgets: Sequence[Budget] = (),
     stop_within: float = 0.02,
     ratio: float = 0.25,
     width_multiple: int = 1,
@@ -137,13 +146,19 @@ def grow(
     the paper; see :func:`scaling.shapes.final_step_candidates`.
 
     Args:
-        build: Maps depths and width to a freshly initialised model. If it raises a
-            ``ValueError``, only that measurement fails.
-        cost: Maps depths and width to parameters and multiply-adds; raises a ``ValueError`` if
-            there is no such model.
+        build: Maps depths and width, and expansions if there are any, to a freshly initialised
+            model. If it raises a ``ValueError``, only that measurement fails.
+        cost: Maps the same to parameters and multiply-adds; raises a ``ValueError`` if there is
+            no such model.
         depths: Blocks in each stage at the start.
         width: Channels of the first stage at the start.
+        expansions: Expansions of the feed-forward parts at the start, if they are to grow: then a
+            step may also take one of them larger by one in place of a block.
         budget: Target size, such as ``"88M"``; no model of the series exceeds it.
+        rule: Name of a rule to scale by in place of measures; see
+            :data:`scaling.rules.RULES`. The series is then the largest model of the rule within
+            each budget, measured all the same.
+        budgets: Budgets below ``budget`` that a rule stops at, from small to large.
         stop_within: Tolerance of the final size, as a fraction of the budget.
         ratio: Measured width over full width, rounded down; costs are those of the full width.
         width_multiple: Widths are multiples of this, except in a final step.
@@ -188,7 +203,8 @@ def grow(
         width_multiple=width_multiple,
         progress=progress or (lambda _event: None),
     )
-    return growth.run(Shape(tuple(depths), width))
+    start = shape_of(depths, width, expansions)
+    return growth.run(start) if rule is None else growth.follow(rule, start, budgets)
 
 
 @dataclass
@@ -206,22 +222,40 @@ class _Growth:
 
     def run(self, start: Shape) -> Trajectory:
         """Step from ``start`` until the budget is close or no candidate fits."""
+        self._begin(start)
+        while not self._close_enough(self._last.cost):
+            kind, shapes = self._next_candidates()
+            if not shapes:
+                break
+            self._step(kind, shapes)
+        return self._trajectory()
+
+    def follow(self, rule: str, start: Shape, budgets: Sequence[Budget]) -> Trajectory:
+        """Take the largest model of a rule within each budget."""
+        self._begin(start)
+        for budget in (*budgets, self.budget):
+            shape = RULES[rule].largest(start, self.cost, budget)
+            if self._is_larger(self.cost(*shape)):
+                self._step("rule", [shape])
+        return self._trajectory()
+
+    def _begin(self, start: Shape) -> None:
         cost = self.cost(*start)
         check_budget(self.budget, cost, self.stop_within)
         (first,) = self.measurer([(start, cost)])
         self._finish(Step(0, "start", first), candidates=1)
-        reason = ""
-        while not self._close_enough(self._last.cost):
-            kind, shapes = self._next_candidates()
-            if not shapes:
-                reason = self._shortfall()
-                break
-            candidates = []
-            for candidate in self.measurer([(shape, self.cost(*shape)) for shape in shapes]):
-                candidates.append(candidate)
-                self._report(len(self.steps), len(candidates), len(shapes))
-            ranked, chosen = choose(candidates, self.measurer.better)
-            self._finish(Step(len(self.steps), kind, chosen, ranked), candidates=len(ranked))
+
+    def _step(self, kind: Kind, shapes: Sequence[Shape]) -> None:
+        """Measure the shapes and go on with the best."""
+        candidates = []
+        for candidate in self.measurer([(shape, self.cost(*shape)) for shape in shapes]):
+            candidates.append(candidate)
+            self._report(len(self.steps), len(candidates), len(shapes))
+        ranked, chosen = choose(candidates, self.measurer.better)
+        self._finish(Step(len(self.steps), kind, chosen, ranked), candidates=len(ranked))
+
+    def _trajectory(self) -> Trajectory:
+        reason = "" if self._close_enough(self._last.cost) else self._shortfall()
         return Trajectory(self.budget, self.stop_within, tuple(self.steps), reason)
 
     @property
@@ -230,7 +264,7 @@ class _Growth:
 
     def _next_candidates(self) -> tuple[Kind, list[Shape]]:
         """Candidate shapes of the next step; none if nothing larger fits the budget."""
-        current = Shape(self._last.depths, self._last.width)
+        current = self._last.shape
         proposed = proposals(current, multiple=self.width_multiple)
         shapes = [shape for shape in proposed if self._is_larger(self._affordable(shape))]
         if shapes:
@@ -278,9 +312,10 @@ class _Growth:
 
     def _shortfall(self) -> str:
         last, tolerance = self._last.cost, f"{self.stop_within * 100:.3g}%"
+        of = " of the rule" if self.steps[-1].kind == "rule" else ""
         return (
-            f"no larger model is within {tolerance} of {self.budget} and can be built: the last "
-            f"has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, "
+            f"no larger model{of} is within {tolerance} of {self.budget} and can be built: the "
+            f"last has {self.budget.of(last):,} {UNIT_NAMES[self.budget.unit]}, "
             f"{self.budget.gap(last):.1%} below"
         )
 

@@ -1,9 +1,7 @@
-"""Depths and a width, and the candidates that a growth step derives from them."""
+"""Depths, a width and expansions, and the candidates that a growth step derives from them."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import reduce
-from itertools import combinations_with_replacement
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 #: Width factors of a growth step.
@@ -18,17 +16,63 @@ class Shape(NamedTuple):
     depths: tuple[int, ...]
     width: int
 
-    def deeper(self, stage: int) -> "Shape":
-        """The shape with one more block in ``stage``, counted from 0."""
-        depths = list(self.depths)
-        depths[stage] += 1
-        return Shape(tuple(depths), self.width)
+    @property
+    def expansions(self) -> tuple[int, ...]:
+        """Expansions of the feed-forward parts, where they grow as well; else none."""
+        return ()
+
+    def with_(
+        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()
+    ) -> "Shape":
+        """Another shape of the same kind; one without expansions ignores them."""
+        return Shape(depths, width)
+
+    def wider(self, width: int) -> "Shape":
+        """The shape at another width."""
+        return self.with_(self.depths, width, self.expansions)
+
+    def steps(self) -> list["Shape"]:
+        """The shapes with one more block, or an expansion larger by one, in one stage."""
+        return [
+            *(self.with_(d, self.width, self.expansions) for d in _each_one_more(self.depths)),
+            *(self.with_(self.depths, self.width, e) for e in _each_one_more(self.expansions)),
+        ]
+
+
+class ExpandedShape(Shape):
+    """A shape whose expansions grow, too; it unpacks to depths, width and expansions."""
+
+    def __new__(
+        cls, depths: tuple[int, ...], width: int, expansions: tuple[int, ...]
+    ) -> "ExpandedShape":
+        """Make it; a NamedTuple's own takes as many values as it has fields."""
+        return tuple.__new__(cls, (depths, width, expansions))
+
+    @property
+    def expansions(self) -> tuple[int, ...]:
+        """Hidden width of the feed-forward part over the width, in each stage."""
+        found: tuple[int, ...] = tuple(self)[2]  # type: ignore[assignment]
+        return found
+
+    def with_(
+        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()
+    ) -> Shape:
+        """Another shape of the same kind."""
+        return ExpandedShape(depths, width, expansions)
+
+
+def shape_of(depths: Sequence[int], width: int, expansions: Sequence[int] = ()) -> Shape:
+    """The shape with these sizes, whose expansions grow if there are any."""
+    sizes = tuple(depths), width
+    return ExpandedShape(*sizes, tuple(expansions)) if expansions else Shape(*sizes)
 
 
 def proposals(
     shape: Shape, *, factors: Sequence[float] = WIDTH_FACTORS, multiple: int = 1
 ) -> list[Shape]:
     """Candidates of a growth step: one more block in one stage, and a larger width.
+
+    For a shape with expansions also those with an expansion larger by one in place of the block.
 
     Args:
         shape: The current shape.
@@ -43,11 +87,7 @@ def proposals(
         it measures at, which is ``multiple=4``.
     """
     widths = sorted({_scaled_width(shape.width, factor, multiple) for factor in factors})
-    return [
-        Shape(shape.deeper(stage).depths, width)
-        for stage in range(len(shape.depths))
-        for width in widths
-    ]
+    return [step.wider(width) for step in shape.steps() for width in widths]
 
 
 def final_step_candidates(
@@ -57,12 +97,12 @@ def final_step_candidates(
 
     For the current depths, and for one more block in each stage, take the widest shape that fits.
     If none is close enough to the budget, add two blocks, to one stage or to two, then three, then
-    four.
+    four. Expansions grow as blocks do.
     """
-    bases = [shape]
-    for blocks in range(1, MAX_EXTRA_BLOCKS + 1):
-        for stages in combinations_with_replacement(range(len(shape.depths)), blocks):
-            bases.append(reduce(Shape.deeper, stages, shape))
+    new, bases = [shape], [shape]
+    for _ in range(MAX_EXTRA_BLOCKS):
+        new = list(dict.fromkeys(step for base in new for step in base.steps()))
+        bases += new
         widest = [largest_fitting(wider(base), fits) for base in bases]
         found = [one for one in widest if one is not None and close_enough(one)]
         if found:
@@ -97,7 +137,13 @@ def largest_fitting(family: Callable[[int], Shape], fits: Callable[[Shape], bool
 
 def wider(shape: Shape) -> Callable[[int], Shape]:
     """Shapes of the same depths with n more channels."""
-    return lambda channels: Shape(shape.depths, shape.width + channels)
+    return lambda channels: shape.wider(shape.width + channels)
+
+
+def _each_one_more(sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """``sizes`` with the first of them larger by one, then with the second, and so on."""
+    for place, size in enumerate(sizes):
+        yield (*sizes[:place], size + 1, *sizes[place + 1 :])
 
 
 def _scaled_width(width: int, factor: float, multiple: int) -> int:

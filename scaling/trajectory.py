@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from proxies.tables import csv_text, read_table
 from scaling.budget import Budget
+from scaling.shapes import Shape, shape_of
 
 if TYPE_CHECKING:
     from proxies import Cost, Score
 
-Kind = Literal["start", "grow", "land"]
-NameOf = Callable[[tuple[int, ...], int], str]  # depths and width to the text of a model
+Kind = Literal["start", "grow", "land", "rule"]
+NameOf = Callable[..., str]  # of a shape to the text of a model
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,13 @@ class Candidate:
     scores: Mapping[str, Score]  #: score of each measure
     #: Sum of its dense ranks among the candidates of its step; None for the start.
     rank_sum: int | None = None
+    #: Expansions of the feed-forward parts, where they grow; else none.
+    expansions: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> Shape:
+        """Depths, width and expansions."""
+        return shape_of(self.depths, self.width, self.expansions)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Step:
 
     number: int  #: index of the step; 0 is the start
     #: ``"start"``; ``"grow"`` for a step by the paper's rule; ``"land"`` for a finer final step
-    #: that ends within the tolerance.
+    #: that ends within the tolerance; ``"rule"`` for the largest model of a rule.
     kind: Kind
     chosen: Candidate  #: the chosen model
     #: All candidates, the chosen one included; empty for the start.
@@ -69,7 +77,7 @@ class Trajectory:
         """The chosen models, or all candidates, as rows.
 
         Args:
-            name: Maps depths and width to the text of a model.
+            name: Maps depths, width and expansions to the text of a model.
             candidates: Return all candidates, step by step, instead of the chosen models.
         """
         return [row for step in self.steps for row in step.rows(name, candidates=candidates)]
@@ -91,6 +99,11 @@ class Row:
     rank_sum: int | None  #: sum of its ranks in its step; None for the start
     chosen: bool  #: whether the step chose it
     reason: str  #: why a measure failed; empty if none did
+
+    @property
+    def latency(self) -> float:
+        """Milliseconds of a forward pass; a KeyError where the budget is no time."""
+        return self.values["latency"]
 
 
 # How the cells of a column are read; those of other fields of a row are whole numbers.
@@ -138,7 +151,7 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
     return Row(
         step=step.number,
         kind=step.kind,
-        architecture=name(candidate.depths, candidate.width),
+        architecture=name(*candidate.shape),
         depths=candidate.depths,
         width=candidate.width,
         measured_width=candidate.measured_width,
@@ -153,5 +166,5 @@ def _row(step: Step, candidate: Candidate, name: NameOf) -> Row:
     )
 
 
-def _plain_name(depths: tuple[int, ...], width: int) -> str:
-    return f"{','.join(map(str, depths))}|{width}"
+def _plain_name(depths: tuple[int, ...], width: int, expansions: tuple[int, ...] = ()) -> str:
+    return "|".join(",".join(map(str, sizes)) for sizes in (depths, [width], expansions) if sizes)

@@ -46,8 +46,11 @@ class Scaling:
 
     @property
     def better(self) -> Mapping[str, Better]:
-        """Measure to its direction."""
-        return {name: direction(name) for name in (self.series[0].values if self.series else ())}
+        """Measure to its direction; one that did not rank has none."""
+        return {
+            name: direction(name) if name != "latency" else "reported"
+            for name in (self.series[0].values if self.series else ())
+        }
 
     def space(self) -> SearchSpace | None:
         """The space of the architectures; None where it is not known here."""

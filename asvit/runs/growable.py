@@ -1,15 +1,20 @@
 """An architecture as growth sees it: built, counted and named by depths and width."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 
+from asvit.genotype import Genotype
 from asvit.growth import ScaleSettings
 from asvit.spaces import SearchSpace, cost
 from asvit.spaces.architectures import find
 from asvit.spaces.base import Architecture
 from asvit.spaces.families import PREFIX
 from proxies import Cost
-from scaling import Shape
+from proxies.counts import TimedCost
 from scaling.growth import check_budget, measured_shape
+from scaling.shapes import shape_of
 
 
 class Growable:
@@ -21,26 +26,47 @@ class Growable:
 
     def __init__(self, settings: ScaleSettings) -> None:
         self.space, self._seed = find_growable(settings.architecture)
-        self.start = Shape(tuple(self._seed.depths), self._seed.width)
+        expansions = self._expansions() if settings.grows_expansions else ()
+        self.start = shape_of(self._seed.depths, self._seed.width, expansions)
+        self.time: Callable[[str], float] | None = None  # milliseconds of a text's network
         self._settings = settings
         for side in (settings.image_size, settings.count_size):
             self.space.check(self._seed, side)
         self._check_measured_width()
-        check_budget(settings.limits[-1], self.cost(*self.start), settings.stop_within)
+        if not settings.timed:
+            start = self.cost(*self.start)
+            check_budget(settings.limits[-1], start, settings.stop_within)
 
-    def name(self, depths: tuple[int, ...], width: int) -> str:
+    def name(
+        self, depths: tuple[int, ...], width: int, expansions: tuple[int, ...] | None = None
+    ) -> str:
         """The canonical text."""
-        return str(self._seed.with_(depths=depths, width=width))
+        sizes = {"depths": depths, "width": width, "expansions": expansions}
+        return str(self._seed.with_(**sizes))
 
-    def build(self, depths: tuple[int, ...], width: int) -> nn.Module:
+    def build(self, *sizes: Any) -> nn.Module:
         """A freshly initialised network for the images that are measured on."""
-        side = self._settings.image_size
-        return self.space.build(self._seed, image_size=side, depths=depths, width=width)
+        return self.space.build(self.name(*sizes), image_size=self._settings.image_size)
 
-    def cost(self, depths: tuple[int, ...], width: int) -> Cost:
-        """Parameters, and multiply-adds at the size they are counted for."""
-        chosen = self._settings
-        return cost(self.name(depths, width), chosen.count_size, chosen.classes)
+    def cost(self, *sizes: Any) -> Cost:
+        """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
+        text = self.name(*sizes)
+        found = self.counted(text)
+        if self.time is None:
+            return found
+        return TimedCost(found.params, found.macs, self.time(text))
+
+    def counted(self, text: str) -> Cost:
+        """Parameters and multiply-adds of an architecture's text."""
+        return cost(text, self._settings.count_size, self._settings.classes)
+
+    def _expansions(self) -> tuple[int, ...]:
+        if not isinstance(self._seed, Genotype):
+            raise ValueError(
+                f"architectures of space {self.space.name!r} have no expansions of their stages "
+                "to grow; leave out expansions"
+            )
+        return self._seed.expansions
 
     def _check_measured_width(self) -> None:
         small = measured_shape(self.start, self._settings.ratio)

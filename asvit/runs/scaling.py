@@ -16,6 +16,7 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of
+from asvit.growth import MEASURED as MEASURED_RULE
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from asvit.runs.growable import Growable
     from asvit.runs.measurement_pool import EvalContext, MeasurementPool
     from proxies import Score
+    from proxies.latency import Latency
     from scaling import GrowthEvent, Shape, Step, Trajectory
 
 _NETWORKS = 150  # that a growth measures, about
@@ -105,7 +107,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         """Named after the architecture, the image size and the seed."""
         chosen = self.settings
         text = chosen.architecture.translate(str.maketrans(",|:", ".--"))
-        return f"scale-{text}-{chosen.image_size}px-seed{chosen.seed}"
+        rule = "" if chosen.rule == MEASURED_RULE else f"{chosen.rule}-"
+        return f"scale-{rule}{text}-{chosen.image_size}px-seed{chosen.seed}"
 
     @property
     def title(self) -> str:
@@ -113,6 +116,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
+        if chosen.rule != MEASURED_RULE:
+            grown += f" by the rule {chosen.rule!r}"
         if chosen.classes != fields_of(ScaleSettings)["classes"].default:
             grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
@@ -136,6 +141,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
 
         load = Workload(_NETWORKS, _AT_ONCE, _GIGABYTES)
         contexts = {self.settings.image_size: self.context}
+        if self.settings.timed:
+            self.growable.time = partial(self._time, journal)
         pool = MeasurementPool(contexts, self.workers, load, space=self.growable.space)
         with closing(pool):
             grown = self._grow(journal, pool)
@@ -149,7 +156,21 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             candidates=grown.rows(self.growable.name, candidates=True),
             reason=grown.reason,
             next_command=self.training_command,
+            latency=journal.latencies.get(series[-1].architecture),
         )
+
+    def _time(self, journal: GrowthJournal, text: str) -> float:
+        """Milliseconds of a forward pass of a network, timed once."""
+        if text not in journal.latencies:
+            journal.keep_latency(text, self._latency(text))
+        return journal.latencies[text].milliseconds
+
+    def _latency(self, text: str) -> Latency:
+        from asvit.runs.timing import latency
+
+        s = self.settings
+        how = s.count_size, s.latency_batch, s.device, s.latency_runtime
+        return latency(text, *how, num_classes=s.classes)
 
     def _grow(self, journal: GrowthJournal, pool: MeasurementPool) -> Trajectory:
         """Grow, and write the tables of the run folder anew after every step."""
@@ -172,7 +193,10 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             self.growable.cost,
             depths=start.depths,
             width=start.width,
+            expansions=start.expansions,
             budget=settings.limits[-1],
+            rule=None if settings.rule == MEASURED_RULE else settings.rule,
+            budgets=settings.limits[:-1],
             stop_within=settings.stop_within,
             ratio=settings.ratio,
             width_multiple=settings.width_multiple,
@@ -208,6 +232,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         journal = self.peeked()
         self.check_settings(self.stored_settings(journal))
         done = len(journal)
+        if self.settings.timed:
+            self._guess_times()
         if done and self._stored_result(journal) is not None:
             paths: list[list[Shape]] = [[]]
         else:
@@ -235,6 +261,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         from scaling.shapes import proposals
 
         rng, settings = np.random.default_rng(seed), self.settings
+        if settings.rule != MEASURED_RULE:
+            return self._simulated_rule()
         budget, current = settings.limits[-1], self.growable.start
         known = {measured_shape(current, settings.ratio): None}
         while abs(budget.gap(self.growable.cost(*current))) > settings.stop_within:
@@ -249,6 +277,23 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             known.update(dict.fromkeys(measured_shape(one, settings.ratio) for one in proposed))
             current = following
         return list(known)
+
+    def _simulated_rule(self) -> list[Shape]:
+        """The shapes that a rule measures."""
+        from scaling.growth import measured_shape
+        from scaling.rules import RULES
+
+        start, settings = self.growable.start, self.settings
+        rule, cost = RULES[settings.rule], self.growable.cost
+        taken = [start, *(rule.largest(start, cost, limit) for limit in settings.limits)]
+        return list(dict.fromkeys(measured_shape(shape, settings.ratio) for shape in taken))
+
+    def _guess_times(self) -> None:
+        """Let networks take times in proportion to their multiply-adds, for an estimate."""
+        growable = self.growable
+        text = growable.name(*growable.start)
+        each = self._latency(text).milliseconds / growable.counted(text).macs
+        growable.time = lambda other: each * growable.counted(other).macs
 
     @classmethod
     def told(cls, result: ScaleResult, screen: Console) -> Iterator[RenderableType]:

@@ -19,6 +19,9 @@ from scaling import Budget, parse_amount, parse_budgets
         ("22G", "macs", 22_000_000_000),
         ("0.5g", "macs", 500_000_000),
         ("22e9", "macs", 22_000_000_000),
+        ("12ms", "latency", 12_000),
+        ("0.5s", "latency", 500_000),
+        ("2.5ms", "latency", 2_500),
     ],
 )
 def test_what_can_be_written(text: str, unit: str, amount: int) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from asvit.core.run_files import SCALING_FIGURES
+from asvit.genotype import Genotype
 from asvit.growth import ScaleResult, ScaleSettings
+from asvit.runs.estimate import Estimate
 from asvit.runs.scaling import ScaleRun, run_scaling
 from asvit.search.result import SearchResult
 from asvit.spaces import cost
+from proxies.latency import Latency
 from scaling import Budget
 from tests.asvit.runs import fakes
 from tests.asvit.runs.fakes import SEED
@@ -150,3 +153,79 @@ def test_real_widths_that_heads_do_not_divide_are_grown(tmp_path: Path) -> None:
     result = scale(tmp_path, architecture=seed, budget="6M", stop_within=0.25)
     assert any(row.width % 8 for row in result.series[1:])
     assert result.series[-1].params == cost(result.series[-1].architecture).params
+
+
+TINY = "4,2,2|4,1,2|4,1,2|4,1,2|16"
+REAL = {**SETTINGS, "architecture": TINY, "count_size": 32, "classes": 3, "device": "cpu"}
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is timed; a network takes as many milliseconds as it has millions of multiply-adds."""
+    found: list[str] = []
+
+    def latency(
+        text: str, side: int, batch: int, _device: str, runtime: str, *, num_classes: int
+    ) -> Latency:
+        found.append(text)
+        took = cost(text, side, num_classes).macs / 1e6
+        return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, side)
+
+    monkeypatch.setattr("asvit.runs.timing.latency", latency)
+    return found
+
+
+def dry_run(asked: dict[str, Any], folder: Path) -> Estimate:
+    budgets, others = asked["budget"], {n: v for n, v in asked.items() if n != "budget"}
+    return ScaleRun.make(**others, budgets=budgets, out=folder / "new").estimate()
+
+
+def test_real_growth_to_a_time_takes_each_time_once(tmp_path: Path, timed: list[str]) -> None:
+    asked = {**REAL, "budget": "5ms,6ms", "latency_batch": 4}
+    whole = run_scaling(out=tmp_path / "whole", **asked)
+    assert whole.reached
+    assert 5.88 <= whole.series[-1].latency <= 6
+    assert whole.latency is not None
+    assert (whole.latency.batch, whole.latency.milliseconds) == (4, whole.series[-1].latency)
+    assert len(timed) == len(set(timed)) >= len(whole.candidates)
+    assert [str(budget) for budget, _ in whole.nearest()] == ["5ms", "6ms"]
+    assert ScaleResult.read(tmp_path / "whole" / "result.json").latency == whole.latency
+    # The larger budget goes on from what the smaller one has timed.
+    timed.clear()
+    small = run_scaling(out=tmp_path / "run", **{**asked, "budget": "5ms"})
+    before = set(timed)
+    found = run_scaling(out=tmp_path / "run", **asked)
+    assert small.series[-1].latency <= 5
+    assert len(timed) == len(set(timed))
+    assert before <= set(timed)
+    assert [row.architecture for row in found.series] == [row.architecture for row in whole.series]
+    report = (tmp_path / "whole" / "report.html").read_text()
+    assert "6ms" in report
+    assert dry_run(asked, tmp_path).steps > 0
+
+
+@pytest.mark.parametrize("more", [{"rule": "shape"}, {"grow": "depth,width,expansion"}])
+def test_real_expansions_grow(tmp_path: Path, more: dict[str, str]) -> None:
+    asked = {**REAL, "budget": "3M", "stop_within": 0.05, **more}
+    result = run_scaling(out=tmp_path / "run", **asked)
+    assert result.reached
+    genotypes = [Genotype.parse(row.architecture) for row in result.series]
+    assert sum(genotypes[-1].expansions) > sum(genotypes[0].expansions) == 8
+    assert next(iter(more.values())) in result.provenance["command"]
+    state = tmp_path / "run" / "measured.jsonl"
+    (tmp_path / "run" / "result.json").unlink()
+    state.write_bytes(b"".join(state.read_bytes().splitlines(keepends=True)[:-1]))
+    again = run_scaling(out=tmp_path / "run", **asked)
+    assert [row.architecture for row in again.series] == list(map(str, genotypes))
+    assert (tmp_path / "run" / "report.html").exists()
+    assert dry_run(asked, tmp_path).steps > 0
+
+
+def test_a_rule_gives_a_model_for_each_budget(tmp_path: Path) -> None:
+    result = scale(tmp_path / "run", rule="compound")
+    assert [row.kind for row in result.series] == ["start", "rule", "rule"]
+    assert [row.architecture for _, row in result.nearest()] == [
+        row.architecture for row in result.series[1:]
+    ]
+    run = ScaleRun.make(architecture=SEED, budgets="2M,8M", rule="compound")
+    assert run.folder.name.startswith("scale-compound-")
