@@ -72,16 +72,6 @@ class Growable:
 class Genotype(Growable):
     """One As-ViT architecture: the choices of the search, and the depths and width of scaling.
 
-    Attributes:
-        kernels: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to
-            4 (stride 2). A kernel larger than the stride makes patches overlap.
-        splits: Attention splits per side in each stage: a window has tokens per side / splits
-            tokens per side. Stage 4 always has 1, which is global attention.
-        expansions: Hidden width of the feed-forward part over the width of the stage.
-        heads: Attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them.
-        depths: Blocks in each stage, 1 to 256.
-        width: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
-
     Raises:
         ValueError: If a value is not one of its choices, or a stage has more heads than channels.
             The one-line message names the stage, the value and what is allowed.
@@ -90,11 +80,16 @@ class Genotype(Growable):
         Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
     """
 
+    #: Kernel side of the stem (stride 4), then of the re-embeddings before stages 2 to 4 (stride
+    #: 2). A kernel larger than the stride makes patches overlap.
     kernels: Four
+    #: Attention splits per side in each stage: a window has tokens per side / splits tokens per
+    #: side. Stage 4 always has 1, which is global attention.
     splits: Four
-    expansions: Four
-    heads: int
-    depths: Four = (1, 1, 1, 1)
+    expansions: Four  #: hidden width of the feed-forward part over the width of the stage
+    heads: int  #: attention heads of stage 4; stages 1 to 3 have 1/8, 1/4 and 1/2 of them
+    depths: Four = (1, 1, 1, 1)  #: blocks in each stage, 1 to 256
+    #: Channels of stage 1, 1 to 1024; each later stage doubles them, up to 1024.
     width: int = DEFAULT_WIDTH
 
     def __post_init__(self) -> None:

@@ -42,20 +42,15 @@ class Acquisition:
     The choice does not depend on how many trainings there will be: a longer search begins as a
     shorter one.
 
-    Attributes:
-        first: Trainings before the predictor is asked.
-        again: Every how-manieth training after them repeats a favourite.
-        bound: Standard deviations above the prediction.
-
     References:
         Srinivas et al. 2010, "Gaussian process optimization in the bandit setting",
         arXiv:0912.3995.
         Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization".
     """
 
-    first: int = 10
-    again: int = 4
-    bound: float = 1.0
+    first: int = 10  #: trainings before the predictor is asked
+    again: int = 4  #: every how-manieth training after them repeats a favourite
+    bound: float = 1.0  #: standard deviations above the prediction
 
     def choose(
         self,

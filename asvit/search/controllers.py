@@ -23,19 +23,12 @@ Make = Callable[[Dimensions, Mapping[str, Better], SearchSettings], "BaseSampler
 
 @dataclass(frozen=True)
 class Controller:
-    """A way to search.
+    """A way to search."""
 
-    Attributes:
-        name: What ``--controller`` takes.
-        description: One line.
-        paper: Where it was published.
-        make: Dimensions, directions of the objectives and settings to its sampler.
-    """
-
-    name: str
-    description: str
-    paper: str
-    make: Make
+    name: str  #: what ``--controller`` takes
+    description: str  #: one line
+    paper: str  #: where it was published
+    make: Make  #: dimensions, directions of the objectives and settings to its sampler
 
 
 #: Every controller by its name.

@@ -135,30 +135,23 @@ class Search:
 
     :class:`TrainingSearch` trains architectures instead of measuring them.
 
-    Attributes:
-        study: Study with the measured trials so far.
-        space: What is searched.
-        settings: Settings of the search.
-        better: Measure to its direction; the measures with one are the objectives.
-        evaluate: Measures architectures.
-        evaluate_again: The same on fresh networks; None where measuring again tells nothing new.
-        time: Measures the latency of a network; None where it is not limited.
-        lease: Shares the study with other processes.
-
     Raises:
         ValueError: If a trial of the study was not measured by a search.
     """
 
     unit: ClassVar = "step"
 
-    study: Study
-    space: SearchSpace
+    study: Study  #: with the measured trials so far
+    space: SearchSpace  #: what is searched
     settings: SearchSettings
+    #: Measure to its direction; the measures with one are the objectives.
     better: Mapping[str, Better]
-    evaluate: EvaluateAll = field(kw_only=True)
+    evaluate: EvaluateAll = field(kw_only=True)  #: measures architectures
+    #: The same on fresh networks; None where measuring again tells nothing new.
     evaluate_again: EvaluateAll | None = field(default=None, kw_only=True)
+    #: Measures the latency of a network; None where it is not limited.
     time: Time | None = field(default=None, kw_only=True)
-    lease: StudyLease = field(kw_only=True)
+    lease: StudyLease = field(kw_only=True)  #: shares the study with other processes
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()

@@ -17,26 +17,7 @@ from proxies.latency import Latency
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Result):
-    """What a search ended in.
-
-    Attributes:
-        seed_architecture: Text of the finalist that the search hands on, as the settings' ``pick``
-            says; the policy's likeliest one in results of before there were finalists.
-        params: Its parameters.
-        macs: Its multiply-adds for one image.
-        values: Its measures by name, as the search measured it; NaN where one failed.
-        reason: Why a measure of it failed, else empty.
-        steps: Architectures measured.
-        failures: How many of them failed.
-        entropy: Joint entropy in nats of the policy that drew the first and the last of them;
-            NaN without a policy.
-        front: The best measured architectures, those on the front of the objectives first.
-        finalists: What it could have been, with what measuring them again gave.
-        reliability: How well the measures rank a reference table, where one was asked for.
-        prediction: Expected accuracy of the seed, by a search with a predictor.
-        predictor: How far that predictor can be trusted.
-        latency: Time of a forward pass of the seed, where it was limited.
-    """
+    """What a search ended in."""
 
     kind = "search"
     noun = "search"
@@ -44,20 +25,29 @@ class SearchResult(Result):
     rows_in = "trials"
 
     settings: SearchSettings
+    #: Text of the finalist that the search hands on, as the settings' ``pick`` says; the policy's
+    #: likeliest one in results of before there were finalists.
     seed_architecture: str
-    params: int
-    macs: int
+    params: int  #: its parameters
+    macs: int  #: its multiply-adds for one image
+    #: Its measures by name, as the search measured it; NaN where one failed.
     values: Mapping[str, Nullable]
-    reason: str
-    steps: int
-    failures: int
+    reason: str  #: why a measure of it failed, else empty
+    steps: int  #: architectures measured
+    failures: int  #: how many of them failed
+    #: Joint entropy in nats of the policy that drew the first and the last of them; NaN without a
+    #: policy.
     entropy: tuple[Nullable, Nullable]
+    #: The best measured architectures, those on the front of the objectives first.
     front: Sequence[TrialRow]
+    #: What it could have been, with what measuring them again gave.
     finalists: Sequence[Finalist] = ()
+    #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
+    #: Expected accuracy of the seed, by a search with a predictor.
     prediction: Prediction | None = None
-    predictor: PredictorCheck | None = None
-    latency: Latency | None = None
+    predictor: PredictorCheck | None = None  #: how far that predictor can be trusted
+    latency: Latency | None = None  #: time of a forward pass of the seed, where it was limited
 
     @property
     def seed_first(self) -> Sequence[Finalist]:

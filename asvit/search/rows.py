@@ -30,19 +30,12 @@ _BELOW = 2**63  # parameters and multiply-adds
 
 @dataclass(frozen=True)
 class Measurement:
-    """Size and measures of one architecture.
-
-    Attributes:
-        params: Parameters.
-        macs: Multiply-adds of one image.
-        values: Measure to value; NaN where it failed.
-        reasons: Measure to why it failed, for those that did.
-    """
+    """Size and measures of one architecture."""
 
     params: int
-    macs: int
-    values: Mapping[str, Nullable]
-    reasons: Mapping[str, str]
+    macs: int  #: multiply-adds of one image
+    values: Mapping[str, Nullable]  #: measure to value; NaN where it failed
+    reasons: Mapping[str, str]  #: measure to why it failed, for those that did
 
     @classmethod
     def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Measurement:
@@ -63,36 +56,22 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Expected accuracy of an architecture over training seeds, per cent.
-
-    Attributes:
-        mean: The prediction.
-        low: Lower end of its 90 % interval.
-        high: Upper end.
-    """
+    """Expected accuracy of an architecture over training seeds, per cent."""
 
     mean: Nullable
-    low: Nullable
-    high: Nullable
+    low: Nullable  #: lower end of its 90 % interval
+    high: Nullable  #: upper end
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """An architecture, as trained and as predicted from others alone.
+    """An architecture, as trained and as predicted from others alone."""
 
-    Attributes:
-        architecture: Text of the network that was trained.
-        trainings: How many there were.
-        accuracy: Their mean, per cent.
-        predicted: Prediction by predictors that were not shown them, per cent.
-        std: Standard deviation of the prediction.
-    """
-
-    architecture: str
-    trainings: int
-    accuracy: Nullable
-    predicted: Nullable
-    std: Nullable
+    architecture: str  #: text of the network that was trained
+    trainings: int  #: how many there were
+    accuracy: Nullable  #: their mean, per cent
+    predicted: Nullable  #: prediction by predictors that were not shown them, per cent
+    std: Nullable  #: standard deviation of the prediction
 
 
 @dataclass(frozen=True)
@@ -100,17 +79,13 @@ class PredictorCheck:
     """How far a predictor can be trusted, on the trainings of its own search.
 
     A quarter of the architectures is held out, again and again, and predicted from the others.
-
-    Attributes:
-        tau: Share of pairs, held out together, that are predicted in the right order, minus the
-            share in the wrong one: Kendall's tau; NaN with too few architectures.
-        tau_interval: Its bootstrap interval over architectures.
-        rows: The architectures.
     """
 
+    #: Share of pairs, held out together, that are predicted in the right order, minus the share in
+    #: the wrong one: Kendall's tau; NaN with too few architectures.
     tau: Nullable
-    tau_interval: Interval
-    rows: Sequence[HeldOut]
+    tau_interval: Interval  #: its bootstrap interval over architectures
+    rows: Sequence[HeldOut]  #: the architectures
 
     @property
     def in_words(self) -> str:
@@ -129,35 +104,22 @@ class PredictorCheck:
 
 @dataclass(frozen=True)
 class Finalist:
-    """An architecture that the search may hand on.
+    """An architecture that the search may hand on."""
 
-    Attributes:
-        architecture: Its text.
-        number: Place of its first draw among the measured trials, from 0; None if it was never
-            drawn.
-        likeliest: Whether it is the policy's likeliest architecture.
-        params: Parameters.
-        macs: Multiply-adds of one image.
-        values: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where
-            it failed.
-        again: The same on fresh networks; empty where nothing was measured again.
-        reason: Why a measure failed, else empty.
-        trainings: How many there were of it, of whose accuracies ``values`` has the mean.
-        predicted: Its expected accuracy, by a search with a predictor.
-        latency: Time of a forward pass, where it was limited.
-    """
-
-    architecture: str
+    architecture: str  #: its text
+    #: Place of its first draw among the measured trials, from 0; None if it was never drawn.
     number: int | None
-    likeliest: bool
+    likeliest: bool  #: whether it is the policy's likeliest architecture
     params: int
-    macs: int
+    macs: int  #: multiply-adds of one image
+    #: Measure to value, as the search measured it and ``trials.csv`` has it; NaN where it failed.
     values: Mapping[str, Nullable]
+    #: The same on fresh networks; empty where nothing was measured again.
     again: Mapping[str, Nullable]
-    reason: str
-    trainings: int = 0
-    predicted: Prediction | None = None
-    latency: Latency | None = None
+    reason: str  #: why a measure failed, else empty
+    trainings: int = 0  #: how many there were of it, of whose accuracies ``values`` has the mean
+    predicted: Prediction | None = None  #: its expected accuracy, by a search with a predictor
+    latency: Latency | None = None  #: time of a forward pass, where it was limited
 
     @property
     def origin(self) -> str:
@@ -219,30 +181,19 @@ def _taken(value: Any) -> float | str:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One measured architecture.
+    """One measured architecture."""
 
-    Attributes:
-        number: Place among the measured trials, from 0.
-        architecture: Its text.
-        params: Parameters.
-        macs: Multiply-adds of one image.
-        values: Measure to value; NaN where it failed.
-        reward: Windowed change of the objectives, dimensionless; a failure counts in it as the
-            worst value seen so far.
-        entropy: Joint entropy in nats of the policy that drew it; NaN without a policy.
-        state: ``"failed"`` if any of its measures failed.
-        reason: Why, else empty.
-    """
-
-    number: int
-    architecture: str
+    number: int  #: place among the measured trials, from 0
+    architecture: str  #: its text
     params: int
-    macs: int
-    values: Mapping[str, Nullable]
+    macs: int  #: multiply-adds of one image
+    values: Mapping[str, Nullable]  #: measure to value; NaN where it failed
+    #: Windowed change of the objectives, dimensionless; a failure counts in it as the worst value
+    #: seen so far.
     reward: Nullable
-    entropy: Nullable
-    state: State
-    reason: str
+    entropy: Nullable  #: joint entropy in nats of the policy that drew it; NaN without a policy
+    state: State  #: ``"failed"`` if any of its measures failed
+    reason: str  #: why, else empty
 
 
 def without_sizes(measures: Iterable[str]) -> list[str]:

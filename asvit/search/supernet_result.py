@@ -31,21 +31,13 @@ class SupernetOrigin(TypedDict):
 
 @dataclass(frozen=True)
 class Retrained:
-    """The outcome of training the winner from scratch; None for what is not finite.
+    """The outcome of training the winner from scratch; None for what is not finite."""
 
-    Attributes:
-        accuracy: On the test images, per cent.
-        loss: Mean over the last epoch, nats.
-        seconds: Wall-clock time.
-        reason: Why it failed, else empty.
-        architecture: Text of the winner.
-    """
-
-    accuracy: float | None
-    loss: float | None
-    seconds: float
-    reason: str
-    architecture: str = ""
+    accuracy: float | None  #: on the test images, per cent
+    loss: float | None  #: mean over the last epoch, nats
+    seconds: float  #: wall-clock time
+    reason: str  #: why it failed, else empty
+    architecture: str = ""  #: text of the winner
 
 
 class _Accuracy(TypedDict):
@@ -109,72 +101,39 @@ class AccuracyJournal(Journal[EvolutionSettings]):
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation in numbers; accuracies on the validation images, per cent.
+    """One generation in numbers; accuracies on the validation images, per cent."""
 
-    Attributes:
-        generation: Which one, from 1.
-        paths: Paths in it.
-        best: Highest accuracy of one of them.
-        median: Their median accuracy.
-        best_so_far: Highest accuracy of a path of any generation up to it.
-    """
-
-    generation: int
+    generation: int  #: which one, from 1
     paths: int
-    best: float
-    median: float
-    best_so_far: float
+    best: float  #: highest accuracy of one of them
+    median: float  #: their median accuracy
+    best_so_far: float  #: highest accuracy of a path of any generation up to it
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The path that an evolution ended in.
+    """The path that an evolution ended in."""
 
-    Attributes:
-        architecture: Text of the network that it is, as :func:`asvit.build` takes it.
-        path: Its cells, stage by stage; where the identities are tells which weights it inherits.
-        params: Parameters of the network, with the classes of the images.
-        macs: Multiply-adds of one image.
-        validation: Accuracy with inherited weights on the images it was chosen by, per cent.
-        test: The same on images that nothing was chosen by.
-    """
-
-    architecture: str
+    architecture: str  #: text of the network that it is, as :func:`asvit.build` takes it
+    #: Its cells, stage by stage; where the identities are tells which weights it inherits.
     path: str
-    params: int
-    macs: int
-    validation: float
-    test: float
+    params: int  #: parameters of the network, with the classes of the images
+    macs: int  #: multiply-adds of one image
+    validation: float  #: accuracy with inherited weights on the images it was chosen by, per cent
+    test: float  #: the same on images that nothing was chosen by
 
 
 @dataclass(frozen=True)
 class RandomPaths:
-    """Random paths with the same inherited weights, to compare the winner with.
+    """Random paths with the same inherited weights, to compare the winner with."""
 
-    Attributes:
-        validation: On the images that the winner was chosen by.
-        test: On the images that nothing was chosen by.
-    """
-
-    validation: PathAccuracies
-    test: PathAccuracies
+    validation: PathAccuracies  #: on the images that the winner was chosen by
+    test: PathAccuracies  #: on the images that nothing was chosen by
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvolutionResult(Result):
-    """The result of an evolution.
-
-    Attributes:
-        space: Space of the paths.
-        winner: The path that it ended in.
-        generations: One row a generation.
-        in_window: The random first generation, whose paths cost what the winner may.
-        anywhere: Paths drawn as training draws them, of any cost.
-        deit_macs: Multiply-adds of the DeiT of the supernet's size.
-        evaluated: Paths evaluated in all generations.
-        reason: Why there are fewer generations than asked for; empty where there are not.
-        retrained: The outcome of training the winner from scratch; None where it was not asked.
-    """
+    """The result of an evolution."""
 
     kind = "evolution"
     noun = "evolution"
@@ -183,14 +142,15 @@ class EvolutionResult(Result):
     rows_in = "trials"
 
     settings: EvolutionSettings
-    space: str
-    winner: Winner
-    generations: Sequence[Generation]
-    in_window: RandomPaths
-    anywhere: RandomPaths
-    deit_macs: int
-    evaluated: int
-    reason: str
+    space: str  #: space of the paths
+    winner: Winner  #: the path that it ended in
+    generations: Sequence[Generation]  #: one row a generation
+    in_window: RandomPaths  #: the random first generation, whose paths cost what the winner may
+    anywhere: RandomPaths  #: paths drawn as training draws them, of any cost
+    deit_macs: int  #: multiply-adds of the DeiT of the supernet's size
+    evaluated: int  #: paths evaluated in all generations
+    reason: str  #: why there are fewer generations than asked for; empty where there are not
+    #: The outcome of training the winner from scratch; None where it was not asked.
     retrained: Retrained | None
 
     def __post_init__(self) -> None:
@@ -212,25 +172,16 @@ class EvolutionResult(Result):
 
 @dataclass(frozen=True)
 class PathRow:
-    """A path of an evolution: a row of ``trials.csv``.
+    """A path of an evolution: a row of ``trials.csv``."""
 
-    Attributes:
-        number: Its place in the order of evaluation, from 0.
-        generation: Its generation, from 1.
-        origin: How it was made: ``"random"``, ``"crossover"`` or ``"mutation"``.
-        architecture: Text of the network that it is.
-        path: Its cells, stage by stage.
-        macs: Multiply-adds of one image.
-        validation: Accuracy with inherited weights on the validation images, per cent; NaN before
-            it is evaluated.
-    """
-
-    number: int
-    generation: int
-    origin: str
-    architecture: str
-    path: str
-    macs: int
+    number: int  #: its place in the order of evaluation, from 0
+    generation: int  #: its generation, from 1
+    origin: str  #: how it was made: ``"random"``, ``"crossover"`` or ``"mutation"``
+    architecture: str  #: text of the network that it is
+    path: str  #: its cells, stage by stage
+    macs: int  #: multiply-adds of one image
+    #: Accuracy with inherited weights on the validation images, per cent; NaN before it is
+    #: evaluated.
     validation: float = math.nan
 
     @property

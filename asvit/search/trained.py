@@ -73,21 +73,13 @@ def training_seeds(
 
 @dataclass(frozen=True)
 class Trained:
-    """An architecture of a search with all its trainings.
+    """An architecture of a search with all its trainings."""
 
-    Attributes:
-        architecture: Its text, as the search draws it.
-        number: Place of its first draw among the trials; None for one of a table.
-        size: Its parameters and multiply-adds.
-        accuracies: Of its trainings, per cent; NaN where one failed.
-        reason: Why one failed, else empty.
-    """
-
-    architecture: str
-    number: int | None
-    size: Cost
-    accuracies: Sequence[float]
-    reason: str = ""
+    architecture: str  #: its text, as the search draws it
+    number: int | None  #: place of its first draw among the trials; None for one of a table
+    size: Cost  #: its parameters and multiply-adds
+    accuracies: Sequence[float]  #: of its trainings, per cent; NaN where one failed
+    reason: str = ""  #: why one failed, else empty
 
     @property
     def accuracy(self) -> float:

@@ -28,14 +28,12 @@ _FORMS: Final = f"epochs such as 120/90/90, shares such as {AUTO}, 'auto' or '{O
 class TokenPlan:
     """How many epochs to train at each stage of tokens.
 
-    Attributes:
-        epochs: Epochs of each stage, coarse to fine. A stage may have none, except the last: the
-            network is used at full resolution.
-
     Raises:
         ValueError: If there are not three whole numbers from 0, or the last one is 0.
     """
 
+    #: Epochs of each stage, coarse to fine. A stage may have none, except the last: the network is
+    #: used at full resolution.
     epochs: tuple[int, ...]
 
     def __post_init__(self) -> None:
