@@ -1,7 +1,5 @@
 """Architectures as numbers: their sizes and choices, for predictors of accuracy."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache

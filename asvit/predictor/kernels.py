@@ -1,7 +1,5 @@
 """What scikit-learn's Gaussian process lacks here: kernels of some columns, and priors."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Predicts the accuracy of architectures from a few that were trained."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Self
 

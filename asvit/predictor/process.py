@@ -1,7 +1,5 @@
 """The Gaussian process: from columns of features to accuracies with their uncertainty."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final, Self
 

@@ -1,7 +1,5 @@
 """Accuracies as normal scores, and back."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats

@@ -1,7 +1,5 @@
 """How well a predictor of accuracy ranks networks that it was not fitted to."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The report of a design: what was found, how good, how fast and how big it is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from asvit.core.console import number

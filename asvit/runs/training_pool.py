@@ -1,7 +1,5 @@
 """Trains the networks of a search, in this process or in workers; the accuracies are the same."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing

@@ -4,11 +4,9 @@ The choice follows from what was trained before and from a random generator, so 
 was stopped goes on identically, and the same rules can be simulated on tables of trained networks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,7 +20,7 @@ PRIOR_REPEATS = 4
 class Fitted(Protocol):
     """A predictor of accuracy, as :class:`asvit.Predictor`."""
 
-    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike) -> Fitted:
+    def fit(self, architectures: Sequence[str], accuracies: ArrayLike, noise: ArrayLike) -> Self:
         """Learn from trainings, with the standard deviation between training seeds."""
 
     def predict(self, architectures: Sequence[str]) -> tuple[Array, Array]:

@@ -1,7 +1,5 @@
 """The architectures worth a look after a search: non-dominated first, then by rank sum."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

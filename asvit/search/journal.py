@@ -1,7 +1,5 @@
 """The Optuna journal of a run folder, which survives a kill in the middle of a write."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -5,8 +5,6 @@ References:
     reinforcement learning"; Chen et al. 2022, arXiv:2202.11921.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The controller that learns from trainings which architectures will be accurate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Optuna's own samplers, made to go on identically after a kill."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

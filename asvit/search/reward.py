@@ -7,8 +7,6 @@ References:
     Chen et al. 2022, "Auto-scaling Vision Transformers without Training", arXiv:2202.11921.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Mapping

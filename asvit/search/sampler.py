@@ -5,8 +5,6 @@ the number of architectures before it, so a killed search continues as if it had
 Trial numbers would not work as seeds: a trial killed in flight has used one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any

@@ -1,7 +1,5 @@
 """What a search is asked to do: one frozen set of settings, kept with its results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self

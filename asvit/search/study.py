@@ -4,8 +4,6 @@ A study in a run folder belongs to one process. One in a database may have sever
 machines; each sends a heartbeat for its trials in flight every few seconds.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import socket

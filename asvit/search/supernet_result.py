@@ -1,7 +1,5 @@
 """What an evolution over the paths of a supernet keeps: accuracies, a table, the result."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """The evaluation of a supernet's paths in an evolution, and the training of its winner."""
 
-from __future__ import annotations
-
 import shlex
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Settings of an evolution over the paths of a supernet."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from decimal import Decimal

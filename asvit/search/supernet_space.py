@@ -4,8 +4,6 @@ The seed and the accuracies of earlier generations determine a generation, so a 
 continues from its recorded accuracies alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from zlib import crc32

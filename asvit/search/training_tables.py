@@ -1,7 +1,5 @@
 """Trainings of a search as a reference table, and those of a table for a search to start from."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
