@@ -1,7 +1,5 @@
 """The search itself: ask the controller, measure, tell the study, until enough are measured."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -9,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -41,16 +39,13 @@ from asvit.search.trained import (
     trained_before,
     training_seeds,
 )
+from asvit.spaces.base import Architecture, SearchSpace
 from proxies.latency import Latency
 from scaling.ranking import Better
 
-if TYPE_CHECKING:
-    from asvit.spaces import SearchSpace
-    from asvit.spaces.base import Architecture
-
 logger = logging.getLogger(__name__)
 
-Time = Callable[["Architecture"], Latency]  # measures a network
+Time = Callable[[Architecture], Latency]  # measures a network
 
 MEASURED = "measured"  # user attribute of a trial
 _UNDRAWN = "measured beside the draws"  # user attributes of the study: text to measurement

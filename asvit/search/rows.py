@@ -1,24 +1,20 @@
 """What measuring an architecture gave, as the study keeps it, and as a row of ``trials.csv``."""
 
-from __future__ import annotations
-
 import csv
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
 from asvit.core.codec import Nullable
 from asvit.core.files import check_plain, write_text
 from asvit.reference.findings import Interval
 from proxies.latency import Latency
 from proxies.messages import fault, first_line, one_line, shown
+from proxies.registry import Score
 from proxies.tables import csv_text, read_cells
-
-if TYPE_CHECKING:
-    from proxies import Score
 
 State = Literal["complete", "failed"]
 
@@ -38,7 +34,7 @@ class Measurement:
     reasons: Mapping[str, str]  #: measure to why it failed, for those that did
 
     @classmethod
-    def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Measurement:
+    def from_scores(cls, params: int, macs: int, scores: Mapping[str, Score]) -> Self:
         """Take the mean values of ``scores``; a value that is not finite has failed."""
         failed = {name: score for name, score in scores.items() if not math.isfinite(score.value)}
         values = {n: math.nan if n in failed else float(one.value) for n, one in scores.items()}
