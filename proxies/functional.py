@@ -123,11 +123,6 @@ class Stack:
     """Networks that differ only in their parameters and buffers; else a ValueError.
 
     The first one's modules run, in the state they are in.
-
-    Attributes:
-        models: The networks.
-        tensors: The networks' tensors, ``[networks, ...]``, by slot of parameter or buffer; in
-            float32 or better.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -140,6 +135,7 @@ class Stack:
             # A tensor in two slots is stacked once, so the slots stay tied.
             if id(first) not in stacked:
                 stacked[id(first)] = widened(torch.stack(tensors))
+        #: ``[networks, ...]``, by slot of parameter or buffer; in float32 or better.
         self.tensors: Mapping[str, Tensor] = substitutes(
             models[0], lambda tensor: stacked[id(tensor)]
         )

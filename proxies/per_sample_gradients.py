@@ -179,13 +179,6 @@ class GramAccumulator(InterceptOperations):
 
     Weights used by an operation with a rule are detached: autograd then propagates the gradients
     of activations only, and forms no weight gradient itself.
-
-    Attributes:
-        lengths: Weight name and first axis of the input, for each use in order.
-        folded: Inputs whose first axis is not n, by index of the use: ``[networks, m, ...]``.
-        grams: Inner products of the per-sample gradients of each weight, after the backward pass.
-        seed: A zero that requires a gradient. Added to an output, it makes the backward pass
-            reach the weight although nothing before it requires a gradient.
     """
 
     networks = 1
@@ -197,9 +190,14 @@ class GramAccumulator(InterceptOperations):
         self._samples = len(images)
         self._expected: dict[str, int] = defaultdict(int)
         self._arrived: dict[str, list[tuple[WeightUse, Tensor]]] = defaultdict(list)
+        #: Weight name and first axis of the input, for each use in order.
         self.lengths: list[tuple[str, int]] = []
+        #: Inputs whose first axis is not n, by index of the use: ``[networks, m, ...]``.
         self.folded: dict[int, Tensor] = {}
+        #: Inner products of the per-sample gradients of each weight, after the backward pass.
         self.grams: dict[str, Tensor] = {}
+        #: Added to an output, it makes the backward pass reach the weight although nothing before
+        #: it requires a gradient.
         self.seed = images.new_zeros((), requires_grad=True)
 
     def intercept(self, func: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -22,15 +22,8 @@ S = TypeVar("S", bound=Settings)
 class Journal(Generic[S]):
     """Records in a file. A kind of run says what they hold, and what it makes of them.
 
-    Args:
-        path: The file; it need not be there. A record that was being written when its process
-            was killed is cut off, as it lacks its line end.
-
-    Attributes:
-        settings: What the run was started with, or last extended to; None in a new journal.
-        start_values: What else it was started with, by name: images, device, versions.
-        records: The records, where the kind says of which class they are (``record_type``).
-        seconds: Wall-clock time of all sessions up to the last record.
+    The file need not be there. A record that was being written when its process was killed is cut
+    off, as it lacks its line end.
 
     Raises:
         ValueError: If a line is no record of this kind, or its check sum shows that it is not what
@@ -51,10 +44,11 @@ class Journal(Generic[S]):
         self._file = SummedFile(path)
         self._started = time.monotonic()
         self._before = 0.0
+        #: What the run was started with, or last extended to; None in a new journal.
         self.settings: S | None = None
-        self.start_values: dict[str, Any] = {}
-        self.records: list[Any] = []
-        self.seconds = 0.0
+        self.start_values: dict[str, Any] = {}  #: what else, by name: images, device, versions
+        self.records: list[Any] = []  #: of class ``record_type``, where the kind has one
+        self.seconds = 0.0  #: wall-clock time of all sessions up to the last record
         read_records(path, self._take, what=article(self.noun))
         self._before = self.seconds
 

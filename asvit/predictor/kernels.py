@@ -14,17 +14,13 @@ class OnColumns(Exponentiation):  # type: ignore[misc]  # scikit-learn has no ty
     """A kernel of some of the columns.
 
     Its parameters are those of the kernel, handed through as by scikit-learn's power of a kernel.
-
-    Attributes:
-        kernel: The kernel of these columns.
-        columns: Their indices.
     """
 
     exponent = 1
 
     def __init__(self, kernel: Kernel, columns: tuple[int, ...]) -> None:
         self.kernel = kernel
-        self.columns = columns
+        self.columns = columns  #: their indices
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The arguments, and those of the kernel; see scikit-learn."""
@@ -49,10 +45,7 @@ class GaussianProcessWithPriors(GaussianProcessRegressor):  # type: ignore[misc]
 
     The logarithm of each parameter has a normal prior around its value in ``kernel``. Without it,
     a dozen rows leave the parameters to chance: the likelihood is often highest where all is noise
-    or nothing is.
-
-    Attributes:
-        spreads: Standard deviation of the prior of each logarithm, in the order of ``theta``.
+    or nothing is. ``spreads`` are the deviations of these priors, in the order of ``theta``.
     """
 
     def __init__(

@@ -12,16 +12,13 @@ class NormalScores:
 
     Ranks keep a few networks that failed to train from outweighing all others. Between accuracies
     the map is linear, and beyond them it goes on with the slope of the whole.
-
-    Attributes:
-        spread: Standard deviation of the accuracies: one unit of score is about as much.
-        scores: Of the accuracies given, ``[rows]``; equal ones have equal scores.
     """
 
     def __init__(self, accuracies: Array) -> None:
         n = len(accuracies)
         scores = stats.norm.ppf((stats.rankdata(accuracies) - 0.5) / n)
-        self.spread = float(accuracies.std())
+        self.spread = float(accuracies.std())  #: one unit of score is about as much
+        #: Of the accuracies given, ``[rows]``; equal ones have equal scores.
         self.scores: Array = scores / scores.std() if self.spread > 0 else np.zeros(n)
         self._accuracies, first = np.unique(accuracies, return_index=True)
         self._scores = self.scores[first]

@@ -34,11 +34,6 @@ class EvalContext:
 
     ``image_size`` is that of the settings by default; ``progress`` is told of images as they are
     loaded.
-
-    Attributes:
-        device: Where networks are measured.
-        provenance: Where the images came from (``source``) and what they are (``digest``).
-        arguments: What :func:`proxies.measure` takes beside the network, the measures and the key.
     """
 
     def __init__(
@@ -51,7 +46,7 @@ class EvalContext:
         side = settings.image_size if image_size is None else image_size
         if side is None:
             raise ValueError("these settings have no image size of their own; give image_size")
-        self.device = str(resolve_device(settings.device))
+        self.device = str(resolve_device(settings.device))  #: where networks are measured
         images = load_images(
             settings.data,
             count=settings.images,
@@ -59,7 +54,9 @@ class EvalContext:
             seed=settings.seed,
             progress=progress,
         )
+        #: Where the images came from, and what they are.
         self.provenance: Mapping[str, str] = {"source": images.source, "digest": images.digest}
+        #: What :func:`proxies.measure` takes beside the network, the measures and the key.
         self.arguments: Mapping[str, Any] = {
             "repeats": settings.repeats,
             "seed": settings.seed,
@@ -116,10 +113,7 @@ class MeasurementPool:
     """Measures networks, in this process or in workers.
 
     ``contexts`` is from the side of images to what networks are measured on. Architectures are of
-    ``space``, or of any.
-
-    Attributes:
-        workers: Processes that measure; by default as many as the workload deserves.
+    ``space``, or of any. There are by default as many workers as the workload deserves.
     """
 
     def __init__(

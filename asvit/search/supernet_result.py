@@ -49,9 +49,6 @@ class AccuracyJournal(Journal[EvolutionSettings]):
 
     All else follows: evolving again with these accuracies evaluates nothing twice and takes the
     same way.
-
-    Attributes:
-        retrained: The outcome of training the winner from scratch; None before.
     """
 
     kind = "evolution"
@@ -62,7 +59,7 @@ class AccuracyJournal(Journal[EvolutionSettings]):
 
     def __init__(self, *args: Any) -> None:
         self._accuracies: dict[tuple[Part, Cells], float] = {}
-        self.retrained: Retrained | None = None
+        self.retrained: Retrained | None = None  #: None before the winner is trained from scratch
         super().__init__(*args)
 
     @property

@@ -33,14 +33,7 @@ _TIMED = 3  # batches
 
 @dataclass(eq=False)
 class Session:
-    """Trains a network, and writes a checkpoint into the run folder after every epoch.
-
-    Attributes:
-        history: The epochs so far.
-        bad_images: Name of each unreadable image to how often it was replaced.
-        steps: Updates per epoch.
-        cost: Parameters of the network, and multiply-adds of one image.
-    """
+    """Trains a network, and writes a checkpoint into the run folder after every epoch."""
 
     folder: Path
     network: Network
@@ -56,12 +49,13 @@ class Session:
     def __post_init__(self, model: nn.Module) -> None:
         settings, stored = self.origin.settings, self.stored
         self._began = time.monotonic()
-        self.history = [] if stored is None else list(stored.history)
+        self.history = [] if stored is None else list(stored.history)  #: the epochs so far
+        #: Name of each unreadable image to how often it was replaced.
         self.bad_images = {} if stored is None else dict(stored.bad_images)
         self.cost = count(model, settings.image_size)
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = self._loaders()
-        self.steps = len(self._train)
+        self.steps = len(self._train)  #: updates per epoch
         self._plan = settings.plan
         self._work = self._works()
         self._engine = Engine(

@@ -166,13 +166,10 @@ def _room_for_locks(workers: int) -> bool:
 
 
 class Loader:
-    """The batches of one process. If workers die or hang, fewer of them make the same batches.
-
-    Attributes:
-        bad: How often each unreadable image was replaced in this process, by name.
-    """
+    """The batches of one process. If workers die or hang, fewer of them make the same batches."""
 
     def __init__(self, images: _ImageBatches, plans: Callable[[int], list[BatchPlan]]) -> None:
+        #: How often each unreadable image was replaced in this process, by name.
         self.bad: Counter[str] = Counter()
         self._images = images
         self._plans = plans
