@@ -96,12 +96,10 @@ class Genotype(Growable):
         # Accept lists (from JSON) and NumPy integers; store plain tuples and ints.
         for name, (field, choices) in _STAGE_FIELDS.items():
             object.__setattr__(self, name, _four(name, field, getattr(self, name), choices))
-        object.__setattr__(
-            self, "heads", checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
-        )
-        object.__setattr__(
-            self, "width", checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
-        )
+        heads = checked_choice("stage 4 heads", self.heads, HEAD_CHOICES)
+        object.__setattr__(self, "heads", heads)
+        width = checked_choice("stage 1 width", self.width, WIDTH_CHOICES)
+        object.__setattr__(self, "width", width)
         for stage, (dim, heads) in enumerate(
             zip(self.stage_widths, self.stage_heads, strict=True), 1
         ):

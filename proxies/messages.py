@@ -85,11 +85,9 @@ def legible(text: str) -> str:
     Otherwise untrusted text could move the cursor, rename the window, or reverse the direction of
     writing when it is printed.
     """
-    return text if text.isprintable() else "".join(map(_legible, text))
-
-
-def _legible(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]
+    if text.isprintable():  # as nearly all
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def shown(value: object) -> str:

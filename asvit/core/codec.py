@@ -144,10 +144,9 @@ def _converter() -> Converter:
         name = _FLAT[cls]
 
         def unstructure(row: Any) -> dict[str, Any]:
-            lines = ((k, v) for k, v in own(row).items())
             return {
                 key: value
-                for k, v in lines
+                for k, v in own(row).items()
                 for key, value in (v.items() if k == name else ((k, v),))
             }
 

@@ -88,7 +88,8 @@ def open_journal(path: Path) -> JournalStorage:
     if path.exists():
         lock.acquire()
         try:
-            _repair(path)
+            content = path.read_bytes()
+            cut_off(path, len(content), _check(path, content))
         finally:
             lock.release()
     return _replay(path, lock)
@@ -137,12 +138,6 @@ def _break_stale_lock(lock: Path) -> None:
     except FileNotFoundError:
         return
     logger.info("removed the lock %s, which a killed process had left", lock)
-
-
-def _repair(path: Path) -> None:
-    """Check every line of the journal, then cut off an unfinished last one."""
-    content = path.read_bytes()
-    cut_off(path, len(content), _check(path, content))
 
 
 def _check(path: Path, content: bytes) -> bytes:
