@@ -147,11 +147,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def available_device(device: str) -> torch.device:
-    """The torch device of a name.
-
-    Raises:
-        ValueError: If the device is not available.
-    """
+    """The torch device of a name; a ValueError if it is not available."""
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

@@ -285,11 +285,7 @@ def emit_json(data: object) -> None:
 
 
 def write_json(path: Path, data: object) -> None:
-    """Write ``data`` at ``path`` in the same form, as a whole or not at all.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Write ``data`` at ``path`` in the same form, as a whole or not at all (an OSError)."""
     write_text(path, _json(data) + "\n")
 
 

@@ -72,11 +72,7 @@ class FolderDataset(LabelledImages):
         )
 
     def picture(self, index: int) -> Image.Image:
-        """Read image ``index``.
-
-        Raises:
-            ValueError: If the file cannot be read as an image.
-        """
+        """Read image ``index``; a ValueError names a file that cannot be read."""
         return read_image(self.root / self._files[index])
 
     def name(self, index: int) -> str:
@@ -100,11 +96,7 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All images in a folder and in those inside it, sorted folder by folder.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """All images in a folder and in those inside it, sorted by folder; a ValueError if none."""
     found = [folder / name for name in _walk(folder)]
     if not found:
         raise ValueError(f"no images in {str(folder)!r}; use {', '.join(EXTENSIONS)} files")
@@ -130,11 +122,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> list[str]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read an image file as RGB, the right way up.
-
-    Raises:
-        ValueError: If it cannot be read; the message names the file.
-    """
+    """Read an image file as RGB, the right way up; a ValueError names one that cannot be read."""
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
             raise ValueError("it is no file")

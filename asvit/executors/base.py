@@ -73,13 +73,8 @@ class Workers(Settings):
         """Choose a number of jobs if none was given; on Ray the cluster decides.
 
         The choice is one worker per core on the CPU, if the work takes long enough to be worth
-        starting them and memory allows. Otherwise it is one.
-
-        Args:
-            device: Device of the workers.
-            tasks: Tasks that can run at the same time.
-            seconds: Estimated time of all the work on one core.
-            gigabytes: Memory that one worker may need.
+        starting them and memory allows. Otherwise it is one. Of ``tasks`` that can run at the same
+        time, all take about so many ``seconds`` on one core, and a worker so many ``gigabytes``.
         """
         if self.jobs is not None or self.ray is not None:
             return self

@@ -164,8 +164,7 @@ def training_worker(
 def _outcome(train: trainer.Trainer, training: Training) -> Outcome:
     """The outcome of a training, also of a network that cannot be built or trained.
 
-    Raises:
-        MemoryError: If memory ran out.
+    A MemoryError is left to the caller.
     """
     try:
         return train(training)

@@ -90,11 +90,7 @@ class SpaceSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Refuse a parameter that the space does not have.
-
-        Raises:
-            ValueError: Always.
-        """
+        """Refuse a parameter that the space does not have, by a ValueError."""
         raise ValueError(
             f"the space has no dimension {param_name!r}; it has {', '.join(self._dimensions)}"
         )

@@ -185,11 +185,7 @@ def choice_features(arch: str | Architecture) -> tuple[str, dict[str, float]]:
 
 
 def canonical(text: str) -> str:
-    """The canonical text of an architecture of a space, a family or timm.
-
-    Raises:
-        ValueError: As :func:`parse`.
-    """
+    """The canonical text of an architecture of any kind; errors as :func:`parse`."""
     return str(parse(text))
 
 

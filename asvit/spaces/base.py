@@ -125,11 +125,7 @@ class SearchSpace(ABC):
         return self.architecture.parse(text)
 
     def read(self, arch: Architecture | str) -> Architecture:
-        """``arch`` as an architecture, parsed if it is a text.
-
-        Raises:
-            ValueError: As :meth:`parse`.
-        """
+        """``arch`` as an architecture, parsed if it is a text; errors as :meth:`parse`."""
         return self.parse(arch) if isinstance(arch, str) else arch
 
     def build(

@@ -93,11 +93,7 @@ class Checkpoint:
         return len(self.history) >= self.origin.settings.epochs
 
     def write(self, path: Path) -> None:
-        """Write the file as a whole or not at all, and keep the one before.
-
-        Raises:
-            OSError: If it cannot be written; an earlier file is kept.
-        """
+        """Write the file as a whole or not at all (an OSError), and keep the one before."""
         state = self.state
         tensors = {
             **_named(_WEIGHTS, state.weights),

@@ -52,7 +52,7 @@ class Session:
         self.history = [] if stored is None else list(stored.history)  #: the epochs so far
         #: Name of each unreadable image to how often it was replaced.
         self.bad_images = {} if stored is None else dict(stored.bad_images)
-        self.cost = count(model, settings.image_size)
+        self.cost = count(model, settings.image_size)  #: of the network, and of one image
         self._stages = token_stages(model) if settings.staged else ()
         self._train, self._validation = self._loaders()
         self.steps = len(self._train)  #: updates per epoch

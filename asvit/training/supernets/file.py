@@ -71,11 +71,7 @@ class SupernetFile:
         return total.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write the file as a whole or not at all, and keep the one before.
-
-        Raises:
-            OSError: If it cannot be written; what was there is then still there.
-        """
+        """Write the file as a whole or not at all (an OSError), and keep the one before."""
         kept = {
             name: tensor
             for name, tensor in self.state.items()
