@@ -1,7 +1,8 @@
 """What a search is asked to do: one frozen set of settings, kept with its results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.settings import MeasuringSettings, Presets, proxy_names, setting
@@ -19,7 +20,7 @@ _MEASURES = ("length_distortion", "ntk_condition_number")
 # Where the default depends on what is measured: without training, and with it.
 _SIZES = {"image_size": (224, 32), "batch": (1, 4)}
 _TRAININGS = 24
-_GROUP = "Search by short trainings"  # headings of their options
+_TRAINING = "Search by short trainings"  # headings of their options
 _LIMITS = "Limits of the networks"
 _WIDTH = 16  # of trainings, channels of the first stage
 
@@ -31,8 +32,6 @@ _OF_TRAININGS = (
     *("train_images", "test_images"),
     *("classes", "shift", "flip", "init"),
 )
-
-
 _OTHERWISE = ("training_steps", "width")  # of them that a table calls otherwise, or always has
 
 #: The preset ``quick`` of a search that trains.
@@ -43,6 +42,13 @@ _QUICK = {
     "train_images": 1_000,
     "test_images": 500,
 }
+
+_of_training = partial(setting, group=_TRAINING)
+
+
+def _limit(read: Callable[[Any], Any], help: str, *, metavar: str = "N") -> Any:
+    """A limit of the networks, none by default: a number, or a text that ``read`` takes."""
+    return setting(None, help, metavar=metavar, convert=read, parse=read, group=_LIMITS)
 
 
 @dataclass(frozen=True)
@@ -105,74 +111,51 @@ class SearchSettings(MeasuringSettings):
         "policy the best drawn).",
         choices=("measured", "policy"),
     )
-    trainings: int | None = setting(
+    trainings: int | None = _of_training(
         None,
         "Search by short trainings, so many, in place of measures: the objective is the accuracy "
         "on images held out.",
         shown=f"{_TRAININGS} with --controller predictor",
         at_least=1,
-        group=_GROUP,
     )
-    training_steps: int = setting(1_400, "Batches of each training.", at_least=1, group=_GROUP)
-    batch_size: int = setting(64, "Images in a batch of a training.", at_least=1, group=_GROUP)
-    learning_rate: float = setting(
-        2e-3, "Highest learning rate of a training.", metavar="N", above=0, group=_GROUP
+    training_steps: int = _of_training(1_400, "Batches of each training.", at_least=1)
+    batch_size: int = _of_training(64, "Images in a batch of a training.", at_least=1)
+    learning_rate: float = _of_training(
+        2e-3, "Highest learning rate of a training.", metavar="N", above=0
     )
-    width: int | None = setting(
+    width: int | None = _of_training(
         None,
         "Channels of the first stage in trainings; spaces whose networks have no width of their "
         "own are left as they are.",
         shown=f"{_WIDTH}; with --max-params or --max-macs as wide as they allow",
         at_least=1,
-        group=_GROUP,
     )
-    train_images: int = setting(
-        8_000,
-        "Images to train on; four fifths of them all where there are fewer.",
-        at_least=2,
-        group=_GROUP,
+    train_images: int = _of_training(
+        8_000, "Images to train on; four fifths of them all where there are fewer.", at_least=2
     )
-    test_images: int = setting(
-        5_000,
-        "Other images to test on; those left where there are fewer.",
-        at_least=1,
-        group=_GROUP,
+    test_images: int = _of_training(
+        5_000, "Other images to test on; those left where there are fewer.", at_least=1
     )
-    classes: int = setting(
-        20,
-        "Classes of the fractals to train on; other images have their own.",
-        at_least=2,
-        group=_GROUP,
+    classes: int = _of_training(
+        20, "Classes of the fractals to train on; other images have their own.", at_least=2
     )
-    shift: int = setting(
-        0, "Shift training images by up to N pixels along each axis.", at_least=0, group=_GROUP
+    shift: int = _of_training(
+        0, "Shift training images by up to N pixels along each axis.", at_least=0
     )
-    flip: bool = setting(False, "Mirror half of the training images.", group=_GROUP)
-    init: Literal["xavier", "own"] = initial_weights(group=_GROUP)
-    max_params: int | None = setting(
-        None,
+    flip: bool = _of_training(False, "Mirror half of the training images.")
+    init: Literal["xavier", "own"] = initial_weights(group=_TRAINING)
+    max_params: int | None = _limit(
+        parse_amount,
         "Parameters that a network may have, such as 5M; every network is as wide as this and "
         "--max-macs allow, if its space has widths.",
-        metavar="N",
-        convert=parse_amount,
-        parse=parse_amount,
-        group=_LIMITS,
     )
-    max_macs: int | None = setting(
-        None,
-        "Multiply-adds that a network may take for an image, such as 600M.",
-        metavar="N",
-        convert=parse_amount,
-        parse=parse_amount,
-        group=_LIMITS,
+    max_macs: int | None = _limit(
+        parse_amount, "Multiply-adds that a network may take for an image, such as 600M."
     )
-    max_latency: float | None = setting(
-        None,
+    max_latency: float | None = _limit(
+        parse_milliseconds,
         "Time that a forward pass may take on --device, such as 8ms.",
         metavar="TIME",
-        convert=parse_milliseconds,
-        parse=parse_milliseconds,
-        group=_LIMITS,
     )
     latency_batch: int = setting(1, "Images of that pass.", at_least=1, group=_LIMITS)
     latency_runtime: Literal["eager", "compile", "onnx"] = setting(
