@@ -34,6 +34,11 @@ S = TypeVar("S")
 Presets = Registry[Mapping[str, Any]]
 
 
+def presets_with(**more: Mapping[str, Any]) -> Presets:
+    """The presets of a kind of settings: the default, and ``more`` by their names."""
+    return Registry("preset", {"default": {}, **more})
+
+
 @dataclass(frozen=True)
 class Option:
     """What is known of a setting beside its name, its type and its default."""
@@ -86,7 +91,7 @@ class Settings:
     adds checks of several values together in :meth:`check`.
     """
 
-    presets: ClassVar[Presets] = Registry("preset", {"default": {}})
+    presets: ClassVar[Presets] = presets_with()
     #: What held before a field was there, where that is not its default.
     older: ClassVar[Mapping[str, Any]] = {}
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from asvit.core.settings import Presets, Settings, seed_setting, setting
-from proxies.registry import Registry
+from asvit.core.settings import Presets, Settings, presets_with, seed_setting, setting
 
 _COUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE]\+?[0-9]{1,2})?)([KMGkmg]?)")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -32,19 +31,15 @@ class EvolutionSettings(Settings):
         arXiv:2107.00651.
     """
 
-    presets: ClassVar[Presets] = Registry(
-        "preset",
-        {
-            "default": {},
-            "quick": {
-                "population": 20,
-                "generations": 5,
-                "keep": 5,
-                "crossovers": 10,
-                "mutations": 10,
-                "random_paths": 20,
-            },
-        },
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "population": 20,
+            "generations": 5,
+            "keep": 5,
+            "crossovers": 10,
+            "mutations": 10,
+            "random_paths": 20,
+        }
     )
 
     population: int = setting(50, "Paths in a generation.", at_least=1)

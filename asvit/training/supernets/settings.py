@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from asvit.core.settings import Presets, setting
+from asvit.core.settings import Presets, presets_with, setting
 from asvit.training.short_settings import Recipe, ShortTrainingSettings, labelled_data
-from proxies.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -16,21 +15,17 @@ class SupernetSettings(ShortTrainingSettings):
     clipped at 1 and without its augmentation; all images are kept in memory.
     """
 
-    presets: ClassVar[Presets] = Registry(
-        "preset",
-        {
-            "default": {},
-            "quick": {
-                "classes": 5,
-                "train_images": 500,
-                "validation_images": 100,
-                "test_images": 100,
-                "image_size": 32,
-                "width": 24,
-                "epochs": 10,
-                "batch_size": 50,
-            },
-        },
+    presets: ClassVar[Presets] = presets_with(
+        quick={
+            "classes": 5,
+            "train_images": 500,
+            "validation_images": 100,
+            "test_images": 100,
+            "image_size": 32,
+            "width": 24,
+            "epochs": 10,
+            "batch_size": 50,
+        }
     )
 
     space: str = setting(
