@@ -15,7 +15,7 @@ from asvit.core.files import read_text
 from asvit.core.run_files import RESULT, TRIALS
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, dots, figure, legend, note, pairs, remark, thinned, whole
+from asvit.report.style import COLOUR, dots, empty, figure, legend, pairs, remark, thinned, whole
 from asvit.search.supernet_result import (
     EvolutionResult,
     Generation,
@@ -87,11 +87,10 @@ def draw_generations(
 
     ``random`` are median accuracies of random paths, by what these are.
     """
+    if not rows:
+        return empty("no path has been evaluated yet", height=3.4)
     made = figure(height=3.4)
     axes = made.subplots()
-    if not rows:
-        note(axes, "no path has been evaluated yet")
-        return made
     told = (f"{one.architecture}: {one.validation:.4g} %" for one in candidates)
     dots(axes, *pairs(candidates, "generation", "validation"), told)
     shape: Any = {"marker": "o" if len(rows) == 1 else ""}
@@ -116,11 +115,10 @@ def draw_generations(
 
 def draw_costs(candidates: Sequence[PathRow], *, limit: int, winner: str) -> Figure:
     """Accuracy over multiply-adds of every path, the winner and the limit marked."""
+    if not candidates:
+        return empty("no path has been evaluated yet", height=3.4)
     made = figure(height=3.4)
     axes = made.subplots()
-    if not candidates:
-        note(axes, "no path has been evaluated yet")
-        return made
     for name, colour, first in (("later", "first", False), ("first generation", "muted", True)):
         own = [one for one in candidates if (one.generation == 1) is first]
         axes.scatter(

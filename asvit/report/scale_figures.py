@@ -117,10 +117,9 @@ def _deepened(before: Sequence[int], after: Sequence[int]) -> int:
 
 def draw_growth(rows: Sequence[StageRow]) -> Figure:
     """Depth of every stage, and the width, over the parameters of the series."""
-    made = style.figure(height=4.2)
     if not rows:
-        style.note(made.subplots(), "no step is finished yet")
-        return made
+        return style.empty("no step is finished yet", height=4.2)
+    made = style.figure(height=4.2)
     above, below = made.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     stages = sorted({row.stage for row in rows})
     for stage, (colour, line, mark) in zip(stages, cycle(style.series_styles()), strict=False):
@@ -152,10 +151,9 @@ def draw_sizes(
     rows: Sequence[SizeRow], *, budgets: Sequence[tuple[str, int]] = (), unit: str = "params"
 ) -> Figure:
     """Parameters and multiply-adds over steps; each budget, in its ``unit``, is a dashed line."""
-    made = style.figure(height=4.2)
     if not rows:
-        style.note(made.subplots(), "no step is finished yet")
-        return made
+        return style.empty("no step is finished yet", height=4.2)
+    made = style.figure(height=4.2)
     steps, both = [row.step for row in rows], style.panels(made, 2, columns=1, sharex=True)
     units = (("params", "parameters (million)", 1e6), ("macs", "multiply-adds (billion)", 1e9))
     for axes, (name, words, scale) in zip(both, units, strict=True):
@@ -199,9 +197,7 @@ def draw_clouds(rows: Sequence[CloudRow], measures: Sequence[str]) -> Figure:
     """
     steps = {step: list(group) for step, group in groupby(rows, key=lambda row: row.step)}
     if not steps:
-        made = style.figure(height=1.2)
-        style.note(made.subplots(), "there are no steps with two measures to show")
-        return made
+        return style.empty("there are no steps with two measures to show", height=1.2)
     shown = style.thinned(list(steps), MOST_CLOUDS)
     made = style.figure(width=10.4, height=1.0 + 2.1 * math.ceil(len(shown) / 4))
     named: dict[str, Artist] = {}

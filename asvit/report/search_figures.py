@@ -74,11 +74,10 @@ def entropy_rows(trials: Sequence[TrialRow]) -> list[EntropyRow]:
 
 def draw_entropy(rows: Sequence[EntropyRow], *, uniform: float | None = None) -> Figure:
     """Entropy of the policy over steps; ``uniform`` marks that of the uniform one, in nats."""
+    if not rows:
+        return style.empty("this controller has no policy whose entropy could be shown")
     made = style.figure()
     axes = made.subplots()
-    if not rows:
-        style.note(axes, "this controller has no policy whose entropy could be shown")
-        return made
     if uniform is not None:
         axes.axhline(uniform, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
         where = ("axes fraction", "data")
@@ -136,11 +135,10 @@ def standing_rows(
 
 def draw_standings(rows: Sequence[StandingRow]) -> Figure:
     """The moving means of the standings over steps: a line for each measure."""
+    if not rows:
+        return style.empty("no measure has a better side")
     made = style.figure()
     axes = made.subplots()
-    if not rows:
-        style.note(axes, "no measure has a better side")
-        return made
     axes.axhline(50, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
     for (name, group), (colour, line, mark) in zip(
@@ -247,11 +245,10 @@ def draw_points(
 
     ``measures`` are named across and up, ``seed`` has the values of the search's result.
     """
+    if not rows:
+        return style.empty("no architecture has both measures", height=3.8)
     made = style.figure(height=3.8)
     axes = made.subplots()
-    if not rows:
-        style.note(axes, "no architecture has both measures")
-        return made
     quarter = math.ceil(len(rows) / 4)
     for start, colour in zip(range(0, len(rows), quarter), style.levels(5)[1:], strict=False):
         part = rows[start : start + quarter]
@@ -339,9 +336,7 @@ def draw_choices(rows: Sequence[ChoiceRow]) -> Figure:
     """Share of each choice over steps: a panel per dimension, shades in the choices' order."""
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.dimension)}
     if not series:
-        made = style.figure(height=1.2)
-        style.note(made.subplots(), "nothing has been drawn yet")
-        return made
+        return style.empty("nothing has been drawn yet", height=1.2)
     made = style.figure(width=10.4, height=0.5 + 1.6 * math.ceil(len(series) / 4))
     words = f"share of the last {CHOICE_WINDOW} architectures"
     made.supylabel(words, fontsize=style.SMALL, color=COLOUR["muted"])

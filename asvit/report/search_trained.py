@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asvit.core.console import with_interval
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, figure, note, tell
+from asvit.report.style import COLOUR, empty, figure, tell
 from asvit.search.rows import HeldOut, Prediction, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -34,11 +34,10 @@ def predicted_picture(check: PredictorCheck) -> Picture:
 
 def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     """Measured over predicted accuracy, per cent."""
+    if not rows:
+        return empty("too few architectures were trained", height=3.8)
     made = figure(height=3.8)
     axes = made.subplots()
-    if not rows:
-        note(axes, "too few architectures were trained")
-        return made
     ends = [f(f(one.accuracy, one.predicted) for one in rows) for f in (min, max)]
     axes.plot(ends, ends, color=COLOUR["muted"], linewidth=1, linestyle=(0, (3, 3)))
     for one in rows:

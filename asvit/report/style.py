@@ -136,6 +136,13 @@ def note(axes: Axes, text: str) -> None:
     )
 
 
+def empty(text: str, **size: float) -> Figure:
+    """A figure that only says why there is nothing to see."""
+    made = figure(**size)
+    note(made.subplots(), text)
+    return made
+
+
 def dots(axes: Axes, x: Sequence[float], y: Sequence[float], titles: Iterable[str] = ()) -> None:
     """Single observations, faint enough to show where they crowd; ``titles`` tell of each."""
     few = len(x) <= 60
@@ -280,10 +287,9 @@ def draw_series(rows: Sequence[Any], draw: Callable[..., None], *, each: float) 
     those of them whose value is finite. A measure takes a height of ``each`` inches.
     """
     series = {name: list(group) for name, group in groupby(rows, key=lambda row: row.measure)}
-    made = figure(height=max(2.2, each * len(series)))
     if not series:
-        note(made.subplots(), "nothing has been measured yet")
-        return made
+        return empty("nothing has been measured yet", height=2.2)
+    made = figure(height=max(2.2, each * len(series)))
     lines = panels(made, len(series), columns=1, sharex=True)
     for axes, (name, group) in zip(lines, series.items(), strict=True):
         axes.set_title(label(name))
