@@ -45,7 +45,9 @@ class ProcessBackend:
 
     def start(self, slot: int) -> None:
         """Start a process, without waiting for its imports."""
-        process = _Process(slot, _environment(len(self._devices)), self._messages)
+        share = str(max(1, cores() // len(self._devices)))  # of the cores, equal ones
+        environment = {"OMP_NUM_THREADS": share, **os.environ}
+        process = _Process(slot, environment, self._messages)
         self._processes[slot] = process
         head = {**self._work, "device": self._devices[slot], "bytes": len(self._arrays)}
         process.write(_line(head).encode() + self._arrays)
@@ -130,12 +132,6 @@ class _Process:
 
 def _line(content: Any) -> str:
     return json.dumps(content) + "\n"
-
-
-def _environment(processes: int) -> dict[str, str]:
-    """The environment of a worker, with an equal share of the cores."""
-    share = str(max(1, cores() // processes))
-    return {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}
 
 
 def _serve() -> None:
