@@ -56,6 +56,7 @@ def _build(
     architecture: str | None = None,
     img_size: int | tuple[int, int] = 224,
     in_chans: int = 3,
+    global_pool: str = "avg",  # written down by timm when a model is pushed to its hub
     drop_rate: float | None = None,
     drop_path_rate: float | None = None,
     **parts: Any,
@@ -67,6 +68,8 @@ def _build(
         raise ValueError("timm's model 'asvit' needs architecture=TEXT, of any space")
     if in_chans != 3:
         raise ValueError(f"in_chans={in_chans} is not possible; these networks take 3")
+    if global_pool != "avg":
+        raise ValueError(f"global_pool={global_pool!r} is not possible; leave it out")
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if height != width:
         raise ValueError(f"img_size={height, width} is no square; give one number")

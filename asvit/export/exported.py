@@ -21,12 +21,13 @@ UNKNOWN: Final = "not recorded"
 # Facts with a fixed place on the card.
 _PLACED: Final = (
     *(*PREPARATION, "recipe", "epochs", "epoch", "images", "top1", "weights", "tokens"),
-    *("command", "seconds", "found_by", "asvit"),
+    *("command", "seconds", "found_by", "asvit", "designed"),
 )
 
 # Metadata for pages of published models; other readers show it as a table.
 _FRONT: Final = """---
 library_name: timm
+license: {licence}
 tags:
 - image-classification
 ---
@@ -94,6 +95,7 @@ class Exported:
     card: Path | None  # path of the model card; None for none
     versions: Mapping[str, str]  # versions of the libraries involved
     command: str  # the command that repeats the export
+    licence: str | None = None  # of the weights, as the user names it
 
     def loading_code(self, place: str) -> str:
         """Python code that loads the copy from ``place`` and runs it on images of zeros."""
@@ -143,17 +145,20 @@ def model_card(exported: Exported) -> str:
     """The card; unknown facts are marked as not recorded."""
     content = exported.content
     side, facts = content.network.image_size, content.facts
+    designed = isinstance(facts.get("designed"), Mapping)
     shape = f"[batch, 3, {side}, {side}], RGB in 0 to 1, then normalised"
     parts = {
         "Network": _list(_network(exported)),
         "Input": _list({"shape": shape, **_words(facts, *PREPARATION)}),
         "Training": _training(exported),
         "How it was found": _finding(facts.get("found_by")),
+        **({"Limits and what was measured": _told(facts["designed"])} if designed else {}),
         "This copy": _list(_copy(exported)),
         "Loading": f"```python\n{exported.loading_code(exported.out.name)}\n```",
         "Made with": _list(_making(exported)),
     }
-    front = _FRONT if exported.form.name == "timm" else ""
+    licence = json.dumps(exported.licence or "unknown")
+    front = _FRONT.format(licence=licence) if exported.form.name == "timm" else ""
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
     return f"{front}# {exported.out.stem}\n\n{body}\n"
 
@@ -215,9 +220,11 @@ def _accuracy(exported: Exported) -> str:
 def _finding(found_by: Mapping[str, Any] | None) -> str:
     if not found_by:
         return f"{UNKNOWN.capitalize()}: the architecture was given as a text."
-    return _list(
-        {_plain(name.replace("_", " ")): _text(value) for name, value in found_by.items()}
-    )
+    return _told(found_by)
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    return _list({_plain(name.replace("_", " ")): _text(value) for name, value in facts.items()})
 
 
 def _copy(exported: Exported) -> dict[str, str | None]:
@@ -246,6 +253,7 @@ def _making(exported: Exported) -> dict[str, str | None]:
         "versions": ", ".join(f"{name} {number}" for name, number in exported.versions.items()),
         "command": _code(without_folders(exported.command)),
         "trained with": None if trained is None else f"asvit {_plain(trained)}",
+        "licence": UNKNOWN if exported.licence is None else _plain(exported.licence),
     }
 
 

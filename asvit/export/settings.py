@@ -72,6 +72,9 @@ class ExportSettings(Settings):
         shown="PyTorch's default",
     )
     card: bool = setting(True, "Write a model card beside it.")
+    licence: str | None = setting(
+        None, "Licence of the weights, for the card, such as apache-2.0.", metavar="NAME"
+    )
     force: bool = setting(False, "Replace an existing copy.", repeats=False)
 
     def check(self) -> None:

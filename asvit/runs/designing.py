@@ -81,9 +81,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
     def title(self) -> str:
         """What is asked for, and the time of each stage."""
         s = self.settings
-        limits = SearchSettings(
-            trainings=1, **{name: getattr(s, name) for name in LIMITS}
-        ).sizes_in_words
+        limits = self._asked.sizes_in_words
         told = f"designing a network for {s.data}: {limits or 'within no limits'}"
         if s.hours is None:
             return told
@@ -159,8 +157,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             "training": lambda: self._train("training"),
             "hand-made": lambda: self._train("hand-made"),
             "test": self._test,
-            "export": self._export,
             "latency": self._time,
+            "export": self._export,
         }
 
     def _look(self) -> Mapping[str, Any]:
@@ -325,6 +323,7 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
         from asvit.runs.exporting import export_network
 
         copies, commands, missing = [], [], []
+        facts = {"designed": self._told_to_users()}
         for form, name in _COPIES.items():
             try:
                 FORMATS[form].check_libraries()
@@ -336,10 +335,28 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
                 to=form,
                 out=str(self.folder / name),
                 force=True,
+                facts=facts,
             )
             copies.append(name)
             commands.append(exported.command)
         return {"copies": copies, "commands": commands, "missing": missing}
+
+    def _told_to_users(self) -> Mapping[str, str]:
+        """What the card of a copy says of the design."""
+        tested, timed = self._found["test"], self._found["latency"]["training"]
+
+        def share(name: str) -> str:
+            mean, low, high = tested[name]
+            return f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+        kept = self._found["pictures"]["test"]
+        return {
+            "limits": self._asked.sizes_in_words,
+            "accuracy": f"{share('training')} of {kept} pictures that were kept aside",
+            "by_hand": f"{share('hand-made')}: a network made by hand within the same limits",
+            "latency": f"{timed['milliseconds']:.3g} ms for {timed['batch']} image(s) by "
+            f"{timed['runtime']} on {timed['device']}, {timed['threads']} thread(s)",
+        }
 
     def _time(self) -> Mapping[str, Any]:
         """Latencies, each measured in a process of its own."""
@@ -520,6 +537,13 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
             **self._options(folder),
         )
         return made
+
+    @property
+    def _asked(self) -> SearchSettings:
+        """Settings with the limits alone."""
+        s = self.settings
+        given = {name: getattr(s, name) for name in (*LIMITS, "latency_batch", "latency_runtime")}
+        return SearchSettings(trainings=1, **given)
 
     @property
     def _classes(self) -> int:

@@ -2,7 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -42,6 +42,7 @@ def export_network(
     architecture: str | None = None,
     *,
     to: str,
+    facts: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> Exported:
@@ -54,6 +55,7 @@ def export_network(
         architecture: Text of any space or family, or ``"timm:NAME"``; not needed if the file of
             weights records it. A file or a run folder in its place is taken for the weights.
         to: Format: ``"timm"``, ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
+        facts: More of what the copy and its card say of the network, of JSON types.
         progress: Called with each step, in words.
         **settings: Other fields of :class:`asvit.export.settings.ExportSettings`.
 
@@ -77,7 +79,7 @@ def export_network(
     tell = progress or (lambda _: None)
     tell("building the network")
     content, model, trained_size = find_source(chosen)
-    content = replace(content, facts=without_folders(content.facts))
+    content = replace(content, facts=without_folders({**content.facts, **(facts or {})}))
     if chosen.merge:
         network, model = content.network.merged(model)
         content = replace(content, network=network, weights=model.state_dict())
@@ -110,6 +112,7 @@ def export_network(
             card=form.card_path(out) if chosen.card else None,
             versions=_versions(form),
             command=shlex.join(["asvit", "export", *chain(*typed_options(chosen))]),
+            licence=chosen.licence,
         )
         _put_in_place(exported, part)
     return exported

@@ -92,6 +92,21 @@ def _with_facts(exported: Exported, facts: dict[str, Any]) -> str:
     return model_card(replace(exported, content=replace(exported.content, facts=facts)))
 
 
+def test_limits_and_licence_are_on_the_card(exported: Exported) -> None:
+    facts = {**FACTS, "designed": {"limits": "at most 5 ms", "by_hand": "61.0 % [50.1, 70.2]"}}
+    content = replace(exported.content, facts=facts)
+    designed = replace(exported, content=content, form=FORMATS["timm"], licence="apache-2.0")
+    card = model_card(designed)
+    assert card.startswith('---\nlibrary_name: timm\nlicense: "apache-2.0"\ntags:')
+    section = card.split("## Limits and what was measured\n\n")[1].split("\n\n")[0]
+    assert section == "* limits: at most 5 ms\n* by hand: 61.0 % \\[50.1, 70.2\\]"
+    assert "* licence: apache-2.0" in card
+    unnamed = model_card(replace(exported, form=FORMATS["timm"]))
+    assert 'license: "unknown"' in unnamed
+    assert "* licence: not recorded" in unnamed
+    assert "## Limits" not in unnamed
+
+
 def test_no_path_of_this_machine_is_on_the_card(exported: Exported) -> None:
     facts = {
         "images": "folder /home/me/my pictures/pets, 160 images, 4 classes",

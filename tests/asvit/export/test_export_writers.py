@@ -1,6 +1,8 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -141,6 +143,39 @@ def test_timm_gets_preparation_and_labels(folder: Path) -> None:
     assert list(prepared["std"]) == FACTS["std"]
     assert prepared["crop_pct"] == FACTS["crop_pct"]
     assert made.pretrained_cfg["label_names"] == ["cat", "dog", "ox"]
+
+
+def test_timm_pushes_it_to_the_hub_as_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hub:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def create_repo(self, name: str, **_: object) -> SimpleNamespace:
+            return SimpleNamespace(repo_id=name)
+
+        def file_exists(self, **_: object) -> bool:
+            return False
+
+        def upload_folder(self, *, folder_path: str, **_: object) -> None:
+            shutil.copytree(folder_path, tmp_path / "hub")
+
+    monkeypatch.setattr("timm.models._hub.HfApi", Hub)
+    made = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    named = {"label_names": made.pretrained_cfg["label_names"]}
+    timm.models.push_to_hf_hub(made, "me/pets", model_config=named)
+    there = json.loads((tmp_path / "hub" / "config.json").read_text())
+    here = json.loads((folder / "config.json").read_text())
+    for name in ("architecture", "num_classes", "label_names"):
+        assert there[name] == here[name], name
+    assert there["model_args"]["architecture"] == here["model_args"]["architecture"]
+    for name in ("mean", "std", "crop_pct", "input_size"):
+        assert there["pretrained_cfg"][name] == here["pretrained_cfg"][name], name
+    back = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
+    image = images(2)
+    with torch.no_grad():
+        assert torch.equal(back(image), made(image))
 
 
 def test_other_classes_keep_all_but_the_classifier(folder: Path) -> None:

@@ -27,7 +27,7 @@ from tests.asvit.runs.fakes import write_pictures
 TEXTS = ["8,8,3|2,1,3|4,1,2|4,1,2|16", "4,4,2|2,2,2|2,1,2|2,1,2|16"]
 STAGES = [
     *("pictures", "plan", "search", "size", "epochs"),
-    *("training", "hand-made", "test", "export", "latency"),
+    *("training", "hand-made", "test", "latency", "export"),
 ]
 
 
@@ -41,6 +41,7 @@ class Fakes:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.told: dict[str, str] = {}
         self.stop_at = ""
 
     def called(self, name: str) -> None:
@@ -77,15 +78,16 @@ class Fakes:
             SimpleNamespace(guesses=[SimpleNamespace(label=one)]) for one in labels[: len(images)]
         ]
 
-    def export(self, *, to: str, out: str, **_: object) -> object:
+    def export(self, *, to: str, out: str, facts: Any, **_: object) -> object:
         self.called(f"export {to}")
+        self.told = facts["designed"]
         return SimpleNamespace(command=f"asvit export --to {to} --out {out}")
 
     def latency(self, _run: DesignRun, text: str, side: int) -> dict[str, Any]:
         arch = load_space("asvit").parse(text)
         self.called("latency")
         return {"milliseconds": 0.1 * arch.width, "device": "fake", "threads": 1,
-                "runtime": "eager"}  # fmt: skip
+                "runtime": "eager", "batch": 1}  # fmt: skip
 
 
 @pytest.fixture
@@ -268,7 +270,7 @@ def test_a_dry_run_tells_what_is_done_and_writes_nothing(
         design(pictures, max_params="100K", out=tmp_path / "run")
     told = run(*words, "--dry-run")
     assert "done     pictures, plan, search, size, epochs\n" in told.stdout
-    assert "next     training, hand-made, test, export, latency\n" in told.stdout
+    assert "next     training, hand-made, test, latency, export\n" in told.stdout
     told = run("design", "--data", pictures, "--dry-run")
     assert (told.exit_code, told.stdout) == (2, "")
     assert "a design needs a limit" in told.stderr
@@ -286,6 +288,12 @@ def test_a_whole_design_and_what_its_copies_say(pictures: Path, tmp_path: Path) 
     assert result.params <= 60_000
     assert set(result.exports) == {"timm", "model.onnx", "model.safetensors"}
     files = sorted((pictures / "class0").glob("*.jpg"))[:3]
+    card = (out / "timm" / "README.md").read_text()
+    assert "* limits: at most 60,000 parameters" in card
+    mean, interval = result.accuracy, result.accuracy_interval
+    told = f"* accuracy: {mean:.1f} % \\[{interval.low:.1f}, {interval.high:.1f}\\] of"
+    assert told in card
+    assert "* latency: " in card
     by_each = [
         [one.guesses[0].label for one in asvit.predict(out / name, files, device="cpu")]
         for name in (".", "model.onnx", "timm/model.safetensors")
