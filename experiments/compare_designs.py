@@ -176,7 +176,7 @@ def main() -> None:
     if options.print:
         rows = read_rows(table, Row)
     else:
-        folder, train = _images(TASKS[options.data], options.out / options.data)
+        folder, train = prepared(TASKS[options.data], options.out / options.data)
         rows = train_missing(table, options.trainings, _kinds_of(options, folder), train)
     print(tables(rows))
 
@@ -199,7 +199,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _images(task: Task, out: Path) -> tuple[Path, Callable[[Training], float]]:
+def prepared(task: Task, out: Path) -> tuple[Path, Callable[[Training], float]]:
     """A folder of images for the searches, and what trains longer on all of them."""
     images = task.images()
     parts = {"search": range(SEARCHED), "test": range(SEARCHED, len(images))}

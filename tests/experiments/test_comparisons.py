@@ -16,6 +16,7 @@ from run_script import Script, read_rows
 import asvit
 from asvit.genotype import Genotype
 from asvit.reference import load_reference
+from asvit.reference.build import Training
 from asvit.runs.scaling import ScaleRun
 from asvit.runs.search import SearchRun
 from asvit.search.supernet_result import EvolutionResult
@@ -28,6 +29,7 @@ from experiments import (
     compare_precision,
     compare_psvit,
     compare_published,
+    compare_rules,
     compare_scalings,
     study_fidelity,
     study_latency,
@@ -43,6 +45,7 @@ from experiments.make_reference_tables import SOURCES, make
 from proxies import PROXIES
 from proxies.counts import count
 from scaling import Budget, Shape
+from scaling.rules import RULES
 from tests.scaling.test_growth import pyramid_cost as cost
 
 START = Shape((1, 1, 1, 1), 32)
@@ -276,6 +279,32 @@ def test_growths_to_one_budget_are_trained(
     assert len(trained) == len({row["architecture"] for row in rows})
     assert printed[-1].startswith("| both starts together | ")
     assert script(compare_growths.main, f"{line} --print").splitlines() == printed[len(rows) :]
+
+
+def test_rules_and_growth_to_one_budget_are_trained(
+    monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    small = partial(asvit.run_scaling, images=2, points=3, repeats=1)
+    monkeypatch.setattr(asvit, "run_scaling", small, raising=False)
+    monkeypatch.setattr(ScaleRun, "write_report", lambda _self, _folder=None: None)
+    taught: list[Any] = []
+
+    def train(training: Training) -> float:
+        taught.append(training)
+        return 50 + crc32(repr(training).encode()) % 997 / 100
+
+    monkeypatch.setattr(compare_rules, "prepared", lambda *_: (None, train))
+    line = "--growths 2 --trainings 1 --budget 700K --table table.csv"
+    printed = script(compare_rules.main, line).splitlines()
+    rows = read_rows("table.csv")
+    kinds = [kind for kind in compare_rules.GROWTHS for _ in range(2)]
+    assert [row["kind"] for row in rows] == [*kinds, *RULES]
+    for row in rows:
+        params = asvit.cost(row["architecture"], 32, compare_rules.CLASSES).params
+        assert 0.9 * 700_000 <= params <= 700_000 or row["kind"] == "depth"
+    assert len(taught) == len({row["architecture"] for row in rows})
+    assert any(line.startswith("| grown than shape | ") for line in printed)
+    assert script(compare_rules.main, f"{line} --print").splitlines() == printed[len(rows) :]
 
 
 def test_the_study_of_the_stem_changes_the_stem_alone(script: Script) -> None:

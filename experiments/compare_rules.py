@@ -1,0 +1,103 @@
+"""Does growth by the measures train to better networks than scaling by a rule?
+
+The published seed, 16 channels wide, is brought to one budget by growth (with and without
+expansions) and by every rule of ``asvit scale --rule``; every network is then trained from scratch
+on hard fractals, as ``experiments.compare_designs`` trains.
+
+Run from a checkout: ``python -m experiments.compare_rules --budget 1M``. Every training is kept in
+``rules_1M.csv``, so a stopped comparison continues when the command is given again; with
+``--print`` it only prints. A training of 1M parameters takes about three minutes of one core.
+"""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import asvit
+from asvit.executors import Workers
+from experiments.compare_designs import CLASSES, SIDE, TASKS, prepared
+from experiments.compare_outcomes import (
+    SIZED,
+    Kinds,
+    Row,
+    architectures,
+    points_more,
+    sized_line,
+    train_missing,
+)
+from experiments.growing import SEED, markdown, read_rows
+from scaling.rules import RULES
+
+#: Kind -> how it is scaled; growth has a seed.
+GROWTHS = {"grown": "depth,width", "grown with expansions": "depth,width,expansion"}
+START = f"{SEED},16"
+
+
+def main() -> None:
+    """Run the missing scalings and trainings, then print the tables."""
+    options = _options()
+    table = options.table or Path(__file__).with_name(f"rules_{options.budget}.csv")
+    if options.print:
+        rows = read_rows(table, Row)
+    else:
+        _, train = prepared(TASKS["hard-fractals"], options.out / "images")
+        rows = train_missing(table, options.trainings, _kinds_of(options), train)
+    print(tables(rows))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--budget", default="1M")
+    parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each network")
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/compare-rules"))
+    return parser.parse_args()
+
+
+def _kinds_of(options: argparse.Namespace) -> Kinds:
+    def scaled(seed: int, **how: str) -> str:
+        result = asvit.run_scaling(
+            START,
+            preset="quick",
+            image_size=SIDE,
+            count_size=SIDE,
+            classes=CLASSES,
+            ratio=1,  # these models are small enough to be measured at their own width
+            budget=options.budget,
+            seed=seed,
+            out=options.out / f"{options.budget}-{'-'.join(how.values())}-seed{seed}",
+            workers=Workers(jobs=1),
+            **how,
+        )
+        return result.series[-1].architecture
+
+    return {
+        **{kind: (options.growths, partial(scaled, grow=how)) for kind, how in GROWTHS.items()},
+        **{name: (1, partial(scaled, rule=name)) for name in RULES},
+    }
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Every network, and how much better those grown are than those of each rule, as Markdown."""
+    lines = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        for number, text, values in architectures(rows, kind):
+            size = asvit.cost(text, SIDE, CLASSES)
+            lines.append(sized_line(kind, number, text, size, values, digits=2))
+    compared = {
+        f"{one} than {other}": [(one, other)]
+        for one in GROWTHS
+        for other in dict.fromkeys(row.kind for row in rows)
+        if one != other and {one, other} <= {row.kind for row in rows}
+    }
+    more = points_more(compared, rows, np.random.default_rng(0), paired=())
+    return "\n\n".join((markdown(SIZED, lines), more))
+
+
+if __name__ == "__main__":
+    main()
