@@ -139,9 +139,6 @@ class PSViTPath(Growable):
     def token_counts(self, image_side: int) -> tuple[int, ...]:
         """Tokens in each stage up to the last one with layers, not counting the class token.
 
-        Args:
-            image_side: Side of the image in pixels.
-
         Raises:
             ValueError: If patches do not tile the image, or there are too few to pool.
         """

@@ -150,14 +150,10 @@ class Stack:
     ) -> Tensor:
         """``function(network, images)`` for every network, vectorised; ``[networks, ...]``.
 
-        A RuntimeError if that cannot be vectorised, for instance because it reads values or draws
+        Images are ``[n, C, H, W]`` for all networks if ``shared``, else ``[networks, n, ...]``.
+        ``on_tensors`` is called with the vectorised tensors, by slot, before ``function``. A
+        RuntimeError if that cannot be vectorised, for instance because it reads values or draws
         random numbers.
-
-        Args:
-            function: Maps a network and its images to a tensor.
-            images: ``[n, C, H, W]`` for all networks if ``shared``, else ``[networks, n, ...]``.
-            shared: Whether all networks receive the same images.
-            on_tensors: Called with the vectorised tensors, by slot, before ``function``.
         """
         module = FunctionOfModel(self.models[0], function)
         tensors = {f"model.{slot}": tensor for slot, tensor in self.tensors.items()}

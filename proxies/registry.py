@@ -35,10 +35,8 @@ class UnknownNameError(KeyError, ValueError):
 class Registry(UserDict[str, T]):
     """Objects of one kind by name, in order of registration.
 
-    Args:
-        kind: What the objects are, for messages: ``"proxy"``.
-        things: Initial entries.
-        entries: Module that registers the built-in entries; imported at the first look-up.
+    The kind, such as ``"proxy"``, is for messages. ``entries`` is the module that registers the
+    built-in entries; it is imported at the first look-up.
     """
 
     def __init__(

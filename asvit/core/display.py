@@ -46,10 +46,8 @@ def say(line: str) -> None:
 def progress_display(title: Title, *, quiet: bool = False) -> Iterator[Tell]:
     """What to call as a run goes on, for as long as it does.
 
-    Args:
-        title: What goes on, in a line, or what to call for it. It is shown with the first
-            progress, so that an error before is the only line.
-        quiet: Show nothing.
+    The title, or what it is called for, is shown with the first progress, so that an error before
+    is the only line.
     """
     if quiet:
         yield ignore

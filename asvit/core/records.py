@@ -60,8 +60,7 @@ class SummedFile:
     The sum of a line is the CRC-32 of the file up to its end, without this sum: it shows a change
     of the line as well as a line before it that was changed, is missing or is out of order.
 
-    Args:
-        path: The file; it need not be there. Others may add lines, with sums or without.
+    The file need not be there. Others may add lines, with sums or without.
     """
 
     def __init__(self, path: Path) -> None:

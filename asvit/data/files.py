@@ -25,10 +25,6 @@ class FolderDataset(LabelledImages):
     Names are sorted, so that indices are the same on every machine. Names that begin with a dot
     are ignored.
 
-    Args:
-        root: The folder.
-        transform: Applied to each picture.
-
     Raises:
         FileNotFoundError: If the folder is missing.
         ValueError: If it is a file, has no images, has images both beside and inside sub-folders,

@@ -137,14 +137,10 @@ class FractalDataset(LabelledImages):
         return f"fractal-{VERSION}-{self.seed}-{label}-{self.first + instance}"
 
     def load(self, count: int, *, progress: Progress | None = None) -> NDArray[np.uint8]:
-        """Return the first ``count`` images, and cache those that had to be generated.
+        """The first ``count`` images ``[count, image_size, image_size, 3]``, of ``len(self)``.
 
-        Args:
-            count: Number of images, from 1 to ``len(self)``.
-            progress: Called with the number of images that are ready, and ``count``.
-
-        Returns:
-            ``[count, image_size, image_size, 3]``.
+        Those that had to be generated are cached. ``progress`` is called with the number of images
+        that are ready, and ``count``.
         """
         shards = [self._shard(begin, count, progress)[0] for begin in range(0, count, _SHARD)]
         return np.concatenate(shards)
@@ -152,8 +148,7 @@ class FractalDataset(LabelledImages):
     def prepare(self, *, progress: Progress | None = None) -> None:
         """Generate and cache all missing images; stop once one cannot be cached.
 
-        Args:
-            progress: Called with the number of images that are ready, and ``len(self)``.
+        ``progress`` is called with the number of images that are ready, and ``len(self)``.
 
         Raises:
             ValueError: If the dataset has no cache folder.

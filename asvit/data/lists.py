@@ -17,13 +17,10 @@ _COLUMNS = ["image", "class", "part"]
 
 
 class ListedDataset(LabelledImages):
-    """The images of one part of a table with the columns ``image``, ``class`` and ``part``.
+    """The images of one part of a CSV table with the columns ``image``, ``class`` and ``part``.
 
-    Files are relative to the folder of the table. All parts have all classes, in their order.
-
-    Args:
-        table: A CSV file.
-        part: ``"train"``, ``"validation"`` or ``"test"``.
+    A part is ``"train"``, ``"validation"`` or ``"test"``. Files are relative to the folder of the
+    table. All parts have all classes, in their order.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -29,10 +29,7 @@ _MAX_FAILED_STARTS = 3  # in a row, after which a slot is closed
 def open_pool(workers: Workers, work: Work, device: str) -> Iterator[Pool]:
     """Open a pool of workers for ``work``; leaving the block stops them.
 
-    Args:
-        workers: How many, and where.
-        work: How to construct each.
-        device: Device of the workers; ``"cuda"`` without a number spreads them over all GPUs.
+    The device ``"cuda"`` without a number spreads them over all GPUs.
 
     Raises:
         ImportError: If Ray is asked for and not installed.
@@ -78,12 +75,10 @@ class _Slot:
 
 
 class Pool:
-    """Workers that run tasks in parallel.
+    """The workers of a backend, which run tasks in parallel.
 
-    Args:
-        backend: What the workers are.
-        timeout: Seconds after which a task is taken from its worker; None for no limit.
-        retries: How often a task is retried.
+    After ``timeout`` seconds, if given, a task is taken from its worker; it is retried ``retries``
+    times.
     """
 
     def __init__(

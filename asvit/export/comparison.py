@@ -38,12 +38,8 @@ def compare(
 ) -> tuple[Difference, ...]:
     """Reload the copy at ``path`` in a new process and run both on the same random images.
 
-    Args:
-        model: The network, on the CPU and in evaluation mode.
-        form: The format of the copy.
-        path: The copy.
-        image_size: Side of the images in pixels; they are normal noise in three channels.
-        batches: Number of images in each batch.
+    The network is on the CPU and in evaluation mode. Images are normal noise in three channels,
+    ``image_size`` pixels per side; ``batches`` has the number of images in each batch.
 
     Raises:
         ValueError: If the network's outputs are not finite or all 0, which would verify nothing;

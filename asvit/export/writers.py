@@ -39,15 +39,11 @@ def write_copy(
     batch: int | None = None,
     opset: int | None = None,
 ) -> int | None:
-    """Write a copy of the network to ``path``, not verified yet.
+    """Write a copy of the network to ``path``, a file or a folder for timm; not verified yet.
 
-    Args:
-        form: The format.
-        path: File, or folder for timm.
-        model: The network, on the CPU and in evaluation mode.
-        content: The same network with its weights and facts.
-        batch: Images in a batch of a graph; None for any number.
-        opset: Operator set of an ONNX graph; None for PyTorch's default.
+    The ``model`` is on the CPU and in evaluation mode; ``content`` is the same network with its
+    weights and facts. Graphs take ``batch`` images, None for any number; an ``opset`` of None is
+    PyTorch's default.
 
     Returns:
         The operator set of an ONNX graph; None for other formats.

@@ -14,16 +14,8 @@ class StagedNetwork(nn.Module):
 
     A subclass builds its stem and stages, then calls :meth:`_add_head`, and defines the private
     methods at the end. A stage has a module ``downsample``, which leads to the next stage, or into
-    the stage if ``_downsample_first``.
-
-    Args:
-        widths: Channels of each stage.
-        strides: Pixels per position in the feature map of each stage, as far as stages have one.
-
-    Attributes:
-        stage_widths: Channels of each stage.
-        num_features: Channels of the features, also as ``head_hidden_size``.
-        feature_info: Channels and stride of the feature map of each stage that has one.
+    the stage if ``_downsample_first``. ``widths`` are the channels of each stage, ``strides`` the
+    pixels per position in its feature map, as far as stages have one.
     """
 
     #: Attributes that hold the stages, and the blocks of a stage.
@@ -43,7 +35,9 @@ class StagedNetwork(nn.Module):
     def __init__(self, widths: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
         self.stage_widths = tuple(widths)
+        #: Channels of the features.
         self.num_features = self.head_hidden_size = self.stage_widths[-1]
+        #: Channels and stride of the feature map of each stage that has one.
         self.feature_info: list[dict[str, Any]] = [
             {"num_chs": width, "reduction": stride, "module": f"{self._stages_name}.{i}"}
             for i, (width, stride) in enumerate(zip(widths, strides, strict=False))

@@ -51,12 +51,8 @@ def predictor_findings(
     means over 20 random splits, its intervals are over resampled rows and splits. The rival is the
     count that ranks all rows best, judged on the same test rows.
 
-    Args:
-        plan: Rows and targets.
-        values: Of the rows.
-        counts: Name -> count of each row, in the order of ``plan.rows``.
-        image_size: Side of the images in pixels; None for that of each row.
-        seed: Seed of splits and resamples.
+    ``counts`` are by name, each in the order of ``plan.rows``; without an ``image_size``, in
+    pixels, each row has its own; the seed is that of splits and resamples.
     """
     found = []
     for target in plan.targets:

@@ -52,14 +52,10 @@ class Process:
         accuracies: Array,
         noise: Array | float | None = None,
     ) -> Self:
-        """Fit to rows whose features are ``values``, ``[rows, columns]``.
+        """Fit to rows whose features are ``values``, ``[rows, columns]``, NaN where one has none.
 
-        Args:
-            names: Names of the columns.
-            values: NaN where a row has no such feature.
-            accuracies: Per cent, ``[rows]``, all finite.
-            noise: Standard deviation of each accuracy between training seeds, or one for all;
-                None if unknown.
+        Accuracies ``[rows]`` are finite, in per cent. ``noise`` is the standard deviation of each
+        between training seeds, or one for all; None if unknown.
         """
         self._names = list(names)
         known = np.isfinite(values)

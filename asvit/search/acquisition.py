@@ -105,9 +105,7 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
 
     It is pooled over architectures that were trained several times. As a few of them say little,
     a third of the variance of all accuracies counts as :data:`PRIOR_REPEATS` more repeats.
-
-    Args:
-        known: Trained architectures with their accuracies, one for each training.
+    ``known`` has each training's architecture and accuracy.
     """
     groups: dict[str, list[float]] = {}
     for text, value in known:
@@ -125,9 +123,7 @@ def seed_noise(known: Sequence[tuple[str, float]]) -> float:
 def farthest(points: Array, others: Array) -> int:
     """Index of the point whose nearest of ``others`` is farthest; the first one of equals.
 
-    Args:
-        points: ``[points, features]``.
-        others: ``[others, features]``; with none, the point nearest to the centre is taken.
+    Both are ``[points, features]``. With no others, the point nearest to the centre is taken.
     """
     if not len(others):
         return int(np.argmin(((points - points.mean(0)) ** 2).sum(1)))

@@ -67,12 +67,8 @@ def pareto_front(
 
     Members of the front come first. Where they are too few, those of the front that remains
     without them follow, and so on. Within a front, the smallest sum of dense ranks (over all
-    distinct architectures) comes first, and the earlier of equals.
-
-    Args:
-        rows: Measured architectures; failed ones are left out.
-        better: Direction of each measure. Measures that are merely reported do not count.
-        count: Rows to return at most.
+    distinct architectures) comes first, and the earlier of equals. Architectures that failed are
+    left out, and measures that are merely reported do not count.
     """
     distinct = _distinct(rows, better)
     sums = dict(zip((row.number for row in distinct), _sums(distinct, better), strict=True))
@@ -106,12 +102,8 @@ def non_dominated(
 ) -> NDArray[np.bool_]:
     """Which points no other one beats: as good in every measure, and better in one.
 
-    Args:
-        points: ``[points, measures]``, finite.
-        better: Direction of each measure; one that is merely reported decides nothing.
-
-    Returns:
-        ``[points]``.
+    ``[points, measures] -> [points]``, of finite values. A measure that is merely reported decides
+    nothing.
     """
     sign = [{"higher": -1.0, "lower": 1.0, "reported": 0.0}[way] for way in better]
     costs = np.array(points).reshape(len(points), len(sign)) * sign + 0.0  # lower is better; no -0

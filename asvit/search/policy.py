@@ -16,12 +16,9 @@ Indices = tuple[int, ...]
 class JointCategoricalPolicy(nn.Module):
     """Independent categorical distributions, one per dimension of the space.
 
-    An architecture is a tuple with the index of one choice in every dimension.
-
-    Args:
-        sizes: Number of choices of each dimension.
-        generator: Draws the logits, normal with standard deviation ``scale``.
-        scale: Near 0, so that the policy starts uniform.
+    An architecture is a tuple with the index of one choice in every dimension; ``sizes`` are the
+    numbers of choices. Logits are drawn normal with standard deviation ``scale``, which is near 0,
+    so that the policy starts uniform.
 
     Raises:
         ValueError: If a dimension has no choice.

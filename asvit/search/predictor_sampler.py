@@ -35,12 +35,7 @@ class PredictorSampler(SpaceSampler):
 
     It keeps no state, as the other samplers: see :mod:`asvit.search.sampler`. Of a batch, the
     choices follow from the trainings before the batch, and from those of the batch before them.
-
-    Args:
-        dimensions: Dimension of the space to its choices.
-        better: The one objective, and its direction.
-        space: The space, whose architectures the predictor knows.
-        settings: Of the search.
+    There is one objective.
     """
 
     def __init__(

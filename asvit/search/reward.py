@@ -45,15 +45,10 @@ class WorstSoFar:
 class WindowedReward:
     """Sum over the objectives of their step's change, as a share of their recent range.
 
-    For one objective the change of step t is ``(m_t - m_{t-1}) / (max - min + 1e-6)`` with the
+    For one objective the change of step t is ``(m_t - m_{t-1}) / (max - min + epsilon)`` with the
     range taken over the last ``window`` values, the newest included. It counts as it is where
     higher is better and negated where lower is better. An objective without a value two steps in
     a row (at the first step, and while it has only failed) contributes 0.
-
-    Args:
-        better: Objective to its direction.
-        window: Values the range is taken over.
-        epsilon: Added to the range, in units of the objective, so that it is never 0.
     """
 
     def __init__(

@@ -198,13 +198,10 @@ def without_sizes(measures: Iterable[str]) -> list[str]:
 
 
 def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) -> None:
-    """Write ``rows`` to ``path`` as a whole or not at all.
+    """Write ``rows`` to the CSV file ``path`` as a whole or not at all.
 
-    Args:
-        path: The CSV file.
-        rows: Rows in order.
-        measures: Names of the measures, in the order of their columns. Those that are the size of
-            the architecture have their column anyway.
+    Columns of measures are in the order of ``measures``. Those that are the size of the
+    architecture have their column anyway.
 
     Raises:
         OSError: If the file cannot be written; an old one is then unchanged.
@@ -222,12 +219,10 @@ def write_trials(path: Path, rows: Sequence[TrialRow], measures: Sequence[str]) 
 
 
 def read_trials(path: Path, measures: Sequence[str] = ()) -> list[TrialRow]:
-    """Read the rows of ``path``.
+    """Read the rows of the CSV file ``path``.
 
-    Args:
-        path: The CSV file.
-        measures: Names of the measures, where they are known: params and macs are columns of
-            every table, whether they were among the measures or not.
+    ``measures`` are their names, where they are known: params and macs are columns of every table,
+    whether they were among the measures or not.
 
     Raises:
         FileNotFoundError: If there is no such file.

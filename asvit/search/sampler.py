@@ -62,12 +62,9 @@ class SpaceSampler(BaseSampler):
         better: Objective to its direction, in the order of the study's values.
         seed: Seed of the run.
         batch: Architectures drawn before any of them has been measured.
-
-    Attributes:
-        limits: What an architecture has to be within; None for any.
     """
 
-    limits: Limits | None = None
+    limits: Limits | None = None  #: what an architecture has to be within; None for any
 
     def __init__(
         self, dimensions: Dimensions, better: Mapping[str, Better], *, seed: int, batch: int = 1
@@ -123,13 +120,8 @@ class SpaceSampler(BaseSampler):
 class ReinforceSampler(SpaceSampler):
     """Samples whole architectures from a joint policy and updates it with each measured one.
 
-    Args:
-        dimensions: Dimension of the space to its choices.
-        better: Objective to its direction, in the order of the study's values. A value that is
-            infinite stands for an objective that was never measured and moves nothing.
-        seed: Seed of the run.
-        batch: Architectures drawn between two updates; an update takes the mean of their losses.
-        learning_rate: Step size of Adam.
+    An update, by Adam, takes the mean of the losses of a batch. A value that is infinite stands
+    for an objective that was never measured and moves nothing.
 
     References:
         Williams 1992; Chen et al. 2022, arXiv:2202.11921.

@@ -8,10 +8,7 @@ import numpy as np
 def seed_for(run_seed: int, purpose: str, count: int) -> int:
     """A seed below 2^32 for one draw of a run, unrelated to those of its other draws.
 
-    Args:
-        run_seed: Seed of the run, at least 0.
-        purpose: What is drawn.
-        count: Architectures measured before this draw.
+    ``purpose`` is what is drawn, ``count`` how many architectures were measured before.
     """
     sequence = np.random.SeedSequence([run_seed, crc32(purpose.encode()), count])
     return int(sequence.generate_state(1)[0])

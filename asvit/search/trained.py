@@ -52,10 +52,8 @@ def training_seeds(
 ) -> list[int]:
     """The seed of each next training: the smallest that no other one of its architecture has.
 
-    Args:
-        texts: Architectures to train.
-        taken: Architecture and seed of the trainings so far.
-        before: Architecture to the accuracies of its trainings in a table, from seed 0.
+    ``taken`` has the seeds of the trainings so far, and ``before`` the accuracies of those in a
+    table, from seed 0.
     """
     used: dict[str, set[int]] = {}
     seeds = []
@@ -118,10 +116,7 @@ def finalists_of(
 ) -> list[Finalist]:
     """The best architectures, none of whose trainings failed: by prediction, or mean accuracy.
 
-    Args:
-        trained: What was trained, by the text of the network.
-        make: Makes a predictor; None to go by mean accuracy.
-        count: Finalists at most.
+    ``trained`` is by the text of the network; without a predictor to ``make``, the mean counts.
     """
     whole = {text: one for text, one in trained.items() if math.isfinite(one.accuracy)}
     known: Mapping[str, Prediction] = {}
@@ -151,12 +146,7 @@ def finalists_of(
 def predicted(
     make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]]
 ) -> dict[str, Prediction]:
-    """What a predictor fitted to all trainings expects of each architecture.
-
-    Args:
-        make: Makes a predictor.
-        accuracies: Architecture to the accuracies of its trainings, per cent.
-    """
+    """What a predictor expects of each architecture, fitted to all trainings, in per cent."""
     texts = list(accuracies)
     mean, std = make().fit(*_flat(accuracies, texts)).predict(texts)
     return {

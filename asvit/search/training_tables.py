@@ -67,11 +67,8 @@ def to_csv(
 ) -> str:
     """The trainings of a search as a reference table, each architecture with the mean of its own.
 
-    Args:
-        trained: What was trained, by the text of the network.
-        lines: Recipe and images, as reference tables have them.
-        settings: Of the search.
-        num_classes: Classes of the images.
+    ``trained`` is by the text of the network; ``lines`` are recipe and images, as such tables have
+    them.
     """
     rows = []
     for text, one in trained.items():

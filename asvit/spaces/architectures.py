@@ -132,12 +132,7 @@ def stage_table(
 ) -> list[StageRow]:
     """Rows for the stages and head of an As-ViT architecture; a single row for any other network.
 
-    ``params`` and ``macs`` add up to :func:`cost`.
-
-    Args:
-        arch: What :func:`build` takes.
-        image_size: Side of the image in pixels.
-        num_classes: Classes.
+    ``params`` and ``macs`` add up to :func:`cost`. Arguments as :func:`build`.
 
     Raises:
         ValueError: As :func:`build`.

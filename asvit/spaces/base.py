@@ -139,16 +139,7 @@ class SearchSpace(ABC):
         drop_path: float = 0.0,
         drop: float = 0.0,
     ) -> nn.Module:
-        """A freshly initialised network.
-
-        Args:
-            arch: What to build, or its text.
-            image_size: Side of the images in pixels.
-            num_classes: Classes; 0 for the pooled features.
-            depths: Blocks in each stage; None keeps those of the architecture.
-            width: Channels of the first stage; None keeps that of the architecture.
-            drop_path: Drop-path probability of the last block, on a linear ramp from 0.
-            drop: Dropout before the head.
+        """A freshly initialised network; arguments as :func:`asvit.build`.
 
         Raises:
             ValueError: If the text is wrong, depths or width are out of range or cannot be set,

@@ -32,14 +32,9 @@ def fit(
 ) -> FitResult:
     """Train ``model`` in place and test it; a loss that is not finite ends training with a reason.
 
-    On a CPU, equal seeds (and equal initial weights, images and threads) give equal bits.
-
-    Args:
-        model: ``[B, C, H, W] -> [B, classes]``; it stays on its device.
-        train: Images ``[n, C, H, W]`` and labels ``[n]`` int64, on the device of the model.
-        test: The same for testing.
-        recipe: How to train.
-        seed: Seed of the order of the images, augmentation and dropout.
+    The model, ``[B, C, H, W] -> [B, classes]``, stays on its device, where the images are. The
+    seed is that of their order, augmentation and dropout. On a CPU, equal seeds (and equal initial
+    weights, images and threads) give equal bits.
 
     Raises:
         ValueError: If there are no images to train or to test on.

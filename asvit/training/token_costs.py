@@ -48,12 +48,8 @@ def measure_stages(
     gradients and the state of AdamW. Neither ``model`` nor the random number generators change.
     The time is the median of ``steps`` steps on noise, after one that is not timed.
 
-    Args:
-        model: ``[B, C, H, W] -> [B, classes]``, or a tuple of those.
-        image_size: Side of the images in pixels.
-        batch_size: Images in a step; at least 2 for batch norm.
-        steps: Timed steps at each stage.
-        precision: dtype for autocast; None for the dtype of the weights.
+    The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
+    of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
 
     Returns:
         The costs, from coarse to fine tokens.
