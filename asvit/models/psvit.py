@@ -29,7 +29,7 @@ class PSViT(StagedNetwork):
     A stage is a text of cells: ``b`` for a basic layer, ``s`` for two layers of which the second
     uses the attention map of the first, ``-`` for nothing. The sides of an image must be multiples
     of the patch; at sizes other than ``img_size`` position embeddings are resampled. Arguments and
-    methods follow timm.
+    methods follow timm; other arguments are those of :class:`asvit.models.AsViT`.
 
     A list of tokens is a feature map up to its first pooling only: pooling joins neighbours in the
     list, some of which are in different rows.
@@ -45,8 +45,6 @@ class PSViT(StagedNetwork):
         pooling: ``"1d"`` for a list of tokens behind a class token, ``"2d"`` for a grid.
         img_size: Side of the images in pixels, or (height, width).
         patch_size: Side of a patch in pixels; by default 16 for a list and 8 for a grid.
-        in_chans: Channels of the images.
-        num_classes: Classes; with 0 there is no head and the output is the pooled features.
         global_pool: Input of the head: ``"token"``, the class token; ``"avg"``, the mean over the
             other tokens; ``""``, all tokens. By default the class token, or the mean without one.
         class_token: Whether there is a class token; by default for a list. A grid has none.
@@ -58,9 +56,7 @@ class PSViT(StagedNetwork):
         pool_class_token: Pool the class token of a list like any other.
         skip_empty_tail: End the network with the last stage that has layers, so that norm and head
             have its width. Otherwise tokens are pooled up to the last stage.
-        drop_rate: Dropout before the head.
         pos_drop_rate: Dropout after the position embeddings.
-        drop_path_rate: Drop-path probability of the last layer, on a linear ramp from 0.
 
     Raises:
         ValueError: If no stage has a layer, an argument does not exist, or an image is too small.

@@ -24,7 +24,7 @@ class ShiftViT(StagedNetwork):
     It has no attention and no position embedding. Any image of at least 32 x 32 pixels works; a
     remainder of a side that strides do not cover is cut off. Methods follow timm. Parameter names
     are those of the released code, whose state dicts load with ``strict=True``. The default is
-    Shift-T.
+    Shift-T. Other arguments are those of :class:`asvit.models.AsViT`.
 
     Args:
         depths: Blocks in each stage.
@@ -35,12 +35,7 @@ class ShiftViT(StagedNetwork):
         step: Positions by which a group moves; 0 for none.
         norm_layer: ``"groupnorm1"`` or, for the paper's ablation, ``"batchnorm2d"``.
         act_layer: ``"gelu"`` or, for the paper's ablation, ``"relu"``.
-        in_chans: Channels of the images.
-        num_classes: Classes; with 0 there is no head and the output is the pooled features.
-        global_pool: ``"avg"`` for the mean over positions, ``""`` for none.
-        drop_rate: Dropout before the head.
         proj_drop_rate: Dropout in the feed-forward parts.
-        drop_path_rate: Drop-path probability of the last block, on a linear ramp from 0.
 
     Raises:
         ValueError: If a setting is not one of its choices, or out of range.

@@ -42,7 +42,7 @@ def measure_stages(
     steps: int = 3,
     precision: torch.dtype | None = None,
 ) -> tuple[StageCost, ...]:
-    """Count and time the training of ``model`` at each of its stages of tokens.
+    """Count and time the training of ``model`` at each of its stages of tokens, coarse to fine.
 
     Works on a copy on the device of ``model``, which needs memory for a second network, its
     gradients and the state of AdamW. Neither ``model`` nor the random number generators change.
@@ -50,9 +50,6 @@ def measure_stages(
 
     The model gives ``[B, C, H, W] -> [B, classes]``, or a tuple of those; batch norm needs batches
     of 2 or more. ``precision`` is for autocast; None stands for the dtype of the weights.
-
-    Returns:
-        The costs, from coarse to fine tokens.
 
     Raises:
         ValueError: If the network does not support re-tokenization, or cannot run on images of

@@ -27,13 +27,8 @@ def shift(x: Tensor, *, n_div: int = 12, step: int = 1) -> Tensor:
     the others stay. Values that leave the map are dropped, and zeros enter. There are no
     parameters and no multiplications. The result is allocated once and each value written once.
 
-    Args:
-        x: ``[B, C, H, W]``; the memory format is kept.
-        n_div: A group has 1 / n_div of the channels, rounded down; at least 4.
-        step: Positions; 0 copies ``x``, and a full side or more gives groups of zeros.
-
-    Returns:
-        ``[B, C, H, W]``, a new tensor.
+    ``[B, C, H, W] -> [B, C, H, W]``, a new tensor of the same memory format. ``n_div`` is at least
+    4. A step of 0 copies ``x``, and a full side or more gives groups of zeros.
 
     Raises:
         ValueError: If ``n_div`` or ``step`` is out of range.

@@ -426,13 +426,11 @@ def epoch_order(count: int, batch_size: int, *, copies: int, seed: int) -> tuple
 
 
 def batch_share(batch_size: int, rank: int, world: int) -> Indices:
-    """Positions in the global batch that a process takes: some from the front, some from the end.
+    """Positions ``[batch_size / world]`` in the global batch that a process takes, ascending.
 
-    timm mixes image i of a batch with image i from its end. With these shares, the same images are
-    mixed for any number of processes, of which the batch is a multiple.
-
-    Returns:
-        Positions, ascending, ``[batch_size / world]``.
+    Some are from the front, some from the end. timm mixes image i of a batch with image i from its
+    end. With these shares, the same images are mixed for any number of processes, of which the
+    batch is a multiple.
     """
     own = batch_size // world
     front, back = own // 2, own - own // 2
