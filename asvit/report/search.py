@@ -207,8 +207,10 @@ def pictures(run: SearchTrials) -> list[Picture]:
     ]
     if not run.trains:
         return made
-    # There is no policy, and no second objective.
+    # There is no policy, and the second objective is the cost.
     made = [one for one in made if one.name not in ("entropy", "front")]
+    if run.result is not None:
+        made.append(search_trained.cost_picture(run.result))
     check = run.result.predictor if run.result else None
     return [*made, *([] if check is None else [predicted_picture(check)])]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from asvit.core.console import with_interval
 from asvit.report import html
 from asvit.report.pictures import Picture
-from asvit.report.style import COLOUR, empty, figure, tell
+from asvit.report.style import COLOUR, empty, figure, log_scale, tell
 from asvit.search.rows import HeldOut, Prediction, PredictorCheck
 from asvit.search.settings import ACCURACY
 
@@ -68,6 +69,55 @@ def draw_predicted(rows: Sequence[HeldOut]) -> Figure:
     )
     axes.set_xlabel("predicted accuracy (%)")
     axes.set_ylabel("measured accuracy (%)")
+    return made
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """An architecture that none with as few multiply-adds beats."""
+
+    architecture: str
+    params: int
+    macs: int
+    trainings: int
+    accuracy: float  # per cent: predicted, or the mean of its trainings without a predictor
+    low: float  # ends of the interval of a prediction, else the same
+    high: float
+
+
+def cost_picture(result: SearchResult) -> Picture:
+    """The best accuracy to expect for so many multiply-adds."""
+    rows = []
+    for one in result.tradeoff:
+        mean = one.values[ACCURACY]
+        found = one.predicted or Prediction(mean, mean, mean)
+        size = one.params, one.macs, one.trainings
+        rows.append(CostRow(one.architecture, *size, found.mean, found.low, found.high))
+    expected = "predicted accuracy" if result.prediction else "mean accuracy"
+    return Picture(
+        "front",
+        "Accuracy and cost",
+        f"Trained architectures that none with as few multiply-adds beats: {expected}, with the "
+        "90 % interval of a prediction. The seed architecture is the last.",
+        lambda: draw_costs(rows, expected),
+        (rows, CostRow),
+    )
+
+
+def draw_costs(rows: Sequence[CostRow], expected: str) -> Figure:
+    """Expected accuracy, per cent, over multiply-adds."""
+    if not rows:
+        return empty("no training succeeded", height=3.8)
+    made = figure(height=3.8)
+    axes = made.subplots()
+    macs, means = [one.macs / 1e6 for one in rows], [one.accuracy for one in rows]
+    ends = [[one.accuracy - one.low for one in rows], [one.high - one.accuracy for one in rows]]
+    axes.errorbar(macs, means, yerr=ends, color=COLOUR["first"], linewidth=1.2, elinewidth=0.8)
+    drawn = axes.scatter(macs, means, s=26, color=COLOUR["first"], zorder=3)
+    tell(drawn, (f"{one.architecture}: {one.accuracy:.4g} %" for one in rows))
+    axes.set_xlabel("multiply-adds (million)")
+    axes.set_ylabel(f"{expected} (%)")
+    log_scale(axes, "x", macs)
     return made
 
 

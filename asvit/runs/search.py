@@ -308,6 +308,7 @@ class SearchRun(MeasuringRun[SearchSettings, SearchResult, "Study"]):
             wall_seconds=search.seconds,
             front=pareto_front(rows, self.better),
             finalists=search.finalists,
+            tradeoff=search.tradeoff,
             prediction=seed.predicted,
             predictor=search.check,
             latency=seed.latency,

@@ -36,6 +36,7 @@ from asvit.search.trained import (
     check_predictor,
     finalists_of,
     gathered,
+    tradeoff,
     trained_before,
     training_seeds,
 )
@@ -159,6 +160,7 @@ class Search:
             if isinstance(self.study.sampler, SpaceSampler):
                 self.study.sampler.limits = self.limits
         self.finalists: Sequence[Finalist] = ()
+        self.tradeoff: Sequence[Finalist] = ()  # of a search by trainings
         self.check: PredictorCheck | None = None  # of a search with a predictor
 
     @property
@@ -370,7 +372,7 @@ class TrainingSearch(Search):
         """Judge the trainings, and choose :attr:`seed`: the architecture predicted best.
 
         With too few that did not fail for a predictor, it is the one of the highest mean.
-        :attr:`finalists` and :attr:`check` have what they come to.
+        :attr:`finalists`, :attr:`tradeoff` and :attr:`check` have what they come to.
 
         Raises:
             ValueError: If a training of every architecture failed.
@@ -389,9 +391,11 @@ class TrainingSearch(Search):
         make = None
         if settings.controller == PREDICTOR and sum(map(len, known.values())) >= LEAST_TRAININGS:
             make = partial(Predictor, settings.image_size)
+        ranked = finalists_of(trained, make, count=len(trained))
+        self.tradeoff = tradeoff(ranked)
         self.finalists = [
             replace(one, latency=self.latency(self.space.parse(one.architecture)))
-            for one in finalists_of(trained, make, count=BEST)
+            for one in ranked[:BEST]
         ]
         if not self.finalists:
             some = self._history.any_valid

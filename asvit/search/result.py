@@ -40,6 +40,9 @@ class SearchResult(Result):
     front: Sequence[TrialRow]
     #: What it could have been, with what measuring them again gave.
     finalists: Sequence[Finalist] = ()
+    #: Trained architectures that none with as few multiply-adds beats in predicted accuracy (mean
+    #: accuracy without a predictor), cheapest first.
+    tradeoff: Sequence[Finalist] = ()
     #: How well the measures rank a reference table, where one was asked for.
     reliability: Reliability | None = None
     #: Expected accuracy of the seed, by a search with a predictor.
@@ -83,15 +86,18 @@ class SearchResult(Result):
         """The entropies as a pair, and the measures of each row of the front in one place."""
         measures = SearchSettings.from_json(content["settings"]).proxies
         entropy, front = content["entropy"], content["front"]
-        known = content.get("finalists", ())  # results of before have none
+        known = {name: content.get(name, ()) for name in ("finalists", "tradeoff")}  # lately
         return {
             **content,
             "values": {name: content["values"][name] for name in measures},
             "entropy": (entropy["first"], entropy["last"]),
-            "finalists": [
-                {**one, "values": {name: one["values"][name] for name in measures}}
-                for one in known
-            ],
+            **{
+                name: [
+                    {**one, "values": {name: one["values"][name] for name in measures}}
+                    for one in rows
+                ]
+                for name, rows in known.items()
+            },
             "front": [{**row, "values": {name: row[name] for name in measures}} for row in front],
         }
 

@@ -143,6 +143,20 @@ def finalists_of(
     ]
 
 
+def tradeoff(known: Sequence[Finalist]) -> list[Finalist]:
+    """Those of :func:`finalists_of` that none with as few multiply-adds beats, cheapest first."""
+
+    def order(one: Finalist) -> tuple[float, int]:
+        worth = one.values[ACCURACY] if one.predicted is None else one.predicted.mean
+        return -worth, one.macs
+
+    found: list[Finalist] = []
+    for one in sorted(known, key=order):
+        if not found or one.macs < found[-1].macs:
+            found.append(one)
+    return found[::-1]
+
+
 def predicted(
     make: Callable[[], Fitted], accuracies: Mapping[str, Sequence[float]]
 ) -> dict[str, Prediction]:

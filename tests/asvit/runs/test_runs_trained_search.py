@@ -248,8 +248,14 @@ def test_the_report_has_the_predictions(tmp_path: Path) -> None:
     assert "predicted accuracy, per cent [90 %]" in page
     assert (tmp_path / "predicted.csv").read_text().count("\n") == 1 + len(result.predictor.rows)
     assert not (tmp_path / "entropy.svg").exists()
+    costs = (tmp_path / "front.csv").read_text().splitlines()
+    assert len(costs) == 1 + len(result.tradeoff) > 1
+    assert result.prediction is not None
+    assert result.tradeoff[-1].predicted == result.prediction
+    macs = [one.macs for one in result.tradeoff]
+    assert macs == sorted(set(macs))
     assert [one.name for one in SearchRun.pictures(result)] == [
-        "reward", "measures", "choices", "predicted"
+        "reward", "measures", "choices", "front", "predicted"
     ]  # fmt: skip
 
 

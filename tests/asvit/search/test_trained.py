@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
@@ -16,6 +18,7 @@ from asvit.search.trained import (
     finalists_of,
     gathered,
     predicted,
+    tradeoff,
     training_seeds,
 )
 from asvit.spaces import cost, load_space
@@ -87,6 +90,21 @@ def test_finalists_are_those_without_a_failure_by_mean_or_prediction() -> None:
     assert found is not None
     low, high = stats.norm(9, 2).interval(0.9)
     assert (found.mean, found.low, found.high) == pytest.approx((9, low, high), abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.integers(50, 60), st.integers(1, 6)), min_size=1, max_size=12))
+def test_the_tradeoff_has_what_no_cheaper_one_beats(pairs: list[tuple[int, int]]) -> None:
+    trained = {
+        f"{place}": Trained(f"{place}", place, Cost(1, macs), (float(accuracy),))
+        for place, (accuracy, macs) in enumerate(pairs)
+    }
+    ranked = finalists_of(trained, None, count=len(trained))
+    found = [(int(one.values["accuracy"]), one.macs) for one in tradeoff(ranked)]
+    beaten = {
+        (a, m) for a, m in pairs
+        for b, n in pairs if (b >= a and n < m) or (b > a and n <= m)
+    }  # fmt: skip
+    assert found == sorted(set(pairs) - beaten)
 
 
 def test_every_training_is_a_row_for_the_predictor() -> None:
