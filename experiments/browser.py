@@ -34,6 +34,14 @@ _FLAGS = (
 )
 
 
+#: Waits until the page is there and what its script observes was told to it twice.
+_SETTLED = """
+const done = arguments[0], next = call => requestAnimationFrame(() => setTimeout(call));
+const start = () => next(() => next(done));
+if (document.readyState === "complete") start(); else addEventListener("load", start);
+"""
+
+
 def missing() -> str:
     """What :func:`open_browser` needs and does not find; empty if nothing is missing."""
     lacking = [names[0] for names in (BROWSERS, DRIVERS) if _found(names) is None]
@@ -81,6 +89,7 @@ class Browser:
         for log in ("browser", "performance"):
             self._log(log)  # reading it clears it
         self.driver.get(page.resolve().as_uri())
+        self.driver.execute_async_script(_SETTLED)
 
     def ask(self, script: str, *arguments: object) -> Any:
         """Run the body of a function in the page and return its value."""

@@ -6,6 +6,7 @@ same folder gives the same bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,7 +224,7 @@ def _table(run: Scaling, shown: Sequence[Row], *, chosen: bool = False) -> str:
             row.width,
             row.params,
             row.macs,
-            *(row.values[name] for name in measures),
+            *(row.values.get(name, math.nan) for name in measures),
             row.rank_sum,
             *(["chosen" if row.chosen else ""] if chosen else []),
             *([row.reason] if failed else []),

@@ -133,8 +133,9 @@ def test_the_help_states_the_real_defaults(name: str) -> None:
         if isinstance(parameter, click.Argument) or default in (None, True, False):
             continue
         if not option.shown and default is not dataclasses.MISSING:
-            words = default if isinstance(default, tuple) else (default,)
-            shown = parameter.show_default.split(",")
+            several = isinstance(default, tuple)
+            words = default if several else (default,)
+            shown = parameter.show_default.split(",") if several else [parameter.show_default]
             assert [type(one)(text) for one, text in zip(words, shown, strict=True)] == list(words)
         else:
             assert parameter.show_default == (option.shown or False)

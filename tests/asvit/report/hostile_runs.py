@@ -33,6 +33,8 @@ _KEPT = {
     "pick",
     "init",
     "latency_runtime",
+    "rule",
+    "grow",
 }
 _KEPT |= {"network", "picture", "recipe", "optimizer", "precision", "distillation"}
 _TEXT_COLUMNS = {"architecture", "reason", "origin", "path"}
