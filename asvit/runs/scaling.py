@@ -21,6 +21,7 @@ from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
 from asvit.runs.measuring_run import MeasuringRun, rank_table
 from asvit.runs.run import UnusableRunError, imported
+from scaling.rules import RULES
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -117,7 +118,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
         if chosen.rule != MEASURED_RULE:
-            grown += f" by the rule {chosen.rule!r}"
+            grown += f" by the rule {chosen.rule!r} ({RULES[chosen.rule].description})"
         if chosen.classes != fields_of(ScaleSettings)["classes"].default:
             grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
@@ -281,7 +282,6 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
     def _simulated_rule(self) -> list[Shape]:
         """The shapes that a rule measures."""
         from scaling.growth import measured_shape
-        from scaling.rules import RULES
 
         start, settings = self.growable.start, self.settings
         rule, cost = RULES[settings.rule], self.growable.cost

@@ -19,6 +19,7 @@ import asvit
 from asvit.core.console import clock
 from asvit.core.display import progress_display
 from asvit.core.progress import Progress
+from experiments import forked
 
 
 class Terminal(io.StringIO):
@@ -239,25 +240,19 @@ def test_no_pace_before_the_first_step_of_a_session() -> None:
     assert math.isnan(Progress("step", 10, 200, 10, seconds=20.0).remaining)
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path) -> None:
-    words = ["search", "--space", "asvit-tiny", "--image-size", "32", "--repeats", "1"]
-    words += ["--images", "2", "--points", "3", "--data", "gaussian", "--out", "run"]
-    command = [sys.executable, "-m", "asvit", *words, "--steps", "20"]
-    root = str(Path(asvit.__file__).parents[1])  # a checkout need not be installed
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stderr:
-            if line.startswith("step 5"):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-    assert process.returncode == 130
-    assert "of 20; to go on: asvit search --space asvit-tiny" in rest
-    assert "Traceback" not in rest
-    again = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert re.search(r"resuming after step \d+", again.stderr)
-    assert "20 architectures in" in again.stdout
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = "search --space asvit-tiny --image-size 32 --repeats 1 --images 2 --points 3"
+    words = [*words.split(), "--data", "gaussian", "--out", "run", "--steps", "20"]
+    process = forked.start(forked.command, words, tmp_path)
+    while "\nstep 5" not in forked.printed(tmp_path):
+        assert process.is_alive(), forked.printed(tmp_path)
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
+    told = forked.printed(tmp_path)
+    assert "of 20; to go on: asvit search --space asvit-tiny" in told
+    assert "Traceback" not in told
+    assert forked.run(forked.command, words, tmp_path) == 0
+    assert re.search(r"resuming after step \d+", forked.printed(tmp_path))
+    assert "20 architectures in" in forked.printed(tmp_path, forked.STDOUT)
