@@ -22,7 +22,7 @@ from scaling import Budget, Row, Shape, parse_budgets
 from scaling.rules import RULES
 from scaling.shapes import shape_of
 
-MEASURED = "measures"  # the rule that is none
+_MEASURES = "measures"  # the rule that is none
 _PAPERS = "depth,width"  # what the paper grows
 
 
@@ -68,10 +68,10 @@ class ScaleSettings(MeasuringSettings):
         parse=str,
     )
     rule: str = setting(
-        MEASURED,
+        _MEASURES,
         "Grow by measures, or by a rule that measures nothing on its way: "
         f"{', '.join(RULES)} (docs/scaling.md).",
-        choices=(MEASURED, *RULES),
+        choices=(_MEASURES, *RULES),
     )
     grow: str = setting(
         _PAPERS,
@@ -126,7 +126,7 @@ class ScaleSettings(MeasuringSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.rule != MEASURED and self.grow != _PAPERS:
+        if self.by_hand and self.grow != _PAPERS:
             raise ValueError(f"rule {self.rule!r} says what grows; leave out grow={self.grow!r}")
 
     @cached_property
@@ -140,9 +140,14 @@ class ScaleSettings(MeasuringSettings):
         return self.limits[0].unit == "latency"
 
     @property
+    def by_hand(self) -> str | None:
+        """The rule in place of measures; None where these choose."""
+        return None if self.rule == _MEASURES else self.rule
+
+    @property
     def grows_expansions(self) -> bool:
         """Whether expansions grow as well."""
-        return self.grow != _PAPERS if self.rule == MEASURED else RULES[self.rule].expansions
+        return RULES[self.by_hand].expansions if self.by_hand else self.grow != _PAPERS
 
 
 class _Timed(TypedDict):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaling.budget import Budget
-from scaling.rules import RULES, CostOf, Family, scale_by_rule
+from scaling.rules import RULES, CostOf, Family, scale_by_rule, within
 from scaling.shapes import Shape, proposals, wider
 
 #: The rules that the pages show, by the names that they have there.
@@ -24,10 +24,7 @@ def scale_at_random(start: Shape, cost: CostOf, budget: Budget, rng: np.random.G
     Raises:
         ValueError: If the start exceeds the budget.
     """
-
-    def fits(shape: Shape) -> bool:
-        return budget.of(cost(*shape)) <= budget.amount
-
+    fits = within(cost, budget)
     if not fits(start):
         raise ValueError(f"the start is not within {budget}")
     shape = start

@@ -48,6 +48,7 @@ from experiments.compare_outcomes import (
     points_more,
     sized_line,
     train_missing,
+    training_parser,
 )
 from experiments.growing import markdown, read_rows
 from proxies import Cost, count
@@ -187,15 +188,11 @@ def table_of(data: str) -> Path:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = training_parser(__doc__, "compare-designs")
     parser.add_argument("--data", choices=TASKS, default="hard-fractals")
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
     parser.add_argument("--jobs", type=int, default=1, help="workers of each search")
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-designs"))
     return parser.parse_args()
 
 

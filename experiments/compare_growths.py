@@ -34,6 +34,7 @@ from experiments.compare_outcomes import (
     points_more,
     sized_line,
     train_missing,
+    training_parser,
 )
 from experiments.growing import markdown, read_rows
 from proxies import Cost, Score
@@ -63,14 +64,10 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = training_parser(__doc__, "compare-growths", table=TABLE)
     parser.add_argument("--growths", type=int, default=3, help="growths by the measures")
     parser.add_argument("--random", type=int, default=5, help="random growths of each start")
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
     parser.add_argument("--budget", default="1.5M")
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-growths"))
     return parser.parse_args()
 
 

@@ -114,17 +114,25 @@ def train_missing(
     return rows
 
 
+def training_parser(
+    doc: str | None, out: str, *, table: Path | None = None
+) -> argparse.ArgumentParser:
+    """A parser with the options of every script that trains what its table lacks."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
+    parser.add_argument("--print", action="store_true", help="only print what the table has")
+    parser.add_argument("--table", type=Path, default=table)
+    parser.add_argument("--out", type=Path, default=Path("runs") / out)
+    return parser
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = training_parser(__doc__, "compare-outcomes", table=TABLE)
     parser.add_argument("--searches", type=int, default=5, help="seeds 0, 1, ... of each kind")
     parser.add_argument("--steps", type=int, default=500, help="draws of each search")
     parser.add_argument("--random", type=int, default=10, help="plain random draws")
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each architecture")
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
     parser.add_argument("--finalists", action="store_true", help="measure finalists once more")
     parser.add_argument("--networks", type=int, default=16, help="to measure finalists once more")
-    parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-outcomes"))
     return parser.parse_args()
 
 

@@ -27,6 +27,7 @@ from experiments.compare_outcomes import (
     points_more,
     sized_line,
     train_missing,
+    training_parser,
 )
 from experiments.growing import SEED, markdown, read_rows
 from scaling.rules import RULES
@@ -49,13 +50,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = training_parser(__doc__, "compare-rules")
     parser.add_argument("--budget", default="1M")
     parser.add_argument("--growths", type=int, default=3, help="growths with other seeds")
-    parser.add_argument("--trainings", type=int, default=3, help="seeds of each network")
-    parser.add_argument("--print", action="store_true", help="only print what the table has")
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/compare-rules"))
     return parser.parse_args()
 
 

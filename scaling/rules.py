@@ -95,12 +95,8 @@ RULES: Registry[Rule] = Registry(
 )
 
 
-def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) -> Shape:
-    """The largest shape of a family within ``budget``.
-
-    Raises:
-        ValueError: If the start exceeds the budget, or no shape of the family does.
-    """
+def within(cost: CostOf, budget: Budget) -> Callable[[Shape], bool]:
+    """Tells whether a shape can be built and is within ``budget``."""
 
     def fits(shape: Shape) -> bool:
         try:
@@ -108,7 +104,16 @@ def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) ->
         except ValueError:
             return False
 
-    found = largest_fitting(family(start), fits)
+    return fits
+
+
+def scale_by_rule(family: Family, start: Shape, cost: CostOf, budget: Budget) -> Shape:
+    """The largest shape of a family within ``budget``.
+
+    Raises:
+        ValueError: If the start exceeds the budget, or no shape of the family does.
+    """
+    found = largest_fitting(family(start), within(cost, budget))
     if found is None:
         raise ValueError(f"no member of this family ends within {budget}")
     return found

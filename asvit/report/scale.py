@@ -48,10 +48,9 @@ class Scaling:
     @property
     def better(self) -> Mapping[str, Better]:
         """Measure to its direction; one that did not rank has none."""
-        return {
-            name: direction(name) if name != "latency" else "reported"
-            for name in (self.series[0].values if self.series else ())
-        }
+        names = self.series[0].values if self.series else ()
+        ranking = names if self.settings is None else self.settings.proxies
+        return {name: direction(name) if name in ranking else "reported" for name in names}
 
     def space(self) -> SearchSpace | None:
         """The space of the architectures; None where it is not known here."""

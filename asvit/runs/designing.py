@@ -425,12 +425,8 @@ class DesignRun(Run[DesignSettings, DesignResult, DesignJournal]):
 
         s = self.settings
         most = min((one for one in (s.max_macs, macs) if one is not None), default=None)
-        chosen = SearchSettings(
-            space=space or s.space,
-            trainings=1,
-            classes=classes,
-            image_size=side,
-            **{**{name: getattr(s, name) for name in LIMITS}, "max_macs": most},
+        chosen = replace(
+            self._asked, space=space or s.space, classes=classes, image_size=side, max_macs=most
         )
         return Limits(load_space(chosen.space), chosen)
 

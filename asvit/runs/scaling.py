@@ -16,7 +16,6 @@ from asvit.core.files import write_text
 from asvit.core.progress import Progress, images_told
 from asvit.core.run_files import CANDIDATES, MEASURED, RESULT, SCALING_FIGURES, SERIES
 from asvit.core.settings import fields_of
-from asvit.growth import MEASURED as MEASURED_RULE
 from asvit.growth import ScaleResult, ScaleSettings
 from asvit.runs.folder import RunFiles, newest_run
 from asvit.runs.measuring_run import MeasuringRun, rank_table
@@ -108,7 +107,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         """Named after the architecture, the image size and the seed."""
         chosen = self.settings
         text = chosen.architecture.translate(str.maketrans(",|:", ".--"))
-        rule = "" if chosen.rule == MEASURED_RULE else f"{chosen.rule}-"
+        rule = f"{chosen.by_hand}-" if chosen.by_hand else ""
         return f"scale-{rule}{text}-{chosen.image_size}px-seed{chosen.seed}"
 
     @property
@@ -117,8 +116,8 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         chosen = self.settings
         origin = "--arch" if self.seed_run is None else f"the seed of {self.seed_run}"
         grown = f"growing {chosen.architecture} ({origin}) to {chosen.budgets[-1]}"
-        if chosen.rule != MEASURED_RULE:
-            grown += f" by the rule {chosen.rule!r} ({RULES[chosen.rule].description})"
+        if chosen.by_hand:
+            grown += f" by the rule {chosen.by_hand!r} ({RULES[chosen.by_hand].description})"
         if chosen.classes != fields_of(ScaleSettings)["classes"].default:
             grown += f" with {chosen.classes:,} classes"
         return f"{grown}: {chosen.in_words()}"
@@ -196,7 +195,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
             width=start.width,
             expansions=start.expansions,
             budget=settings.limits[-1],
-            rule=None if settings.rule == MEASURED_RULE else settings.rule,
+            rule=settings.by_hand,
             budgets=settings.limits[:-1],
             stop_within=settings.stop_within,
             ratio=settings.ratio,
@@ -262,7 +261,7 @@ class ScaleRun(MeasuringRun[ScaleSettings, ScaleResult, "GrowthJournal"]):
         from scaling.shapes import proposals
 
         rng, settings = np.random.default_rng(seed), self.settings
-        if settings.rule != MEASURED_RULE:
+        if settings.by_hand:
             return self._simulated_rule()
         budget, current = settings.limits[-1], self.growable.start
         known = {measured_shape(current, settings.ratio): None}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asvit.reference.findings import NO_INTERVAL, Interval
 from asvit.reference.statistics import signs
 from asvit.search.acquisition import Fitted, seed_noise
+from asvit.search.front import non_dominated
 from asvit.search.rows import (
     LEAST_JUDGED,
     Finalist,
@@ -146,15 +147,14 @@ def finalists_of(
 def tradeoff(known: Sequence[Finalist]) -> list[Finalist]:
     """Those of :func:`finalists_of` that none with as few multiply-adds beats, cheapest first."""
 
-    def order(one: Finalist) -> tuple[float, int]:
+    def point(one: Finalist) -> tuple[float, int]:
         worth = one.values[ACCURACY] if one.predicted is None else one.predicted.mean
-        return -worth, one.macs
+        return worth, one.macs
 
-    found: list[Finalist] = []
-    for one in sorted(known, key=order):
-        if not found or one.macs < found[-1].macs:
-            found.append(one)
-    return found[::-1]
+    points = [point(one) for one in known]
+    each = zip(points, known, non_dominated(points, ("higher", "lower")), strict=True)
+    found = {at: one for at, one, on_front in reversed([*each]) if on_front}  # the first of equals
+    return [found[at] for at in sorted(found)]
 
 
 def predicted(

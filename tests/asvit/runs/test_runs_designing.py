@@ -116,6 +116,8 @@ def test_finished_stages_are_not_run_again(
     monkeypatch.chdir(tmp_path)
     whole = design(pictures, max_params="100K", out="run")
     every = [*fakes.calls]
+    assert fakes.told["limits"] == "at most 100,000 parameters"
+    assert fakes.told["latency"].endswith("ms for 1 image(s) by eager on fake, 1 thread(s)")
     (tmp_path / "run").rename(tmp_path / "whole")
     fakes.calls.clear()
     fakes.stop_at = stop
